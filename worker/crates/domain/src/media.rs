@@ -1,0 +1,45 @@
+//! What a blob is, judged from its bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// The container format of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Media {
+    Png,
+    Jpeg,
+    Tiff,
+    Dicom,
+    /// Uncompressed NIfTI-1 or NIfTI-2.
+    Nifti,
+    /// NIfTI inside gzip.
+    NiftiGz,
+}
+
+/// The two kinds of study the worker reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Modality {
+    Radiograph,
+    Scan,
+}
+
+impl Media {
+    pub const fn modality(self) -> Modality {
+        match self {
+            Self::Png | Self::Jpeg | Self::Tiff | Self::Dicom => Modality::Radiograph,
+            Self::Nifti | Self::NiftiGz => Modality::Scan,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpeg",
+            Self::Tiff => "tiff",
+            Self::Dicom => "dicom",
+            Self::Nifti => "nifti",
+            Self::NiftiGz => "nifti_gz",
+        }
+    }
+}
