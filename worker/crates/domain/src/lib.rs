@@ -1,9 +1,22 @@
 //! The language of Nightread, free of I/O: jobs, results, errors, and the ports that adapters implement.
 
+pub mod announcement;
+pub mod blob;
 pub mod error;
+pub mod job;
 pub mod media;
+pub mod message;
+pub mod ports;
+pub mod result;
+pub mod routing;
+pub mod storing;
 pub mod warning;
 
+pub use blob::{BlobProperties, BlobRef, ETag};
 pub use error::{ErrorClass, ErrorCode, JobError, Stage};
+pub use job::{Job, Lane};
 pub use media::{Media, Modality};
+pub use message::{Attributes, Message};
+pub use ports::{BlobStore, Delivery, Disposition, Intake, Settlement, WriteCondition, WriteOutcome};
+pub use result::{ResultDocument, Status};
 pub use warning::Warning;

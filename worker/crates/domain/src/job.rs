@@ -1,0 +1,56 @@
+//! One job: read this blob with that model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::announcement::Announcement;
+use crate::blob::BlobRef;
+use crate::message::Attributes;
+
+/// A unit of work, made from one announcement and the message that carried it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub source: BlobRef,
+    /// The model named by the announcement; otherwise routing decides.
+    pub model: Option<String>,
+    /// Read again although a result exists.
+    pub force: bool,
+    /// Read again when the existing result is a failed-document (set on redrive).
+    pub reread_failed: bool,
+    pub correlation_id: Option<String>,
+    /// Real failures so far, counted by us and not by the broker.
+    pub attempt: u32,
+}
+
+impl Job {
+    pub fn new(source: BlobRef, announcement: &Announcement, attributes: &Attributes) -> Self {
+        Self {
+            source,
+            model: announcement.model.clone(),
+            force: announcement.force,
+            reread_failed: attributes.redriven,
+            correlation_id: announcement.correlation_id.clone().or_else(|| attributes.correlation_id.clone()),
+            attempt: attributes.attempt,
+        }
+    }
+}
+
+/// The three queues that keep an arriving picture from waiting behind a relabelling or a minute-long scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    Ingest,
+    Bulk,
+    Fmri,
+}
+
+impl Lane {
+    pub const ALL: [Self; 3] = [Self::Ingest, Self::Bulk, Self::Fmri];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Bulk => "bulk",
+            Self::Fmri => "fmri",
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the pipeline needs from the outside world. Adapters implement these and classify their own errors.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::blob::{BlobProperties, BlobRef, ETag};
+use crate::error::{ErrorCode, JobError};
+use crate::message::Message;
+
+/// When a write may happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteCondition {
+    /// `If-None-Match: *`.
+    IfAbsent,
+    /// `If-Match: <etag>`.
+    IfMatch(ETag),
+}
+
+/// What became of a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    Written(ETag),
+    /// Somebody else was faster; nothing was changed.
+    ConditionFailed,
+}
+
+/// Blob storage: a folder or an Azure account. Every method classifies its errors at this boundary.
+#[async_trait]
+pub trait BlobStore: Debug + Send + Sync {
+    /// Size and version of a blob; `blob_not_found` when it is gone.
+    async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError>;
+
+    /// The whole blob of exactly the version in `properties`: `blob_changed` when it was replaced meanwhile,
+    /// `blob_too_large` when more than `limit` bytes would come.
+    async fn fetch(&self, blob: &BlobRef, properties: &BlobProperties, limit: u64)
+    -> Result<Bytes, JobError>;
+
+    /// A small blob and its version, or `None` when there is none. For result documents.
+    async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError>;
+
+    /// A conditional write that is durable when it returns. `metadata` is for cheap listing; a store without
+    /// metadata may leave it out, because the body says the same.
+    async fn write(
+        &self,
+        blob: &BlobRef,
+        body: Bytes,
+        metadata: &BTreeMap<String, String>,
+        condition: WriteCondition,
+    ) -> Result<WriteOutcome, JobError>;
+
+    /// Whether storage answers at all (start-up probe, breaker probe).
+    async fn probe(&self, container: &str) -> Result<(), JobError>;
+}
+
+/// What is to become of a delivery.
+#[derive(Debug)]
+pub enum Disposition {
+    /// Acknowledge: the result is stored, or there was nothing to do.
+    Done,
+    /// Give it back untouched, no failure counted (drain, outage, fatal error).
+    Return,
+    /// Publish a copy with `attempt` + 1 to the delay of at least this length, confirm, then acknowledge.
+    RetryAfter { delay: Duration, error: JobError },
+    /// Publish to the dead letters with the code, confirm, then acknowledge.
+    DeadLetter { error: JobError },
+    /// Publish each of these as a message of its own, confirm, then acknowledge.
+    Split(Vec<Message>),
+}
+
+impl Disposition {
+    /// The label of this disposition in metrics and logs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Return => "returned",
+            Self::RetryAfter { .. } => "retried",
+            Self::DeadLetter { .. } => "dead_lettered",
+            Self::Split(_) => "split",
+        }
+    }
+
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::RetryAfter { error, .. } | Self::DeadLetter { error } => Some(error.code),
+            Self::Done | Self::Return | Self::Split(_) => None,
+        }
+    }
+}
+
+/// The right to settle one delivery, once. Dropped unsettled, the delivery goes back to the queue.
+#[async_trait]
+pub trait Settlement: Debug + Send {
+    /// An error here is never a failure of the job: the message comes again and finds its result.
+    async fn settle(self: Box<Self>, disposition: Disposition) -> Result<(), JobError>;
+}
+
+/// One message in hand.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    pub settlement: Box<dyn Settlement>,
+}
+
+/// A source of deliveries. Owns its session: reconnects by itself, and ends only when told to or when drained.
+#[async_trait]
+pub trait Intake: Debug + Send {
+    /// The next delivery; `None` when there will be no more. Cancel-safe.
+    async fn next(&mut self) -> Result<Option<Delivery>, JobError>;
+
+    /// Stops handing out deliveries; those in hand can still be settled.
+    async fn stop(&mut self);
+}

@@ -1,0 +1,85 @@
+//! Which model reads which blob: rules over container, prefix and what the bytes are.
+
+use crate::blob::BlobRef;
+use crate::error::{ErrorCode, JobError, Stage};
+use crate::media::Modality;
+
+/// One rule; the first that fits wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// `None` fits every allowed container.
+    pub container: Option<String>,
+    /// Start of the blob name; empty fits all.
+    pub prefix: String,
+    pub modality: Modality,
+    pub model: String,
+}
+
+/// The ordered rules of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    pub rules: Vec<Rule>,
+}
+
+impl Routing {
+    /// The model for a blob whose bytes were sniffed.
+    pub fn route(&self, blob: &BlobRef, modality: Modality) -> Result<&str, JobError> {
+        self.matching(blob).find(|rule| rule.modality == modality).map(|rule| rule.model.as_str()).ok_or_else(
+            || {
+                let kind = match modality {
+                    Modality::Radiograph => "radiographs",
+                    Modality::Scan => "scans",
+                };
+                JobError::new(
+                    Stage::Decode,
+                    ErrorCode::NoRoute,
+                    format!("no model is configured for {kind} here"),
+                )
+            },
+        )
+    }
+
+    /// The model under whose name a failure is written when the bytes never told what they are.
+    pub fn fallback(&self, blob: &BlobRef) -> Option<&str> {
+        self.matching(blob).next().map(|rule| rule.model.as_str())
+    }
+
+    fn matching<'s, 'b>(&'s self, blob: &'b BlobRef) -> impl Iterator<Item = &'s Rule> + use<'s, 'b> {
+        self.rules.iter().filter(|rule| {
+            rule.container.as_deref().is_none_or(|container| container == blob.container())
+                && blob.name().starts_with(&rule.prefix)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(container: Option<&str>, prefix: &str, modality: Modality, model: &str) -> Rule {
+        Rule {
+            container: container.map(str::to_owned),
+            prefix: prefix.to_owned(),
+            modality,
+            model: model.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_first_fitting_rule_wins() {
+        let routing = Routing {
+            rules: vec![
+                rule(Some("incoming"), "ward/", Modality::Radiograph, "a"),
+                rule(None, "", Modality::Radiograph, "b"),
+                rule(None, "", Modality::Scan, "c"),
+            ],
+        };
+        let blob = |text| BlobRef::parse(text).expect("a sound name");
+        assert_eq!(routing.route(&blob("incoming/ward/x"), Modality::Radiograph).expect("routed"), "a");
+        assert_eq!(routing.route(&blob("incoming/other"), Modality::Radiograph).expect("routed"), "b");
+        assert_eq!(routing.route(&blob("incoming/ward/x"), Modality::Scan).expect("routed"), "c");
+        assert_eq!(routing.fallback(&blob("other/x")), Some("b"));
+        let refused = Routing::default().route(&blob("other/x"), Modality::Scan).expect_err("no rules");
+        assert_eq!(refused.code, ErrorCode::NoRoute);
+    }
+}

@@ -1,0 +1,129 @@
+//! Where a result goes, and who wins when one is already there. Pure: no clock, no store.
+
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::blob::{BlobRef, ETag, MAX_NAME_CHARS};
+use crate::error::{ErrorCode, JobError, Stage};
+use crate::result::{ResultDocument, Status};
+
+/// File systems take 255 bytes a segment; a temporary suffix must fit beside it.
+const MAX_SEGMENT_BYTES: usize = 230;
+
+/// `<model>/<version>/<container>/<blob path>.json` in the results container: a pure function of job and model.
+/// Longer names keep a readable head and a hash of the whole.
+pub fn result_blob(results: &str, model: &str, version: &str, source: &BlobRef) -> Result<BlobRef, JobError> {
+    let full = format!("{model}/{version}/{source}.json");
+    let last_segment = full.rsplit('/').next().unwrap_or_default();
+    let fits = full.chars().count() <= MAX_NAME_CHARS && last_segment.len() <= MAX_SEGMENT_BYTES;
+    BlobRef::new(results, if fits { full } else { shortened(model, version, source) })
+}
+
+fn shortened(model: &str, version: &str, source: &BlobRef) -> String {
+    let digest = hex::encode(&Sha256::digest(source.to_string().as_bytes())[..16]);
+    let parent = source.name().rsplit_once('/').map_or("", |(parent, _)| parent);
+    let file = source.name().rsplit('/').next().unwrap_or_default();
+    // What is left beside the container (63), the file's head (40), the hash and the joints.
+    let taken = model.chars().count() + version.chars().count() + 63 + 40 + 32 + 16;
+    let budget = MAX_NAME_CHARS.saturating_sub(taken);
+    let parent: String = parent.chars().take(budget).collect();
+    let file: String = file.chars().take(40).collect();
+    let parent = parent.trim_end_matches('/');
+    let joint = if parent.is_empty() { "" } else { "/" };
+    format!("{model}/{version}/{}/{parent}{joint}{file}~{digest}.json", source.container())
+}
+
+/// What the document about to be written says of itself, before the work or after it.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    pub etag: Option<&'a ETag>,
+    pub last_modified: Option<OffsetDateTime>,
+    pub model_sha256: &'a str,
+    pub worker_version: &'a str,
+    pub force: bool,
+    pub reread_failed: bool,
+}
+
+/// What to do about a result that is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The existing result stands for this job: success.
+    AlreadyDone,
+    /// Ours goes over it, under `If-Match`.
+    Replace,
+    /// The existing one is of a newer source version: ours is dropped, and the job is done.
+    NewerExists,
+    /// Equal times, different ETags: the version the source has now wins.
+    AskSource,
+}
+
+/// Judges an existing document before any work is done: may this job be skipped?
+pub fn before_reading(existing: &ResultDocument, ours: &Candidate<'_>) -> Result<Verdict, JobError> {
+    same_model(existing, ours)?;
+    Ok(match versions(existing, ours) {
+        Versions::Same if ours.force => Verdict::Replace,
+        Versions::Same if existing.status == Status::Ok => Verdict::AlreadyDone,
+        Versions::Same if ours.reread_failed || existing.worker.version != ours.worker_version => {
+            Verdict::Replace
+        }
+        Versions::Same => Verdict::AlreadyDone,
+        Versions::OursNewer => Verdict::Replace,
+        Versions::OursOlder => Verdict::NewerExists,
+        Versions::Tie => Verdict::AskSource,
+    })
+}
+
+/// Judges an existing document when ours is ready to be written.
+pub fn before_writing(
+    existing: &ResultDocument,
+    ours: &Candidate<'_>,
+    status: Status,
+) -> Result<Verdict, JobError> {
+    same_model(existing, ours)?;
+    Ok(match (versions(existing, ours), existing.status, status) {
+        // A reading that worked once is never lost to one that did not.
+        (Versions::Same, Status::Ok, Status::Failed) => Verdict::AlreadyDone,
+        (Versions::Same, Status::Failed, Status::Ok) | (Versions::OursNewer, _, _) => Verdict::Replace,
+        (Versions::Same, _, _) => before_reading(existing, ours)?,
+        (Versions::OursOlder, _, _) => Verdict::NewerExists,
+        (Versions::Tie, _, _) => Verdict::AskSource,
+    })
+}
+
+enum Versions {
+    Same,
+    OursNewer,
+    OursOlder,
+    Tie,
+}
+
+fn versions(existing: &ResultDocument, ours: &Candidate<'_>) -> Versions {
+    match (existing.source.etag.as_ref(), ours.etag) {
+        (a, b) if a == b => Versions::Same,
+        // A blob that is gone never outranks one that was read.
+        (Some(_), None) => Versions::OursOlder,
+        (None, Some(_)) => Versions::OursNewer,
+        _ => match existing.source.last_modified.cmp(&ours.last_modified) {
+            std::cmp::Ordering::Less => Versions::OursNewer,
+            std::cmp::Ordering::Greater => Versions::OursOlder,
+            std::cmp::Ordering::Equal => Versions::Tie,
+        },
+    }
+}
+
+fn same_model(existing: &ResultDocument, ours: &Candidate<'_>) -> Result<(), JobError> {
+    if ours.force || existing.model.sha256 == ours.model_sha256 {
+        return Ok(());
+    }
+    Err(JobError::new(
+        Stage::Store,
+        ErrorCode::ModelMismatch,
+        format!(
+            "results of {} {} were written by another file of that version: give the new model a new version",
+            existing.model.name, existing.model.version
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::result::{ModelFacts, NOTICE, SCHEMA, SourceFacts, WorkerFacts};
+
+fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
+    ResultDocument {
+        schema: SCHEMA.to_owned(),
+        status,
+        notice: NOTICE.to_owned(),
+        source: SourceFacts {
+            container: "incoming".to_owned(),
+            blob: "a.png".to_owned(),
+            etag: Some(ETag(version.to_string())),
+            last_modified: Some(at(hour)),
+            sha256: None,
+            bytes: None,
+            media: None,
+        },
+        model: ModelFacts {
+            name: "m".to_owned(),
+            version: "1.0.0-fp32".to_owned(),
+            sha256: "digest".to_owned(),
+            precision: "fp32".to_owned(),
+            execution_provider: "cpu".to_owned(),
+            preprocessing: "xrv-1".to_owned(),
+        },
+        input: BTreeMap::new(),
+        findings: Vec::new(),
+        components: None,
+        dual_regression: None,
+        warnings: Vec::new(),
+        timing_ms: BTreeMap::new(),
+        worker: WorkerFacts { version: "0.1.0".to_owned() },
+        read_at: at(0),
+        error: None,
+    }
+}
+
+fn at(hour: u8) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + time::Duration::hours(i64::from(hour))
+}
+
+fn candidate(document: &ResultDocument) -> Candidate<'_> {
+    Candidate {
+        etag: document.source.etag.as_ref(),
+        last_modified: document.source.last_modified,
+        model_sha256: &document.model.sha256,
+        worker_version: &document.worker.version,
+        force: false,
+        reread_failed: false,
+    }
+}
+
+#[test]
+fn result_names_are_plain_until_they_are_too_long() {
+    let source = BlobRef::parse("incoming/ward 3/a.png").expect("a sound name");
+    let plain = result_blob("results", "m", "1.0.0-fp32", &source).expect("a sound result name");
+    assert_eq!(plain.to_string(), "results/m/1.0.0-fp32/incoming/ward 3/a.png.json");
+
+    for name in ["x".repeat(1024), format!("{}/{}", "d".repeat(900), "y".repeat(120)), "ü".repeat(200)] {
+        let source = BlobRef::new("incoming", &name).expect("a sound name");
+        let long = result_blob("results", "m", "1.0.0-fp32", &source).expect("a sound result name");
+        assert!(long.name().chars().count() <= MAX_NAME_CHARS);
+        assert!(long.name().rsplit('/').next().is_some_and(|segment| segment.len() <= 255));
+        assert!(long.name().contains('~'));
+        let last = name.char_indices().last().map_or(0, |(at, _)| at);
+        let other = BlobRef::new("incoming", format!("{}z", &name[..last]));
+        let other = result_blob("results", "m", "1.0.0-fp32", &other.expect("a sound name"));
+        assert_ne!(other.expect("a sound result name"), long);
+    }
+}
+
+#[test]
+fn a_worked_reading_is_never_lost_to_a_failed_one() {
+    let ok = document(1, 1, Status::Ok);
+    let verdict = before_writing(&ok, &candidate(&ok), Status::Failed).expect("one model");
+    assert_eq!(verdict, Verdict::AlreadyDone);
+    let forced = Candidate { force: true, ..candidate(&ok) };
+    assert_eq!(before_writing(&ok, &forced, Status::Failed).expect("one model"), Verdict::AlreadyDone);
+    assert_eq!(before_writing(&ok, &forced, Status::Ok).expect("one model"), Verdict::Replace);
+}
+
+#[test]
+fn a_failed_reading_is_tried_again_on_redrive_force_or_a_new_worker() {
+    let failed = document(1, 1, Status::Failed);
+    let plain = candidate(&failed);
+    assert_eq!(before_reading(&failed, &plain).expect("one model"), Verdict::AlreadyDone);
+    for again in [
+        Candidate { force: true, ..plain.clone() },
+        Candidate { reread_failed: true, ..plain.clone() },
+        Candidate { worker_version: "0.2.0", ..plain.clone() },
+    ] {
+        assert_eq!(before_reading(&failed, &again).expect("one model"), Verdict::Replace);
+    }
+}
+
+#[test]
+fn one_version_of_a_model_is_one_file() {
+    let existing = document(1, 1, Status::Ok);
+    let other = Candidate { model_sha256: "another", ..candidate(&existing) };
+    assert_eq!(before_reading(&existing, &other).expect_err("two files").code, ErrorCode::ModelMismatch);
+}
+
+proptest! {
+    /// Writers of several source versions arrive in any order; the store must end with the newest, and with a
+    /// worked reading of it if there was one. Versions that share a time are settled by what the source has now.
+    #[test]
+    fn any_order_of_writers_ends_with_the_newest_version(
+        writers in prop::collection::vec((0_u8..6, any::<bool>()), 1..12)
+    ) {
+        // Versions 0 and 1 share an hour, so do 2 and 3, 4 and 5.
+        let newest = writers.iter().map(|(version, _)| version / 2).max().unwrap_or_default();
+        let current = writers.iter().filter(|(version, _)| version / 2 == newest).map(|w| w.0).max();
+        let mut stored: Option<ResultDocument> = None;
+        for (version, worked) in &writers {
+            let status = if *worked { Status::Ok } else { Status::Failed };
+            let ours = document(*version, version / 2, status);
+            let verdict = match &stored {
+                None => Verdict::Replace,
+                Some(existing) => before_writing(existing, &candidate(&ours), status).expect("one model"),
+            };
+            let replace = match verdict {
+                Verdict::Replace => true,
+                Verdict::AlreadyDone | Verdict::NewerExists => false,
+                Verdict::AskSource => Some(*version) == current,
+            };
+            if replace {
+                stored = Some(ours);
+            }
+        }
+        let stored = stored.expect("somebody wrote");
+        prop_assert_eq!(stored.source.etag.clone(), current.map(|version| ETag(version.to_string())));
+        let worked = writers.iter().any(|(version, worked)| Some(*version) == current && *worked);
+        prop_assert_eq!(stored.status == Status::Ok, worked);
+    }
+}
