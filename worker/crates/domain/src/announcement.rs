@@ -1,12 +1,22 @@
 //! The announcement of a blob, parsed from an untrusted message body. Nothing here follows a URL.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::message::Message;
 
+mod events;
+mod resolve;
+mod url;
+
+pub use resolve::{AllowedSources, Resolved};
+
 /// Longer bodies are refused before they are parsed.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The most events Event Grid puts into one delivery.
+pub const MAX_EVENTS: usize = 5_000;
 
 /// Where the announced blob is said to be. A URL is only ever parsed and compared, never followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,17 +70,84 @@ impl From<Native> for Announcement {
     }
 }
 
-/// Reads every announcement form. One message may hold several events.
+/// Reads every announcement form: native, CloudEvents 1.0 (structured, batched, AMQP binary mode) and the Event
+/// Grid schema (one event or an array). One message may hold several events; one bad event spoils its message,
+/// so [`split`] a batch first.
 pub fn parse(message: &Message) -> Result<Vec<Announced>, JobError> {
-    if message.body.len() > MAX_BODY_BYTES {
-        return Err(JobError::new(
-            Stage::Announce,
-            ErrorCode::MessageTooLarge,
-            format!("a message has at most {MAX_BODY_BYTES} bytes, this one {}", message.body.len()),
-        ));
+    if !message.attributes.cloud_event.is_empty() {
+        within_limit(message)?;
+        return events::binary_mode(message).map(|announced| vec![announced]);
     }
-    let native: Native = serde_json::from_slice(&message.body).map_err(|error| {
-        JobError::new(Stage::Announce, ErrorCode::MessageUnparseable, format!("not an announcement: {error}"))
-    })?;
-    Ok(vec![Announced::Job(native.into())])
+    match body(message)? {
+        Value::Array(items) => items.into_iter().map(|item| events::one(item, message)).collect(),
+        object if object.get("blob").is_some() => native(object).map(|job| vec![job]),
+        other => events::one(other, message).map(|announced| vec![announced]),
+    }
 }
+
+/// One message for each event of a batch, or `None` when this is not a batch of several. The parts are not
+/// checked: each is parsed when its own turn comes, so that one bad event does not take the others with it.
+pub fn split(message: &Message) -> Result<Option<Vec<Message>>, JobError> {
+    if !message.attributes.cloud_event.is_empty() || !starts_an_array(&message.body) {
+        return Ok(None);
+    }
+    let Value::Array(items) = body(message)? else { return Ok(None) };
+    if items.len() < 2 {
+        return Ok(None);
+    }
+    let part = |(index, item): (usize, Value)| {
+        let mut attributes = message.attributes.clone();
+        attributes.message_id = attributes.message_id.map(|id| format!("{id}.{index}"));
+        attributes.content_type = Some("application/json".to_owned());
+        attributes.delivery_count = 0;
+        Message { body: item.to_string().into(), attributes }
+    };
+    Ok(Some(items.into_iter().enumerate().map(part).collect()))
+}
+
+fn body(message: &Message) -> Result<Value, JobError> {
+    within_limit(message)?;
+    let value: Value = serde_json::from_slice(&message.body).map_err(|_| {
+        // The parser's own words may quote the body, and a body may quote a patient.
+        unparseable("the body is not JSON")
+    })?;
+    match &value {
+        Value::Array(items) if items.is_empty() => Err(unparseable("a batch without events")),
+        Value::Array(items) if items.len() > MAX_EVENTS => {
+            Err(too_large(format!("a batch has at most {MAX_EVENTS} events, this one {}", items.len())))
+        }
+        _ => Ok(value),
+    }
+}
+
+fn native(value: Value) -> Result<Announced, JobError> {
+    let native: Native = serde_json::from_value(value).map_err(|_| {
+        unparseable(
+            "the native form is {\"blob\": \"container/path\", \"model\"?: text, \"force\"?: bool, \"correlation_id\"?: text}",
+        )
+    })?;
+    Ok(Announced::Job(native.into()))
+}
+
+fn starts_an_array(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
+fn within_limit(message: &Message) -> Result<(), JobError> {
+    let bytes = message.body.len();
+    if bytes > MAX_BODY_BYTES {
+        return Err(too_large(format!("a message has at most {MAX_BODY_BYTES} bytes, this one {bytes}")));
+    }
+    Ok(())
+}
+
+fn unparseable(message: impl Into<String>) -> JobError {
+    JobError::new(Stage::Announce, ErrorCode::MessageUnparseable, message)
+}
+
+fn too_large(message: String) -> JobError {
+    JobError::new(Stage::Announce, ErrorCode::MessageTooLarge, message)
+}
+
+#[cfg(test)]
+mod tests;
