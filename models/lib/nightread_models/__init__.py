@@ -1,0 +1,1 @@
+"""Shared code of Nightread's model scripts: networks, data, metrics, export and manifests."""

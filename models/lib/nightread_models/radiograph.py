@@ -1,0 +1,124 @@
+"""Radiographs as the worker prepares them (preprocessing id `xrv-1`), and the Kermany data set.
+
+Normalise to [-1024, 1024], centre-crop to the shorter side, resize with scikit-image's antialiased
+resampler: the order and the arithmetic of TorchXRayVision 1.5 (Apache-2.0), re-implemented.
+"""
+
+import csv
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.transform import resize
+
+SIDE = 224
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One row of the data set's `labels.csv`."""
+
+    path: Path
+    split: str
+    label: str
+    patient: str
+
+    @property
+    def positive(self) -> bool:
+        """True for pneumonia, whatever its cause."""
+        return self.label == "PNEUMONIA"
+
+
+def data_folder() -> Path:
+    """Root of the test data: `NIGHTREAD_TEST_DATA`, or `../shared/data` beside the repository."""
+    return Path(os.environ.get("NIGHTREAD_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+def kermany(root: Path, split: str) -> list[Picture]:
+    """Pictures of one split ("train" or "val"; split by patient), sorted by file name.
+
+    Raises FileNotFoundError where the data is not there, ValueError for an empty split.
+    """
+    folder = root / "xray" / "kermany"
+    with (folder / "labels.csv").open(newline="") as rows:
+        pictures = [
+            Picture(folder / row["file"], row["split"], row["label"], row["patient"])
+            for row in csv.DictReader(rows)
+            if row["split"] == split
+        ]
+    if not pictures:
+        raise ValueError(f"{folder / 'labels.csv'}: no pictures in split {split!r}")
+    return sorted(pictures, key=lambda picture: picture.path.name)
+
+
+def read_gray(path: Path) -> NDArray[np.uint8]:
+    """8-bit grey values (h, w); of a colour picture the first channel, as TorchXRayVision takes it."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{path}: expected 8-bit samples, found {pixels.dtype}")
+    return pixels if pixels.ndim == 2 else pixels[:, :, 0]
+
+
+def normalise(pixels: NDArray[np.unsignedinteger], maxval: int) -> NDArray[np.float32]:
+    """Grey values 0..maxval -> [-1024, 1024], float32 throughout (one rounding each in / and -)."""
+    if pixels.max() > maxval:
+        raise ValueError(f"pixel value {pixels.max()} above the maximum {maxval}")
+    unit = pixels.astype(np.float32) / np.float32(maxval)
+    return (np.float32(2) * unit - np.float32(1)) * np.float32(1024)
+
+
+def preprocess(pixels: NDArray[np.unsignedinteger], maxval: int = 255) -> NDArray[np.float32]:
+    """Grey picture (h, w), 0..maxval -> network input (1, 224, 224) in [-1024, 1024]."""
+    image = normalise(pixels, maxval)
+    height, width = image.shape
+    side = min(height, width)
+    top, left = height // 2 - side // 2, width // 2 - side // 2
+    image = image[top : top + side, left : left + side]
+    if side == SIDE:
+        return image[None]
+    resized = resize(image, (SIDE, SIDE), mode="constant", preserve_range=True)
+    return resized.astype(np.float32)[None]
+
+
+def load(pictures: list[Picture]) -> NDArray[np.float32]:
+    """Network inputs (n, 1, 224, 224) of the pictures, in their order."""
+    return np.stack([preprocess(read_gray(picture.path)) for picture in pictures])
+
+
+def labels(pictures: list[Picture]) -> NDArray[np.float32]:
+    """1.0 for pneumonia, 0.0 for normal: (n,)."""
+    return np.array([picture.positive for picture in pictures], dtype=np.float32)
+
+
+def patients(pictures: list[Picture]) -> NDArray[np.str_]:
+    """Patient of each picture: (n,)."""
+    return np.array([picture.patient for picture in pictures])
+
+
+def halves(pictures: list[Picture], seed: int = 20230905) -> tuple[list[Picture], list[Picture]]:
+    """Split by patient into a choosing half and a reported half, stratified by label, seeded.
+
+    Everything that is chosen (epoch, threshold) is chosen on the first; only the second is reported.
+    """
+    generator = np.random.default_rng(seed)
+    choosing: set[str] = set()
+    for positive in (False, True):
+        names = sorted({p.patient for p in pictures if p.positive == positive})
+        shuffled = generator.permutation(names)
+        choosing.update(str(name) for name in shuffled[: len(names) // 2])
+    return (
+        [p for p in pictures if p.patient in choosing],
+        [p for p in pictures if p.patient not in choosing],
+    )
+
+
+def content_digest(pictures: list[Picture]) -> str:
+    """SHA-256 over the sorted SHA-256 digests of the files, one hex digest a line."""
+    digests = sorted(hashlib.sha256(p.path.read_bytes()).hexdigest() for p in pictures)
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
