@@ -1,0 +1,224 @@
+metadata description = 'Nightread on Azure: a fleet of CPU workers that grows with the backlog and goes away.'
+
+targetScope = 'resourceGroup'
+
+@description('Required. Name of the deployment, globally unique: storage accounts and vaults are named after it. Lower-case letters and digits, beginning with a letter.')
+@minLength(3)
+@maxLength(12)
+param name string
+
+@description('Optional. Azure region; by default that of the resource group.')
+param location string = resourceGroup().location
+
+@description('Optional. dev is one broker and one worker; prod is three zonal brokers and a fleet by day and by night.')
+@allowed([
+  'dev'
+  'prod'
+])
+param shape string = 'prod'
+
+@description('Required. Name of the worker archive in the artifacts container.')
+@minLength(1)
+param workerArchiveName string
+
+@description('Required. SHA-256 of the worker archive, 64 hexadecimal digits.')
+@minLength(64)
+@maxLength(64)
+param workerArchiveSha256 string
+
+@description('Required. Name of the archive of broker packages in the artifacts container.')
+@minLength(1)
+param brokerPackagesName string
+
+@description('Required. SHA-256 of the archive of broker packages, 64 hexadecimal digits.')
+@minLength(64)
+@maxLength(64)
+param brokerPackagesSha256 string
+
+@description('Required. Numbers that the whole fleet computes with; never a mixture.')
+@allowed([
+  'fp32'
+  'int8'
+])
+param precision string
+
+@description('Required. SSH public key of the administrator. No port is open for it.')
+@minLength(80)
+param adminSshPublicKey string
+
+@description('Required. Where alerts are sent.')
+@minLength(6)
+param alertEmail string
+
+@description('Optional. False for the first deployment; true once the backlog metric has been seen, which adds the autoscale rules.')
+param autoscaleOnBacklog bool = false
+
+@description('Optional. Adds a second scale set of Spot machines, prod only.')
+param spotEnabled bool = false
+
+@description('Optional. Workers at deployment. With autoscale on, the next evaluation corrects it.')
+@minValue(0)
+@maxValue(100)
+param workerCapacity int = 1
+
+@description('Optional. Size of the workers. It needs a local disk for the operating system.')
+param workerVmSize string = loadJsonContent('../shared/settings.json').sizes.worker
+
+@description('Optional. Public address ranges from which operators seed secrets and upload artifacts; the patient data is never opened.')
+param operatorIpRanges array = []
+
+var spot = spotEnabled && shape == 'prod'
+
+module network 'modules/network.bicep' = {
+  name: 'network'
+  params: {
+    name: name
+    location: location
+  }
+}
+
+module identity 'modules/identity.bicep' = {
+  name: 'identity'
+  params: {
+    name: name
+    location: location
+    endpointsSubnetId: network.outputs.endpointsSubnetId
+    vaultZoneId: network.outputs.vaultZoneId
+    operatorIpRanges: operatorIpRanges
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  name: 'storage'
+  params: {
+    name: name
+    location: location
+    shape: shape
+    endpointsSubnetId: network.outputs.endpointsSubnetId
+    blobZoneId: network.outputs.blobZoneId
+    queueZoneId: network.outputs.queueZoneId
+    workerPrincipalId: identity.outputs.workerPrincipalId
+    brokerPrincipalId: identity.outputs.brokerPrincipalId
+    eventsPrincipalId: identity.outputs.eventsPrincipalId
+    operatorIpRanges: operatorIpRanges
+  }
+}
+
+module events 'modules/events.bicep' = {
+  name: 'events'
+  params: {
+    name: name
+    location: location
+    dataAccountId: storage.outputs.dataAccountId
+    opsAccountId: storage.outputs.opsAccountId
+    eventsIdentityId: identity.outputs.eventsIdentityId
+  }
+}
+
+module broker 'modules/broker.bicep' = {
+  name: 'broker'
+  params: {
+    name: name
+    location: location
+    shape: shape
+    subnetId: network.outputs.brokersSubnetId
+    identityId: identity.outputs.brokerIdentityId
+    clientId: identity.outputs.brokerClientId
+    vaultName: identity.outputs.brokerVaultName
+    dataAccountName: storage.outputs.dataAccountName
+    opsAccountName: storage.outputs.opsAccountName
+    packagesName: brokerPackagesName
+    packagesSha256: brokerPackagesSha256
+    archiveName: workerArchiveName
+    archiveSha256: workerArchiveSha256
+    precision: precision
+    adminSshPublicKey: adminSshPublicKey
+  }
+}
+
+module workers 'modules/workers.bicep' = {
+  name: 'workers'
+  params: {
+    name: name
+    location: location
+    shape: shape
+    vmSize: workerVmSize
+    capacity: workerCapacity
+    spotEnabled: spot
+    subnetId: network.outputs.workersSubnetId
+    identityId: identity.outputs.workerIdentityId
+    clientId: identity.outputs.workerClientId
+    vaultName: identity.outputs.workerVaultName
+    dataAccountName: storage.outputs.dataAccountName
+    opsAccountName: storage.outputs.opsAccountName
+    archiveName: workerArchiveName
+    archiveSha256: workerArchiveSha256
+    precision: precision
+    adminSshPublicKey: adminSshPublicKey
+    brokerPrincipalId: identity.outputs.brokerPrincipalId
+  }
+}
+
+module autoscale 'modules/autoscale.bicep' = {
+  name: 'autoscale'
+  params: {
+    name: 'autoscale-${name}-workers'
+    location: location
+    targetId: workers.outputs.scaleSetId
+    metricResourceId: workers.outputs.scaleSetId
+    kind: 'regular'
+    shape: shape
+    onBacklog: autoscaleOnBacklog
+    fixedCapacity: workerCapacity
+  }
+}
+
+module autoscaleSpot 'modules/autoscale.bicep' = if (spot) {
+  name: 'autoscale-spot'
+  params: {
+    name: 'autoscale-${name}-workers-spot'
+    location: location
+    targetId: '${workers.outputs.scaleSetId}-spot'
+    metricResourceId: workers.outputs.scaleSetId
+    kind: 'spot'
+    shape: shape
+    onBacklog: autoscaleOnBacklog
+    fixedCapacity: 0
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'monitoring'
+  params: {
+    name: name
+    location: location
+    shape: shape
+    alertEmail: alertEmail
+    scaleSetName: workers.outputs.scaleSetName
+    topicName: events.outputs.topicName
+    dataAccountName: storage.outputs.dataAccountName
+    opsAccountName: storage.outputs.opsAccountName
+    workerVaultName: identity.outputs.workerVaultName
+    brokerVaultName: identity.outputs.brokerVaultName
+    autoscaleName: autoscale.outputs.name
+    spotEnabled: spot
+  }
+  dependsOn: [
+    broker
+  ]
+}
+
+@description('Account of the patient data.')
+output dataAccount string = storage.outputs.dataAccountName
+
+@description('Account of the artifacts and the event queue.')
+output opsAccount string = storage.outputs.opsAccountName
+
+@description('Vault to seed with the secrets of the workers.')
+output workerVault string = identity.outputs.workerVaultName
+
+@description('Vault to seed with the secrets of the brokers.')
+output brokerVault string = identity.outputs.brokerVaultName
+
+@description('Regular scale set.')
+output scaleSet string = workers.outputs.scaleSetName

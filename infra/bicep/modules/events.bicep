@@ -1,0 +1,88 @@
+metadata description = 'Event Grid: announcements of new inputs, delivered to the Storage queue with an identity of their own.'
+
+@description('Required. Name of the deployment, part of every resource name.')
+param name string
+
+@description('Required. Azure region.')
+param location string
+
+@description('Required. Account whose new blobs are announced.')
+param dataAccountId string
+
+@description('Required. Account of the queue and of the dead letters.')
+param opsAccountId string
+
+@description('Required. Identity with which events are delivered.')
+param eventsIdentityId string
+
+var settings = loadJsonContent('../../shared/settings.json')
+var containers = settings.names.containers
+var events = settings.events
+
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
+  name: 'evgt-${name}'
+  location: location
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${eventsIdentityId}': {}
+    }
+  }
+  properties: {
+    source: dataAccountId
+    topicType: 'Microsoft.Storage.StorageAccounts'
+  }
+}
+
+// No suffix filter: DICOM files often have no extension, and the worker goes by content, not by name.
+resource blobCreated 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
+  parent: topic
+  name: 'blob-created'
+  properties: {
+    eventDeliverySchema: 'CloudEventSchemaV1_0'
+    filter: {
+      includedEventTypes: [
+        events.type
+      ]
+      subjectBeginsWith: '/blobServices/default/containers/${containers.incoming}/'
+      isSubjectCaseSensitive: true
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: events.deliveryAttempts
+      eventTimeToLiveInMinutes: events.timeToLiveMinutes
+    }
+    deliveryWithResourceIdentity: {
+      identity: {
+        type: 'UserAssigned'
+        userAssignedIdentity: eventsIdentityId
+      }
+      destination: {
+        endpointType: 'StorageQueue'
+        properties: {
+          resourceId: opsAccountId
+          queueName: settings.names.storageQueue
+          queueMessageTimeToLiveInSeconds: events.queueMessageTimeToLiveSeconds
+        }
+      }
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'UserAssigned'
+        userAssignedIdentity: eventsIdentityId
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: opsAccountId
+          blobContainerName: containers.eventDeadLetters
+        }
+      }
+    }
+  }
+}
+
+@description('Resource id of the system topic.')
+output topicId string = topic.id
+
+@description('Name of the system topic.')
+output topicName string = topic.name
