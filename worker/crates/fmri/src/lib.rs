@@ -1,1 +1,8 @@
-//! Placeholder.
+//! From a resting-state scan to the maps of its brain networks: NIfTI volumes, dual regression, the classifier's
+//! input, group ICA, and a simulator of scans. Pure computation on bytes; no network, no async runtime.
+
+pub mod grid;
+pub mod volume;
+
+pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
+pub use volume::{BytesSource, FileSource, Limits, Source, VolumeStream};

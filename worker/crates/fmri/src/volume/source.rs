@@ -1,0 +1,49 @@
+//! Where a scan's bytes come from, and the limits they are read under.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// Caps that hold before anything is allocated for a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Voxels of one volume.
+    pub max_volume_voxels: u64,
+    /// Voxels of all volumes together.
+    pub max_voxels: u64,
+    /// Bytes of the file when inflated, with all that follows the data.
+    pub max_inflated_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 256^3 voxels a volume, 2^31 voxels a scan, 8 GiB inflated.
+    fn default() -> Self {
+        Self { max_volume_voxels: 1 << 24, max_voxels: 1 << 31, max_inflated_bytes: 8 << 30 }
+    }
+}
+
+/// A scan that can be opened from its beginning more than once: one with non-finite voxels is read again.
+pub trait Source: Sync {
+    /// A reader at the first byte of the file, compressed or not.
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>>;
+}
+
+/// A scan held in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct BytesSource<'a>(pub &'a [u8]);
+
+impl Source for BytesSource<'_> {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.0))
+    }
+}
+
+/// A scan in a file.
+#[derive(Clone, Debug)]
+pub struct FileSource(pub PathBuf);
+
+impl Source for FileSource {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(File::open(&self.0)?))
+    }
+}
