@@ -1,1 +1,67 @@
-//! Placeholder.
+//! The inference engine: models described by manifests, run on CPUs by ONNX Runtime. The only crate that names `ort`.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), nightread_domain::JobError> {
+//! use nightread_engine::{Catalogue, Engine, EngineOptions, Model, Precision, Provider, Runtime, Search, scores};
+//!
+//! let runtime = Runtime::load(&Search::new(None, Provider::Cpu))?;
+//! let catalogue = Catalogue::load("models".as_ref())?;
+//! let model = Model::open(catalogue.get("cxr-pneumonia-demo")?, Precision::Fp32)?;
+//! let (key, manifest) = (model.key().clone(), model.manifest().clone());
+//! let engine = Engine::start(&runtime, vec![model], EngineOptions::for_cores(2))?;
+//!
+//! let tensor = vec![0.0; manifest.input.item_len()]; // from preprocessing
+//! let outputs = engine.infer(&key, tensor).await?; // any executor; dropping the future cancels
+//! for score in scores(&manifest, &outputs.logits)? {
+//!     println!("{} {:.3} {}", score.label, score.probability, score.positive);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Catalogue`] and [`Manifest`]: what models there are; every problem reported at once.
+//! - [`Model`]: one precision of one model, its weights read and their digest checked.
+//! - [`Runtime`]: the shared library, found by [`Search`] and loaded once for the process.
+//! - [`Engine`]: N threads, each with its own session of every model, pulling batches from one pure [`Batcher`](batcher).
+//!   A batch forms exactly when a session is free. A failed batch is run again member by member; a panic is contained,
+//!   fails its members and turns [`Engine::health`] to [`Health::Failed`].
+//! - [`scores`](scores()): activation, calibration and thresholds.
+//! - [`tune`]: measures how to split the cores between sessions and threads.
+//!
+//! Everything here blocks except [`Inference`], which is a future without an executor.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod batcher;
+mod digest;
+mod engine;
+mod inference;
+mod library;
+mod manifest;
+mod model;
+mod options;
+mod panics;
+mod pool;
+mod provider;
+mod runtime;
+mod scores;
+mod session;
+#[cfg(test)]
+mod testing;
+pub mod tune;
+
+pub use engine::Engine;
+pub use inference::{Inference, Outputs, Timing};
+pub use library::Search;
+pub use manifest::{
+    Activation, Availability, Calibration, Catalogue, CatalogueProblems, Evidence, Input, Label,
+    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task,
+    TrainedOn, Weights,
+};
+pub use model::{Model, ModelKey};
+pub use options::EngineOptions;
+pub use pool::{Close, Health, Stats};
+pub use provider::Provider;
+pub use runtime::Runtime;
+pub use scores::{Score, op_norm, scores, sigmoid, softmax};
+pub use session::{Cam, ItemOutput, ModelSession, SessionOptions};

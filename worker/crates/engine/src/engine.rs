@@ -1,0 +1,171 @@
+//! The engine: models, sessions and threads behind one call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nightread_domain::{ErrorCode, JobError, Stage};
+use ort::session::builder::PrepackedWeights;
+
+use crate::inference::Inference;
+use crate::manifest::Manifest;
+use crate::model::{Model, ModelKey};
+use crate::options::EngineOptions;
+use crate::pool::{Close, Health, Pool, Runner, Stats};
+use crate::provider::Provider;
+use crate::runtime::Runtime;
+use crate::session::{ItemOutput, ModelSession, SessionOptions};
+
+/// Values may leave the manifest's range by this share of it: resizing rounds.
+const RANGE_SLACK: f64 = 1e-3;
+
+/// Open models and the threads that run them. Share it in an `Arc`; dropping it joins its threads.
+#[derive(Debug)]
+pub struct Engine {
+    models: HashMap<ModelKey, Entry>,
+    options: EngineOptions,
+    pool: Pool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    index: usize,
+    manifest: Arc<Manifest>,
+    sha256: String,
+}
+
+/// One thread's sessions, by model number.
+struct Sessions(Vec<ModelSession>);
+
+impl Runner for Sessions {
+    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<ItemOutput>, JobError> {
+        self.0[model].run(items)
+    }
+}
+
+impl Engine {
+    /// Opens every model in every thread, compares it with its manifest, and runs it once alone and once in the largest
+    /// batch, so that the first job is not slow. Blocks until ready.
+    ///
+    /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
+    /// `runtime_mismatch` or what the warm-up gave.
+    pub fn start(runtime: &Runtime, models: Vec<Model>, options: EngineOptions) -> Result<Self, JobError> {
+        let invalid = |words: String| Err(JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words));
+        if models.is_empty() {
+            return invalid("the engine has no model to serve".to_owned());
+        }
+        if options.sessions == 0 || options.intra_threads == 0 {
+            return invalid("sessions and intra_threads must be at least 1".to_owned());
+        }
+        let mut entries = HashMap::new();
+        for (index, model) in models.iter().enumerate() {
+            let entry =
+                Entry { index, manifest: Arc::clone(model.manifest()), sha256: model.sha256().to_owned() };
+            if entries.insert(model.key().clone(), entry).is_some() {
+                return invalid(format!("model {} is there twice", model.key()));
+            }
+        }
+        let runtime = runtime.clone();
+        let shared: Vec<_> = models.into_iter().map(|model| (model, PrepackedWeights::new())).collect();
+        let make = move || {
+            let open = |(model, prepacked): &(Model, PrepackedWeights)| {
+                let session_options = SessionOptions {
+                    provider: options.provider,
+                    intra_threads: options.intra_threads,
+                    shares_cores: options.sessions > 1,
+                    batch_varies: options.max_batch_items > 1,
+                };
+                let mut session = ModelSession::open(&runtime, model, session_options, Some(prepacked))?;
+                warm_up(&mut session, model.manifest(), &options)?;
+                Ok(session)
+            };
+            shared.iter().map(open).collect::<Result<_, JobError>>().map(Sessions)
+        };
+        let pool = Pool::start(options.sessions, options.limits(), make)?;
+        Ok(Self { models: entries, options, pool })
+    }
+
+    /// Queues one item of a model and answers when it was computed. `tensor` holds the item's values, row-major in the
+    /// manifest's `item_shape`. Dropping the answer cancels the item if it still waits. Queueing happens now, not at the
+    /// first poll; how much may wait is the caller's to bound.
+    ///
+    /// Errors: `unknown_model`; `inference_failed` for a tensor of another length or a run that failed;
+    /// `value_out_of_range` for values that preprocessing cannot have made; `scores_not_finite`; `engine_closed`
+    /// (transient); `engine_failed` (fatal).
+    pub fn infer(&self, model: &ModelKey, tensor: Vec<f32>) -> Inference {
+        match self.admit(model, &tensor) {
+            Ok(index) => self.pool.infer(index, tensor),
+            Err(error) => Inference::refused(error),
+        }
+    }
+
+    fn admit(&self, model: &ModelKey, tensor: &[f32]) -> Result<usize, JobError> {
+        let fail = |code, words: String| Err(JobError::new(Stage::Infer, code, words));
+        let Some(entry) = self.models.get(model) else {
+            return fail(ErrorCode::UnknownModel, format!("the engine does not serve {model}"));
+        };
+        let input = &entry.manifest.input;
+        if tensor.len() != input.item_len() {
+            let (len, shape) = (tensor.len(), &input.item_shape);
+            return fail(
+                ErrorCode::InferenceFailed,
+                format!("{model} takes items of shape {shape:?}, not {len} values"),
+            );
+        }
+        let [low, high] = input.value_range;
+        let slack = (high - low) * RANGE_SLACK;
+        let fits = |value: f32| (low - slack..=high + slack).contains(&f64::from(value));
+        match tensor.iter().position(|value| !fits(*value)) {
+            None => Ok(entry.index),
+            Some(at) => fail(
+                ErrorCode::ValueOutOfRange,
+                format!("value {} at {at} is outside the [{low}, {high}] that {model} takes", tensor[at]),
+            ),
+        }
+    }
+
+    /// The models served, with the digest of their weights.
+    pub fn models(&self) -> impl Iterator<Item = (&ModelKey, &Arc<Manifest>, &str)> {
+        self.models.iter().map(|(key, entry)| (key, &entry.manifest, entry.sha256.as_str()))
+    }
+
+    /// The manifest of a served model.
+    pub fn manifest(&self, model: &ModelKey) -> Option<&Arc<Manifest>> {
+        self.models.get(model).map(|entry| &entry.manifest)
+    }
+
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// The provider that computes every session; sessions that could not use it were refused at the start.
+    pub fn provider(&self) -> Provider {
+        self.options.provider
+    }
+
+    pub fn health(&self) -> Health {
+        self.pool.health()
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.pool.stats()
+    }
+
+    /// Takes nothing new from now on. Returns at once; dropping the engine waits for what still runs. `Close::Fail` after
+    /// `Close::Drain` gives up on what still waits.
+    pub fn close(&self, how: Close) {
+        self.pool.close(how);
+    }
+}
+
+/// Runs once alone and once in the largest batch that the options allow.
+fn warm_up(session: &mut ModelSession, manifest: &Manifest, options: &EngineOptions) -> Result<(), JobError> {
+    let input = &manifest.input;
+    let middle = f64::midpoint(input.value_range[0], input.value_range[1]) as f32;
+    let item = vec![middle; input.item_len()];
+    let fitting = options.max_batch_bytes / size_of_val(item.as_slice()).max(1);
+    let largest = options.max_batch_items.min(fitting).max(1);
+    for size in [1, largest] {
+        session.run(&vec![item.as_slice(); size])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The caller's end of one queued item.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use nightread_domain::{ErrorCode, JobError, Stage};
+
+use crate::session::Cam;
+
+/// What the engine gives for one item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    /// One for each label of the manifest; all finite. [`scores`](crate::scores) makes probabilities of them.
+    pub logits: Vec<f32>,
+    /// Where the manifest names a class-activation output.
+    pub cam: Option<Cam>,
+    pub timing: Timing,
+}
+
+/// Where an item's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From [`Engine::infer`](crate::Engine::infer) until a session took the item.
+    pub queued: Duration,
+    /// In the session, the whole batch.
+    pub run: Duration,
+    /// Items that ran together.
+    pub batch: usize,
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<Outputs, JobError>>;
+
+/// A queued item's answer. Dropping it takes the item out of the queue; an item that runs already is finished.
+///
+/// Resolves on any executor.
+#[derive(Debug)]
+#[must_use = "dropping this cancels the item"]
+pub struct Inference(State);
+
+#[derive(Debug)]
+enum State {
+    Refused(Option<JobError>),
+    Waiting(oneshot::Receiver<Result<Outputs, JobError>>),
+}
+
+impl Inference {
+    pub(crate) fn refused(error: JobError) -> Self {
+        Self(State::Refused(Some(error)))
+    }
+
+    pub(crate) fn waiting() -> (Reply, Self) {
+        let (reply, answer) = oneshot::channel();
+        (reply, Self(State::Waiting(answer)))
+    }
+
+    /// Blocks this thread until the answer is there: for benches and programs without an executor.
+    pub fn wait(mut self) -> Result<Outputs, JobError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match Pin::new(&mut self).poll(&mut context) {
+                Poll::Ready(answer) => return answer,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+impl Future for Inference {
+    type Output = Result<Outputs, JobError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Refused(error) => Poll::Ready(Err(error.take().unwrap_or_else(|| closed("polled again")))),
+            State::Waiting(answer) => Pin::new(answer).poll(context).map(|answer| {
+                answer.unwrap_or_else(|_| Err(closed("the engine went away before it answered")))
+            }),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+pub(crate) fn closed(words: &str) -> JobError {
+    JobError::new(Stage::Infer, ErrorCode::EngineClosed, words)
+}

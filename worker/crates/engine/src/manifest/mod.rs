@@ -1,0 +1,316 @@
+//! Models are data: a folder with a manifest, a model card and weights, checked before anything is loaded.
+
+mod catalogue;
+mod check;
+mod parse;
+mod reader;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nightread_domain::{ErrorCode, JobError, Stage};
+
+pub use catalogue::{Catalogue, CatalogueProblems};
+
+/// The name every manifest has in its folder.
+pub const MANIFEST_FILE: &str = "manifest.toml";
+
+/// What a model reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// A chest radiograph: one item per picture.
+    Radiograph,
+    /// Components of a resting-state fMRI scan: one item per component map.
+    Components,
+}
+
+/// The number format of the weights. It is part of the version in the result's path, so that one data set never mixes two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Precision {
+    Fp32,
+    Int8,
+}
+
+impl Precision {
+    pub const ALL: [Self; 2] = [Self::Fp32, Self::Int8];
+
+    /// `fp32` or `int8`, as in manifests, settings and result paths.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|precision| precision.as_str() == text)
+            .ok_or_else(|| format!("precision must be fp32 or int8, not {text:?}"))
+    }
+}
+
+/// One weights file beside the manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    pub file: String,
+    /// Lower-case hexadecimal; absent in a bring-your-own template.
+    pub sha256: Option<String>,
+    /// The quantisation scheme, for INT8.
+    pub target: Option<String>,
+    /// Measured agreement and accuracy: without it INT8 is refused.
+    pub evidence: Option<Evidence>,
+}
+
+/// What was measured before INT8 weights were offered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    pub calibration_sha256: String,
+    pub calibration_items: usize,
+    /// Share of items on which FP32 and INT8 give the same findings, in [0, 1].
+    pub agreement: f64,
+    /// The accuracy measure that `fp32` and `int8` give, for example `auc`.
+    pub metric: String,
+    /// Value, low and high end of its confidence interval.
+    pub fp32: [f64; 3],
+    pub int8: [f64; 3],
+    pub evaluated_items: usize,
+}
+
+/// The one input tensor: float32, `(batch, item_shape...)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    pub name: String,
+    /// Without the leading, dynamic batch dimension.
+    pub item_shape: Vec<usize>,
+    /// Lowest and highest value that preprocessing yields.
+    pub value_range: [f64; 2],
+}
+
+impl Input {
+    /// Number of float32 values in one item.
+    pub fn item_len(&self) -> usize {
+        self.item_shape.iter().product()
+    }
+}
+
+/// How bytes become the input tensor: an identifier that code implements, with its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Preprocessing {
+    /// `xrv-1`: normalise to [-1024, 1024], centre crop, scikit-image antialiased resize to `size` x `size`.
+    Xrv1 { size: usize },
+    /// `projections-1`: sums over the three axes, anterior-posterior crop from `crop_offset_y`, joint min-max, `scale`,
+    /// then per channel `(x - mean) / std`.
+    Projections1 { crop_offset_y: usize, scale: f64, mean: [f64; 3], std: [f64; 3] },
+}
+
+impl Preprocessing {
+    /// The identifier written into manifests and results.
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::Xrv1 { .. } => "xrv-1",
+            Self::Projections1 { .. } => "projections-1",
+        }
+    }
+}
+
+/// How a logit becomes a probability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Labels are independent (multi-label).
+    Sigmoid,
+    /// Labels exclude one another (single-label).
+    Softmax,
+}
+
+/// What is done to the probability afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calibration {
+    None,
+    /// TorchXRayVision's piecewise-linear `op_norm`: the operating point becomes 0.5.
+    XrvOpNorm,
+}
+
+/// What the graph gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Name of the `(batch, labels)` output.
+    pub logits: String,
+    pub activation: Activation,
+    pub calibration: Calibration,
+    /// Name of the `(batch, labels, h, w)` class-activation output.
+    pub cam: Option<String>,
+}
+
+/// One output column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Label {
+    pub name: String,
+    /// Probability at and above which a finding is positive; absent only on a suppressed label.
+    pub threshold: Option<f64>,
+    /// Operating point for `xrv-op-norm`.
+    pub op_threshold: Option<f64>,
+    /// An untrained output: never reported.
+    pub suppressed: bool,
+    /// Coarse family, for example the network a component belongs to.
+    pub family: Option<String>,
+}
+
+/// What the model has seen, for the input gate to warn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainedOn {
+    /// View positions; empty for scans.
+    pub views: Vec<String>,
+    pub age_years: Option<[f64; 2]>,
+    pub min_side_px: Option<usize>,
+    pub modality_words: String,
+}
+
+/// Where weights and data come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub data: String,
+    pub citation: String,
+    pub url: String,
+    pub licence: String,
+    pub not_for: String,
+}
+
+/// Spatial maps that an fMRI scan is regressed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Maps {
+    pub file: String,
+    /// Lower-case hexadecimal; absent in a bring-your-own template.
+    pub sha256: Option<String>,
+    pub count: usize,
+    /// Voxels along x, y, z.
+    pub grid: [usize; 3],
+    /// Voxel index to millimetres.
+    pub affine: [[f64; 4]; 4],
+    pub mask: Option<String>,
+    pub sign_convention: Option<String>,
+    pub des_norm: Option<bool>,
+}
+
+/// A validated manifest: everything the worker knows about a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The folder it was read from.
+    pub folder: PathBuf,
+    pub name: String,
+    /// Semantic version, without precision.
+    pub version: String,
+    pub task: Task,
+    pub description: String,
+    /// File name of the model card.
+    pub card: String,
+    /// How to obtain and export the weights, when they may not be shipped.
+    pub bring_your_own: Option<String>,
+    pub fp32: Option<Weights>,
+    pub int8: Option<Weights>,
+    pub input: Input,
+    pub preprocessing: Preprocessing,
+    pub output: Output,
+    pub labels: Vec<Label>,
+    pub trained_on: TrainedOn,
+    pub source: Source,
+    pub maps: Option<Maps>,
+}
+
+/// Can the model be used as it lies there?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Availability {
+    Ready,
+    /// A bring-your-own template: the weights are missing, and this is how to get them.
+    WeightsMissing(String),
+    /// The manifest offers no weights of this precision.
+    NotOffered,
+}
+
+impl Manifest {
+    /// Reads and validates `<folder>/manifest.toml`, and checks the digest of every file it names.
+    pub fn load(folder: &Path) -> Result<Self, ManifestProblems> {
+        parse::load(folder, check::Files::Verified)
+    }
+
+    /// As [`Manifest::load`], but files must only exist: their digests are checked when a model is opened.
+    pub fn read(folder: &Path) -> Result<Self, ManifestProblems> {
+        parse::load(folder, check::Files::Present)
+    }
+
+    /// The weights of a precision, when the manifest has them.
+    pub fn weights(&self, precision: Precision) -> Option<&Weights> {
+        match precision {
+            Precision::Fp32 => self.fp32.as_ref(),
+            Precision::Int8 => self.int8.as_ref(),
+        }
+    }
+
+    /// Can this precision be opened?
+    pub fn availability(&self, precision: Precision) -> Availability {
+        match self.weights(precision) {
+            None => Availability::NotOffered,
+            Some(weights) if weights.sha256.is_some() => Availability::Ready,
+            Some(_) => Availability::WeightsMissing(self.bring_your_own.clone().unwrap_or_default()),
+        }
+    }
+
+    /// The precisions that can be opened, FP32 first.
+    pub fn precisions(&self) -> impl Iterator<Item = Precision> + '_ {
+        Precision::ALL.into_iter().filter(|precision| self.availability(*precision) == Availability::Ready)
+    }
+
+    /// The path of a file that the manifest names.
+    pub fn path_of(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+}
+
+/// One thing wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, for example `labels[3].threshold`.
+    pub at: String,
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.at, self.what)
+    }
+}
+
+/// Everything wrong with one manifest, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestProblems {
+    pub path: PathBuf,
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ManifestProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has {} problem(s):", self.path.display(), self.problems.len())?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ManifestProblems {}
+
+impl From<ManifestProblems> for JobError {
+    fn from(problems: ManifestProblems) -> Self {
+        Self::new(Stage::Start, ErrorCode::ModelMismatch, problems.to_string())
+    }
+}

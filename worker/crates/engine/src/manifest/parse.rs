@@ -1,0 +1,251 @@
+//! From the text of a manifest to a validated [`Manifest`], noting every problem.
+
+use std::fs;
+use std::path::Path;
+
+use toml::Table;
+
+use super::check::{Files, check};
+use super::reader::Reader;
+use super::{
+    Activation, Calibration, Evidence, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output,
+    Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
+};
+
+/// A manifest is a page or two; more is not one.
+const MAX_BYTES: u64 = 1 << 20;
+pub(super) fn load(folder: &Path, files: Files) -> Result<Manifest, ManifestProblems> {
+    let path = folder.join(MANIFEST_FILE);
+    let refuse = |problems| Err(ManifestProblems { path: path.clone(), problems });
+    let table = match read(&path) {
+        Ok(table) => table,
+        Err(what) => return refuse(vec![Problem { at: MANIFEST_FILE.to_owned(), what }]),
+    };
+    let mut problems = Vec::new();
+    let mut reader = Reader::new("", table, &mut problems);
+    let manifest = document(&mut reader, folder);
+    reader.finish();
+    if let Some(manifest) = &manifest {
+        check(manifest, files, &mut problems);
+    }
+    match manifest {
+        Some(manifest) if problems.is_empty() => Ok(manifest),
+        _ => refuse(problems),
+    }
+}
+
+fn read(path: &Path) -> Result<Table, String> {
+    let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if size > MAX_BYTES {
+        return Err(format!("is {size} bytes long, more than {MAX_BYTES}"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    text.parse::<Table>().map_err(|error| format!("is not TOML: {}", error.to_string().trim_end()))
+}
+
+/// Reads every section even when an earlier one failed, so that all problems come out.
+fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
+    if let Some(schema) = reader.count("schema").filter(|schema| *schema != 1) {
+        reader.problem("schema", format!("must be 1, not {schema}"));
+    }
+    let name = reader.text("name");
+    let version = reader.text("version");
+    let task = choice(reader, "task", &[("radiograph", Task::Radiograph), ("components", Task::Components)]);
+    let description = reader.text("description");
+    let card = reader.file("card");
+    let bring_your_own = reader.text_if("bring_your_own");
+    let template = bring_your_own.is_some();
+    let weights = reader.table("weights", |reader| {
+        let fp32 = reader.table_if("fp32", |reader| weights(reader, Precision::Fp32, template));
+        let int8 = reader.table_if("int8", |reader| weights(reader, Precision::Int8, template));
+        Some((fp32, int8))
+    });
+    let input = reader.table("input", |reader| {
+        let name = reader.text("name");
+        let item_shape = reader.counts("item_shape");
+        let value_range = reader.numbers("value_range");
+        Some(Input { name: name?, item_shape: item_shape?, value_range: value_range? })
+    });
+    let preprocessing = reader.table("preprocessing", preprocessing);
+    let output = reader.table("output", output);
+    let labels = reader.tables("labels", label);
+    let trained_on = reader.table("trained_on", trained_on);
+    let source = reader.table("source", source);
+    let maps = reader.table_if("maps", |reader| maps(reader, template));
+    let (fp32, int8) = weights?;
+    Some(Manifest {
+        folder: folder.to_owned(),
+        name: name?,
+        version: version?,
+        task: task?,
+        description: description?,
+        card: card?,
+        bring_your_own,
+        fp32,
+        int8,
+        input: input?,
+        preprocessing: preprocessing?,
+        output: output?,
+        labels: labels?.into_iter().collect::<Option<_>>()?,
+        trained_on: trained_on?,
+        source: source?,
+        maps,
+    })
+}
+
+fn choice<T: Copy>(reader: &mut Reader<'_>, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    let text = reader.text(key)?;
+    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    if found.is_none() {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        reader.problem(key, format!("must be one of {}, not {text:?}", names.join(", ")));
+    }
+    found
+}
+
+fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Option<Weights> {
+    let file = reader.file("file");
+    let sha256 = if template { reader.sha256_if("sha256") } else { reader.sha256("sha256") };
+    let (target, evidence) = match precision {
+        Precision::Fp32 => (None, None),
+        // INT8 without measured evidence is not offered at all.
+        Precision::Int8 => (Some(reader.text("target")), Some(reader.table("evidence", measured))),
+    };
+    Some(Weights {
+        file: file?,
+        sha256,
+        target: target.map_or(Some(None), |target| target.map(Some))?,
+        evidence: evidence.map_or(Some(None), |evidence| evidence.map(Some))?,
+    })
+}
+
+fn measured(reader: &mut Reader<'_>) -> Option<Evidence> {
+    let calibration_sha256 = reader.sha256("calibration_sha256");
+    let calibration_items = reader.count("calibration_items");
+    let agreement = reader.number("agreement");
+    if agreement.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+        reader.problem("agreement", "must lie in [0, 1]");
+    }
+    let metric = reader.text("metric");
+    let mut interval = |key| {
+        let values = reader.numbers::<3>(key);
+        if values.is_some_and(|[value, low, high]| !(low <= value && value <= high)) {
+            reader.problem(key, "must be [value, low, high] with low <= value <= high");
+        }
+        values
+    };
+    let fp32 = interval("fp32");
+    let int8 = interval("int8");
+    let evaluated_items = reader.count("evaluated_items");
+    Some(Evidence {
+        calibration_sha256: calibration_sha256?,
+        calibration_items: calibration_items?,
+        agreement: agreement?,
+        metric: metric?,
+        fp32: fp32?,
+        int8: int8?,
+        evaluated_items: evaluated_items?,
+    })
+}
+
+fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
+    match reader.text("id")?.as_str() {
+        "xrv-1" => Some(Preprocessing::Xrv1 { size: reader.count("size")? }),
+        "projections-1" => {
+            let crop_offset_y = reader.whole("crop_offset_y");
+            let scale = reader.number("scale");
+            let mean = reader.numbers("mean");
+            let std = reader.numbers::<3>("std");
+            if std.is_some_and(|std| std.iter().any(|s| *s <= 0.0)) {
+                reader.problem("std", "must be above 0 in every channel");
+            }
+            Some(Preprocessing::Projections1 {
+                crop_offset_y: crop_offset_y?,
+                scale: scale?,
+                mean: mean?,
+                std: std?,
+            })
+        }
+        other => {
+            reader.problem("id", format!("must be one of xrv-1, projections-1, not {other:?}"));
+            None
+        }
+    }
+}
+
+fn output(reader: &mut Reader<'_>) -> Option<Output> {
+    let logits = reader.text("logits");
+    let activation =
+        choice(reader, "activation", &[("sigmoid", Activation::Sigmoid), ("softmax", Activation::Softmax)]);
+    let calibration = choice(
+        reader,
+        "calibration",
+        &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)],
+    );
+    let cam = reader.text_if("cam");
+    Some(Output { logits: logits?, activation: activation?, calibration: calibration?, cam })
+}
+
+fn label(reader: &mut Reader<'_>) -> Option<Label> {
+    let suppressed = reader.flag_if("suppressed").unwrap_or(false);
+    let name = if suppressed { reader.any_text("name") } else { reader.text("name") };
+    let threshold = if suppressed { reader.number_if("threshold") } else { reader.number("threshold") };
+    let op_threshold = reader.number_if("op_threshold");
+    for (key, value) in [("threshold", threshold), ("op_threshold", op_threshold)] {
+        if value.is_some_and(|value| value <= 0.0 || value >= 1.0) {
+            reader.problem(key, "must lie between 0 and 1, both excluded");
+        }
+    }
+    let family = reader.text_if("family");
+    if threshold.is_none() && !suppressed {
+        return None;
+    }
+    Some(Label { name: name?, threshold, op_threshold, suppressed, family })
+}
+
+fn trained_on(reader: &mut Reader<'_>) -> Option<TrainedOn> {
+    let views = reader.texts_if("views").unwrap_or_default();
+    let age_years = reader.numbers_if::<2>("age_years");
+    if age_years.is_some_and(|[low, high]| low < 0.0 || low > high) {
+        reader.problem("age_years", "must be [lowest, highest] from 0");
+    }
+    let min_side_px = reader.count_if("min_side_px");
+    let modality_words = reader.text("modality_words");
+    Some(TrainedOn { views, age_years, min_side_px, modality_words: modality_words? })
+}
+
+fn source(reader: &mut Reader<'_>) -> Option<Source> {
+    let data = reader.text("data");
+    let citation = reader.text("citation");
+    let url = reader.text("url");
+    let licence = reader.text("licence");
+    let not_for = reader.text("not_for");
+    Some(Source { data: data?, citation: citation?, url: url?, licence: licence?, not_for: not_for? })
+}
+
+fn maps(reader: &mut Reader<'_>, template: bool) -> Option<Maps> {
+    let file = reader.file("file");
+    let sha256 = if template { reader.sha256_if("sha256") } else { reader.sha256("sha256") };
+    let count = reader.count("count");
+    let grid = reader.counts("grid").and_then(|grid| {
+        let three = <[usize; 3]>::try_from(grid).ok();
+        if three.is_none() {
+            reader.problem("grid", "must be the three numbers of voxels along x, y, z");
+        }
+        three
+    });
+    let affine = reader.matrix("affine");
+    let mask = reader.text_if("mask");
+    let sign_convention = reader.text_if("sign_convention");
+    let des_norm = reader.flag_if("des_norm");
+    Some(Maps {
+        file: file?,
+        sha256,
+        count: count?,
+        grid: grid?,
+        affine: affine?,
+        mask,
+        sign_convention,
+        des_norm,
+    })
+}

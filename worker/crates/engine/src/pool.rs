@@ -1,0 +1,265 @@
+//! The inference threads: each owns its sessions and pulls batches from the one shared batcher.
+
+mod serve;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use nightread_domain::{ErrorCode, JobError, Stage};
+
+use self::serve::serve;
+use crate::batcher::{Batch, Batcher, Limits};
+use crate::inference::{Inference, Outputs, Reply, closed};
+use crate::panics;
+use crate::session::ItemOutput;
+
+/// What one inference thread owns: something that computes batches of the model with the given number.
+pub(crate) trait Runner {
+    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<ItemOutput>, JobError>;
+}
+
+/// Whether the engine serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    /// Takes nothing new; finishes what is queued.
+    Draining,
+    Closed,
+    /// A session panicked: nothing it would compute can be trusted. The worker should return its deliveries and exit.
+    Failed(String),
+}
+
+/// What to do with the items that wait when the engine closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// Compute them; the threads end when the queue is empty.
+    Drain,
+    /// Answer them with `engine_closed`.
+    Fail,
+}
+
+/// Counters since the start, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Items waiting now.
+    pub waiting: usize,
+    pub batches: u64,
+    /// Items that ran in those batches.
+    pub items: u64,
+    /// Items whose callers went away before they ran.
+    pub cancelled: u64,
+    /// Batches that failed and were run again member by member.
+    pub reruns: u64,
+    /// Items answered with an error.
+    pub failures: u64,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    tensor: Vec<f32>,
+    reply: Reply,
+}
+
+#[derive(Debug)]
+struct State {
+    batcher: Batcher<usize, Ticket>,
+    health: Health,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    batches: AtomicU64,
+    items: AtomicU64,
+    reruns: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing panics under this lock; a poisoned one would still hold a whole state.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, ticket: Ticket, result: Result<Outputs, JobError>) {
+        self.failures.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+        // The caller may have gone away meanwhile.
+        let _ = ticket.reply.send(result);
+    }
+
+    fn stop(&self, health: Health, answer: impl Fn() -> JobError) {
+        let left = {
+            let mut state = self.lock();
+            state.health = health;
+            state.batcher.drain()
+        };
+        self.work.notify_all();
+        for ticket in left {
+            self.answer(ticket, Err(answer()));
+        }
+    }
+
+    fn next_batch(&self) -> Option<Batch<usize, Ticket>> {
+        let gone = |ticket: &Ticket| ticket.reply.is_canceled();
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            match state.health {
+                Health::Ready => {
+                    if let Some(batch) = state.batcher.take(now, gone) {
+                        return Some(batch);
+                    }
+                }
+                Health::Draining => return state.batcher.take_now(gone),
+                Health::Closed | Health::Failed(_) => return None,
+            }
+            state = match state.batcher.next_deadline() {
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let wait = deadline.saturating_duration_since(now);
+                    self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// The threads and their queue. Dropped, it fails what waits (unless it drains already) and joins the threads.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts `count` threads; each makes its own runner. Returns when all are ready, or with the first error.
+    pub(crate) fn start<R: Runner>(
+        count: usize,
+        limits: Limits,
+        make: impl Fn() -> Result<R, JobError> + Send + Sync + 'static,
+    ) -> Result<Self, JobError> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { batcher: Batcher::new(limits), health: Health::Ready }),
+            work: Condvar::new(),
+            batches: AtomicU64::new(0),
+            items: AtomicU64::new(0),
+            reruns: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        });
+        let mut pool = Self { shared, threads: Vec::with_capacity(count) };
+        let make = Arc::new(make);
+        let (ready, started) = mpsc::channel();
+        for index in 0..count {
+            let (shared, make, ready) = (Arc::clone(&pool.shared), Arc::clone(&make), ready.clone());
+            let body = move || {
+                let made = panics::contained(|| make()).unwrap_or_else(|panic| Err(failed(&panic)));
+                // What `make` holds (the bytes of the weights) is not needed once every thread has its runner.
+                drop(make);
+                match made {
+                    Ok(mut runner) => {
+                        let _ = ready.send(Ok(()));
+                        drop(ready);
+                        serve_all(&shared, &mut runner);
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
+                }
+            };
+            let thread = thread::Builder::new().name(format!("inference-{index}")).spawn(body);
+            pool.threads.push(thread.map_err(|error| failed(&format!("cannot start a thread: {error}")))?);
+        }
+        drop((ready, make));
+        // Every thread answers once; an early end of the channel would mean that one died unseen.
+        for _ in 0..count {
+            started.recv().unwrap_or_else(|_| Err(failed("an inference thread died while starting")))?;
+        }
+        Ok(pool)
+    }
+
+    /// Queues a tensor for a model.
+    pub(crate) fn infer(&self, model: usize, tensor: Vec<f32>) -> Inference {
+        let bytes = size_of_val(tensor.as_slice());
+        let (reply, inference) = Inference::waiting();
+        {
+            let mut state = self.shared.lock();
+            match &state.health {
+                Health::Ready => state.batcher.push(model, Ticket { tensor, reply }, bytes, Instant::now()),
+                Health::Failed(reason) => return Inference::refused(failed(reason)),
+                Health::Draining | Health::Closed => {
+                    return Inference::refused(closed("the engine is closing"));
+                }
+            }
+        }
+        self.shared.work.notify_one();
+        inference
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.shared.lock().health.clone()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let (waiting, cancelled) = {
+            let state = self.shared.lock();
+            (state.batcher.len(), state.batcher.cancelled())
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            waiting,
+            batches: count(&self.shared.batches),
+            items: count(&self.shared.items),
+            cancelled,
+            reruns: count(&self.shared.reruns),
+            failures: count(&self.shared.failures),
+        }
+    }
+
+    /// Takes nothing new from now on. Does not wait: dropping the pool does.
+    pub(crate) fn close(&self, how: Close) {
+        if matches!(self.health(), Health::Closed | Health::Failed(_)) {
+            return;
+        }
+        match how {
+            Close::Drain => {
+                self.shared.lock().health = Health::Draining;
+                self.shared.work.notify_all();
+            }
+            Close::Fail => {
+                self.shared.stop(Health::Closed, || closed("the engine closed before the item was computed"));
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.health() == Health::Ready {
+            self.close(Close::Fail);
+        }
+        for thread in self.threads.drain(..) {
+            // The body contains its panics, so there is nothing to learn from the result.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve_all(shared: &Shared, runner: &mut impl Runner) {
+    while let Some(batch) = shared.next_batch() {
+        if let Err(reason) = serve(shared, runner, batch) {
+            tracing::error!(reason, "a session panicked, the engine stops");
+            shared.stop(Health::Failed(reason.clone()), || failed(&reason));
+            return;
+        }
+    }
+}
+
+fn failed(reason: &str) -> JobError {
+    JobError::new(Stage::Infer, ErrorCode::EngineFailed, reason)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! ONNX Runtime's shared library: found, loaded once for the process, and asked what it offers.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use memchr::memmem;
+use nightread_domain::{ErrorCode, JobError, Stage};
+use ort::LoadDynamicError;
+use ort::environment::Environment;
+use ort::ep::{CPU, ExecutionProvider, OpenVINO};
+use ort::logging::LogLevel;
+
+use crate::library::Search;
+use crate::panics;
+use crate::provider::Provider;
+
+/// The loaded library. Cheap to clone; one for the process, because the library cannot be unloaded.
+#[derive(Clone, Debug)]
+pub struct Runtime(Arc<Loaded>);
+
+#[derive(Debug)]
+struct Loaded {
+    library: PathBuf,
+    version: Option<String>,
+    providers: Vec<Provider>,
+    environment: Environment,
+}
+
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+impl Runtime {
+    /// Finds the library ([`Search::find`]) and loads it.
+    ///
+    /// Errors: `runtime_missing` when there is none, `runtime_mismatch` when it cannot be loaded, is older than 1.24, lacks the
+    /// wanted provider, or when the process has loaded another one already.
+    pub fn load(search: &Search) -> Result<Self, JobError> {
+        let library = search.find()?;
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = match &*loaded {
+            Some(runtime) if runtime.0.library == library => runtime.clone(),
+            Some(runtime) => {
+                return Err(mismatch(format!(
+                    "{} is loaded already; {} would need another process",
+                    runtime.0.library.display(),
+                    library.display()
+                )));
+            }
+            None => {
+                // A library that lacks what `ort` takes for granted makes it panic rather than fail.
+                let opened = panics::contained(|| open(&library));
+                let runtime = opened
+                    .unwrap_or_else(|panic| Err(mismatch(format!("{}: {panic}", library.display()))))?;
+                loaded.insert(runtime).clone()
+            }
+        };
+        drop(loaded);
+        runtime.require(search.provider)?;
+        Ok(runtime)
+    }
+
+    /// The file that was loaded.
+    pub fn library(&self) -> &Path {
+        &self.0.library
+    }
+
+    /// The library's version, for example `1.32.0`, when the file tells it.
+    pub fn version(&self) -> Option<&str> {
+        self.0.version.as_deref()
+    }
+
+    /// The providers that this library was built with and this crate can use.
+    pub fn providers(&self) -> &[Provider] {
+        &self.0.providers
+    }
+
+    /// `runtime_mismatch` unless the library has the provider.
+    pub fn require(&self, provider: Provider) -> Result<(), JobError> {
+        if self.0.providers.contains(&provider) {
+            return Ok(());
+        }
+        let library = self.0.library.display();
+        Err(mismatch(format!(
+            "{library} has no {provider} execution provider; run `make runtime` and choose the library of {provider}"
+        )))
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.0.environment
+    }
+}
+
+fn open(library: &Path) -> Result<Runtime, JobError> {
+    let at = library.display();
+    let builder = ort::init_from(library).map_err(|error| {
+        let message = match &error {
+            LoadDynamicError::BadVersion { version_str, .. } => {
+                format!("{at} is ONNX Runtime {version_str}, older than 1.24; run `make runtime`")
+            }
+            LoadDynamicError::Dlopen { error, .. } => {
+                format!("{at} cannot be loaded ({error}); run `make runtime`")
+            }
+            _ => format!("{at} is not an ONNX Runtime library; run `make runtime`"),
+        };
+        mismatch(message)
+    })?;
+    let environment = builder
+        .with_name("nightread")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| mismatch(format!("{at} does not start: {error}")))?;
+    // Its info lines cost time at every run; warnings go to `tracing`.
+    environment.set_log_level(LogLevel::Warning);
+    let mut providers = Vec::new();
+    for (provider, available) in
+        [(Provider::Cpu, CPU::is_available()), (Provider::OpenVino, OpenVINO::is_available())]
+    {
+        if available.map_err(|error| mismatch(format!("{at} does not list its providers: {error}")))? {
+            providers.push(provider);
+        }
+    }
+    let version = version_of(library);
+    tracing::info!(library = %at, version, ?providers, "loaded ONNX Runtime");
+    Ok(Runtime(Arc::new(Loaded { library: library.to_owned(), version, providers, environment })))
+}
+
+/// The version from the library's symbol version node (`VERS_1.32.0`), because the C interface hands it out only through
+/// pointers and the build information need not carry it.
+fn version_of(library: &Path) -> Option<String> {
+    const NODE: &[u8] = b"\0VERS_";
+    let bytes = std::fs::read(library).ok()?;
+    let start = memmem::find(&bytes, NODE)? + NODE.len();
+    let tail = &bytes[start..bytes.len().min(start + 32)];
+    let text = tail.split(|byte| *byte == 0).next().and_then(|text| std::str::from_utf8(text).ok())?;
+    let plausible = text.split('.').count() == 3 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    plausible.then(|| text.to_owned())
+}
+
+fn mismatch(message: String) -> JobError {
+    JobError::new(Stage::Start, ErrorCode::RuntimeMismatch, message)
+}

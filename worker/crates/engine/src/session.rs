@@ -1,0 +1,286 @@
+//! One ONNX Runtime session of one model, checked against its manifest.
+
+use std::sync::Arc;
+
+use nightread_domain::{ErrorCode, JobError, Stage};
+use ort::ep::{ArbitrarilyConfigurableExecutionProvider, OpenVINO};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+
+use crate::manifest::{Input, Manifest};
+use crate::model::{Model, ModelKey};
+use crate::provider::Provider;
+use crate::runtime::Runtime;
+
+/// How a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    pub provider: Provider,
+    /// Threads inside one operator, the calling one included.
+    pub intra_threads: usize,
+    /// Whether other sessions compute beside this one: then idle threads sleep instead of spinning.
+    pub shares_cores: bool,
+    /// Whether batches of different sizes will come: then no memory plan is kept for the last size.
+    pub batch_varies: bool,
+}
+
+/// What the graph gave for one item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemOutput {
+    /// One for each label of the manifest.
+    pub logits: Vec<f32>,
+    pub cam: Option<Cam>,
+}
+
+/// Class-activation maps of one item: `(labels, height, width)`, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cam {
+    pub values: Vec<f32>,
+    pub labels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Cam {
+    /// The map of one label, `height * width` values, row-major.
+    pub fn of(&self, label: usize) -> Option<&[f32]> {
+        let size = self.height * self.width;
+        self.values.get(label * size..(label + 1) * size)
+    }
+}
+
+/// An open session. Used by one thread at a time.
+#[derive(Debug)]
+pub struct ModelSession {
+    session: Session,
+    manifest: Arc<Manifest>,
+    key: ModelKey,
+    provider: Provider,
+    /// `(n, item_shape...)`; the first entry is set before each run.
+    shape: Vec<usize>,
+    /// Where the items of a batch are put side by side.
+    staging: Vec<f32>,
+}
+
+impl ModelSession {
+    /// Opens the model and compares inputs and outputs with the manifest.
+    ///
+    /// `prepacked` is shared by the sessions of one model. Errors: `model_mismatch` when the graph cannot be loaded or differs,
+    /// `runtime_mismatch` when the provider cannot be used.
+    pub fn open(
+        runtime: &Runtime,
+        model: &Model,
+        options: SessionOptions,
+        prepacked: Option<&PrepackedWeights>,
+    ) -> Result<Self, JobError> {
+        runtime.require(options.provider)?;
+        let key = model.key();
+        let mut builder = configured(runtime, options, prepacked)
+            .map_err(|error| mismatch(ErrorCode::RuntimeMismatch, format!("{key}: {}", error.message())))?;
+        let session = builder.commit_from_memory(model.bytes()).map_err(|error| {
+            mismatch(
+                ErrorCode::ModelMismatch,
+                format!("{key} cannot be loaded with {}: {}", options.provider, error.message()),
+            )
+        })?;
+        let manifest = Arc::clone(model.manifest());
+        let differences = differences(&manifest, session.inputs(), session.outputs());
+        if !differences.is_empty() {
+            return Err(mismatch(
+                ErrorCode::ModelMismatch,
+                format!("{key} differs from its manifest: {}", differences.join("; ")),
+            ));
+        }
+        let shape = std::iter::once(0).chain(manifest.input.item_shape.iter().copied()).collect();
+        Ok(Self {
+            session,
+            manifest,
+            key: key.clone(),
+            provider: options.provider,
+            shape,
+            staging: Vec::new(),
+        })
+    }
+
+    /// The provider that computes this session.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// Runs the items as one batch; every item must hold `item_len` values. One output for each item, in order.
+    ///
+    /// Errors: `inference_failed` when ONNX Runtime refuses or gives outputs of another shape.
+    pub fn run(&mut self, items: &[&[f32]]) -> Result<Vec<ItemOutput>, JobError> {
+        let count = items.len();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let item_len = self.manifest.input.item_len();
+        if let Some(wrong) = items.iter().find(|item| item.len() != item_len) {
+            return Err(self.failed(&format!("an item has {} values, not {item_len}", wrong.len())));
+        }
+        let data: &[f32] = if let [single] = items {
+            single
+        } else {
+            self.staging.clear();
+            for item in items {
+                self.staging.extend_from_slice(item);
+            }
+            &self.staging
+        };
+        self.shape[0] = count;
+        let labels = self.manifest.labels.len();
+        let run = |session: &mut Session| -> Result<Result<Vec<ItemOutput>, String>, ort::Error> {
+            let input = TensorRef::from_array_view((self.shape.as_slice(), data))?;
+            let outputs = session.run(ort::inputs![self.manifest.input.name.as_str() => input])?;
+            let (shape, logits) =
+                outputs[self.manifest.output.logits.as_str()].try_extract_tensor::<f32>()?;
+            if **shape != [count as i64, labels as i64] {
+                return Ok(Err(format!("logits have shape {shape}, not [{count}, {labels}]")));
+            }
+            let cams = match &self.manifest.output.cam {
+                None => None,
+                Some(name) => {
+                    let (shape, values) = outputs[name.as_str()].try_extract_tensor::<f32>()?;
+                    let [n, l, height, width] = **shape else {
+                        return Ok(Err(format!("cam has shape {shape}, not (batch, labels, h, w)")));
+                    };
+                    if n != count as i64 || l != labels as i64 || height < 1 || width < 1 {
+                        return Ok(Err(format!("cam has shape {shape}, not [{count}, {labels}, h, w]")));
+                    }
+                    Some((values, height as usize, width as usize))
+                }
+            };
+            Ok(Ok((0..count).map(|item| item_output(item, labels, logits, cams)).collect()))
+        };
+        match run(&mut self.session) {
+            Ok(Ok(outputs)) => Ok(outputs),
+            Ok(Err(words)) => Err(self.failed(&words)),
+            Err(error) => Err(self.failed(error.message())),
+        }
+    }
+
+    fn failed(&self, words: &str) -> JobError {
+        JobError::new(Stage::Infer, ErrorCode::InferenceFailed, format!("{}: {words}", self.key))
+    }
+}
+
+fn item_output(
+    item: usize,
+    labels: usize,
+    logits: &[f32],
+    cams: Option<(&[f32], usize, usize)>,
+) -> ItemOutput {
+    ItemOutput {
+        logits: logits[item * labels..(item + 1) * labels].to_vec(),
+        cam: cams.map(|(values, height, width)| {
+            let size = labels * height * width;
+            Cam { values: values[item * size..(item + 1) * size].to_vec(), labels, height, width }
+        }),
+    }
+}
+
+fn configured(
+    runtime: &Runtime,
+    options: SessionOptions,
+    prepacked: Option<&PrepackedWeights>,
+) -> ort::Result<SessionBuilder> {
+    let mut builder = Session::builder(runtime.environment())?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(options.intra_threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(!options.shares_cores)?
+        .with_memory_pattern(!options.batch_varies)?;
+    if let Some(prepacked) = prepacked {
+        builder = builder.with_prepacked_weights(prepacked)?;
+    }
+    if options.provider == Provider::OpenVino {
+        let threads = options.intra_threads;
+        // f32 is pinned: on machines with AMX OpenVINO would choose bfloat16 by itself. Threads are not pinned to cores,
+        // because sessions that do not know of one another would all choose the first ones.
+        let config = serde_json::json!({ "CPU": {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": threads.to_string(),
+            "ENABLE_CPU_PINNING": "NO",
+        }});
+        let openvino = OpenVINO::default()
+            .with_device_type("CPU")
+            .with_arbitrary_config("load_config", config)
+            .build()
+            .error_on_failure();
+        // A graph that OpenVINO cannot take whole is refused rather than run by two providers.
+        builder = builder.with_execution_providers([openvino])?.with_disable_cpu_fallback()?;
+    }
+    Ok(builder)
+}
+
+/// Everything in which the graph differs from the manifest.
+fn differences(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Vec<String> {
+    let mut found = Vec::new();
+    let Input { name, item_shape, .. } = &manifest.input;
+    let mut wanted = vec![Dim::Dynamic("batch")];
+    wanted.extend(item_shape.iter().map(|side| Dim::Fixed(*side)));
+    compare("input", name, inputs, &wanted, &mut found);
+    for extra in inputs.iter().filter(|input| input.name() != name) {
+        found.push(format!("input {:?} is not in the manifest", extra.name()));
+    }
+    let labels = manifest.labels.len();
+    let output = &manifest.output;
+    compare("output", &output.logits, outputs, &[Dim::Dynamic("batch"), Dim::Fixed(labels)], &mut found);
+    if let Some(cam) = &output.cam {
+        compare(
+            "output",
+            cam,
+            outputs,
+            &[Dim::Dynamic("batch"), Dim::Fixed(labels), Dim::Any, Dim::Any],
+            &mut found,
+        );
+    }
+    found
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Dim {
+    /// Must be left open in the graph.
+    Dynamic(&'static str),
+    Fixed(usize),
+    Any,
+}
+
+fn compare(kind: &str, name: &str, outlets: &[Outlet], wanted: &[Dim], found: &mut Vec<String>) {
+    let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == name) else {
+        let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
+        found.push(format!("no {kind} {name:?} (there are: {})", names.join(", ")));
+        return;
+    };
+    let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
+        found.push(format!("{kind} {name:?} is not a tensor"));
+        return;
+    };
+    if *ty != TensorElementType::Float32 {
+        found.push(format!("{kind} {name:?} holds {ty}, not f32"));
+    }
+    if shape.len() != wanted.len() {
+        found.push(format!("{kind} {name:?} has {} dimensions, not {}", shape.len(), wanted.len()));
+        return;
+    }
+    for (axis, (dim, wanted)) in shape.iter().zip(wanted).enumerate() {
+        match wanted {
+            Dim::Dynamic(what) if *dim >= 0 => {
+                found.push(format!("{kind} {name:?} has its {what} dimension fixed at {dim}"));
+            }
+            // The graph may leave open what the manifest fixes; the run itself checks again.
+            Dim::Fixed(size) if *dim >= 0 && *dim != *size as i64 => {
+                found.push(format!("{kind} {name:?} has {dim} along axis {axis}, not {size}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn mismatch(code: ErrorCode, message: String) -> JobError {
+    JobError::new(Stage::Start, code, message)
+}

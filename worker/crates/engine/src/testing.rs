@@ -1,0 +1,48 @@
+//! What the unit tests share.
+
+use std::path::PathBuf;
+
+use crate::manifest::{
+    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Source, Task, TrainedOn,
+};
+
+/// A manifest with `labels` labels and an input of one value.
+pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
+    let text = || "for tests".to_owned();
+    Manifest {
+        folder: PathBuf::from(name),
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        task: Task::Radiograph,
+        description: text(),
+        card: "README.md".to_owned(),
+        bring_your_own: None,
+        fp32: None,
+        int8: None,
+        input: Input { name: "image".to_owned(), item_shape: vec![1, 1, 1], value_range: [-1024.0, 1024.0] },
+        preprocessing: Preprocessing::Xrv1 { size: 1 },
+        output: Output {
+            logits: "logits".to_owned(),
+            activation: Activation::Sigmoid,
+            calibration: Calibration::None,
+            cam: None,
+        },
+        labels: (0..labels)
+            .map(|index| Label {
+                name: format!("label {index}"),
+                threshold: Some(0.5),
+                op_threshold: None,
+                suppressed: false,
+                family: None,
+            })
+            .collect(),
+        trained_on: TrainedOn {
+            views: Vec::new(),
+            age_years: None,
+            min_side_px: None,
+            modality_words: text(),
+        },
+        source: Source { data: text(), citation: text(), url: text(), licence: text(), not_for: text() },
+        maps: None,
+    }
+}
