@@ -149,7 +149,7 @@ resource brokers 'Microsoft.Compute/virtualMachines@2025-04-01' = [for i in rang
   name: 'vm-${name}-broker-${i}'
   location: location
   zones: [
-    string(i + 1)
+    '${i + 1}'
   ]
   identity: {
     type: 'UserAssigned'

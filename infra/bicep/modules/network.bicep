@@ -10,10 +10,12 @@ var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var amqps = string(settings.ports.amqps)
 var https = string(settings.ports.https)
+var epmd = string(settings.ports.epmd)
+var distribution = string(settings.ports.erlangDistribution)
 var clusterPorts = [
-  string(settings.ports.amqps)
-  string(settings.ports.epmd)
-  string(settings.ports.erlangDistribution)
+  amqps
+  epmd
+  distribution
 ]
 
 resource workersNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {

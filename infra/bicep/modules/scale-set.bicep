@@ -25,7 +25,6 @@ param subnetId string
 param identityId string
 
 @description('Required. Rendered cloud-init of the workers.')
-@secure()
 param customData string
 
 @description('Required. Public key of the administrator; no port is open for it, it serves the serial console and boot.')

@@ -1,0 +1,4 @@
+output "id" {
+  description = "Resource id of the autoscale setting."
+  value       = azurerm_monitor_autoscale_setting.this.id
+}

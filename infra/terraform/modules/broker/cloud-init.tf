@@ -1,0 +1,46 @@
+# The cloud-init of a broker: the shared template, token by token in the order of the Bicep.
+locals {
+  shared  = "${path.module}/../../../shared"
+  names   = local.settings.names
+  users   = local.names.brokerUsers
+  secrets = local.names.secrets
+
+  template    = file("${local.shared}/cloud-init/broker.yaml")
+  r01         = replace(local.template, "@@AZURE_FETCH_B64@@", base64encode(file("${local.shared}/scripts/azure-fetch")))
+  r02         = replace(local.r01, "@@SETUP_B64@@", base64encode(file("${local.shared}/scripts/setup-broker")))
+  r03         = replace(local.r02, "@@RABBITMQ_CONF_B64@@", base64encode(file("${local.shared}/rabbitmq/rabbitmq.conf")))
+  r04         = replace(local.r03, "@@IDENTITY_CLIENT_ID@@", var.client_id)
+  r05         = replace(local.r04, "@@VAULT@@", var.vault_name)
+  r06         = replace(local.r05, "@@DATA_ACCOUNT@@", var.data_account_name)
+  r07         = replace(local.r06, "@@OPS_ACCOUNT@@", var.ops_account_name)
+  r08         = replace(local.r07, "@@ARTIFACTS@@", local.names.containers.artifacts)
+  r09         = replace(local.r08, "@@PACKAGES_NAME@@", var.packages_name)
+  r10         = replace(local.r09, "@@PACKAGES_SHA256@@", var.packages_sha256)
+  r11         = replace(local.r10, "@@ARCHIVE_NAME@@", var.archive_name)
+  r12         = replace(local.r11, "@@ARCHIVE_SHA256@@", var.archive_sha256)
+  r13         = replace(local.r12, "@@PRECISION@@", var.precision)
+  r14         = replace(local.r13, "@@BROKER_COUNT@@", tostring(local.settings.shapes[var.shape].brokerCount))
+  r15         = replace(local.r14, "@@INTERNAL_ZONE@@", local.net.internalZone)
+  r16         = replace(local.r15, "@@BROKER_HOST@@", local.net.brokerHost)
+  r17         = replace(local.r16, "@@MINIMUM_VERSION@@", local.settings.broker.minimumVersion)
+  r18         = replace(local.r17, "@@AMQPS_PORT@@", tostring(local.settings.ports.amqps))
+  r19         = replace(local.r18, "@@MANAGEMENT_PORT@@", tostring(local.settings.ports.management))
+  r20         = replace(local.r19, "@@DISTRIBUTION_PORT@@", tostring(local.settings.ports.erlangDistribution))
+  r21         = replace(local.r20, "@@CONSUMER_TIMEOUT_MS@@", tostring(local.settings.broker.consumerTimeoutSeconds * 1000))
+  r22         = replace(local.r21, "@@DISK_FREE_GIB@@", tostring(local.settings.broker.diskFreeLimitGib))
+  r23         = replace(local.r22, "@@USER_WORKER@@", local.users.worker)
+  r24         = replace(local.r23, "@@USER_RELAY@@", local.users.relay)
+  r25         = replace(local.r24, "@@USER_MONITOR@@", local.users.monitor)
+  r26         = replace(local.r25, "@@USER_ADMIN@@", local.users.admin)
+  r27         = replace(local.r26, "@@SECRET_WORKER@@", local.secrets.workerPassword)
+  r28         = replace(local.r27, "@@SECRET_RELAY@@", local.secrets.relayPassword)
+  r29         = replace(local.r28, "@@SECRET_MONITOR@@", local.secrets.monitorPassword)
+  r30         = replace(local.r29, "@@SECRET_ADMIN@@", local.secrets.adminPassword)
+  r31         = replace(local.r30, "@@SECRET_COOKIE@@", local.secrets.erlangCookie)
+  r32         = replace(local.r31, "@@SECRET_CA@@", local.secrets.brokerCa)
+  r33         = replace(local.r32, "@@SECRET_CERTIFICATE@@", local.secrets.serverCertificate)
+  r34         = replace(local.r33, "@@SECRET_KEY@@", local.secrets.serverKey)
+  r35         = replace(local.r34, "@@STORAGE_QUEUE@@", local.names.storageQueue)
+  r36         = replace(local.r35, "@@SCALE_SET_ID@@", var.scale_set_id)
+  custom_data = replace(local.r36, "@@LOCATION@@", var.location)
+}

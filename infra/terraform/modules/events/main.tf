@@ -1,0 +1,58 @@
+locals {
+  settings   = jsondecode(file("${path.module}/../../../shared/settings.json"))
+  containers = local.settings.names.containers
+  events     = local.settings.events
+}
+
+resource "azurerm_eventgrid_system_topic" "this" {
+  name                = "evgt-${var.name}"
+  location            = var.location
+  resource_group_name = var.resource_group_name
+  source_resource_id  = var.data_account_id
+  topic_type          = "Microsoft.Storage.StorageAccounts"
+
+  identity {
+    type         = "UserAssigned"
+    identity_ids = [var.events_identity_id]
+  }
+}
+
+# No suffix filter: DICOM files often have no extension, and the worker goes by content, not by name.
+resource "azurerm_eventgrid_system_topic_event_subscription" "blob_created" {
+  name                  = "blob-created"
+  system_topic          = azurerm_eventgrid_system_topic.this.name
+  resource_group_name   = var.resource_group_name
+  event_delivery_schema = "CloudEventSchemaV1_0"
+  included_event_types  = [local.events.type]
+
+  subject_filter {
+    subject_begins_with = "/blobServices/default/containers/${local.containers.incoming}/"
+    case_sensitive      = true
+  }
+
+  retry_policy {
+    max_delivery_attempts = local.events.deliveryAttempts
+    event_time_to_live    = local.events.timeToLiveMinutes
+  }
+
+  delivery_identity {
+    type                   = "UserAssigned"
+    user_assigned_identity = var.events_identity_id
+  }
+
+  storage_queue_endpoint {
+    storage_account_id                    = var.ops_account_id
+    queue_name                            = local.settings.names.storageQueue
+    queue_message_time_to_live_in_seconds = local.events.queueMessageTimeToLiveSeconds
+  }
+
+  dead_letter_identity {
+    type                   = "UserAssigned"
+    user_assigned_identity = var.events_identity_id
+  }
+
+  storage_blob_dead_letter_destination {
+    storage_account_id          = var.ops_account_id
+    storage_blob_container_name = local.containers.eventDeadLetters
+  }
+}

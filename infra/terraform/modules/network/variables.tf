@@ -1,0 +1,14 @@
+variable "name" {
+  description = "Required. Name of the deployment, part of every resource name."
+  type        = string
+}
+
+variable "location" {
+  description = "Required. Azure region."
+  type        = string
+}
+
+variable "resource_group_name" {
+  description = "Required. Resource group."
+  type        = string
+}

@@ -1,0 +1,84 @@
+data "azurerm_client_config" "current" {}
+
+locals {
+  roles = local.settings.roles
+  # Role definitions belong to the subscription, whatever the scope of the assignment.
+  role_prefix = "/subscriptions/${data.azurerm_client_config.current.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/"
+}
+
+resource "azurerm_role_assignment" "worker_reads_incoming" {
+  scope              = azurerm_storage_container.incoming.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.worker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "worker_reads_models" {
+  scope              = azurerm_storage_container.models.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.worker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "worker_reads_artifacts" {
+  scope              = azurerm_storage_container.artifacts.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.worker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "worker_writes_results" {
+  scope              = azurerm_storage_container.results.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobContributor}"
+  principal_id       = var.worker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "broker_reads_incoming" {
+  scope              = azurerm_storage_container.incoming.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "broker_reads_results" {
+  scope              = azurerm_storage_container.results.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "broker_reads_artifacts" {
+  scope              = azurerm_storage_container.artifacts.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "broker_reads_event_dead_letters" {
+  scope              = azurerm_storage_container.event_dead_letters.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "broker_takes_events" {
+  scope              = azurerm_storage_queue.blob_created.id
+  role_definition_id = "${local.role_prefix}${local.roles.queueProcessor}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "event_grid_sends_events" {
+  scope              = azurerm_storage_queue.blob_created.id
+  role_definition_id = "${local.role_prefix}${local.roles.queueSender}"
+  principal_id       = var.events_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "event_grid_writes_dead_letters" {
+  scope              = azurerm_storage_container.event_dead_letters.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobContributor}"
+  principal_id       = var.events_principal_id
+  principal_type     = "ServicePrincipal"
+}

@@ -1,0 +1,134 @@
+variable "resource_group_name" {
+  description = "Required. Resource group that exists already; everything is made in it, in its region unless location says otherwise."
+  type        = string
+}
+
+variable "name" {
+  description = "Required. Name of the deployment, globally unique: storage accounts and vaults are named after it."
+  type        = string
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{2,11}$", var.name))
+    error_message = "name must be 3 to 12 lower-case letters and digits, beginning with a letter."
+  }
+}
+
+variable "location" {
+  description = "Optional. Azure region; by default that of the resource group."
+  type        = string
+  default     = null
+}
+
+variable "shape" {
+  description = "Optional. dev is one broker and one worker; prod is three zonal brokers and a fleet by day and by night."
+  type        = string
+  default     = "prod"
+  validation {
+    condition     = contains(["dev", "prod"], var.shape)
+    error_message = "shape must be dev or prod."
+  }
+}
+
+variable "worker_archive_name" {
+  description = "Required. Name of the worker archive in the artifacts container."
+  type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._/-]*$", var.worker_archive_name))
+    error_message = "worker_archive_name must be a blob name of letters, digits, dots, dashes, underscores and slashes."
+  }
+}
+
+variable "worker_archive_sha256" {
+  description = "Required. SHA-256 of the worker archive."
+  type        = string
+  validation {
+    condition     = can(regex("^[0-9a-f]{64}$", var.worker_archive_sha256))
+    error_message = "worker_archive_sha256 must be 64 lower-case hexadecimal digits."
+  }
+}
+
+variable "broker_packages_name" {
+  description = "Required. Name of the archive of broker packages in the artifacts container."
+  type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._/-]*$", var.broker_packages_name))
+    error_message = "broker_packages_name must be a blob name of letters, digits, dots, dashes, underscores and slashes."
+  }
+}
+
+variable "broker_packages_sha256" {
+  description = "Required. SHA-256 of the archive of broker packages."
+  type        = string
+  validation {
+    condition     = can(regex("^[0-9a-f]{64}$", var.broker_packages_sha256))
+    error_message = "broker_packages_sha256 must be 64 lower-case hexadecimal digits."
+  }
+}
+
+variable "precision" {
+  description = "Required. Numbers that the whole fleet computes with; never a mixture."
+  type        = string
+  validation {
+    condition     = contains(["fp32", "int8"], var.precision)
+    error_message = "precision must be fp32 or int8."
+  }
+}
+
+variable "admin_ssh_public_key" {
+  description = "Required. SSH public key of the administrator. No port is open for it."
+  type        = string
+  validation {
+    condition     = can(regex("^(ssh-rsa|ssh-ed25519) [A-Za-z0-9+/=]{60,}", var.admin_ssh_public_key))
+    error_message = "admin_ssh_public_key must be an ssh-rsa or ssh-ed25519 public key."
+  }
+}
+
+variable "alert_email" {
+  description = "Required. Where alerts are sent."
+  type        = string
+  validation {
+    condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alert_email))
+    error_message = "alert_email must be an e-mail address."
+  }
+}
+
+variable "autoscale_on_backlog" {
+  description = "Optional. False for the first deployment; true once the backlog metric has been seen, which adds the autoscale rules."
+  type        = bool
+  default     = false
+}
+
+variable "spot_enabled" {
+  description = "Optional. Adds a second scale set of Spot machines, prod only."
+  type        = bool
+  default     = false
+}
+
+variable "worker_capacity" {
+  description = "Optional. Workers at the first deployment; autoscale changes it afterwards."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.worker_capacity >= 0 && var.worker_capacity <= 100 && floor(var.worker_capacity) == var.worker_capacity
+    error_message = "worker_capacity must be a whole number from 0 to 100."
+  }
+}
+
+variable "worker_vm_size" {
+  description = "Optional. Size of the workers; null takes that of the shared settings. It needs a local disk for the operating system."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.worker_vm_size == null || !can(regex("_v[67]$", var.worker_vm_size))
+    error_message = "worker_vm_size: azurerm cannot put the operating system on NVMe disks, which v6 and v7 sizes need; take a v5 size or deploy with Bicep."
+  }
+}
+
+variable "operator_ip_ranges" {
+  description = "Optional. Public address ranges from which operators seed secrets and upload artifacts; the patient data is never opened."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for range in var.operator_ip_ranges : can(regex("^[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?$", range)) && !startswith(range, "0.0.0.0")])
+    error_message = "operator_ip_ranges must be IPv4 addresses or ranges, and never the whole Internet."
+  }
+}

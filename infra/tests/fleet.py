@@ -1,0 +1,126 @@
+"""The same fleet, as the Bicep and as the Terraform would deploy it."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import bicep_eval
+
+INFRA = Path(__file__).resolve().parent.parent
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test"
+NAME = "testfleet"
+IDENTITIES = {"worker": "3", "broker": "4", "events": "5"}
+
+# The values that only Azure can give, as terraform/tests/mocks gives them.
+WORLD = bicep_eval.World(
+    group_id=GROUP,
+    location="westeurope",
+    tenant_id="00000000-0000-0000-0000-000000000002",
+    runtime={
+        f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-{NAME}-{who}": {
+            "principalId": f"00000000-0000-0000-0000-00000000001{digit}",
+            "clientId": f"00000000-0000-0000-0000-00000000002{digit}",
+        }
+        for who, digit in IDENTITIES.items()
+    },
+)
+
+COMMON = {
+    "name": NAME,
+    "workerArchiveName": "nightread-1.0.0.tar.gz",
+    "workerArchiveSha256": "a" * 64,
+    "brokerPackagesName": "rabbitmq.tar.gz",
+    "brokerPackagesSha256": "b" * 64,
+    "precision": "fp32",
+    "adminSshPublicKey": "ssh-ed25519 " + "AAAAC3NzaC1lZDI1NTE5AAAAI".ljust(68, "A") + " test",
+    "alertEmail": "team@example.org",
+}
+
+# One entry for each run of terraform/tests/fleet.tftest.hcl.
+VARIANTS = {
+    "dev": {"shape": "dev"},
+    "dev_backlog": {"shape": "dev", "autoscaleOnBacklog": True},
+    "prod": {},
+    "prod_backlog_spot": {
+        "autoscaleOnBacklog": True,
+        "spotEnabled": True,
+        "workerCapacity": 2,
+        "operatorIpRanges": ["203.0.113.0/24"],
+    },
+}
+
+
+def settings(infra=INFRA):
+    return json.loads((infra / "shared/settings.json").read_text())
+
+
+def bicep(variant, infra=INFRA, **extra):
+    """Resources of `bicep/main.bicep`, evaluated."""
+    return bicep_eval.deploy(infra / "bicep/main.bicep", copy.deepcopy({**COMMON, **VARIANTS[variant], **extra}), WORLD)[0]
+
+
+class NoProvider(Exception):
+    """Neither the registry's provider nor the schema-only one can be had."""
+
+
+def offline_check():
+    """The folder of the offline check, or None."""
+    default = INFRA.parent.parent / "shared/tools/infra-check/check"
+    path = Path(os.environ.get("NIGHTREAD_INFRA_CHECK", default))
+    return path.parent if path.exists() else None
+
+
+class Terraform:
+    """Runs terraform on a copy of `infra`: with the schema-only provider where the offline check is, or else the registry's."""
+
+    def __init__(self, infra, folder):
+        if shutil.which("terraform") is None:
+            raise NoProvider("terraform is not installed")
+        self.root = Path(folder) / "infra"
+        shutil.copytree(infra, self.root, ignore=shutil.ignore_patterns(".terraform*", "__pycache__", ".pytest_cache"))
+        self.env = {**os.environ, "TF_CLI_CONFIG_FILE": "/dev/null", "CHECKPOINT_DISABLE": "1"}
+        self.prefix = self.stub(Path(folder)) if offline_check() else []
+        done = self.run("init", "-backend=false", "-input=false")
+        if done.returncode != 0:
+            raise NoProvider("terraform init: " + done.stderr.strip()[-300:])
+
+    @staticmethod
+    def stub(folder):
+        import sys
+
+        here, stub = offline_check(), folder / "stub"
+        stub.mkdir()
+        for source in (here / "stub").iterdir():
+            (stub / source.name).write_bytes(source.read_bytes())
+        compile_proto = [sys.executable, "-m", "grpc_tools.protoc", "-I.", "--python_out=.", "--grpc_python_out=.", "stubprov.proto"]
+        subprocess.run(compile_proto, cwd=stub, check=True)
+        return [sys.executable, str(stub / "serve.py"), str(here / "azurerm-5.10.0.schema.json"), "--"]
+
+    def run(self, *arguments):
+        command = [*self.prefix, "terraform", f"-chdir={self.root / 'terraform'}", *arguments]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+
+    def states(self, test_file="tests/fleet.tftest.hcl"):
+        """Resources of each run of a test file, by address."""
+        done = self.run("test", f"-filter={test_file}", "-json", "-verbose")
+        states, problems = {}, []
+        for line in done.stdout.splitlines():
+            event = json.loads(line)
+            if event["type"] == "test_state":
+                states[event["@testrun"]] = dict(walk(event["test_state"]["root_module"]))
+            elif event["type"] == "diagnostic":
+                problems.append(event["@message"])
+        if done.returncode != 0:
+            raise AssertionError("\n".join(problems) or done.stderr)
+        return states
+
+
+def walk(module):
+    for resource in module.get("resources", []):
+        if resource["mode"] == "managed":
+            yield resource["address"], {"type": resource["type"], **resource["values"]}
+    for child in module.get("child_modules", []):
+        yield from walk(child)
