@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Radiographs from bytes to a tensor: sniff, decode, gate, prepare, paint.
+//!
+//! ```text
+//! sniff(&[u8]) -> Option<Media>
+//! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
+//! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
+//! paint_heatmap(&Radiograph, &[f32], (h, w), size) -> Result<Vec<u8>, JobError>  // PNG
+//! ```
+//!
+//! Bytes are hostile. Sizes are judged from headers before anything is allocated, decoders in Rust run in process with
+//! their limits set and their panics contained, and the one codec in C++ (JPEG-LS) runs in a child process with a memory
+//! limit and a time-out ([`ChildCodec`] starts it, [`codec_child::serve`] is its body).
+//!
+//! Pure CPU: no async runtime, no network, no files. All errors are [`nightread_domain::error::JobError`]s of stage
+//! `decode` with a stable code, all permanent unless the code says otherwise.
+
+mod codec;
+mod decode;
+mod error;
+mod gate;
+mod heatmap;
+mod options;
+mod radiograph;
+mod resize;
+mod sniff;
+
+pub use codec::child as codec_child;
+pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, IsolatedCodec};
+pub use decode::decode;
+pub use gate::GatePolicy;
+pub use heatmap::paint_heatmap;
+pub use options::{DecodeLimits, DecodeOptions};
+pub use radiograph::{Facts, Radiograph, Samples, View};
+pub use resize::{XrvPreprocessing, prepare};
+pub use sniff::sniff;

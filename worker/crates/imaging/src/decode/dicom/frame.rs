@@ -1,0 +1,145 @@
+//! One frame of pixels: native bytes unpacked here, compressed ones handed to the codec of their transfer syntax. Every
+//! codec's own header is held against the DICOM header before the codec may allocate.
+
+use std::borrow::Cow;
+
+use dicom_dictionary_std::uids;
+use dicom_encoding::transfer_syntax::Endianness;
+use nightread_domain::error::{ErrorCode, JobError};
+
+use super::source::Source;
+use super::{Shape, rle};
+use crate::codec::{Codec, CodecImage, CodecRequest};
+use crate::decode::{j2k, jpeg, jpeg_lossless};
+use crate::error::refuse;
+use crate::options::DecodeOptions;
+use crate::radiograph::Samples;
+
+/// Uncompressed pixels. Bytes after the last pixel are padding.
+pub(super) fn native(
+    bytes: &[u8],
+    swapped: bool,
+    source: &Source<'_>,
+    shape: &Shape,
+    options: &DecodeOptions,
+) -> Result<Samples, JobError> {
+    if !source.syntax.is_codec_free() {
+        return Err(refuse(
+            ErrorCode::HeaderInvalid,
+            "the pixel data is not packed as its transfer syntax says",
+        ));
+    }
+    let expected = shape.pixels() * shape.bytes_per_sample();
+    if expected as u64 > options.limits.max_inflated_bytes {
+        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {expected} bytes")));
+    }
+    let bytes = bytes.get(..expected).ok_or_else(|| {
+        refuse(
+            ErrorCode::Truncated,
+            format!("the pixel data has {} bytes where the header promises {expected}", bytes.len()),
+        )
+    })?;
+    if shape.bits_allocated == 8 {
+        let mut bytes = bytes.to_vec();
+        if swapped {
+            bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+        }
+        return shape.masked_bytes(bytes);
+    }
+    let pairs = bytes.chunks_exact(2);
+    let words = match source.syntax.endianness() {
+        Endianness::Little => pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
+        Endianness::Big => pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect(),
+    };
+    shape.masked(words)
+}
+
+/// Compressed pixels; the fragments together are the frame.
+pub(super) fn encapsulated(
+    fragments: &[&[u8]],
+    source: &Source<'_>,
+    shape: &Shape,
+    options: &DecodeOptions,
+) -> Result<Samples, JobError> {
+    let frame: Cow<'_, [u8]> = match fragments {
+        [] => return Err(refuse(ErrorCode::Truncated, "the pixel data has no fragments")),
+        [one] => Cow::Borrowed(one),
+        several => Cow::Owned(several.concat()),
+    };
+    let inflated = shape.pixels() * shape.bytes_per_sample();
+    if inflated as u64 > options.limits.max_inflated_bytes {
+        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {inflated} bytes")));
+    }
+    match source.syntax.uid() {
+        uids::RLE_LOSSLESS => rle::decode(&frame, shape),
+        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => dct(&frame, shape, options),
+        uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
+            jpeg_lossless::decode(&frame, shape.columns, shape.rows).and_then(|words| fit(words, shape))
+        }
+        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => {
+            j2k::decode(&frame, shape.columns, shape.rows).and_then(|words| fit(words, shape))
+        }
+        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => isolated(&frame, Codec::JpegLs, shape, options),
+        other => Err(refuse(
+            ErrorCode::UnsupportedTransferSyntax,
+            format!("pictures in the transfer syntax {} ({other}) are not read", source.syntax.name()),
+        )),
+    }
+}
+
+fn dct(frame: &[u8], shape: &Shape, options: &DecodeOptions) -> Result<Samples, JobError> {
+    let decoder = jpeg::open(frame, options)?;
+    let header = decoder.header();
+    same_size((u32::from(header.width), u32::from(header.height)), shape)?;
+    if header.components.len() != 1 {
+        return Err(refuse(ErrorCode::ColourImage, "the JPEG inside is in colour; radiographs are grey"));
+    }
+    match header.precision {
+        8 => shape.masked_bytes(jpeg::channel_0(decoder, frame.len(), options)?),
+        12 => fit(jpeg::extended_12(frame, shape.pixels())?, shape),
+        other => {
+            Err(refuse(ErrorCode::UnsupportedMedia, format!("a JPEG of {other} bits with loss is not read")))
+        }
+    }
+}
+
+fn isolated(frame: &[u8], codec: Codec, shape: &Shape, options: &DecodeOptions) -> Result<Samples, JobError> {
+    let Some(runner) = &options.codec else {
+        return Err(refuse(
+            ErrorCode::UnsupportedTransferSyntax,
+            format!("pictures in {} need the isolated codec, which is switched off", codec.as_str()),
+        ));
+    };
+    let request =
+        CodecRequest { codec, columns: shape.columns, rows: shape.rows, frame, bits: shape.bits_allocated };
+    let CodecImage { bytes_per_sample, data } = runner.decode(&request)?;
+    let expected = shape.pixels() * usize::from(bytes_per_sample);
+    if data.len() != expected {
+        return Err(refuse(
+            ErrorCode::DecodeFailed,
+            format!("the codec gave {} bytes where {expected} were expected", data.len()),
+        ));
+    }
+    match bytes_per_sample {
+        1 => shape.masked_bytes(data),
+        _ => fit(data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(), shape),
+    }
+}
+
+fn same_size(inside: (u32, u32), shape: &Shape) -> Result<(), JobError> {
+    if inside == (shape.columns, shape.rows) {
+        return Ok(());
+    }
+    Err(refuse(
+        ErrorCode::DecodeFailed,
+        format!(
+            "the compressed picture is {} x {} pixels, its header says {} x {}",
+            inside.0, inside.1, shape.columns, shape.rows
+        ),
+    ))
+}
+
+/// Decoded words: codecs give values in the lowest bits, whatever `HighBit` says of the words they were made from.
+fn fit(words: Vec<u16>, shape: &Shape) -> Result<Samples, JobError> {
+    Shape { shift: 0, ..*shape }.masked(words)
+}

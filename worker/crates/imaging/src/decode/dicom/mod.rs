@@ -1,0 +1,186 @@
+//! DICOM radiographs: CR, DX and their kin, one grey frame.
+//!
+//! The samples are what TorchXRayVision's `read_xray_dcm` sees: the stored values, no rescale slope, no window;
+//! `MONOCHROME1` inverted as `max - v` with `max = 2^BitsStored - 1`.
+//!
+//! On purpose unlike it: bits outside `BitsStored` (old overlays) are masked, where pydicom leaves them in; negative
+//! samples are refused, where it would normalise them below -1024; and a header that claims several frames is refused.
+//!
+//! | transfer syntax | decoded by |
+//! |---|---|
+//! | implicit and explicit VR, little and big endian, deflated | this module |
+//! | RLE | this module |
+//! | JPEG baseline and extended (8 and 12 bit) | `libjpeg-turbo-rs`, in process |
+//! | JPEG lossless | `jpeg-decoder`, in process |
+//! | JPEG 2000, with and without loss | `hayro-jpeg2000`, in process |
+//! | JPEG-LS, with and without loss | CharLS (C++), in a child process |
+
+use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::media::Media;
+
+use crate::error::refuse;
+use crate::gate;
+use crate::options::DecodeOptions;
+use crate::radiograph::{Facts, Radiograph, Samples};
+
+mod frame;
+pub(crate) mod header;
+mod rle;
+mod source;
+mod walk;
+
+use header::Header;
+use walk::{PixelData, Walk};
+
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobError> {
+    let source = source::open(bytes, options)?;
+    let mut walk = Walk::new(&source)?;
+    let (header, pixel_data) = walk.header()?;
+
+    let mut warnings = Vec::new();
+    let mut facts = Facts::new(Media::Dicom);
+    facts.modality.clone_from(&header.modality);
+    facts.body_part.clone_from(&header.body_part);
+    facts.photometric.clone_from(&header.photometric);
+    facts.age_years = header.age_years;
+    facts.transfer_syntax = Some(source.syntax.uid().to_owned());
+    gate::judge_dicom(&header, &options.gate, &mut facts, &mut warnings)?;
+
+    let Some(pixel_data) = pixel_data else {
+        return Err(refuse(ErrorCode::HeaderInvalid, "the file has no pixel data"));
+    };
+    let shape = Shape::read(&header)?;
+    gate::judge_size(shape.columns, shape.rows, &options.limits, &options.gate, &mut warnings)?;
+    facts.bits_stored = Some(shape.bits_stored);
+
+    let mut samples = match pixel_data {
+        PixelData::Native { bytes, swapped } => frame::native(bytes, swapped, &source, &shape, options)?,
+        PixelData::Encapsulated => {
+            let fragments = walk.fragments()?;
+            frame::encapsulated(&fragments, &source, &shape, options)?
+        }
+    };
+    if shape.inverted {
+        samples.invert(shape.max_value());
+    }
+    Radiograph::new(shape.columns, shape.rows, samples, shape.max_value(), facts, warnings)
+}
+
+/// The attributes that give pixel bytes their meaning, checked against each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) columns: u32,
+    pub(super) rows: u32,
+    /// 8 or 16.
+    pub(super) bits_allocated: u16,
+    pub(super) bits_stored: u16,
+    /// How far the stored bits lie above the lowest bit of the word.
+    pub(super) shift: u16,
+    pub(super) signed: bool,
+    /// `MONOCHROME1`.
+    pub(super) inverted: bool,
+}
+
+impl Shape {
+    fn read(header: &Header) -> Result<Self, JobError> {
+        if header.frames.is_some_and(|frames| frames > 1) {
+            return Err(refuse(
+                ErrorCode::MultiFrame,
+                format!(
+                    "the file holds {} frames; one picture was expected",
+                    header.frames.unwrap_or_default()
+                ),
+            ));
+        }
+        if header.samples_per_pixel.is_some_and(|samples| samples != 1) {
+            return Err(refuse(ErrorCode::ColourImage, "the picture is in colour; radiographs are grey"));
+        }
+        let inverted = match header.photometric.as_deref() {
+            Some("MONOCHROME1") => true,
+            Some("MONOCHROME2") => false,
+            other => {
+                return Err(refuse(
+                    ErrorCode::UnsupportedPhotometric,
+                    format!(
+                        "the photometric interpretation is {}; MONOCHROME1 and MONOCHROME2 are read",
+                        other.unwrap_or("missing")
+                    ),
+                ));
+            }
+        };
+        let missing = |name: &str| refuse(ErrorCode::HeaderInvalid, format!("the header lacks {name}"));
+        let bits_allocated = header.bits_allocated.ok_or_else(|| missing("BitsAllocated"))?;
+        let bits_stored = header.bits_stored.ok_or_else(|| missing("BitsStored"))?;
+        let high_bit = header.high_bit.unwrap_or(bits_stored.saturating_sub(1));
+        if !matches!(bits_allocated, 8 | 16)
+            || bits_stored == 0
+            || high_bit >= bits_allocated
+            || high_bit + 1 < bits_stored
+        {
+            return Err(refuse(
+                ErrorCode::HeaderInvalid,
+                format!(
+                    "{bits_stored} bits stored below bit {high_bit} of {bits_allocated} is no layout this reader \
+                     knows; 8 or 16 bits are allocated to a radiograph's pixel"
+                ),
+            ));
+        }
+        Ok(Self {
+            columns: header.columns.map(u32::from).ok_or_else(|| missing("Columns"))?,
+            rows: header.rows.map(u32::from).ok_or_else(|| missing("Rows"))?,
+            bits_allocated,
+            bits_stored,
+            shift: high_bit + 1 - bits_stored,
+            signed: header.signed,
+            inverted,
+        })
+    }
+
+    /// Rows times columns; both are 16-bit in the header, so the product fits.
+    pub(super) fn pixels(&self) -> usize {
+        self.columns as usize * self.rows as usize
+    }
+
+    pub(super) fn bytes_per_sample(&self) -> usize {
+        usize::from(self.bits_allocated / 8)
+    }
+
+    /// `2^BitsStored - 1`.
+    pub(super) fn max_value(&self) -> u32 {
+        (1u32 << self.bits_stored) - 1
+    }
+
+    /// Takes the stored bits out of words and drops what old overlays left around them.
+    pub(super) fn masked(&self, words: Vec<u16>) -> Result<Samples, JobError> {
+        self.check_sign(words.iter().copied(), self.shift)?;
+        let mask = self.max_value() as u16;
+        let mut words = words;
+        if mask != u16::MAX {
+            words.iter_mut().for_each(|word| *word = (*word >> self.shift) & mask);
+        }
+        Ok(Samples::U16(words))
+    }
+
+    /// The same for samples of one byte.
+    pub(super) fn masked_bytes(&self, bytes: Vec<u8>) -> Result<Samples, JobError> {
+        self.check_sign(bytes.iter().map(|&byte| u16::from(byte)), self.shift)?;
+        let mask = self.max_value() as u8;
+        let mut bytes = bytes;
+        if mask != u8::MAX {
+            bytes.iter_mut().for_each(|byte| *byte = (*byte >> self.shift) & mask);
+        }
+        Ok(Samples::U8(bytes))
+    }
+
+    fn check_sign(&self, words: impl Iterator<Item = u16>, shift: u16) -> Result<(), JobError> {
+        let sign = 1u16 << (self.bits_stored - 1 + shift);
+        let mut words = words;
+        if self.signed && words.any(|word| word & sign != 0) {
+            return Err(refuse(
+                ErrorCode::ValueOutOfRange,
+                "the picture holds negative values; a radiograph's start at zero",
+            ));
+        }
+        Ok(())
+    }
+}

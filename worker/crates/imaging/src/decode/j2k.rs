@@ -1,0 +1,114 @@
+//! JPEG 2000 part 1, reversible and irreversible, one component of up to 16 bits.
+//!
+//! The decoder computes in `f32`, whose 24 bits hold every coefficient of a 16-bit reversible transform exactly.
+
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+use nightread_domain::error::{ErrorCode, JobError};
+
+use crate::error::refuse;
+
+/// Tiles cost memory each, however few pixels they have; radiographs are one tile, whole-slide pictures are not read.
+const MAX_TILES: u64 = 4096;
+
+/// Decodes one frame whose size must be `columns` x `rows`.
+pub(super) fn decode(frame: &[u8], columns: u32, rows: u32) -> Result<Vec<u16>, JobError> {
+    let size = Size::read(frame)?;
+    size.check(columns, rows)?;
+    // The JP2 boxes around a codestream may ask for palettes and channel orders; DICOM wants the codestream alone.
+    let settings = DecodeSettings { resolve_palette_indices: false, strict: false, target_resolution: None };
+    let broken =
+        |error| refuse(ErrorCode::DecodeFailed, format!("the JPEG 2000 picture cannot be decoded: {error}"));
+    let image = Image::new(size.codestream, &settings).map_err(broken)?;
+    let mut context = DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(broken)?;
+    let [component] = decoded.components() else {
+        return Err(refuse(ErrorCode::ColourImage, "the JPEG 2000 picture inside is in colour"));
+    };
+    let pixels = columns as usize * rows as usize;
+    let samples = component.samples();
+    if samples.len() != pixels {
+        return Err(refuse(
+            ErrorCode::DecodeFailed,
+            format!("the JPEG 2000 decoder gave {} samples where {pixels} were expected", samples.len()),
+        ));
+    }
+    if size.signed && samples.iter().any(|&v| v < 0.0) {
+        return Err(refuse(ErrorCode::ValueOutOfRange, "the picture holds negative values"));
+    }
+    // With loss, ringing leaves the range; every decoder clamps it.
+    let most = ((1u32 << size.precision) - 1) as f32;
+    Ok(samples.iter().map(|v| v.round_ties_even().clamp(0.0, most) as u16).collect())
+}
+
+/// What the codestream's SIZ marker promises.
+struct Size<'a> {
+    codestream: &'a [u8],
+    width: u32,
+    height: u32,
+    tiles: u64,
+    components: u16,
+    precision: u8,
+    signed: bool,
+}
+
+impl<'a> Size<'a> {
+    fn read(frame: &'a [u8]) -> Result<Self, JobError> {
+        let malformed =
+            || refuse(ErrorCode::DecodeFailed, "the JPEG 2000 codestream has no usable size marker");
+        let start =
+            frame.windows(4).position(|mark| mark == [0xFF, 0x4F, 0xFF, 0x51]).ok_or_else(malformed)?;
+        let codestream = &frame[start..];
+        let word = |at: usize| -> Option<u32> {
+            codestream.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+        };
+        // SOC, SIZ, Lsiz, Rsiz; then Xsiz Ysiz XOsiz YOsiz XTsiz YTsiz XTOsiz YTOsiz, Csiz and Ssiz of component 0.
+        let at = |k: usize| word(8 + 4 * k).ok_or_else(malformed);
+        let (x, y, x_offset, y_offset) = (at(0)?, at(1)?, at(2)?, at(3)?);
+        let (tile_x, tile_y, tile_x_offset, tile_y_offset) = (at(4)?, at(5)?, at(6)?, at(7)?);
+        let components =
+            codestream.get(40..42).map(|b| u16::from_be_bytes([b[0], b[1]])).ok_or_else(malformed)?;
+        let depth = *codestream.get(42).ok_or_else(malformed)?;
+        if tile_x == 0 || tile_y == 0 {
+            return Err(malformed());
+        }
+        let across = u64::from(x.saturating_sub(tile_x_offset)).div_ceil(u64::from(tile_x));
+        let down = u64::from(y.saturating_sub(tile_y_offset)).div_ceil(u64::from(tile_y));
+        Ok(Self {
+            codestream,
+            width: x.checked_sub(x_offset).ok_or_else(malformed)?,
+            height: y.checked_sub(y_offset).ok_or_else(malformed)?,
+            tiles: across.saturating_mul(down),
+            components,
+            precision: (depth & 0x7F) + 1,
+            signed: depth & 0x80 != 0,
+        })
+    }
+
+    fn check(&self, columns: u32, rows: u32) -> Result<(), JobError> {
+        if (self.width, self.height) != (columns, rows) {
+            return Err(refuse(
+                ErrorCode::DecodeFailed,
+                format!(
+                    "the compressed picture is {} x {} pixels, its header says {columns} x {rows}",
+                    self.width, self.height
+                ),
+            ));
+        }
+        if self.components != 1 {
+            return Err(refuse(ErrorCode::ColourImage, "the JPEG 2000 picture inside is in colour"));
+        }
+        if self.precision > 16 {
+            return Err(refuse(
+                ErrorCode::UnsupportedMedia,
+                format!("JPEG 2000 of {} bits is not read", self.precision),
+            ));
+        }
+        if self.tiles > MAX_TILES {
+            return Err(refuse(
+                ErrorCode::DecodeFailed,
+                format!("the JPEG 2000 picture is cut into {} tiles; the limit is {MAX_TILES}", self.tiles),
+            ));
+        }
+        Ok(())
+    }
+}

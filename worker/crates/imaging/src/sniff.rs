@@ -1,0 +1,158 @@
+//! What a blob is, by its bytes alone: names and content types lie.
+
+use std::io::Read;
+
+use flate2::bufread::GzDecoder;
+use nightread_domain::media::Media;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+const JPEG: &[u8] = &[0xFF, 0xD8, 0xFF];
+const GZIP: &[u8] = &[0x1F, 0x8B];
+/// Little and big endian, TIFF and BigTIFF (which is recognised so that it can be refused in words).
+const TIFF: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
+const NIFTI1_HEADER: usize = 348;
+const NIFTI2_HEADER: usize = 540;
+
+/// The container format of `bytes`, or `None` when it is nothing Nightread reads. Cost is constant: a gzip stream is
+/// inflated by 540 bytes at most.
+pub fn sniff(bytes: &[u8]) -> Option<Media> {
+    if bytes.get(128..132) == Some(b"DICM") {
+        return Some(Media::Dicom); // first: the 128 bytes before the mark may hold any other format's signature
+    }
+    if bytes.starts_with(PNG) {
+        return Some(Media::Png);
+    }
+    if bytes.starts_with(JPEG) {
+        return Some(Media::Jpeg);
+    }
+    if TIFF.iter().any(|signature| bytes.starts_with(signature)) {
+        return Some(Media::Tiff);
+    }
+    if is_nifti(bytes) {
+        return Some(Media::Nifti);
+    }
+    if bytes.starts_with(GZIP) {
+        return gzip_holds_nifti(bytes).then_some(Media::NiftiGz);
+    }
+    is_bare_dicom(bytes).then_some(Media::Dicom)
+}
+
+/// A single-file NIfTI-1 or NIfTI-2 header in either byte order. (`ni1`, the header of a two-file pair, is not readable
+/// alone and therefore not recognised.)
+fn is_nifti(bytes: &[u8]) -> bool {
+    let Some(size) = bytes.first_chunk::<4>() else { return false };
+    let is_size = |n: u32| *size == n.to_le_bytes() || *size == n.to_be_bytes();
+    (is_size(NIFTI1_HEADER as u32) && bytes.get(344..348) == Some(b"n+1\0"))
+        || (is_size(NIFTI2_HEADER as u32) && bytes.get(4..12) == Some(b"n+2\0\r\n\x1a\n"))
+}
+
+fn gzip_holds_nifti(bytes: &[u8]) -> bool {
+    let mut head = Vec::with_capacity(NIFTI2_HEADER);
+    // A stream that ends early still gives the bytes before its end; judging them is the decoder's business.
+    let _ = GzDecoder::new(bytes).take(NIFTI2_HEADER as u64).read_to_end(&mut head);
+    is_nifti(&head)
+}
+
+/// DICOM without its preamble: the mark at the very start, a bare file meta group, or a data set that begins in group
+/// 0008 (or 0002) with two well-formed elements in rising order.
+fn is_bare_dicom(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"DICM\x02\0") {
+        return true;
+    }
+    let Some((first, rest)) = element(bytes) else { return false };
+    if !matches!(first >> 16, 0x0002 | 0x0008) {
+        return false;
+    }
+    matches!(element(rest), Some((second, _)) if second > first && (second >> 16) <= 0x0020)
+}
+
+/// Reads one little-endian element header, explicit or implicit, and steps over a value of at most 1 KiB that ends
+/// inside `bytes`. Gives the tag as `group << 16 | element`.
+fn element(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let head = bytes.first_chunk::<8>()?;
+    let tag = u32::from(u16::from_le_bytes([head[0], head[1]])) << 16
+        | u32::from(u16::from_le_bytes([head[2], head[3]]));
+    let (header_length, value_length) = if head[4].is_ascii_uppercase() && head[5].is_ascii_uppercase() {
+        if matches!(&head[4..6], b"OB" | b"OW" | b"OF" | b"SQ" | b"UN" | b"UT" | b"UC" | b"UR") {
+            let long = bytes.get(8..12)?;
+            (12, u32::from_le_bytes([long[0], long[1], long[2], long[3]]))
+        } else {
+            (8, u32::from(u16::from_le_bytes([head[6], head[7]])))
+        }
+    } else {
+        (8, u32::from_le_bytes([head[4], head[5], head[6], head[7]]))
+    };
+    if value_length > 1024 {
+        return None;
+    }
+    bytes.get(header_length + value_length as usize..).map(|rest| (tag, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn nifti1(big_endian: bool) -> Vec<u8> {
+        let mut header = vec![0; 352];
+        header[..4].copy_from_slice(&if big_endian { 348u32.to_be_bytes() } else { 348u32.to_le_bytes() });
+        header[344..348].copy_from_slice(b"n+1\0");
+        header
+    }
+
+    fn nifti2(big_endian: bool) -> Vec<u8> {
+        let mut header = vec![0; 544];
+        header[..4].copy_from_slice(&if big_endian { 540u32.to_be_bytes() } else { 540u32.to_le_bytes() });
+        header[4..12].copy_from_slice(b"n+2\0\r\n\x1a\n");
+        header
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn signatures() {
+        assert_eq!(sniff(b"\x89PNG\r\n\x1a\n...."), Some(Media::Png));
+        assert_eq!(sniff(b"\xFF\xD8\xFF\xE0"), Some(Media::Jpeg));
+        for tiff in TIFF {
+            assert_eq!(sniff(tiff), Some(Media::Tiff));
+        }
+        let mut dicom = b"\x89PNG\r\n\x1a\n".to_vec();
+        dicom.resize(128, 0);
+        dicom.extend_from_slice(b"DICM");
+        assert_eq!(sniff(&dicom), Some(Media::Dicom));
+        for bytes in [&b""[..], b"DICM", b"\x89PNG", b"%PDF-1.7", b"{\"a\": 1}", &[0; 4096]] {
+            assert_eq!(sniff(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn nifti_in_both_versions_and_orders_plain_and_zipped() {
+        for header in [nifti1(false), nifti1(true), nifti2(false), nifti2(true)] {
+            assert_eq!(sniff(&header), Some(Media::Nifti));
+            assert_eq!(sniff(&gzip(&header)), Some(Media::NiftiGz));
+        }
+        assert_eq!(sniff(&gzip(b"a text, zipped")), None);
+        assert_eq!(sniff(&gzip(&nifti1(false))[..20]), None);
+        let mut pair = nifti1(false);
+        pair[344..348].copy_from_slice(b"ni1\0");
+        assert_eq!(sniff(&pair), None);
+    }
+
+    #[test]
+    fn dicom_without_preamble() {
+        let explicit = b"\x08\0\x05\0CS\x0A\0ISO_IR 100\x08\0\x16\0UI\x02\x001\0";
+        assert_eq!(sniff(explicit), Some(Media::Dicom));
+        let implicit = b"\x08\0\x05\0\x0A\0\0\0ISO_IR 100\x08\0\x16\0\x02\0\0\x001\0";
+        assert_eq!(sniff(implicit), Some(Media::Dicom));
+        let falling = b"\x08\0\x16\0\x02\0\0\x001\0\x08\0\x05\0\x0A\0\0\0ISO_IR 100";
+        assert_eq!(sniff(falling), None);
+    }
+}
