@@ -47,7 +47,6 @@ VARIANTS = {
     "prod_backlog_spot": {
         "autoscaleOnBacklog": True,
         "spotEnabled": True,
-        "workerCapacity": 2,
         "operatorIpRanges": ["203.0.113.0/24"],
     },
 }
@@ -77,6 +76,7 @@ class Terraform:
     """Runs terraform on a copy of `infra`: with the schema-only provider where the offline check is, or else the registry's."""
 
     def __init__(self, infra, folder):
+        Path(folder).mkdir(exist_ok=True)
         if shutil.which("terraform") is None:
             raise NoProvider("terraform is not installed")
         self.root = Path(folder) / "infra"
@@ -121,6 +121,6 @@ class Terraform:
 def walk(module):
     for resource in module.get("resources", []):
         if resource["mode"] == "managed":
-            yield resource["address"], {"type": resource["type"], **resource["values"]}
+            yield resource["address"], {**resource["values"], "resource_type": resource["type"]}
     for child in module.get("child_modules", []):
         yield from walk(child)

@@ -54,7 +54,6 @@ run "prod_backlog_spot" {
   variables {
     autoscale_on_backlog = true
     spot_enabled         = true
-    worker_capacity      = 2
     operator_ip_ranges   = ["203.0.113.0/24"]
   }
 

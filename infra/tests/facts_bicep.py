@@ -1,0 +1,278 @@
+"""What a fleet is, in words of neither language, read from the evaluated Bicep."""
+
+import base64
+
+
+def short(id):
+    """The last type and name of a resource id: enough to tell the resources of one fleet apart."""
+    return "/".join(id.split("/providers/")[-1].split("/")[1:])
+
+
+def facts(deployed):
+    by_kind = {}
+    for resource in deployed:
+        by_kind.setdefault(getattr(resource, "kind", "registry"), []).append(resource)
+
+    def all_of(kind):
+        return by_kind.get(kind, [])
+
+    return {
+        "identities": sorted(r.name for r in all_of("Microsoft.ManagedIdentity/userAssignedIdentities")),
+        "roles": sorted(role(r) for r in all_of("Microsoft.Authorization/roleAssignments")),
+        "security_groups": {
+            r.name: sorted(rule(x) for x in r.body["properties"]["securityRules"])
+            for r in all_of("Microsoft.Network/networkSecurityGroups")
+        },
+        "subnets": {s["name"]: subnet(s["properties"]) for r in all_of("Microsoft.Network/virtualNetworks") for s in r.body["properties"]["subnets"]},
+        "address_space": [x for r in all_of("Microsoft.Network/virtualNetworks") for x in r.body["properties"]["addressSpace"]["addressPrefixes"]],
+        "public_addresses": sorted(r.name for r in all_of("Microsoft.Network/publicIPAddresses")),
+        "zones": sorted(r.name for r in all_of("Microsoft.Network/privateDnsZones")),
+        "zone_links": sorted(short(r.id).split("/")[1] for r in all_of("Microsoft.Network/privateDnsZones/virtualNetworkLinks")),
+        "records": {r.name: sorted(a["ipv4Address"] for a in r.body["properties"]["aRecords"]) for r in all_of("Microsoft.Network/privateDnsZones/A")},
+        "endpoints": endpoints(all_of("Microsoft.Network/privateEndpoints"), all_of("Microsoft.Network/privateEndpoints/privateDnsZoneGroups")),
+        "accounts": {r.name: account(r.body) for r in all_of("Microsoft.Storage/storageAccounts")},
+        "soft_delete": {r.id.split("/")[-3]: soft_delete(r.body["properties"]) for r in all_of("Microsoft.Storage/storageAccounts/blobServices")},
+        "containers": sorted((r.id.split("/")[-5], r.name, r.body["properties"]["publicAccess"]) for r in all_of("Microsoft.Storage/storageAccounts/blobServices/containers")),
+        "queues": sorted((r.id.split("/")[-5], r.name) for r in all_of("Microsoft.Storage/storageAccounts/queueServices/queues")),
+        "lifecycle": sorted(lifecycle(r) for r in all_of("Microsoft.Storage/storageAccounts/managementPolicies")),
+        "locks": sorted((r.name, short(r.body["scope"].id), r.body["properties"]["level"]) for r in all_of("Microsoft.Authorization/locks")),
+        "vaults": {r.name: vault(r.body["properties"]) for r in all_of("Microsoft.KeyVault/vaults")},
+        "events": [events(t, s) for t in all_of("Microsoft.EventGrid/systemTopics") for s in all_of("Microsoft.EventGrid/systemTopics/eventSubscriptions")],
+        "scale_sets": {r.name: scale_set(r.body) for r in all_of("Microsoft.Compute/virtualMachineScaleSets")},
+        "brokers": {r.name: broker(r.body) for r in all_of("Microsoft.Compute/virtualMachines")},
+        "broker_extensions": sorted((r.id.split("/")[-3], extension(r.body["name"], r.body["properties"])) for r in all_of("Microsoft.Compute/virtualMachines/extensions")),
+        "interfaces": {r.name: interface(r.body["properties"]) for r in all_of("Microsoft.Network/networkInterfaces")},
+        "autoscale": {r.name: autoscale(r.body["properties"]) for r in all_of("Microsoft.Insights/autoscalesettings")},
+        "workspace": [(r.name, r.body["properties"]["sku"]["name"], r.body["properties"]["retentionInDays"], r.body["properties"]["features"]["disableLocalAuth"]) for r in all_of("Microsoft.OperationalInsights/workspaces")],
+        "collection": [collection(r.body["properties"]) for r in all_of("Microsoft.Insights/dataCollectionRules")],
+        "collected": sorted(short(r.body["scope"].id) for r in all_of("Microsoft.Insights/dataCollectionRuleAssociations")),
+        "logged": sorted((short(r.body["scope"].id), r.body["properties"]["logs"][0]["categoryGroup"]) for r in all_of("Microsoft.Insights/diagnosticSettings")),
+        "notified": [x["emailAddress"] for r in all_of("Microsoft.Insights/actionGroups") for x in r.body["properties"]["emailReceivers"]],
+        "alerts": {r.name: alert(r.body["properties"]) for r in all_of("Microsoft.Insights/metricAlerts")},
+        "activity_alerts": {
+            m.params["name"]: (m.params["alertDescription"], [short(s) for s in m.params["scopes"]], {c["field"]: c["equals"] for c in m.params["conditions"]}, [short(a["actionGroupId"]) for a in m.params["actions"]])
+            for m in all_of("registry")
+        },
+    }
+
+
+def role(r):
+    p = r.body["properties"]
+    return (p["principalId"], p["roleDefinitionId"].split("/")[-1], short(r.body["scope"].id), p["principalType"])
+
+
+def rule(x):
+    p = x["properties"]
+    return (
+        x["name"],
+        p["priority"],
+        p["direction"],
+        p["access"],
+        p["protocol"],
+        tuple(sorted(p.get("sourceAddressPrefixes", [p.get("sourceAddressPrefix")]))),
+        p["destinationAddressPrefix"],
+        tuple(sorted(p.get("destinationPortRanges", [p.get("destinationPortRange")]))),
+    )
+
+
+def subnet(p):
+    return {
+        "prefix": p["addressPrefix"],
+        "default_outbound": p["defaultOutboundAccess"],
+        "security_group": short(p["networkSecurityGroup"]["id"]),
+        "nat": "natGateway" in p,
+        "endpoint_policies": p.get("privateEndpointNetworkPolicies", "Disabled"),
+    }
+
+
+def endpoints(items, groups):
+    zone_of = {g.id.rsplit("/", 2)[0]: g.body["properties"]["privateDnsZoneConfigs"][0]["properties"]["privateDnsZoneId"] for g in groups}
+    out = {}
+    for r in items:
+        connection = r.body["properties"]["privateLinkServiceConnections"][0]["properties"]
+        out[r.name] = (short(connection["privateLinkServiceId"]), tuple(connection["groupIds"]), short(r.body["properties"]["subnet"]["id"]), short(zone_of[r.id]))
+    return out
+
+
+def account(body):
+    p = body["properties"]
+    return {
+        "kind": body["kind"],
+        "sku": body["sku"]["name"],
+        "tier": p["accessTier"],
+        "public_blobs": p["allowBlobPublicAccess"],
+        "cross_tenant": p["allowCrossTenantReplication"],
+        "keys": p["allowSharedKeyAccess"],
+        "default_entra": p["defaultToOAuthAuthentication"],
+        "hierarchical": p["isHnsEnabled"],
+        "local_users": p["isLocalUserEnabled"],
+        "tls": p["minimumTlsVersion"],
+        "public_network": p["publicNetworkAccess"] == "Enabled",
+        "https_only": p["supportsHttpsTrafficOnly"],
+        "double_encryption": p["encryption"]["requireInfrastructureEncryption"],
+        "default_action": p["networkAcls"]["defaultAction"],
+        "bypass": p["networkAcls"]["bypass"],
+        "operators": [x["value"] for x in p["networkAcls"].get("ipRules", [])],
+    }
+
+
+def soft_delete(p):
+    return (p["deleteRetentionPolicy"]["days"], p["containerDeleteRetentionPolicy"]["days"])
+
+
+def lifecycle(r):
+    [item] = r.body["properties"]["policy"]["rules"]
+    [(action, when)] = item["definition"]["actions"]["baseBlob"].items()
+    return (r.id.split("/")[-3], item["name"], item["definition"]["filters"]["prefixMatch"][0], action, when["daysAfterModificationGreaterThan"])
+
+
+def vault(p):
+    return {
+        "tenant": p["tenantId"],
+        "sku": p["sku"]["name"],
+        "rbac": p["enableRbacAuthorization"],
+        "retention": p["softDeleteRetentionInDays"],
+        "purge_protection": p["enablePurgeProtection"],
+        "public_network": p["publicNetworkAccess"] == "Enabled",
+        "default_action": p["networkAcls"]["defaultAction"],
+        "bypass": p["networkAcls"]["bypass"],
+        "operators": [x["value"] for x in p["networkAcls"]["ipRules"]],
+    }
+
+
+def events(topic, subscription):
+    p = subscription.body["properties"]
+    delivery, dead = p["deliveryWithResourceIdentity"], p["deadLetterWithResourceIdentity"]
+    return {
+        "topic": topic.name,
+        "source": short(topic.body["properties"]["source"]),
+        "topic_type": topic.body["properties"]["topicType"],
+        "topic_identities": [short(i) for i in topic.body["identity"]["userAssignedIdentities"]],
+        "name": subscription.name,
+        "schema": p["eventDeliverySchema"],
+        "types": p["filter"]["includedEventTypes"],
+        "prefix": p["filter"]["subjectBeginsWith"],
+        "case_sensitive": p["filter"]["isSubjectCaseSensitive"],
+        "retry": (p["retryPolicy"]["maxDeliveryAttempts"], p["retryPolicy"]["eventTimeToLiveInMinutes"]),
+        "delivery_identity": short(delivery["identity"]["userAssignedIdentity"]),
+        "queue": (short(delivery["destination"]["properties"]["resourceId"]), delivery["destination"]["properties"]["queueName"], delivery["destination"]["properties"]["queueMessageTimeToLiveInSeconds"]),
+        "dead_letter_identity": short(dead["identity"]["userAssignedIdentity"]),
+        "dead_letters": (short(dead["deadLetterDestination"]["properties"]["resourceId"]), dead["deadLetterDestination"]["properties"]["blobContainerName"]),
+    }
+
+
+def extension(name, p):
+    return (name, p["publisher"], p["type"], p["typeHandlerVersion"], p["autoUpgradeMinorVersion"], p["enableAutomaticUpgrade"], p["settings"])
+
+
+def scale_set(body):
+    p = body["properties"]
+    vm = p["virtualMachineProfile"]
+    rolling, os_upgrade = p["upgradePolicy"]["rollingUpgradePolicy"], p["upgradePolicy"]["automaticOSUpgradePolicy"]
+    [nic] = vm["networkProfile"]["networkInterfaceConfigurations"]
+    [address] = nic["properties"]["ipConfigurations"]
+    linux = vm["osProfile"]["linuxConfiguration"]
+    notice = vm["scheduledEventsProfile"]
+    return {
+        "zones": sorted(body["zones"]),
+        "size": body["sku"]["name"],
+        "capacity": body["sku"]["capacity"],
+        "identities": [short(i) for i in body["identity"]["userAssignedIdentities"]],
+        "overprovision": p["overprovision"],
+        "single_placement_group": p["singlePlacementGroup"],
+        "zone_balance": p["zoneBalance"],
+        "fault_domains": p["platformFaultDomainCount"],
+        "scale_in": p["scaleInPolicy"]["rules"],
+        "repair": (p["automaticRepairsPolicy"]["enabled"], p["automaticRepairsPolicy"]["gracePeriod"], p["automaticRepairsPolicy"]["repairAction"]),
+        "upgrade_mode": p["upgradePolicy"]["mode"],
+        "os_upgrade": (os_upgrade["enableAutomaticOSUpgrade"], not os_upgrade["disableAutomaticRollback"]),
+        "rolling": (
+            rolling["maxBatchInstancePercent"],
+            rolling["maxUnhealthyInstancePercent"],
+            rolling["maxUnhealthyUpgradedInstancePercent"],
+            rolling["pauseTimeBetweenBatches"],
+            rolling["prioritizeUnhealthyInstances"],
+            rolling["maxSurge"],
+        ),
+        "spot": (vm["priority"], vm["evictionPolicy"], (vm["billingProfile"] or {}).get("maxPrice")),
+        "encryption_at_host": vm["securityProfile"]["encryptionAtHost"],
+        "trusted_launch": (vm["securityProfile"]["uefiSettings"]["secureBootEnabled"], vm["securityProfile"]["uefiSettings"]["vTpmEnabled"]),
+        "terminate_notice": notice and notice["terminateNotificationProfile"]["notBeforeTimeout"],
+        "prefix": vm["osProfile"]["computerNamePrefix"],
+        "admin": (vm["osProfile"]["adminUsername"], linux["ssh"]["publicKeys"][0]["keyData"], linux["disablePasswordAuthentication"]),
+        "cloud_init": base64.b64decode(vm["osProfile"]["customData"]).decode(),
+        "image": vm["storageProfile"]["imageReference"],
+        "os_disk": (vm["storageProfile"]["osDisk"]["caching"], vm["storageProfile"]["osDisk"]["diffDiskSettings"]["option"], vm["storageProfile"]["osDisk"]["diffDiskSettings"]["placement"], vm["storageProfile"]["osDisk"]["managedDisk"]["storageAccountType"]),
+        "boot_diagnostics": vm["diagnosticsProfile"]["bootDiagnostics"]["enabled"],
+        "nic": (nic["name"], nic["properties"]["enableAcceleratedNetworking"], nic["properties"]["enableIPForwarding"], short(address["properties"]["subnet"]["id"])),
+        "public_address": "publicIPAddressConfiguration" in address["properties"],
+        "extensions": sorted((extension(e["name"], e["properties"]) for e in vm["extensionProfile"]["extensions"]), key=lambda e: e[0]),
+    }
+
+
+def broker(body):
+    p = body["properties"]
+    [disk] = p["storageProfile"]["dataDisks"]
+    linux = p["osProfile"]["linuxConfiguration"]
+    return {
+        "zone": body["zones"],
+        "size": p["hardwareProfile"]["vmSize"],
+        "identities": [short(i) for i in body["identity"]["userAssignedIdentities"]],
+        "computer": p["osProfile"]["computerName"],
+        "admin": (p["osProfile"]["adminUsername"], linux["ssh"]["publicKeys"][0]["keyData"], linux["disablePasswordAuthentication"]),
+        "cloud_init": base64.b64decode(p["osProfile"]["customData"]).decode(),
+        "encryption_at_host": p["securityProfile"]["encryptionAtHost"],
+        "trusted_launch": (p["securityProfile"]["uefiSettings"]["secureBootEnabled"], p["securityProfile"]["uefiSettings"]["vTpmEnabled"]),
+        "image": p["storageProfile"]["imageReference"],
+        "os_disk": (p["storageProfile"]["osDisk"]["caching"], p["storageProfile"]["osDisk"]["managedDisk"]["storageAccountType"]),
+        "data_disk": (disk["lun"], disk["name"], disk["createOption"], disk["caching"], disk["diskSizeGB"], disk["managedDisk"]["storageAccountType"]),
+        "interfaces": [short(i["id"]) for i in p["networkProfile"]["networkInterfaces"]],
+        "boot_diagnostics": p["diagnosticsProfile"]["bootDiagnostics"]["enabled"],
+    }
+
+
+def interface(p):
+    [address] = p["ipConfigurations"]
+    a = address["properties"]
+    return (p["enableAcceleratedNetworking"], p["enableIPForwarding"], a["privateIPAllocationMethod"], a["privateIPAddress"], short(a["subnet"]["id"]), "publicIPAddress" in a)
+
+
+def autoscale(p):
+    return {
+        "target": short(p["targetResourceUri"]),
+        "profiles": {
+            x["name"]: {
+                "capacity": tuple(int(x["capacity"][k]) for k in ("minimum", "default", "maximum")),
+                "recurrence": x.get("recurrence") and (x["recurrence"]["schedule"]["timeZone"], tuple(x["recurrence"]["schedule"]["days"]), tuple(x["recurrence"]["schedule"]["hours"]), tuple(x["recurrence"]["schedule"]["minutes"])),
+                "rules": [autoscale_rule(r["metricTrigger"], r["scaleAction"]) for r in x["rules"]],
+            }
+            for x in p["profiles"]
+        },
+    }
+
+
+def autoscale_rule(t, a):
+    return (
+        (t["metricNamespace"], t["metricName"], short(t["metricResourceUri"])),
+        (t["operator"], t["threshold"], t["statistic"], t["timeAggregation"], t["timeGrain"], t["timeWindow"], t["dividePerInstance"]),
+        (a["direction"], a["type"], int(a["value"]), a["cooldown"]),
+    )
+
+
+def collection(p):
+    [source] = p["dataSources"]["syslog"]
+    [target] = p["destinations"]["logAnalytics"]
+    [flow] = p["dataFlows"]
+    return (source["streams"], source["facilityNames"], source["logLevels"], short(target["workspaceResourceId"]), flow["streams"], flow["destinations"] == [target["name"]])
+
+
+def alert(p):
+    [c] = p["criteria"]["allOf"]
+    return {
+        "text": p["description"],
+        "severity": p["severity"],
+        "scopes": [short(s) for s in p["scopes"]],
+        "every": (p["evaluationFrequency"], p["windowSize"]),
+        "criterion": (c["metricNamespace"], c["metricName"], c["timeAggregation"], c["operator"], c["threshold"], c.get("skipMetricValidation", False)),
+        "actions": [short(a["actionGroupId"]) for a in p["actions"]],
+    }
