@@ -1,0 +1,144 @@
+# Bad inputs are refused before anything is planned.
+mock_provider "azurerm" {
+  source = "./tests/mocks"
+}
+
+variables {
+  resource_group_name    = "rg-test"
+  name                   = "testfleet"
+  worker_archive_name    = "nightread-1.0.0.tar.gz"
+  worker_archive_sha256  = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+  broker_packages_name   = "rabbitmq.tar.gz"
+  broker_packages_sha256 = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+  precision              = "fp32"
+  admin_ssh_public_key   = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA test"
+  alert_email            = "team@example.org"
+}
+
+run "name_too_short" {
+  command = plan
+  variables {
+    name = "ab"
+  }
+  expect_failures = [var.name]
+}
+
+run "name_with_capitals" {
+  command = plan
+  variables {
+    name = "TestFleet"
+  }
+  expect_failures = [var.name]
+}
+
+run "name_beginning_with_digit" {
+  command = plan
+  variables {
+    name = "1fleet"
+  }
+  expect_failures = [var.name]
+}
+
+run "unknown_shape" {
+  command = plan
+  variables {
+    shape = "staging"
+  }
+  expect_failures = [var.shape]
+}
+
+run "unnamed_precision" {
+  command = plan
+  variables {
+    precision = "auto"
+  }
+  expect_failures = [var.precision]
+}
+
+run "short_digest" {
+  command = plan
+  variables {
+    worker_archive_sha256 = "abc"
+  }
+  expect_failures = [var.worker_archive_sha256]
+}
+
+run "digest_in_capitals" {
+  command = plan
+  variables {
+    broker_packages_sha256 = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
+  }
+  expect_failures = [var.broker_packages_sha256]
+}
+
+run "archive_name_with_a_token" {
+  command = plan
+  variables {
+    worker_archive_name = "a b@@c"
+  }
+  expect_failures = [var.worker_archive_name]
+}
+
+run "packages_name_empty" {
+  command = plan
+  variables {
+    broker_packages_name = ""
+  }
+  expect_failures = [var.broker_packages_name]
+}
+
+run "half_a_worker" {
+  command = plan
+  variables {
+    worker_capacity = 0.5
+  }
+  expect_failures = [var.worker_capacity]
+}
+
+run "too_many_workers" {
+  command = plan
+  variables {
+    worker_capacity = 101
+  }
+  expect_failures = [var.worker_capacity]
+}
+
+run "no_key" {
+  command = plan
+  variables {
+    admin_ssh_public_key = "ssh-rsa"
+  }
+  expect_failures = [var.admin_ssh_public_key]
+}
+
+run "no_address" {
+  command = plan
+  variables {
+    alert_email = "team"
+  }
+  expect_failures = [var.alert_email]
+}
+
+run "size_without_resource_disk" {
+  command = plan
+  variables {
+    worker_vm_size = "Standard_D8ds_v6"
+  }
+  expect_failures = [var.worker_vm_size]
+}
+
+run "the_whole_internet" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["0.0.0.0/0"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "not_a_range" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["example.org"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}

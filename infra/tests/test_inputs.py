@@ -1,0 +1,41 @@
+"""Bad parameters are refused by the Bicep as well; terraform/tests/inputs.tftest.hcl asks the same of the Terraform."""
+
+import pytest
+
+import bicep_eval
+import fleet
+
+BAD = [
+    {"name": "ab"},
+    {"name": "a" * 13},
+    {"shape": "staging"},
+    {"precision": "auto"},
+    {"workerArchiveSha256": "a" * 63},
+    {"brokerPackagesSha256": "b" * 65},
+    {"workerCapacity": -1},
+    {"workerCapacity": 101},
+    {"adminSshPublicKey": "ssh-rsa"},
+    {"workerArchiveName": ""},
+    {"alertEmail": "a@b"},
+    {"unknown": 1},
+]
+
+
+@pytest.mark.parametrize("extra", BAD, ids=str)
+def test_bicep_refuses(extra):
+    with pytest.raises(bicep_eval.Refused):
+        fleet.bicep("prod", **extra)
+
+
+@pytest.mark.parametrize("size", ["Standard_D8ds_v6", "Standard_F8ads_v7"])
+def test_bicep_puts_the_system_on_nvme_where_there_is_nothing_else(size):
+    sets = [r for r in fleet.bicep("prod", workerVmSize=size) if getattr(r, "kind", "").endswith("virtualMachineScaleSets")]
+    assert [s.body["properties"]["virtualMachineProfile"]["storageProfile"]["osDisk"]["diffDiskSettings"]["placement"] for s in sets] == ["NvmeDisk"]
+
+
+def test_the_evaluator_refuses_what_it_does_not_know(tmp_path):
+    for source in ("var a = toUpper('x')", "import 'x.bicep'", "var a = [for (x, i) in []: x]", "var a = 1 < 2", "var a = b"):
+        path = tmp_path / "main.bicep"
+        path.write_text(source + "\n")
+        with pytest.raises(bicep_eval.Unsupported):
+            bicep_eval.deploy(path, {}, fleet.WORLD)

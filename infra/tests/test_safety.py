@@ -1,0 +1,233 @@
+"""What the fleet must never do, asked of both languages: who reaches whom, who may do what, what is closed."""
+
+import ipaddress
+
+import pytest
+
+import fleet
+
+SETTINGS = fleet.settings()
+NET = SETTINGS["network"]
+PORTS = SETTINGS["ports"]
+ROLES = SETTINGS["roles"]
+BOTH = pytest.mark.parametrize("language", ["bicep_facts", "terraform_facts"])
+WORKER, BROKER, ENDPOINT, STRANGER = "10.40.0.9", "10.40.4.4", "10.40.4.70", "10.40.99.1"
+INTERNET, MONITOR = "8.8.8.8", "AzureMonitor"
+
+
+def matches(prefix, address):
+    if prefix == "*" or prefix == address:
+        return True
+    if not prefix[0].isdigit() or not address[0].isdigit():
+        return False
+    return ipaddress.ip_address(address) in ipaddress.ip_network(prefix)
+
+
+def verdict(rules, direction, source, destination, port):
+    """The first rule by priority decides; there is always one, because both directions end in a deny."""
+    for _, _, rule_direction, access, protocol, sources, target, ports in sorted(rules, key=lambda rule: rule[1]):
+        if rule_direction != direction or protocol not in ("*", "Tcp"):
+            continue
+        if any(matches(s, source) for s in sources) and matches(target, destination) and ("*" in ports or str(port) in ports):
+            return access == "Allow"
+    raise AssertionError("no rule decides")
+
+
+def reachable(facts, source, destination, port):
+    groups, subnets = facts["security_groups"], facts["subnets"]
+    def group(address):
+        for subnet in subnets.values():
+            if address[0].isdigit() and ipaddress.ip_address(address) in ipaddress.ip_network(subnet["prefix"]):
+                return groups[subnet["security_group"].split("/")[-1]]
+        return None
+    leaving, entering = group(source), group(destination)
+    out = leaving is None or verdict(leaving, "Outbound", source, destination, port)
+    return out and (entering is None or verdict(entering, "Inbound", source, destination, port))
+
+
+REACH = [
+    (WORKER, BROKER, PORTS["amqps"], True),
+    (WORKER, ENDPOINT, PORTS["https"], True),
+    (WORKER, MONITOR, PORTS["https"], True),
+    (BROKER, "10.40.4.5", PORTS["epmd"], True),
+    (BROKER, "10.40.4.5", PORTS["erlangDistribution"], True),
+    (BROKER, ENDPOINT, PORTS["https"], True),
+    (BROKER, MONITOR, PORTS["https"], True),
+    (WORKER, INTERNET, 443, False),
+    (WORKER, INTERNET, 80, False),
+    (BROKER, INTERNET, 443, False),
+    (WORKER, BROKER, 5672, False),
+    (WORKER, BROKER, PORTS["management"], False),
+    (WORKER, BROKER, PORTS["epmd"], False),
+    (WORKER, BROKER, PORTS["erlangDistribution"], False),
+    (WORKER, BROKER, 22, False),
+    (WORKER, "10.40.1.7", 22, False),
+    (BROKER, WORKER, 22, False),
+    (STRANGER, WORKER, PORTS["health"], False),
+    (STRANGER, BROKER, PORTS["amqps"], False),
+    (STRANGER, ENDPOINT, 443, False),
+    (INTERNET, WORKER, 22, False),
+    (INTERNET, BROKER, PORTS["amqps"], False),
+    (ENDPOINT, WORKER, 443, False),
+]
+
+
+@BOTH
+def test_the_addresses_of_this_test_lie_in_their_subnets(language, request):
+    subnets = request.getfixturevalue(language)["prod"]["subnets"]
+    for address, name in ((WORKER, "workers"), (BROKER, "brokers"), (ENDPOINT, "endpoints")):
+        assert ipaddress.ip_address(address) in ipaddress.ip_network(subnets[name]["prefix"])
+
+
+@BOTH
+@pytest.mark.parametrize(("source", "destination", "port", "expected"), REACH)
+def test_who_reaches_whom(language, source, destination, port, expected, request):
+    facts = request.getfixturevalue(language)["prod"]
+    assert reachable(facts, source, destination, port) is expected
+
+
+@BOTH
+def test_no_subnet_has_a_way_out_of_its_own(language, request):
+    subnets = request.getfixturevalue(language)["prod"]["subnets"]
+    assert {name: s["default_outbound"] for name, s in subnets.items()} == dict.fromkeys(("workers", "brokers", "endpoints"), False)
+    assert subnets["endpoints"]["endpoint_policies"] == "NetworkSecurityGroupEnabled"
+
+
+@BOTH
+def test_nothing_but_the_nat_gateway_has_a_public_address(language, request):
+    facts = request.getfixturevalue(language)["prod_backlog_spot"]
+    assert facts["public_addresses"] == [f"pip-{fleet.NAME}-nat"]
+    assert not any(s["public_address"] for s in facts["scale_sets"].values())
+    assert not any(nic[-1] for nic in facts["interfaces"].values())
+
+
+def expected_roles():
+    """The whole of what anyone may do: (identity, role, scope)."""
+    data, ops = f"storageAccounts/{fleet.NAME}data", f"storageAccounts/{fleet.NAME}ops"
+    containers = "/blobServices/default/containers/"
+    return {
+        ("worker", "blobReader", data + containers + "incoming"),
+        ("worker", "blobReader", data + containers + "models"),
+        ("worker", "blobContributor", data + containers + "results"),
+        ("worker", "blobReader", ops + containers + "artifacts"),
+        ("worker", "vaultSecretsUser", f"vaults/kv-{fleet.NAME}-worker"),
+        ("broker", "blobReader", data + containers + "incoming"),
+        ("broker", "blobReader", data + containers + "results"),
+        ("broker", "blobReader", ops + containers + "artifacts"),
+        ("broker", "blobReader", ops + containers + "event-dead-letters"),
+        ("broker", "queueProcessor", ops + "/queueServices/default/queues/blob-created"),
+        ("broker", "vaultSecretsUser", f"vaults/kv-{fleet.NAME}-broker"),
+        ("broker", "metricsPublisher", f"virtualMachineScaleSets/vmss-{fleet.NAME}-workers"),
+        ("events", "queueSender", ops + "/queueServices/default/queues/blob-created"),
+        ("events", "blobContributor", ops + containers + "event-dead-letters"),
+    }
+
+
+@BOTH
+@pytest.mark.parametrize("variant", fleet.VARIANTS)
+def test_these_roles_and_no_other(language, variant, request):
+    who = {fleet.WORLD.runtime[f"{fleet.GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-{fleet.NAME}-{n}"]["principalId"]: n for n in fleet.IDENTITIES}
+    role = {guid: name for name, guid in ROLES.items()}
+    found = request.getfixturevalue(language)[variant]["roles"]
+    assert {(who[p], role[r], scope) for p, r, scope, _ in found} == expected_roles()
+    assert len(found) == len(expected_roles())
+
+
+@BOTH
+@pytest.mark.parametrize("variant", fleet.VARIANTS)
+def test_keys_are_off_and_everything_is_closed_by_default(language, variant, request):
+    facts = request.getfixturevalue(language)[variant]
+    for name, account in facts["accounts"].items():
+        assert not account["keys"] and not account["public_blobs"] and not account["local_users"] and not account["cross_tenant"], name
+        assert account["default_action"] == "Deny" and account["https_only"] and account["tls"] == "TLS1_2", name
+        assert not account["hierarchical"], "on a hierarchical account a created blob need not be complete"
+    data = facts["accounts"][f"{fleet.NAME}data"]
+    assert not data["public_network"] and data["bypass"] == "None" and data["operators"] == []
+    opened = variant == "prod_backlog_spot"
+    for vault in facts["vaults"].values():
+        assert vault["public_network"] is opened and vault["default_action"] == "Deny" and vault["purge_protection"] and vault["rbac"]
+        assert bool(vault["operators"]) is opened
+    assert bool(facts["accounts"][f"{fleet.NAME}ops"]["operators"]) is opened
+
+
+@BOTH
+def test_every_account_and_vault_has_its_private_endpoints(language, request):
+    endpoints = request.getfixturevalue(language)["prod"]["endpoints"].values()
+    zones = NET["privateLinkZones"]
+    assert {(target, groups, zone.split("/")[-1]) for target, groups, _, zone in endpoints} == {
+        (f"storageAccounts/{fleet.NAME}data", ("blob",), zones["blob"]),
+        (f"storageAccounts/{fleet.NAME}ops", ("blob",), zones["blob"]),
+        (f"storageAccounts/{fleet.NAME}ops", ("queue",), zones["queue"]),
+        (f"vaults/kv-{fleet.NAME}-worker", ("vault",), zones["vault"]),
+        (f"vaults/kv-{fleet.NAME}-broker", ("vault",), zones["vault"]),
+    }
+    assert {subnet.split("/")[-1] for _, _, subnet, _ in endpoints} == {"endpoints"}
+
+
+@BOTH
+def test_machines_are_drained_before_they_go(language, request):
+    sets = request.getfixturevalue(language)["prod_backlog_spot"]["scale_sets"]
+    regular, spot = sets[f"vmss-{fleet.NAME}-workers"], sets[f"vmss-{fleet.NAME}-workers-spot"]
+    assert regular["terminate_notice"] == f"PT{SETTINGS['drain']['terminateNotificationMinutes']}M"
+    assert spot["terminate_notice"] is None, "Azure refuses it on Spot machines"
+    assert regular["spot"] == ("Regular", None, None) and spot["spot"] == ("Spot", "Delete", -1)
+    for machine in sets.values():
+        assert machine["overprovision"] is False and machine["upgrade_mode"] == "Rolling" and machine["rolling"][-1] is True
+        assert machine["os_upgrade"] == (True, True) and machine["image"]["version"] == "latest"
+        assert machine["encryption_at_host"] and machine["trusted_launch"] == (True, True)
+        assert machine["os_disk"][1] == "Local"
+
+
+def test_the_deadlines_of_a_drain_contain_one_another():
+    drain = SETTINGS["drain"]
+    assert drain["deadlineSeconds"] < drain["stopTimeoutSeconds"] < drain["terminateNotificationMinutes"] * 60
+    assert 5 <= drain["terminateNotificationMinutes"] <= 15, "what Azure takes"
+
+
+@BOTH
+def test_autoscale_comes_in_two_phases(language, request):
+    facts = request.getfixturevalue(language)
+    for variant in ("dev", "prod"):
+        [setting] = facts[variant]["autoscale"].values()
+        assert {name: (p["capacity"], p["recurrence"], p["rules"]) for name, p in setting["profiles"].items()} == {"fixed": ((1, 1, 1), None, [])}
+    for variant, count in (("dev_backlog", 1), ("prod_backlog_spot", 2)):
+        settings = facts[variant]["autoscale"]
+        assert len(settings) == count
+        for setting in settings.values():
+            assert set(setting["profiles"]) == {"day", "night"}
+            for profile in setting["profiles"].values():
+                low, default, high = profile["capacity"]
+                assert low <= default <= high
+                (metric, out, more), (same, within, less) = profile["rules"]
+                assert metric == same == (SETTINGS["metrics"]["namespace"], "BacklogSecondsPerWorker", f"virtualMachineScaleSets/vmss-{fleet.NAME}-workers")
+                assert out[0] == "GreaterThan" and within[0] == "LessThan" and out[1] >= 5 * within[1], "a wide margin, or it flaps"
+                assert (more[0], less[0]) == ("Increase", "Decrease") and more[2] >= 1 and less[2] >= 1
+                assert out[2] == within[2] == "Max" and out[-1] is within[-1] is False
+
+
+def test_a_missing_metric_leaves_a_worker():
+    for shape in SETTINGS["shapes"].values():
+        assert all(profile["default"] >= 1 for profile in shape["regular"].values())
+
+
+@BOTH
+def test_announcements_never_expire_unseen(language, request):
+    [events] = request.getfixturevalue(language)["prod"]["events"]
+    assert events["queue"][2] == -1
+    assert events["schema"] == "CloudEventSchemaV1_0" and events["types"] == ["Microsoft.Storage.BlobCreated"]
+    assert events["prefix"] == "/blobServices/default/containers/incoming/", "results among the inputs would feed the fleet to itself"
+    assert events["dead_letters"] == (f"storageAccounts/{fleet.NAME}ops", "event-dead-letters")
+
+
+@BOTH
+def test_nothing_deletes_patient_data(language, request):
+    facts = request.getfixturevalue(language)["prod"]
+    assert [action for account, _, _, action, _ in facts["lifecycle"] if account == f"{fleet.NAME}data"] == ["tierToCool"]
+    assert [level for _, scope, level in facts["locks"] if scope.endswith("data")] == ["CanNotDelete"]
+
+
+def test_no_secret_is_in_a_template_or_a_machine(bicep_facts):
+    for machines in ("scale_sets", "brokers"):
+        for machine in bicep_facts["prod"][machines].values():
+            for word in ("PRIVATE KEY", "amqps://", "AccountKey", "SharedAccessSignature"):
+                assert word not in machine["cloud_init"]
