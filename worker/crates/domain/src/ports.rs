@@ -65,6 +65,8 @@ pub enum Disposition {
     Return,
     /// Publish a copy with `attempt` + 1 to the delay of at least this length, confirm, then acknowledge.
     RetryAfter { delay: Duration, error: JobError },
+    /// The same without counting an attempt: the outside world is away, the job is not to blame.
+    Postpone { delay: Duration, error: JobError },
     /// Publish to the dead letters with the code, confirm, then acknowledge.
     DeadLetter { error: JobError },
     /// Publish each of these as a message of its own, confirm, then acknowledge.
@@ -78,6 +80,7 @@ impl Disposition {
             Self::Done => "done",
             Self::Return => "returned",
             Self::RetryAfter { .. } => "retried",
+            Self::Postpone { .. } => "postponed",
             Self::DeadLetter { .. } => "dead_lettered",
             Self::Split(_) => "split",
         }
@@ -85,7 +88,9 @@ impl Disposition {
 
     pub const fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::RetryAfter { error, .. } | Self::DeadLetter { error } => Some(error.code),
+            Self::RetryAfter { error, .. } | Self::Postpone { error, .. } | Self::DeadLetter { error } => {
+                Some(error.code)
+            }
             Self::Done | Self::Return | Self::Split(_) => None,
         }
     }

@@ -44,6 +44,17 @@ impl Routing {
         self.matching(blob).next().map(|rule| rule.model.as_str())
     }
 
+    /// Every model that could be meant for a blob whose bytes are not known yet, without repetition.
+    pub fn candidates(&self, blob: &BlobRef) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for rule in self.matching(blob) {
+            if !names.contains(&rule.model.as_str()) {
+                names.push(&rule.model);
+            }
+        }
+        names
+    }
+
     fn matching<'s, 'b>(&'s self, blob: &'b BlobRef) -> impl Iterator<Item = &'s Rule> + use<'s, 'b> {
         self.rules.iter().filter(|rule| {
             rule.container.as_deref().is_none_or(|container| container == blob.container())

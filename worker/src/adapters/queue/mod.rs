@@ -1,0 +1,3 @@
+//! Sources of deliveries.
+
+pub mod memory;

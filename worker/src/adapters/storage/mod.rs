@@ -1,0 +1,5 @@
+//! Blob stores.
+
+pub mod azure;
+pub mod folder;
+pub mod retry;

@@ -1,0 +1,117 @@
+//! Composes the parts: settings in, a ready pipeline out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use nightread_domain::routing::Routing;
+use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search};
+use nightread_imaging::{ChildCodec, DecodeLimits};
+
+use crate::cli::Common;
+use crate::pipeline::cpu::CpuPool;
+use crate::pipeline::models::{Models, routing, rule_for};
+use crate::pipeline::process::Tools;
+use crate::pipeline::reading::ReadingOptions;
+use crate::settings::validate::cores;
+use crate::settings::{Problems, RawSettings, Settings};
+
+/// Reads and merges settings: flag over environment over file over default.
+pub fn settings(
+    common: &Common,
+    flags: &[(&str, &str, String)],
+) -> (RawSettings, Option<Settings>, Problems) {
+    let mut problems = Problems::default();
+    let mut flags = flags.to_vec();
+    if let Some(dir) = &common.models {
+        flags.push(("models", "dir", dir.display().to_string()));
+    }
+    let file = common.config.as_ref().and_then(|path| match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            problems.add(format!("cannot read the settings file {}: {error}", path.display()));
+            None
+        }
+    });
+    let environment = |name: &str| std::env::var(name).ok();
+    let raw = RawSettings::merge(file.as_deref(), &environment, &flags, &mut problems);
+    let settings = Settings::validate(&raw, &mut problems);
+    (raw, settings, problems)
+}
+
+/// The stores a pipeline reads from and writes to.
+#[derive(Debug)]
+pub struct Stores {
+    pub source: Arc<dyn BlobStore>,
+    pub results: Arc<dyn BlobStore>,
+    pub results_container: String,
+}
+
+/// Loads the runtime, opens the models that the routes name, and builds what all jobs share. Blocks for seconds.
+pub fn tools(settings: &Settings, stores: Stores, only_model: Option<&str>) -> Result<Tools> {
+    let catalogue = Catalogue::load(&settings.models_dir)
+        .with_context(|| format!("the models in {} cannot be used", settings.models_dir.display()))?;
+    let precision = precision(settings)?;
+    let routing = match only_model {
+        Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
+        None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
+    };
+    let mut names: Vec<String> = routing.rules.iter().map(|rule| rule.model.clone()).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        let dir = settings.models_dir.display();
+        return Err(anyhow!("no model in {dir} offers {precision} weights: see `nightread models`"));
+    }
+    let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
+    let runtime = Runtime::load(&Search::new(settings.engine.runtime.clone(), provider))?;
+    let models = Models::open(&catalogue, &names, precision, &runtime, engine_options(settings, provider))?;
+    let decode_threads = settings.engine.decode_threads.unwrap_or_else(cores);
+    let limits = settings.limits.clone();
+    let reading = ReadingOptions {
+        decode: DecodeLimits {
+            max_pixels: limits.pixels,
+            max_inflated_bytes: limits.inflated_bytes,
+            ..DecodeLimits::default()
+        },
+        stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
+        codec: Some(Arc::new(ChildCodec::new(this_program()?, ["codec-child"]))),
+    };
+    Ok(Tools::new(
+        stores.source,
+        stores.results,
+        stores.results_container,
+        routing,
+        models,
+        CpuPool::new(decode_threads)?,
+        limits,
+        reading,
+        settings.failpoint,
+    ))
+}
+
+/// The precision named in the settings; FP32 where none is named, because every model has it.
+pub fn precision(settings: &Settings) -> Result<Precision> {
+    let named = settings.engine.precision.as_deref().unwrap_or("fp32");
+    named.parse().map_err(|problem: String| anyhow!(problem))
+}
+
+fn engine_options(settings: &Settings, provider: Provider) -> EngineOptions {
+    let defaults = EngineOptions::for_cores(cores());
+    let intra_threads = settings.engine.intra_threads.unwrap_or(defaults.intra_threads);
+    EngineOptions {
+        sessions: settings.engine.sessions.unwrap_or_else(|| (cores() / intra_threads).max(1)),
+        intra_threads,
+        max_batch_items: settings.engine.batch_items,
+        provider,
+        ..defaults
+    }
+}
+
+fn this_program() -> Result<PathBuf, JobError> {
+    std::env::current_exe().map_err(|error| {
+        JobError::new(Stage::Start, ErrorCode::Internal, "cannot find this program's own file")
+            .with_source(error)
+    })
+}

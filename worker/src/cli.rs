@@ -1,0 +1,91 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Reads chest X-rays and resting-state fMRI on CPUs. Research software: not a medical device.
+#[derive(Debug, Parser)]
+#[command(name = "nightread", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read files and folders here and now, through the same pipeline as the service
+    Process(ProcessArgs),
+    /// Validate settings and models, and print every problem at once
+    Check(CheckArgs),
+    /// List the models that are there
+    Models(ModelsArgs),
+    /// Decode one picture for the parent process (internal)
+    #[command(hide = true)]
+    CodecChild,
+}
+
+/// Where settings come from: flag over `NIGHTREAD_*` over file over default.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Settings file (TOML)
+    #[arg(long, value_name = "FILE", env = "NIGHTREAD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Folder of model folders
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread process chest.dcm --out results
+  nightread process /data/xrays scan.nii.gz --out results --format json
+  nightread process /data/xrays --out results --model padchest-26 --models ~/models
+
+Exit status: 0 every input has a good result, 1 some have not, 2 wrong use.
+Inputs that have a result already are skipped; --force reads them again.")]
+pub struct ProcessArgs {
+    /// Files and folders (folders are searched, hidden files left out)
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Where result documents go: DIR/<model>/<version>/local/<path>.json
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Read everything with this model
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Studies in hand at once
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Read again what has a result
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args, Debug)]
+pub struct ModelsArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}

@@ -1,0 +1,88 @@
+//! `nightread models`: what could be used, and what is missing for the rest.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use nightread_engine::{Availability, Catalogue, Manifest, Precision, Task};
+use serde_json::json;
+
+use super::table::table;
+use super::{FAILED, print, say};
+use crate::app;
+use crate::cli::{Format, ModelsArgs};
+
+pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
+    let (_, settings, problems) = app::settings(&args.common, &[]);
+    let Some(settings) = settings else {
+        say(&problems.to_string());
+        return Ok(ExitCode::from(super::WRONG_USE));
+    };
+    let catalogue = match Catalogue::load(&settings.models_dir) {
+        Ok(catalogue) => catalogue,
+        Err(problems) => {
+            say(&problems.to_string());
+            return Ok(ExitCode::from(FAILED));
+        }
+    };
+    match args.format {
+        Format::Table => print(&as_table(&catalogue)),
+        Format::Json => print(&serde_json::to_string_pretty(&as_json(&catalogue))?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_table(catalogue: &Catalogue) -> String {
+    let mut rows = table(["model", "version", "reads", "labels", "weights", "licence"]);
+    for manifest in catalogue.iter() {
+        rows.add_row([
+            manifest.name.clone(),
+            manifest.version.clone(),
+            reads(manifest).to_owned(),
+            manifest.labels.iter().filter(|label| !label.suppressed).count().to_string(),
+            weights(manifest),
+            manifest.source.licence.clone(),
+        ]);
+    }
+    rows.to_string()
+}
+
+fn as_json(catalogue: &Catalogue) -> serde_json::Value {
+    let models: Vec<_> = catalogue
+        .iter()
+        .map(|manifest| {
+            let precisions: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
+            let labels: Vec<_> =
+                manifest.labels.iter().filter(|label| !label.suppressed).map(|label| &label.name).collect();
+            json!({
+                "name": manifest.name,
+                "version": manifest.version,
+                "reads": reads(manifest),
+                "description": manifest.description,
+                "precisions": precisions,
+                "labels": labels,
+                "bring_your_own": manifest.bring_your_own,
+                "licence": manifest.source.licence,
+                "not_for": manifest.source.not_for,
+            })
+        })
+        .collect();
+    json!({ "models": models })
+}
+
+fn reads(manifest: &Manifest) -> &'static str {
+    match manifest.task {
+        Task::Radiograph => "radiographs",
+        Task::Components => "scans",
+    }
+}
+
+fn weights(manifest: &Manifest) -> String {
+    let ready: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
+    if !ready.is_empty() {
+        return ready.join(", ");
+    }
+    match manifest.availability(Precision::Fp32) {
+        Availability::WeightsMissing(how) => format!("bring your own: {how}"),
+        Availability::Ready | Availability::NotOffered => "none".to_owned(),
+    }
+}

@@ -1,0 +1,291 @@
+//! The intake loop: takes deliveries while there are permits, and alone settles them. Nothing is done by default:
+//! a delivery dropped on any path goes back to its queue.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, split};
+use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, Job, JobError, Message, Stage};
+use tokio::sync::{RwLock, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::breaker::Breaker;
+use super::process::{Report, Tools, process};
+
+/// From this many earlier deliveries on, a message runs alone: it may be the one that kills workers.
+const SUSPECT_DELIVERIES: u32 = 2;
+
+/// At this many earlier deliveries it is given up without another try.
+const DEADLY_DELIVERIES: u32 = 10;
+
+/// Told of everything that ends. For progress bars, metrics and result events.
+#[async_trait]
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// A job ended and its delivery is about to be settled so. An error here gives the delivery back.
+    async fn job_ended(&self, report: &Report, disposition: &Disposition) -> Result<(), JobError>;
+
+    /// A message that never became a job was settled so.
+    fn message_settled(&self, _disposition: &Disposition) {}
+
+    fn event_ignored(&self, _event_type: &str) {}
+
+    fn outage(&self, _open: bool) {}
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The queue had no more, or a drain finished what was in hand.
+    Drained,
+    /// The drain deadline passed, or a second signal came; what was in hand went back.
+    GaveBack,
+    /// The worker cannot go on.
+    Fatal(JobError),
+}
+
+/// The signals a run listens to.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Take nothing more, finish what is in hand.
+    pub drain: CancellationToken,
+    /// Give everything back at once.
+    pub abandon: CancellationToken,
+}
+
+/// One worker's run over one intake.
+#[derive(Debug)]
+pub struct Run {
+    pub tools: Arc<Tools>,
+    pub allowed: AllowedSources,
+    pub observer: Arc<dyn Observer>,
+    pub stop: Stop,
+    pub drain_deadline: Duration,
+}
+
+/// What a message asks for: work, or nothing but to be settled.
+#[derive(Debug)]
+enum Step {
+    Job(Job),
+    Settle(Disposition),
+}
+
+#[derive(Debug)]
+struct Shared {
+    run: Run,
+    /// Read by every job, written by a suspect.
+    alone: RwLock<()>,
+    breaker: Mutex<Breaker>,
+    fatal: Mutex<Option<JobError>>,
+}
+
+impl Run {
+    /// Consumes until the intake ends, a stop is asked for, or something fatal happens.
+    pub async fn run(self, mut intake: Box<dyn Intake>) -> Ended {
+        let permits = Arc::new(Semaphore::new(self.tools.limits.jobs));
+        let shared = Arc::new(Shared {
+            alone: RwLock::new(()),
+            breaker: Mutex::new(Breaker::new(self.tools.limits.outage_failures)),
+            fatal: Mutex::new(None),
+            run: self,
+        });
+        let stop = shared.run.stop.clone();
+        let jobs = TaskTracker::new();
+        loop {
+            let next = async {
+                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+                shared.outage_over().await;
+                match intake.next().await {
+                    Ok(delivery) => delivery.map(|delivery| (permit, delivery)),
+                    Err(error) => {
+                        shared.die(error);
+                        None
+                    }
+                }
+            };
+            let taken = tokio::select! {
+                biased;
+                () = stop.drain.cancelled() => None,
+                () = stop.abandon.cancelled() => None,
+                taken = next => taken,
+            };
+            let Some((permit, delivery)) = taken else { break };
+            let handler = Arc::clone(&shared);
+            jobs.spawn(async move {
+                handler.handle(delivery).await;
+                drop(permit);
+            });
+        }
+        intake.stop().await;
+        jobs.close();
+        let finished = timeout(shared.run.drain_deadline, jobs.wait()).await.is_ok();
+        if !finished {
+            tracing::warn!("the drain deadline passed; returning what is in hand");
+            stop.abandon.cancel();
+            // Handlers see the token and drop their deliveries; this wait is short.
+            jobs.wait().await;
+        }
+        match shared.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Ended::Fatal(error),
+            None if stop.abandon.is_cancelled() => Ended::GaveBack,
+            None => Ended::Drained,
+        }
+    }
+}
+
+impl Shared {
+    async fn handle(&self, delivery: Delivery) {
+        let Delivery { message, settlement } = delivery;
+        let decided = tokio::select! {
+            biased;
+            () = self.run.stop.abandon.cancelled() => return,
+            decided = self.decide(&message) => decided,
+        };
+        let what = decided.as_str();
+        if let Err(error) = settlement.settle(decided).await {
+            // The message comes again and finds its result.
+            tracing::warn!(%error, disposition = what, "a delivery was not settled");
+        }
+    }
+
+    async fn decide(&self, message: &Message) -> Disposition {
+        let settled = |disposition: Disposition| {
+            self.run.observer.message_settled(&disposition);
+            disposition
+        };
+        if message.attributes.delivery_count >= DEADLY_DELIVERIES {
+            let text = format!("handed out {} times and never finished", message.attributes.delivery_count);
+            return settled(dead(JobError::new(Stage::Settle, ErrorCode::WorkerDied, text)));
+        }
+        match self.job_of(message) {
+            Ok(Step::Job(job)) => self.job(job, message).await,
+            Ok(Step::Settle(disposition)) => settled(disposition),
+            Err(error) => settled(dead(error)),
+        }
+    }
+
+    fn job_of(&self, message: &Message) -> Result<Step, JobError> {
+        // A batch is taken apart first, so that one bad event does not take the others with it.
+        if let Some(parts) = split(message)? {
+            return Ok(Step::Settle(Disposition::Split(parts)));
+        }
+        for announced in parse(message)? {
+            match announced {
+                Announced::Ignored { event_type } => self.run.observer.event_ignored(&event_type),
+                Announced::Job(announcement) => match announcement.resolve(&self.run.allowed)? {
+                    Resolved::Blob(source) => {
+                        return Ok(Step::Job(Job::new(source, &announcement, &message.attributes)));
+                    }
+                    Resolved::OwnResult => self.run.observer.event_ignored("own_result"),
+                },
+            }
+        }
+        Ok(Step::Settle(Disposition::Done))
+    }
+
+    async fn job(&self, job: Job, message: &Message) -> Disposition {
+        let attributes = &message.attributes;
+        // Ids only: a blob's name may hold what a log must not.
+        let span = tracing::info_span!(
+            "job",
+            message_id = attributes.message_id.as_deref().unwrap_or(""),
+            correlation_id = job.correlation_id.as_deref().unwrap_or(""),
+            lane = attributes.lane.as_str(),
+            attempt = job.attempt,
+            deliveries = attributes.delivery_count,
+        );
+        async {
+            let suspect = attributes.delivery_count >= SUSPECT_DELIVERIES;
+            let (disposition, report) = if suspect {
+                let _alone = self.alone.write().await;
+                process(&job, attributes.lane, &self.run.tools).await
+            } else {
+                let _beside_others = self.alone.read().await;
+                process(&job, attributes.lane, &self.run.tools).await
+            };
+            self.conclude(disposition, &report).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Notes what an ending says about the outside world, tells the observer, and has the last word.
+    async fn conclude(&self, disposition: Disposition, report: &Report) -> Disposition {
+        let disposition = match disposition {
+            Disposition::RetryAfter { delay, error } if is_storage(error.code) => {
+                let (opened, open) = self.breaker(|breaker| (breaker.failed(), breaker.is_open()));
+                if opened {
+                    tracing::error!(%error, "storage is away; intake pauses until a probe passes");
+                    self.run.observer.outage(true);
+                }
+                // While storage is away no job is to blame.
+                if open {
+                    Disposition::Postpone { delay, error }
+                } else {
+                    Disposition::RetryAfter { delay, error }
+                }
+            }
+            Disposition::Return => {
+                if let Some(code) = report.outcome.code() {
+                    self.die(JobError::new(Stage::Infer, code, format!("the worker cannot go on: {code}")));
+                }
+                Disposition::Return
+            }
+            other => {
+                self.breaker(|breaker| breaker.answered());
+                other
+            }
+        };
+        tracing::info!(
+            outcome = report.outcome.as_str(),
+            code = report.outcome.code().map_or("", ErrorCode::as_str),
+            disposition = disposition.as_str(),
+            elapsed_ms = report.elapsed.as_secs_f64() * 1e3,
+            "job ended"
+        );
+        match self.run.observer.job_ended(report, &disposition).await {
+            Ok(()) => disposition,
+            Err(error) => {
+                tracing::warn!(%error, "the end of a job could not be announced; its delivery goes back");
+                Disposition::Return
+            }
+        }
+    }
+
+    async fn outage_over(&self) {
+        while self.breaker(|breaker| breaker.is_open()) {
+            tokio::time::sleep(self.run.tools.limits.probe_interval).await;
+            let tools = &self.run.tools;
+            match tools.results.probe(&tools.results_container).await {
+                Ok(()) => {
+                    tracing::info!("storage answers again; intake goes on");
+                    self.breaker(Breaker::probe_passed);
+                    self.run.observer.outage(false);
+                }
+                Err(error) => tracing::warn!(%error, "storage is still away"),
+            }
+        }
+    }
+
+    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The first fatal error is the cause of the exit; what follows is its echo.
+    fn die(&self, error: JobError) {
+        tracing::error!(%error, "the worker cannot go on");
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.run.stop.drain.cancel();
+    }
+}
+
+fn dead(error: JobError) -> Disposition {
+    Disposition::DeadLetter { error }
+}
+
+fn is_storage(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::StorageUnavailable | ErrorCode::StorageThrottled | ErrorCode::StorageTimeout)
+}

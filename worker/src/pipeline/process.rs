@@ -1,0 +1,422 @@
+//! The way of one job, straight down: announcement in, stored result out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nightread_domain::result::{
+    ErrorFacts, NOTICE, ResultDocument, SCHEMA, SourceFacts, Status, WorkerFacts,
+};
+use nightread_domain::routing::Routing;
+use nightread_domain::storing::{Candidate, result_blob};
+use nightread_domain::{
+    BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Job, JobError, Lane, Media, Modality, Stage,
+};
+use nightread_imaging::sniff;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+
+use super::cpu::CpuPool;
+use super::failpoint::{Failpoint, reached};
+use super::models::{Model, Models};
+use super::reading::{self, Reading, ReadingOptions};
+use super::store::{self, Stored};
+use crate::settings::Limits;
+
+/// Version written into every document; a new one reads failed studies again.
+pub const WORKER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Granularity of the byte permits, so that terabytes fit the semaphore's counter.
+const PERMIT_BYTES: u64 = 4096;
+
+/// Delays before the 1st, 2nd, 3rd... retry; they name the delay queues.
+const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
+
+/// What all jobs share.
+#[derive(Debug)]
+pub struct Tools {
+    pub source: Arc<dyn BlobStore>,
+    pub results: Arc<dyn BlobStore>,
+    pub results_container: String,
+    pub routing: Routing,
+    pub models: Models,
+    pub cpu: CpuPool,
+    pub limits: Limits,
+    pub reading: ReadingOptions,
+    pub failpoint: Option<Failpoint>,
+    bytes_in_flight: Semaphore,
+}
+
+impl Tools {
+    #[allow(clippy::too_many_arguments)] // the composition root names every part once
+    pub fn new(
+        source: Arc<dyn BlobStore>,
+        results: Arc<dyn BlobStore>,
+        results_container: String,
+        routing: Routing,
+        models: Models,
+        cpu: CpuPool,
+        limits: Limits,
+        reading: ReadingOptions,
+        failpoint: Option<Failpoint>,
+    ) -> Self {
+        let permits = (limits.in_flight_bytes / PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3)) as usize;
+        let bytes_in_flight = Semaphore::new(permits);
+        Self {
+            source,
+            results,
+            results_container,
+            routing,
+            models,
+            cpu,
+            limits,
+            reading,
+            failpoint,
+            bytes_in_flight,
+        }
+    }
+
+    /// Room for a blob of this size, taken before it is downloaded. One larger than all the room takes all of it.
+    async fn room_for(&self, bytes: u64) -> Result<tokio::sync::SemaphorePermit<'_>, JobError> {
+        let all = (self.limits.in_flight_bytes / PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3));
+        let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, all) as u32;
+        self.bytes_in_flight
+            .acquire_many(wanted)
+            .await
+            .map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))
+    }
+}
+
+/// How a job ended, for the table, the metrics and the result event.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub job: Job,
+    pub lane: Lane,
+    pub outcome: Outcome,
+    /// The document written, or the one that was there already.
+    pub document: Option<Arc<ResultDocument>>,
+    pub path: Option<BlobRef>,
+    pub elapsed: Duration,
+    fresh: bool,
+}
+
+impl Report {
+    /// Whether `document` was made by this job, and not found.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+}
+
+/// The label of a finished job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Read,
+    Failed(ErrorCode),
+    AlreadyDone,
+    /// A newer version of the source was read meanwhile.
+    Superseded,
+    /// Not finished: comes again.
+    Unfinished(ErrorCode),
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Failed(_) => "failed",
+            Self::AlreadyDone => "already_done",
+            Self::Superseded => "superseded",
+            Self::Unfinished(_) => "unfinished",
+        }
+    }
+
+    pub const fn code(self) -> Option<ErrorCode> {
+        match self {
+            Self::Failed(code) | Self::Unfinished(code) => Some(code),
+            Self::Read | Self::AlreadyDone | Self::Superseded => None,
+        }
+    }
+}
+
+/// What is known of a study so far; a failed-document says as much of it as there is.
+#[derive(Debug, Default)]
+struct Study {
+    properties: Option<BlobProperties>,
+    sha256: Option<String>,
+    media: Option<Media>,
+    model: Option<Arc<Model>>,
+    timing: BTreeMap<String, f64>,
+}
+
+/// Reads one study and says what is to become of its delivery.
+pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Report) {
+    let started = Instant::now();
+    let mut study = Study::default();
+    let ended = match read(job, tools, &mut study).await {
+        Ok(ended) => Ok(ended),
+        Err(error) => fail(job, tools, &mut study, error, started).await,
+    };
+    let report = |outcome, document, path, fresh| Report {
+        job: job.clone(),
+        lane,
+        outcome,
+        document,
+        path,
+        elapsed: started.elapsed(),
+        fresh,
+    };
+    match ended {
+        Ok(Ended { outcome, document, path, dead, fresh }) => {
+            let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
+            (disposition, report(outcome, Some(document), Some(path), fresh))
+        }
+        Err(error) => {
+            let outcome = Outcome::Unfinished(error.code);
+            (disposition_of(job, error), report(outcome, None, None, false))
+        }
+    }
+}
+
+struct Ended {
+    outcome: Outcome,
+    document: Arc<ResultDocument>,
+    path: BlobRef,
+    /// Also to be dead-lettered.
+    dead: Option<JobError>,
+    /// The document is this job's own work.
+    fresh: bool,
+}
+
+async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobError> {
+    let started = Instant::now();
+    let properties = tools.source.properties(&job.source).await?;
+    study.properties = Some(properties.clone());
+    if let Some(done) = read_before(job, tools, &properties).await? {
+        return Ok(done);
+    }
+    check_size(&properties, tools.limits.blob_bytes)?;
+    let _room = tools.room_for(properties.bytes).await?;
+    let body = timed(study, "fetch", fetch(job, tools, properties)).await?;
+    let (body, properties) = body;
+    study.properties = Some(properties);
+    reached(tools.failpoint, Failpoint::AfterFetch);
+
+    study.sha256 = Some(hex::encode(Sha256::digest(&body)));
+    let media = sniff(&body).ok_or_else(|| {
+        JobError::new(
+            Stage::Decode,
+            ErrorCode::NotAnImage,
+            "the bytes are no picture or scan that is read here",
+        )
+    })?;
+    study.media = Some(media);
+    let model = tools.models.get(model_name(job, tools, media.modality())?)?;
+    study.model = Some(Arc::clone(&model));
+
+    let reading = reading::read(body, media, &model, tools, &mut study.timing).await?;
+    reached(tools.failpoint, Failpoint::AfterInfer);
+
+    let document = document(job, study, &model, Ok(reading), started);
+    let (stored, path) = write(job, tools, study, &model, &document).await?;
+    reached(tools.failpoint, Failpoint::AfterStore);
+    let outcome = match stored {
+        Stored::Written => Outcome::Read,
+        Stored::Superseded => Outcome::Superseded,
+    };
+    Ok(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: true })
+}
+
+/// A result that is already there, under any model that could be meant, before anything is downloaded.
+async fn read_before(
+    job: &Job,
+    tools: &Tools,
+    properties: &BlobProperties,
+) -> Result<Option<Ended>, JobError> {
+    let named = job.model.as_deref();
+    for name in named.map_or_else(|| tools.routing.candidates(&job.source), |name| vec![name]) {
+        let model = tools.models.get(name)?;
+        let path = result_blob(&tools.results_container, name, &model.facts.version, &job.source)?;
+        let ours = candidate(job, &model, Some(properties));
+        if let Some(document) = store::already_done(&*tools.results, &path, &ours).await? {
+            let outcome = match document.status {
+                Status::Ok => Outcome::AlreadyDone,
+                Status::Failed => {
+                    document.error.as_ref().map_or(Outcome::AlreadyDone, |e| Outcome::Failed(e.code))
+                }
+            };
+            return Ok(Some(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: false }));
+        }
+    }
+    Ok(None)
+}
+
+fn check_size(properties: &BlobProperties, limit: u64) -> Result<(), JobError> {
+    match properties.bytes {
+        0 => Err(JobError::new(Stage::Fetch, ErrorCode::BlobEmpty, "the blob has no bytes")),
+        bytes if bytes > limit => Err(JobError::new(
+            Stage::Fetch,
+            ErrorCode::BlobTooLarge,
+            format!("the blob has {bytes} bytes, {limit} are allowed"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The blob, of one version. One that is replaced while it is read is read again, as its new self.
+async fn fetch(
+    job: &Job,
+    tools: &Tools,
+    mut properties: BlobProperties,
+) -> Result<(Bytes, BlobProperties), JobError> {
+    for _ in 0..3 {
+        match tools.source.fetch(&job.source, &properties, tools.limits.blob_bytes).await {
+            Err(error) if error.code == ErrorCode::BlobChanged => {
+                properties = tools.source.properties(&job.source).await?;
+                check_size(&properties, tools.limits.blob_bytes)?;
+            }
+            fetched => return fetched.map(|body| (body, properties)),
+        }
+    }
+    Err(JobError::new(Stage::Fetch, ErrorCode::BlobChanged, "the blob kept changing while it was read"))
+}
+
+fn model_name<'a>(job: &'a Job, tools: &'a Tools, modality: Modality) -> Result<&'a str, JobError> {
+    match &job.model {
+        Some(name) => Ok(name),
+        None => tools.routing.route(&job.source, modality),
+    }
+}
+
+fn candidate<'a>(job: &Job, model: &'a Model, properties: Option<&'a BlobProperties>) -> Candidate<'a> {
+    Candidate {
+        etag: properties.map(|properties| &properties.etag),
+        last_modified: properties.map(|properties| properties.last_modified),
+        model_sha256: &model.facts.sha256,
+        worker_version: WORKER_VERSION,
+        force: job.force,
+        reread_failed: job.reread_failed,
+    }
+}
+
+async fn write(
+    job: &Job,
+    tools: &Tools,
+    study: &Study,
+    model: &Model,
+    document: &ResultDocument,
+) -> Result<(Stored, BlobRef), JobError> {
+    let path = result_blob(&tools.results_container, &model.facts.name, &model.facts.version, &job.source)?;
+    let ours = candidate(job, model, study.properties.as_ref());
+    let stored = store::store(&*tools.source, &*tools.results, &path, document, &ours).await?;
+    Ok((stored, path))
+}
+
+fn document(
+    job: &Job,
+    study: &Study,
+    model: &Model,
+    reading: Result<Reading, &JobError>,
+    started: Instant,
+) -> ResultDocument {
+    let mut timing_ms = study.timing.clone();
+    timing_ms.insert("total".to_owned(), milliseconds(started.elapsed()));
+    let error = reading.as_ref().err().map(|error| ErrorFacts::from(*error));
+    let reading = reading.unwrap_or_default();
+    ResultDocument {
+        schema: SCHEMA.to_owned(),
+        status: if error.is_none() { Status::Ok } else { Status::Failed },
+        notice: NOTICE.to_owned(),
+        source: SourceFacts {
+            container: job.source.container().to_owned(),
+            blob: job.source.name().to_owned(),
+            etag: study.properties.as_ref().map(|properties| properties.etag.clone()),
+            last_modified: study.properties.as_ref().map(|properties| properties.last_modified),
+            sha256: study.sha256.clone(),
+            bytes: study.properties.as_ref().map(|properties| properties.bytes),
+            media: study.media,
+        },
+        model: model.facts.clone(),
+        input: reading.input,
+        findings: reading.findings,
+        components: reading.components,
+        dual_regression: reading.dual_regression,
+        warnings: reading.warnings,
+        timing_ms,
+        worker: WorkerFacts { version: WORKER_VERSION.to_owned() },
+        read_at: OffsetDateTime::now_utc(),
+        error,
+    }
+}
+
+/// A failure for good becomes a failed-document; anything else goes on as an error.
+async fn fail(
+    job: &Job,
+    tools: &Tools,
+    study: &mut Study,
+    error: JobError,
+    started: Instant,
+) -> Result<Ended, JobError> {
+    let exhausted = error.is_transient() && job.attempt + 1 >= tools.limits.attempts;
+    if error.is_fatal() || (error.is_transient() && !exhausted) || !is_documented(error.code) {
+        return Err(error);
+    }
+    let error = if exhausted {
+        let message = format!("given up after {} attempts; the last one: {}", job.attempt + 1, error.message);
+        let code = ErrorCode::AttemptsExhausted;
+        JobError::new(error.stage, code, message).with_source(error)
+    } else {
+        error
+    };
+    let model = match &study.model {
+        Some(model) => Arc::clone(model),
+        None => match job.model.as_deref().or_else(|| tools.routing.fallback(&job.source)) {
+            Some(name) => tools.models.get(name)?,
+            None => return Err(error),
+        },
+    };
+    let document = document(job, study, &model, Err(&error), started);
+    let (stored, path) = write(job, tools, study, &model, &document).await?;
+    let outcome = match stored {
+        Stored::Written => Outcome::Failed(error.code),
+        Stored::Superseded => Outcome::Superseded,
+    };
+    Ok(Ended { outcome, document: Arc::new(document), path, dead: exhausted.then_some(error), fresh: true })
+}
+
+/// A message that names what it must not, or nothing that exists here, gets no document: it must not create paths.
+fn is_documented(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::SourceNotAllowed
+            | ErrorCode::UnknownModel
+            | ErrorCode::NoRoute
+            | ErrorCode::MessageUnparseable
+    )
+}
+
+fn disposition_of(job: &Job, error: JobError) -> Disposition {
+    match error.class {
+        nightread_domain::ErrorClass::Fatal => Disposition::Return,
+        nightread_domain::ErrorClass::Permanent => Disposition::DeadLetter { error },
+        nightread_domain::ErrorClass::Transient => {
+            let step = (job.attempt as usize).min(RETRY_DELAYS.len() - 1);
+            let delay = error.retry_after.unwrap_or(RETRY_DELAYS[step]).max(RETRY_DELAYS[0]);
+            Disposition::RetryAfter { delay, error }
+        }
+    }
+}
+
+async fn timed<T>(study: &mut Study, stage: &str, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let done = work.await;
+    study.timing.insert(stage.to_owned(), milliseconds(started.elapsed()));
+    done
+}
+
+/// Milliseconds with three decimals, as documents carry them.
+pub fn milliseconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1e6).round() / 1e3
+}

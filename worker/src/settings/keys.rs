@@ -1,0 +1,149 @@
+//! Every setting there is: one row each. The file, the environment, `nightread check` and the README speak of these.
+
+/// What a value must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Integer,
+    Boolean,
+    /// In the environment: separated by commas.
+    List,
+    /// Whole number, or the word `auto`.
+    IntegerOrAuto,
+}
+
+/// One setting: `[section] name` in the file, `NIGHTREAD_<SECTION>_<NAME>` in the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub kind: Kind,
+    /// As it would be written in the environment; empty for none.
+    pub default: &'static str,
+    pub secret: bool,
+    pub help: &'static str,
+}
+
+impl Key {
+    pub fn variable(&self) -> String {
+        format!("NIGHTREAD_{}_{}", self.section.to_uppercase(), self.name.to_uppercase())
+    }
+}
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { section, name, kind, default, secret: false, help }
+}
+
+const fn secret(section: &'static str, name: &'static str, help: &'static str) -> Key {
+    Key { section, name, kind: Kind::Text, default: "", secret: true, help }
+}
+
+use Kind::{Boolean, Integer, IntegerOrAuto, List, Text};
+
+/// The table. Defaults carry their reason in `help`.
+pub const KEYS: &[Key] = &[
+    key("storage", "kind", Text, "folder", "`folder` or `azure`"),
+    key("storage", "folder", Text, "", "root whose sub-folders are the containers (kind folder)"),
+    key(
+        "storage",
+        "account_url",
+        Text,
+        "",
+        "https://<account>.blob.core.windows.net (kind azure, signed in by identity)",
+    ),
+    secret("storage", "connection_string", "for Azurite and development (kind azure)"),
+    secret("storage", "sas_url", "account URL with a shared access signature (kind azure)"),
+    key(
+        "storage",
+        "retry_seconds",
+        Integer,
+        "10",
+        "budget of in-process retries; the rest goes through a delay queue",
+    ),
+    key("storage", "client_id", Text, "", "client id of a user-assigned managed identity"),
+    key("sources", "containers", List, "incoming", "the only containers that announcements may name"),
+    key("results", "container", Text, "results", "where result documents go; never among the sources"),
+    key(
+        "results",
+        "publish",
+        Boolean,
+        "true",
+        "publish a `nightread.result` CloudEvent for each stored result",
+    ),
+    key(
+        "models",
+        "dir",
+        Text,
+        "",
+        "folder of model folders; default: ./models, then ../share/nightread/models beside the binary",
+    ),
+    key(
+        "models",
+        "precision",
+        Text,
+        "",
+        "`fp32` or `int8`; `nightread run` needs it named, so that a fleet gives one kind of number",
+    ),
+    key("models", "provider", Text, "cpu", "`cpu` (ONNX Runtime) or `openvino`"),
+    key(
+        "models",
+        "runtime",
+        Text,
+        "",
+        "ONNX Runtime's shared library; default: where `make runtime` puts it",
+    ),
+    key("engine", "sessions", IntegerOrAuto, "auto", "inference threads, each with a session of its own"),
+    key("engine", "intra_threads", IntegerOrAuto, "auto", "threads inside one session"),
+    key("engine", "decode_threads", IntegerOrAuto, "auto", "threads that decode and preprocess"),
+    key("engine", "batch_items", Integer, "8", "largest batch; components of one scan come in eights"),
+    key("limits", "blob_bytes", Integer, "1073741824", "largest blob that is downloaded"),
+    key("limits", "pixels", Integer, "100000000", "largest picture, from its header"),
+    key("limits", "inflated_bytes", Integer, "4294967296", "largest inflated size of a compressed input"),
+    key("limits", "voxels", Integer, "4000000000", "largest scan, from its header"),
+    key("limits", "jobs", IntegerOrAuto, "auto", "jobs in hand; also the prefetch. auto: four a core"),
+    key(
+        "limits",
+        "in_flight_bytes",
+        Integer,
+        "536870912",
+        "bytes of blobs in hand, taken before the download",
+    ),
+    key("limits", "attempts", Integer, "6", "real failures before a job is dead-lettered"),
+    key("limits", "outage_failures", Integer, "5", "transient failures in a row that mean an outage"),
+    key("limits", "probe_seconds", Integer, "5", "between probes while storage is away"),
+    key(
+        "pictures",
+        "png16_max",
+        Integer,
+        "65535",
+        "true maximum of 16-bit PNG and TIFF samples, where it is not 65535",
+    ),
+    key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them"),
+    key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI"),
+    key("scans", "write_time_courses", Boolean, "false", "also store component time courses as TSV"),
+    secret("broker", "url", "amqps://user:password@host:5671/vhost"),
+    key("broker", "ca_file", Text, "", "certificate authority of the broker, PEM"),
+    key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving pictures may take"),
+    key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take"),
+    key("broker", "fmri_weight", Integer, "1", "share of the permits that scans may take"),
+    key("http", "listen", Text, "0.0.0.0:8080", "address of /healthz, /ready and /metrics"),
+    key(
+        "worker",
+        "drain_seconds",
+        Integer,
+        "240",
+        "time to finish what is in hand; keep it under the unit's TimeoutStopSec",
+    ),
+    key("worker", "failpoint", Text, "", "crash tests only: after_fetch, after_infer or after_store"),
+];
+
+/// The row for `[section] name`.
+pub fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.section == section && key.name == name)
+}

@@ -1,0 +1,130 @@
+//! From what was typed ([`raw`]) to what it means: validated once, all problems reported together.
+
+pub mod keys;
+pub mod raw;
+pub mod validate;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nightread_domain::routing::Routing;
+
+use crate::pipeline::failpoint::Failpoint;
+pub use raw::{Problems, RawSettings};
+
+/// A text that prints as `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself; for handing to a client, never to a log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Where blobs are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageSettings {
+    /// One sub-folder per container.
+    Folder(PathBuf),
+    Azure(AzureAccess),
+}
+
+/// How to reach an Azure account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureAccess {
+    /// Managed identity, workload identity, then Azure CLI.
+    Identity {
+        account_url: String,
+        client_id: Option<String>,
+    },
+    SasUrl(Secret),
+    ConnectionString(Secret),
+}
+
+/// RabbitMQ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerSettings {
+    pub url: Secret,
+    pub ca_file: Option<PathBuf>,
+    /// Shares of the permits: ingest, bulk, fmri.
+    pub weights: [u64; 3],
+}
+
+/// The engine's part; `None` means `auto`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    pub sessions: Option<usize>,
+    pub intra_threads: Option<usize>,
+    pub decode_threads: Option<usize>,
+    pub batch_items: usize,
+    pub precision: Option<String>,
+    pub provider: String,
+    pub runtime: Option<PathBuf>,
+}
+
+/// Bounds on untrusted input and on what is in hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub blob_bytes: u64,
+    pub pixels: u64,
+    pub inflated_bytes: u64,
+    pub voxels: u64,
+    pub jobs: usize,
+    pub in_flight_bytes: u64,
+    pub attempts: u32,
+    pub outage_failures: u32,
+    pub probe_interval: Duration,
+    pub storage_retry: Duration,
+}
+
+/// What scans may do and leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanSettings {
+    pub resample: bool,
+    pub write_maps: bool,
+    pub write_time_courses: bool,
+}
+
+/// Everything a command needs, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Absent for commands that bring their own storage.
+    pub storage: Option<StorageSettings>,
+    pub source_containers: Vec<String>,
+    pub results_container: String,
+    pub publish_results: bool,
+    pub models_dir: PathBuf,
+    pub routing: Routing,
+    pub engine: EngineSettings,
+    pub limits: Limits,
+    pub png16_max: u32,
+    pub scans: ScanSettings,
+    pub broker: Option<BrokerSettings>,
+    pub listen: SocketAddr,
+    pub drain: Duration,
+    pub failpoint: Option<Failpoint>,
+}
+
+impl Settings {
+    /// Checks merged settings against each other. Returns what could be made of them beside the problems.
+    pub fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Self> {
+        validate::validate(raw, problems)
+    }
+}
+
+#[cfg(test)]
+mod tests;

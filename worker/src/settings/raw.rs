@@ -1,0 +1,211 @@
+//! What was typed: flag over environment over file over default, with every problem collected.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use toml::{Table, Value};
+
+use super::keys::{KEYS, Key, Kind, find};
+
+/// Where a value came from; told by `nightread check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// All problems, never just the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<String>);
+
+impl Problems {
+    pub fn add(&mut self, problem: impl Into<String>) {
+        self.0.push(problem.into());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    pub fn extend(&mut self, more: impl IntoIterator<Item = String>) {
+        self.0.extend(more);
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if n == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Merged values, type-checked against the table but not yet against each other.
+#[derive(Clone, Debug)]
+pub struct RawSettings {
+    values: BTreeMap<(&'static str, &'static str), (Value, Origin)>,
+    pub routes: Vec<Table>,
+}
+
+impl RawSettings {
+    /// Merges the three sources. `flags` are `(section, name, value)` in the environment's spelling.
+    pub fn merge(
+        file: Option<&str>,
+        environment: &dyn Fn(&str) -> Option<String>,
+        flags: &[(&str, &str, String)],
+        problems: &mut Problems,
+    ) -> Self {
+        let mut raw = Self { values: BTreeMap::new(), routes: Vec::new() };
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            raw.put_text(key, key.default, Origin::Default, problems);
+        }
+        if let Some(text) = file {
+            raw.put_file(text, problems);
+        }
+        for key in KEYS {
+            // An empty variable is an unset one: unit files cannot leave a variable out.
+            if let Some(text) = environment(&key.variable()).filter(|text| !text.is_empty()) {
+                raw.put_text(key, &text, Origin::Environment, problems);
+            }
+        }
+        for (section, name, text) in flags {
+            if let Some(key) = find(section, name) {
+                raw.put_text(key, text, Origin::Flag, problems);
+            }
+        }
+        raw
+    }
+
+    fn put_file(&mut self, text: &str, problems: &mut Problems) {
+        let table: Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => return problems.add(format!("the settings file is not TOML: {}", error.message())),
+        };
+        for (section, value) in table {
+            match value {
+                Value::Table(entries) => {
+                    for (name, value) in entries {
+                        match find(&section, &name) {
+                            Some(key) => self.put(key, value, Origin::File, problems),
+                            None => problems.add(format!("unknown setting [{section}] {name}")),
+                        }
+                    }
+                }
+                Value::Array(rows) if section == "routes" => {
+                    for row in rows {
+                        match row {
+                            Value::Table(route) => self.routes.push(route),
+                            _ => problems.add("each of [[routes]] is a table"),
+                        }
+                    }
+                }
+                _ => problems.add(format!("unknown setting {section}")),
+            }
+        }
+    }
+
+    fn put_text(&mut self, key: &'static Key, text: &str, origin: Origin, problems: &mut Problems) {
+        let integer = || text.parse::<i64>().map(Value::Integer).ok();
+        let value = match key.kind {
+            Kind::Text => Some(Value::String(text.to_owned())),
+            Kind::Integer => integer(),
+            Kind::IntegerOrAuto => integer().or_else(|| Some(Value::String(text.to_owned()))),
+            Kind::Boolean => text.parse().map(Value::Boolean).ok(),
+            Kind::List => Some(Value::Array(
+                text.split(',').map(|part| Value::String(part.trim().to_owned())).collect(),
+            )),
+        };
+        match value {
+            Some(value) => self.put(key, value, origin, problems),
+            None => problems.add(format!("{} ({origin}): {}", described(key), expected(key.kind))),
+        }
+    }
+
+    fn put(&mut self, key: &'static Key, value: Value, origin: Origin, problems: &mut Problems) {
+        let sound = match (&value, key.kind) {
+            (Value::String(_), Kind::Text) | (Value::Boolean(_), Kind::Boolean) => true,
+            (Value::Integer(n), Kind::Integer | Kind::IntegerOrAuto) => *n >= 0,
+            (Value::String(word), Kind::IntegerOrAuto) => word == "auto",
+            (Value::Array(items), Kind::List) => items.iter().all(Value::is_str),
+            _ => false,
+        };
+        if sound {
+            self.values.insert((key.section, key.name), (value, origin));
+        } else {
+            problems.add(format!("{} ({origin}): {}", described(key), expected(key.kind)));
+        }
+    }
+
+    pub fn text(&self, section: &str, name: &str) -> Option<&str> {
+        self.value(section, name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// `None` for `auto`.
+    pub fn integer(&self, section: &str, name: &str) -> Option<u64> {
+        self.value(section, name).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())
+    }
+
+    pub fn boolean(&self, section: &str, name: &str) -> bool {
+        self.value(section, name).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    pub fn list(&self, section: &str, name: &str) -> Vec<String> {
+        let items = self.value(section, name).and_then(Value::as_array);
+        items.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    fn value(&self, section: &str, name: &str) -> Option<&Value> {
+        // The map's keys live as long as the program; a shorter-lived pair still compares with them.
+        self.values.iter().find(|((s, n), _)| *s == section && *n == name).map(|(_, (value, _))| value)
+    }
+
+    /// Every setting as `(key, value to show, origin)`, secrets redacted.
+    pub fn shown(&self) -> Vec<(&'static Key, String, Origin)> {
+        KEYS.iter()
+            .filter_map(|key| {
+                let (value, origin) = self.values.get(&(key.section, key.name))?;
+                let shown = match value {
+                    _ if key.secret => "[redacted]".to_owned(),
+                    Value::String(text) => text.clone(),
+                    Value::Array(_) => self.list(key.section, key.name).join(", "),
+                    other => other.to_string(),
+                };
+                Some((key, shown, *origin))
+            })
+            .collect()
+    }
+}
+
+fn described(key: &Key) -> String {
+    format!("[{}] {}", key.section, key.name)
+}
+
+fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "a text is expected",
+        Kind::Integer => "a whole number of at least 0 is expected",
+        Kind::Boolean => "true or false is expected",
+        Kind::List => "a list of texts is expected",
+        Kind::IntegerOrAuto => "a whole number or \"auto\" is expected",
+    }
+}

@@ -1,0 +1,253 @@
+//! The rules between settings.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nightread_domain::BlobRef;
+use nightread_domain::media::Modality;
+use nightread_domain::routing::{Routing, Rule};
+use toml::{Table, Value};
+
+use super::raw::{Problems, RawSettings};
+use super::{
+    AzureAccess, BrokerSettings, EngineSettings, Limits, ScanSettings, Secret, Settings, StorageSettings,
+};
+use crate::pipeline::failpoint::Failpoint;
+
+pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Settings> {
+    let storage = storage(raw, problems);
+    let source_containers = raw.list("sources", "containers");
+    let results_container = raw.text("results", "container").unwrap_or_default().to_owned();
+    containers(&source_containers, &results_container, problems);
+    let limits = limits(raw, problems);
+    let engine = engine(raw, problems);
+    let listen = match raw.text("http", "listen").unwrap_or_default().parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            problems.add("[http] listen: an address with a port is expected, for example 0.0.0.0:8080");
+            None
+        }
+    };
+    let failpoint = raw.text("worker", "failpoint").and_then(|name| {
+        let parsed = Value::String(name.to_owned()).try_into::<Failpoint>().ok();
+        if parsed.is_none() {
+            problems.add("[worker] failpoint: after_fetch, after_infer or after_store is expected");
+        }
+        parsed
+    });
+    let png16_max = raw.integer("pictures", "png16_max").unwrap_or_default();
+    if !(256..=65535).contains(&png16_max) {
+        problems.add("[pictures] png16_max: 256 to 65535 is expected");
+    }
+    let drain = raw.integer("worker", "drain_seconds").unwrap_or_default();
+    if drain == 0 {
+        problems.add("[worker] drain_seconds: at least 1 is expected");
+    }
+    Some(Settings {
+        storage,
+        source_containers,
+        results_container,
+        publish_results: raw.boolean("results", "publish"),
+        models_dir: models_dir(raw),
+        routing: routing(&raw.routes, problems),
+        engine,
+        limits,
+        png16_max: u32::try_from(png16_max).ok()?,
+        scans: ScanSettings {
+            resample: raw.boolean("scans", "resample"),
+            write_maps: raw.boolean("scans", "write_maps"),
+            write_time_courses: raw.boolean("scans", "write_time_courses"),
+        },
+        broker: broker(raw, problems),
+        listen: listen?,
+        drain: Duration::from_secs(drain),
+        failpoint,
+    })
+}
+
+fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {
+    match raw.text("storage", "kind") {
+        Some("folder") => {
+            raw.text("storage", "folder").map(|folder| StorageSettings::Folder(PathBuf::from(folder)))
+        }
+        Some("azure") => {
+            let secret = |name| raw.text("storage", name).map(Secret::new);
+            let url = raw.text("storage", "account_url");
+            let access = match (url, secret("sas_url"), secret("connection_string")) {
+                (Some(url), None, None) => {
+                    if !url.starts_with("https://") {
+                        problems.add("[storage] account_url: an https URL is expected");
+                    }
+                    let client_id = raw.text("storage", "client_id").map(str::to_owned);
+                    AzureAccess::Identity { account_url: url.to_owned(), client_id }
+                }
+                (None, Some(sas), None) => AzureAccess::SasUrl(sas),
+                (None, None, Some(text)) => AzureAccess::ConnectionString(text),
+                _ => {
+                    problems
+                        .add("[storage] kind azure needs one of account_url, sas_url or connection_string");
+                    return None;
+                }
+            };
+            Some(StorageSettings::Azure(access))
+        }
+        _ => {
+            problems.add("[storage] kind: folder or azure is expected");
+            None
+        }
+    }
+}
+
+fn containers(sources: &[String], results: &str, problems: &mut Problems) {
+    for container in sources.iter().map(String::as_str).chain([results]) {
+        if BlobRef::new(container, "x").is_err() {
+            problems.add(format!(
+                "container {container:?}: 3 to 63 lower-case letters, digits and single hyphens are expected"
+            ));
+        }
+    }
+    if sources.is_empty() {
+        problems.add("[sources] containers: at least one is expected");
+    }
+    if sources.iter().any(|source| source == results) {
+        problems.add("[results] container is among [sources] containers: the fleet would feed itself");
+    }
+}
+
+fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
+    let mut at_least_one = |section, name| {
+        let value = raw.integer(section, name).unwrap_or_default();
+        if value == 0 {
+            problems.add(format!("[{section}] {name}: at least 1 is expected"));
+        }
+        value
+    };
+    let limits = Limits {
+        blob_bytes: at_least_one("limits", "blob_bytes"),
+        pixels: at_least_one("limits", "pixels"),
+        inflated_bytes: at_least_one("limits", "inflated_bytes"),
+        voxels: at_least_one("limits", "voxels"),
+        jobs: raw.integer("limits", "jobs").map_or_else(|| 4 * cores(), |jobs| jobs as usize),
+        in_flight_bytes: at_least_one("limits", "in_flight_bytes"),
+        attempts: at_least_one("limits", "attempts") as u32,
+        outage_failures: at_least_one("limits", "outage_failures") as u32,
+        probe_interval: Duration::from_secs(at_least_one("limits", "probe_seconds")),
+        storage_retry: Duration::from_secs(raw.integer("storage", "retry_seconds").unwrap_or_default()),
+    };
+    if limits.jobs == 0 || limits.jobs > 60_000 {
+        problems.add("[limits] jobs: 1 to 60000 is expected (it is the broker's prefetch)");
+    }
+    limits
+}
+
+fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
+    let threads = |name| raw.integer("engine", name).map(|n| n as usize);
+    let precision = raw.text("models", "precision").map(str::to_owned);
+    if precision.as_deref().is_some_and(|precision| precision != "fp32" && precision != "int8") {
+        problems.add("[models] precision: fp32 or int8 is expected");
+    }
+    let provider = raw.text("models", "provider").unwrap_or_default().to_owned();
+    if provider != "cpu" && provider != "openvino" {
+        problems.add("[models] provider: cpu or openvino is expected");
+    }
+    let engine = EngineSettings {
+        sessions: threads("sessions"),
+        intra_threads: threads("intra_threads"),
+        decode_threads: threads("decode_threads"),
+        batch_items: raw.integer("engine", "batch_items").unwrap_or_default() as usize,
+        precision,
+        provider,
+        runtime: raw.text("models", "runtime").map(PathBuf::from),
+    };
+    for (name, value) in [
+        ("sessions", engine.sessions),
+        ("intra_threads", engine.intra_threads),
+        ("decode_threads", engine.decode_threads),
+        ("batch_items", Some(engine.batch_items)),
+    ] {
+        if value.is_some_and(|value| value == 0 || value > 1024) {
+            problems.add(format!("[engine] {name}: 1 to 1024 is expected"));
+        }
+    }
+    if let (Some(sessions), Some(intra)) = (engine.sessions, engine.intra_threads)
+        && sessions.saturating_mul(intra) > cores()
+    {
+        problems.add(format!(
+            "[engine] sessions x intra_threads is {sessions} x {intra}, more than the {} cores here",
+            cores()
+        ));
+    }
+    engine
+}
+
+fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> {
+    let url = raw.text("broker", "url")?;
+    if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
+        problems.add("[broker] url: an amqp:// or amqps:// URL is expected");
+    }
+    let weights =
+        ["ingest_weight", "bulk_weight", "fmri_weight"].map(|name| raw.integer("broker", name).unwrap_or(0));
+    if weights.contains(&0) {
+        problems.add("[broker] weights: at least 1 is expected for each lane, or it would never be served");
+    }
+    let ca_file = raw.text("broker", "ca_file").map(PathBuf::from);
+    if ca_file.as_deref().is_some_and(|file| !file.is_file()) {
+        problems.add("[broker] ca_file: no such file");
+    }
+    Some(BrokerSettings { url: Secret::new(url), ca_file, weights })
+}
+
+fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
+    let mut routing = Routing::default();
+    for (n, row) in rows.iter().enumerate() {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
+        let known = ["container", "prefix", "media", "model"];
+        for (name, value) in row {
+            if !known.contains(&name.as_str()) || !value.is_str() {
+                problems.add(format!(
+                    "[[routes]] {}: {name} is not one of the texts {}",
+                    n + 1,
+                    known.join(", ")
+                ));
+            }
+        }
+        let modality = match text("media").as_deref() {
+            Some("radiograph") => Modality::Radiograph,
+            Some("scan") => Modality::Scan,
+            _ => {
+                problems.add(format!("[[routes]] {}: media is radiograph or scan", n + 1));
+                continue;
+            }
+        };
+        match text("model") {
+            Some(model) => routing.rules.push(Rule {
+                container: text("container"),
+                prefix: text("prefix").unwrap_or_default(),
+                modality,
+                model,
+            }),
+            None => problems.add(format!("[[routes]] {}: model is missing", n + 1)),
+        }
+    }
+    routing
+}
+
+fn models_dir(raw: &RawSettings) -> PathBuf {
+    if let Some(dir) = raw.text("models", "dir") {
+        return PathBuf::from(dir);
+    }
+    let here = PathBuf::from("models");
+    let installed = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.parent()?.join("share/nightread/models")))
+        .filter(|dir| dir.is_dir());
+    match installed {
+        Some(installed) if !Path::new(&here).is_dir() => installed,
+        _ => here,
+    }
+}
+
+/// Cores this process may use (the scheduler's affinity and the cgroup's quota count).
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,108 @@
+//! Every metric there is, with its unit and labels. Labels come from closed sets, never from a message.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use nightread_domain::Disposition;
+
+use crate::pipeline::process::{Report, WORKER_VERSION};
+
+const JOBS: &str = "nightread_jobs_total";
+const STAGE_SECONDS: &str = "nightread_stage_seconds";
+const JOB_SECONDS: &str = "nightread_job_seconds";
+const MESSAGES: &str = "nightread_messages_total";
+const EVENTS_IGNORED: &str = "nightread_events_ignored_total";
+const JOBS_IN_HAND: &str = "nightread_jobs_in_hand";
+const STORAGE_OUTAGE: &str = "nightread_storage_outage";
+const BROKER_UP: &str = "nightread_broker_up";
+const BROKER_SESSIONS: &str = "nightread_broker_sessions_total";
+const BATCH_ITEMS: &str = "nightread_batch_items_total";
+const BATCHES: &str = "nightread_batches_total";
+const BUILD_INFO: &str = "nightread_build_info";
+
+/// From a millisecond (a tiny picture's decode) to minutes (a scan).
+const SECONDS_BUCKETS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
+
+/// Installs the recorder for this process; the handle renders the text form.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    gauge!(BUILD_INFO, "version" => WORKER_VERSION).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(JOBS, "jobs ended, by outcome, error code and lane");
+    describe_histogram!(STAGE_SECONDS, Unit::Seconds, "time of one stage of one job");
+    describe_histogram!(JOB_SECONDS, Unit::Seconds, "time of one job, from delivery to settled, by lane");
+    describe_counter!(MESSAGES, "messages settled, by disposition and error code");
+    describe_counter!(EVENTS_IGNORED, "events that are no job: own results, and event types of no concern");
+    describe_gauge!(JOBS_IN_HAND, "jobs being worked on");
+    describe_gauge!(STORAGE_OUTAGE, "1 while storage is away and intake pauses");
+    describe_gauge!(BROKER_UP, "1 while the broker session is up");
+    describe_counter!(BROKER_SESSIONS, "broker sessions opened");
+    describe_counter!(BATCH_ITEMS, "items that went through the inference engine");
+    describe_counter!(BATCHES, "batches that the inference engine ran");
+    describe_gauge!(BUILD_INFO, "1, labelled with the version of this worker");
+}
+
+/// A job began.
+pub fn job_began() {
+    gauge!(JOBS_IN_HAND).increment(1.0);
+}
+
+/// A job's handler is gone, whatever became of it.
+pub fn job_left() {
+    gauge!(JOBS_IN_HAND).decrement(1.0);
+}
+
+/// A job ended and its delivery is settled so.
+pub fn job_ended(report: &Report, disposition: &Disposition) {
+    let code = report.outcome.code().map_or("", |code| code.as_str());
+    let lane = report.lane.as_str();
+    counter!(JOBS, "outcome" => report.outcome.as_str(), "code" => code, "lane" => lane).increment(1);
+    histogram!(JOB_SECONDS, "lane" => lane).record(report.elapsed.as_secs_f64());
+    // A document that was there already tells the times of somebody else's work.
+    if report.is_fresh()
+        && let Some(document) = &report.document
+    {
+        for (stage, milliseconds) in document.timing_ms.iter().filter(|(stage, _)| *stage != "total") {
+            let seconds = Duration::from_secs_f64(milliseconds / 1e3).as_secs_f64();
+            histogram!(STAGE_SECONDS, "stage" => stage.clone()).record(seconds);
+        }
+    }
+    message_settled(disposition);
+}
+
+/// A message was settled.
+pub fn message_settled(disposition: &Disposition) {
+    let code = disposition.code().map_or("", |code| code.as_str());
+    counter!(MESSAGES, "disposition" => disposition.as_str(), "code" => code).increment(1);
+}
+
+/// An event that is no job.
+pub fn event_ignored(own_result: bool) {
+    counter!(EVENTS_IGNORED, "kind" => if own_result { "own_result" } else { "other_type" }).increment(1);
+}
+
+pub fn storage_outage(open: bool) {
+    gauge!(STORAGE_OUTAGE).set(f64::from(u8::from(open)));
+}
+
+/// The broker session came up or went down.
+pub fn broker_session(up: bool) {
+    gauge!(BROKER_UP).set(f64::from(u8::from(up)));
+    if up {
+        counter!(BROKER_SESSIONS).increment(1);
+    }
+}
+
+/// Totals of the engine, read when the metrics are rendered.
+pub fn engine_totals(items: u64, batches: u64) {
+    counter!(BATCH_ITEMS).absolute(items);
+    counter!(BATCHES).absolute(batches);
+}

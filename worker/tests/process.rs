@@ -1,0 +1,261 @@
+//! `nightread process` as a person runs it: the real binary, the real model, real pictures.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{Ran, checked, missing, nightread, process, pydicom_data, repository, test_data};
+use tempfile::TempDir;
+
+/// Where the pictures of the demo agree with each other, in probability.
+const AGREEMENT: f64 = 1e-4;
+
+#[test]
+fn encodings_of_one_picture_agree() {
+    let Some(data) = pydicom_data() else { return missing("encodings_of_one_picture_agree") };
+    let work = TempDir::new().unwrap();
+    let mut inputs: Vec<PathBuf> =
+        ["RG1_UNCR.dcm", "RG1_UNCI.dcm", "RG1_J2KR.dcm"].iter().map(|name| data.join(name)).collect();
+    if let Some(png) = test_data("xray/png16").and_then(|folder| find(&folder, "fullrange")) {
+        inputs.push(png);
+    }
+    let ran = process(&inputs, work.path(), &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let probabilities = probabilities(&ran);
+    assert_eq!(probabilities.len(), inputs.len());
+    let first = probabilities.values().next().unwrap();
+    for (file, probability) in &probabilities {
+        assert!((probability - first).abs() <= AGREEMENT, "{file}: {probability} is not {first}");
+    }
+}
+
+#[test]
+fn a_stored_range_png_agrees_when_its_maximum_is_named() {
+    let (Some(data), Some(folder)) = (pydicom_data(), test_data("xray/png16")) else {
+        return missing("a_stored_range_png_agrees_when_its_maximum_is_named");
+    };
+    let Some(png) = find(&folder, "inverted") else {
+        panic!("no stored-range picture in {}", folder.display())
+    };
+    let work = TempDir::new().unwrap();
+    let reference = probabilities(&process(&[data.join("RG1_UNCR.dcm")], work.path(), &[]));
+    let named = process(&[png], work.path(), &[("NIGHTREAD_PICTURES_PNG16_MAX", "32767")]);
+    assert_eq!(named.code, Some(0), "{}", named.stderr);
+    let (named, reference) = (probabilities(&named), reference.into_values().next().unwrap());
+    let named = named.into_values().next().unwrap();
+    assert!((named - reference).abs() <= AGREEMENT, "{named} is not {reference}");
+}
+
+#[test]
+fn what_is_done_is_skipped_until_forced_or_changed() {
+    let Some(data) = pydicom_data() else {
+        return missing("what_is_done_is_skipped_until_forced_or_changed");
+    };
+    let work = TempDir::new().unwrap();
+    let input = work.path().join("in/a.dcm");
+    fs::create_dir(work.path().join("in")).unwrap();
+    fs::copy(data.join("RG1_UNCR.dcm"), &input).unwrap();
+    let out = work.path().join("out");
+    let outcome = |ran: &Ran| ran.json["results"][0]["outcome"].as_str().unwrap().to_owned();
+
+    let first = process(std::slice::from_ref(&input), &out, &[]);
+    assert_eq!(outcome(&first), "read");
+    let document = PathBuf::from(first.json["results"][0]["path"].as_str().unwrap());
+    let written = fs::read(&document).unwrap();
+
+    assert_eq!(outcome(&process(std::slice::from_ref(&input), &out, &[])), "already_done");
+    assert_eq!(fs::read(&document).unwrap(), written, "a skipped study leaves its document alone");
+
+    let forced = nightread()
+        .args(["process", "--force", "--format", "json", "--out"])
+        .args([&out, &input])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&forced.stdout).contains("\"outcome\": \"read\""));
+
+    fs::copy(data.join("RG3_UNCR.dcm"), &input).unwrap();
+    let replaced = process(std::slice::from_ref(&input), &out, &[]);
+    assert_eq!(outcome(&replaced), "failed", "the newer version of the source wins, also when it fails");
+    assert_eq!(replaced.json["results"][0]["code"], "wrong_body_part");
+}
+
+#[test]
+fn one_bad_file_never_stops_the_others() {
+    let Some(data) = pydicom_data() else { return missing("one_bad_file_never_stops_the_others") };
+    let work = TempDir::new().unwrap();
+    let folder = work.path().join("in");
+    fs::create_dir(&folder).unwrap();
+    let whole = fs::read(data.join("RG1_UNCR.dcm")).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    put("good.dcm", &whole);
+    put("empty.png", b"");
+    put("words.dcm", b"this is a letter, not a picture");
+    put("truncated.dcm", &whole[..whole.len() / 2]);
+    put("named-like-a-picture.png", &whole);
+    for (name, file) in
+        [("ct.dcm", "693_UNCR.dcm"), ("mr.dcm", "MR2_UNCR.dcm"), ("ankle.dcm", "RG3_UNCR.dcm")]
+    {
+        fs::copy(data.join(file), folder.join(name)).unwrap();
+    }
+    let missing = work.path().join("not-there.png");
+
+    let ran = process(&[folder, missing], &work.path().join("out"), &[]);
+    assert_eq!(ran.code, Some(1));
+    let codes: BTreeMap<String, String> = ran.json["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let name =
+                Path::new(row["file"].as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned();
+            (name, row["code"].as_str().unwrap_or("ok").to_owned())
+        })
+        .collect();
+    for (name, code) in [
+        ("good.dcm", "ok"),
+        ("named-like-a-picture.png", "ok"),
+        ("empty.png", "blob_empty"),
+        ("words.dcm", "not_an_image"),
+        ("truncated.dcm", "truncated"),
+        ("ct.dcm", "wrong_modality"),
+        ("mr.dcm", "wrong_modality"),
+        ("ankle.dcm", "wrong_body_part"),
+        ("not-there.png", "blob_not_found"),
+    ] {
+        assert_eq!(codes[name], code, "{name}");
+    }
+    for row in ran.json["results"].as_array().unwrap() {
+        let document: Value =
+            serde_json::from_slice(&fs::read(row["path"].as_str().unwrap()).unwrap()).unwrap();
+        checked(&document);
+        assert_eq!(document["status"] == "failed", document.get("error").is_some());
+    }
+}
+
+#[test]
+fn an_unreadable_file_is_a_failed_document() {
+    let work = TempDir::new().unwrap();
+    // Root reads everything; as root, the binary is run as nobody.
+    let root = fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
+    let input = work.path().join("locked.png");
+    fs::write(&input, b"secret").unwrap();
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let out = work.path().join("out");
+    let mut command = nightread();
+    if root {
+        let binary = work.path().join("nightread");
+        fs::copy(env!("CARGO_BIN_EXE_nightread"), &binary).unwrap();
+        let models = work.path().join("models");
+        support::copy_folder(&support::models(), &models);
+        let library = work.path().join("lib");
+        support::copy_folder(support::runtime().parent().unwrap(), &library);
+        command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(binary)
+            .current_dir(work.path());
+        command.env("NIGHTREAD_ORT", library).env("NIGHTREAD_MODELS_DIR", models);
+    }
+    let ran = command.args(["process", "--format", "json", "--out"]).args([&out, &input]).output().unwrap();
+    let json: Value = serde_json::from_slice(&ran.stdout)
+        .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&ran.stderr)));
+    assert_eq!(json["results"][0]["code"], "storage_forbidden");
+}
+
+#[test]
+fn every_file_of_pydicom_data_ends_as_it_is_written_down() {
+    let Some(data) = pydicom_data() else {
+        return missing("every_file_of_pydicom_data_ends_as_it_is_written_down");
+    };
+    let table =
+        fs::read_to_string(repository().join("worker/crates/imaging/tests/pydicom_data.tsv")).unwrap();
+    let expected: BTreeMap<&str, &str> = table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(name, rest)| (name, rest.split('\t').next().unwrap_or(rest)))
+        .filter(|(name, _)| Path::new(name).extension().is_some_and(|extension| extension == "dcm"))
+        .collect();
+    let work = TempDir::new().unwrap();
+    let (ran, peak_kib) = support::process_with_peak_memory(&data, work.path());
+    let results = ran.json["results"].as_array().unwrap();
+    assert_eq!(results.len(), fs::read_dir(&data).unwrap().count(), "every file has a row");
+    for row in results {
+        let name = Path::new(row["file"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
+        let code = row["code"].as_str().unwrap_or("ok");
+        assert_eq!(Some(&code), expected.get(name), "{name}");
+        checked(&row["document"]);
+    }
+    eprintln!("peak memory over {} files: {} MiB", results.len(), peak_kib / 1024);
+    assert!(peak_kib < 700 * 1024, "peak memory {} MiB", peak_kib / 1024);
+}
+
+#[test]
+fn wrong_use_is_two() {
+    let work = TempDir::new().unwrap();
+    let code = |arguments: &[&str]| nightread().args(arguments).output().unwrap().status.code();
+    assert_eq!(code(&["process"]), Some(2));
+    assert_eq!(code(&["process", "x", "--out", "y", "--format", "xml"]), Some(2));
+    let (empty, out) = (work.path().join("empty"), work.path().join("out"));
+    fs::create_dir(&empty).unwrap();
+    assert_eq!(code(&["process", empty.to_str().unwrap(), "--out", out.to_str().unwrap()]), Some(2));
+    let settings = work.path().join("bad.toml");
+    fs::write(&settings, "[limits]\nattempts = 0\nspeed = 9").unwrap();
+    let ran = nightread().args(["process", "x", "--out", "y", "--config"]).arg(&settings).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(told.contains("attempts") && told.contains("speed"), "{told}");
+}
+
+#[test]
+fn check_tells_every_problem_and_no_secret() {
+    let work = TempDir::new().unwrap();
+    let settings = work.path().join("worker.toml");
+    fs::write(
+        &settings,
+        "[results]\ncontainer = \"incoming\"\n[broker]\nurl = \"amqp://u:hunter2@h\"\n[[routes]]\nmedia = \"scan\"\nmodel = \"no-such\"",
+    )
+    .unwrap();
+    let ran = nightread().args(["check", "--config"]).arg(&settings).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(told.contains("feed itself") && told.contains("no-such"), "{told}");
+    assert!(!told.contains("hunter2"));
+    let sound = nightread().arg("check").output().unwrap();
+    assert_eq!(sound.status.code(), Some(0), "{}", String::from_utf8_lossy(&sound.stdout));
+}
+
+#[test]
+fn models_are_listed_with_what_is_missing() {
+    let ran = nightread().args(["models", "--format", "json"]).output().unwrap();
+    let listed: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let models = listed["models"].as_array().unwrap();
+    let named = |name: &str| models.iter().find(|model| model["name"] == name).unwrap();
+    assert_eq!(named("cxr-pneumonia-demo")["precisions"][0], "fp32");
+    assert!(named("padchest-26")["bring_your_own"].is_string());
+    assert_eq!(named("padchest-26")["labels"].as_array().unwrap().len(), 26);
+}
+
+fn probabilities(ran: &Ran) -> BTreeMap<String, f64> {
+    let rows = ran.json["results"].as_array().unwrap();
+    rows.iter()
+        .map(|row| {
+            let probability = row["document"]["findings"][0]["probability"].as_f64().unwrap();
+            (row["file"].as_str().unwrap().to_owned(), probability)
+        })
+        .collect()
+}
+
+fn find(folder: &Path, part: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(part)))
+}
