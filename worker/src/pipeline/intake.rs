@@ -235,7 +235,7 @@ impl Shared {
                 Disposition::Return
             }
             other => {
-                self.breaker(|breaker| breaker.answered());
+                self.breaker(Breaker::answered);
                 other
             }
         };

@@ -32,8 +32,7 @@ pub const WORKER_VERSION: &str = env!("CARGO_PKG_VERSION");
 const PERMIT_BYTES: u64 = 4096;
 
 /// Delays before the 1st, 2nd, 3rd... retry; they name the delay queues.
-const RETRY_DELAYS: [Duration; 3] =
-    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
+const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(5)];
 
 /// What all jobs share.
 #[derive(Debug)]

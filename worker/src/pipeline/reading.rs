@@ -75,8 +75,10 @@ async fn radiograph(
         let picture = decode(&body, &options)?;
         drop(body);
         let decoded = started.elapsed();
+        let preprocessing_started = Instant::now();
         let tensor = prepare(&picture, &preprocessing);
-        Ok((tensor, input_facts(&picture), picture.warnings().to_vec(), decoded, started.elapsed() - decoded))
+        let preprocessed = preprocessing_started.elapsed();
+        Ok((tensor, input_facts(&picture), picture.warnings().to_vec(), decoded, preprocessed))
     });
     let (tensor, input, warnings, decoded, preprocessed) = prepared.await?;
     timing.insert("decode".to_owned(), milliseconds(decoded));

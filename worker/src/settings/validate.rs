@@ -21,13 +21,10 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
     containers(&source_containers, &results_container, problems);
     let limits = limits(raw, problems);
     let engine = engine(raw, problems);
-    let listen = match raw.text("http", "listen").unwrap_or_default().parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            problems.add("[http] listen: an address with a port is expected, for example 0.0.0.0:8080");
-            None
-        }
-    };
+    let listen = raw.text("http", "listen").unwrap_or_default().parse().ok();
+    if listen.is_none() {
+        problems.add("[http] listen: an address with a port is expected, for example 0.0.0.0:8080");
+    }
     let failpoint = raw.text("worker", "failpoint").and_then(|name| {
         let parsed = Value::String(name.to_owned()).try_into::<Failpoint>().ok();
         if parsed.is_none() {

@@ -1,0 +1,5 @@
+//! The outside world, named by technology: each adapter implements a port of the domain and classifies its own errors.
+
+pub mod queue;
+pub mod storage;
+pub mod tls;
