@@ -1,8 +1,13 @@
 //! From a resting-state scan to the maps of its brain networks: NIfTI volumes, dual regression, the classifier's
 //! input, group ICA, and a simulator of scans. Pure computation on bytes; no network, no async runtime.
 
+pub mod components;
 pub mod grid;
+pub mod regression;
 pub mod volume;
+mod zscore;
 
+pub use components::{ComponentMaps, Peak};
 pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
+pub use regression::{DualRegression, Flag, GroupMaps, dual_regression};
 pub use volume::{BytesSource, FileSource, Limits, Source, VolumeStream};

@@ -1,5 +1,11 @@
 //! The NIfTI reader against hand-made bytes, damaged files, its own writer, and real scans.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::float_cmp)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::float_cmp,
+    clippy::unreadable_literal
+)]
 
 mod common;
 

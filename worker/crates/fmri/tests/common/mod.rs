@@ -1,6 +1,8 @@
 //! What the tests of this crate share: real data by environment, hand-made NIfTI bytes, seeded numbers.
 #![allow(dead_code)] // Every test binary uses its own part.
 
+pub mod dense;
+
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -79,7 +81,7 @@ impl Nifti {
         let mut out = vec![0u8; size + 4 + self.extension];
         let offset = out.len();
         self.field(&mut out, 0, &(size as i32).to_le_bytes());
-        let mut dim = vec![1i64; 8];
+        let mut dim = [1i64; 8];
         dim[0] = self.dims.len() as i64;
         dim[1..=self.dims.len()].copy_from_slice(&self.dims);
         let mut pixdim = [1f32; 8];

@@ -1,0 +1,172 @@
+//! The group's component maps, held the way that every scan's regression needs them.
+
+use std::sync::Arc;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use nightread_domain::{ErrorCode, JobError, Stage};
+
+use crate::grid::{Grid, GridRelation, Sampling};
+use crate::volume::{Limits, Source, VolumeStream};
+
+/// Voxels of one tile: a tile's columns stay in the cache while a block of volumes passes.
+pub(super) const TILE: usize = 4096;
+
+/// K group maps on V voxels of a mask. Prepared once, shared by all scans.
+///
+/// Memory: 8 V (K + 1) bytes.
+#[derive(Debug)]
+pub struct GroupMaps {
+    grid: Grid,
+    mask: Arc<[u32]>,
+    count: usize,
+    /// Tiles of (K + 1) x voxels: the maps with their mean over the mask removed, and a row of ones.
+    pub(super) tiles: Vec<Mat<f64>>,
+    /// Sum over the mask of the outer products of those columns, (K + 1) x (K + 1).
+    pub(super) gram: Mat<f64>,
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
+    JobError::new(Stage::Preprocess, code, message)
+}
+
+impl GroupMaps {
+    /// Takes K maps (each V values, in the mask's order) on the voxels `mask` (linear indices, ascending) of a grid.
+    ///
+    /// # Errors
+    /// `mask_empty` when the mask has no voxels or there are no maps; `volume_header_invalid` when lengths disagree
+    /// or a voxel lies outside of the grid; `non_finite_voxels` when a map holds NaN or infinity in the mask.
+    pub fn new(grid: Grid, mask: Vec<u32>, maps: &[Vec<f64>]) -> Result<Self, JobError> {
+        if maps.iter().any(|map| map.len() != mask.len()) {
+            return Err(refuse(ErrorCode::VolumeHeaderInvalid, "the group maps do not fit their mask"));
+        }
+        let mut rows = maps.iter();
+        Self::assemble(grid, mask, maps.len(), |row| {
+            if let Some(map) = rows.next() {
+                row.copy_from_slice(map);
+            }
+            Ok(())
+        })
+    }
+
+    /// Builds the tiles map by map, so that no second copy of the maps is held.
+    fn assemble(
+        grid: Grid,
+        mask: Vec<u32>,
+        count: usize,
+        mut next: impl FnMut(&mut [f64]) -> Result<(), JobError>,
+    ) -> Result<Self, JobError> {
+        if mask.is_empty() || count == 0 {
+            return Err(refuse(ErrorCode::MaskEmpty, "the group maps have no voxels"));
+        }
+        let inside = mask.last().is_some_and(|&v| (v as usize) < grid.len());
+        if !inside || !mask.is_sorted_by(|a, b| a < b) {
+            return Err(refuse(ErrorCode::VolumeHeaderInvalid, "the group maps do not fit their mask"));
+        }
+        let widths = (0..mask.len()).step_by(TILE).map(|first| TILE.min(mask.len() - first));
+        // The row of ones stays; every other is overwritten.
+        let mut tiles: Vec<Mat<f64>> = widths.map(|width| Mat::ones(count + 1, width)).collect();
+        let mut row = vec![0.0; mask.len()];
+        for k in 0..count {
+            next(&mut row)?;
+            let mean = row.iter().sum::<f64>() / row.len() as f64;
+            if !mean.is_finite() {
+                let message = format!("group map {k} is not finite everywhere in the mask");
+                return Err(refuse(ErrorCode::NonFiniteVoxels, message));
+            }
+            for (tile, part) in tiles.iter_mut().zip(row.chunks(TILE)) {
+                for (cell, x) in tile.row_mut(k).iter_mut().zip(part) {
+                    *cell = x - mean;
+                }
+            }
+        }
+        let mut gram = Mat::zeros(count + 1, count + 1);
+        for tile in &tiles {
+            add_gram(&mut gram, tile);
+        }
+        Ok(Self { grid, mask: mask.into(), count, tiles, gram })
+    }
+
+    /// Reads K maps from a 4-D NIfTI file. The mask is a 3-D file on the same grid (voxels above zero), or, without
+    /// one, the voxels where any map differs from zero.
+    ///
+    /// # Errors
+    /// Those of reading volumes; `grid_mismatch` when mask and maps differ in grid; those of [`GroupMaps::new`].
+    pub fn read(maps: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
+        let grid = VolumeStream::open(maps, limits)?.header().grid;
+        let inside = match mask {
+            Some(source) => {
+                let stream = VolumeStream::open(source, limits)?;
+                if stream.header().grid.relation(&grid) != Some(GridRelation::Same) {
+                    return Err(refuse(
+                        ErrorCode::GridMismatch,
+                        "the mask is not on the grid of the group maps",
+                    ));
+                }
+                voxels_where(stream, |x| x > 0.0)?
+            }
+            None => voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?,
+        };
+        let mask: Vec<u32> = (0..grid.len()).filter(|&v| inside[v]).map(|v| v as u32).collect();
+        let mut stream = VolumeStream::open(maps, limits)?;
+        let count = stream.header().volumes;
+        let voxels = Sampling::plan(&grid, &grid, &mask)?;
+        let out = Self::assemble(grid, mask, count, |row| {
+            if let Some(raw) = stream.next_volume()? {
+                raw.sample(&voxels, row);
+            }
+            Ok(())
+        })?;
+        stream.finish()?;
+        Ok(out)
+    }
+
+    /// The grid of the maps, and of every component map made with them.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The mask's voxels as linear indices, ascending.
+    pub fn mask(&self) -> &Arc<[u32]> {
+        &self.mask
+    }
+
+    /// Number of maps, K.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The Gram matrix over the voxels that are kept; `removed` marks the others, in the mask's order.
+    pub(super) fn gram_without(&self, removed: &[bool]) -> Mat<f64> {
+        let gone = removed.iter().filter(|&&x| x).count();
+        // Whichever part is smaller is summed up: taking most of a sum away again would cost precision.
+        let downdate = gone <= removed.len() / 2;
+        let mut part = Mat::zeros(self.count + 1, self.count + 1);
+        for (tile, removed) in self.tiles.iter().zip(removed.chunks(TILE)) {
+            let columns: Vec<usize> = (0..tile.ncols()).filter(|&v| removed[v] == downdate).collect();
+            if !columns.is_empty() {
+                add_gram(&mut part, &Mat::from_fn(tile.nrows(), columns.len(), |k, v| tile[(k, columns[v])]));
+            }
+        }
+        if downdate { &self.gram - part } else { part }
+    }
+}
+
+/// Adds a tile's outer products, both triangles.
+fn add_gram(gram: &mut Mat<f64>, tile: &Mat<f64>) {
+    matmul(gram.as_mut(), Accum::Add, tile.as_ref(), tile.transpose(), 1.0, Par::Seq);
+}
+
+/// Which voxels fulfil a condition in any volume of a file.
+fn voxels_where(mut stream: VolumeStream<'_>, holds: impl Fn(f64) -> bool) -> Result<Vec<bool>, JobError> {
+    let mut inside = vec![false; stream.header().grid.len()];
+    let mut volume = vec![0.0; inside.len()];
+    while let Some(raw) = stream.next_volume()? {
+        raw.values(&mut volume);
+        for (inside, &x) in inside.iter_mut().zip(&volume) {
+            *inside |= holds(x);
+        }
+    }
+    stream.finish()?;
+    Ok(inside)
+}

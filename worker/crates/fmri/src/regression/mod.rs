@@ -1,0 +1,287 @@
+//! Dual regression with FSL's conventions, streamed over the scan.
+//!
+//! With D the scan (T x V, in the mask) and S the group maps (K x V), both written from the published equations:
+//! - stage 1: maps and volumes demeaned over voxels; time courses TC = D S' (S S')⁻¹, T x K;
+//! - stage 2: time courses and voxels demeaned over time, time courses divided by their standard deviation (N - 1)
+//!   when `des_norm`; B = (X'X)⁻¹ X'D, K x V;
+//! - residual variance s² = RSS / (T - K), t = B / sqrt([(X'X)⁻¹]_kk s²), z = Φ⁻¹(F_t(t; T - K)).
+
+mod accumulate;
+mod maps;
+mod rank;
+mod solve;
+
+use std::sync::Arc;
+
+use nightread_domain::{ErrorCode, JobError, Stage, Warning};
+use serde::Serialize;
+
+pub use maps::GroupMaps;
+
+use crate::components::{ComponentMaps, Peak};
+use crate::grid::{GridRelation, Sampling};
+use crate::volume::{Header, Limits, Orientation, Source, VolumeStream};
+use accumulate::{Pass, pass};
+
+/// How a dual regression is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Divide the time courses by their standard deviation before stage 2, so that a map's amplitude carries the
+    /// strength of its network (FSL's `--des_norm`).
+    pub des_norm: bool,
+    /// Interpolate a scan whose grid differs from the maps'. Without it such a scan is refused; a scan that only
+    /// stores the same voxels in another order is always accepted.
+    pub resample: bool,
+    /// Largest share of the maps' mask that may lie outside of the scan's field of view.
+    pub max_outside: f64,
+    /// Largest share of the mask's voxels that may hold NaN or infinity.
+    pub max_non_finite: f64,
+    /// Whether z is computed at every voxel or only at the peaks.
+    pub z_maps: bool,
+    /// With two or more, reading runs beside the arithmetic, and the last step is shared among all of them.
+    pub threads: usize,
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            des_norm: true,
+            resample: false,
+            max_outside: 0.25,
+            max_non_finite: 0.05,
+            z_maps: false,
+            threads: 2,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a component has no map of its own in a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// The group map has no variance on the voxels that the scan has.
+    EmptyMap,
+    /// The group map is a combination of maps before it.
+    CollinearMap,
+    /// The component's time course does not vary.
+    ConstantTimeCourse,
+    /// The component's time course is a combination of those before it.
+    CollinearTimeCourse,
+}
+
+/// What was done to a scan, for the result document.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Facts {
+    pub volumes: usize,
+    pub tr_seconds: Option<f64>,
+    /// Voxels of the maps' mask.
+    pub voxels_mask: usize,
+    /// Voxels that took part.
+    pub voxels_used: usize,
+    /// Voxels that never change; their maps are zero.
+    pub voxels_constant: usize,
+    pub voxels_non_finite: usize,
+    /// Voxels outside of the scan's field of view.
+    pub voxels_outside: usize,
+    /// Degrees of freedom of t: volumes less components.
+    pub dof: usize,
+    pub des_norm: bool,
+    /// How the scan's grid lay to the maps': `same`, `reordered` or `resampled`.
+    pub grid: &'static str,
+}
+
+/// The outcome of a dual regression.
+#[derive(Debug)]
+pub struct DualRegression {
+    /// Stage-1 time courses, T rows of K values; zero for components that stage 1 left out.
+    pub time_courses: Vec<f64>,
+    /// Stage-2 regression maps, with z at every voxel when that was asked for.
+    pub maps: ComponentMaps,
+    /// Flag of every component that was left out.
+    pub flags: Vec<Option<Flag>>,
+    /// Peak of |z| of every component that was not.
+    pub peaks: Vec<Option<Peak>>,
+    pub facts: Facts,
+    pub warnings: Vec<Warning>,
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
+    JobError::new(Stage::Preprocess, code, message)
+}
+
+/// Regresses a 4-D scan on group maps. Memory: 16 V (K + 1) bytes beside the maps, whatever the number of volumes.
+///
+/// # Errors
+/// Those of reading a volume; `not_four_dimensional` for a 3-D file; `too_few_volumes` when T <= K + 1;
+/// `grid_mismatch`; `mask_empty` when too few voxels vary; `non_finite_voxels` above the allowed share;
+/// `no_usable_components` when every component had to be left out.
+pub fn dual_regression(
+    source: &dyn Source,
+    maps: &GroupMaps,
+    options: &Options,
+) -> Result<DualRegression, JobError> {
+    let stream = VolumeStream::open(source, &options.limits)?;
+    let header = stream.header().clone();
+    let mut warnings = Vec::new();
+    check_length(&header, maps.count())?;
+    let sampling = plan(&header, maps, options, &mut warnings)?;
+
+    let mut excluded = vec![false; maps.mask().len()];
+    for &v in &sampling.outside {
+        excluded[v] = true;
+    }
+    let (mut non_finite, mut outcome) = (0, pass(stream, maps, &sampling, &excluded, options.threads)?);
+    if let Pass::NonFinite(list) = outcome {
+        non_finite = list.len();
+        if non_finite as f64 > options.max_non_finite * excluded.len() as f64 {
+            return Err(refuse(
+                ErrorCode::NonFiniteVoxels,
+                format!("{non_finite} of {} voxels in the mask hold NaN or infinity", excluded.len()),
+            ));
+        }
+        for v in list {
+            excluded[v] = true;
+        }
+        let again = VolumeStream::open(source, &options.limits)?;
+        if *again.header() != header {
+            return Err(refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time"));
+        }
+        outcome = pass(again, maps, &sampling, &excluded, options.threads)?;
+    }
+    let Pass::Done(sums) = outcome else {
+        return Err(refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time"));
+    };
+    if non_finite > 0 {
+        warnings.push(Warning::new(
+            "non_finite_voxels",
+            format!("{non_finite} voxels held NaN or infinity and were left out"),
+        ));
+    }
+    if sums.trailing > 0 {
+        warnings.push(Warning::new(
+            "trailing_bytes",
+            format!("{} bytes after the last volume were ignored", sums.trailing),
+        ));
+    }
+
+    let solution = solve::solve(*sums, maps, &excluded, options)?;
+    let used = excluded.len() - solution.removed;
+    let facts = Facts {
+        volumes: header.volumes,
+        tr_seconds: header.tr_seconds,
+        voxels_mask: excluded.len(),
+        voxels_used: used,
+        voxels_constant: solution.removed - sampling.outside.len() - non_finite,
+        voxels_non_finite: non_finite,
+        voxels_outside: sampling.outside.len(),
+        dof: solution.dof,
+        des_norm: options.des_norm,
+        grid: match sampling.relation {
+            GridRelation::Same => "same",
+            GridRelation::Reordered => "reordered",
+            GridRelation::Different => "resampled",
+        },
+    };
+    let left_out = solution.flags.iter().flatten().count();
+    if left_out > 0 {
+        warnings.push(Warning::new(
+            "components_left_out",
+            format!("{left_out} components could not be solved for"),
+        ));
+    }
+    Ok(DualRegression {
+        time_courses: solution.time_courses,
+        maps: ComponentMaps {
+            grid: *maps.grid(),
+            mask: Arc::clone(maps.mask()),
+            betas: solution.betas,
+            z: solution.z,
+        },
+        flags: solution.flags,
+        peaks: solution.peaks,
+        facts,
+        warnings,
+    })
+}
+
+fn check_length(header: &Header, components: usize) -> Result<(), JobError> {
+    if !header.four_dimensional {
+        return Err(refuse(
+            ErrorCode::NotFourDimensional,
+            "the file holds one volume without a time axis; a resting-state scan has four dimensions",
+        ));
+    }
+    if header.volumes <= components + 1 {
+        return Err(refuse(
+            ErrorCode::TooFewVolumes,
+            format!(
+                "{} volumes are too few for {components} components: at least {} are needed",
+                header.volumes,
+                components + 2
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// How the scan is sampled at the maps' voxels, or why it cannot be.
+fn plan(
+    header: &Header,
+    maps: &GroupMaps,
+    options: &Options,
+    warnings: &mut Vec<Warning>,
+) -> Result<Sampling, JobError> {
+    let (mut grid, target) = (header.grid, maps.grid());
+    let words = |grid: &crate::Grid| {
+        let ([x, y, z], [a, b, c]) = (grid.dims, grid.affine.voxel_mm());
+        format!("{x}x{y}x{z} voxels of {a:.2}x{b:.2}x{c:.2} mm")
+    };
+    if header.orientation == Orientation::Unknown {
+        let sizes = grid.affine.voxel_mm().into_iter().zip(target.affine.voxel_mm());
+        if grid.dims != target.dims || sizes.into_iter().any(|(a, b)| (a - b).abs() > 0.01 * b) {
+            return Err(refuse(
+                ErrorCode::GridMismatch,
+                format!(
+                    "the scan says no place in space and its {} differ from the maps' {}",
+                    words(&grid),
+                    words(target)
+                ),
+            ));
+        }
+        warnings.push(Warning::new(
+            "no_orientation",
+            "the scan says no place in space; it was taken to be on the maps' grid",
+        ));
+        grid = *target;
+    }
+    let sampling = Sampling::plan(&grid, target, maps.mask())?;
+    if sampling.relation == GridRelation::Different && !options.resample {
+        return Err(refuse(
+            ErrorCode::GridMismatch,
+            format!(
+                "the scan's {} lie otherwise than the maps' {}, and resampling is off",
+                words(&grid),
+                words(target)
+            ),
+        ));
+    }
+    let (outside, all) = (sampling.outside.len(), maps.mask().len());
+    if outside as f64 > options.max_outside * all as f64 {
+        return Err(refuse(
+            ErrorCode::GridMismatch,
+            format!(
+                "{outside} of the {all} voxels in the maps' mask lie outside of the scan's {}",
+                words(&grid)
+            ),
+        ));
+    }
+    if outside > 0 {
+        warnings.push(Warning::new(
+            "partial_coverage",
+            format!("{outside} of {all} voxels lie outside of the scan"),
+        ));
+    }
+    Ok(sampling)
+}
