@@ -16,6 +16,10 @@ def facts(deployed):
     def all_of(kind):
         return by_kind.get(kind, [])
 
+    registry = {"disk": [], "activity-log-alert": []}
+    for module in all_of("registry"):
+        registry[module.registry.split("/")[-1].split(":")[0]].append(module.params)
+    disks = {p["name"]: p for p in registry["disk"]}
     return {
         "identities": sorted(r.name for r in all_of("Microsoft.ManagedIdentity/userAssignedIdentities")),
         "roles": sorted(role(r) for r in all_of("Microsoft.Authorization/roleAssignments")),
@@ -39,7 +43,7 @@ def facts(deployed):
         "vaults": {r.name: vault(r.body["properties"]) for r in all_of("Microsoft.KeyVault/vaults")},
         "events": [events(t, s) for t in all_of("Microsoft.EventGrid/systemTopics") for s in all_of("Microsoft.EventGrid/systemTopics/eventSubscriptions")],
         "scale_sets": {r.name: scale_set(r.body) for r in all_of("Microsoft.Compute/virtualMachineScaleSets")},
-        "brokers": {r.name: broker(r.body) for r in all_of("Microsoft.Compute/virtualMachines")},
+        "brokers": {r.name: broker(r.body, disks) for r in all_of("Microsoft.Compute/virtualMachines")},
         "broker_extensions": sorted((r.id.split("/")[-3], extension(r.body["name"], r.body["properties"])) for r in all_of("Microsoft.Compute/virtualMachines/extensions")),
         "interfaces": {r.name: interface(r.body["properties"]) for r in all_of("Microsoft.Network/networkInterfaces")},
         "autoscale": {r.name: autoscale(r.body["properties"]) for r in all_of("Microsoft.Insights/autoscalesettings")},
@@ -50,8 +54,8 @@ def facts(deployed):
         "notified": [x["emailAddress"] for r in all_of("Microsoft.Insights/actionGroups") for x in r.body["properties"]["emailReceivers"]],
         "alerts": {r.name: alert(r.body["properties"]) for r in all_of("Microsoft.Insights/metricAlerts")},
         "activity_alerts": {
-            m.params["name"]: (m.params["alertDescription"], [short(s) for s in m.params["scopes"]], {c["field"]: c["equals"] for c in m.params["conditions"]}, [short(a["actionGroupId"]) for a in m.params["actions"]])
-            for m in all_of("registry")
+            p["name"]: (p["alertDescription"], [short(s) for s in p["scopes"]], {c["field"]: c["equals"] for c in p["conditions"]}, [short(a["actionGroupId"]) for a in p["actions"]])
+            for p in registry["activity-log-alert"]
         },
     }
 
@@ -210,9 +214,10 @@ def scale_set(body):
     }
 
 
-def broker(body):
+def broker(body, disks):
     p = body["properties"]
-    [disk] = p["storageProfile"]["dataDisks"]
+    [attached] = p["storageProfile"]["dataDisks"]
+    disk = disks[attached["managedDisk"]["id"].split("/")[-1]]
     linux = p["osProfile"]["linuxConfiguration"]
     return {
         "zone": body["zones"],
@@ -220,12 +225,12 @@ def broker(body):
         "identities": [short(i) for i in body["identity"]["userAssignedIdentities"]],
         "computer": p["osProfile"]["computerName"],
         "admin": (p["osProfile"]["adminUsername"], linux["ssh"]["publicKeys"][0]["keyData"], linux["disablePasswordAuthentication"]),
-        "cloud_init": base64.b64decode(p["osProfile"]["customData"]).decode(),
+        "cloud_init": base64.b64decode(p["userData"]).decode(),
         "encryption_at_host": p["securityProfile"]["encryptionAtHost"],
         "trusted_launch": (p["securityProfile"]["uefiSettings"]["secureBootEnabled"], p["securityProfile"]["uefiSettings"]["vTpmEnabled"]),
         "image": p["storageProfile"]["imageReference"],
         "os_disk": (p["storageProfile"]["osDisk"]["caching"], p["storageProfile"]["osDisk"]["managedDisk"]["storageAccountType"]),
-        "data_disk": (disk["lun"], disk["name"], disk["createOption"], disk["caching"], disk["diskSizeGB"], disk["managedDisk"]["storageAccountType"]),
+        "data_disk": (attached["lun"], attached["createOption"], attached["caching"], disk["name"], str(disk["availabilityZone"]), disk["diskSizeGB"], disk["sku"], disk["networkAccessPolicy"], disk["publicNetworkAccess"] == "Enabled"),
         "interfaces": [short(i["id"]) for i in p["networkProfile"]["networkInterfaces"]],
         "boot_diagnostics": p["diagnosticsProfile"]["bootDiagnostics"]["enabled"],
     }

@@ -91,7 +91,8 @@ var r33 = replace(r32, '@@SECRET_CERTIFICATE@@', secrets.serverCertificate)
 var r34 = replace(r33, '@@SECRET_KEY@@', secrets.serverKey)
 var r35 = replace(r34, '@@STORAGE_QUEUE@@', names.storageQueue)
 var r36 = replace(r35, '@@SCALE_SET_ID@@', scaleSetId)
-var customData = replace(r36, '@@LOCATION@@', location)
+var r37 = replace(r36, '@@HEALTH_PORT@@', string(settings.ports.health))
+var userData = replace(r37, '@@LOCATION@@', location)
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone
@@ -144,6 +145,21 @@ resource interfaces 'Microsoft.Network/networkInterfaces@2024-10-01' = [for i in
   }
 }]
 
+// A resource of its own, so that a broker that is rebuilt gets its queues back.
+module disks 'br/public:avm/res/compute/disk:0.6.1' = [for i in range(0, brokerCount): {
+  name: 'disk-${i}'
+  params: {
+    name: 'disk-${name}-broker-${i}'
+    location: location
+    availabilityZone: i + 1
+    sku: 'Premium_LRS'
+    diskSizeGB: settings.broker.dataDiskGib
+    networkAccessPolicy: 'DenyAll'
+    publicNetworkAccess: 'Disabled'
+    enableTelemetry: false
+  }
+}]
+
 resource brokers 'Microsoft.Compute/virtualMachines@2025-04-01' = [for i in range(0, brokerCount): {
   // checkov:skip=CKV_AZURE_50: the Azure Monitor agent, which collects the logs, is an extension
   name: 'vm-${name}-broker-${i}'
@@ -157,7 +173,12 @@ resource brokers 'Microsoft.Compute/virtualMachines@2025-04-01' = [for i in rang
       '${identityId}': {}
     }
   }
+  dependsOn: [
+    disks
+  ]
   properties: {
+    // User data and not custom data: Azure refuses a change of the latter, and every new version of the worker changes it.
+    userData: base64(replace(userData, '@@BROKER_INDEX@@', string(i)))
     hardwareProfile: {
       vmSize: settings.sizes.broker
     }
@@ -172,7 +193,6 @@ resource brokers 'Microsoft.Compute/virtualMachines@2025-04-01' = [for i in rang
     osProfile: {
       computerName: '${net.brokerHost}-${i}'
       adminUsername: adminUser
-      customData: base64(replace(customData, '@@BROKER_INDEX@@', string(i)))
       allowExtensionOperations: true
       linuxConfiguration: {
         disablePasswordAuthentication: true
@@ -199,14 +219,11 @@ resource brokers 'Microsoft.Compute/virtualMachines@2025-04-01' = [for i in rang
       dataDisks: [
         {
           lun: 0
-          name: 'disk-${name}-broker-${i}'
-          createOption: 'Empty'
+          createOption: 'Attach'
           caching: 'None'
-          diskSizeGB: settings.broker.dataDiskGib
-          // A broker that is rebuilt gets its queues back.
           deleteOption: 'Detach'
           managedDisk: {
-            storageAccountType: 'Premium_LRS'
+            id: resourceId('Microsoft.Compute/disks', 'disk-${name}-broker-${i}')
           }
         }
       ]

@@ -57,7 +57,8 @@ resource "azurerm_linux_virtual_machine" "this" {
   encryption_at_host_enabled      = true
   secure_boot_enabled             = true
   vtpm_enabled                    = true
-  custom_data                     = base64encode(replace(local.custom_data, "@@BROKER_INDEX@@", each.key))
+  # User data and not custom data: a change of the latter would rebuild all brokers at once, and every new version changes it.
+  user_data = base64encode(replace(local.user_data, "@@BROKER_INDEX@@", each.key))
 
   admin_ssh_key {
     username   = local.admin_user
@@ -84,6 +85,7 @@ resource "azurerm_linux_virtual_machine" "this" {
   boot_diagnostics {}
 }
 
+# A resource of its own, so that a broker that is rebuilt gets its queues back.
 resource "azurerm_managed_disk" "this" {
   for_each                      = local.brokers
   name                          = "disk-${var.name}-broker-${each.key}"
