@@ -1,0 +1,74 @@
+//! One connection, TCP or TLS, and what its errors mean.
+
+use std::time::Duration;
+
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, DefaultConnectionBuilder, ErrorKind};
+use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
+
+use super::RabbitOptions;
+use crate::adapters::tls;
+
+/// A dead peer is noticed after two of these.
+const HEARTBEAT_SECONDS: u16 = 20;
+
+/// TCP, TLS and the AMQP handshake together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The address, checked. Its text is not quoted in errors: it holds a password.
+pub(super) fn address(options: &RabbitOptions) -> Result<AMQPUri, JobError> {
+    let mut uri: AMQPUri = options.url.parse().map_err(|_| {
+        JobError::new(
+            Stage::Start,
+            ErrorCode::SettingsInvalid,
+            "the broker's address is amqp[s]://user:password@host:port/vhost",
+        )
+    })?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT.as_millis() as u64);
+    Ok(uri)
+}
+
+pub(super) fn tls_config(options: &RabbitOptions) -> OwnedTLSConfig {
+    tls::install_provider();
+    OwnedTLSConfig { identity: None, cert_chain: options.ca_pem.clone() }
+}
+
+/// `purpose` tells the two connections of a worker apart in the broker's list.
+pub(super) async fn connect(options: &RabbitOptions, purpose: &str) -> Result<Connection, JobError> {
+    let name = format!("{} {purpose}", options.connection_name);
+    let builder = DefaultConnectionBuilder::new()
+        .map_err(|error| classified("no runtime for the broker's connection", error))?
+        .with_uri(address(options)?)
+        .with_tls_config(tls_config(options))
+        .with_properties(ConnectionProperties::default().with_connection_name(name.into()));
+    match tokio::time::timeout(CONNECT_TIMEOUT, builder.connect()).await {
+        Ok(connected) => connected.map_err(|error| classified("cannot connect to the broker", error)),
+        Err(_) => Err(unavailable("the broker did not answer in time")),
+    }
+}
+
+pub(super) fn unavailable(message: impl Into<String>) -> JobError {
+    JobError::new(Stage::Settle, ErrorCode::BrokerUnavailable, message)
+}
+
+/// What the broker refuses (login, missing queue, other arguments) is not cured by connecting again; all else is.
+pub(super) fn classified(what: &str, error: lapin::Error) -> JobError {
+    let refusal = match error.kind() {
+        ErrorKind::ProtocolError(refusal) if matches!(refusal.get_id(), 402..=406 | 530) => {
+            Some(refusal.get_message().to_string())
+        }
+        _ => None,
+    };
+    match refusal {
+        Some(said) => JobError::new(Stage::Settle, ErrorCode::BrokerRejected, format!("{what}: {said}")),
+        None => unavailable(what),
+    }
+    .with_source(error)
+}
+
+/// A refusal that may pass: once a session has stood, the broker's state is in flux rather than wrong.
+pub(super) fn forgiving(error: JobError) -> JobError {
+    error.with_class(ErrorClass::Transient)
+}

@@ -1,0 +1,71 @@
+//! RabbitMQ. The session loop is owned here: connect, declare nothing, consume; on any error drop everything, back
+//! off, begin again. Nothing of a client library's recovery is trusted with acknowledgements.
+
+mod connect;
+mod dead;
+mod intake;
+mod lanes;
+mod properties;
+mod publisher;
+mod results;
+mod session;
+mod settlement;
+pub mod topology;
+mod version;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use self::dead::{DeadLetter, DeadLetters, Redriven};
+pub use self::intake::{RabbitIntake, SessionWatcher};
+pub use self::publisher::Publisher;
+pub use self::results::{ResultData, ResultEvent};
+pub use self::version::BrokerVersion;
+
+/// How to reach the broker, and how much to take from it.
+#[derive(Clone)]
+pub struct RabbitOptions {
+    /// `amqps://user:password@host:5671/vhost`; holds a secret.
+    pub url: String,
+    /// Certificate authority of the broker, PEM, beside the system's own.
+    pub ca_pem: Option<String>,
+    /// Shown in the broker's connection list.
+    pub connection_name: String,
+    /// Jobs the worker may have in hand; the lanes share them.
+    pub permits: usize,
+    /// Shares of ingest, bulk and fmri.
+    pub weights: [u64; 3],
+    /// The longest wait between two tries to connect.
+    pub longest_backoff: Duration,
+}
+
+impl RabbitOptions {
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            ca_pem: None,
+            connection_name: "nightread".to_owned(),
+            permits: 8,
+            weights: [6, 3, 1],
+            longest_backoff: Duration::from_secs(15),
+        }
+    }
+}
+
+impl fmt::Debug for RabbitOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitOptions")
+            .field("url", &"[redacted]")
+            .field("connection_name", &self.connection_name)
+            .field("permits", &self.permits)
+            .field("weights", &self.weights)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a session with the broker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    Down,
+    Up,
+}

@@ -1,0 +1,269 @@
+//! The session loop: one connection, three consumers, and a merge of what they bring.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::{SelectAll, select_all};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer, message::Delivery as Raw};
+use nightread_domain::{ErrorCode, JobError, Lane};
+use rand::RngExt;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{classified, connect, forgiving, unavailable};
+use super::lanes::Lanes;
+use super::{RabbitOptions, SessionState, topology};
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+
+/// Pictures that came this lately keep bulk to its share.
+const INGEST_ACTIVE: Duration = Duration::from_secs(15);
+
+/// What the session loop, the intake and the settlements share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    /// Something arrived, was settled, or ended.
+    changed: Notify,
+    /// Settlements alive, by lane; of dead sessions too, because their jobs still run.
+    in_hand: [AtomicUsize; 3],
+    /// The session that stands or stood last.
+    epoch: AtomicU64,
+    pub stop: CancellationToken,
+    /// The loop has ended and its connection is closed.
+    pub done: CancellationToken,
+    pub state: watch::Sender<SessionState>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    ready: [VecDeque<Raw>; 3],
+    lanes: Lanes,
+    ingest_seen: Option<Instant>,
+    ended: Option<Result<(), JobError>>,
+}
+
+/// What the intake hands out next.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Delivery { lane: Lane, raw: Box<Raw>, epoch: u64 },
+    Ended(Result<(), JobError>),
+}
+
+impl Shared {
+    pub fn new(options: &RabbitOptions) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                ready: Default::default(),
+                lanes: Lanes::new(options.permits, options.weights),
+                ingest_seen: None,
+                ended: None,
+            }),
+            changed: Notify::new(),
+            in_hand: Default::default(),
+            epoch: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            done: CancellationToken::new(),
+            state: watch::Sender::new(SessionState::Down),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next delivery. Cancel-safe: nothing is taken before it is returned.
+    pub async fn take(&self) -> Taken {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(taken) = self.try_take() {
+                return taken;
+            }
+            changed.await;
+        }
+    }
+
+    fn try_take(&self) -> Option<Taken> {
+        let mut queue = self.queue();
+        if self.stop.is_cancelled() {
+            return Some(Taken::Ended(Ok(())));
+        }
+        let in_hand = [0, 1, 2].map(|lane: usize| self.in_hand[lane].load(Ordering::Acquire));
+        let ready = [0, 1, 2].map(|lane: usize| !queue.ready[lane].is_empty());
+        let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
+        if let Some(lane) = queue.lanes.next(ready, in_hand, active)
+            && let Some(raw) = queue.ready[lane as usize].pop_front()
+        {
+            self.in_hand[lane as usize].fetch_add(1, Ordering::AcqRel);
+            let epoch = self.epoch.load(Ordering::Acquire);
+            return Some(Taken::Delivery { lane, raw: Box::new(raw), epoch });
+        }
+        queue.ended.take().map(|ended| {
+            // Who asks again is told again.
+            queue.ended = Some(Ok(()));
+            Taken::Ended(ended)
+        })
+    }
+
+    /// A settlement is gone: its permit is free.
+    pub fn released(&self, lane: Lane) {
+        self.in_hand[lane as usize].fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    pub fn is_current(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch && *self.state.borrow() == SessionState::Up
+    }
+
+    fn arrived(&self, lane: Lane, raw: Raw) {
+        let mut queue = self.queue();
+        if lane == Lane::Ingest {
+            queue.ingest_seen = Some(Instant::now());
+        }
+        queue.ready[lane as usize].push_back(raw);
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    /// Takes back what was not handed out yet.
+    fn unclaimed(&self) -> Vec<Raw> {
+        let mut queue = self.queue();
+        queue.ready.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    fn ended(&self, how: Result<(), JobError>) {
+        self.queue().ended = Some(how);
+        self.changed.notify_one();
+    }
+
+    fn idle(&self) -> bool {
+        self.in_hand.iter().all(|count| count.load(Ordering::Acquire) == 0)
+    }
+}
+
+/// Runs sessions until the shared token stops it, or the broker refuses the very first.
+pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
+    let _done = shared.done.clone().drop_guard();
+    let mut backoff = FIRST_BACKOFF;
+    let mut stood = false;
+    loop {
+        let result = tokio::select! {
+            () = shared.stop.cancelled(), if !stood => Ok(()),
+            result = session(&options, &shared, &mut stood) => result,
+        };
+        shared.state.send_replace(SessionState::Down);
+        // Their tags died with their channel, and the broker has the messages again.
+        drop(shared.unclaimed());
+        let error = match result {
+            Ok(()) => return shared.ended(Ok(())),
+            Err(error) if error.code == ErrorCode::BrokerRejected && !stood => {
+                return shared.ended(Err(error));
+            }
+            Err(error) => forgiving(error),
+        };
+        if shared.stop.is_cancelled() {
+            return shared.ended(Ok(()));
+        }
+        let wait = rand::rng().random_range(backoff / 2..=backoff);
+        tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "no session with the broker; trying again");
+        tokio::select! {
+            () = shared.stop.cancelled() => return shared.ended(Ok(())),
+            () = tokio::time::sleep(wait) => {}
+        }
+        backoff = (backoff * 2).min(options.longest_backoff);
+        if stood {
+            // It stood for a while since the last failure: begin gently again.
+            backoff = backoff.min(Duration::from_secs(2));
+        }
+    }
+}
+
+/// One session. `Ok` when it was stopped and everything in hand is settled.
+async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> Result<(), JobError> {
+    let connection = connect(options, "consume").await?;
+    let prefetch = Lanes::new(options.permits, options.weights);
+    let mut consumers = Vec::new();
+    for lane in Lane::ALL {
+        consumers.push((lane, consume(&connection, lane, prefetch.prefetch(lane)).await?));
+    }
+    let channels: Vec<_> =
+        consumers.iter().map(|(_, (channel, consumer))| (channel.clone(), consumer.tag())).collect();
+    let mut deliveries: SelectAll<_> =
+        select_all(consumers.into_iter().map(|(lane, (_, consumer))| consumer.map(move |raw| (lane, raw))));
+    shared.epoch.fetch_add(1, Ordering::AcqRel);
+    shared.state.send_replace(SessionState::Up);
+    *stood = true;
+    tracing::info!("consuming from the broker");
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => break,
+            next = deliveries.next() => match next {
+                Some((lane, Ok(raw))) => shared.arrived(lane, raw),
+                Some((lane, Err(error))) => {
+                    return Err(classified(&format!("the {} consumer failed", lane.as_str()), error));
+                }
+                None => return Err(unavailable("the consumers were cancelled")),
+            },
+        }
+        // A consumer that the broker cancels (its queue was deleted or moved) ends without an error.
+        if deliveries.len() < Lane::ALL.len() {
+            return Err(unavailable("the broker cancelled a consumer"));
+        }
+    }
+    for (channel, tag) in channels {
+        let _ = channel.basic_cancel(tag, BasicCancelOptions::default()).await;
+    }
+    // Cancelled consumers may have brought something on their way out; it is in the stream or goes back by itself.
+    for raw in shared.unclaimed() {
+        let _ = raw.nack(BasicNackOptions { requeue: true, ..Default::default() }).await;
+    }
+    shared.ended(Ok(()));
+    while !shared.idle() {
+        let changed = shared.changed.notified();
+        if shared.idle() {
+            break;
+        }
+        tokio::select! {
+            () = changed => {}
+            // A settlement may have been noted between two looks.
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        if !connection.status().connected() {
+            return Err(unavailable("the broker went away during the drain"));
+        }
+    }
+    // Saying goodbye makes the broker read every acknowledgement before it.
+    let _ = tokio::time::timeout(Duration::from_secs(5), connection.close(200, "drained".into())).await;
+    Ok(())
+}
+
+async fn consume(
+    connection: &Connection,
+    lane: Lane,
+    prefetch: u16,
+) -> Result<(Channel, Consumer), JobError> {
+    let queue = topology::lane_queue(lane);
+    let refused = |error| classified(&format!("cannot consume from {queue}"), error);
+    let channel = connection.create_channel().await.map_err(refused)?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
+    let consumer = channel
+        .basic_consume(
+            queue.as_str().into(),
+            lane.as_str().into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .map_err(refused)?;
+    Ok((channel, consumer))
+}

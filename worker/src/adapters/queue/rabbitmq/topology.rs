@@ -1,0 +1,250 @@
+//! Exchanges and queues, by name. Declared once by `nightread topology`; workers only check that they are there.
+//!
+//! ```text
+//! nightread (topic) ── job.ingest.# ─▶ nightread.jobs.ingest ─┐ x-delivery-limit 50
+//!                   ── job.bulk.#   ─▶ nightread.jobs.bulk   ─┼─▶ nightread.dead (fanout) ─▶ nightread.jobs.dead
+//!                   ── job.fmri.#   ─▶ nightread.jobs.fmri   ─┘
+//! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
+//! nightread.results (topic)
+//! ```
+//!
+//! A message keeps its routing key through delay and death, so it always finds back to its lane.
+
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Connection, ExchangeKind};
+use nightread_domain::{ErrorCode, JobError, Lane, Stage};
+
+use super::connect::{classified, connect};
+use super::{BrokerVersion, RabbitOptions};
+
+pub const JOBS: &str = "nightread";
+pub const DEAD: &str = "nightread.dead";
+pub const DELAY: &str = "nightread.delay";
+pub const RESULTS: &str = "nightread.results";
+pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
+
+/// The header by which the delay exchange routes.
+pub(super) const DELAY_HEADER: &str = "delay";
+
+/// A safety net only: redeliveries of drains, evictions and kills count too.
+const DELIVERY_LIMIT: i64 = 50;
+
+/// Looking at dead letters hands them out and back. RabbitMQ 4 drops a message at its twentieth look by default.
+const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// How long a retry waits, in the three steps there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delay {
+    Seconds5,
+    Seconds30,
+    Minutes5,
+}
+
+impl Delay {
+    pub const ALL: [Self; 3] = [Self::Seconds5, Self::Seconds30, Self::Minutes5];
+
+    /// The shortest of at least `wait`; the longest when there is none.
+    pub fn at_least(wait: Duration) -> Self {
+        Self::ALL.into_iter().find(|delay| delay.length() >= wait).unwrap_or(Self::Minutes5)
+    }
+
+    pub const fn length(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Seconds5 => 5,
+            Self::Seconds30 => 30,
+            Self::Minutes5 => 300,
+        })
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds5 => "5s",
+            Self::Seconds30 => "30s",
+            Self::Minutes5 => "5m",
+        }
+    }
+
+    pub fn queue(self) -> String {
+        format!("nightread.jobs.delay.{}", self.as_str())
+    }
+}
+
+pub fn lane_queue(lane: Lane) -> String {
+    format!("nightread.jobs.{}", lane.as_str())
+}
+
+/// The key under which a lane's announcements are published; `job.<lane>.<anything>` goes there too.
+pub fn lane_key(lane: Lane) -> String {
+    format!("job.{}", lane.as_str())
+}
+
+/// Every queue, in the order in which it is declared.
+pub fn queues() -> Vec<String> {
+    let lanes = Lane::ALL.into_iter().map(lane_queue);
+    let delays = Delay::ALL.into_iter().map(Delay::queue);
+    std::iter::once(DEAD_QUEUE.to_owned()).chain(lanes).chain(delays).collect()
+}
+
+/// Declares everything; safe to repeat. `broker_rejected` when something stands there with other arguments, or
+/// when the broker is too old.
+pub async fn declare(options: &RabbitOptions) -> Result<BrokerVersion, JobError> {
+    let version = BrokerVersion::check(options).await?;
+    let connection = connect(options, "topology").await?;
+    let channel = channel(&connection).await?;
+    for (exchange, kind) in exchanges() {
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let declared = channel.exchange_declare(exchange.into(), kind, durable, FieldTable::default()).await;
+        declared.map_err(|error| classified(&format!("cannot declare exchange {exchange}"), error))?;
+    }
+    declare_queue(&channel, DEAD_QUEUE, dead_arguments()).await?;
+    bind(&channel, DEAD_QUEUE, DEAD, "", FieldTable::default()).await?;
+    for lane in Lane::ALL {
+        let queue = lane_queue(lane);
+        declare_queue(&channel, &queue, lane_arguments()).await?;
+        bind(&channel, &queue, JOBS, &format!("{}.#", lane_key(lane)), FieldTable::default()).await?;
+    }
+    // An announcement without a lane is an arriving picture.
+    bind(&channel, &lane_queue(Lane::Ingest), JOBS, "job", FieldTable::default()).await?;
+    for delay in Delay::ALL {
+        declare_queue(&channel, &delay.queue(), delay_arguments(delay)).await?;
+        let matching = table([("x-match", text("all")), (DELAY_HEADER, text(delay.as_str()))]);
+        bind(&channel, &delay.queue(), DELAY, "", matching).await?;
+    }
+    close(&connection).await;
+    Ok(version)
+}
+
+/// Checks that everything is there, changing nothing; `broker_rejected` names what is missing.
+pub async fn check(options: &RabbitOptions) -> Result<BrokerVersion, JobError> {
+    let version = BrokerVersion::check(options).await?;
+    let connection = connect(options, "topology check").await?;
+    let mut missing = Vec::new();
+    for (exchange, kind) in exchanges() {
+        // A failed passive declaration closes its channel, so each has its own.
+        let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+        let channel = channel(&connection).await?;
+        let found = channel.exchange_declare(exchange.into(), kind, passive, FieldTable::default()).await;
+        note(&mut missing, "exchange", exchange, found)?;
+    }
+    for queue in queues() {
+        let channel = channel(&connection).await?;
+        note(&mut missing, "queue", &queue, passive(&channel, &queue).await.map(drop))?;
+    }
+    close(&connection).await;
+    if missing.is_empty() {
+        return Ok(version);
+    }
+    Err(JobError::new(
+        Stage::Start,
+        ErrorCode::BrokerRejected,
+        format!("the broker lacks {}; `nightread topology` declares them", missing.join(", ")),
+    ))
+}
+
+/// Messages ready in a queue.
+pub async fn depth(channel: &Channel, queue: &str) -> Result<u32, JobError> {
+    let found = passive(channel, queue).await;
+    found.map(|queue| queue.message_count()).map_err(|error| classified(&format!("no queue {queue}"), error))
+}
+
+fn note(missing: &mut Vec<String>, kind: &str, name: &str, found: lapin::Result<()>) -> Result<(), JobError> {
+    match found.map_err(|error| classified(&format!("cannot check {kind} {name}"), error)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.code == ErrorCode::BrokerRejected => {
+            missing.push(format!("{kind} {name}"));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn exchanges() -> [(&'static str, ExchangeKind); 4] {
+    [
+        (JOBS, ExchangeKind::Topic),
+        (DEAD, ExchangeKind::Fanout),
+        (DELAY, ExchangeKind::Headers),
+        (RESULTS, ExchangeKind::Topic),
+    ]
+}
+
+fn lane_arguments() -> FieldTable {
+    table([
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+        ("x-dead-letter-exchange", text(DEAD)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        // At-least-once dead-lettering falls back silently to at-most-once under any other overflow.
+        ("x-overflow", text("reject-publish")),
+    ])
+}
+
+fn delay_arguments(delay: Delay) -> FieldTable {
+    table([
+        ("x-queue-type", text("quorum")),
+        ("x-message-ttl", AMQPValue::LongLongInt(delay.length().as_millis() as i64)),
+        ("x-dead-letter-exchange", text(JOBS)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ])
+}
+
+fn dead_arguments() -> FieldTable {
+    table([
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT)),
+    ])
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn table<const N: usize>(entries: [(&'static str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+async fn passive(channel: &Channel, queue: &str) -> lapin::Result<lapin::Queue> {
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    channel.queue_declare(queue.into(), options, FieldTable::default()).await
+}
+
+async fn declare_queue(channel: &Channel, queue: &str, arguments: FieldTable) -> Result<(), JobError> {
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    let declared = channel.queue_declare(queue.into(), durable, arguments).await;
+    declared.map(drop).map_err(|error| classified(&format!("cannot declare queue {queue}"), error))
+}
+
+async fn bind(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+    arguments: FieldTable,
+) -> Result<(), JobError> {
+    let bound = channel
+        .queue_bind(
+            queue.into(),
+            exchange.into(),
+            ShortString::from(key),
+            QueueBindOptions::default(),
+            arguments,
+        )
+        .await;
+    bound.map_err(|error| classified(&format!("cannot bind queue {queue}"), error))
+}
+
+async fn channel(connection: &Connection) -> Result<Channel, JobError> {
+    connection.create_channel().await.map_err(|error| classified("the broker opens no channel", error))
+}
+
+async fn close(connection: &Connection) {
+    // The work is done; a broker that does not say goodbye changes nothing.
+    let _ = connection.close(200, "done".into()).await;
+}
