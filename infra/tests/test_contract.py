@@ -1,0 +1,196 @@
+"""Names that code and infrastructure must agree on, taken from the Rust source itself, from the settings and from the templates.
+
+Each finding is a line; `drifts_are_seen` changes either side in a copy and wants a line. A part of the worker that has not
+been written yet is skipped by name.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import fleet
+
+REPOSITORY = fleet.INFRA.parent
+COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-backlog": "backlog", "nightread-announce": "announce"}
+
+
+def rust(root):
+    return {path: path.read_text() for path in sorted((root / "worker").glob("**/*.rs")) if "/target/" not in str(path)}
+
+
+def file_ending(sources, *endings):
+    return "".join(text for path, text in sources.items() if str(path).endswith(endings))
+
+
+def has_command(sources, name):
+    return re.search(rf"^    {name.capitalize()}\(", file_ending(sources, "src/cli.rs"), re.M) is not None
+
+
+def setting_names(sources):
+    """NIGHTREAD_<SECTION>_<NAME> of each row of the settings table, and the variables that are read directly."""
+    rows = re.findall(r'(?:key|secret)\(\s*"([a-z_]+)",\s*"([a-z0-9_]+)"', file_ending(sources, "settings/keys.rs"))
+    named = set(re.findall(r"\"(NIGHTREAD_[A-Z0-9_]+)\"", "".join(sources.values())))
+    return {f"NIGHTREAD_{section.upper()}_{name.upper()}" for section, name in rows} | named
+
+
+def used_names(path):
+    # NIGHTREAD_SETUP_* belong to the set-up scripts, not to the worker.
+    return {n for n in re.findall(r"\bNIGHTREAD_[A-Z0-9_]+", path.read_text()) if not n.startswith("NIGHTREAD_SETUP_") and not n.endswith("_")}
+
+
+def settings_of(root):
+    return json.loads((root / "infra/shared/settings.json").read_text())
+
+
+def queue_findings(root):
+    names, topology = settings_of(root)["names"], file_ending(rust(root), "queue/rabbitmq/topology.rs")
+    literals = set(re.findall(r'"([^"]*)"', topology))
+    for name in (names["exchange"], names["deadExchange"], names["delayExchange"], names["resultsExchange"], names["deadQueue"]):
+        if name not in literals:
+            yield f"{name} is not in topology.rs"
+    lanes = re.search(r"fn as_str.*?\n    }", file_ending(rust(root), "domain/src/routing.rs", "domain/src/job.rs", "domain/src/lane.rs"), re.S)
+    lane_words = set(re.findall(r'=> "([a-z]+)"', lanes.group(0))) if lanes else set()
+    if "nightread.jobs.{}" not in literals or lane_words != set(names["laneQueues"]):
+        yield f"lanes {sorted(lane_words)} are not {sorted(names['laneQueues'])}"
+    for lane, queue in names["laneQueues"].items():
+        if queue != f"nightread.jobs.{lane}":
+            yield f"queue of lane {lane} is {queue}"
+    delays = set(re.findall(r'=> "(\d+[sm])"', topology))
+    if "nightread.jobs.delay.{}" not in literals or delays != set(names["delayQueues"]):
+        yield f"delays {sorted(delays)} are not {sorted(names['delayQueues'])}"
+    for delay, queue in names["delayQueues"].items():
+        if queue != f"nightread.jobs.delay.{delay}":
+            yield f"queue of delay {delay} is {queue}"
+    if f'"{names["routingKey"]}.{{}}"' not in topology:
+        yield f"routing key {names['routingKey']} is not in topology.rs"
+
+
+def health_findings(root):
+    health, source = settings_of(root)["health"], file_ending(rust(root), "telemetry/health.rs")
+    if f'"{health["path"]}"' not in source:
+        yield f"{health['path']} is not served"
+    [(key, value)] = health["body"].items()
+    if f'"{key}": "{value}"' not in source:
+        yield f"the body {health['body']} is not answered"
+    listen = re.search(r'key\("http", "listen", Text, "[^"]*:(\d+)"', file_ending(rust(root), "settings/keys.rs"))
+    if listen is None or int(listen.group(1)) != settings_of(root)["ports"]["health"]:
+        yield "the port of the health endpoint differs from the default of [http] listen"
+
+
+def variable_findings(root, paths):
+    known = setting_names(rust(root))
+    for path in paths:
+        for name in sorted(used_names(root / "infra" / path) - known):
+            yield f"{path}: {name} is no setting"
+
+
+def metric_findings(root):
+    metrics, source = settings_of(root)["metrics"], "".join(rust(root).values())
+    for key in ("namespace", "backlogSecondsPerWorker", "deadLetters", "oldestJobAgeSeconds", "storageQueueDepth", "tokenAudience"):
+        if f'"{metrics[key]}"' not in source and f'"{metrics[key].rstrip("/")}' not in source:
+            yield f"metric {key} {metrics[key]} is not in the worker"
+
+
+def imds_findings(root):
+    version, source = settings_of(root)["imds"]["scheduledEventsApiVersion"], "".join(rust(root).values())
+    if "scheduledevents" not in source or version not in source:
+        yield f"scheduled events are not asked for with api-version {version}"
+
+
+def container_findings(root):
+    keys = file_ending(rust(root), "settings/keys.rs")
+    names = settings_of(root)["names"]["containers"]
+    for section, name, container in (("sources", "containers", names["incoming"]), ("results", "container", names["results"])):
+        if not re.search(rf'key\("{section}", "{name}", \w+, "{container}"', keys):
+            yield f"the default of [{section}] {name} is not {container}"
+
+
+def unit_findings(root):
+    """Each unit starts a command that there is, and is stopped by what the command understands."""
+    sources = rust(root)
+    for unit, command in COMMAND_OF_UNIT.items():
+        text = (root / f"infra/package/systemd/{unit}.service").read_text()
+        if f"/bin/nightread {command} " not in text:
+            yield f"{unit}.service does not start {command}"
+        for option in re.findall(r" (--[a-z-]+)", re.search(r"^ExecStart=.*$", text, re.M).group(0)):
+            field = option[2:].replace("-", "_")
+            if has_command(sources, command) and not re.search(rf"\bpub {field}:|long = \"{option[2:]}\"", file_ending(sources, "src/cli.rs")):
+                yield f"{unit}.service: {command} has no {option}"
+
+
+def identity_findings(root):
+    """The names that stand in shared/settings.json stand in the machine scripts as well, which read no settings."""
+    settings = settings_of(root)
+    fetch = (root / "infra/shared/scripts/azure-fetch").read_text()
+    if settings["imds"]["endpoint"] not in fetch or settings["imds"]["identityApiVersion"] not in fetch:
+        yield "azure-fetch asks another identity endpoint"
+    broker = (root / "infra/shared/scripts/setup-broker").read_text()
+    lanes = "|".join(settings["names"]["laneQueues"])
+    if rf"'^nightread\.jobs\.({lanes})$'" not in broker:
+        yield "workers may not read their lanes"
+    writes = "|".join(settings["names"][n].removeprefix("nightread.") for n in ("delayExchange", "deadExchange", "resultsExchange"))
+    if rf"'^nightread(\.({writes}))?$'" not in broker:
+        yield "workers may not publish where they must"
+    alerts, metrics = settings["alerts"], settings["metrics"]
+    if {a["metric"] for a in alerts.values()} != {metrics["deadLetters"], metrics["oldestJobAgeSeconds"], metrics["storageQueueDepth"]}:
+        yield "alerts watch metrics that are not published"
+
+
+# What is checked, and the command or the source without which it cannot be.
+WORKER_FILES = ["shared/cloud-init/worker.yaml", "shared/scripts/setup-worker", "docker/Dockerfile"]
+CHECKS = {
+    "queues": (queue_findings, lambda s: file_ending(s, "topology.rs")),
+    "health": (health_findings, lambda s: file_ending(s, "telemetry/health.rs")),
+    "containers": (container_findings, lambda s: file_ending(s, "settings/keys.rs")),
+    "worker variables": (lambda root: variable_findings(root, WORKER_FILES), lambda s: file_ending(s, "settings/keys.rs")),
+    "broker variables": (lambda root: variable_findings(root, ["shared/cloud-init/broker.yaml", "shared/scripts/setup-broker"]), lambda s: has_command(s, "relay") and has_command(s, "backlog")),
+    "metrics": (metric_findings, lambda s: has_command(s, "backlog")),
+    "scheduled events": (imds_findings, lambda s: "scheduledevents" in "".join(s.values())),
+    "units": (unit_findings, lambda s: file_ending(s, "src/cli.rs")),
+    "machine scripts": (identity_findings, lambda s: True),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_code_and_infrastructure_agree(check):
+    findings, there = CHECKS[check]
+    if not there(rust(REPOSITORY)):
+        pytest.skip(f"SKIPPED: contract {check}: that part of the worker is not written yet")
+    assert list(findings(REPOSITORY)) == []
+
+
+DRIFTS = [
+    ("queues", "worker/src/adapters/queue/rabbitmq/topology.rs", '"nightread.results"', '"nightread.result"'),
+    ("queues", "worker/src/adapters/queue/rabbitmq/topology.rs", '=> "30s"', '=> "31s"'),
+    ("queues", "infra/shared/settings.json", '"nightread.jobs.bulk"', '"nightread.jobs.batch"'),
+    ("health", "worker/src/telemetry/health.rs", '"/healthz"', '"/health"'),
+    ("health", "infra/shared/settings.json", '"Healthy"', '"healthy"'),
+    ("health", "infra/shared/settings.json", '"health": 8080', '"health": 8081'),
+    ("containers", "infra/shared/settings.json", '"results": "results"', '"results": "result"'),
+    ("worker variables", "worker/src/settings/keys.rs", '"drain_seconds"', '"drain_time"'),
+    ("worker variables", "infra/shared/cloud-init/worker.yaml", "NIGHTREAD_BROKER_CA_FILE", "NIGHTREAD_BROKER_CA"),
+    ("units", "infra/package/systemd/nightread.service", "nightread run ", "nightread start "),
+    ("machine scripts", "infra/shared/settings.json", '"ingest": ', '"arrivals": '),
+    ("machine scripts", "infra/shared/scripts/azure-fetch", "2018-02-01", "2019-08-01"),
+    ("machine scripts", "infra/shared/settings.json", '"metric": "DeadLetters"', '"metric": "Dead"'),
+]
+
+
+@pytest.mark.parametrize(("check", "file", "old", "new"), DRIFTS, ids=lambda value: Path(str(value)).name[:28])
+def test_drifts_are_seen(check, file, old, new, tmp_path):
+    source = REPOSITORY / file
+    if not source.exists():
+        pytest.skip(f"SKIPPED: contract {check}: {file} is not written yet")
+    for folder in ("infra/shared", "infra/package", "infra/docker"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    for path, text in rust(REPOSITORY).items():
+        copy = tmp_path / path.relative_to(REPOSITORY)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text)
+    changed = tmp_path / file
+    assert old in changed.read_text(), f"{file} no longer says {old}"
+    changed.write_text(changed.read_text().replace(old, new))
+    assert list(CHECKS[check][0](tmp_path)) != []
