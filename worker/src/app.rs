@@ -4,18 +4,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search};
 use nightread_imaging::{ChildCodec, DecodeLimits};
 
+use crate::adapters::queue::rabbitmq::RabbitOptions;
+use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
+use crate::adapters::storage::folder::FolderStore;
+use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::cli::Common;
 use crate::pipeline::cpu::CpuPool;
 use crate::pipeline::models::{Models, routing, rule_for};
 use crate::pipeline::process::Tools;
 use crate::pipeline::reading::ReadingOptions;
 use crate::settings::validate::cores;
-use crate::settings::{Problems, RawSettings, Settings};
+use crate::settings::{
+    AzureAccess, BrokerSettings, Limits, Problems, RawSettings, Settings, StorageSettings,
+};
 
 /// Reads and merges settings: flag over environment over file over default.
 pub fn settings(
@@ -46,6 +53,57 @@ pub struct Stores {
     pub source: Arc<dyn BlobStore>,
     pub results: Arc<dyn BlobStore>,
     pub results_container: String,
+}
+
+/// The stores of the service, with in-process retries.
+pub fn stores(settings: &Settings) -> Result<Stores> {
+    let budget = RetryBudget { total: settings.limits.storage_retry, ..RetryBudget::default() };
+    let store: Arc<dyn BlobStore> = match settings.storage.as_ref().context("storage was required above")? {
+        StorageSettings::Folder(root) => {
+            let containers = settings.source_containers.iter().chain([&settings.results_container]);
+            let folders = containers.map(|name| (name.clone(), root.join(name)));
+            Arc::new(RetryingStore::new(FolderStore::new(folders), budget))
+        }
+        StorageSettings::Azure(access) => {
+            let store = AzureStore::new(account(access)?, AzureOptions::default())?;
+            Arc::new(RetryingStore::new(store, budget))
+        }
+    };
+    let results_container = settings.results_container.clone();
+    Ok(Stores { source: Arc::clone(&store), results: store, results_container })
+}
+
+fn account(access: &AzureAccess) -> Result<Account, JobError> {
+    match access {
+        AzureAccess::Identity { account_url, client_id } => {
+            Account::identity(account_url, client_id.as_deref())
+        }
+        AzureAccess::SasUrl(url) => Account::sas_url(url.reveal()),
+        AzureAccess::ConnectionString(text) => Account::connection_string(text.reveal()),
+    }
+}
+
+/// What announcements may name: the configured containers, and URLs of the configured account only.
+pub fn allowed(settings: &Settings) -> Result<AllowedSources> {
+    let endpoint = match &settings.storage {
+        Some(StorageSettings::Azure(access)) => Some(account(access)?.endpoint().to_owned()),
+        Some(StorageSettings::Folder(_)) | None => None,
+    };
+    let containers = settings.source_containers.iter().map(String::as_str);
+    Ok(AllowedSources::new(endpoint.as_deref(), containers, settings.results_container.as_str())?)
+}
+
+/// How to reach the broker, and how much to take from it.
+pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Ok(RabbitOptions {
+        ca_pem: broker.ca_file.as_ref().map(read).transpose()?,
+        permits: limits.jobs,
+        weights: broker.weights,
+        ..RabbitOptions::new(broker.url.reveal())
+    })
 }
 
 /// Loads the runtime, opens the models that the routes name, and builds what all jobs share. Blocks for seconds.

@@ -16,6 +16,10 @@ pub struct Cli {
 pub enum Command {
     /// Read files and folders here and now, through the same pipeline as the service
     Process(ProcessArgs),
+    /// Serve: consume announcements, read studies, store results, until told to stop
+    Run(RunArgs),
+    /// Declare or check the broker's exchanges and queues
+    Topology(TopologyArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there
@@ -72,6 +76,32 @@ pub struct ProcessArgs {
     /// Read again what has a result
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread run --config /etc/nightread/worker.toml
+  NIGHTREAD_BROKER_URL=amqps://... NIGHTREAD_MODELS_PRECISION=fp32 nightread run
+
+SIGTERM and SIGINT drain: intake stops, jobs in hand finish inside [worker] drain_seconds. A second signal gives
+them back at once. Exit status: 0 drained or given back, 1 the worker could not go on, 2 wrong use.")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread topology                 declare what is missing; changes nothing that is there
+  nightread topology --check         only look; exit 1 when something is missing or different")]
+pub struct TopologyArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Declare nothing
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Args, Debug)]

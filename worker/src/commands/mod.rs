@@ -3,7 +3,9 @@
 mod check;
 mod models;
 mod process;
+mod run;
 mod table;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,8 @@ pub(crate) const WRONG_USE: u8 = 2;
 pub fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Process(args) => process::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Topology(args) => topology::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::CodecChild => {

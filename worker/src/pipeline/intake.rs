@@ -33,6 +33,12 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
 
     fn event_ignored(&self, _event_type: &str) {}
 
+    /// A delivery came into hand.
+    fn delivery_taken(&self) {}
+
+    /// Its handler is gone, whatever became of it.
+    fn delivery_left(&self) {}
+
     fn outage(&self, _open: bool) {}
 }
 
@@ -64,6 +70,22 @@ pub struct Run {
     pub observer: Arc<dyn Observer>,
     pub stop: Stop,
     pub drain_deadline: Duration,
+}
+
+/// Counts a delivery while it is in hand, also when its handler panics.
+struct InHand(Arc<dyn Observer>);
+
+impl InHand {
+    fn new(observer: &Arc<dyn Observer>) -> Self {
+        observer.delivery_taken();
+        Self(Arc::clone(observer))
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.delivery_left();
+    }
 }
 
 /// What a message asks for: work, or nothing but to be settled.
@@ -115,6 +137,7 @@ impl Run {
             let Some((permit, delivery)) = taken else { break };
             let handler = Arc::clone(&shared);
             jobs.spawn(async move {
+                let _counted = InHand::new(&handler.run.observer);
                 handler.handle(delivery).await;
                 drop(permit);
             });

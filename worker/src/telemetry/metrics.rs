@@ -50,13 +50,13 @@ fn describe() {
     describe_gauge!(BUILD_INFO, "1, labelled with the version of this worker");
 }
 
-/// A job began.
-pub fn job_began() {
+/// A delivery came into hand.
+pub fn delivery_taken() {
     gauge!(JOBS_IN_HAND).increment(1.0);
 }
 
-/// A job's handler is gone, whatever became of it.
-pub fn job_left() {
+/// A delivery's handler is gone, whatever became of it.
+pub fn delivery_left() {
     gauge!(JOBS_IN_HAND).decrement(1.0);
 }
 

@@ -1,3 +1,4 @@
 //! Sources of deliveries.
 
 pub mod memory;
+pub mod rabbitmq;

@@ -1,0 +1,157 @@
+//! `nightread run`: the service.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nightread_domain::{ErrorClass, JobError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::vitals::{ServiceObserver, ServiceVitals};
+use super::{FAILED, WRONG_USE, say};
+use crate::adapters::queue::rabbitmq::{Publisher, RabbitIntake, SessionState};
+use crate::app;
+use crate::cli::RunArgs;
+use crate::pipeline::intake::{Ended, Run, Stop};
+use crate::pipeline::process::{Tools, WORKER_VERSION};
+use crate::settings::{Problems, Settings};
+use crate::telemetry::health::HealthServer;
+use crate::telemetry::{logs, metrics};
+
+mod vitals;
+
+/// How long acknowledgements may take to reach the broker after the last job.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let (_, settings, mut problems) = app::settings(&args.common, &[]);
+    if let Some(settings) = &settings {
+        require(settings, &mut problems);
+    }
+    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
+        say(&problems.to_string());
+        return Ok(ExitCode::from(WRONG_USE));
+    };
+    logs::start(logs::Reader::Collector);
+    let prometheus = metrics::install().context("the metrics recorder does not start")?;
+    let vitals = Arc::new(ServiceVitals::new(prometheus));
+    let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals))
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
+
+    let stores = app::stores(&settings)?;
+    let tools = Arc::new(app::tools(&settings, stores, None)?);
+    vitals.models_are_warm(Arc::clone(&tools));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(serve(&settings, tools, &vitals))?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match ended {
+        Ended::Fatal(error) => {
+            tracing::error!(%error, "stopped");
+            Ok(ExitCode::from(FAILED))
+        }
+        Ended::Drained | Ended::GaveBack => {
+            tracing::info!(given_back = matches!(ended, Ended::GaveBack), "stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What only the service needs.
+fn require(settings: &Settings, problems: &mut Problems) {
+    if settings.broker.is_none() {
+        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
+    }
+    if settings.storage.is_none() {
+        problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
+    }
+    if settings.engine.precision.is_none() {
+        problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
+    }
+}
+
+async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVitals>) -> Result<Ended> {
+    let stop = Stop::default();
+    listen_for_signals(stop.clone())?;
+    if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {
+        return Ok(ended);
+    }
+    let broker = settings.broker.as_ref().context("a broker was required above")?;
+    let options = app::rabbit(broker, &settings.limits)?;
+    let publisher = Arc::new(Publisher::new(options.clone()));
+    let intake = RabbitIntake::start(options, Arc::clone(&publisher));
+    let watcher = intake.watcher();
+    tokio::spawn(follow_session(watcher.state(), Arc::clone(vitals)));
+    let teller = settings.publish_results.then(|| Arc::clone(&publisher));
+    let run = Run {
+        allowed: app::allowed(settings)?,
+        tools,
+        observer: Arc::new(ServiceObserver::new(teller, Arc::clone(vitals))),
+        stop: stop.clone(),
+        drain_deadline: settings.drain,
+    };
+    let ended = run.run(Box::new(intake)).await;
+    if !watcher.closed(CLOSING_PATIENCE).await {
+        tracing::warn!("the broker session did not close in time; what it had not read comes again");
+    }
+    Ok(ended)
+}
+
+/// SIGTERM and SIGINT drain; a second one gives back what is in hand.
+fn listen_for_signals(stop: Stop) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for token in [stop.drain, stop.abandon] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("asked to stop");
+            token.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Waits until every container answers: not ready, said loudly, and no message is taken in vain.
+async fn storage_answers(
+    settings: &Settings,
+    tools: &Tools,
+    vitals: &ServiceVitals,
+    stop: &Stop,
+) -> Option<Ended> {
+    loop {
+        match probe_all(settings, tools).await {
+            Ok(()) => {
+                vitals.storage_answers(true);
+                return None;
+            }
+            Err(error) if error.class == ErrorClass::Fatal => return Some(Ended::Fatal(error)),
+            Err(error) => tracing::error!(%error, "not ready: storage does not let this worker in"),
+        }
+        tokio::select! {
+            () = stop.drain.cancelled() => return Some(Ended::Drained),
+            () = tokio::time::sleep(settings.limits.probe_interval) => {}
+        }
+    }
+}
+
+async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
+    for container in &settings.source_containers {
+        tools.source.probe(container).await?;
+    }
+    tools.results.probe(&settings.results_container).await
+}
+
+async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>, vitals: Arc<ServiceVitals>) {
+    loop {
+        let up = *state.borrow_and_update() == SessionState::Up;
+        vitals.broker_session(up);
+        metrics::broker_session(up);
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
