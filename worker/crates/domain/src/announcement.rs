@@ -46,7 +46,7 @@ pub enum Announced {
     },
 }
 
-/// The native form, `{"blob": "container/path", ...}`.
+/// The native form, `{"blob": "container/path", ...}`; a URL of the configured account will do as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Native {
@@ -61,8 +61,10 @@ pub struct Native {
 
 impl From<Native> for Announcement {
     fn from(native: Native) -> Self {
+        // No container's name has a colon, so the two cannot be taken for one another.
+        let is_url = ["https://", "http://"].iter().any(|scheme| native.blob.starts_with(scheme));
         Self {
-            location: Location::Path(native.blob),
+            location: if is_url { Location::Url(native.blob) } else { Location::Path(native.blob) },
             model: native.model,
             force: native.force,
             correlation_id: native.correlation_id,

@@ -247,6 +247,8 @@ fn paths_are_taken_literally_and_checked() {
         let native = Native { blob: path.to_owned(), model: None, force: false, correlation_id: None };
         Announcement::from(native).resolve(&allowed())
     };
+    let by_url = resolve("https://nightread.blob.core.windows.net/incoming/a%20b.png").expect("allowed");
+    assert_eq!(by_url, Resolved::Blob(BlobRef::new("incoming", "a b.png").expect("sound")));
     let literal = BlobRef::new("incoming", "a%20b.png").expect("sound");
     assert_eq!(resolve("incoming/a%20b.png").expect("allowed"), Resolved::Blob(literal));
     assert_eq!(resolve("results/x.json").expect("known"), Resolved::OwnResult);
