@@ -1,0 +1,138 @@
+"""The packaging scripts, tried with a program of this machine in place of the worker; `make package-test` tries the worker itself."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+import fleet
+
+PACKAGE = fleet.INFRA / "package"
+pytestmark = pytest.mark.skipif(shutil.which("readelf") is None, reason="SKIPPED: packaging: readelf (binutils) is not installed")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """What a release is made of: a program, a library with its licence, one model with weights and one without."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "runtime").mkdir()
+    library = subprocess.run(["sh", "-c", "ldconfig -p | grep -m1 'libz.so.1 ' | sed 's/.*=> //'"], capture_output=True, text=True, check=True).stdout.strip()
+    shutil.copy(library, folder / "runtime/libonnxruntime.so.1.0.0")
+    (folder / "runtime/LICENSE").write_text("licence\n")
+    for name, weights in (("good", True), ("bare", False)):
+        model = folder / "models" / name
+        model.mkdir(parents=True)
+        (model / "manifest.toml").write_text(f'name = "{name}"\nversion = "1.0.0"\n')
+        (model / "train.py").write_text("pass\n")
+        if weights:
+            (model / "model.fp32.onnx").write_bytes(b"weights")
+    return ["--binary", "/bin/true", "--runtime", str(folder / "runtime"), "--models", str(folder / "models"), "--version", "1.2.3"]
+
+
+def run(*command, **options):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def archive(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("dist")
+    done = run(PACKAGE / "build-archive", *inputs, "--out", out)
+    assert done.returncode == 0, done.stderr
+    [made] = out.glob("*.tar.gz")
+    return made
+
+
+def test_the_archive_is_the_same_for_the_same_inputs(inputs, archive, tmp_path):
+    assert run(PACKAGE / "build-archive", *inputs, "--out", tmp_path).returncode == 0
+    assert (tmp_path / archive.name).read_bytes() == archive.read_bytes()
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert (archive.parent / f"{archive.name}.sha256").read_text() == f"{digest}  {archive.name}\n"
+
+
+def test_the_archive_holds_what_runs_and_no_scripts_of_training(archive):
+    with tarfile.open(archive) as tar:
+        members = {m.name.split("/", 1)[1]: m for m in tar.getmembers() if "/" in m.name}
+    assert {"bin/nightread", "lib/libonnxruntime.so.1.0.0", "share/nightread/models/good/model.fp32.onnx", "install", "SHA256SUMS", "sbom.cdx.json", "systemd/nightread.service"} <= members.keys()
+    assert not any(name.endswith(".py") or "/bare/" in name for name in members)
+    assert all(m.uid == m.gid == 0 and not m.mode & 0o022 for m in members.values())
+
+
+def test_the_bill_of_materials_names_crates_libraries_and_models(archive):
+    bill = json.loads((archive.parent / archive.name.replace(".tar.gz", ".sbom.cdx.json")).read_text())
+    kinds = {c["type"] for c in bill["components"]}
+    names = {c["name"] for c in bill["components"]}
+    assert bill["bomFormat"] == "CycloneDX" and kinds == {"library", "machine-learning-model"}
+    assert {"tokio", "libonnxruntime.so.1.0.0", "good/model.fp32.onnx"} <= names
+    [model] = [c for c in bill["components"] if c["type"] == "machine-learning-model"]
+    assert model["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(b"weights").hexdigest()}]
+
+
+def unpack(archive, folder):
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    [top] = folder.iterdir()
+    return top
+
+
+def test_it_installs_into_another_root_beside_earlier_releases(archive, tmp_path):
+    top, root = unpack(archive, tmp_path / "unpacked"), tmp_path / "root"
+    for _ in range(2):
+        done = run(top / "install", "--root", root)
+        assert done.returncode == 0, done.stderr
+    (top / "VERSION").write_text("1.2.4\n")
+    sums = [line for line in (top / "SHA256SUMS").read_text().splitlines() if not line.endswith("./VERSION")]
+    sums.append(hashlib.sha256(b"1.2.4\n").hexdigest() + "  ./VERSION")
+    (top / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    (root / "etc/nightread/worker.toml").write_text("# mine\n")
+    assert run(top / "install", "--root", root).returncode == 0
+    assert {p.name for p in (root / "opt/nightread/releases").iterdir()} == {"1.2.3", "1.2.4"}
+    assert os.readlink(root / "opt/nightread/current") == "releases/1.2.4"
+    assert (root / "etc/nightread/worker.toml").read_text() == "# mine\n", "settings are the operator's"
+    assert (root / "etc/passwd").read_text().count("nightread") == 1
+    unit = (root / "etc/systemd/system/nightread.service").read_text()
+    assert "ExecStart=/opt/nightread/current/bin/nightread run " in unit and "@" not in re.sub(r"@system-service|OnCalendar.*", "", unit)
+
+
+def test_a_damaged_archive_is_not_installed(archive, tmp_path):
+    top = unpack(archive, tmp_path / "unpacked")
+    (top / "share/nightread/models/good/model.fp32.onnx").write_bytes(b"other weights")
+    assert run(top / "install", "--root", tmp_path / "root").returncode != 0
+    assert not (tmp_path / "root/opt").exists()
+
+
+def test_a_program_that_wants_a_newer_glibc_is_refused(inputs, tmp_path):
+    assert run(PACKAGE / "check-glibc", "/bin/true").returncode == 0
+    old = {**os.environ, "MAX_GLIBC": "2.2"}
+    done = run(PACKAGE / "check-glibc", "/bin/true", env=old)
+    assert done.returncode == 1 and "newer than 2.2" in done.stderr
+    assert run(PACKAGE / "build-archive", *inputs, "--out", tmp_path, env=old).returncode != 0
+    assert not list(tmp_path.glob("*.tar.gz"))
+    assert run(PACKAGE / "check-glibc", PACKAGE / "install").returncode == 1, "not a program at all"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--version", "one"), ("--runtime", "/nowhere"), ("--models", "/nowhere"), ("--binary", "/nowhere")])
+def test_wrong_inputs_are_refused(inputs, option, value, tmp_path):
+    wrong = list(inputs)
+    wrong[wrong.index(option) + 1] = value
+    assert run(PACKAGE / "build-archive", *wrong, "--out", tmp_path).returncode != 0
+
+
+def test_the_debian_package(inputs, tmp_path):
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("SKIPPED: Debian package: dpkg-deb is not installed")
+    done = run(PACKAGE / "build-deb", *inputs, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    [package] = tmp_path.glob("*.deb")
+    fields = run("dpkg-deb", "--field", package, "Package", "Version", "Depends").stdout
+    assert "Package: nightread" in fields and "Version: 1.2.3" in fields and "libc6" in fields
+    run("dpkg-deb", "--raw-extract", package, tmp_path / "tree")
+    tree = tmp_path / "tree"
+    assert os.readlink(tree / "usr/bin/nightread") == "../lib/nightread/bin/nightread"
+    assert "ExecStart=/usr/lib/nightread/bin/nightread run " in (tree / "usr/lib/systemd/system/nightread.service").read_text()
+    assert (tree / "DEBIAN/conffiles").read_text() == "/etc/nightread/worker.toml\n"
+    assert all(line.split()[1] == "root/root" for line in run("dpkg-deb", "--contents", package).stdout.splitlines())
