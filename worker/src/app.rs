@@ -135,6 +135,13 @@ pub fn tools(settings: &Settings, stores: Stores, only_model: Option<&str>) -> R
         },
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
         codec: Some(Arc::new(ChildCodec::new(this_program()?, ["codec-child"]))),
+        scans: settings.scans,
+        scan_limits: nightread_fmri::Limits {
+            max_voxels: limits.voxels,
+            max_inflated_bytes: limits.inflated_bytes,
+            ..nightread_fmri::Limits::default()
+        },
+        scan_threads: decode_threads.min(2),
     };
     Ok(Tools::new(
         stores.source,

@@ -9,6 +9,7 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, Engine, EngineOptions, Manifest, ModelKey, Precision, Runtime, Task};
+use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
 use nightread_imaging::{GatePolicy, View};
 
 /// One open model.
@@ -19,6 +20,8 @@ pub struct Model {
     pub facts: ModelFacts,
     /// What the input gate lets through to this model.
     pub gate: GatePolicy,
+    /// The group maps that scans are regressed on, for models that come with them.
+    pub maps: Option<Arc<GroupMaps>>,
 }
 
 /// The engine and the models it serves.
@@ -46,18 +49,17 @@ impl Models {
             .iter()
             .map(|name| nightread_engine::Model::open(catalogue.get(name)?, precision))
             .collect::<Result<Vec<_>, _>>()?;
-        let by_name = opened
-            .iter()
-            .map(|model| {
-                let described = Model {
-                    manifest: Arc::clone(model.manifest()),
-                    key: model.key().clone(),
-                    facts: facts(model, options.provider.as_str()),
-                    gate: gate(model.manifest()),
-                };
-                (described.facts.name.clone(), Arc::new(described))
-            })
-            .collect();
+        let mut by_name = BTreeMap::new();
+        for model in &opened {
+            let described = Model {
+                manifest: Arc::clone(model.manifest()),
+                key: model.key().clone(),
+                facts: facts(model, options.provider.as_str()),
+                gate: gate(model.manifest()),
+                maps: group_maps(model.manifest())?.map(Arc::new),
+            };
+            by_name.insert(described.facts.name.clone(), Arc::new(described));
+        }
         let engine = Engine::start(runtime, opened, options)?;
         Ok(Self { engine, by_name })
     }
@@ -83,6 +85,31 @@ fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
         execution_provider: provider.to_owned(),
         preprocessing: model.manifest().preprocessing.id().to_owned(),
     }
+}
+
+/// The maps beside a model, after the digests of all its files were checked.
+fn group_maps(manifest: &Manifest) -> Result<Option<GroupMaps>, JobError> {
+    let Some(maps) = &manifest.maps else { return Ok(None) };
+    if maps.sha256.is_none() {
+        let text = format!("the group maps of {} are not shipped with it: see its model card", manifest.name);
+        return Err(JobError::new(Stage::Start, ErrorCode::ModelMissing, text));
+    }
+    Manifest::load(&manifest.folder)?;
+    let mask = maps.mask.as_ref().map(|mask| FileSource(manifest.path_of(mask)));
+    let mask = mask.as_ref().map(|mask| mask as &dyn Source);
+    let read = GroupMaps::read(&FileSource(manifest.path_of(&maps.file)), mask, &Limits::default())?;
+    if read.count() != maps.count || read.grid().dims != maps.grid {
+        let text = format!(
+            "the group maps of {} are {} on {:?}, its manifest says {} on {:?}",
+            manifest.name,
+            read.count(),
+            read.grid().dims,
+            maps.count,
+            maps.grid
+        );
+        return Err(JobError::new(Stage::Start, ErrorCode::ModelMismatch, text));
+    }
+    Ok(Some(read))
 }
 
 fn gate(manifest: &Manifest) -> GatePolicy {

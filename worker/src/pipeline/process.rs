@@ -12,6 +12,7 @@ use nightread_domain::routing::Routing;
 use nightread_domain::storing::{Candidate, result_blob};
 use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Job, JobError, Lane, Media, Modality, Stage,
+    WriteCondition,
 };
 use nightread_imaging::sniff;
 use sha2::{Digest, Sha256};
@@ -215,9 +216,10 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     let model = tools.models.get(model_name(job, tools, media.modality())?)?;
     study.model = Some(Arc::clone(&model));
 
-    let reading = reading::read(body, media, &model, tools, &mut study.timing).await?;
+    let mut reading = reading::read(body, media, job.source.name(), &model, tools, &mut study.timing).await?;
     reached(tools.failpoint, Failpoint::AfterInfer);
 
+    write_artefacts(job, tools, study, &model, &mut reading).await?;
     let document = document(job, study, &model, Ok(reading), started);
     let (stored, path) = write(job, tools, study, &model, &document).await?;
     reached(tools.failpoint, Failpoint::AfterStore);
@@ -298,6 +300,29 @@ fn candidate<'a>(job: &Job, model: &'a Model, properties: Option<&'a BlobPropert
         force: job.force,
         reread_failed: job.reread_failed,
     }
+}
+
+/// Stores what goes beside the document, before the document that names it. The source's digest is in the name, so
+/// that a name always means the same bytes and a second writer has nothing to do.
+async fn write_artefacts(
+    job: &Job,
+    tools: &Tools,
+    study: &Study,
+    model: &Model,
+    reading: &mut Reading,
+) -> Result<(), JobError> {
+    let facts = &model.facts;
+    for artefact in std::mem::take(&mut reading.artefacts) {
+        let document = result_blob(&tools.results_container, &facts.name, &facts.version, &job.source)?;
+        let stem = document.name().trim_end_matches(".json");
+        let digest = study.sha256.as_deref().unwrap_or_default();
+        let name = format!("{stem}.{}.{}", digest.get(..16).unwrap_or(digest), artefact.suffix);
+        let blob = BlobRef::new(document.container(), name)?;
+        let outputs = reading.dual_regression.get_or_insert_default();
+        outputs.insert(artefact.name.to_owned(), blob.name().into());
+        tools.results.write(&blob, artefact.body, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
+    }
+    Ok(())
 }
 
 async fn write(

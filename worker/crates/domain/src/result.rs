@@ -110,7 +110,8 @@ pub struct Component {
     pub family: String,
     pub probability: f32,
     pub top: Vec<LabelScore>,
-    pub map: ComponentMap,
+    /// Absent for a map that is zero everywhere.
+    pub map: Option<ComponentMap>,
     pub flags: Vec<String>,
 }
 
@@ -126,7 +127,8 @@ pub struct LabelScore {
 pub struct ComponentMap {
     /// MNI coordinates in millimetres.
     pub peak_mni_mm: [f64; 3],
-    pub peak_z: f64,
+    /// Signed z at the peak; absent for maps that came without statistics.
+    pub peak_z: Option<f64>,
 }
 
 /// The program that wrote the document.

@@ -1,63 +1,21 @@
-//! From bytes to findings: decode and preprocess on the CPU pool, infer in the engine.
+//! Chest radiographs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use nightread_domain::media::Modality;
-use nightread_domain::result::{Component, Finding};
-use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning};
-use nightread_engine::{Manifest, Preprocessing, Task, scores};
-use nightread_imaging::{
-    DecodeLimits, DecodeOptions, IsolatedCodec, Radiograph, XrvPreprocessing, decode, prepare,
-};
+use nightread_domain::result::Finding;
+use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_engine::{Manifest, Preprocessing, scores};
+use nightread_imaging::{DecodeOptions, Radiograph, XrvPreprocessing, decode, prepare};
 use serde_json::Value;
 
-use super::models::Model;
-use super::process::{Tools, milliseconds};
+use super::Reading;
+use crate::pipeline::models::Model;
+use crate::pipeline::process::{Tools, milliseconds};
 
-/// What reading any input needs besides the model.
-#[derive(Clone, Debug, Default)]
-pub struct ReadingOptions {
-    pub decode: DecodeLimits,
-    /// True maximum of 16-bit PNG and TIFF samples, where it is not 65535.
-    pub stored_max: Option<u32>,
-    pub codec: Option<Arc<dyn IsolatedCodec>>,
-}
-
-/// What was read, ready for the document.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    pub input: BTreeMap<String, Value>,
-    pub findings: Vec<Finding>,
-    pub components: Option<Vec<Component>>,
-    pub dual_regression: Option<BTreeMap<String, Value>>,
-    pub warnings: Vec<Warning>,
-}
-
-/// Reads `body` with `model`; stage times go into `timing`.
-pub async fn read(
-    body: Bytes,
-    media: Media,
-    model: &Arc<Model>,
-    tools: &Tools,
-    timing: &mut BTreeMap<String, f64>,
-) -> Result<Reading, JobError> {
-    match (media.modality(), model.manifest.task) {
-        (Modality::Radiograph, Task::Radiograph) => radiograph(body, model, tools, timing).await,
-        (Modality::Scan, Task::Radiograph) => Err(mismatch("a scan", "radiographs")),
-        (Modality::Radiograph, Task::Components) => Err(mismatch("a radiograph", "scans")),
-        (Modality::Scan, Task::Components) => Err(mismatch("a scan", "nothing yet")),
-    }
-}
-
-fn mismatch(got: &str, reads: &str) -> JobError {
-    let text = format!("{got} was announced for a model that reads {reads}");
-    JobError::new(Stage::Decode, ErrorCode::WrongModality, text)
-}
-
-async fn radiograph(
+pub(super) async fn read(
     body: Bytes,
     model: &Arc<Model>,
     tools: &Tools,

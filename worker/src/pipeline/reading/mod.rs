@@ -1,0 +1,76 @@
+//! From bytes to findings: decode and preprocess on the CPU pool, infer in the engine.
+
+mod radiograph;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nightread_domain::media::Modality;
+use nightread_domain::result::{Component, Finding};
+use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning};
+use nightread_engine::Task;
+use nightread_imaging::{DecodeLimits, IsolatedCodec};
+use serde_json::Value;
+
+use super::models::Model;
+use super::process::Tools;
+use crate::settings::ScanSettings;
+
+/// What reading any input needs besides the model.
+#[derive(Clone, Debug)]
+pub struct ReadingOptions {
+    pub decode: DecodeLimits,
+    /// True maximum of 16-bit PNG and TIFF samples, where it is not 65535.
+    pub stored_max: Option<u32>,
+    pub codec: Option<Arc<dyn IsolatedCodec>>,
+    pub scans: ScanSettings,
+    pub scan_limits: nightread_fmri::Limits,
+    /// Threads of one regression.
+    pub scan_threads: usize,
+}
+
+/// What was read, ready for the document.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub input: BTreeMap<String, Value>,
+    pub findings: Vec<Finding>,
+    pub components: Option<Vec<Component>>,
+    pub dual_regression: Option<BTreeMap<String, Value>>,
+    pub warnings: Vec<Warning>,
+    /// Files that go beside the document.
+    pub artefacts: Vec<Artefact>,
+}
+
+/// A file that goes beside the document.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    /// What it is, as the document names it: `z_maps`.
+    pub name: &'static str,
+    /// End of its file name: `z.nii.gz`.
+    pub suffix: &'static str,
+    pub body: Bytes,
+}
+
+/// Reads `body` with `model`; stage times go into `timing`. `name` is the blob's, for FSL's naming of component maps.
+pub async fn read(
+    body: Bytes,
+    media: Media,
+    name: &str,
+    model: &Arc<Model>,
+    tools: &Tools,
+    timing: &mut BTreeMap<String, f64>,
+) -> Result<Reading, JobError> {
+    match (media.modality(), model.manifest.task) {
+        (Modality::Radiograph, Task::Radiograph) => radiograph::read(body, model, tools, timing).await,
+        (Modality::Scan, Task::Components) => scan::read(body, media, name, model, tools, timing).await,
+        (Modality::Scan, Task::Radiograph) => Err(mismatch("a scan", "radiographs")),
+        (Modality::Radiograph, Task::Components) => Err(mismatch("a radiograph", "scans")),
+    }
+}
+
+fn mismatch(got: &str, reads: &str) -> JobError {
+    let text = format!("{got} was announced for a model that reads {reads}");
+    JobError::new(Stage::Decode, ErrorCode::WrongModality, text)
+}

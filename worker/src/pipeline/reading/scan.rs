@@ -1,0 +1,218 @@
+//! Resting-state scans: dual regression on the model's group maps, then one item per component map.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use nightread_domain::result::{Component, ComponentMap, LabelScore};
+use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning};
+use nightread_engine::{Manifest, Preprocessing, Score, scores};
+use nightread_fmri::components::write_time_courses;
+use nightread_fmri::projection::{ProjectionOptions, project};
+use nightread_fmri::regression::{Options, dual_regression};
+use nightread_fmri::{BytesSource, ComponentMaps, MNI_4MM, Peak, VolumeStream};
+use serde_json::Value;
+
+use super::{Artefact, Reading, ReadingOptions};
+use crate::pipeline::models::Model;
+use crate::pipeline::process::{Tools, milliseconds};
+
+const TOP_LABELS: usize = 3;
+
+/// How FSL names the maps of stage 2; such a file is read as maps and not regressed.
+const STAGE_2_PREFIX: &str = "dr_stage2";
+
+/// The label of a map that says nothing; such a map never reaches the network.
+const EMPTY: &str = "EMPTY";
+
+/// Everything about a scan but its labels.
+struct Prepared {
+    inputs: Vec<Option<Vec<f32>>>,
+    peaks: Vec<Option<Peak>>,
+    flags: Vec<Vec<String>>,
+    reading: Reading,
+}
+
+pub(super) async fn read(
+    body: Bytes,
+    media: Media,
+    name: &str,
+    model: &Arc<Model>,
+    tools: &Tools,
+    timing: &mut BTreeMap<String, f64>,
+) -> Result<Reading, JobError> {
+    let options = tools.reading.clone();
+    let described = Arc::clone(model);
+    let named_as_maps = name.rsplit('/').next().is_some_and(|file| file.starts_with(STAGE_2_PREFIX));
+    let started = Instant::now();
+    let prepared = tools
+        .cpu
+        .run(Stage::Preprocess, move || prepare(&body, media, named_as_maps, &described, &options))
+        .await?;
+    timing.insert("preprocess".to_owned(), milliseconds(started.elapsed()));
+
+    let started = Instant::now();
+    let asked = prepared.inputs.iter().enumerate().filter_map(|(index, input)| {
+        let answer = tools.models.engine.infer(&model.key, input.clone()?);
+        Some(async move { answer.await.map(|outputs| (index, outputs)) })
+    });
+    let mut scored: Vec<Option<Vec<Score>>> = vec![None; prepared.inputs.len()];
+    for (index, outputs) in try_join_all(asked).await? {
+        scored[index] = Some(scores(&model.manifest, &outputs.logits)?);
+    }
+    timing.insert("infer".to_owned(), milliseconds(started.elapsed()));
+
+    let found = scored.into_iter().zip(prepared.peaks).zip(prepared.flags).enumerate();
+    let components =
+        found.map(|(index, ((scores, peak), flags))| component(index, scores, peak, flags)).collect();
+    Ok(Reading { components: Some(components), ..prepared.reading })
+}
+
+fn prepare(
+    body: &[u8],
+    media: Media,
+    named_as_maps: bool,
+    model: &Model,
+    options: &ReadingOptions,
+) -> Result<Prepared, JobError> {
+    let source = BytesSource(body);
+    let projection = projection(&model.manifest)?;
+    let header = VolumeStream::open(&source, &options.scan_limits)?.header().clone();
+    let mut input = BTreeMap::from([
+        ("media".to_owned(), media.as_str().into()),
+        ("volumes".to_owned(), header.volumes.into()),
+        ("grid".to_owned(), header.grid.dims.to_vec().into()),
+    ]);
+    if let Some(seconds) = header.tr_seconds {
+        input.insert("tr_seconds".to_owned(), seconds.into());
+    }
+    let count = model.maps.as_ref().map(|maps| maps.count());
+    // As many volumes as group maps could not be regressed on them anyway.
+    let are_maps = named_as_maps || header.volumes == 1 || Some(header.volumes) == count;
+    let regressed = match &model.maps {
+        Some(maps) if !are_maps => {
+            let wanted = Options {
+                des_norm: model.manifest.maps.as_ref().and_then(|maps| maps.des_norm).unwrap_or(true),
+                resample: options.scans.resample,
+                z_maps: options.scans.write_maps,
+                threads: options.scan_threads,
+                limits: options.scan_limits,
+                ..Options::default()
+            };
+            Some(dual_regression(&source, maps, &wanted)?)
+        }
+        Some(_) => None,
+        None if are_maps => None,
+        None => {
+            let text = format!("{} comes without group maps: it reads component maps only", model.facts.name);
+            return Err(JobError::new(Stage::Preprocess, ErrorCode::NoUsableComponents, text));
+        }
+    };
+    let reading = Reading { input, ..Reading::default() };
+    let prepared = match regressed {
+        Some(regressed) => from_regression(&regressed, reading, options)?,
+        None => from_maps(&source, reading, options)?,
+    };
+    let (maps, peaks, mut flags, reading) = prepared;
+    let maps = if maps.grid.dims == MNI_4MM.dims { maps } else { maps.on_grid(&MNI_4MM)? };
+    let inputs = maps
+        .betas
+        .iter()
+        .map(|map| project(maps.grid.dims, &maps.mask, map, &projection))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (input, flags) in inputs.iter().zip(&mut flags) {
+        if input.is_none() {
+            flags.push("constant_map".to_owned());
+        }
+    }
+    Ok(Prepared { inputs, peaks, flags, reading })
+}
+
+type Parts = (ComponentMaps, Vec<Option<Peak>>, Vec<Vec<String>>, Reading);
+
+fn from_regression(
+    regressed: &nightread_fmri::DualRegression,
+    mut reading: Reading,
+    options: &ReadingOptions,
+) -> Result<Parts, JobError> {
+    let flags = regressed.flags.iter().map(|flag| match flag.map(serde_json::to_value) {
+        Some(Ok(Value::String(name))) => vec![name],
+        _ => Vec::new(),
+    });
+    if let Ok(Value::Object(facts)) = serde_json::to_value(&regressed.facts) {
+        reading.dual_regression = Some(facts.into_iter().collect());
+    }
+    reading.warnings.extend(regressed.warnings.iter().cloned());
+    if options.scans.write_maps
+        && let Some(z) = &regressed.maps.z
+    {
+        let body = regressed.maps.write(z, "z of dual regression, stage 2", Vec::new()).map_err(unwritten)?;
+        reading.artefacts.push(Artefact { name: "z_maps", suffix: "z.nii.gz", body: body.into() });
+    }
+    if options.scans.write_time_courses {
+        let mut body = Vec::new();
+        write_time_courses(&regressed.time_courses, regressed.flags.len(), &mut body).map_err(unwritten)?;
+        reading.artefacts.push(Artefact {
+            name: "time_courses",
+            suffix: "timecourses.tsv",
+            body: body.into(),
+        });
+    }
+    Ok((regressed.maps.clone(), regressed.peaks.clone(), flags.collect(), reading))
+}
+
+fn from_maps(
+    source: &BytesSource<'_>,
+    mut reading: Reading,
+    options: &ReadingOptions,
+) -> Result<Parts, JobError> {
+    let (maps, warnings) =
+        ComponentMaps::read(source, &MNI_4MM, options.scans.resample, &options.scan_limits)?;
+    reading.warnings.extend(warnings);
+    let text = "the file was taken for component maps and not regressed";
+    reading.warnings.push(Warning::new("read_as_component_maps", text));
+    let peaks = maps.peaks();
+    let flags = vec![Vec::new(); maps.betas.len()];
+    Ok((maps, peaks, flags, reading))
+}
+
+fn projection(manifest: &Manifest) -> Result<ProjectionOptions, JobError> {
+    match &manifest.preprocessing {
+        Preprocessing::Projections1 { crop_offset_y, scale, mean, std } => Ok(ProjectionOptions {
+            crop_offset_y: *crop_offset_y,
+            scale: *scale as f32,
+            mean: mean.map(|x| x as f32),
+            std: std.map(|x| x as f32),
+        }),
+        Preprocessing::Xrv1 { .. } => {
+            let text = format!("preprocessing {} cannot prepare scans", manifest.preprocessing.id());
+            Err(JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text))
+        }
+    }
+}
+
+fn unwritten(error: std::io::Error) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::Internal, "component maps cannot be written").with_source(error)
+}
+
+fn component(index: usize, scores: Option<Vec<Score>>, peak: Option<Peak>, flags: Vec<String>) -> Component {
+    let mut scores = scores.unwrap_or_default();
+    scores.sort_by(|a, b| b.probability.partial_cmp(&a.probability).unwrap_or(Ordering::Equal));
+    let best = scores.first();
+    Component {
+        index,
+        label: best.map_or_else(|| EMPTY.to_owned(), |score| score.label.clone()),
+        family: best.and_then(|score| score.family.clone()).unwrap_or_default(),
+        probability: best.map_or(0.0, |score| score.probability),
+        top: scores
+            .iter()
+            .take(TOP_LABELS)
+            .map(|score| LabelScore { label: score.label.clone(), probability: score.probability })
+            .collect(),
+        map: peak.map(|peak| ComponentMap { peak_mni_mm: peak.peak_mni_mm, peak_z: peak.peak_z }),
+        flags,
+    }
+}
