@@ -123,17 +123,20 @@ def main() -> None:
     best = (-1.0, "", 0.5)
     for name, network in train(images, truth, options):
         probabilities = metrics.sigmoid(predict(network, choosing_images))
-        auc = metrics.auc_by_patient(choosing_truth, probabilities, radiograph.patients(choosing))
-        print(f"{name}: choosing half AUC {auc}", flush=True)
-        if auc.value > best[0]:
-            best = (auc.value, name, metrics.youden_threshold(choosing_truth, probabilities))
+        auc = metrics.mean_auc(choosing_truth[:, None], probabilities[:, None])
+        print(f"{name}: choosing half AUC {auc:.4f}", flush=True)
+        if auc > best[0]:
+            best = (auc, name, metrics.youden_threshold(choosing_truth, probabilities))
             torch.save(network.state_dict(), options.work / "checkpoint.pt")
 
     network = DenseNet121(1)
     network.load_state_dict(torch.load(options.work / "checkpoint.pt", weights_only=True))
     probabilities = metrics.sigmoid(predict(network, torch.from_numpy(radiograph.load(reported))))
     truth_reported = radiograph.labels(reported)
-    auc = metrics.auc_by_patient(truth_reported, probabilities, radiograph.patients(reported))
+    columns = truth_reported[:, None], probabilities[:, None]
+    auc = metrics.by_group(
+        lambda rows: metrics.mean_auc(columns[0][rows], columns[1][rows]), radiograph.patients(reported)
+    )
     figures = metrics.at_threshold(truth_reported, probabilities, best[2])
     report = {
         "chosen": best[1],

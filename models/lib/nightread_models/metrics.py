@@ -1,6 +1,8 @@
 """Classification metrics by patient: AUC with a bootstrap interval, and a threshold's figures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +25,29 @@ class Interval:
         return [round(self.value, 4), round(self.low, 4), round(self.high, 4)]
 
 
-def auc_by_patient(
-    truth: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    patients: NDArray[np.str_],
-    *,
-    draws: int = 2000,
-    seed: int = 0,
+def by_group(
+    metric: Callable[[NDArray[np.intp]], float], groups: NDArray[Any], *, draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """Area under the ROC curve over pictures; the interval resamples whole patients (percentile bootstrap).
+    """A metric of rows over all rows, with a percentile bootstrap that resamples whole groups.
 
-    Pictures of one patient are not independent, so that resampling pictures would flatter the interval.
+    Pictures of one patient are not independent: resampling pictures would flatter the interval. Draws
+    on which the metric is undefined (NaN: one class only) are left out.
     """
     generator = np.random.default_rng(seed)
-    rows = [np.flatnonzero(patients == name) for name in np.unique(patients)]
-    values = []
-    for _ in range(draws):
-        chosen = np.concatenate([rows[i] for i in generator.integers(len(rows), size=len(rows))])
-        # A draw with one class only has no AUC.
-        if 0 < truth[chosen].sum() < len(chosen):
-            values.append(roc_auc_score(truth[chosen], scores[chosen]))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(float(roc_auc_score(truth, scores)), float(low), float(high))
+    rows = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    values = np.array(
+        [metric(np.concatenate([rows[i] for i in generator.integers(len(rows), size=len(rows))])) for _ in range(draws)]
+    )
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return Interval(metric(np.arange(len(groups))), float(low), float(high))
+
+
+def mean_auc(truth: NDArray[Any], scores: NDArray[Any]) -> float:
+    """Area under the ROC curve, mean over the columns of (n, labels); NaN where one has a single class."""
+    ones = truth.sum(0)
+    if ((ones == 0) | (ones == len(truth))).any():
+        return float("nan")
+    return float(np.mean([roc_auc_score(truth[:, i], scores[:, i]) for i in range(truth.shape[1])]))
 
 
 def youden_threshold(truth: NDArray[np.float32], probabilities: NDArray[np.float32]) -> float:

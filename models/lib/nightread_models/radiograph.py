@@ -7,6 +7,7 @@ resampler: the order and the arithmetic of TorchXRayVision 1.5 (Apache-2.0), re-
 import csv
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,5 +121,10 @@ def halves(pictures: list[Picture], seed: int = 20230905) -> tuple[list[Picture]
 
 def content_digest(pictures: list[Picture]) -> str:
     """SHA-256 over the sorted SHA-256 digests of the files, one hex digest a line."""
-    digests = sorted(hashlib.sha256(p.path.read_bytes()).hexdigest() for p in pictures)
+    return list_digest(picture.path.read_bytes() for picture in pictures)
+
+
+def list_digest(contents: Iterable[bytes]) -> str:
+    """SHA-256 over the sorted SHA-256 digests of the contents, one hex digest a line."""
+    digests = sorted(hashlib.sha256(content).hexdigest() for content in contents)
     return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
