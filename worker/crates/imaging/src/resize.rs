@@ -16,7 +16,13 @@
 //! value is the same sum in the same order, rounded at the same places. Four output rows are in flight at a time; the
 //! picture is never held as floats.
 
+// The whole resize is compiled once for each instruction set and chosen at run time (`dispatch!`), so every function on
+// the way must be inlined into it. Wider registers change no result: the compiler never fuses or reorders these sums.
+#![allow(clippy::inline_always)]
+
 use std::num::NonZeroU32;
+
+use fearless_simd::{Level, dispatch};
 
 use crate::radiograph::{Radiograph, Samples};
 
@@ -52,6 +58,7 @@ pub(crate) fn centre_crop(width: u32, height: u32) -> (usize, usize, usize) {
 }
 
 /// The normalisation of TorchXRayVision: 0 becomes -1024, `max_value` becomes 1024.
+#[inline(always)]
 fn normalise(value: u32, max_value: f32) -> f32 {
     (2.0 * (value as f32 / max_value) - 1.0) * 1024.0
 }
@@ -62,12 +69,16 @@ pub fn prepare(picture: &Radiograph, spec: &XrvPreprocessing) -> Vec<f32> {
     let crop = Crop { width: picture.width() as usize, x, y, side };
     let max_value = picture.max_value() as f32;
     let size = spec.size() as usize;
+    let level = Level::new();
     match picture.samples() {
         Samples::U8(samples) => {
-            let table: [f32; 256] = std::array::from_fn(|v| normalise(v as u32, max_value));
-            resize(samples, &crop, size, |v| table[usize::from(v)])
+            let norm = |v: u8| normalise(u32::from(v), max_value);
+            dispatch!(level, _simd => resize(samples, &crop, size, norm))
         }
-        Samples::U16(samples) => resize(samples, &crop, size, |v| normalise(u32::from(v), max_value)),
+        Samples::U16(samples) => {
+            let norm = |v: u16| normalise(u32::from(v), max_value);
+            dispatch!(level, _simd => resize(samples, &crop, size, norm))
+        }
     }
 }
 
@@ -80,6 +91,7 @@ struct Crop {
 }
 
 impl Crop {
+    #[inline(always)]
     fn row<'a, T>(&self, samples: &'a [T], row: usize) -> &'a [T] {
         let start = (self.y + row) * self.width + self.x;
         &samples[start..start + self.side]
@@ -93,6 +105,7 @@ struct Tap {
 }
 
 /// The sampling positions of scipy's `zoom` with `grid_mode`, along an axis of `side` samples.
+#[inline(always)]
 fn taps(side: usize, size: usize) -> Vec<Tap> {
     let zoom = side as f64 / size as f64;
     let shift = 0.5 * zoom - 0.5;
@@ -109,6 +122,7 @@ fn taps(side: usize, size: usize) -> Vec<Tap> {
 }
 
 /// Half of the symmetric Gaussian, outermost weight first and the centre last; `[1.0]` when there is no blur.
+#[inline(always)]
 fn half_kernel(side: usize, size: usize) -> Vec<f64> {
     if side <= size {
         return vec![1.0];
@@ -129,10 +143,12 @@ struct RowCache {
 }
 
 impl RowCache {
+    #[inline(always)]
     fn new(rows: usize, side: usize) -> Self {
         Self { rows: vec![0.0; rows * side], held: vec![None; rows], side }
     }
 
+    #[inline(always)]
     fn load<T: Copy>(&mut self, row: usize, source: &[T], normalise: impl Fn(T) -> f32) {
         let slot = row % self.held.len();
         if self.held[slot] != Some(row) {
@@ -142,12 +158,14 @@ impl RowCache {
         }
     }
 
+    #[inline(always)]
     fn row(&self, row: usize) -> &[f32] {
         let slot = row % self.held.len();
         &self.rows[slot * self.side..(slot + 1) * self.side]
     }
 }
 
+#[inline(always)]
 fn resize<T: Copy + Ord>(
     samples: &[T],
     crop: &Crop,
@@ -190,7 +208,10 @@ fn resize<T: Copy + Ord>(
         }
         for (tap, pair) in taps.iter().zip(&mut sampled) {
             for (at, target) in tap.at.into_iter().zip(pair) {
-                *target = at.map_or([0.0; LANES], |column| blur_column(&block, column, &kernel));
+                *target = match at {
+                    Some(column) => blur_column(&block, column, &kernel),
+                    None => [0.0; LANES],
+                };
             }
         }
         for (k, row) in group.iter().enumerate() {
@@ -202,6 +223,7 @@ fn resize<T: Copy + Ord>(
 }
 
 /// The blur down the columns: `window` holds the row in its middle and `radius` rows on either side.
+#[inline(always)]
 fn blur_rows(window: &[&[f32]], kernel: &[f64], out: &mut [f32]) {
     let radius = kernel.len() - 1;
     let centre = kernel[radius];
@@ -209,18 +231,18 @@ fn blur_rows(window: &[&[f32]], kernel: &[f64], out: &mut [f32]) {
     while start < out.len() {
         let end = (start + CHUNK).min(out.len());
         if end - start == CHUNK {
-            let load = |row: &[f32]| -> [f32; CHUNK] { *row[start..].first_chunk().unwrap_or(&[0.0; CHUNK]) };
-            let middle = load(window[radius]);
-            let mut sum: [f64; CHUNK] = std::array::from_fn(|i| f64::from(middle[i]) * centre);
+            let mut sum = [0.0f64; CHUNK];
+            for (s, &v) in sum.iter_mut().zip(&window[radius][start..end]) {
+                *s = f64::from(v) * centre;
+            }
             for (k, weight) in kernel[..radius].iter().enumerate() {
-                let above = load(window[k]);
-                let below = load(window[2 * radius - k]);
-                for i in 0..CHUNK {
-                    sum[i] += (f64::from(above[i]) + f64::from(below[i])) * weight;
+                let (above, below) = (&window[k][start..end], &window[2 * radius - k][start..end]);
+                for ((s, &a), &b) in sum.iter_mut().zip(above).zip(below) {
+                    *s += (f64::from(a) + f64::from(b)) * weight;
                 }
             }
-            for i in 0..CHUNK {
-                out[start + i] = sum[i] as f32;
+            for (out, s) in out[start..end].iter_mut().zip(sum) {
+                *out = s as f32;
             }
         } else {
             for i in start..end {
@@ -236,21 +258,30 @@ fn blur_rows(window: &[&[f32]], kernel: &[f64], out: &mut [f32]) {
 }
 
 /// The blur along the rows at one column of the crop, for all lanes.
+#[inline(always)]
 fn blur_column(block: &[[f32; LANES]], column: usize, kernel: &[f64]) -> [f32; LANES] {
     let radius = kernel.len() - 1;
     let window = &block[column..column + 2 * radius + 1];
     let centre = kernel[radius];
-    let mut sum: [f64; LANES] = std::array::from_fn(|i| f64::from(window[radius][i]) * centre);
+    let mut sum = [0.0f64; LANES];
+    for (s, &v) in sum.iter_mut().zip(&window[radius]) {
+        *s = f64::from(v) * centre;
+    }
     for (k, weight) in kernel[..radius].iter().enumerate() {
         let (left, right) = (&window[k], &window[2 * radius - k]);
-        for i in 0..LANES {
-            sum[i] += (f64::from(left[i]) + f64::from(right[i])) * weight;
+        for ((s, &a), &b) in sum.iter_mut().zip(left).zip(right) {
+            *s += (f64::from(a) + f64::from(b)) * weight;
         }
     }
-    std::array::from_fn(|i| sum[i] as f32)
+    let mut out = [0.0; LANES];
+    for (out, s) in out.iter_mut().zip(sum) {
+        *out = s as f32;
+    }
+    out
 }
 
 /// Output row `k` of the group at one column; a tap outside the picture holds zeros.
+#[inline(always)]
 fn bilinear(pair: &[[f32; LANES]; 2], k: usize, row: &Tap, column: &Tap) -> f32 {
     let mut sum = 0.0;
     for dy in 0..2 {
@@ -262,12 +293,17 @@ fn bilinear(pair: &[[f32; LANES]; 2], k: usize, row: &Tap, column: &Tap) -> f32 
 }
 
 /// Clips to the range of the crop; zeros from outside widen it to 0 if they are in the output.
+#[inline(always)]
 fn clip<T: Copy + Ord>(out: &mut [f32], samples: &[T], crop: &Crop, normalise: impl Fn(T) -> f32) {
-    let rows = || (0..crop.side).map(|row| crop.row(samples, row));
     // The normalisation rises with the sample, so the extremes are found among the integers.
-    let darkest = rows().filter_map(|row| row.iter().copied().min()).min();
-    let brightest = rows().filter_map(|row| row.iter().copied().max()).max();
-    let (Some(darkest), Some(brightest)) = (darkest, brightest) else { return };
+    let (mut darkest, mut brightest) =
+        (samples[crop.y * crop.width + crop.x], samples[crop.y * crop.width + crop.x]);
+    for row in 0..crop.side {
+        for &v in crop.row(samples, row) {
+            darkest = darkest.min(v);
+            brightest = brightest.max(v);
+        }
+    }
     let (mut low, mut high) = (normalise(darkest), normalise(brightest));
     let zero_outside = !(low <= 0.0 && 0.0 <= high);
     if zero_outside && out.iter().any(|&v| v <= 0.0) && out.iter().any(|&v| v >= 0.0) {

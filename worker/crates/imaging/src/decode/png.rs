@@ -47,9 +47,10 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     let step = colour.samples();
     let samples = if depth == BitDepth::Sixteen {
         let mut samples = Vec::with_capacity(pixels);
-        each_row(&mut reader, row, |row| {
-            samples
-                .extend(row.chunks_exact(2 * step).map(|sample| u16::from_be_bytes([sample[0], sample[1]])));
+        let word = |sample: &[u8]| u16::from_be_bytes([sample[0], sample[1]]);
+        each_row(&mut reader, row, |row| match step {
+            1 => samples.extend(row.chunks_exact(2).map(word)),
+            _ => samples.extend(row.chunks_exact(2 * step).map(word)),
         })?;
         Samples::U16(samples)
     } else {
