@@ -70,7 +70,7 @@ impl<K: Clone + Eq + Hash, T> Batcher<K, T> {
             .iter()
             .filter_map(|(key, queue)| queue.front().map(|head| (key, queue, head)))
             .filter(|(_, queue, head)| {
-                now.saturating_duration_since(head.arrived) >= linger || self.fills_a_batch(queue)
+                now.saturating_duration_since(head.arrived) >= linger || self.fills_a_batch(queue, &cancelled)
             })
             .min_by_key(|(_, _, head)| head.sequence)
             .map(|(key, _, _)| key.clone())?;
@@ -130,13 +130,14 @@ impl<K: Clone + Eq + Hash, T> Batcher<K, T> {
         self.cancelled += skipped as u64;
     }
 
-    fn fills_a_batch(&self, queue: &VecDeque<Entry<T>>) -> bool {
-        let mut bytes = 0_usize;
-        let beyond = queue.iter().take(self.limits.items).any(|entry| {
+    /// Whether waiting longer could not make the queue's next batch larger.
+    fn fills_a_batch(&self, queue: &VecDeque<Entry<T>>, cancelled: &impl Fn(&T) -> bool) -> bool {
+        let (mut items, mut bytes) = (0, 0_usize);
+        queue.iter().filter(|entry| !cancelled(&entry.item)).any(|entry| {
+            items += 1;
             bytes = bytes.saturating_add(entry.bytes);
-            bytes >= self.limits.bytes
-        });
-        beyond || queue.len() >= self.limits.items
+            items >= self.limits.items || bytes >= self.limits.bytes
+        })
     }
 
     /// Pops from one queue while the limits hold; its head is live, so the batch is never empty.

@@ -1,14 +1,10 @@
-//! SHA-256 of files and bytes, in lower-case hexadecimal.
+//! SHA-256 of files, in lower-case hexadecimal.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-
-pub(crate) fn of_bytes(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
 
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;

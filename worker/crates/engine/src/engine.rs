@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
-use ort::session::builder::PrepackedWeights;
 
 use crate::inference::Inference;
 use crate::manifest::Manifest;
@@ -43,8 +42,8 @@ impl Runner for Sessions {
 }
 
 impl Engine {
-    /// Opens every model in every thread, compares it with its manifest, and runs it once alone and once in the largest
-    /// batch, so that the first job is not slow. Blocks until ready.
+    /// Opens every model once for every thread, compares it with its manifest, and runs it once alone and once in the
+    /// largest batch, so that the first job is not slow. Blocks until ready.
     ///
     /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
     /// `runtime_mismatch` or what the warm-up gave.
@@ -64,23 +63,27 @@ impl Engine {
                 return invalid(format!("model {} is there twice", model.key()));
             }
         }
-        let runtime = runtime.clone();
-        let shared: Vec<_> = models.into_iter().map(|model| (model, PrepackedWeights::new())).collect();
-        let make = move || {
-            let open = |(model, prepacked): &(Model, PrepackedWeights)| {
-                let session_options = SessionOptions {
-                    provider: options.provider,
-                    intra_threads: options.intra_threads,
-                    shares_cores: options.sessions > 1,
-                    batch_varies: options.max_batch_items > 1,
-                };
-                let mut session = ModelSession::open(&runtime, model, session_options, Some(prepacked))?;
-                warm_up(&mut session, model.manifest(), &options)?;
-                Ok(session)
-            };
-            shared.iter().map(open).collect::<Result<_, JobError>>().map(Sessions)
+        let session_options = SessionOptions {
+            provider: options.provider,
+            intra_threads: options.intra_threads,
+            shares_cores: options.sessions > 1,
+            batch_varies: options.max_batch_items > 1,
         };
-        let pool = Pool::start(options.sessions, options.limits(), make)?;
+        // One after the other on this thread: the allocator then reuses what opening frees, which each thread's own heap
+        // would keep (ResNet-50, four sessions: 0.6 instead of 1.1 GB).
+        let open_all = |_| {
+            let open = |model: &Model| ModelSession::open(runtime, model, session_options);
+            models.iter().map(open).collect::<Result<_, JobError>>().map(Sessions)
+        };
+        let sessions = (0..options.sessions).map(open_all).collect::<Result<Vec<_>, JobError>>()?;
+        // A file replaced while the sessions opened it may not be the one that was verified.
+        models.iter().try_for_each(Model::verify)?;
+        let manifests: Vec<_> = models.into_iter().map(Model::into_manifest).collect();
+        let warm_up_all = move |sessions: &mut Sessions| {
+            let mut pairs = sessions.0.iter_mut().zip(&manifests);
+            pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, &options))
+        };
+        let pool = Pool::start(sessions, options.limits(), warm_up_all)?;
         Ok(Self { models: entries, options, pool })
     }
 

@@ -1,6 +1,7 @@
-//! A model whose weights were read and found to be the ones its manifest names.
+//! A model whose weights were found to be the ones its manifest names.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -22,27 +23,18 @@ impl fmt::Display for ModelKey {
     }
 }
 
-/// A manifest, one of its precisions, and the verified bytes of the weights, ready for [`Engine::start`](crate::Engine::start).
-#[derive(Clone)]
+/// A manifest and one of its precisions with verified weights, ready for [`Engine::start`](crate::Engine::start).
+#[derive(Clone, Debug)]
 pub struct Model {
     manifest: Arc<Manifest>,
     precision: Precision,
     key: ModelKey,
     sha256: String,
-    bytes: Arc<[u8]>,
-}
-
-impl fmt::Debug for Model {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model")
-            .field("key", &self.key)
-            .field("bytes", &self.bytes.len())
-            .finish_non_exhaustive()
-    }
+    path: PathBuf,
 }
 
 impl Model {
-    /// Reads the weights of a precision and checks their digest. What was checked is what runs: the file is not read again.
+    /// Finds the weights of a precision and checks their digest.
     ///
     /// Errors: `model_missing` when the weights are not there (with the manifest's own words on how to obtain them),
     /// `model_mismatch` when the precision is not offered or the digest differs.
@@ -67,22 +59,30 @@ impl Model {
                 );
             }
         };
-        let path = manifest.path_of(&weights.file);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                return fail(ErrorCode::ModelMissing, format!("{} cannot be read: {error}", path.display()));
-            }
+        let model = Self {
+            precision,
+            key: ModelKey { name: name.clone(), version: format!("{}-{precision}", manifest.version) },
+            sha256: expected.to_owned(),
+            path: manifest.path_of(&weights.file),
+            manifest: Arc::clone(manifest),
         };
-        let sha256 = digest::of_bytes(&bytes);
-        if sha256 != expected {
-            return fail(
+        model.verify()?;
+        Ok(model)
+    }
+
+    /// Compares the file with the manifest's digest. The engine does so again when its sessions are open: ONNX Runtime maps
+    /// the file itself (bytes handed over would cost one more copy of the weights in every session).
+    pub(crate) fn verify(&self) -> Result<(), JobError> {
+        let path = self.path.display();
+        let fail = |code, message| Err(JobError::new(Stage::Start, code, message));
+        match digest::of_file(&self.path) {
+            Ok(found) if found == self.sha256 => Ok(()),
+            Ok(found) => fail(
                 ErrorCode::ModelMismatch,
-                format!("{} has sha256 {sha256}, its manifest says {expected}", path.display()),
-            );
+                format!("{path} has sha256 {found}, its manifest says {}", self.sha256),
+            ),
+            Err(error) => fail(ErrorCode::ModelMissing, format!("{path} cannot be read: {error}")),
         }
-        let key = ModelKey { name: name.clone(), version: format!("{}-{precision}", manifest.version) };
-        Ok(Self { manifest: Arc::clone(manifest), precision, key, sha256, bytes: bytes.into() })
     }
 
     pub fn manifest(&self) -> &Arc<Manifest> {
@@ -102,7 +102,11 @@ impl Model {
         &self.sha256
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn into_manifest(self) -> Arc<Manifest> {
+        self.manifest
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }

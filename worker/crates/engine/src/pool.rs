@@ -90,10 +90,13 @@ impl Shared {
         let _ = ticket.reply.send(result);
     }
 
+    /// Ends the engine: what waits is answered with `answer`. A failure is never hidden by a later closing.
     fn stop(&self, health: Health, answer: impl Fn() -> JobError) {
         let left = {
             let mut state = self.lock();
-            state.health = health;
+            if !matches!(state.health, Health::Failed(_)) {
+                state.health = health;
+            }
             state.batcher.drain()
         };
         self.work.notify_all();
@@ -135,11 +138,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Starts `count` threads; each makes its own runner. Returns when all are ready, or with the first error.
-    pub(crate) fn start<R: Runner>(
-        count: usize,
+    /// Starts one thread for each runner; each warms its runner up. Returns when all are ready, or with the first error.
+    pub(crate) fn start<R: Runner + Send + 'static>(
+        runners: Vec<R>,
         limits: Limits,
-        make: impl Fn() -> Result<R, JobError> + Send + Sync + 'static,
+        warm_up: impl Fn(&mut R) -> Result<(), JobError> + Send + Sync + 'static,
     ) -> Result<Self, JobError> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { batcher: Batcher::new(limits), health: Health::Ready }),
@@ -149,30 +152,26 @@ impl Pool {
             reruns: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         });
+        let count = runners.len();
         let mut pool = Self { shared, threads: Vec::with_capacity(count) };
-        let make = Arc::new(make);
+        let warm_up = Arc::new(warm_up);
         let (ready, started) = mpsc::channel();
-        for index in 0..count {
-            let (shared, make, ready) = (Arc::clone(&pool.shared), Arc::clone(&make), ready.clone());
+        for (index, mut runner) in runners.into_iter().enumerate() {
+            let (shared, warm_up, ready) = (Arc::clone(&pool.shared), Arc::clone(&warm_up), ready.clone());
             let body = move || {
-                let made = panics::contained(|| make()).unwrap_or_else(|panic| Err(failed(&panic)));
-                // What `make` holds (the bytes of the weights) is not needed once every thread has its runner.
-                drop(make);
-                match made {
-                    Ok(mut runner) => {
-                        let _ = ready.send(Ok(()));
-                        drop(ready);
-                        serve_all(&shared, &mut runner);
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                    }
+                let warm =
+                    panics::contained(|| warm_up(&mut runner)).unwrap_or_else(|panic| Err(failed(&panic)));
+                let serves = warm.is_ok();
+                let _ = ready.send(warm);
+                drop((ready, warm_up));
+                if serves {
+                    serve_all(&shared, &mut runner);
                 }
             };
             let thread = thread::Builder::new().name(format!("inference-{index}")).spawn(body);
             pool.threads.push(thread.map_err(|error| failed(&format!("cannot start a thread: {error}")))?);
         }
-        drop((ready, make));
+        drop(ready);
         // Every thread answers once; an early end of the channel would mean that one died unseen.
         for _ in 0..count {
             started.recv().unwrap_or_else(|_| Err(failed("an inference thread died while starting")))?;
@@ -220,12 +219,13 @@ impl Pool {
 
     /// Takes nothing new from now on. Does not wait: dropping the pool does.
     pub(crate) fn close(&self, how: Close) {
-        if matches!(self.health(), Health::Closed | Health::Failed(_)) {
-            return;
-        }
         match how {
             Close::Drain => {
-                self.shared.lock().health = Health::Draining;
+                let mut state = self.shared.lock();
+                if state.health == Health::Ready {
+                    state.health = Health::Draining;
+                }
+                drop(state);
                 self.shared.work.notify_all();
             }
             Close::Fail => {

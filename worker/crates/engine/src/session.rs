@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider, OpenVINO};
 use ort::session::Session;
-use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::manifest::{Input, Manifest};
@@ -66,19 +66,15 @@ pub struct ModelSession {
 impl ModelSession {
     /// Opens the model and compares inputs and outputs with the manifest.
     ///
-    /// `prepacked` is shared by the sessions of one model. Errors: `model_mismatch` when the graph cannot be loaded or differs,
+    /// Sessions of one model share no weights: ONNX Runtime shares packed ones only for initializers that the caller hands
+    /// over, and layout optimisation makes new ones. Errors: `model_mismatch` when the graph cannot be loaded or differs,
     /// `runtime_mismatch` when the provider cannot be used.
-    pub fn open(
-        runtime: &Runtime,
-        model: &Model,
-        options: SessionOptions,
-        prepacked: Option<&PrepackedWeights>,
-    ) -> Result<Self, JobError> {
+    pub fn open(runtime: &Runtime, model: &Model, options: SessionOptions) -> Result<Self, JobError> {
         runtime.require(options.provider)?;
         let key = model.key();
-        let mut builder = configured(runtime, options, prepacked)
+        let mut builder = configured(runtime, options)
             .map_err(|error| mismatch(ErrorCode::RuntimeMismatch, format!("{key}: {}", error.message())))?;
-        let session = builder.commit_from_memory(model.bytes()).map_err(|error| {
+        let session = builder.commit_from_file(model.path()).map_err(|error| {
             mismatch(
                 ErrorCode::ModelMismatch,
                 format!("{key} cannot be loaded with {}: {}", options.provider, error.message()),
@@ -181,20 +177,13 @@ fn item_output(
     }
 }
 
-fn configured(
-    runtime: &Runtime,
-    options: SessionOptions,
-    prepacked: Option<&PrepackedWeights>,
-) -> ort::Result<SessionBuilder> {
+fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(options.intra_threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(!options.shares_cores)?
         .with_memory_pattern(!options.batch_varies)?;
-    if let Some(prepacked) = prepacked {
-        builder = builder.with_prepacked_weights(prepacked)?;
-    }
     if options.provider == Provider::OpenVino {
         let threads = options.intra_threads;
         // f32 is pinned: on machines with AMX OpenVINO would choose bfloat16 by itself. Threads are not pinned to cores,

@@ -197,6 +197,7 @@ pub struct Maps {
     pub grid: [usize; 3],
     /// Voxel index to millimetres.
     pub affine: [[f64; 4]; 4],
+    /// A file beside the manifest: the voxels that take part.
     pub mask: Option<String>,
     pub sign_convention: Option<String>,
     pub des_norm: Option<bool>,

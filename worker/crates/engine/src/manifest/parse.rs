@@ -235,7 +235,7 @@ fn maps(reader: &mut Reader<'_>, template: bool) -> Option<Maps> {
         three
     });
     let affine = reader.matrix("affine");
-    let mask = reader.text_if("mask");
+    let mask = reader.file_if("mask");
     let sign_convention = reader.text_if("sign_convention");
     let des_norm = reader.flag_if("des_norm");
     Some(Maps {

@@ -29,11 +29,14 @@ impl<'p> Reader<'p> {
     }
 
     /// A value of the wanted kind, or `None` when the key is absent; another kind is a problem.
-    fn take<T>(&mut self, key: &str, kind: &str, convert: impl FnOnce(Value) -> Option<T>) -> Option<T> {
+    fn take<T>(&mut self, key: &str, kind: &str, convert: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         let value = self.table.remove(key)?;
-        let found = value.type_str();
-        let converted = convert(value);
+        let converted = convert(&value);
         if converted.is_none() {
+            let found = match value {
+                Value::Table(_) => "a table".to_owned(),
+                value => shortened(&value.to_string()),
+            };
             self.problem(key, format!("must be {kind}, not {found}"));
         }
         converted
@@ -47,10 +50,7 @@ impl<'p> Reader<'p> {
     }
 
     pub(super) fn text_if(&mut self, key: &str) -> Option<String> {
-        let text = self.take(key, "a string", |value| match value {
-            Value::String(text) => Some(text),
-            _ => None,
-        })?;
+        let text = self.take(key, "a string", as_text)?;
         if text.trim().is_empty() {
             self.problem(key, "is empty");
             return None;
@@ -64,15 +64,15 @@ impl<'p> Reader<'p> {
 
     /// A string that may be empty.
     pub(super) fn any_text(&mut self, key: &str) -> Option<String> {
-        self.needed(key, |reader| reader.take(key, "a string", |value| value.as_str().map(ToOwned::to_owned)))
+        self.needed(key, |reader| reader.take(key, "a string", as_text))
     }
 
     pub(super) fn flag_if(&mut self, key: &str) -> Option<bool> {
-        self.take(key, "true or false", |value| value.as_bool())
+        self.take(key, "true or false", Value::as_bool)
     }
 
     pub(super) fn number_if(&mut self, key: &str) -> Option<f64> {
-        self.take(key, "a finite number", |value| as_number(&value))
+        self.take(key, "a finite number", as_number)
     }
 
     pub(super) fn number(&mut self, key: &str) -> Option<f64> {
@@ -80,7 +80,7 @@ impl<'p> Reader<'p> {
     }
 
     pub(super) fn count_if(&mut self, key: &str) -> Option<usize> {
-        self.take(key, "a whole number from 1", |value| as_count(&value))
+        self.take(key, "a whole number from 1", as_count)
     }
 
     pub(super) fn count(&mut self, key: &str) -> Option<usize> {
@@ -94,18 +94,18 @@ impl<'p> Reader<'p> {
     }
 
     pub(super) fn texts_if(&mut self, key: &str) -> Option<Vec<String>> {
-        self.take(key, "a list of strings", |value| list(&value, |item| item.as_str().map(ToOwned::to_owned)))
+        self.take(key, "a list of strings", |value| list(value, as_text))
     }
 
     pub(super) fn counts(&mut self, key: &str) -> Option<Vec<usize>> {
         self.needed(key, |reader| {
-            reader.take(key, "a list of whole numbers from 1", |value| list(&value, as_count))
+            reader.take(key, "a list of whole numbers from 1", |value| list(value, as_count))
         })
     }
 
     pub(super) fn numbers_if<const N: usize>(&mut self, key: &str) -> Option<[f64; N]> {
         self.take(key, &format!("a list of {N} finite numbers"), |value| {
-            list(&value, as_number)?.try_into().ok()
+            list(value, as_number)?.try_into().ok()
         })
     }
 
@@ -116,14 +116,18 @@ impl<'p> Reader<'p> {
     pub(super) fn matrix<const R: usize, const C: usize>(&mut self, key: &str) -> Option<[[f64; C]; R]> {
         self.needed(key, |reader| {
             reader.take(key, &format!("a {R} x {C} list of lists of finite numbers"), |value| {
-                list(&value, |row| list(row, as_number)?.try_into().ok())?.try_into().ok()
+                list(value, |row| list(row, as_number)?.try_into().ok())?.try_into().ok()
             })
         })
     }
 
     /// A name of a file beside the manifest: no separators, so that a manifest reaches nothing else.
     pub(super) fn file(&mut self, key: &str) -> Option<String> {
-        let name = self.text(key)?;
+        self.needed(key, |reader| reader.file_if(key))
+    }
+
+    pub(super) fn file_if(&mut self, key: &str) -> Option<String> {
+        let name = self.text_if(key)?;
         let plain = Path::new(&name).file_name().is_some_and(|last| last == name.as_str());
         if !plain || name.contains(['/', '\\', ':', '\0']) || name.starts_with('.') {
             self.problem(key, format!("must name a file beside the manifest, without separators: {name:?}"));
@@ -152,10 +156,7 @@ impl<'p> Reader<'p> {
         key: &str,
         read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
     ) -> Option<T> {
-        let table = self.take(key, "a table", |value| match value {
-            Value::Table(table) => Some(table),
-            _ => None,
-        })?;
+        let table = self.take(key, "a table", |value| value.as_table().cloned())?;
         let mut reader = Reader::new(self.at(key), table, self.problems);
         let parsed = read(&mut reader);
         reader.finish();
@@ -176,12 +177,8 @@ impl<'p> Reader<'p> {
         key: &str,
         mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
     ) -> Option<Vec<Option<T>>> {
-        let items = self.needed(key, |reader| {
-            reader.take(key, "a list of tables", |value| match value {
-                Value::Array(items) => Some(items),
-                _ => None,
-            })
-        })?;
+        let items = self
+            .needed(key, |reader| reader.take(key, "a list of tables", |value| value.as_array().cloned()))?;
         let mut parsed = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{}[{index}]", self.at(key));
@@ -209,6 +206,10 @@ fn list<T>(value: &Value, convert: impl Fn(&Value) -> Option<T>) -> Option<Vec<T
     value.as_array()?.iter().map(convert).collect()
 }
 
+fn as_text(value: &Value) -> Option<String> {
+    value.as_str().map(ToOwned::to_owned)
+}
+
 fn as_number(value: &Value) -> Option<f64> {
     let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
     number.is_finite().then_some(number)
@@ -216,4 +217,14 @@ fn as_number(value: &Value) -> Option<f64> {
 
 fn as_count(value: &Value) -> Option<usize> {
     value.as_integer()?.try_into().ok().filter(|count| *count > 0)
+}
+
+/// Enough of a value to recognise it.
+fn shortened(text: &str) -> String {
+    const KEPT: usize = 60;
+    let mut start: String = text.chars().take(KEPT).collect();
+    if start.len() < text.len() {
+        start.push_str("...");
+    }
+    start
 }

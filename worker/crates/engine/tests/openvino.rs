@@ -1,0 +1,37 @@
+//! OpenVINO's execution provider, with its own library: one process has one ONNX Runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Graph, Models, options, picture, runtime};
+use futures::executor::block_on;
+use futures::future::join_all;
+use nightread_engine::{Engine, EngineOptions, Provider};
+
+#[test]
+fn openvino_gives_the_scores_of_the_cpu_provider() {
+    let Some(runtime) = runtime(Provider::OpenVino, "openvino_gives_the_scores_of_the_cpu_provider") else {
+        return;
+    };
+    assert_eq!(runtime.providers(), [Provider::Cpu, Provider::OpenVino]);
+    let models = Models::new();
+    let model = models.open(&Graph::CONV);
+    let key = model.key().clone();
+    let reference = Engine::start(&runtime, vec![model.clone()], options()).unwrap();
+    let openvino = EngineOptions { provider: Provider::OpenVino, ..options() };
+    let engine = Engine::start(&runtime, vec![model], openvino).unwrap();
+    assert_eq!((reference.provider(), engine.provider()), (Provider::Cpu, Provider::OpenVino));
+    // Twelve at once, so that batches of several sizes run.
+    let answers = |engine: &Engine| {
+        let answers = block_on(join_all((0..12).map(|seed| engine.infer(&key, picture(64, seed)))));
+        answers.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    for (expected, found) in answers(&reference).iter().zip(answers(&engine)) {
+        let scale = expected.logits.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
+        for (a, b) in expected.logits.iter().zip(&found.logits) {
+            // bfloat16 would be off by about 1e-2: this also shows that f32 is what runs.
+            assert!((a - b).abs() <= 1e-4 * scale, "{a} on the CPU provider, {b} on OpenVINO");
+        }
+        assert_eq!(expected.cam.as_ref().unwrap().height, found.cam.unwrap().height);
+    }
+}
