@@ -1,10 +1,16 @@
-//! Component maps of one scan: on a mask's voxels or read from a stage-2 file.
+//! Component maps of one scan: made by dual regression or read from a stage-2 file, written as NIfTI and TSV.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
+use nightread_domain::{ErrorCode, JobError, Stage, Warning};
 use serde::Serialize;
 
-use crate::grid::Grid;
+use crate::grid::{Grid, GridRelation, Sampling};
+use crate::volume::{Description, Limits, Orientation, Source, Storage, VolumeStream, VolumeWriter};
+
+/// More maps than this in one file are refused: group analyses have tens to a few hundred components.
+const MAX_MAPS: usize = 1024;
 
 /// K maps of one scan on V voxels of a grid.
 #[derive(Clone, Debug)]
@@ -27,7 +33,97 @@ pub struct Peak {
     pub peak_z: Option<f64>,
 }
 
+fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
+    JobError::new(Stage::Preprocess, code, message)
+}
+
 impl ComponentMaps {
+    /// Reads component maps (stage-2 regression maps, or any 3-D or 4-D file of one map a volume) onto a grid.
+    ///
+    /// Values that are not finite become zero, with a warning. Maps on another grid are interpolated when `resample`
+    /// allows it; the same voxels in another order always are.
+    ///
+    /// # Errors
+    /// Those of reading volumes; `grid_mismatch`; `too_many_voxels` for more than 1024 maps.
+    pub fn read(
+        source: &dyn Source,
+        grid: &Grid,
+        resample: bool,
+        limits: &Limits,
+    ) -> Result<(Self, Vec<Warning>), JobError> {
+        let mut stream = VolumeStream::open(source, limits)?;
+        let header = stream.header().clone();
+        if header.volumes > MAX_MAPS {
+            let message = format!("{} component maps are over the limit of {MAX_MAPS}", header.volumes);
+            return Err(refuse(ErrorCode::TooManyVoxels, message));
+        }
+        if header.orientation == Orientation::Unknown && header.grid.dims != grid.dims {
+            return Err(refuse(
+                ErrorCode::GridMismatch,
+                "the maps say no place in space and have another size",
+            ));
+        }
+        let own = if header.orientation == Orientation::Unknown { grid } else { &header.grid };
+        let mask: Arc<[u32]> = (0..grid.len() as u32).collect();
+        let sampling = Sampling::plan(own, grid, &mask)?;
+        if sampling.relation == GridRelation::Different && !resample {
+            return Err(refuse(
+                ErrorCode::GridMismatch,
+                "the maps lie on another grid, and resampling is off",
+            ));
+        }
+        if sampling.outside.len() == mask.len() {
+            return Err(refuse(ErrorCode::GridMismatch, "the maps lie outside of the grid altogether"));
+        }
+        let mut volume = vec![0.0; mask.len()];
+        let (mut betas, mut bad) = (Vec::new(), 0usize);
+        while let Some(raw) = stream.next_volume()? {
+            raw.sample(&sampling, &mut volume);
+            bad += volume.iter().filter(|x| !x.is_finite()).count();
+            betas.push(volume.iter().map(|&x| if x.is_finite() { x as f32 } else { 0.0 }).collect());
+        }
+        stream.finish()?;
+        let mut warnings = Vec::new();
+        if bad > 0 {
+            warnings.push(Warning::new(
+                "non_finite_voxels",
+                format!("{bad} voxels held NaN or infinity: read as zero"),
+            ));
+        }
+        Ok((Self { grid: *grid, mask, betas, z: None }, warnings))
+    }
+
+    /// The same maps interpolated onto another grid (trilinear; zero where they do not reach). z is not carried over.
+    ///
+    /// # Errors
+    /// `grid_mismatch` when an affine is singular.
+    pub fn on_grid(&self, grid: &Grid) -> Result<Self, JobError> {
+        let mask: Arc<[u32]> = (0..grid.len() as u32).collect();
+        let sampling = Sampling::plan(&self.grid, grid, &mask)?;
+        let mut whole = vec![0.0; self.grid.len()];
+        let mut out = vec![0.0; grid.len()];
+        let mut betas = Vec::new();
+        for map in &self.betas {
+            for (&v, &x) in self.mask.iter().zip(map) {
+                whole[v as usize] = f64::from(x);
+            }
+            sampling.apply(&whole, &mut out);
+            betas.push(out.iter().map(|&x| x as f32).collect());
+        }
+        Ok(Self { grid: *grid, mask, betas, z: None })
+    }
+
+    /// Peaks of the coefficients themselves, for maps without statistics; `None` for maps that are zero.
+    pub fn peaks(&self) -> Vec<Option<Peak>> {
+        let peak = |map: &Vec<f32>| {
+            let first =
+                (0..map.len()).reduce(|best, v| if map[v].abs() > map[best].abs() { v } else { best })?;
+            (map[first] != 0.0)
+                .then(|| Peak { peak_mni_mm: self.grid.world(self.mask[first] as usize), peak_z: None })
+        };
+        self.betas.iter().map(peak).collect()
+    }
+
     /// One map as a whole volume, zero outside of the mask.
     pub fn volume(&self, values: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; self.grid.len()];
@@ -36,4 +132,38 @@ impl ComponentMaps {
         }
         out
     }
+
+    /// Writes maps (`betas` or `z` of this set) as one compressed 4-D file of single precision.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write<W: Write>(&self, maps: &[Vec<f32>], text: &str, writer: W) -> io::Result<W> {
+        let description = Description {
+            grid: self.grid,
+            volumes: Some(maps.len()),
+            storage: Storage::F32,
+            tr_seconds: None,
+            space: 4,
+            text: text.to_owned(),
+        };
+        let mut file = VolumeWriter::new(writer, description, Some(6))?;
+        for map in maps {
+            file.write_volume(&self.volume(map))?;
+        }
+        file.finish()
+    }
+}
+
+/// Writes time courses (T rows of `count` values) as tab-separated text with a header line, as BIDS derivatives do.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_time_courses<W: Write>(courses: &[f64], count: usize, mut writer: W) -> io::Result<()> {
+    let names: Vec<String> = (0..count).map(|k| format!("component_{k:03}")).collect();
+    writeln!(writer, "{}", names.join("\t"))?;
+    for row in courses.chunks(count.max(1)) {
+        let cells: Vec<String> = row.iter().map(|x| format!("{x:.9e}")).collect();
+        writeln!(writer, "{}", cells.join("\t"))?;
+    }
+    writer.flush()
 }

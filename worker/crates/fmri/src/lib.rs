@@ -3,7 +3,11 @@
 
 pub mod components;
 pub mod grid;
+pub mod ica;
+pub mod projection;
+mod random;
 pub mod regression;
+pub mod simulate;
 pub mod volume;
 mod zscore;
 
