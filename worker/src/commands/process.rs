@@ -38,13 +38,13 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         say(&problems.to_string());
         return Ok(ExitCode::from(WRONG_USE));
     };
-    let out = absolute(&args.out).context("the output folder has no absolute path")?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    let out = args.out.canonicalize().context("the output folder has no absolute path")?;
     let inputs = inputs(&args.paths, &out)?;
     if inputs.is_empty() {
         say("nothing to read: the folders hold no files");
         return Ok(ExitCode::from(WRONG_USE));
     }
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
 
     let source = FolderStore::new([(LOCAL.to_owned(), PathBuf::from("/"))]);
     let results = FolderStore::new([(RESULTS.to_owned(), out.clone())]);
@@ -96,11 +96,24 @@ async fn stop_on_interrupt(stop: Stop) {
     }
 }
 
+/// The absolute path without `..` and links on the way, so that a file has one name however it was typed. The last
+/// part is kept as it is: a link to a picture is an input of its own.
+fn located(path: &Path) -> std::io::Result<PathBuf> {
+    match (path.is_dir(), path.parent(), path.file_name()) {
+        (true, _, _) => path.canonicalize(),
+        (false, Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            parent.canonicalize().map(|parent| parent.join(name)).or_else(|_| absolute(path))
+        }
+        (false, _, _) => absolute(path),
+    }
+}
+
 /// All files under the paths, absolute and in a stable order. A path that does not exist is an input that fails.
 fn inputs(paths: &[PathBuf], out: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        let path = absolute(path).with_context(|| format!("{} has no absolute path", path.display()))?;
+        let path = located(path).with_context(|| format!("{} has no absolute path", path.display()))?;
         if !path.is_dir() {
             files.push(path);
             continue;

@@ -21,6 +21,9 @@ use super::{RabbitOptions, SessionState, topology};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
+/// How long cancelled consumers may take to end.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Pictures that came this lately keep bulk to its share.
 const INGEST_ACTIVE: Duration = Duration::from_secs(15);
 
@@ -223,7 +226,13 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
     for (channel, tag) in channels {
         let _ = channel.basic_cancel(tag, BasicCancelOptions::default()).await;
     }
-    // Cancelled consumers may have brought something on their way out; it is in the stream or goes back by itself.
+    // What was on its way when the consumers were cancelled still comes out of their streams, which then end.
+    let last = async {
+        while let Some((lane, Ok(raw))) = deliveries.next().await {
+            shared.arrived(lane, raw);
+        }
+    };
+    let _ = tokio::time::timeout(CANCEL_PATIENCE, last).await;
     for raw in shared.unclaimed() {
         let _ = raw.nack(BasicNackOptions { requeue: true, ..Default::default() }).await;
     }
