@@ -24,6 +24,8 @@ pub enum Command {
     Check(CheckArgs),
     /// List the models that are there
     Models(ModelsArgs),
+    /// Make group component maps of a cohort of resting-state scans
+    GroupIca(GroupIcaArgs),
     /// Decode one picture for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
@@ -108,6 +110,40 @@ pub struct TopologyArgs {
 pub struct CheckArgs {
     #[command(flatten)]
     pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  nightread group-ica scans/*.nii.gz --components 20 --mask brain.nii.gz --out group
+
+Writes maps.nii.gz, and maps.toml: the [maps] table of a model manifest, which dual regression uses. The same seed and
+scans give the same maps. Memory holds one scan and a bounded state, whatever the number of scans.")]
+pub struct GroupIcaArgs {
+    /// 4-D NIfTI scans on one grid
+    #[arg(required = true, value_name = "SCAN")]
+    pub scans: Vec<PathBuf>,
+    /// Number of components
+    #[arg(long, value_name = "K")]
+    pub components: usize,
+    /// 3-D NIfTI brain mask; interpolated when it is on another grid
+    #[arg(long)]
+    pub mask: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Random starts of FastICA; the best is kept
+    #[arg(long, default_value_t = 10)]
+    pub restarts: usize,
+    /// Interpolate scans whose grid differs from the first one's
+    #[arg(long)]
+    pub resample: bool,
+    /// Do not divide time courses by their standard deviation in later regressions on these maps
+    #[arg(long)]
+    pub no_des_norm: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

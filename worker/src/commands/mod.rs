@@ -1,6 +1,7 @@
 //! One file per subcommand. Exit status: 0 all is well, 1 something failed, 2 wrong use.
 
 mod check;
+mod group_ica;
 mod models;
 mod process;
 mod run;
@@ -22,6 +23,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Topology(args) => topology::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::GroupIca(args) => group_ica::run(&args),
         Command::CodecChild => {
             nightread_imaging::codec_child::serve(std::io::stdin().lock(), std::io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS)

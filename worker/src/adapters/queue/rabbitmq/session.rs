@@ -160,10 +160,7 @@ pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
     let mut backoff = FIRST_BACKOFF;
     let mut stood = false;
     loop {
-        let result = tokio::select! {
-            () = shared.stop.cancelled(), if !stood => Ok(()),
-            result = session(&options, &shared, &mut stood) => result,
-        };
+        let result = session(&options, &shared, &mut stood).await;
         shared.state.send_replace(SessionState::Down);
         // Their tags died with their channel, and the broker has the messages again.
         drop(shared.unclaimed());
@@ -193,16 +190,15 @@ pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
 
 /// One session. `Ok` when it was stopped and everything in hand is settled.
 async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> Result<(), JobError> {
-    let connection = connect(options, "consume").await?;
-    let prefetch = Lanes::new(options.permits, options.weights);
-    let mut consumers = Vec::new();
-    for lane in Lane::ALL {
-        consumers.push((lane, consume(&connection, lane, prefetch.prefetch(lane)).await?));
-    }
+    let opened = tokio::select! {
+        () = shared.stop.cancelled() => return Ok(()),
+        opened = open(options) => opened?,
+    };
+    let (connection, consumers) = opened;
     let channels: Vec<_> =
-        consumers.iter().map(|(_, (channel, consumer))| (channel.clone(), consumer.tag())).collect();
+        consumers.iter().map(|(_, channel, consumer)| (channel.clone(), consumer.tag())).collect();
     let mut deliveries: SelectAll<_> =
-        select_all(consumers.into_iter().map(|(lane, (_, consumer))| consumer.map(move |raw| (lane, raw))));
+        select_all(consumers.into_iter().map(|(lane, _, consumer)| consumer.map(move |raw| (lane, raw))));
     shared.epoch.fetch_add(1, Ordering::AcqRel);
     shared.state.send_replace(SessionState::Up);
     *stood = true;
@@ -254,6 +250,17 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
     // Saying goodbye makes the broker read every acknowledgement before it.
     let _ = tokio::time::timeout(Duration::from_secs(5), connection.close(200, "drained".into())).await;
     Ok(())
+}
+
+async fn open(options: &RabbitOptions) -> Result<(Connection, Vec<(Lane, Channel, Consumer)>), JobError> {
+    let connection = connect(options, "consume").await?;
+    let lanes = Lanes::new(options.permits, options.weights);
+    let mut consumers = Vec::new();
+    for lane in Lane::ALL {
+        let (channel, consumer) = consume(&connection, lane, lanes.prefetch(lane)).await?;
+        consumers.push((lane, channel, consumer));
+    }
+    Ok((connection, consumers))
 }
 
 async fn consume(
