@@ -84,7 +84,9 @@ impl Runtime {
         )))
     }
 
-    pub(crate) fn environment(&self) -> &Environment {
+    /// For benches that compare the engine with a bare session.
+    #[doc(hidden)]
+    pub fn environment(&self) -> &Environment {
         &self.0.environment
     }
 }

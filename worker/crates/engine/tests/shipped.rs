@@ -1,0 +1,64 @@
+//! The demonstration model on a real ONNX Runtime: what holds for small graphs holds for it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{picture, runtime};
+use futures::executor::block_on;
+use futures::future::join_all;
+use nightread_engine::{Catalogue, Engine, EngineOptions, Model, Precision, Provider, Runtime, scores, tune};
+
+fn demonstration(test: &str) -> Option<(Runtime, Model)> {
+    let runtime = runtime(Provider::Cpu, test)?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
+    let catalogue = Catalogue::load(&folder).unwrap();
+    let model = Model::open(catalogue.get("cxr-pneumonia-demo").unwrap(), Precision::Fp32).unwrap();
+    Some((runtime, model))
+}
+
+#[test]
+fn its_scores_are_the_same_alone_and_in_a_batch() {
+    let Some((runtime, model)) = demonstration("its_scores_are_the_same_alone_and_in_a_batch") else {
+        return;
+    };
+    let (key, manifest) = (model.key().clone(), model.manifest().clone());
+    let linger = Duration::from_mins(1);
+    let options = EngineOptions { max_batch_items: 4, linger, ..EngineOptions::for_cores(1) };
+    let together = Engine::start(&runtime, vec![model.clone()], options).unwrap();
+    let alone =
+        Engine::start(&runtime, vec![model], EngineOptions { max_batch_items: 1, ..options }).unwrap();
+    let pictures: Vec<_> = (0..4).map(|seed| picture(224, seed)).collect();
+    let batched = block_on(join_all(pictures.iter().map(|picture| together.infer(&key, picture.clone()))));
+    for (picture, batched) in pictures.into_iter().zip(batched) {
+        let (single, batched) = (block_on(alone.infer(&key, picture)).unwrap(), batched.unwrap());
+        assert_eq!((single.timing.batch, batched.timing.batch), (1, 4));
+        for (a, b) in single.logits.iter().zip(&batched.logits) {
+            assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{a} alone, {b} in a batch");
+        }
+        let (a, b) = (single.cam.unwrap(), batched.cam.unwrap());
+        assert_eq!((a.labels, a.height, a.width), (manifest.labels.len(), 7, 7));
+        let scale = a.values.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
+        assert!(a.values.iter().zip(&b.values).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
+        let scores = scores(&manifest, &batched.logits).unwrap();
+        assert!(scores.iter().all(|score| (0.0..=1.0).contains(&score.probability)));
+    }
+}
+
+#[test]
+fn tuning_measures_every_split() {
+    let Some((runtime, model)) = demonstration("tuning_measures_every_split") else { return };
+    let base = EngineOptions { max_batch_items: 1, ..EngineOptions::for_cores(2) };
+    let tuning = tune::measure(&runtime, &model, base, 2, &[1, 2], Duration::from_millis(1)).unwrap();
+    let rows: Vec<_> = tuning.rows.iter().map(|r| (r.sessions, r.intra_threads, r.max_batch_items)).collect();
+    assert_eq!(rows, [(2, 1, 1), (2, 1, 2), (1, 2, 1), (1, 2, 2)]);
+    for row in &tuning.rows {
+        assert!(row.items >= 2 * row.sessions * row.max_batch_items, "{row:?}");
+        assert!(row.items_per_second > 0.0 && row.run > Duration::ZERO, "{row:?}");
+    }
+    let auto = tune::auto(&runtime, &model, base, 2, Duration::from_millis(1)).unwrap();
+    assert!(tune::splits(2).contains(&(auto.sessions, auto.intra_threads)));
+    assert_eq!(auto.max_batch_items, 1);
+}
