@@ -31,7 +31,7 @@ const LOCAL: &str = "local";
 const RESULTS: &str = "results";
 
 pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
-    logs::start(logs::Reader::Person);
+    let _telemetry = logs::start(logs::Reader::Person);
     let jobs = args.jobs.map(|jobs| ("limits", "jobs", jobs.to_string()));
     let (_, settings, problems) = app::settings(&args.common, jobs.as_slice());
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {

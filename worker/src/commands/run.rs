@@ -33,7 +33,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         say(&problems.to_string());
         return Ok(ExitCode::from(WRONG_USE));
     };
-    logs::start(logs::Reader::Collector);
+    let _telemetry = logs::start(logs::Reader::Collector);
     let prometheus = metrics::install().context("the metrics recorder does not start")?;
     let vitals = Arc::new(ServiceVitals::new(prometheus));
     let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals))

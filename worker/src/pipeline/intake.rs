@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::breaker::Breaker;
 use super::process::{Report, Tools, process};
+use crate::telemetry::traces;
 
 /// From this many earlier deliveries on, a message runs alone: it may be the one that kills workers.
 const SUSPECT_DELIVERIES: u32 = 2;
@@ -220,6 +221,7 @@ impl Shared {
             attempt = job.attempt,
             deliveries = attributes.delivery_count,
         );
+        traces::adopt(&span, attributes.traceparent.as_deref());
         async {
             let suspect = attributes.delivery_count >= SUSPECT_DELIVERIES;
             let (disposition, report) = if suspect {

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 /// Who reads the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +15,41 @@ pub enum Reader {
     Collector,
 }
 
-/// Starts logging; `NIGHTREAD_LOG` (for example `info,nightread=debug`) overrides the level.
-pub fn start(reader: Reader) {
+/// Keeps exporters going; drop it last.
+#[derive(Debug, Default)]
+#[must_use = "dropping this ends the export of traces"]
+pub struct Telemetry {
+    #[cfg(feature = "otlp")]
+    _exporting: Option<super::traces::Exporting>,
+}
+
+/// Starts logging, and traces where they are built in and an endpoint is set; `NIGHTREAD_LOG` (for example
+/// `info,nightread=debug`) overrides the level.
+pub fn start(reader: Reader) -> Telemetry {
     let default = match reader {
         Reader::Person => "warn,ort=error",
         Reader::Collector => "info,ort=warn,lapin=warn",
     };
     let filter = EnvFilter::try_from_env("NIGHTREAD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
-    // A second start, as in tests that run several commands in one process, keeps the first.
-    let _already_started = match reader {
-        Reader::Person => lines.without_time().with_target(false).try_init(),
-        Reader::Collector => lines.json().with_current_span(true).with_span_list(false).try_init(),
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match reader {
+        Reader::Person => lines.without_time().with_target(false).with_filter(filter).boxed(),
+        Reader::Collector => {
+            lines.json().with_current_span(true).with_span_list(false).with_filter(filter).boxed()
+        }
     };
+    let registry = tracing_subscriber::registry().with(lines);
+    #[cfg(feature = "otlp")]
+    match super::traces::start() {
+        Ok(Some((tracer, exporting))) => {
+            let _already_started =
+                registry.with(tracing_opentelemetry::layer().with_tracer(tracer)).try_init();
+            return Telemetry { _exporting: Some(exporting) };
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "traces cannot be exported"),
+    }
+    // A second start, as in tests that run several commands in one process, keeps the first.
+    let _already_started = registry.try_init();
+    Telemetry::default()
 }
