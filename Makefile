@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test build runtime samples lint fmt check models clean parity fuzz
+.PHONY: help demo test parts build runtime samples lint fmt check models clean parity fuzz
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -17,8 +17,11 @@ help: ## Show this list
 demo: runtime samples build ## Read real chest X-rays: fetches all it needs, then prints findings
 	@$(BINARY) process .cache/samples --out $(OUT) $(if $(FORCE),--force)
 
-test: runtime samples ## Run all tests
+test: runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
 	@cargo test --release --workspace --locked
+
+parts: ## Install the real parts that the tests start: RabbitMQ by apt, Azurite by npm into .cache/
+	@tests/setup
 
 build: ## Build the release binary
 	@cargo build --release --locked -p nightread
