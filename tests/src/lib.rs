@@ -1,1 +1,13 @@
-//! The harness of the end-to-end tests.
+//! The harness: real parts, started privately on free ports and stopped with the process that started them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+pub mod azurite;
+pub mod bench;
+pub mod contract;
+pub mod parts;
+pub mod pictures;
+pub mod proxy;
+pub mod rabbit;
+pub mod wait;
+pub mod worker;

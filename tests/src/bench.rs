@@ -1,0 +1,158 @@
+//! Everything one worker needs, private to one test: a virtual host, two containers, a proxy before storage.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nightread::adapters::queue::rabbitmq::{DeadLetter, DeadLetters, Publisher, RabbitOptions, topology};
+use nightread::adapters::storage::azure::AzureStore;
+use nightread_domain::message::Attributes;
+use nightread_domain::{BlobRef, BlobStore, Lane, Message};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::azurite::{self, Azurite};
+use crate::pictures::result_name;
+use crate::proxy::FaultProxy;
+use crate::rabbit::{Observer, Rabbit, options};
+use crate::wait;
+use crate::worker::{Worker, WorkerSettings};
+
+/// Largest document that is one of ours.
+const MAX_DOCUMENT: u64 = 1 << 24;
+
+/// The parts of one test.
+#[derive(Debug)]
+pub struct Bench {
+    pub options: RabbitOptions,
+    pub publisher: Publisher,
+    /// Straight to Azurite, past the proxy.
+    pub direct: AzureStore,
+    pub proxy: FaultProxy,
+    pub incoming: String,
+    pub results: String,
+    /// Logs of workers; gone with the test unless it fails.
+    pub folder: TempDir,
+}
+
+impl Bench {
+    /// On the shared broker and storage; `None` (said by name) when a part is missing.
+    pub async fn shared(test: &str) -> Option<Self> {
+        let (rabbit, azurite) = (Rabbit::shared(test).await?, Azurite::shared(test).await?);
+        if !Worker::is_built(test) {
+            return None;
+        }
+        Some(Self::over(test, rabbit, azurite).await)
+    }
+
+    /// On these.
+    pub async fn over(test: &str, rabbit: &Rabbit, azurite: &Azurite) -> Self {
+        let options = options(&rabbit.fresh_url());
+        topology::declare(&options).await.expect("declared");
+        let address = azurite.address().expect("an Azurite of our own: a proxy goes before it");
+        let seed = test.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let proxy = FaultProxy::start(address, seed).await;
+        let direct = azurite.store();
+        let (incoming, results) = (format!("in-{seed:x}"), format!("out-{seed:x}"));
+        for container in [&incoming, &results] {
+            direct.create_container(container).await.expect("a container");
+        }
+        let folder = tempfile::Builder::new().prefix("nightread-test-").tempdir().expect("a folder");
+        let publisher = Publisher::new(options.clone());
+        Self { options, publisher, direct, proxy, incoming, results, folder }
+    }
+
+    /// Settings of a worker that reaches storage through the proxy.
+    pub fn settings(&self) -> WorkerSettings {
+        let storage = azurite::connection_string(self.proxy.port());
+        WorkerSettings::new(&self.options.url).azure(&storage, &self.incoming, &self.results)
+    }
+
+    pub fn start(&self) -> Worker {
+        self.start_with(&self.settings())
+    }
+
+    pub fn start_with(&self, settings: &WorkerSettings) -> Worker {
+        Worker::start(settings, self.folder.path())
+    }
+
+    pub fn blob(&self, name: &str) -> BlobRef {
+        BlobRef::new(self.incoming.as_str(), name).expect("a sound name")
+    }
+
+    pub async fn upload(&self, name: &str, body: Bytes) {
+        self.direct.put(&self.blob(name), body).await.expect("uploaded");
+    }
+
+    /// Announces a blob in the native form.
+    pub async fn announce(&self, lane: Lane, name: &str) {
+        let body = json!({"blob": format!("{}/{name}", self.incoming)});
+        self.publish(lane, name, body.to_string()).await;
+    }
+
+    /// The body that Event Grid would send for a blob.
+    pub fn event_grid(&self, name: &str) -> String {
+        let port = self.proxy.port();
+        let url = format!("http://127.0.0.1:{port}/devstoreaccount1/{}/{name}", self.incoming);
+        json!([{
+            "id": format!("event-{name}"), "eventType": "Microsoft.Storage.BlobCreated", "topic": "/t",
+            "subject": format!("/blobServices/default/containers/{}/blobs/{name}", self.incoming),
+            "eventTime": "2026-01-01T00:00:00Z", "dataVersion": "", "metadataVersion": "1",
+            "data": {"api": "PutBlob", "contentType": "image/png", "blobType": "BlockBlob", "url": url},
+        }])
+        .to_string()
+    }
+
+    /// Publishes any body under a message id, however long the broker is away.
+    pub async fn publish(&self, lane: Lane, id: &str, body: impl Into<Bytes>) {
+        let mut attributes = Attributes::for_lane(lane);
+        attributes.message_id = Some(id.to_owned());
+        let message = Message { body: body.into(), attributes };
+        wait::until("the broker to confirm", || async { self.publisher.announce(&message).await.ok() }).await;
+    }
+
+    /// The result of a blob, if it is there.
+    pub async fn result(&self, name: &str) -> Option<Value> {
+        let name = result_name(&self.incoming, name);
+        let blob = BlobRef::new(self.results.as_str(), name).expect("a sound name");
+        let found = self.direct.read(&blob, MAX_DOCUMENT).await.expect("storage answers");
+        found.map(|(body, _)| serde_json::from_slice(&body).expect("a result is JSON"))
+    }
+
+    pub async fn wait_for_result(&self, name: &str) -> Value {
+        wait::until(&format!("the result of {name}"), || self.result(name)).await
+    }
+
+    pub async fn observer(&self) -> Observer {
+        Observer::connect(&self.options.url).await
+    }
+
+    /// Messages ready in lanes and delays.
+    pub async fn waiting(&self, observer: &Observer) -> u32 {
+        let mut waiting = 0;
+        for queue in topology::queues().iter().filter(|queue| *queue != topology::DEAD_QUEUE) {
+            waiting += observer.depth(queue).await;
+        }
+        waiting
+    }
+
+    /// Waits until nothing is ready in lanes and delays, and the workers have nothing in hand.
+    pub async fn settled(&self, workers: &[&Worker], patience: Duration) {
+        let observer = self.observer().await;
+        wait::until_within(patience, "lanes, delays and workers to be empty", || async {
+            let mut in_hand = 0.0;
+            for worker in workers {
+                in_hand += worker.metric("nightread_jobs_in_hand").await;
+            }
+            (self.waiting(&observer).await == 0 && in_hand == 0.0).then_some(())
+        })
+        .await;
+    }
+
+    /// Everything in the dead letters, oldest first.
+    pub async fn dead(&self) -> Vec<DeadLetter> {
+        let letters = DeadLetters::open(&self.options).await.expect("opened");
+        let found = letters.peek(100_000).await.expect("peeked");
+        letters.close().await;
+        found
+    }
+}

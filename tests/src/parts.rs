@@ -1,0 +1,98 @@
+//! Child processes that end with us, and what to do when a real part is missing.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Runs the arguments after the first in a process group of its own, until standard input says how to end it, or
+/// closes. The kernel closes it when we end, however we end, so that no test run leaves a broker behind: not after a
+/// panic, not after SIGKILL; then the folder named first goes too.
+const WATCH: &str = r#"folder=$1
+shift
+setsid "$@" </dev/null & child=$!
+orphaned=no
+read -r signal || orphaned=yes
+kill "-${signal:-KILL}" "-$child" 2>/dev/null
+wait "$child" 2>/dev/null
+if [ "$orphaned" = yes ]; then rm -rf -- "$folder"; fi"#;
+
+/// A program that we started. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Part {
+    watcher: Child,
+    name: String,
+}
+
+/// How a part is told to end.
+#[derive(Clone, Copy, Debug)]
+pub enum Ending {
+    /// As a machine does that loses power.
+    Kill,
+    /// As an operator does.
+    Term,
+}
+
+impl Part {
+    /// Starts `command`; its output goes to a log in `folder`, which is its own.
+    pub fn start(name: &str, command: &[&str], environment: &[(&str, String)], folder: &Path) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let output = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
+        let watcher = Command::new("sh")
+            .args(["-c", WATCH, name])
+            .arg(folder)
+            .args(command)
+            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().expect("a log file"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self { watcher, name: name.to_owned() }
+    }
+
+    /// Ends it and waits until it is gone.
+    pub fn end(mut self, how: Ending) {
+        self.signal(how);
+    }
+
+    fn signal(&mut self, how: Ending) {
+        use std::io::Write;
+        if let Some(mut stdin) = self.watcher.stdin.take() {
+            let word: &[u8] = match how {
+                Ending::Kill => b"KILL\n",
+                Ending::Term => b"TERM\n",
+            };
+            let _ = stdin.write_all(word);
+        }
+        let _ = self.watcher.wait();
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("stopping {}", self.name);
+        }
+        self.signal(Ending::Kill);
+    }
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository").to_owned()
+}
+
+/// A port nobody uses. Somebody may take it before we do; then the part does not start, and says so.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Says by name that a test did not run; fails instead where every part must be there (`CI=true`).
+pub fn skipped(test: &str, missing: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "{test}: {missing} is missing, and CI=true; `tests/setup` installs it"
+    );
+    eprintln!("SKIPPED: {test}: {missing} is missing; `tests/setup` installs it");
+}

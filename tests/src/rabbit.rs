@@ -1,0 +1,225 @@
+//! A private RabbitMQ node, and a virtual host of its own for every test.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties, message::Delivery};
+use nightread::adapters::queue::rabbitmq::RabbitOptions;
+use tempfile::TempDir;
+
+use crate::parts::{Ending, Part, free_port, skipped};
+use crate::wait;
+
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Virtual hosts made at the start: making them later needs a slow command each.
+const VIRTUAL_HOSTS: usize = 40;
+
+/// Names what a TLS listener of the node shows, PEM files.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub certificate: String,
+    pub key: String,
+}
+
+/// A broker for tests: ours, or the one that `NIGHTREAD_TEST_AMQP_URL` names (its virtual host must be empty).
+#[derive(Debug)]
+pub struct Rabbit {
+    node: Option<Node>,
+    given: Option<String>,
+    next_host: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Node {
+    // Dropped in this order: the node before the name server it is registered with.
+    server: Option<Part>,
+    _names: Part,
+    folder: TempDir,
+    port: u16,
+    tls_port: Option<u16>,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Rabbit {
+    /// One for this test binary; `None` (said by name) when there is nothing to start.
+    pub async fn shared(test: &str) -> Option<&'static Self> {
+        static SHARED: tokio::sync::OnceCell<Option<Rabbit>> = tokio::sync::OnceCell::const_new();
+        let shared = SHARED
+            .get_or_init(|| async {
+                if let Ok(url) = std::env::var("NIGHTREAD_TEST_AMQP_URL") {
+                    return Some(Self { node: None, given: Some(url), next_host: AtomicUsize::new(0) });
+                }
+                Self::start(None).await
+            })
+            .await
+            .as_ref();
+        if shared.is_none() {
+            skipped(test, "RabbitMQ");
+        }
+        shared
+    }
+
+    /// A node of our own: free ports, own name, own cookie, own name server, all data in a temporary folder.
+    pub async fn start(tls: Option<Tls>) -> Option<Self> {
+        if !Path::new(SERVER).exists() {
+            return None;
+        }
+        let folder =
+            tempfile::Builder::new().prefix("nightread-rabbit-").tempdir().expect("a temporary folder");
+        let (port, names_port, distribution_port) = (free_port(), free_port(), free_port());
+        let tls_port = tls.as_ref().map(|_| free_port());
+        configure(folder.path(), port, tls.as_ref().zip(tls_port));
+        let path = |name: &str| folder.path().join(name).to_str().expect("a UTF-8 path").to_owned();
+        let environment = vec![
+            ("HOME", path("")),
+            ("ERL_EPMD_PORT", names_port.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODENAME", format!("nightread{port}@localhost")),
+            ("RABBITMQ_NODE_PORT", port.to_string()),
+            ("RABBITMQ_DIST_PORT", distribution_port.to_string()),
+            ("RABBITMQ_MNESIA_BASE", path("data")),
+            ("RABBITMQ_LOG_BASE", path("logs")),
+            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+            ("RABBITMQ_ADVANCED_CONFIG_FILE", path("none.config")),
+            ("RABBITMQ_CONF_ENV_FILE", path("none.conf")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins")),
+            ("RABBITMQ_PID_FILE", path("pid")),
+            ("RABBITMQ_LOGS", path("logs/node.log")),
+            // Two cores are shared with the workers: schedulers must not spin while they wait.
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+sbwt none +sbwtdcpu none +sbwtdio none".to_owned()),
+        ];
+        let names =
+            Part::start("epmd", &["epmd", "-port", &names_port.to_string()], &environment, folder.path());
+        let mut node = Node { server: None, _names: names, folder, port, tls_port, environment };
+        node.resume().await;
+        Some(Self { node: Some(node), given: None, next_host: AtomicUsize::new(0) })
+    }
+
+    /// The address of a virtual host that no other test has.
+    pub fn fresh_url(&self) -> String {
+        let Some(node) = &self.node else { return self.given.clone().expect("a given broker") };
+        let host = self.next_host.fetch_add(1, Ordering::Relaxed);
+        assert!(host < VIRTUAL_HOSTS, "more tests than virtual hosts: raise VIRTUAL_HOSTS");
+        format!("amqp://guest:guest@127.0.0.1:{}/t{host}", node.port)
+    }
+
+    /// The address of its TLS listener.
+    pub fn tls_url(&self) -> Option<String> {
+        let port = self.node.as_ref()?.tls_port?;
+        Some(format!("amqps://guest:guest@localhost:{port}/t0"))
+    }
+
+    /// Ends the node; its data stays.
+    pub fn pause(&mut self, how: Ending) {
+        if let Some(server) = self.node.as_mut().and_then(|node| node.server.take()) {
+            server.end(how);
+        }
+    }
+
+    /// Starts it again, on the same ports and data.
+    pub async fn resume(&mut self) {
+        self.node.as_mut().expect("only a node of our own can be started").resume().await;
+    }
+}
+
+impl Node {
+    async fn resume(&mut self) {
+        self.server = Some(Part::start("rabbitmq", &[SERVER], &self.environment, self.folder.path()));
+        let url = format!("amqp://guest:guest@127.0.0.1:{}/t0", self.port);
+        wait::until("RabbitMQ to let us in", || async {
+            Connection::connect(&url, ConnectionProperties::default()).await.ok()
+        })
+        .await;
+    }
+}
+
+fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>) {
+    let definitions = folder.join("definitions.json");
+    let hosts: Vec<_> =
+        (0..VIRTUAL_HOSTS).map(|host| serde_json::json!({"name": format!("t{host}")})).collect();
+    let permissions: Vec<_> = (0..VIRTUAL_HOSTS)
+        .map(|host| {
+            serde_json::json!({"user": "guest", "vhost": format!("t{host}"), "configure": ".*", "write": ".*", "read": ".*"})
+        })
+        .collect();
+    // Importing definitions takes the place of making the default user.
+    let users = serde_json::json!([{"name": "guest", "password": "guest", "tags": "administrator"}]);
+    let text = serde_json::json!({"users": users, "vhosts": hosts, "permissions": permissions}).to_string();
+    std::fs::write(&definitions, text).expect("definitions");
+    let mut conf = format!(
+        "listeners.tcp.1 = 127.0.0.1:{port}\n\
+         load_definitions = {}\n\
+         log.file.level = info\n\
+         disk_free_limit.absolute = 50MB\n\
+         vm_memory_high_watermark.absolute = 2GB\n\
+         raft.wal_max_size_bytes = 64000000\n",
+        definitions.display()
+    );
+    if let Some((tls, port)) = tls {
+        let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+        std::fs::write(&certificate, &tls.certificate).expect("a certificate");
+        std::fs::write(&key, &tls.key).expect("a key");
+        conf += &format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\n\
+             ssl_options.certfile = {}\n\
+             ssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_none\n\
+             ssl_options.fail_if_no_peer_cert = false\n",
+            certificate.display(),
+            key.display()
+        );
+    }
+    std::fs::write(folder.join("rabbitmq.conf"), conf).expect("a configuration");
+    std::fs::write(folder.join("enabled_plugins"), "[].\n").expect("a plugin list");
+}
+
+/// Options of a worker at this address.
+pub fn options(url: &str) -> RabbitOptions {
+    RabbitOptions::new(url)
+}
+
+/// A view of the broker from outside the project's own code.
+#[derive(Debug)]
+pub struct Observer {
+    _connection: Connection,
+    channel: Channel,
+}
+
+impl Observer {
+    pub async fn connect(url: &str) -> Self {
+        let connection =
+            Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        Self { _connection: connection, channel }
+    }
+
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Messages ready in a queue.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        found.expect("the queue is there").message_count()
+    }
+
+    pub async fn wait_for_depth(&self, queue: &str, depth: u32) {
+        let what = format!("{depth} messages in {queue}");
+        wait::until(&what, || async { (self.depth(queue).await == depth).then_some(()) }).await;
+    }
+
+    /// Takes the next message of a queue, waiting for it.
+    pub async fn take(&self, queue: &str) -> Delivery {
+        let delivery = wait::until(&format!("a message in {queue}"), || async {
+            let got = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await.expect("a get");
+            got.map(|got| got.delivery)
+        })
+        .await;
+        delivery.ack(BasicAckOptions::default()).await.expect("an acknowledgement");
+        delivery
+    }
+}

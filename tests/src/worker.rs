@@ -1,0 +1,230 @@
+//! The real worker, as a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::parts::{free_port, root, skipped};
+use crate::wait;
+
+/// What a worker is told beside the defaults of the tests.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    environment: Vec<(String, String)>,
+}
+
+impl WorkerSettings {
+    /// A worker at this broker, with the one-node model in FP32.
+    pub fn new(broker_url: &str) -> Self {
+        let runtime = runtime().map(|path| path.display().to_string()).unwrap_or_default();
+        let models = root().join("tests/fixtures/models").display().to_string();
+        Self { environment: Vec::new() }
+            .with("NIGHTREAD_BROKER_URL", broker_url)
+            .with("NIGHTREAD_MODELS_DIR", &models)
+            .with("NIGHTREAD_MODELS_PRECISION", "fp32")
+            .with("NIGHTREAD_MODELS_RUNTIME", &runtime)
+            .with("NIGHTREAD_LIMITS_PROBE_SECONDS", "1")
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn azure(self, connection_string: &str, containers: &str, results: &str) -> Self {
+        self.with("NIGHTREAD_STORAGE_KIND", "azure")
+            .with("NIGHTREAD_STORAGE_CONNECTION_STRING", connection_string)
+            .with("NIGHTREAD_SOURCES_CONTAINERS", containers)
+            .with("NIGHTREAD_RESULTS_CONTAINER", results)
+    }
+
+    /// Containers are folders under `folder`; they are made.
+    #[must_use]
+    pub fn folder(self, folder: &Path) -> Self {
+        for container in ["incoming", "results"] {
+            std::fs::create_dir_all(folder.join(container)).expect("a folder");
+        }
+        self.with("NIGHTREAD_STORAGE_KIND", "folder")
+            .with("NIGHTREAD_STORAGE_FOLDER", folder.to_str().expect("a UTF-8 path"))
+    }
+}
+
+/// A running `nightread run`. Dropped, it is killed; the kernel kills it should the test itself be killed.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Worker {
+    /// Whether a worker can be run here; said by name when not.
+    pub fn is_built(test: &str) -> bool {
+        let missing = match (binary().is_file(), runtime()) {
+            (false, _) => "the release binary (`make build`)",
+            (_, None) => "ONNX Runtime (`make runtime`)",
+            _ => return true,
+        };
+        skipped(test, missing);
+        false
+    }
+
+    /// Starts it; its log goes to `folder`.
+    pub fn start(settings: &WorkerSettings, folder: &Path) -> Self {
+        let port = free_port();
+        let log = folder.join(format!("worker-{port}.log"));
+        let output = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        // A worker must not outlive the test that started it.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(binary())
+            .arg("run")
+            .env_remove("RUST_LOG")
+            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
+            .env("NIGHTREAD_HTTP_LISTEN", format!("127.0.0.1:{port}"))
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a log file"))
+            .stderr(output)
+            .spawn()
+            .expect("the worker starts");
+        Self { child, port, log }
+    }
+
+    /// SIGKILL, as a power cut.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, as a scale-in.
+    pub fn terminate(&self) {
+        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(done.is_ok_and(|status| status.success()), "the worker is gone already");
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let mut result = None;
+        wait::until("the worker to end", || {
+            result = child.try_wait().expect("a child");
+            std::future::ready(result)
+        })
+        .await
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Waits for `/ready`.
+    pub async fn ready(&self) {
+        let what = format!("the worker to be ready; its log is {}", self.log.display());
+        wait::until(&what, || async {
+            self.get("/ready").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
+        })
+        .await;
+    }
+
+    /// `GET path` of its health server: status line, headers and body.
+    pub async fn get(&self, path: &str) -> Option<String> {
+        let ask = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok()?;
+            Some(answer)
+        };
+        tokio::time::timeout(Duration::from_secs(5), ask).await.ok().flatten()
+    }
+
+    /// The sum of a metric over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.unwrap_or_default();
+        let values = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        });
+        values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Resident memory now and at its highest, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let kilobytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        (kilobytes("VmRSS:"), kilobytes("VmHWM:"))
+    }
+
+    /// Processor seconds spent so far.
+    pub fn processor_seconds(&self) -> f64 {
+        processor_seconds(self.child.id())
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(15).collect();
+            eprintln!("the last of {}:", self.log.display());
+            for line in tail.iter().rev() {
+                eprintln!("  {line}");
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// User and system time of a process, from /proc (100 ticks a second on every Linux).
+pub fn processor_seconds(process: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields: Vec<_> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// `NIGHTREAD_TEST_BINARY`, or the one beside these tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("NIGHTREAD_TEST_BINARY") {
+        return path.into();
+    }
+    let this = std::env::current_exe().expect("a path");
+    let mut folder = this.parent();
+    while let Some(path) = folder {
+        let candidate = path.join("nightread");
+        if candidate.is_file() {
+            return candidate;
+        }
+        folder = path.parent().filter(|path| path.file_name().is_some_and(|name| name != "target"));
+    }
+    root().join("target/release/nightread")
+}
+
+/// ONNX Runtime's library where `make runtime` puts it.
+fn runtime() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("NIGHTREAD_MODELS_RUNTIME") {
+        return Some(path.into());
+    }
+    let folders = std::fs::read_dir(root().join(".cache/onnxruntime")).ok()?;
+    let cpu = folders.flatten().map(|entry| entry.path());
+    let cpu =
+        cpu.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cpu-")));
+    cpu.flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path()).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
+    })
+}

@@ -1,0 +1,321 @@
+//! `nightread run` as a process, with a real broker and a real Azurite: what a crash, a race or a stranger may do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nightread::adapters::queue::rabbitmq::topology;
+use nightread_domain::{ErrorCode, Lane};
+use nightread_tests::azurite::Azurite;
+use nightread_tests::bench::Bench;
+use nightread_tests::parts::{Ending, skipped};
+use nightread_tests::pictures::{grey, logit};
+use nightread_tests::proxy::Method;
+use nightread_tests::rabbit::Rabbit;
+use nightread_tests::wait;
+use nightread_tests::worker::Worker;
+use serde_json::json;
+
+/// Long enough for the delay queues of five and thirty seconds.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_announcement_ends_in_a_result() {
+    let Some(bench) = Bench::shared("every_form_of_announcement_ends_in_a_result").await else { return };
+    for (number, name) in
+        ["native.png", "grid.png", "cloud.png", "first.png", "second.png"].into_iter().enumerate()
+    {
+        bench.upload(name, grey(number as u8 * 50, 32, number)).await;
+    }
+    let worker = bench.start();
+    bench.announce(Lane::Ingest, "native.png").await;
+    bench.publish(Lane::Bulk, "grid", bench.event_grid("grid.png")).await;
+    let cloud = |name: &str| {
+        let event: serde_json::Value = serde_json::from_str(&bench.event_grid(name)).expect("JSON");
+        json!({"specversion": "1.0", "id": name, "source": "/s", "type": "Microsoft.Storage.BlobCreated",
+            "data": event[0]["data"]})
+    };
+    bench.publish(Lane::Fmri, "cloud", cloud("cloud.png").to_string()).await;
+    let batch = json!([cloud("first.png"), {"bad": true}, cloud("second.png")]);
+    bench.publish(Lane::Ingest, "batch", batch.to_string()).await;
+    for (number, name) in
+        ["native.png", "grid.png", "cloud.png", "first.png", "second.png"].into_iter().enumerate()
+    {
+        let result = bench.wait_for_result(name).await;
+        assert_eq!(result["status"], "ok", "{result}");
+        let read = result["findings"][0]["logit"].as_f64().expect("a number");
+        assert!((read - logit(number as u8 * 50)).abs() < 1.0, "{name}: {read}");
+    }
+    bench.settled(&[&worker], PATIENCE).await;
+    let dead = bench.dead().await;
+    assert_eq!(dead.len(), 1, "one bad event takes no other with it");
+    assert_eq!(dead[0].code, ErrorCode::MessageUnparseable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_messages_are_refused_counted_and_never_followed() {
+    let Some(bench) = Bench::shared("hostile_messages_are_refused_counted_and_never_followed").await else {
+        return;
+    };
+    bench.upload("good.png", grey(9, 32, 0)).await;
+    let worker = bench.start();
+    // A server that nobody must ever call.
+    let trap = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let trap_port = trap.local_addr().expect("an address").port();
+    let account = format!("http://127.0.0.1:{}/devstoreaccount1", bench.proxy.port());
+    let by_url = |url: String| {
+        json!([{"id": "x", "eventType": "Microsoft.Storage.BlobCreated", "data": {"url": url}}]).to_string()
+    };
+    let incoming = &bench.incoming;
+    let hostile = [
+        by_url(format!("http://127.0.0.1:{trap_port}/devstoreaccount1/{incoming}/good.png")),
+        by_url(format!(
+            "http://{}@127.0.0.1:{trap_port}/{incoming}/good.png",
+            account.trim_start_matches("http://")
+        )),
+        by_url(format!("{account}/{incoming}/../{}/x", bench.results)),
+        by_url(format!("{account}/{incoming}/%2e%2e/{}/x", bench.results)),
+        by_url(format!("{account}/{incoming}/%252e%252e%252fx")),
+        by_url(format!("{account}/{incoming}/good.png?sig=x")),
+        by_url("file:///etc/passwd".to_owned()),
+        json!({"blob": "secrets/x"}).to_string(),
+        json!({"blob": format!("{incoming}/../x")}).to_string(),
+    ];
+    let garbage = ["", "null", "[]", "{", "\u{0}", r#"{"blob": 7}"#, r#"{"blob": "in/x", "more": 1}"#];
+    for (number, body) in hostile.iter().enumerate() {
+        bench.publish(Lane::Ingest, &format!("hostile {number}"), body.clone()).await;
+    }
+    for (number, body) in garbage.iter().enumerate() {
+        bench.publish(Lane::Bulk, &format!("garbage {number}"), *body).await;
+    }
+    bench.publish(Lane::Ingest, "huge", vec![b' '; 10_000_000]).await;
+    // Our own results announce themselves too; they are no job and no crime.
+    bench
+        .publish(Lane::Ingest, "own", json!({"blob": format!("{}/x.json", bench.results)}).to_string())
+        .await;
+    bench.announce(Lane::Ingest, "good.png").await;
+    bench.wait_for_result("good.png").await;
+    bench.settled(&[&worker], PATIENCE).await;
+    let mut codes = BTreeMap::new();
+    for letter in bench.dead().await {
+        *codes.entry(letter.code).or_insert(0) += 1;
+    }
+    let expected = [
+        (ErrorCode::SourceNotAllowed, hostile.len()),
+        (ErrorCode::MessageUnparseable, garbage.len()),
+        (ErrorCode::MessageTooLarge, 1),
+    ];
+    assert_eq!(codes, BTreeMap::from(expected));
+    let called = tokio::time::timeout(Duration::from_millis(200), trap.accept()).await;
+    assert!(called.is_err(), "no URL of a message is followed");
+    assert_eq!(worker.metric("nightread_events_ignored_total").await as u32, 1);
+    assert_eq!(worker.metric("nightread_messages_total").await as usize, hostile.len() + garbage.len() + 2);
+}
+
+/// Kills a worker at a named instant of its first job, then lets another finish.
+async fn killed_at(failpoint: &str) {
+    let Some(bench) = Bench::shared(&format!("killed_at_{failpoint}")).await else { return };
+    bench.upload("a.png", grey(200, 32, 1)).await;
+    let settings = bench.settings().with("NIGHTREAD_WORKER_FAILPOINT", failpoint);
+    let mut doomed = bench.start_with(&settings);
+    bench.announce(Lane::Ingest, "a.png").await;
+    assert!(!doomed.ended().await.success(), "it aborts at {failpoint}");
+    let stored = bench.result("a.png").await;
+    assert_eq!(stored.is_some(), failpoint == "after_store");
+    bench.observer().await.wait_for_depth(&topology::lane_queue(Lane::Ingest), 1).await;
+    let heir = bench.start();
+    let result = bench.wait_for_result("a.png").await;
+    bench.settled(&[&heir], PATIENCE).await;
+    assert_eq!(result["status"], "ok");
+    if let Some(stored) = stored {
+        assert_eq!(bench.result("a.png").await, Some(stored), "the result that was stored stays as it was");
+    }
+    assert_eq!(bench.dead().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_after_the_download_loses_nothing() {
+    killed_at("after_fetch").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_after_the_inference_loses_nothing() {
+    killed_at("after_infer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_store_and_acknowledge_doubles_nothing() {
+    killed_at("after_store").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_read_out_of_order_end_with_the_newer() {
+    let Some(bench) = Bench::shared("two_versions_read_out_of_order_end_with_the_newer").await else {
+        return;
+    };
+    bench.upload("a.png", grey(10, 32, 1)).await;
+    // The first worker stands before the door with its reading of the old version in hand.
+    let gate = bench.proxy.gate(Method::PUT, &bench.results);
+    let slow = bench.start();
+    bench.announce(Lane::Ingest, "a.png").await;
+    gate.reached(1).await;
+    // Last-Modified has seconds; the versions must lie in different ones to be told apart by time alone.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    bench.upload("a.png", grey(240, 32, 2)).await;
+    let direct = nightread_tests::azurite::connection_string(
+        Azurite::shared("").await.and_then(Azurite::address).expect("an address").port(),
+    );
+    let fast = bench.start_with(&bench.settings().azure(&direct, &bench.incoming, &bench.results));
+    bench.announce(Lane::Ingest, "a.png").await;
+    let newer = bench.wait_for_result("a.png").await;
+    let read = newer["findings"][0]["logit"].as_f64().expect("a number");
+    assert!((read - logit(240)).abs() < 1.0, "the newer version is read: {read}");
+    gate.open();
+    bench.settled(&[&slow, &fast], PATIENCE).await;
+    assert_eq!(bench.result("a.png").await, Some(newer), "the older reading is dropped");
+    assert_eq!(bench.dead().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read() {
+    let test = "a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read";
+    let Some(bench) = Bench::shared(test).await else { return };
+    for number in 0..20 {
+        bench.upload(&format!("{number}.png"), grey(number, 32, number.into())).await;
+    }
+    bench.upload("killer.png", grey(99, 32, 99)).await;
+    let gate = bench.proxy.gate(Method::GET, "killer.png");
+    for number in 0..10 {
+        bench.announce(Lane::Ingest, &format!("{number}.png")).await;
+    }
+    bench.announce(Lane::Ingest, "killer.png").await;
+    for number in 10..20 {
+        bench.announce(Lane::Ingest, &format!("{number}.png")).await;
+    }
+    // Whoever downloads that picture dies of it, as of a decoder's bug.
+    for death in 1..=10 {
+        let worker = bench.start();
+        gate.reached(death).await;
+        worker.kill();
+    }
+    let survivor = bench.start();
+    for number in 0..20 {
+        assert_eq!(bench.wait_for_result(&format!("{number}.png")).await["status"], "ok");
+    }
+    bench.settled(&[&survivor], PATIENCE).await;
+    let dead = bench.dead().await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].code, ErrorCode::WorkerDied);
+    assert_eq!(dead[0].message.attributes.message_id.as_deref(), Some("killer.png"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_storage_costs_no_attempt_and_no_picture() {
+    let Some(bench) = Bench::shared("an_outage_of_storage_costs_no_attempt_and_no_picture").await else {
+        return;
+    };
+    let worker = bench.start_with(&bench.settings().with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1"));
+    worker.ready().await;
+    for number in 0..60_usize {
+        bench.upload(&format!("{number}.png"), grey(number as u8, 32, number)).await;
+    }
+    bench.proxy.set_outage(true);
+    for number in 0..60 {
+        bench.announce(Lane::Bulk, &format!("{number}.png")).await;
+    }
+    wait::until("the breaker to open", || async {
+        (worker.metric("nightread_storage_outage").await > 0.0).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(bench.dead().await.len(), 0);
+    assert!(worker.get("/healthz").await.expect("an answer").contains("Healthy"), "alive all the while");
+    bench.proxy.set_outage(false);
+    for number in 0..60 {
+        assert_eq!(bench.wait_for_result(&format!("{number}.png")).await["status"], "ok");
+    }
+    bench.settled(&[&worker], PATIENCE).await;
+    assert_eq!(bench.dead().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_outlives_its_broker() {
+    let test = "a_worker_outlives_its_broker";
+    let (Some(mut rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::shared(test).await) else {
+        return skipped(test, "RabbitMQ or Azurite");
+    };
+    if !Worker::is_built(test) {
+        return;
+    }
+    let bench = Bench::over(test, &rabbit, azurite).await;
+    rabbit.pause(Ending::Term);
+    let worker = bench.start();
+    wait::until("the worker to live", || async {
+        worker.get("/healthz").await.filter(|answer| answer.contains("Healthy"))
+    })
+    .await;
+    let ready = worker.get("/ready").await.expect("an answer");
+    assert!(!ready.starts_with("HTTP/1.1 200"), "not ready without its broker");
+    rabbit.resume().await;
+    worker.ready().await;
+    // One job in hand while the broker is away.
+    bench.upload("in hand.png", grey(1, 32, 1)).await;
+    bench.upload("later.png", grey(2, 32, 2)).await;
+    let gate = bench.proxy.gate(Method::PUT, "out-");
+    bench.announce(Lane::Ingest, "in hand.png").await;
+    gate.reached(1).await;
+    rabbit.pause(Ending::Kill);
+    gate.open();
+    bench.wait_for_result("in hand.png").await;
+    rabbit.resume().await;
+    worker.ready().await;
+    bench.announce(Lane::Ingest, "later.png").await;
+    bench.wait_for_result("later.png").await;
+    bench.settled(&[&worker], PATIENCE).await;
+    assert_eq!(bench.dead().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_finishes_what_is_in_hand_and_exits_0() {
+    let Some(bench) = Bench::shared("a_drain_finishes_what_is_in_hand_and_exits_0").await else { return };
+    let mut worker = bench.start_with(&bench.settings().with("NIGHTREAD_LIMITS_JOBS", "8"));
+    worker.ready().await;
+    let gate = bench.proxy.gate(Method::PUT, &bench.results);
+    for number in 0..30_usize {
+        bench.upload(&format!("{number}.png"), grey(number as u8, 32, number)).await;
+        bench.announce(Lane::Ingest, &format!("{number}.png")).await;
+    }
+    gate.reached(8).await;
+    worker.terminate();
+    let observer = bench.observer().await;
+    observer.wait_for_depth(&topology::lane_queue(Lane::Ingest), 22).await;
+    gate.open();
+    assert!(worker.ended().await.success());
+    let mut stored = 0;
+    for number in 0..30 {
+        stored += usize::from(bench.result(&format!("{number}.png")).await.is_some());
+    }
+    assert_eq!(stored, 8, "what was in hand is stored, the rest is back in its queue");
+    assert_eq!(bench.waiting(&observer).await, 22);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_gives_everything_back_at_once() {
+    let Some(bench) = Bench::shared("a_second_signal_gives_everything_back_at_once").await else { return };
+    let mut worker = bench.start_with(&bench.settings().with("NIGHTREAD_LIMITS_JOBS", "4"));
+    worker.ready().await;
+    let gate = bench.proxy.gate(Method::PUT, &bench.results);
+    for number in 0..4_usize {
+        bench.upload(&format!("{number}.png"), grey(number as u8, 32, number)).await;
+        bench.announce(Lane::Ingest, &format!("{number}.png")).await;
+    }
+    gate.reached(4).await;
+    worker.terminate();
+    wait::until("the drain to begin", || async { worker.log().contains("asked to stop").then_some(()) })
+        .await;
+    worker.terminate();
+    assert!(worker.ended().await.success());
+    let observer = bench.observer().await;
+    observer.wait_for_depth(&topology::lane_queue(Lane::Ingest), 4).await;
+}
