@@ -219,8 +219,9 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
             return Err(unavailable("the broker cancelled a consumer"));
         }
     }
-    for (channel, tag) in channels {
-        let _ = channel.basic_cancel(tag, BasicCancelOptions::default()).await;
+    // By reference: a channel closes when its last handle is dropped, and settlements need it until the end.
+    for (channel, tag) in &channels {
+        let _ = channel.basic_cancel(tag.clone(), BasicCancelOptions::default()).await;
     }
     // What was on its way when the consumers were cancelled still comes out of their streams, which then end.
     let last = async {
