@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Bytes are hostile. Sizes are judged from headers before anything is allocated, decoders in Rust run in process with
-//! their limits set and their panics contained, and the one codec in C++ (JPEG-LS) runs in a child process with a memory
-//! limit and a time-out ([`ChildCodec`] starts it, [`codec_child::serve`] is its body).
+//! their limits set and their panics contained, and the codecs in C++ and translated C (JPEG-LS, JPEG 2000) run in a child
+//! process with a memory limit and a time-out ([`ChildCodec`] starts it, [`codec_child::serve`] is its body).
 //!
 //! Pure CPU: no async runtime, no network, no files. All errors are [`nightread_domain::error::JobError`]s of stage
 //! `decode` with a stable code, all permanent unless the code says otherwise.

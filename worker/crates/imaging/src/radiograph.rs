@@ -38,11 +38,15 @@ impl Samples {
         match self {
             Self::U8(samples) => {
                 let max = u8::try_from(max_value).unwrap_or(u8::MAX);
-                samples.iter_mut().for_each(|v| *v = max.saturating_sub(*v));
+                for v in samples {
+                    *v = max.saturating_sub(*v);
+                }
             }
             Self::U16(samples) => {
                 let max = u16::try_from(max_value).unwrap_or(u16::MAX);
-                samples.iter_mut().for_each(|v| *v = max.saturating_sub(*v));
+                for v in samples {
+                    *v = max.saturating_sub(*v);
+                }
             }
         }
     }

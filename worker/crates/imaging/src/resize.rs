@@ -261,7 +261,7 @@ fn blur_rows(window: &[&[f32]], kernel: &[f64], out: &mut [f32]) {
 #[inline(always)]
 fn blur_column(block: &[[f32; LANES]], column: usize, kernel: &[f64]) -> [f32; LANES] {
     let radius = kernel.len() - 1;
-    let window = &block[column..column + 2 * radius + 1];
+    let window = &block[column..=column + 2 * radius];
     let centre = kernel[radius];
     let mut sum = [0.0f64; LANES];
     for (s, &v) in sum.iter_mut().zip(&window[radius]) {
@@ -285,8 +285,8 @@ fn blur_column(block: &[[f32; LANES]], column: usize, kernel: &[f64]) -> [f32; L
 fn bilinear(pair: &[[f32; LANES]; 2], k: usize, row: &Tap, column: &Tap) -> f32 {
     let mut sum = 0.0;
     for dy in 0..2 {
-        for dx in 0..2 {
-            sum += f64::from(pair[dx][2 * k + dy]) * row.weight[dy] * column.weight[dx];
+        for (lanes, across) in pair.iter().zip(column.weight) {
+            sum += f64::from(lanes[2 * k + dy]) * row.weight[dy] * across;
         }
     }
     sum as f32
@@ -310,7 +310,9 @@ fn clip<T: Copy + Ord>(out: &mut [f32], samples: &[T], crop: &Crop, normalise: i
         low = low.min(0.0);
         high = high.max(0.0);
     }
-    out.iter_mut().for_each(|v| *v = v.clamp(low, high));
+    for v in out {
+        *v = v.clamp(low, high);
+    }
 }
 
 #[cfg(test)]

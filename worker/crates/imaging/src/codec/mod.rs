@@ -20,12 +20,15 @@ pub use runner::ChildCodec;
 pub enum Codec {
     /// JPEG-LS (ITU-T T.87) by CharLS, with and without loss.
     JpegLs,
+    /// JPEG 2000 part 1 by OpenJPEG (`openjp2`), with and without loss.
+    Jpeg2000,
 }
 
 impl Codec {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::JpegLs => "jpeg-ls",
+            Self::Jpeg2000 => "jpeg-2000",
         }
     }
 }
@@ -44,15 +47,15 @@ pub struct CodecRequest<'a> {
 /// Decoded samples in row order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodecImage {
-    /// 1, or 2 for little-endian words.
-    pub bytes_per_sample: u8,
-    /// Exactly `columns * rows * bytes_per_sample` bytes.
+    /// Bits of a sample, 1 to 16. Up to 8 they are bytes, above little-endian words.
+    pub precision: u8,
+    /// Exactly `columns * rows` samples.
     pub data: Vec<u8>,
 }
 
 /// Decodes one frame somewhere a crash cannot reach the worker.
 pub trait IsolatedCodec: fmt::Debug + Send + Sync {
     /// # Errors
-    /// `codec_died`, `codec_timeout`, or what the codec says of the frame (`decode_failed`).
+    /// `codec_died`, `codec_timeout`, or what the codec says of the frame (`decode_failed`, `value_out_of_range`).
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError>;
 }

@@ -24,6 +24,13 @@ pub(super) struct Ask {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub(super) enum Answer {
-    Decoded { bytes_per_sample: u8 },
-    Refused { message: String },
+    Decoded {
+        precision: u8,
+    },
+    /// The frame is not what it should be.
+    Refused {
+        message: String,
+    },
+    /// The frame is sound and holds values below zero.
+    Negative,
 }

@@ -1,8 +1,5 @@
-//! JPEG 2000 part 1, reversible and irreversible, one component of up to 16 bits.
-//!
-//! The decoder computes in `f32`, whose 24 bits hold every coefficient of a 16-bit reversible transform exactly.
+//! The size marker of a JPEG 2000 codestream, judged before the codec sees it. Decoding itself is the isolated codec's.
 
-use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use nightread_domain::error::{ErrorCode, JobError};
 
 use crate::error::refuse;
@@ -10,34 +7,12 @@ use crate::error::refuse;
 /// Tiles cost memory each, however few pixels they have; radiographs are one tile, whole-slide pictures are not read.
 const MAX_TILES: u64 = 4096;
 
-/// Decodes one frame whose size must be `columns` x `rows`.
-pub(super) fn decode(frame: &[u8], columns: u32, rows: u32) -> Result<Vec<u16>, JobError> {
+/// Finds the codestream of one frame (some writers wrap it in a JP2 file) and checks that it is one grey picture of
+/// `columns` x `rows`.
+pub(super) fn check(frame: &[u8], columns: u32, rows: u32) -> Result<&[u8], JobError> {
     let size = Size::read(frame)?;
     size.check(columns, rows)?;
-    // The JP2 boxes around a codestream may ask for palettes and channel orders; DICOM wants the codestream alone.
-    let settings = DecodeSettings { resolve_palette_indices: false, strict: false, target_resolution: None };
-    let broken =
-        |error| refuse(ErrorCode::DecodeFailed, format!("the JPEG 2000 picture cannot be decoded: {error}"));
-    let image = Image::new(size.codestream, &settings).map_err(broken)?;
-    let mut context = DecoderContext::default();
-    let decoded = image.decode(&mut context).map_err(broken)?;
-    let [component] = decoded.components() else {
-        return Err(refuse(ErrorCode::ColourImage, "the JPEG 2000 picture inside is in colour"));
-    };
-    let pixels = columns as usize * rows as usize;
-    let samples = component.samples();
-    if samples.len() != pixels {
-        return Err(refuse(
-            ErrorCode::DecodeFailed,
-            format!("the JPEG 2000 decoder gave {} samples where {pixels} were expected", samples.len()),
-        ));
-    }
-    if size.signed && samples.iter().any(|&v| v < 0.0) {
-        return Err(refuse(ErrorCode::ValueOutOfRange, "the picture holds negative values"));
-    }
-    // With loss, ringing leaves the range; every decoder clamps it.
-    let most = ((1u32 << size.precision) - 1) as f32;
-    Ok(samples.iter().map(|v| v.round_ties_even().clamp(0.0, most) as u16).collect())
+    Ok(size.codestream)
 }
 
 /// What the codestream's SIZ marker promises.
@@ -48,7 +23,6 @@ struct Size<'a> {
     tiles: u64,
     components: u16,
     precision: u8,
-    signed: bool,
 }
 
 impl<'a> Size<'a> {
@@ -80,7 +54,6 @@ impl<'a> Size<'a> {
             tiles: across.saturating_mul(down),
             components,
             precision: (depth & 0x7F) + 1,
-            signed: depth & 0x80 != 0,
         })
     }
 

@@ -23,31 +23,43 @@ pub(super) fn native(
     shape: &Shape,
     options: &DecodeOptions,
 ) -> Result<Samples, JobError> {
-    if !source.syntax.is_codec_free() {
+    if source.syntax.is_encapsulated_pixel_data() {
         return Err(refuse(
             ErrorCode::HeaderInvalid,
             "the pixel data is not packed as its transfer syntax says",
         ));
     }
+    unpack(bytes, swapped, source.syntax.endianness(), shape, options)
+}
+
+fn unpack(
+    bytes: &[u8],
+    swapped: bool,
+    endianness: Endianness,
+    shape: &Shape,
+    options: &DecodeOptions,
+) -> Result<Samples, JobError> {
     let expected = shape.pixels() * shape.bytes_per_sample();
     if expected as u64 > options.limits.max_inflated_bytes {
         return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {expected} bytes")));
     }
-    let bytes = bytes.get(..expected).ok_or_else(|| {
-        refuse(
+    if bytes.len() < expected {
+        return Err(refuse(
             ErrorCode::Truncated,
             format!("the pixel data has {} bytes where the header promises {expected}", bytes.len()),
-        )
-    })?;
-    if shape.bits_allocated == 8 {
-        let mut bytes = bytes.to_vec();
-        if swapped {
-            bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-        }
-        return shape.masked_bytes(bytes);
+        ));
     }
-    let pairs = bytes.chunks_exact(2);
-    let words = match source.syntax.endianness() {
+    if shape.bits_allocated == 8 {
+        // The last word of an odd picture holds its last pixel and a byte of padding, in either order.
+        let mut samples = bytes[..expected.next_multiple_of(2).min(bytes.len())].to_vec();
+        if swapped {
+            samples.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+        }
+        samples.truncate(expected);
+        return shape.masked_bytes(samples);
+    }
+    let pairs = bytes[..expected].chunks_exact(2);
+    let words = match endianness {
         Endianness::Little => pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
         Endianness::Big => pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect(),
     };
@@ -71,13 +83,18 @@ pub(super) fn encapsulated(
         return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {inflated} bytes")));
     }
     match source.syntax.uid() {
+        uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => {
+            unpack(&frame, false, Endianness::Little, shape, options)
+        }
         uids::RLE_LOSSLESS => rle::decode(&frame, shape),
         uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => dct(&frame, shape, options),
         uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
-            jpeg_lossless::decode(&frame, shape.columns, shape.rows).and_then(|words| fit(words, shape))
+            let words = jpeg_lossless::decode(&frame, shape.columns, shape.rows)?;
+            fit(words, shape.bits_stored, shape)
         }
         uids::JPEG2000_LOSSLESS | uids::JPEG2000 => {
-            j2k::decode(&frame, shape.columns, shape.rows).and_then(|words| fit(words, shape))
+            let codestream = j2k::check(&frame, shape.columns, shape.rows)?;
+            isolated(codestream, Codec::Jpeg2000, shape, options)
         }
         uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => isolated(&frame, Codec::JpegLs, shape, options),
         other => Err(refuse(
@@ -96,7 +113,7 @@ fn dct(frame: &[u8], shape: &Shape, options: &DecodeOptions) -> Result<Samples, 
     }
     match header.precision {
         8 => shape.masked_bytes(jpeg::channel_0(decoder, frame.len(), options)?),
-        12 => fit(jpeg::extended_12(frame, shape.pixels())?, shape),
+        12 => fit(jpeg::extended_12(frame, shape.pixels())?, 12, shape),
         other => {
             Err(refuse(ErrorCode::UnsupportedMedia, format!("a JPEG of {other} bits with loss is not read")))
         }
@@ -112,18 +129,19 @@ fn isolated(frame: &[u8], codec: Codec, shape: &Shape, options: &DecodeOptions) 
     };
     let request =
         CodecRequest { codec, columns: shape.columns, rows: shape.rows, frame, bits: shape.bits_allocated };
-    let CodecImage { bytes_per_sample, data } = runner.decode(&request)?;
-    let expected = shape.pixels() * usize::from(bytes_per_sample);
-    if data.len() != expected {
+    let CodecImage { precision, data } = runner.decode(&request)?;
+    let words: Vec<u16> = if precision > 8 {
+        data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+    } else {
+        data.into_iter().map(u16::from).collect()
+    };
+    if words.len() != shape.pixels() {
         return Err(refuse(
             ErrorCode::DecodeFailed,
-            format!("the codec gave {} bytes where {expected} were expected", data.len()),
+            format!("the codec gave {} samples where {} were expected", words.len(), shape.pixels()),
         ));
     }
-    match bytes_per_sample {
-        1 => shape.masked_bytes(data),
-        _ => fit(data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(), shape),
-    }
+    fit(words, precision.into(), shape)
 }
 
 fn same_size(inside: (u32, u32), shape: &Shape) -> Result<(), JobError> {
@@ -139,7 +157,10 @@ fn same_size(inside: (u32, u32), shape: &Shape) -> Result<(), JobError> {
     ))
 }
 
-/// Decoded words: codecs give values in the lowest bits, whatever `HighBit` says of the words they were made from.
-fn fit(words: Vec<u16>, shape: &Shape) -> Result<Samples, JobError> {
-    Shape { shift: 0, ..*shape }.masked(words)
+/// Decoded words: codecs give values in the lowest `precision` bits, whatever `HighBit` says of the words they were made
+/// from. Where the header calls them signed, the highest of those bits is the sign.
+fn fit(words: Vec<u16>, precision: u16, shape: &Shape) -> Result<Samples, JobError> {
+    let inside = Shape { bits_stored: precision.clamp(1, 16), shift: 0, ..*shape };
+    inside.check_sign(&words)?;
+    Ok(Samples::U16(words))
 }

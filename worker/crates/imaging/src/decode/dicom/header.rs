@@ -29,11 +29,11 @@ pub(crate) struct Header {
     pub(crate) high_bit: Option<u16>,
     pub(crate) signed: bool,
     /// Only while reading: dates never leave this struct, the age does.
-    birth_date: Option<Date>,
-    study_date: Option<Date>,
+    pub(crate) birth_date: Option<Date>,
+    pub(crate) study_date: Option<Date>,
 }
 
-type Date = (i32, u32, u32);
+pub(crate) type Date = (i32, u32, u32);
 
 impl Header {
     /// Whether a value at this place is wanted: `within` are the sequences around it, outermost first.

@@ -8,11 +8,11 @@
 //!
 //! | transfer syntax | decoded by |
 //! |---|---|
-//! | implicit and explicit VR, little and big endian, deflated | this module |
+//! | implicit and explicit VR, little and big endian, deflated, encapsulated uncompressed | this module |
 //! | RLE | this module |
 //! | JPEG baseline and extended (8 and 12 bit) | `libjpeg-turbo-rs`, in process |
 //! | JPEG lossless | `jpeg-decoder`, in process |
-//! | JPEG 2000, with and without loss | `hayro-jpeg2000`, in process |
+//! | JPEG 2000, with and without loss | `openjp2` (OpenJPEG through c2rust), in a child process |
 //! | JPEG-LS, with and without loss | CharLS (C++), in a child process |
 
 use nightread_domain::error::{ErrorCode, JobError};
@@ -151,31 +151,33 @@ impl Shape {
     }
 
     /// Takes the stored bits out of words and drops what old overlays left around them.
-    pub(super) fn masked(&self, words: Vec<u16>) -> Result<Samples, JobError> {
-        self.check_sign(words.iter().copied(), self.shift)?;
+    pub(super) fn masked(&self, mut words: Vec<u16>) -> Result<Samples, JobError> {
+        self.check_sign(&words)?;
         let mask = self.max_value() as u16;
-        let mut words = words;
         if mask != u16::MAX {
-            words.iter_mut().for_each(|word| *word = (*word >> self.shift) & mask);
+            for word in &mut words {
+                *word = (*word >> self.shift) & mask;
+            }
         }
         Ok(Samples::U16(words))
     }
 
     /// The same for samples of one byte.
-    pub(super) fn masked_bytes(&self, bytes: Vec<u8>) -> Result<Samples, JobError> {
-        self.check_sign(bytes.iter().map(|&byte| u16::from(byte)), self.shift)?;
+    pub(super) fn masked_bytes(&self, mut bytes: Vec<u8>) -> Result<Samples, JobError> {
+        self.check_sign(&bytes)?;
         let mask = self.max_value() as u8;
-        let mut bytes = bytes;
         if mask != u8::MAX {
-            bytes.iter_mut().for_each(|byte| *byte = (*byte >> self.shift) & mask);
+            for byte in &mut bytes {
+                *byte = (*byte >> self.shift) & mask;
+            }
         }
         Ok(Samples::U8(bytes))
     }
 
-    fn check_sign(&self, words: impl Iterator<Item = u16>, shift: u16) -> Result<(), JobError> {
-        let sign = 1u16 << (self.bits_stored - 1 + shift);
-        let mut words = words;
-        if self.signed && words.any(|word| word & sign != 0) {
+    /// Refuses negative samples of a signed picture.
+    fn check_sign<T: Copy + Into<u16>>(&self, words: &[T]) -> Result<(), JobError> {
+        let sign = 1u16 << (self.bits_stored - 1 + self.shift);
+        if self.signed && words.iter().any(|&word| word.into() & sign != 0) {
             return Err(refuse(
                 ErrorCode::ValueOutOfRange,
                 "the picture holds negative values; a radiograph's start at zero",

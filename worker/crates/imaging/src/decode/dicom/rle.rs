@@ -42,9 +42,14 @@ pub(super) fn decode(frame: &[u8], shape: &Shape) -> Result<Samples, JobError> {
     }
     let mut words = Vec::with_capacity(pixels.min(frame.len().saturating_mul(64)));
     unpack(segment(0)?, pixels, |run| words.extend(run.map(|byte| u16::from(byte) << 8)))?;
-    let mut low = words.iter_mut();
+    let mut high = words.iter_mut();
     unpack(segment(1)?, pixels, |run| {
-        low.by_ref().zip(run).for_each(|(word, byte)| *word |= u16::from(byte))
+        // By the run, not by `zip`: that would take a word too many at each run's end.
+        for byte in run {
+            if let Some(word) = high.next() {
+                *word |= u16::from(byte);
+            }
+        }
     })?;
     shape.masked(words)
 }
