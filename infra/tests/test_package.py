@@ -27,7 +27,8 @@ def inputs(tmp_path_factory):
     for name, weights in (("good", True), ("bare", False)):
         model = folder / "models" / name
         model.mkdir(parents=True)
-        (model / "manifest.toml").write_text(f'name = "{name}"\nversion = "1.0.0"\n')
+        (model / "manifest.toml").write_text(f'name = "{name}"\nversion = "1.0.0"\n[weights.fp32]\nfile = "model.fp32.onnx"\n')
+        (model / "other.onnx").write_bytes(b"not named")
         (model / "train.py").write_text("pass\n")
         if weights:
             (model / "model.fp32.onnx").write_bytes(b"weights")
@@ -58,7 +59,7 @@ def test_the_archive_holds_what_runs_and_no_scripts_of_training(archive):
     with tarfile.open(archive) as tar:
         members = {m.name.split("/", 1)[1]: m for m in tar.getmembers() if "/" in m.name}
     assert {"bin/nightread", "lib/libonnxruntime.so.1.0.0", "share/nightread/models/good/model.fp32.onnx", "install", "SHA256SUMS", "sbom.cdx.json", "systemd/nightread.service"} <= members.keys()
-    assert not any(name.endswith(".py") or "/bare/" in name for name in members)
+    assert not any(name.endswith(".py") or "/bare/" in name or "other" in name for name in members)
     assert all(m.uid == m.gid == 0 and not m.mode & 0o022 for m in members.values())
 
 
