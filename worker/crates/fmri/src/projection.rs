@@ -110,7 +110,9 @@ mod tests {
     fn constant_maps_say_nothing() {
         let options = ProjectionOptions::default();
         assert!(project([45, 54, 45], &[], &[], &options).unwrap().is_none());
-        assert!(project([45, 54, 45], &all([45, 54, 45]), &[0.0; 45 * 54 * 45], &options).unwrap().is_none());
+        assert!(
+            project([45, 54, 45], &all([45, 54, 45]), &vec![0.0; 45 * 54 * 45], &options).unwrap().is_none()
+        );
         assert!(project([45, 54, 45], &[5000], &[f32::NAN], &options).unwrap().is_none());
         let late = ProjectionOptions { crop_offset_y: 10, ..options };
         assert_eq!(project([45, 54, 45], &[0], &[1.0], &late).unwrap_err().code, ErrorCode::GridMismatch);

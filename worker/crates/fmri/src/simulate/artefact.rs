@@ -73,7 +73,8 @@ pub(super) fn all(
     let axis = random.below(3);
     out.push((over(&|p| p[axis] / 60.0), course::drift(random, options)));
     // Every other slice, as interleaved acquisition leaves it.
-    let slices = mask.iter().map(|&v| if grid.position(v as usize)[2] % 2 == 0 { 1.0 } else { -1.0 });
+    let slices =
+        mask.iter().map(|&v| if grid.position(v as usize)[2].is_multiple_of(2) { 1.0 } else { -1.0 });
     out.push((slices.collect(), course::spikes(random, options)));
     let cloud = Waves::new(random);
     out.push((over(&|p| cloud.at(p)), course::spikes(random, options)));

@@ -66,13 +66,16 @@ impl Default for Options {
 /// Baseline of the brain in stored units: one per cent is a hundred integer steps.
 const BASELINE: f64 = 10_000.0;
 
+/// Share of a map's greatest value below which it is taken for background.
+const BACKGROUND: f64 = 0.2;
+
 fn refuse(code: ErrorCode, message: &str) -> JobError {
     JobError::new(Stage::Preprocess, code, message)
 }
 
 impl Networks {
-    /// Reads networks from a 3-D label image (one network a label above zero) or a 4-D file (one a volume, negative
-    /// values dropped). The brain mask may be on another grid; without one, the brain is where any network is.
+    /// Reads networks from a 3-D label image (one network a label above zero) or a 4-D file (one a volume, values
+    /// below a fifth of the greatest dropped). The brain mask may be on another grid; without one, the brain is where any network is.
     ///
     /// # Errors
     /// Those of reading volumes; `mask_empty` when there is no network or no brain; `grid_mismatch`.
@@ -87,7 +90,9 @@ impl Networks {
             if header.four_dimensional {
                 let peak = volume.iter().copied().fold(0.0, f64::max);
                 if peak > 0.0 && peak.is_finite() {
-                    maps.push(volume.iter().map(|&x| (x.max(0.0) / peak) as f32).collect());
+                    // The background of a component map is noise, not a weak network.
+                    let keep = |x: f64| if x >= BACKGROUND * peak { x / peak } else { 0.0 };
+                    maps.push(volume.iter().map(|&x| keep(x) as f32).collect());
                 }
             } else {
                 let mut labels: Vec<i64> =
