@@ -95,3 +95,25 @@ impl Wake for Unpark {
 pub(crate) fn closed(words: &str) -> JobError {
     JobError::new(Stage::Infer, ErrorCode::EngineClosed, words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Engine;
+
+    /// What a multi-threaded executor asks for; a failure is a compile error.
+    #[test]
+    fn answers_move_between_threads_and_engines_are_shared() {
+        fn moves<T: Send + 'static>() {}
+        fn is_shared<T: Send + Sync + 'static>() {}
+        moves::<Inference>();
+        is_shared::<Engine>();
+    }
+
+    #[test]
+    fn an_engine_that_goes_away_is_told() {
+        let (reply, answer) = Inference::waiting();
+        drop(reply);
+        assert_eq!(answer.wait().unwrap_err().code, ErrorCode::EngineClosed);
+    }
+}

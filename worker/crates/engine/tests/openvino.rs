@@ -10,6 +10,12 @@ use nightread_engine::{Engine, EngineOptions, Provider};
 
 #[test]
 fn openvino_gives_the_scores_of_the_cpu_provider() {
+    if cfg!(not(target_arch = "x86_64")) {
+        println!(
+            "SKIPPED: openvino_gives_the_scores_of_the_cpu_provider: no library is made for this machine"
+        );
+        return;
+    }
     let Some(runtime) = runtime(Provider::OpenVino, "openvino_gives_the_scores_of_the_cpu_provider") else {
         return;
     };
