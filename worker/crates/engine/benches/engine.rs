@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Graph, Models, picture};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use nightread_engine::batcher::{Batcher, Limits};
-use nightread_engine::{Catalogue, Engine, EngineOptions, Model, Precision, Provider, Runtime};
+use nightread_engine::{Engine, EngineOptions, Manifest, Model, Precision, Provider, Runtime};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
@@ -41,9 +41,8 @@ fn batcher(criterion: &mut Criterion) {
 }
 
 fn demonstration() -> Option<Model> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
-    let catalogue = Catalogue::load(&folder).ok()?;
-    Model::open(catalogue.get("cxr-pneumonia-demo").ok()?, Precision::Fp32).ok()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/cxr-pneumonia-demo");
+    Model::open(&Arc::new(Manifest::read(&folder).ok()?), Precision::Fp32).ok()
 }
 
 fn bare(runtime: &Runtime, file: &Path) -> ort::Result<Session> {

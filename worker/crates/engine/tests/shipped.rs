@@ -4,18 +4,19 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{picture, runtime};
 use futures::executor::block_on;
 use futures::future::join_all;
-use nightread_engine::{Catalogue, Engine, EngineOptions, Model, Precision, Provider, Runtime, scores, tune};
+use nightread_engine::{Engine, EngineOptions, Manifest, Model, Precision, Provider, Runtime, scores, tune};
 
 fn demonstration(test: &str) -> Option<(Runtime, Model)> {
     let runtime = runtime(Provider::Cpu, test)?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
-    let catalogue = Catalogue::load(&folder).unwrap();
-    let model = Model::open(catalogue.get("cxr-pneumonia-demo").unwrap(), Precision::Fp32).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/cxr-pneumonia-demo");
+    let manifest = Manifest::read(&folder).unwrap_or_else(|problems| panic!("{problems}"));
+    let model = Model::open(&Arc::new(manifest), Precision::Fp32).unwrap();
     Some((runtime, model))
 }
 
