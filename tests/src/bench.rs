@@ -141,7 +141,7 @@ impl Bench {
         wait::until_within(patience, "lanes, delays and workers to be empty", || async {
             let mut in_hand = 0.0;
             for worker in workers {
-                in_hand += worker.metric("nightread_jobs_in_hand").await;
+                in_hand += worker.metric("nightread_jobs_in_hand", "").await;
             }
             (self.waiting(&observer).await == 0 && in_hand == 0.0).then_some(())
         })

@@ -146,11 +146,12 @@ impl Worker {
         tokio::time::timeout(Duration::from_secs(5), ask).await.ok().flatten()
     }
 
-    /// The sum of a metric over its labels.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// The sum of a metric over those of its rows that hold `label` (`outcome="read"`); all rows for "".
+    pub async fn metric(&self, name: &str, label: &str) -> f64 {
         let text = self.get("/metrics").await.unwrap_or_default();
         let values = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']));
+            rest.is_some_and(|rest| rest.contains(label))
         });
         values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }

@@ -26,7 +26,7 @@ async fn every_form_of_announcement_ends_in_a_result() {
     for (number, name) in
         ["native.png", "grid.png", "cloud.png", "first.png", "second.png"].into_iter().enumerate()
     {
-        bench.upload(name, grey(number as u8 * 50, 32, number)).await;
+        bench.upload(name, grey(number as u8 * 50, 64, number)).await;
     }
     let worker = bench.start();
     bench.announce(Lane::Ingest, "native.png").await;
@@ -58,7 +58,7 @@ async fn hostile_messages_are_refused_counted_and_never_followed() {
     let Some(bench) = Bench::shared("hostile_messages_are_refused_counted_and_never_followed").await else {
         return;
     };
-    bench.upload("good.png", grey(9, 32, 0)).await;
+    bench.upload("good.png", grey(9, 64, 0)).await;
     let worker = bench.start();
     // A server that nobody must ever call.
     let trap = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
@@ -109,14 +109,15 @@ async fn hostile_messages_are_refused_counted_and_never_followed() {
     assert_eq!(codes, BTreeMap::from(expected));
     let called = tokio::time::timeout(Duration::from_millis(200), trap.accept()).await;
     assert!(called.is_err(), "no URL of a message is followed");
-    assert_eq!(worker.metric("nightread_events_ignored_total").await as u32, 1);
-    assert_eq!(worker.metric("nightread_messages_total").await as usize, hostile.len() + garbage.len() + 2);
+    assert_eq!(worker.metric("nightread_events_ignored_total", "own_result").await as u32, 1);
+    let refused = worker.metric("nightread_messages_total", "dead_lettered").await as usize;
+    assert_eq!(refused, hostile.len() + garbage.len() + 1, "each is counted");
 }
 
 /// Kills a worker at a named instant of its first job, then lets another finish.
 async fn killed_at(failpoint: &str) {
     let Some(bench) = Bench::shared(&format!("killed_at_{failpoint}")).await else { return };
-    bench.upload("a.png", grey(200, 32, 1)).await;
+    bench.upload("a.png", grey(200, 64, 1)).await;
     let settings = bench.settings().with("NIGHTREAD_WORKER_FAILPOINT", failpoint);
     let mut doomed = bench.start_with(&settings);
     bench.announce(Lane::Ingest, "a.png").await;
@@ -154,7 +155,7 @@ async fn two_versions_read_out_of_order_end_with_the_newer() {
     let Some(bench) = Bench::shared("two_versions_read_out_of_order_end_with_the_newer").await else {
         return;
     };
-    bench.upload("a.png", grey(10, 32, 1)).await;
+    bench.upload("a.png", grey(10, 64, 1)).await;
     // The first worker stands before the door with its reading of the old version in hand.
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
     let slow = bench.start();
@@ -162,7 +163,7 @@ async fn two_versions_read_out_of_order_end_with_the_newer() {
     gate.reached(1).await;
     // Last-Modified has seconds; the versions must lie in different ones to be told apart by time alone.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    bench.upload("a.png", grey(240, 32, 2)).await;
+    bench.upload("a.png", grey(240, 64, 2)).await;
     let direct = nightread_tests::azurite::connection_string(
         Azurite::shared("").await.and_then(Azurite::address).expect("an address").port(),
     );
@@ -182,9 +183,9 @@ async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_ar
     let test = "a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read";
     let Some(bench) = Bench::shared(test).await else { return };
     for number in 0..20 {
-        bench.upload(&format!("{number}.png"), grey(number, 32, number.into())).await;
+        bench.upload(&format!("{number}.png"), grey(number, 64, number.into())).await;
     }
-    bench.upload("killer.png", grey(99, 32, 99)).await;
+    bench.upload("killer.png", grey(99, 64, 99)).await;
     let gate = bench.proxy.gate(Method::GET, "killer.png");
     for number in 0..10 {
         bench.announce(Lane::Ingest, &format!("{number}.png")).await;
@@ -218,14 +219,14 @@ async fn an_outage_of_storage_costs_no_attempt_and_no_picture() {
     let worker = bench.start_with(&bench.settings().with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1"));
     worker.ready().await;
     for number in 0..60_usize {
-        bench.upload(&format!("{number}.png"), grey(number as u8, 32, number)).await;
+        bench.upload(&format!("{number}.png"), grey(number as u8, 64, number)).await;
     }
     bench.proxy.set_outage(true);
     for number in 0..60 {
         bench.announce(Lane::Bulk, &format!("{number}.png")).await;
     }
     wait::until("the breaker to open", || async {
-        (worker.metric("nightread_storage_outage").await > 0.0).then_some(())
+        (worker.metric("nightread_storage_outage", "").await > 0.0).then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -260,8 +261,8 @@ async fn a_worker_outlives_its_broker() {
     rabbit.resume().await;
     worker.ready().await;
     // One job in hand while the broker is away.
-    bench.upload("in hand.png", grey(1, 32, 1)).await;
-    bench.upload("later.png", grey(2, 32, 2)).await;
+    bench.upload("in hand.png", grey(1, 64, 1)).await;
+    bench.upload("later.png", grey(2, 64, 2)).await;
     let gate = bench.proxy.gate(Method::PUT, "out-");
     bench.announce(Lane::Ingest, "in hand.png").await;
     gate.reached(1).await;
@@ -283,7 +284,7 @@ async fn a_drain_finishes_what_is_in_hand_and_exits_0() {
     worker.ready().await;
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
     for number in 0..30_usize {
-        bench.upload(&format!("{number}.png"), grey(number as u8, 32, number)).await;
+        bench.upload(&format!("{number}.png"), grey(number as u8, 64, number)).await;
         bench.announce(Lane::Ingest, &format!("{number}.png")).await;
     }
     gate.reached(8).await;
@@ -307,7 +308,7 @@ async fn a_second_signal_gives_everything_back_at_once() {
     worker.ready().await;
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
     for number in 0..4_usize {
-        bench.upload(&format!("{number}.png"), grey(number as u8, 32, number)).await;
+        bench.upload(&format!("{number}.png"), grey(number as u8, 64, number)).await;
         bench.announce(Lane::Ingest, &format!("{number}.png")).await;
     }
     gate.reached(4).await;
