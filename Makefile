@@ -18,6 +18,7 @@ demo: runtime samples build ## Read real chest X-rays: fetches all it needs, the
 	@$(BINARY) process .cache/samples --out $(OUT) $(if $(FORCE),--force)
 
 test: runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
+	@worker/tools/fetch-runtime openvino >/dev/null || [ "$$(uname -m)" != x86_64 ]
 	@cargo test --release --workspace --locked
 
 parts: ## Install the real parts that the tests start: RabbitMQ by apt, Azurite by npm into .cache/
