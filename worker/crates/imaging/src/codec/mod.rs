@@ -56,6 +56,7 @@ pub struct CodecImage {
 /// Decodes one frame somewhere a crash cannot reach the worker.
 pub trait IsolatedCodec: fmt::Debug + Send + Sync {
     /// # Errors
-    /// `codec_died`, `codec_timeout`, or what the codec says of the frame (`decode_failed`, `value_out_of_range`).
+    /// `internal` when no child can be started (fatal if the program is missing, else transient), `codec_died`,
+    /// `codec_timeout`, or what the codec says of the frame (`decode_failed`, `value_out_of_range`).
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError>;
 }

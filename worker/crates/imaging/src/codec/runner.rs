@@ -1,14 +1,14 @@
 //! The parent's side: start a child, feed it, read its answer, and never wait past the time-out.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::error::{ErrorClass, ErrorCode, JobError};
 
 use super::wire::{Answer, Ask, MAX_LINE};
 use super::{CodecImage, CodecRequest, IsolatedCodec};
@@ -51,7 +51,14 @@ impl ChildCodec {
             .stderr(Stdio::null()) // the codec's own words may quote the picture
             .spawn()
             .map_err(|error| {
-                refuse(ErrorCode::Internal, "the codec's child process cannot be started").with_source(error)
+                let class = match error.kind() {
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied => ErrorClass::Fatal,
+                    // Out of processes or memory for the moment.
+                    _ => ErrorClass::Transient,
+                };
+                refuse(ErrorCode::Internal, "the codec's child process cannot be started")
+                    .with_class(class)
+                    .with_source(error)
             })
     }
 }

@@ -1,6 +1,9 @@
 //! JPEG with loss: 8-bit DCT, baseline and progressive, decoded bit for bit like libjpeg-turbo, with which the training
 //! data was read (imageio and Pillow bundle it). Colour gives channel 0 of RGB, as TorchXRayVision takes it. An EXIF
 //! orientation is not applied, as it was not in training.
+//!
+//! A file that ends inside its picture is `truncated`. A scan cut short but closed by an end marker is filled up with
+//! grey, silently, as libjpeg-turbo does it: neither tells such a picture from a grey one.
 
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 use nightread_domain::error::{ErrorCode, JobError};
