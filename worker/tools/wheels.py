@@ -13,28 +13,26 @@ class Failed(Exception):
     """What went wrong, in words for the person who ran the script."""
 
 
-def pip_command(cache):
-    """A pip that runs: this Python's own, or one in a private venv that nothing else uses."""
+def pip_command(scratch):
+    """A pip that runs: this Python's own, or one in a venv that goes away with the scratch folder."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
-    home = cache / "pip-venv"
-    python = home / "bin" / "python"
-    if not python.exists():
-        try:
-            venv.create(home, with_pip=True, clear=True)
-        except (subprocess.CalledProcessError, OSError) as error:
-            raise Failed(f"python3 has neither pip nor a working venv (Debian: python3-venv): {error}") from error
-    return [str(python), "-m", "pip"]
+    home = scratch / "venv"
+    try:
+        venv.create(home, with_pip=True)
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise Failed(f"python3 has neither pip nor a working venv (Debian: python3-venv): {error}") from error
+    return [str(home / "bin" / "python"), "-m", "pip"]
 
 
-def download(cache, requirement, wheel_platform, sha256, into):
+def download(requirement, wheel_platform, sha256, into):
     """Download the pinned wheel; pip refuses another digest, and so does the check after it.
 
     A platform of "any" takes a pure wheel; otherwise the wheel of CPython 3.12 is taken whatever the local Python is.
     """
     wanted = into / "requirements.txt"
     wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-    command = pip_command(cache) + [
+    command = pip_command(into) + [
         "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes",
         "--only-binary", ":all:", "--dest", str(into), "--requirement", str(wanted),
     ]  # fmt: skip
