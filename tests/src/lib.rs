@@ -4,6 +4,7 @@
 
 pub mod azurite;
 pub mod bench;
+pub mod chaos;
 pub mod contract;
 pub mod parts;
 pub mod pictures;
