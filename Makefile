@@ -2,12 +2,23 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test parts build runtime samples lint fmt check models clean parity fuzz
+.PHONY: help demo test parts build runtime samples check models lint fmt clean \
+	parity bench-fmri fuzz test-models infra-check package
 
 PROVIDER ?= cpu
 OUT ?= out
 BINARY := target/release/nightread
-VENV := .cache/venv
+TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
+SECONDS_EACH ?= 60
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+# venv(name, requirements): a virtual environment under .cache, made again when its requirements change.
+define venv
+	cmp -s $(2) .cache/venv-$(1)/requirements.installed || { \
+		python3 -m venv --clear .cache/venv-$(1) && \
+		.cache/venv-$(1)/bin/pip install -q --disable-pip-version-check -r $(2) && \
+		cp $(2) .cache/venv-$(1)/requirements.installed; }
+endef
 
 help: ## Show this list
 	@echo "Nightread reads chest X-rays and resting-state fMRI on CPUs. Not a medical device."
@@ -45,6 +56,35 @@ lint: ## Format check, and clippy with warnings denied
 
 fmt: ## Format the code
 	@cargo fmt --all
+
+parity: samples ## Hold the tensors against the real TorchXRayVision and scikit-image, picture by picture
+	@cargo build --release --locked -p nightread-imaging --examples
+	@$(call venv,parity,worker/crates/imaging/parity/requirements.txt)
+	@.cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
+		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
+
+bench-fmri: ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
+	@cargo build --release --locked -p nightread-fmri --examples
+	@$(call venv,bench-fmri,worker/crates/fmri/bench/requirements.txt)
+	@.cache/venv-bench-fmri/bin/python worker/crates/fmri/bench/compare.py --bin target/release/examples \
+		--data $(TEST_DATA) --work .cache/bench-fmri
+
+fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
+	@cd worker/crates/imaging && for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
+	@cd worker/crates/fmri && for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
+
+test-models: ## Test the training and export scripts (Python; brings PyTorch, several GB)
+	@$(call venv,models,models/requirements-dev.txt)
+	@.cache/venv-models/bin/python -m pytest -q models
+
+infra-check: ## Check Bicep and Terraform offline; what is not installed is SKIPPED by name
+	@infra/checks/run
+
+package: runtime build ## Build the self-contained archive of binary, runtime, models and units
+	@infra/package/build-archive --binary $(BINARY) --runtime $$(dirname $$(worker/tools/fetch-runtime)) \
+		--models models --version $(VERSION) --out target/package
 
 clean: ## Remove what was built and fetched
 	@rm -rf target .cache out
