@@ -179,7 +179,7 @@ fn every_file_of_pydicom_data_ends_as_it_is_written_down() {
         .lines()
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .filter_map(|line| line.split_once('\t'))
-        .map(|(name, rest)| (name, rest.split('\t').next().unwrap_or(rest)))
+        .map(|(name, rest)| (name, rest.split_whitespace().next().unwrap_or(rest)))
         .filter(|(name, _)| Path::new(name).extension().is_some_and(|extension| extension == "dcm"))
         .collect();
     let work = TempDir::new().unwrap();
