@@ -110,9 +110,17 @@ impl Bench {
         wait::until("the broker to confirm", || async { self.publisher.announce(&message).await.ok() }).await;
     }
 
-    /// The result of a blob, if it is there.
+    /// The one-node model's result of a blob, if it is there.
     pub async fn result(&self, name: &str) -> Option<Value> {
-        let name = result_name(&self.incoming, name);
+        self.document(&result_name(&self.incoming, name)).await
+    }
+
+    /// Any model's result of a blob, if it is there.
+    pub async fn result_of(&self, model: &str, version: &str, name: &str) -> Option<Value> {
+        self.document(&format!("{model}/{version}/{}/{name}.json", self.incoming)).await
+    }
+
+    async fn document(&self, name: &str) -> Option<Value> {
         let blob = BlobRef::new(self.results.as_str(), name).expect("a sound name");
         let found = self.direct.read(&blob, MAX_DOCUMENT).await.expect("storage answers");
         found.map(|(body, _)| serde_json::from_slice(&body).expect("a result is JSON"))

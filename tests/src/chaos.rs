@@ -45,6 +45,12 @@ enum Kind {
     Missing,
 }
 
+/// Lane, message id and body.
+type Announced = (Lane, String, Bytes);
+
+/// The code with which each garbage message must die, by message id.
+type Garbage = BTreeMap<String, ErrorCode>;
+
 /// The account. Sound when [`Account::problems`] is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
@@ -154,10 +160,7 @@ impl Chaos {
     }
 
     /// Every blob twice, in two forms and two lanes, and one message of garbage for each hundred.
-    fn messages(
-        &mut self,
-        kinds: &BTreeMap<String, Kind>,
-    ) -> (Vec<(Lane, String, Bytes)>, BTreeMap<String, ErrorCode>) {
+    fn messages(&mut self, kinds: &BTreeMap<String, Kind>) -> (Vec<Announced>, Garbage) {
         let mut messages = Vec::new();
         for name in kinds.keys() {
             let native = serde_json::json!({"blob": format!("{}/{name}", self.bench.incoming)}).to_string();
@@ -180,7 +183,7 @@ impl Chaos {
     }
 
     /// Announces in portions, and between them kills workers and stops the broker.
-    async fn storm(&mut self, messages: Vec<(Lane, String, Bytes)>, account: &mut Account) {
+    async fn storm(&mut self, messages: Vec<Announced>, account: &mut Account) {
         let mut workers: Vec<_> = (0..self.plan.workers).map(|_| self.bench.start()).collect();
         let portion = messages.len().div_ceil(self.plan.kills + 1);
         let restarts: BTreeSet<_> = (1..=self.plan.broker_restarts)
@@ -262,7 +265,7 @@ impl Chaos {
         }
     }
 
-    async fn check_dead(&self, garbage: &BTreeMap<String, ErrorCode>, account: &mut Account) {
+    async fn check_dead(&self, garbage: &Garbage, account: &mut Account) {
         let mut expected = garbage.clone();
         let mut seen = BTreeSet::new();
         for letter in self.bench.dead().await {

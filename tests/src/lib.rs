@@ -1,11 +1,12 @@
 //! The harness: real parts, started privately on free ports and stopped with the process that started them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
 
 pub mod azurite;
 pub mod bench;
 pub mod chaos;
 pub mod contract;
+pub mod measure;
 pub mod parts;
 pub mod pictures;
 pub mod proxy;

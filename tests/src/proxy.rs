@@ -133,7 +133,7 @@ impl FaultProxy {
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(Duration::from_secs(2))
                 .build_http(),
-            silence: Duration::from_secs(60),
+            silence: Duration::from_mins(1),
             gates: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));

@@ -112,6 +112,12 @@ impl Rabbit {
         Some(format!("amqps://guest:guest@localhost:{port}/t0"))
     }
 
+    /// The node's process, for its share of the processor.
+    pub fn process(&self) -> Option<u32> {
+        let folder = self.node.as_ref()?.folder.path();
+        std::fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()
+    }
+
     /// Ends the node; its data stays.
     pub fn pause(&mut self, how: Ending) {
         if let Some(server) = self.node.as_mut().and_then(|node| node.server.take()) {
@@ -162,7 +168,7 @@ fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>) {
         let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
         std::fs::write(&certificate, &tls.certificate).expect("a certificate");
         std::fs::write(&key, &tls.key).expect("a key");
-        conf += &format!(
+        let listener = format!(
             "listeners.ssl.1 = 127.0.0.1:{port}\n\
              ssl_options.certfile = {}\n\
              ssl_options.keyfile = {}\n\
@@ -171,6 +177,7 @@ fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>) {
             certificate.display(),
             key.display()
         );
+        conf.push_str(&listener);
     }
     std::fs::write(folder.join("rabbitmq.conf"), conf).expect("a configuration");
     std::fs::write(folder.join("enabled_plugins"), "[].\n").expect("a plugin list");

@@ -1,0 +1,51 @@
+//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|backpressure [numbers]`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nightread_tests::chaos::{self, Plan};
+use nightread_tests::measure;
+
+const USAGE: &str = "usage: soak chaos [blobs kills seed] | outage [announcements seconds] | \
+                     fairness [bulk arrivals] | overhead [jobs] | backpressure [announcements jobs]";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let number =
+        |index: usize, default: usize| words.get(index).and_then(|word| word.parse().ok()).unwrap_or(default);
+    match words.first().map_or("chaos", String::as_str) {
+        "chaos" => return storm(number(1, 1000), number(2, 20), number(3, 1)).await,
+        "outage" => measure::outage(number(1, 1000), Duration::from_secs(number(2, 600) as u64)).await,
+        "fairness" => measure::fairness(number(1, 50_000), number(2, 60)).await,
+        "overhead" => measure::overhead(number(1, 5_000)).await,
+        "backpressure" => measure::backpressure(number(1, 10_000), number(2, 300)).await,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn storm(blobs: usize, kills: usize, seed: usize) -> ExitCode {
+    let plan = Plan {
+        seed: seed as u64,
+        blobs,
+        workers: 2,
+        kills,
+        broker_restarts: 2,
+        faults: 0.1,
+        longest_life: Duration::from_secs(8),
+        patience: Duration::from_hours(1),
+    };
+    match chaos::run("soak", plan).await {
+        Some(account) => {
+            println!("{account}");
+            if account.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        None => ExitCode::FAILURE,
+    }
+}
