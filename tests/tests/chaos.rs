@@ -16,7 +16,7 @@ async fn nothing_is_lost_and_nothing_doubled() {
         broker_restarts: 1,
         faults: 0.06,
         longest_life: Duration::from_secs(4),
-        patience: Duration::from_secs(600),
+        patience: Duration::from_mins(10),
     };
     let Some(account) = chaos::run("nothing_is_lost_and_nothing_doubled", plan).await else { return };
     println!("{account}");

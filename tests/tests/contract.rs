@@ -17,6 +17,7 @@ use nightread_tests::proxy::{FaultProxy, Faults};
 
 struct FolderBench {
     store: FolderStore,
+    container: String,
 }
 
 #[async_trait]
@@ -26,7 +27,7 @@ impl Bench for FolderBench {
     }
 
     fn container(&self) -> &str {
-        "incoming"
+        &self.container
     }
 
     async fn put(&self, blob: &BlobRef, body: Bytes) {
@@ -88,8 +89,9 @@ fn blob(container: &str, name: &str) -> BlobRef {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_keeps_the_contract() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = FolderStore::new([("incoming".to_owned(), folder.path().to_owned())]);
-    contract::run(&FolderBench { store }).await;
+    let container = "incoming".to_owned();
+    let store = FolderStore::new([(container.clone(), folder.path().to_owned())]);
+    contract::run(&FolderBench { store, container }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

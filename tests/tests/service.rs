@@ -18,7 +18,7 @@ use nightread_tests::worker::Worker;
 use serde_json::json;
 
 /// Long enough for the delay queues of five and thirty seconds.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_of_announcement_ends_in_a_result() {
