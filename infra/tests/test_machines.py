@@ -283,8 +283,8 @@ def rabbitmq(tmp_path_factory):
     node = subprocess.Popen([str(SERVER)], env=env, stdout=(folder / "node.log").open("w"), stderr=subprocess.STDOUT, start_new_session=True)
     epmd = None
     try:
-        script = f". {SCRIPTS / 'setup-broker'}; rabbitmqctl -q await_startup --timeout 120 && ensure_users"
-        deadline = time.monotonic() + 120
+        script = f". {SCRIPTS / 'setup-broker'}; rabbitmqctl -q await_startup --timeout 600 && ensure_users"
+        deadline = time.monotonic() + 600
         while True:
             done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
             if done.returncode == 0:
@@ -297,7 +297,7 @@ def rabbitmq(tmp_path_factory):
     finally:
         subprocess.run(["rabbitmqctl", "-q", "shutdown", "--timeout", "30"], env=env, capture_output=True, check=False)
         node.terminate()
-        node.wait(30)
+        node.wait(120)
         for pid in epmd or []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 15)
