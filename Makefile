@@ -3,13 +3,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test parts build runtime samples check models lint fmt clean \
-	parity bench-fmri fuzz test-models infra-check package
+	demo-cloud soak parity bench-fmri fuzz test-models infra-check package
 
 PROVIDER ?= cpu
 OUT ?= out
 BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
+# Which soak: chaos, outage, fairness, overhead or backpressure, with its numbers.
+SOAK ?= chaos
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # venv(name, requirements): a virtual environment under .cache, made again when its requirements change.
@@ -56,6 +58,13 @@ lint: ## Format check, and clippy with warnings denied
 
 fmt: ## Format the code
 	@cargo fmt --all
+
+demo-cloud: runtime samples ## The service against a private RabbitMQ and Azurite: announce, read with two workers, show results
+	@tests/demo-cloud
+
+soak: runtime samples parts ## Long storms: kills, broker restarts, storage faults; prints the account of every message
+	@cargo build --release --locked -p nightread
+	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
 
 parity: samples ## Hold the tensors against the real TorchXRayVision and scikit-image, picture by picture
 	@cargo build --release --locked -p nightread-imaging --examples
