@@ -1,7 +1,8 @@
 """Times the ONNX files of model folders on ONNX Runtime's CPU provider, side by side.
 
 Runs are interleaved (one of each file in turn), so that a change in the machine's load meets all alike; medians
-are compared, not minima. With --profile, the time of each kind of operator follows, medians over the same runs.
+are compared, not minima. With one thread the processor time is given too, which other work on the machine hardly
+touches. With --profile, the time of each kind of operator follows, medians over the same runs.
 """
 
 import argparse
@@ -24,21 +25,26 @@ def medians(files: dict[str, Path], shape: tuple[int, ...], low: float, high: fl
     """Prints the median, best and worst milliseconds of each file for inputs of `shape` (batch first)."""
     image = np.random.default_rng(0).uniform(low, high, shape).astype(np.float32)
     sessions = {name: onnx_export.session(path, threads=threads) for name, path in files.items()}
-    times: dict[str, list[float]] = defaultdict(list)
+    walls: dict[str, list[float]] = defaultdict(list)
+    busy: dict[str, list[float]] = defaultdict(list)
     for turn in range(runs + 2):
         for name, session in sessions.items():
-            began = time.perf_counter()
+            began, began_busy = time.perf_counter(), time.process_time()
             session.run(["logits"], {session.get_inputs()[0].name: image})
             # The first two warm caches and arenas.
             if turn >= 2:
-                times[name].append((time.perf_counter() - began) * 1e3)
-    first = np.median(next(iter(times.values())))
-    for name, values in times.items():
-        median = np.median(values)
-        print(
-            f"batch {shape[0]}, {threads} thread(s), {runs} runs: {name:>5} median {median:7.1f} ms "
-            f"(best {min(values):.1f}, worst {max(values):.1f}), {first / median:.2f}x"
-        )
+                walls[name].append((time.perf_counter() - began) * 1e3)
+                busy[name].append((time.process_time() - began_busy) * 1e3)
+    # More threads spin while they wait: their processor time says nothing.
+    kinds = {"wall": walls} | ({"processor": busy} if threads == 1 else {})
+    for kind, times in kinds.items():
+        first = np.median(next(iter(times.values())))
+        for name, values in times.items():
+            median = np.median(values)
+            print(
+                f"batch {shape[0]}, {threads} thread(s), {runs} runs, {kind} time: {name} median {median:.1f} ms "
+                f"(best {min(values):.1f}, worst {max(values):.1f}), {first / median:.2f}x"
+            )
 
 
 def profile(path: Path, shape: tuple[int, ...], low: float, high: float, runs: int) -> None:
