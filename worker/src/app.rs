@@ -108,8 +108,10 @@ pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions>
 
 /// Loads the runtime, opens the models that the routes name, and builds what all jobs share. Blocks for seconds.
 pub fn tools(settings: &Settings, stores: Stores, only_model: Option<&str>) -> Result<Tools> {
-    let catalogue = Catalogue::load(&settings.models_dir)
-        .with_context(|| format!("the models in {} cannot be used", settings.models_dir.display()))?;
+    let catalogue = Catalogue::load(&settings.models_dir)?;
+    for broken in catalogue.problems() {
+        tracing::warn!(%broken, "a model is left out");
+    }
     let precision = precision(settings)?;
     let routing = match only_model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },

@@ -29,8 +29,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode> {
 fn check_models(settings: &Settings, problems: &mut Problems) {
     let catalogue = match Catalogue::load(&settings.models_dir) {
         Ok(catalogue) => catalogue,
-        Err(found) => return problems.add(found.to_string()),
+        Err(unreadable) => return problems.add(unreadable.message),
     };
+    problems.extend(catalogue.problems().iter().map(ToString::to_string));
     let precision = settings.engine.precision.as_deref().unwrap_or("fp32").parse().unwrap_or(Precision::Fp32);
     let routed = |manifest: &Manifest| settings.routing.rules.iter().any(|rule| rule.model == manifest.name);
     for rule in &settings.routing.rules {

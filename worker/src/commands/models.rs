@@ -17,18 +17,15 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         say(&problems.to_string());
         return Ok(ExitCode::from(super::WRONG_USE));
     };
-    let catalogue = match Catalogue::load(&settings.models_dir) {
-        Ok(catalogue) => catalogue,
-        Err(problems) => {
-            say(&problems.to_string());
-            return Ok(ExitCode::from(FAILED));
-        }
-    };
+    let catalogue = Catalogue::load(&settings.models_dir)?;
     match args.format {
         Format::Table => print(&as_table(&catalogue)),
         Format::Json => print(&serde_json::to_string_pretty(&as_json(&catalogue))?),
     }
-    Ok(ExitCode::SUCCESS)
+    for broken in catalogue.problems() {
+        say(&broken.to_string());
+    }
+    Ok(if catalogue.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn as_table(catalogue: &Catalogue) -> String {

@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! - [`Catalogue`] and [`Manifest`]: what models there are; every problem reported at once.
+//! - [`Catalogue`] and [`Manifest`]: what models there are; every problem reported at once; a broken one is left out and told.
 //! - [`Model`]: one precision of one model, its weights read and their digest checked.
 //! - [`Runtime`]: the shared library, found by [`Search`] and loaded once for the process.
 //! - [`Engine`]: N threads, each with its own session of every model, pulling batches from one pure [`Batcher`](batcher).
@@ -54,9 +54,8 @@ pub use engine::Engine;
 pub use inference::{Inference, Outputs, Timing};
 pub use library::Search;
 pub use manifest::{
-    Activation, Availability, Calibration, Catalogue, CatalogueProblems, Evidence, Input, Label,
-    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task,
-    TrainedOn, Weights,
+    Activation, Availability, Calibration, Catalogue, Evidence, Input, Label, MANIFEST_FILE, Manifest,
+    ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
 };
 pub use model::{Model, ModelKey};
 pub use options::EngineOptions;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{Graph, Models};
-use nightread_domain::{ErrorCode, JobError};
+use nightread_domain::ErrorCode;
 use nightread_engine::{
     Activation, Availability, Catalogue, Manifest, ManifestProblems, Model, Precision, Preprocessing, Task,
 };
@@ -235,7 +235,10 @@ fn bring_your_own_is_listed_and_refused_when_used() {
     let without: String =
         text.lines().filter(|line| !line.starts_with("sha256")).flat_map(|line| [line, "\n"]).collect();
     fs::write(&path, &without).unwrap();
-    let found = Catalogue::load(models.path()).unwrap_err().to_string();
+    let broken = Catalogue::load(models.path()).unwrap();
+    assert_eq!(broken.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>(), ["linear"]);
+    let found = broken.problems()[0].to_string();
+    assert_eq!(broken.get("cam").unwrap_err().code, ErrorCode::ModelMismatch);
     assert!(found.contains("weights.fp32.sha256 is missing"), "{found}");
     fs::write(&path, without.replace("[weights.fp32]", "bring_your_own = \"ask the owner\"\n[weights.fp32]"))
         .unwrap();
@@ -268,13 +271,13 @@ fn a_catalogue_tells_the_problems_of_all_its_models() {
     fs::create_dir(models.path().join("lib")).unwrap();
     fs::create_dir(models.path().join("broken")).unwrap();
     fs::write(models.path().join("broken/manifest.toml"), "schema = ").unwrap();
-    let found = Catalogue::load(models.path()).unwrap_err();
+    let found = Catalogue::load(models.path()).unwrap();
     let names = |path: &Path| path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
     assert_eq!(
-        found.manifests.iter().map(|m| names(&m.path)).collect::<Vec<_>>(),
+        found.problems().iter().map(|m| names(&m.path)).collect::<Vec<_>>(),
         ["broken", "cam", "linear"]
     );
-    assert_eq!(JobError::from(found).code, ErrorCode::ModelMismatch);
+    assert_eq!(found.get("cam").unwrap_err().code, ErrorCode::ModelMismatch);
     assert!(Catalogue::load(&models.path().join("nowhere")).is_err());
 }
 
@@ -282,7 +285,8 @@ fn a_catalogue_tells_the_problems_of_all_its_models() {
 #[test]
 fn the_shipped_models_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
-    let catalogue = Catalogue::load(&folder).unwrap_or_else(|problems| panic!("{problems}"));
+    let catalogue = Catalogue::load(&folder).unwrap();
+    assert_eq!(catalogue.problems(), []);
     for manifest in catalogue.iter() {
         Manifest::load(&manifest.folder).unwrap_or_else(|problems| panic!("{problems}"));
         let ready = manifest.precisions().count() > 0;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-pub use catalogue::{Catalogue, CatalogueProblems};
+pub use catalogue::Catalogue;
 
 /// The name every manifest has in its folder.
 pub const MANIFEST_FILE: &str = "manifest.toml";
