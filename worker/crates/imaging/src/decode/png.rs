@@ -37,6 +37,15 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     if reader.info().animation_control.is_some() {
         return Err(refuse(ErrorCode::MultiFrame, "the PNG is an animation; one picture was expected"));
     }
+    if let Some(palette) = &reader.info().palette {
+        let colours = palette.len() / 3;
+        let indexed = reader.info().color_type == ColorType::Indexed;
+        let alphas = reader.info().trns.as_ref().map_or(0, |trns| trns.len());
+        // The library's palette expansion panics on what is not whole colours.
+        if palette.len() % 3 != 0 || !(1..=256).contains(&colours) || (indexed && alphas > colours) {
+            return Err(refuse(ErrorCode::DecodeFailed, "the PNG's palette is not made of whole colours"));
+        }
+    }
     let (colour, depth) = reader.output_color_type();
     let row = reader
         .output_line_size(width)

@@ -12,6 +12,10 @@ use crate::fixtures::{Dicom, grey, jpeg_dct, jpeg_ls, options, png16, rle, tiff}
 
 /// A PNG whose header says anything and whose stream holds `raw`.
 fn png_claiming(width: u32, height: u32, depth: u8, colour: u8, raw: &[u8]) -> Vec<u8> {
+    png_with_palette(width, height, depth, colour, &[], raw)
+}
+
+fn png_with_palette(width: u32, height: u32, depth: u8, colour: u8, palette: &[u8], raw: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |kind: &[u8; 4], data: &[u8]| {
         bytes.extend((data.len() as u32).to_be_bytes());
@@ -26,6 +30,9 @@ fn png_claiming(width: u32, height: u32, depth: u8, colour: u8, raw: &[u8]) -> V
     header.extend(height.to_be_bytes());
     header.extend([depth, colour, 0, 0, 0]);
     chunk(b"IHDR", &header);
+    if !palette.is_empty() {
+        chunk(b"PLTE", palette);
+    }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(raw).unwrap();
     chunk(b"IDAT", &encoder.finish().unwrap());
@@ -85,6 +92,17 @@ fn a_png_stream_longer_than_its_picture_is_cut_and_a_shorter_one_refused() {
     assert!(decode(&png_claiming(64, 64, 16, 0, &long), &options()).is_ok());
     let error = decode(&png_claiming(64, 64, 16, 0, &exact[..32 * row]), &options()).unwrap_err();
     assert!(matches!(error.code, ErrorCode::Truncated | ErrorCode::DecodeFailed), "{error}");
+}
+
+#[test]
+fn a_palette_of_broken_colours_is_refused() {
+    let raw = vec![0u8; 16 * 17];
+    assert!(decode(&png_with_palette(16, 16, 8, 3, &[1, 2, 3], &raw), &options()).is_ok());
+    for length in [1, 2, 4, 5] {
+        let error = decode(&png_with_palette(16, 16, 8, 3, &vec![7; length], &raw), &options()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::DecodeFailed, "{error}");
+        assert!(!error.message.contains("gave up"), "{error}");
+    }
 }
 
 #[test]

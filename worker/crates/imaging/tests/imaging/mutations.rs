@@ -45,6 +45,17 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("png 16", png16(size.0, size.1, &deep)),
         ("png rgb", fixtures::png(size.0, size.1, png::ColorType::Rgb, png::BitDepth::Eight, &rgb, None)),
+        (
+            "png palette",
+            fixtures::png(
+                size.0,
+                size.1,
+                png::ColorType::Indexed,
+                png::BitDepth::Eight,
+                &bytes,
+                Some(vec![9; 768]),
+            ),
+        ),
         ("jpeg grey", grey_jpeg.clone()),
         ("jpeg rgb", jpeg_dct(&rgb, size.0, size.1, libjpeg_turbo_rs::PixelFormat::Rgb)),
         ("jpeg progressive", progressive),
