@@ -39,6 +39,20 @@ def run(*command, **options):
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def crates(tmp_path_factory):
+    """Cargo is asked once, because it waits for every other cargo on the machine; without cargo the lock file is read."""
+    if shutil.which("cargo") is None:
+        yield
+        return
+    saved = tmp_path_factory.mktemp("cargo") / "metadata.json"
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"]
+    saved.write_bytes(subprocess.run(command, cwd=fleet.INFRA.parent, check=True, capture_output=True).stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTREAD_CARGO_METADATA", str(saved))
+        yield
+
+
 @pytest.fixture(scope="module")
 def archive(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("dist")
