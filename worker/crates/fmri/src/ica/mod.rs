@@ -1,7 +1,7 @@
 //! Group ICA: one set of spatially independent component maps for a cohort of resting-state scans.
 //!
-//! Per run: every voxel's time series demeaned and divided by its standard deviation, every volume demeaned over
-//! the mask. Runs are concatenated in time through MIGP, reduced to K principal components, and unmixed by spatial
+//! Per run: every voxel's time series freed of its mean and its line (scanner drift, in scans that were not
+//! high-pass filtered) and divided by its standard deviation, every volume demeaned over the mask. Runs are concatenated in time through MIGP, reduced to K principal components, and unmixed by spatial
 //! FastICA. Maps are standardised over the mask, ordered by the variance they explain, and turned so that their
 //! greatest absolute value is positive.
 
@@ -226,21 +226,30 @@ fn read_run(
     let mut v = 0;
     for tile in &mut tiles {
         for column in 0..tile.ncols() {
-            let column = tile.col_as_slice_mut(column);
-            let n = header.volumes as f64;
-            let mean = column.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-            let square: f64 = column.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
-            let deviation = (square / (n - 1.0)).sqrt();
-            // A voxel that is not finite, or varies less than single precision can tell, is left out.
-            let good = deviation.is_finite() && deviation > 1e-6 * mean.abs() && deviation > 0.0;
-            varies[v] &= good;
-            for x in column.iter_mut() {
-                *x = if good { ((f64::from(*x) - mean) / deviation) as f32 } else { 0.0 };
-            }
+            varies[v] &= standardise(tile.col_as_slice_mut(column));
             v += 1;
         }
     }
     Ok(tiles)
+}
+
+/// Takes mean and line out of a time series and divides it by its standard deviation. A series that is not finite,
+/// or varies less about its line than single precision can tell, becomes zero: `false`.
+fn standardise(series: &mut [f32]) -> bool {
+    let n = series.len() as f64;
+    let time = |t: usize| t as f64 - (n - 1.0) / 2.0;
+    let mean = series.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+    let slope = series.iter().enumerate().map(|(t, &x)| time(t) * f64::from(x)).sum::<f64>() * 12.0
+        / (n * (n * n - 1.0));
+    let rest = |t: usize, x: f32| f64::from(x) - mean - slope * time(t);
+    let square: f64 = series.iter().enumerate().map(|(t, &x)| rest(t, x).powi(2)).sum();
+    let deviation = (square / (n - 1.0)).sqrt();
+    let greatest = series.iter().fold(0f32, |best, x| best.max(x.abs()));
+    let good = deviation.is_finite() && deviation > 1e-6 * f64::from(greatest);
+    for (t, x) in series.iter_mut().enumerate() {
+        *x = if good { (rest(t, *x) / deviation) as f32 } else { 0.0 };
+    }
+    good
 }
 
 struct Whitened {
