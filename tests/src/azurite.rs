@@ -30,7 +30,8 @@ impl Azurite {
         let shared = SHARED
             .get_or_init(|| async {
                 if let Ok(connection_string) = std::env::var("NIGHTREAD_TEST_STORAGE") {
-                    return Some(Self { part: None, connection_string, address: None, folder: None });
+                    let address = address_of(&connection_string);
+                    return Some(Self { part: None, connection_string, address, folder: None });
                 }
                 Self::start().await
             })
@@ -94,7 +95,7 @@ impl Azurite {
         &self.connection_string
     }
 
-    /// Where it listens; `None` for a storage that was given.
+    /// Where it listens; `None` for a given storage that no proxy can go before, because it speaks TLS.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -109,6 +110,12 @@ pub fn connection_string(port: u16) -> String {
     format!(
         "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
     )
+}
+
+fn address_of(connection_string: &str) -> Option<SocketAddr> {
+    let endpoint =
+        connection_string.split(';').find_map(|field| field.strip_prefix("BlobEndpoint=http://"))?;
+    endpoint.split('/').next()?.parse().ok()
 }
 
 /// A store over a connection string, as a worker makes it.

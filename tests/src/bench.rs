@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::azurite::{self, Azurite};
+use crate::parts::fresh_name;
 use crate::pictures::result_name;
 use crate::proxy::FaultProxy;
 use crate::rabbit::{Observer, Rabbit, options};
@@ -48,11 +49,11 @@ impl Bench {
     pub async fn over(test: &str, rabbit: &Rabbit, azurite: &Azurite) -> Self {
         let options = options(&rabbit.fresh_url());
         topology::declare(&options).await.expect("declared");
-        let address = azurite.address().expect("an Azurite of our own: a proxy goes before it");
+        let address = azurite.address().expect("a storage at a plain http address: a proxy goes before it");
         let seed = test.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let proxy = FaultProxy::start(address, seed).await;
         let direct = azurite.store();
-        let (incoming, results) = (format!("in-{seed:x}"), format!("out-{seed:x}"));
+        let (incoming, results) = (fresh_name("in"), fresh_name("out"));
         for container in [&incoming, &results] {
             direct.create_container(container).await.expect("a container");
         }

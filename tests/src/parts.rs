@@ -88,6 +88,12 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
+/// A name that no other test and no earlier run has used, for what outlives a test on a given storage.
+pub fn fresh_name(name: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
+    format!("{name}-{:x}", now.as_nanos())
+}
+
 /// Says by name that a test did not run; fails instead where every part must be there (`CI=true`).
 pub fn skipped(test: &str, missing: &str) {
     assert!(

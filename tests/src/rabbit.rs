@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, message::Delivery};
-use nightread::adapters::queue::rabbitmq::RabbitOptions;
+use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
 use tempfile::TempDir;
 
 use crate::parts::{Ending, Part, free_port, skipped};
@@ -24,7 +24,8 @@ pub struct Tls {
     pub key: String,
 }
 
-/// A broker for tests: ours, or the one that `NIGHTREAD_TEST_AMQP_URL` names (its virtual host must be empty).
+/// A broker for tests: ours, or the one that `NIGHTREAD_TEST_AMQP_URL` names, without a virtual host. It must have
+/// the virtual hosts t0 to t39, which are emptied.
 #[derive(Debug)]
 pub struct Rabbit {
     node: Option<Node>,
@@ -50,6 +51,7 @@ impl Rabbit {
         let shared = SHARED
             .get_or_init(|| async {
                 if let Ok(url) = std::env::var("NIGHTREAD_TEST_AMQP_URL") {
+                    empty(&url).await;
                     return Some(Self { node: None, given: Some(url), next_host: AtomicUsize::new(0) });
                 }
                 Self::start(None).await
@@ -100,10 +102,17 @@ impl Rabbit {
 
     /// The address of a virtual host that no other test has.
     pub fn fresh_url(&self) -> String {
-        let Some(node) = &self.node else { return self.given.clone().expect("a given broker") };
         let host = self.next_host.fetch_add(1, Ordering::Relaxed);
         assert!(host < VIRTUAL_HOSTS, "more tests than virtual hosts: raise VIRTUAL_HOSTS");
-        format!("amqp://guest:guest@127.0.0.1:{}/t{host}", node.port)
+        format!("{}/t{host}", self.url())
+    }
+
+    /// The address, without a virtual host.
+    pub fn url(&self) -> String {
+        match (&self.node, &self.given) {
+            (Some(node), _) => format!("amqp://guest:guest@127.0.0.1:{}", node.port),
+            (None, given) => given.clone().expect("a broker of our own or a given one"),
+        }
     }
 
     /// The address of its TLS listener.
@@ -139,6 +148,20 @@ impl Node {
             Connection::connect(&url, ConnectionProperties::default()).await.ok()
         })
         .await;
+    }
+}
+
+async fn empty(url: &str) {
+    for host in 0..VIRTUAL_HOSTS {
+        let url = format!("{url}/t{host}");
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await;
+        let connection =
+            connection.unwrap_or_else(|_| panic!("the given broker has no virtual host t{host}"));
+        let channel = connection.create_channel().await.expect("a channel");
+        for queue in topology::queues().into_iter().chain(["ear".to_owned(), "trap".to_owned()]) {
+            let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+            deleted.expect("a queue that is gone");
+        }
     }
 }
 

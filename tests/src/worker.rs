@@ -120,17 +120,20 @@ impl Worker {
         .await
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_none()
-    }
-
-    /// Waits for `/ready`.
+    /// Waits for `/ready`; panics when the worker ends instead.
     pub async fn ready(&self) {
         let what = format!("the worker to be ready; its log is {}", self.log.display());
         wait::until(&what, || async {
+            assert!(!self.is_gone(), "the worker ended before it was ready: {}", self.log());
             self.get("/ready").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
         })
         .await;
+    }
+
+    /// Whether the process has ended; it stays a zombie until we ask for its status.
+    fn is_gone(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
     }
 
     /// `GET path` of its health server: status line, headers and body.

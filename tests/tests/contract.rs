@@ -13,6 +13,7 @@ use nightread::adapters::storage::folder::FolderStore;
 use nightread_domain::{BlobRef, BlobStore, ErrorClass, ErrorCode, WriteCondition, WriteOutcome};
 use nightread_tests::azurite::{self, Azurite};
 use nightread_tests::contract::{self, Bench, ODD_NAMES};
+use nightread_tests::parts::fresh_name;
 use nightread_tests::proxy::{FaultProxy, Faults};
 
 struct FolderBench {
@@ -77,9 +78,9 @@ impl Bench for AzureBench {
 }
 
 async fn azure(azurite: &Azurite, container: &str) -> AzureBench {
-    let store = azurite.store();
-    store.create_container(container).await.expect("a container");
-    AzureBench { store, container: container.to_owned() }
+    let (store, container) = (azurite.store(), fresh_name(container));
+    store.create_container(&container).await.expect("a container");
+    AzureBench { store, container }
 }
 
 fn blob(container: &str, name: &str) -> BlobRef {
@@ -112,7 +113,7 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
     let account = Account::connection_string(&azurite::connection_string(proxy.port())).expect("sound");
     let store = AzureStore::new(account, options).expect("a store");
     let body: Bytes = (0..60_000_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
-    let scan = blob("faulty", "scan.nii.gz");
+    let scan = blob(&direct.container, "scan.nii.gz");
     direct.put(&scan, body.clone()).await;
     let properties = direct.store.properties(&scan).await.expect("properties");
     proxy.set_faults(Faults {
@@ -154,7 +155,7 @@ async fn a_lost_answer_to_a_write_is_found_out_by_trying_again() {
     let direct = azure(azurite, "ambiguous").await;
     let proxy = FaultProxy::start(address, 1).await;
     let store = azurite::store(&azurite::connection_string(proxy.port()));
-    let result = blob("ambiguous", "r.json");
+    let result = blob(&direct.container, "r.json");
     proxy.set_faults(Faults { reset_after: 1.0, ..Faults::default() });
     let nothing = BTreeMap::new();
     let write = || store.write(&result, Bytes::from_static(b"ours"), &nothing, WriteCondition::IfAbsent);
@@ -173,7 +174,7 @@ async fn a_refused_credential_is_renewed_once_and_then_fatal() {
     };
     let Some(address) = azurite.address() else { return };
     let bench = azure(azurite, "credentials").await;
-    let picture = blob("credentials", "a.png");
+    let picture = blob(&bench.container, "a.png");
     bench.put(&picture, Bytes::from_static(b"x")).await;
     let proxy = FaultProxy::start(address, 1).await;
     let store = azurite::store(&azurite::connection_string(proxy.port()));
@@ -207,10 +208,10 @@ async fn a_listing_shows_every_name_size_version_and_metadata() {
     for name in &listable {
         let body = Bytes::from_static(b"1234");
         let written =
-            bench.store.write(&blob("listing", name), body, &metadata, WriteCondition::IfAbsent).await;
+            bench.store.write(&blob(&bench.container, name), body, &metadata, WriteCondition::IfAbsent).await;
         assert!(matches!(written, Ok(WriteOutcome::Written(_))), "{name:?}: {written:?}");
     }
-    let listed: Vec<_> = bench.store.list("listing", "").expect("a listing").collect().await;
+    let listed: Vec<_> = bench.store.list(&bench.container, "").expect("a listing").collect().await;
     let mut names = Vec::new();
     for item in listed {
         let item = item.expect("a sound item");
@@ -227,6 +228,6 @@ async fn a_listing_shows_every_name_size_version_and_metadata() {
     expected.sort();
     names.sort();
     assert_eq!(names, expected);
-    let some: Vec<_> = bench.store.list("listing", "percent").expect("a listing").collect().await;
+    let some: Vec<_> = bench.store.list(&bench.container, "percent").expect("a listing").collect().await;
     assert_eq!(some.len(), 3);
 }

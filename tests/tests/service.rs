@@ -164,10 +164,12 @@ async fn two_versions_read_out_of_order_end_with_the_newer() {
     // Last-Modified has seconds; the versions must lie in different ones to be told apart by time alone.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     bench.upload("a.png", grey(240, 64, 2)).await;
-    let direct = nightread_tests::azurite::connection_string(
-        Azurite::shared("").await.and_then(Azurite::address).expect("an address").port(),
-    );
-    let fast = bench.start_with(&bench.settings().azure(&direct, &bench.incoming, &bench.results));
+    let azurite = Azurite::shared("").await.expect("it runs");
+    let fast = bench.start_with(&bench.settings().azure(
+        azurite.connection_string(),
+        &bench.incoming,
+        &bench.results,
+    ));
     bench.announce(Lane::Ingest, "a.png").await;
     let newer = bench.wait_for_result("a.png").await;
     let read = newer["findings"][0]["logit"].as_f64().expect("a number");
@@ -263,7 +265,7 @@ async fn a_worker_outlives_its_broker() {
     // One job in hand while the broker is away.
     bench.upload("in hand.png", grey(1, 64, 1)).await;
     bench.upload("later.png", grey(2, 64, 2)).await;
-    let gate = bench.proxy.gate(Method::PUT, "out-");
+    let gate = bench.proxy.gate(Method::PUT, &bench.results);
     bench.announce(Lane::Ingest, "in hand.png").await;
     gate.reached(1).await;
     rabbit.pause(Ending::Kill);
