@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test parts build runtime samples check models lint fmt clean \
-	demo-cloud soak parity bench-fmri fuzz test-models infra-check package
+	demo-cloud soak parity bench-fmri fuzz test-models infra-check package deb package-test
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -13,6 +13,9 @@ SECONDS_EACH ?= 60
 # Which soak: chaos, outage, fairness, overhead or backpressure, with its numbers.
 SOAK ?= chaos
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+PACKAGED = --binary $(BINARY) --runtime $$(dirname $$(worker/tools/fetch-runtime)) \
+	--models models --version $(VERSION) --out dist
 
 # venv(name, requirements): a virtual environment under .cache, made again when its requirements change.
 define venv
@@ -92,8 +95,13 @@ infra-check: ## Check Bicep and Terraform offline; what is not installed is SKIP
 	@infra/checks/run
 
 package: runtime build ## Build the self-contained archive of binary, runtime, models and units
-	@infra/package/build-archive --binary $(BINARY) --runtime $$(dirname $$(worker/tools/fetch-runtime)) \
-		--models models --version $(VERSION) --out target/package
+	@infra/package/build-archive $(PACKAGED)
+
+deb: runtime build ## Build the Debian package
+	@infra/package/build-deb $(PACKAGED)
+
+package-test: package samples ## Install the archive into a bare root and read an X-ray there; as root
+	@infra/package/test-package dist/nightread-$(VERSION)-*.tar.gz .cache/samples/RG1_UNCR.dcm
 
 clean: ## Remove what was built and fetched
-	@rm -rf target .cache out
+	@rm -rf target .cache out dist
