@@ -6,10 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 /// Runs the arguments after the first in a process group of its own, until standard input says how to end it, or
 /// closes. The kernel closes it when we end, however we end, so that no test run leaves a broker behind: not after a
-/// panic, not after SIGKILL; then the folder named first goes too.
+/// panic, not after SIGKILL; then the folder named first goes too. A signal to our whole group says the same.
 const WATCH: &str = r#"folder=$1
 shift
 setsid "$@" </dev/null & child=$!
+trap : TERM INT HUP
 orphaned=no
 read -r signal || orphaned=yes
 kill "-${signal:-KILL}" "-$child" 2>/dev/null

@@ -95,6 +95,11 @@ impl Rabbit {
         ];
         let names =
             Part::start("epmd", &["epmd", "-port", &names_port.to_string()], &environment, folder.path());
+        // Erlang would start a name server of its own, one that outlives everybody.
+        wait::until("epmd to listen", || async {
+            tokio::net::TcpStream::connect(("127.0.0.1", names_port)).await.ok()
+        })
+        .await;
         let mut node = Node { server: None, _names: names, folder, port, tls_port, environment };
         node.resume().await;
         Some(Self { node: Some(node), given: None, next_host: AtomicUsize::new(0) })
