@@ -1,4 +1,4 @@
-//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|backpressure [numbers]`.
+//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|throughput|backpressure [numbers]`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -9,7 +9,7 @@ use nightread_tests::chaos::{self, Plan};
 use nightread_tests::measure;
 
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | outage [announcements seconds] | \
-                     fairness [bulk arrivals] | overhead [jobs] | backpressure [announcements jobs]";
+                     fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
         "outage" => measure::outage(number(1, 1000), Duration::from_secs(number(2, 600) as u64)).await,
         "fairness" => measure::fairness(number(1, 50_000), number(2, 60)).await,
         "overhead" => measure::overhead(number(1, 5_000)).await,
+        "throughput" => measure::throughput(number(1, 300), number(2, 3)).await,
         "backpressure" => measure::backpressure(number(1, 10_000), number(2, 300)).await,
         _ => {
             eprintln!("{USAGE}");

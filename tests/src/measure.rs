@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 
 use crate::azurite::Azurite;
 use crate::bench::Bench;
+use crate::parts::root;
 use crate::pictures::{grey, noise};
 use crate::rabbit::{Rabbit, options};
 use crate::wait;
-use crate::worker::{Worker, WorkerSettings, processor_seconds};
+
+use crate::worker::{Worker, WorkerSettings, binary, processor_seconds};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -72,6 +74,70 @@ pub async fn overhead(jobs: usize) {
         2.0 * done / (worker_cpu + broker_cpu)
     );
     println!("highest memory of the worker: {} MiB", worker.memory().1 >> 20);
+}
+
+/// Pictures per second of the service, over folders and over Azurite, beside those of `nightread process` on the same
+/// pictures with the same model; the three in turn, medians of the rounds.
+pub async fn throughput(pictures: usize, rounds: usize) {
+    let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::start().await) else {
+        return eprintln!("RabbitMQ or Azurite is missing");
+    };
+    let models = root().join("models").display().to_string();
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = options(&rabbit.fresh_url());
+        topology::declare(&options).await.expect("declared");
+        let settings =
+            WorkerSettings::new(&options.url).folder(folder.path()).with("NIGHTREAD_MODELS_DIR", &models);
+        for number in 0..pictures {
+            let path = folder.path().join(format!("incoming/{number}.png"));
+            std::fs::write(path, noise(1024, number as u64)).expect("written");
+        }
+        rates[0].push(processed(folder.path(), &models, pictures));
+        let names = (0..pictures).map(|number| format!("incoming/{number}.png"));
+        announce_all(&options, Lane::Ingest, names, false).await;
+        rates[1].push(served(&settings, folder.path(), pictures).await);
+
+        let bench = Bench::over("throughput", &rabbit, &azurite).await;
+        let settings = bench.settings().with("NIGHTREAD_MODELS_DIR", &models);
+        for number in 0..pictures {
+            bench.upload(&format!("{number}.png"), noise(1024, number as u64)).await;
+        }
+        let names = (0..pictures).map(|number| format!("{}/{number}.png", bench.incoming));
+        announce_all(&bench.options, Lane::Ingest, names, false).await;
+        rates[2].push(served(&settings, folder.path(), pictures).await);
+    }
+    let median = |rates: &mut Vec<f64>| {
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    };
+    let [process, service, azure] = rates.each_mut().map(median);
+    println!("{pictures} pictures of 1024 x 1024, medians of {rounds} rounds, pictures per second");
+    println!("nightread process {process:.1}, service over a folder {service:.1}, over Azurite {azure:.1}");
+    println!("service to process: {:.0} %", 1e2 * service / process);
+}
+
+fn processed(folder: &Path, models: &str, pictures: usize) -> f64 {
+    let output = std::process::Command::new(binary())
+        .args(["process", "--format", "json", "--models", models, "--out"])
+        .args([folder.join("out"), folder.join("incoming")])
+        .current_dir(root())
+        .output()
+        .expect("nightread process runs");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("a summary");
+    pictures as f64 / summary["summary"]["seconds"].as_f64().expect("seconds")
+}
+
+async fn served(settings: &WorkerSettings, folder: &Path, pictures: usize) -> f64 {
+    let worker = Worker::start(settings, folder);
+    worker.ready().await;
+    let (before, started) = (worker.metric("nightread_jobs_total", "").await, Instant::now());
+    wait::until_within(HOUR, "all pictures", || async {
+        (worker.metric("nightread_jobs_total", "").await as usize >= pictures).then_some(())
+    })
+    .await;
+    (pictures as f64 - before) / started.elapsed().as_secs_f64()
 }
 
 /// Time from announcement to result event of pictures that arrive one by one, alone and beside a relabelling.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
@@ -16,7 +16,7 @@ use nightread_domain::{
 pub struct RetryBudget {
     pub first_wait: Duration,
     pub longest_wait: Duration,
-    /// Sum of the waits; what is left over goes through a delay queue, not through a sleeping delivery.
+    /// From the first call on; what is left over goes through a delay queue, not through a sleeping delivery.
     pub total: Duration,
 }
 
@@ -52,9 +52,15 @@ impl<S: BlobStore> RetryingStore<S> {
             .with_total_delay(Some(self.budget.total))
             .without_max_times()
             .with_jitter();
+        let started = Instant::now();
         call.retry(waits)
-            // A changed blob has another ETag: only the job can start over with it.
-            .when(|error: &JobError| error.is_transient() && error.code != ErrorCode::BlobChanged)
+            // A changed blob has another ETag: only the job can start over with it. And a storage that hangs may not
+            // hold a permit for many time-outs on end: what the calls themselves took counts too.
+            .when(|error: &JobError| {
+                error.is_transient()
+                    && error.code != ErrorCode::BlobChanged
+                    && started.elapsed() < self.budget.total
+            })
             .adjust(|error, wait| wait.map(|wait| error.retry_after.unwrap_or(wait).min(self.budget.total)))
             .await
     }
