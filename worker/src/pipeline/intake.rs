@@ -20,6 +20,9 @@ use crate::telemetry::traces;
 /// From this many earlier deliveries on, a message runs alone: it may be the one that kills workers.
 const SUSPECT_DELIVERIES: u32 = 2;
 
+/// Suspects that arrive together begin in random order within this time.
+const SUSPECT_SPREAD_MS: u64 = 500;
+
 /// At this many earlier deliveries it is given up without another try.
 const DEADLY_DELIVERIES: u32 = 10;
 
@@ -225,6 +228,8 @@ impl Shared {
         async {
             let suspect = attributes.delivery_count >= SUSPECT_DELIVERIES;
             let (disposition, report) = if suspect {
+                // Taking turns by chance: behind the one that kills, a good study would die with every worker, unread.
+                tokio::time::sleep(Duration::from_millis(rand::random_range(0..SUSPECT_SPREAD_MS))).await;
                 let _alone = self.alone.write().await;
                 process(&job, attributes.lane, &self.run.tools).await
             } else {
