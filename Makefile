@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test parts build runtime samples check models lint fmt clean \
+.PHONY: help demo test setup parts build runtime samples check models lint fmt clean \
 	demo-cloud soak parity bench-fmri fuzz test-models infra-check package deb package-test
 
 PROVIDER ?= cpu
@@ -30,23 +30,26 @@ help: ## Show this list
 	@echo
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: runtime samples build ## Read real chest X-rays: fetches all it needs, then prints findings
+demo: setup runtime samples build ## Read real chest X-rays: fetches all it needs, then prints findings
 	@$(BINARY) process .cache/samples --out $(OUT) $(if $(FORCE),--force)
 
-test: runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
+test: setup runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
 	@worker/tools/fetch-runtime openvino >/dev/null || [ "$$(uname -m)" != x86_64 ]
 	@cargo test --release --workspace --locked
+
+setup: ## Install what the build needs and this machine lacks (compiler, CMake, venv; apt)
+	@worker/tools/setup-build
 
 parts: ## Install the real parts that the tests start: RabbitMQ by apt, Azurite by npm into .cache/
 	@tests/setup
 
-build: ## Build the release binary
+build: setup ## Build the release binary
 	@cargo build --release --locked -p nightread
 
-runtime: ## Fetch ONNX Runtime's library (PROVIDER=cpu or openvino), pinned and checked
+runtime: setup ## Fetch ONNX Runtime's library (PROVIDER=cpu or openvino), pinned and checked
 	@worker/tools/fetch-runtime $(PROVIDER) >/dev/null
 
-samples: ## Fetch real DICOM samples, pinned and checked
+samples: setup ## Fetch real DICOM samples, pinned and checked
 	@worker/tools/fetch-samples >/dev/null
 
 check: build ## Validate settings and models
@@ -55,27 +58,27 @@ check: build ## Validate settings and models
 models: build ## List the models
 	@$(BINARY) models
 
-lint: ## Format check, and clippy with warnings denied
+lint: setup ## Format check, and clippy with warnings denied
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
 fmt: ## Format the code
 	@cargo fmt --all
 
-demo-cloud: runtime samples ## The service against a private RabbitMQ and Azurite: announce, read with two workers, show results
+demo-cloud: setup runtime samples ## The service against a private RabbitMQ and Azurite: announce, read with two workers, show results
 	@tests/demo-cloud
 
-soak: runtime samples parts ## Long storms: kills, broker restarts, storage faults; prints the account of every message
+soak: setup runtime samples parts ## Long storms: kills, broker restarts, storage faults; prints the account of every message
 	@cargo build --release --locked -p nightread
 	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
 
-parity: samples ## Hold the tensors against the real TorchXRayVision and scikit-image, picture by picture
+parity: setup samples ## Hold the tensors against the real TorchXRayVision and scikit-image, picture by picture
 	@cargo build --release --locked -p nightread-imaging --examples
 	@$(call venv,parity,worker/crates/imaging/parity/requirements.txt)
 	@.cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
 
-bench-fmri: ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
+bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
 	@cargo build --release --locked -p nightread-fmri --examples
 	@$(call venv,bench-fmri,worker/crates/fmri/bench/requirements.txt)
 	@.cache/venv-bench-fmri/bin/python worker/crates/fmri/bench/compare.py --bin target/release/examples \
