@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models lint fmt clean \
-	demo-cloud soak parity bench-fmri fuzz test-models infra-check package deb package-test
+	demo-cloud soak parity bench-fmri fuzz test-models infra-check infra-test package deb package-test
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -96,6 +96,9 @@ test-models: ## Test the training and export scripts (Python; brings PyTorch, se
 
 infra-check: ## Check Bicep and Terraform offline; what is not installed is SKIPPED by name
 	@infra/checks/run
+
+infra-test: ## The checks of infra/ that need only Python: contract with the worker, Bicep, units, packaging, broker
+	@infra/checks/run --quick
 
 package: runtime build ## Build the self-contained archive of binary, runtime, models and units
 	@infra/package/build-archive $(PACKAGED)

@@ -132,6 +132,7 @@ module "monitoring" {
   name                = var.name
   location            = local.location
   resource_group_name = var.resource_group_name
+  resource_group_id   = data.azurerm_resource_group.this.id
   alert_email         = var.alert_email
   scale_set_id        = module.workers.scale_set_id
   spot_set_ids        = local.spot ? { spot = module.workers.spot_set_id } : {}

@@ -50,7 +50,7 @@ def facts(state):
         "notified": [x["email_address"] for r in all_of("monitor_action_group") for x in r["email_receiver"]],
         "alerts": {r["name"]: alert(r) for r in all_of("monitor_metric_alert")},
         "activity_alerts": {
-            r["name"]: (r["description"], [short(s) for s in r["scopes"]], {"category": one(r["criteria"])["category"], "operationName": one(r["criteria"])["operation_name"]}, [short(a["action_group_id"]) for a in r["action"]])
+            r["name"]: (r["description"], [short(s) for s in r["scopes"]], conditions(one(r["criteria"])), [short(a["action_group_id"]) for a in r["action"]])
             for r in all_of("monitor_activity_log_alert")
         },
     }
@@ -266,6 +266,11 @@ def collection(r):
     target = one(one(r["destinations"])["log_analytics"])
     flow = one(r["data_flow"])
     return (source["streams"], source["facility_names"], source["log_levels"], short(target["workspace_resource_id"]), flow["streams"], flow["destinations"] == [target["name"]])
+
+
+def conditions(criteria):
+    names = {"category": "category", "operationName": "operation_name", "status": "status"}
+    return {field: criteria[name] for field, name in names.items() if criteria[name]}
 
 
 def alert(r):

@@ -12,28 +12,16 @@ from pathlib import Path
 import pytest
 
 import fleet
+from worker_source import CommandLine, file_ending, rust, setting_names
 
 REPOSITORY = fleet.INFRA.parent
 COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-backlog": "backlog", "nightread-announce": "announce"}
-
-
-def rust(root):
-    return {path: path.read_text() for path in sorted((root / "worker").glob("**/*.rs")) if "/target/" not in str(path)}
-
-
-def file_ending(sources, *endings):
-    return "".join(text for path, text in sources.items() if str(path).endswith(endings))
+# Commands that infra/ names before they are written.
+COMING = {"relay", "backlog", "announce", "dead", "simulate"}
 
 
 def has_command(sources, name):
-    return re.search(rf"^    {name.capitalize()}\(", file_ending(sources, "src/cli.rs"), re.M) is not None
-
-
-def setting_names(sources):
-    """NIGHTREAD_<SECTION>_<NAME> of each row of the settings table, and the variables that are read directly."""
-    rows = re.findall(r'(?:key|secret)\(\s*"([a-z_]+)",\s*"([a-z0-9_]+)"', file_ending(sources, "settings/keys.rs"))
-    named = set(re.findall(r"\"(NIGHTREAD_[A-Z0-9_]+)\"", "".join(sources.values())))
-    return {f"NIGHTREAD_{section.upper()}_{name.upper()}" for section, name in rows} | named
+    return (name,) in CommandLine(sources).commands
 
 
 def used_names(path):
@@ -109,16 +97,30 @@ def container_findings(root):
 
 
 def unit_findings(root):
-    """Each unit starts a command that there is, and is stopped by what the command understands."""
-    sources = rust(root)
+    """Each unit starts its command, with the settings file."""
     for unit, command in COMMAND_OF_UNIT.items():
         text = (root / f"infra/package/systemd/{unit}.service").read_text()
-        if f"/bin/nightread {command} " not in text:
+        if not re.search(rf"^ExecStart=@PREFIX@/bin/nightread {command} .*--config /etc/nightread/worker\.toml$", text, re.M):
             yield f"{unit}.service does not start {command}"
-        for option in re.findall(r" (--[a-z-]+)", re.search(r"^ExecStart=.*$", text, re.M).group(0)):
-            field = option[2:].replace("-", "_")
-            if has_command(sources, command) and not re.search(rf"\bpub {field}:|long = \"{option[2:]}\"", file_ending(sources, "src/cli.rs")):
-                yield f"{unit}.service: {command} has no {option}"
+
+
+COMMAND = re.compile(r"(?<![\w.])nightread ([a-z][a-z-]*(?: [a-z][a-z-]*)?)((?: (?:--[a-z][a-z-]*|\"[^\"\n]*\"|[\w./@$-]+))*)")
+PLACES = ("README.md", "package/**/*", "shared/*/*", "docker/*", "scripts/*", "bicep/**/*.bicep", "terraform/**/*.tf")
+
+
+def named_commands(root):
+    """(file, words) of each `nightread <command> [<command>] [--option]...` in units, scripts, templates and documents."""
+    for path in sorted({p for place in PLACES for p in (root / "infra").glob(place) if p.is_file()}):
+        for match in COMMAND.finditer(path.read_text()):
+            yield path.relative_to(root), [*match.group(1).split(), *re.findall(r"(?<= )--[a-z][a-z-]*", match.group(2))]
+
+
+def command_findings(root, command):
+    """What is wrong with each mention of one command."""
+    line = CommandLine(rust(root))
+    for path, words in named_commands(root):
+        if words[0] == command:
+            yield from (f"{path}: {problem}" for problem in line.problems(words))
 
 
 def identity_findings(root):
@@ -140,13 +142,14 @@ def identity_findings(root):
 
 
 # What is checked, and the command or the source without which it cannot be.
-WORKER_FILES = ["shared/cloud-init/worker.yaml", "shared/scripts/setup-worker", "docker/Dockerfile"]
+WORKER_FILES = ["shared/cloud-init/worker.yaml", "shared/scripts/setup-worker", "docker/Dockerfile", "package/worker.toml"]
+BROKER_FILES = ["shared/cloud-init/broker.yaml", "shared/scripts/setup-broker"]
 CHECKS = {
     "queues": (queue_findings, lambda s: file_ending(s, "topology.rs")),
     "health": (health_findings, lambda s: file_ending(s, "telemetry/health.rs")),
     "containers": (container_findings, lambda s: file_ending(s, "settings/keys.rs")),
     "worker variables": (lambda root: variable_findings(root, WORKER_FILES), lambda s: file_ending(s, "settings/keys.rs")),
-    "broker variables": (lambda root: variable_findings(root, ["shared/cloud-init/broker.yaml", "shared/scripts/setup-broker"]), lambda s: has_command(s, "relay") and has_command(s, "backlog")),
+    "broker variables": (lambda root: variable_findings(root, BROKER_FILES), lambda s: has_command(s, "relay") and has_command(s, "backlog")),
     "metrics": (metric_findings, lambda s: has_command(s, "backlog")),
     "scheduled events": (imds_findings, lambda s: "scheduledevents" in "".join(s.values())),
     "units": (unit_findings, lambda s: file_ending(s, "src/cli.rs")),
@@ -160,6 +163,13 @@ def test_code_and_infrastructure_agree(check):
     if not there(rust(REPOSITORY)):
         pytest.skip(f"SKIPPED: contract {check}: that part of the worker is not written yet")
     assert list(findings(REPOSITORY)) == []
+
+
+@pytest.mark.parametrize("command", sorted({words[0] for _, words in named_commands(REPOSITORY)}))
+def test_every_command_that_is_named_is_one_of_the_worker(command):
+    if command in COMING and not has_command(rust(REPOSITORY), command):
+        pytest.skip(f"SKIPPED: contract: nightread {command} is not written yet")
+    assert list(command_findings(REPOSITORY, command)) == []
 
 
 DRIFTS = [
@@ -177,20 +187,33 @@ DRIFTS = [
     ("machine scripts", "infra/shared/scripts/azure-fetch", "2018-02-01", "2019-08-01"),
     ("machine scripts", "infra/shared/settings.json", '"metric": "DeadLetters"', '"metric": "Dead"'),
 ]
+COMMAND_DRIFTS = [
+    ("run", "worker/src/cli.rs", "    Run(RunArgs)", "    Serve(RunArgs)"),
+    ("run", "worker/src/cli.rs", "pub config: Option<PathBuf>", "pub settings: Option<PathBuf>"),
+    ("run", "infra/package/systemd/nightread.service", "run --config", "run --settings"),
+    ("topology", "infra/shared/scripts/setup-broker", "nightread topology --config", "nightread topology --declare --config"),
+]
+
+
+def drifted(file, old, new, folder):
+    """A copy of what the contract reads, with one change."""
+    for copied in ("infra/shared", "infra/package", "infra/docker"):
+        shutil.copytree(REPOSITORY / copied, folder / copied)
+    for path, text in rust(REPOSITORY).items():
+        copy = folder / path.relative_to(REPOSITORY)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text)
+    changed = folder / file
+    assert old in changed.read_text(), f"{file} no longer says {old}"
+    changed.write_text(changed.read_text().replace(old, new))
+    return folder
 
 
 @pytest.mark.parametrize(("check", "file", "old", "new"), DRIFTS, ids=lambda value: Path(str(value)).name[:28])
 def test_drifts_are_seen(check, file, old, new, tmp_path):
-    source = REPOSITORY / file
-    if not source.exists():
-        pytest.skip(f"SKIPPED: contract {check}: {file} is not written yet")
-    for folder in ("infra/shared", "infra/package", "infra/docker"):
-        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
-    for path, text in rust(REPOSITORY).items():
-        copy = tmp_path / path.relative_to(REPOSITORY)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(text)
-    changed = tmp_path / file
-    assert old in changed.read_text(), f"{file} no longer says {old}"
-    changed.write_text(changed.read_text().replace(old, new))
-    assert list(CHECKS[check][0](tmp_path)) != []
+    assert list(CHECKS[check][0](drifted(file, old, new, tmp_path))) != []
+
+
+@pytest.mark.parametrize(("command", "file", "old", "new"), COMMAND_DRIFTS, ids=lambda value: Path(str(value)).name[:28])
+def test_drifts_of_commands_are_seen(command, file, old, new, tmp_path):
+    assert list(command_findings(drifted(file, old, new, tmp_path), command)) != []

@@ -50,6 +50,7 @@ BICEP_DRIFT = [
     ("broker.bicep", "vmSize: settings.sizes.broker", "vmSize: settings.sizes.worker", "brokers"),
     ("events.bicep", "events.queueMessageTimeToLiveSeconds", "604800", "events"),
     ("monitoring.bicep", "rule: alerts.oldestJobAge", "rule: alerts.deadLetters", "alerts"),
+    ("monitoring.bicep", "equals: 'Failed'", "equals: 'Succeeded'", "activity_alerts"),
 ]
 
 

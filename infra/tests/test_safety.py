@@ -220,6 +220,19 @@ def test_announcements_never_expire_unseen(language, request):
 
 
 @BOTH
+@pytest.mark.parametrize("variant", fleet.VARIANTS)
+def test_somebody_hears_of_what_goes_wrong(language, variant, request):
+    facts = request.getfixturevalue(language)[variant]
+    name = f"alert-{fleet.NAME}-"
+    assert facts["alerts"].keys() == {name + what for what in ("dead-letters", "oldest-job-age", "storage-queue-depth", "events-undelivered")}
+    assert {alert: conditions for alert, (_, _, conditions, _) in facts["activity_alerts"].items()} == {
+        name + "repairs-suspended": {"category": "Administrative", "operationName": "Microsoft.Compute/virtualMachineScaleSets/setOrchestrationServiceState/action"},
+        name + "autoscale-failed": {"category": "Autoscale", "status": "Failed"},
+    }
+    assert all(notified for _, _, _, notified in facts["activity_alerts"].values()) and facts["notified"]
+
+
+@BOTH
 def test_nothing_deletes_patient_data(language, request):
     facts = request.getfixturevalue(language)["prod"]
     assert [action for account, _, _, action, _ in facts["lifecycle"] if account == f"{fleet.NAME}data"] == ["tierToCool"]

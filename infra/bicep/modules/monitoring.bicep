@@ -37,6 +37,7 @@ param autoscaleName string
 param spotEnabled bool
 
 var settings = loadJsonContent('../../shared/settings.json')
+var groupId = resourceGroup().id
 var alerts = settings.alerts
 var brokerCount = settings.shapes[shape].brokerCount
 var queueAlerts = [
@@ -401,6 +402,34 @@ module repairsSuspended 'br/public:avm/res/insights/activity-log-alert:0.4.2' = 
       {
         field: 'operationName'
         equals: 'Microsoft.Compute/virtualMachineScaleSets/setOrchestrationServiceState/action'
+      }
+    ]
+  }
+}
+
+// Failed scale actions, and a backlog metric that cannot be read, stand only in the activity log. The group holds both settings.
+module autoscaleFailed 'br/public:avm/res/insights/activity-log-alert:0.4.2' = {
+  name: 'alert-autoscale-failed'
+  params: {
+    name: 'alert-${name}-autoscale-failed'
+    alertDescription: 'Autoscale could not read the backlog or could not change the fleet.'
+    enableTelemetry: false
+    scopes: [
+      groupId
+    ]
+    actions: [
+      {
+        actionGroupId: notify.id
+      }
+    ]
+    conditions: [
+      {
+        field: 'category'
+        equals: 'Autoscale'
+      }
+      {
+        field: 'status'
+        equals: 'Failed'
       }
     ]
   }

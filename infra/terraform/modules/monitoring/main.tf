@@ -146,3 +146,21 @@ resource "azurerm_monitor_activity_log_alert" "repairs_suspended" {
     action_group_id = azurerm_monitor_action_group.this.id
   }
 }
+
+# Failed scale actions, and a backlog metric that cannot be read, stand only in the activity log. The group holds both settings.
+resource "azurerm_monitor_activity_log_alert" "autoscale_failed" {
+  name                = "alert-${var.name}-autoscale-failed"
+  location            = "global"
+  resource_group_name = var.resource_group_name
+  description         = "Autoscale could not read the backlog or could not change the fleet."
+  scopes              = [var.resource_group_id]
+
+  criteria {
+    category = "Autoscale"
+    status   = "Failed"
+  }
+
+  action {
+    action_group_id = azurerm_monitor_action_group.this.id
+  }
+}

@@ -13,6 +13,11 @@ variable "resource_group_name" {
   type        = string
 }
 
+variable "resource_group_id" {
+  description = "Required. Resource id of the group, in which autoscale failures are looked for."
+  type        = string
+}
+
 variable "alert_email" {
   description = "Required. Where alerts are sent."
   type        = string
