@@ -13,6 +13,7 @@ use crate::pool::{Close, Health, Pool, Runner, Stats};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 use crate::session::{ItemOutput, ModelSession, SessionOptions};
+use crate::shared::Prepared;
 
 /// Values may leave the manifest's range by this share of it: resizing rounds.
 const RANGE_SLACK: f64 = 1e-3;
@@ -48,6 +49,17 @@ impl Engine {
     /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
     /// `runtime_mismatch` or what the warm-up gave.
     pub fn start(runtime: &Runtime, models: Vec<Model>, options: EngineOptions) -> Result<Self, JobError> {
+        let prepare = |model: Model| Prepared::new(runtime, model, options.provider);
+        let models = models.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        Self::start_prepared(runtime, &models, options)
+    }
+
+    /// As [`Engine::start`], for models that may start another engine afterwards.
+    pub fn start_prepared(
+        runtime: &Runtime,
+        models: &[Prepared],
+        options: EngineOptions,
+    ) -> Result<Self, JobError> {
         let invalid = |words: String| Err(JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words));
         if models.is_empty() {
             return invalid("the engine has no model to serve".to_owned());
@@ -56,7 +68,7 @@ impl Engine {
             return invalid("sessions and intra_threads must be at least 1".to_owned());
         }
         let mut entries = HashMap::new();
-        for (index, model) in models.iter().enumerate() {
+        for (index, model) in models.iter().map(Prepared::model).enumerate() {
             let entry =
                 Entry { index, manifest: Arc::clone(model.manifest()), sha256: model.sha256().to_owned() };
             if entries.insert(model.key().clone(), entry).is_some() {
@@ -72,13 +84,13 @@ impl Engine {
         // One after the other on this thread: the allocator then reuses what opening frees, which each thread's own heap
         // would keep (ResNet-50, four sessions: 0.6 instead of 1.1 GB).
         let open_all = |_| {
-            let open = |model: &Model| ModelSession::open(runtime, model, session_options);
+            let open = |model: &Prepared| ModelSession::open_prepared(runtime, model, session_options);
             models.iter().map(open).collect::<Result<_, JobError>>().map(Sessions)
         };
         let sessions = (0..options.sessions).map(open_all).collect::<Result<Vec<_>, JobError>>()?;
         // A file replaced while the sessions opened it may not be the one that was verified.
-        models.iter().try_for_each(Model::verify)?;
-        let manifests: Vec<_> = models.into_iter().map(Model::into_manifest).collect();
+        models.iter().map(Prepared::model).try_for_each(Model::verify)?;
+        let manifests: Vec<_> = models.iter().map(|model| Arc::clone(model.model().manifest())).collect();
         let warm_up_all = move |sessions: &mut Sessions| {
             let mut pairs = sessions.0.iter_mut().zip(&manifests);
             pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, &options))

@@ -26,7 +26,8 @@
 //!   A batch forms exactly when a session is free. A failed batch is run again member by member; a panic is contained,
 //!   fails its members and turns [`Engine::health`] to [`Health::Failed`].
 //! - [`scores`](scores()): activation, calibration and thresholds.
-//! - [`tune`]: measures how to split the cores between sessions and threads.
+//! - [`Prepared`]: a model optimised once, whose sessions share one copy of its weights.
+//! - [`tune`]: short timings, for choices that are measured.
 //!
 //! Everything here blocks except [`Inference`], which is a future without an executor.
 
@@ -46,6 +47,7 @@ mod provider;
 mod runtime;
 mod scores;
 mod session;
+mod shared;
 #[cfg(test)]
 mod testing;
 pub mod tune;
@@ -64,3 +66,4 @@ pub use provider::Provider;
 pub use runtime::Runtime;
 pub use scores::{Score, op_norm, scores, sigmoid, softmax};
 pub use session::{Cam, ItemOutput, ModelSession, SessionOptions};
+pub use shared::Prepared;

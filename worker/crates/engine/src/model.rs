@@ -102,10 +102,6 @@ impl Model {
         &self.sha256
     }
 
-    pub(crate) fn into_manifest(self) -> Arc<Manifest> {
-        self.manifest
-    }
-
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -12,6 +12,7 @@ use crate::manifest::{Input, Manifest};
 use crate::model::{Model, ModelKey};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
+use crate::shared::Prepared;
 
 /// How a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,15 +67,28 @@ pub struct ModelSession {
 impl ModelSession {
     /// Opens the model and compares inputs and outputs with the manifest.
     ///
-    /// Sessions of one model share no weights: ONNX Runtime shares packed ones only for initializers that the caller hands
-    /// over, and layout optimisation makes new ones. Errors: `model_mismatch` when the graph cannot be loaded or differs,
-    /// `runtime_mismatch` when the provider cannot be used.
+    /// Errors: `model_mismatch` when the graph cannot be loaded or differs, `runtime_mismatch` when the provider cannot be
+    /// used.
     pub fn open(runtime: &Runtime, model: &Model, options: SessionOptions) -> Result<Self, JobError> {
-        runtime.require(options.provider)?;
+        Self::open_prepared(runtime, &Prepared::new(runtime, model.clone(), options.provider)?, options)
+    }
+
+    /// As [`ModelSession::open`]; all sessions opened from one [`Prepared`] share its weights.
+    pub fn open_prepared(
+        runtime: &Runtime,
+        prepared: &Prepared,
+        options: SessionOptions,
+    ) -> Result<Self, JobError> {
+        let model = prepared.model();
         let key = model.key();
-        let mut builder = configured(runtime, options)
-            .map_err(|error| mismatch(ErrorCode::RuntimeMismatch, format!("{key}: {}", error.message())))?;
-        let session = builder.commit_from_file(model.path()).map_err(|error| {
+        let unusable =
+            |error: ort::Error| mismatch(ErrorCode::RuntimeMismatch, format!("{key}: {}", error.message()));
+        let builder = configured(runtime, options).map_err(unusable)?;
+        let (mut builder, file) = match prepared.graph() {
+            Some(graph) => graph.hand_over(builder).map_err(unusable)?,
+            None => (builder, model.path().to_owned()),
+        };
+        let session = builder.commit_from_file(file).map_err(|error| {
             mismatch(
                 ErrorCode::ModelMismatch,
                 format!("{key} cannot be loaded with {}: {}", options.provider, error.message()),
@@ -177,7 +191,7 @@ fn item_output(
     }
 }
 
-fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
+pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(options.intra_threads)?

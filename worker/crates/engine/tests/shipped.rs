@@ -49,17 +49,13 @@ fn its_scores_are_the_same_alone_and_in_a_batch() {
 }
 
 #[test]
-fn tuning_measures_every_split() {
-    let Some((runtime, model)) = demonstration("tuning_measures_every_split") else { return };
-    let base = EngineOptions { max_batch_items: 1, ..EngineOptions::for_cores(2) };
-    let tuning = tune::measure(&runtime, &model, base, 2, &[1, 2], Duration::from_millis(1)).unwrap();
-    let rows: Vec<_> = tuning.rows.iter().map(|r| (r.sessions, r.intra_threads, r.max_batch_items)).collect();
-    assert_eq!(rows, [(2, 1, 1), (2, 1, 2), (1, 2, 1), (1, 2, 2)]);
-    for row in &tuning.rows {
-        assert!(row.items >= 2 * row.sessions * row.max_batch_items, "{row:?}");
-        assert!(row.items_per_second > 0.0 && row.run > Duration::ZERO, "{row:?}");
-    }
-    let auto = tune::auto(&runtime, &model, base, 2, Duration::from_millis(1)).unwrap();
-    assert!(tune::splits(2).contains(&(auto.sessions, auto.intra_threads)));
-    assert_eq!(auto.max_batch_items, 1);
+fn the_fastest_precision_is_one_of_those_offered() {
+    let Some((runtime, model)) = demonstration("the_fastest_precision_is_one_of_those_offered") else {
+        return;
+    };
+    let manifest = model.manifest();
+    let fastest = tune::fastest_precision(&runtime, manifest, Provider::Cpu).unwrap();
+    assert!(manifest.precisions().any(|offered| offered == fastest));
+    let lone = Arc::new(Manifest { int8: None, ..Manifest::clone(manifest) });
+    assert_eq!(tune::fastest_precision(&runtime, &lone, Provider::Cpu).unwrap(), Precision::Fp32);
 }
