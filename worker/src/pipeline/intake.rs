@@ -17,14 +17,12 @@ use super::breaker::Breaker;
 use super::process::{Report, Tools, process};
 use crate::telemetry::traces;
 
-/// From this many earlier deliveries on, a message runs alone: it may be the one that kills workers.
+/// From this many earlier deliveries on, a message is suspected of killing workers and runs alone. Most are innocent:
+/// drains and kills hand out again whatever was prefetched.
 const SUSPECT_DELIVERIES: u32 = 2;
 
-/// Suspects that arrive together begin in random order within this time.
-const SUSPECT_SPREAD_MS: u64 = 500;
-
-/// At this many earlier deliveries it is given up without another try.
-const DEADLY_DELIVERIES: u32 = 10;
+/// At this many starts as a suspect it is given up. Suspects are prefetched singly, so that nothing but a start counts.
+const DEADLY_STARTS: u32 = 8;
 
 /// Told of everything that ends. For progress bars, metrics and result events.
 #[async_trait]
@@ -183,9 +181,14 @@ impl Shared {
             self.run.observer.message_settled(&disposition);
             disposition
         };
-        if message.attributes.delivery_count >= DEADLY_DELIVERIES {
-            let text = format!("handed out {} times and never finished", message.attributes.delivery_count);
+        let deliveries = message.attributes.delivery_count;
+        if message.attributes.suspect && deliveries >= DEADLY_STARTS {
+            let times = deliveries + SUSPECT_DELIVERIES;
+            let text = format!("handed out {times} times, the last {deliveries} alone, and never finished");
             return settled(dead(JobError::new(Stage::Settle, ErrorCode::WorkerDied, text)));
+        }
+        if !message.attributes.suspect && deliveries >= SUSPECT_DELIVERIES {
+            return settled(Disposition::Suspect);
         }
         match self.job_of(message) {
             Ok(Step::Job(job)) => self.job(job, message).await,
@@ -226,10 +229,7 @@ impl Shared {
         );
         traces::adopt(&span, attributes.traceparent.as_deref());
         async {
-            let suspect = attributes.delivery_count >= SUSPECT_DELIVERIES;
-            let (disposition, report) = if suspect {
-                // Taking turns by chance: behind the one that kills, a good study would die with every worker, unread.
-                tokio::time::sleep(Duration::from_millis(rand::random_range(0..SUSPECT_SPREAD_MS))).await;
+            let (disposition, report) = if attributes.suspect {
                 let _alone = self.alone.write().await;
                 process(&job, attributes.lane, &self.run.tools).await
             } else {

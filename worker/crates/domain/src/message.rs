@@ -26,6 +26,8 @@ pub struct Attributes {
     pub attempt: u32,
     /// Times the broker has handed this message out before (`x-delivery-count`), drains and kills included.
     pub delivery_count: u32,
+    /// It lay among the suspects: reading it may kill a worker, so it runs alone, and `delivery_count` counts starts.
+    pub suspect: bool,
     /// Taken out of the dead letters by a person: a failed-document is read again.
     pub redriven: bool,
     /// CloudEvents attributes in AMQP binary mode, without their `cloudEvents:` or `cloudEvents_` prefix.
@@ -42,6 +44,7 @@ impl Attributes {
             traceparent: None,
             attempt: 0,
             delivery_count: 0,
+            suspect: false,
             redriven: false,
             cloud_event: BTreeMap::new(),
         }

@@ -69,6 +69,8 @@ pub enum Disposition {
     Postpone { delay: Duration, error: JobError },
     /// Publish to the dead letters with the code, confirm, then acknowledge.
     DeadLetter { error: JobError },
+    /// Publish to the suspects, confirm, then acknowledge: it is to run alone.
+    Suspect,
     /// Publish each of these as a message of its own, confirm, then acknowledge.
     Split(Vec<Message>),
 }
@@ -82,6 +84,7 @@ impl Disposition {
             Self::RetryAfter { .. } => "retried",
             Self::Postpone { .. } => "postponed",
             Self::DeadLetter { .. } => "dead_lettered",
+            Self::Suspect => "suspected",
             Self::Split(_) => "split",
         }
     }
@@ -91,7 +94,7 @@ impl Disposition {
             Self::RetryAfter { error, .. } | Self::Postpone { error, .. } | Self::DeadLetter { error } => {
                 Some(error.code)
             }
-            Self::Done | Self::Return | Self::Split(_) => None,
+            Self::Done | Self::Return | Self::Suspect | Self::Split(_) => None,
         }
     }
 }

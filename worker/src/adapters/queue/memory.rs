@@ -95,12 +95,19 @@ impl Settlement for InHand {
             Disposition::RetryAfter { delay, .. } => {
                 message.attributes.attempt += 1;
                 message.attributes.delivery_count = 0;
+                message.attributes.suspect = false;
                 put_later(&self.shared, delay, message);
             }
             Disposition::Postpone { delay, .. } => put_later(&self.shared, delay, message),
             Disposition::DeadLetter { error } => self.shared.change(|state| {
                 state.pending -= 1;
                 state.dead.push((message, error.code));
+            }),
+            Disposition::Suspect => self.shared.change(|state| {
+                state.pending -= 1;
+                message.attributes.suspect = true;
+                message.attributes.delivery_count = 0;
+                state.ready.push_back(message);
             }),
             Disposition::Split(parts) => self.shared.change(|state| {
                 state.pending -= 1;

@@ -132,13 +132,7 @@ async fn put_back(raw: &Raw) -> Result<(), JobError> {
 fn letter(raw: &Raw) -> DeadLetter {
     let header = |name: &str| raw.properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
     // Its routing key still names the lane, whoever dead-lettered it.
-    let lane = Lane::ALL
-        .into_iter()
-        .find(|lane| {
-            let (key, own) = (raw.routing_key.as_str(), topology::lane_key(*lane));
-            key == own || key.starts_with(&format!("{own}."))
-        })
-        .unwrap_or(Lane::Ingest);
+    let lane = topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest);
     let (code, reason, stage) = properties::death(&raw.properties);
     let dead_at = match header(properties::DEAD_AT) {
         Some(AMQPValue::Timestamp(at)) => Some(*at),

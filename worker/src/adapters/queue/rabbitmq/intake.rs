@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use nightread_domain::message::Attributes;
 use nightread_domain::{Delivery, Intake, JobError, Message};
 use tokio::sync::watch;
 
@@ -12,7 +13,7 @@ use super::session::{self, Shared, Taken};
 use super::settlement::RabbitSettlement;
 use super::{Publisher, RabbitOptions, SessionState, properties};
 
-/// Consumes the three lanes. Dropping it stops the session loop; settlements keep working until they are gone.
+/// Consumes the three lanes and the suspects. Dropping it stops the session loop; settlements keep working until they are gone.
 #[derive(Debug)]
 pub struct RabbitIntake {
     shared: Arc<Shared>,
@@ -64,9 +65,9 @@ impl Intake for RabbitIntake {
     async fn next(&mut self) -> Result<Option<Delivery>, JobError> {
         match self.shared.take().await {
             Taken::Ended(how) => how.map(|()| None),
-            Taken::Delivery { lane, mut raw, epoch } => {
+            Taken::Delivery { lane, suspect, mut raw, epoch } => {
                 let body = Bytes::from(std::mem::take(&mut raw.data));
-                let attributes = properties::attributes(lane, &raw.properties);
+                let attributes = Attributes { suspect, ..properties::attributes(lane, &raw.properties) };
                 let message = Message { body, attributes };
                 let settlement = RabbitSettlement::new(
                     *raw,

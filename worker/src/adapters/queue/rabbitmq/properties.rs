@@ -40,6 +40,7 @@ pub(super) fn attributes(lane: Lane, properties: &BasicProperties) -> Attributes
         traceparent: header(TRACEPARENT).and_then(text).or_else(|| cloud_event.get(TRACEPARENT).cloned()),
         attempt: header(ATTEMPT).and_then(number).unwrap_or(0),
         delivery_count: header(DELIVERY_COUNT).and_then(number).unwrap_or(0),
+        suspect: false,
         redriven: matches!(header(REDRIVEN), Some(AMQPValue::Boolean(true))),
         cloud_event,
     }

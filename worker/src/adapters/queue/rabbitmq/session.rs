@@ -1,4 +1,4 @@
-//! The session loop: one connection, three consumers, and a merge of what they bring.
+//! The session loop: one connection, a consumer for each lane and one for the suspects, and a merge of what they bring.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -46,15 +46,36 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct Queue {
     ready: [VecDeque<Raw>; 3],
+    suspects: VecDeque<Raw>,
     lanes: Lanes,
     ingest_seen: Option<Instant>,
     ended: Option<Result<(), JobError>>,
 }
 
+/// Where a delivery comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Lane(Lane),
+    Suspects,
+}
+
+impl Source {
+    fn all() -> impl Iterator<Item = Self> {
+        Lane::ALL.into_iter().map(Self::Lane).chain([Self::Suspects])
+    }
+
+    fn queue(self) -> String {
+        match self {
+            Self::Lane(lane) => topology::lane_queue(lane),
+            Self::Suspects => topology::SUSPECT_QUEUE.to_owned(),
+        }
+    }
+}
+
 /// What the intake hands out next.
 #[derive(Debug)]
 pub(super) enum Taken {
-    Delivery { lane: Lane, raw: Box<Raw>, epoch: u64 },
+    Delivery { lane: Lane, suspect: bool, raw: Box<Raw>, epoch: u64 },
     Ended(Result<(), JobError>),
 }
 
@@ -63,6 +84,7 @@ impl Shared {
         Self {
             queue: Mutex::new(Queue {
                 ready: Default::default(),
+                suspects: VecDeque::new(),
                 lanes: Lanes::new(options.permits, options.weights),
                 ingest_seen: None,
                 ended: None,
@@ -99,12 +121,17 @@ impl Shared {
         let in_hand = [0, 1, 2].map(|lane: usize| self.in_hand[lane].load(Ordering::Acquire));
         let ready = [0, 1, 2].map(|lane: usize| !queue.ready[lane].is_empty());
         let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
-        if let Some(lane) = queue.lanes.next(ready, in_hand, active)
-            && let Some(raw) = queue.ready[lane as usize].pop_front()
-        {
+        let taken = if let Some(raw) = queue.suspects.pop_front() {
+            // First of all: every delivery of a suspect is to be a start, because starts are what is counted.
+            Some((topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest), true, raw))
+        } else {
+            let lane = queue.lanes.next(ready, in_hand, active);
+            lane.and_then(|lane| Some((lane, false, queue.ready[lane as usize].pop_front()?)))
+        };
+        if let Some((lane, suspect, raw)) = taken {
             self.in_hand[lane as usize].fetch_add(1, Ordering::AcqRel);
             let epoch = self.epoch.load(Ordering::Acquire);
-            return Some(Taken::Delivery { lane, raw: Box::new(raw), epoch });
+            return Some(Taken::Delivery { lane, suspect, raw: Box::new(raw), epoch });
         }
         queue.ended.take().map(|ended| {
             // Who asks again is told again.
@@ -128,12 +155,15 @@ impl Shared {
         self.epoch.load(Ordering::Acquire) == epoch && *self.state.borrow() == SessionState::Up
     }
 
-    fn arrived(&self, lane: Lane, raw: Raw) {
+    fn arrived(&self, source: Source, raw: Raw) {
         let mut queue = self.queue();
-        if lane == Lane::Ingest {
+        if source == Source::Lane(Lane::Ingest) {
             queue.ingest_seen = Some(Instant::now());
         }
-        queue.ready[lane as usize].push_back(raw);
+        match source {
+            Source::Lane(lane) => queue.ready[lane as usize].push_back(raw),
+            Source::Suspects => queue.suspects.push_back(raw),
+        }
         drop(queue);
         self.changed.notify_one();
     }
@@ -141,7 +171,8 @@ impl Shared {
     /// Takes back what was not handed out yet.
     fn unclaimed(&self) -> Vec<Raw> {
         let mut queue = self.queue();
-        queue.ready.iter_mut().flat_map(std::mem::take).collect()
+        let suspects = std::mem::take(&mut queue.suspects);
+        queue.ready.iter_mut().flat_map(std::mem::take).chain(suspects).collect()
     }
 
     fn ended(&self, how: Result<(), JobError>) {
@@ -198,7 +229,7 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
     let channels: Vec<_> =
         consumers.iter().map(|(_, channel, consumer)| (channel.clone(), consumer.tag())).collect();
     let mut deliveries: SelectAll<_> =
-        select_all(consumers.into_iter().map(|(lane, _, consumer)| consumer.map(move |raw| (lane, raw))));
+        select_all(consumers.into_iter().map(|(source, _, consumer)| consumer.map(move |raw| (source, raw))));
     shared.epoch.fetch_add(1, Ordering::AcqRel);
     shared.state.send_replace(SessionState::Up);
     *stood = true;
@@ -207,15 +238,15 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
         tokio::select! {
             () = shared.stop.cancelled() => break,
             next = deliveries.next() => match next {
-                Some((lane, Ok(raw))) => shared.arrived(lane, raw),
-                Some((lane, Err(error))) => {
-                    return Err(classified(&format!("the {} consumer failed", lane.as_str()), error));
+                Some((source, Ok(raw))) => shared.arrived(source, raw),
+                Some((source, Err(error))) => {
+                    return Err(classified(&format!("the consumer of {} failed", source.queue()), error));
                 }
                 None => return Err(unavailable("the consumers were cancelled")),
             },
         }
         // A consumer that the broker cancels (its queue was deleted or moved) ends without an error.
-        if deliveries.len() < Lane::ALL.len() {
+        if deliveries.len() < Source::all().count() {
             return Err(unavailable("the broker cancelled a consumer"));
         }
     }
@@ -225,8 +256,8 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
     }
     // What was on its way when the consumers were cancelled still comes out of their streams, which then end.
     let last = async {
-        while let Some((lane, Ok(raw))) = deliveries.next().await {
-            shared.arrived(lane, raw);
+        while let Some((source, Ok(raw))) = deliveries.next().await {
+            shared.arrived(source, raw);
         }
     };
     let _ = tokio::time::timeout(CANCEL_PATIENCE, last).await;
@@ -253,30 +284,34 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
     Ok(())
 }
 
-async fn open(options: &RabbitOptions) -> Result<(Connection, Vec<(Lane, Channel, Consumer)>), JobError> {
+async fn open(options: &RabbitOptions) -> Result<(Connection, Vec<(Source, Channel, Consumer)>), JobError> {
     let connection = connect(options, "consume").await?;
     let lanes = Lanes::new(options.permits, options.weights);
     let mut consumers = Vec::new();
-    for lane in Lane::ALL {
-        let (channel, consumer) = consume(&connection, lane, lanes.prefetch(lane)).await?;
-        consumers.push((lane, channel, consumer));
+    for source in Source::all() {
+        let prefetch = match source {
+            Source::Lane(lane) => lanes.prefetch(lane),
+            Source::Suspects => 1,
+        };
+        let (channel, consumer) = consume(&connection, source, prefetch).await?;
+        consumers.push((source, channel, consumer));
     }
     Ok((connection, consumers))
 }
 
 async fn consume(
     connection: &Connection,
-    lane: Lane,
+    source: Source,
     prefetch: u16,
 ) -> Result<(Channel, Consumer), JobError> {
-    let queue = topology::lane_queue(lane);
+    let queue = source.queue();
     let refused = |error| classified(&format!("cannot consume from {queue}"), error);
     let channel = connection.create_channel().await.map_err(refused)?;
     channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
     let consumer = channel
         .basic_consume(
             queue.as_str().into(),
-            lane.as_str().into(),
+            queue.as_str().into(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
         )

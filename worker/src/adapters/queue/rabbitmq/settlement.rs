@@ -53,10 +53,11 @@ impl RabbitSettlement {
         publisher: Arc<Publisher>,
     ) -> Self {
         let lane = message.attributes.lane;
-        let key = raw.routing_key.as_str();
         // Whatever came through a foreign exchange returns to the lane it was found in.
-        let own = topology::lane_key(lane);
-        let key = if key == own || key.starts_with(&format!("{own}.")) { key.to_owned() } else { own };
+        let key = match raw.routing_key.as_str() {
+            key if topology::lane_of_key(key) == Some(lane) => key.to_owned(),
+            _ => topology::lane_key(lane),
+        };
         Self {
             acker: Some(raw.acker),
             lane,
@@ -144,6 +145,10 @@ impl Settlement for RabbitSettlement {
             }
             Disposition::DeadLetter { error } => {
                 self.dead(&error).await?;
+                self.ack().await
+            }
+            Disposition::Suspect => {
+                self.publish(topology::SUSPECT, properties::copied(&self.properties)).await?;
                 self.ack().await
             }
             Disposition::Split(parts) => {

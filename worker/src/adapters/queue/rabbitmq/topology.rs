@@ -5,10 +5,11 @@
 //!                   ── job.bulk.#   ─▶ nightread.jobs.bulk   ─┼─▶ nightread.dead (fanout) ─▶ nightread.jobs.dead
 //!                   ── job.fmri.#   ─▶ nightread.jobs.fmri   ─┘
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
+//! nightread.suspect (fanout) ─▶ nightread.jobs.suspect ─ as the lanes ─▶ nightread.dead
 //! nightread.results (topic)
 //! ```
 //!
-//! A message keeps its routing key through delay and death, so it always finds back to its lane.
+//! A message keeps its routing key through delay, suspicion and death, so it always finds back to its lane.
 
 use std::time::Duration;
 
@@ -23,8 +24,11 @@ use super::{BrokerVersion, RabbitOptions};
 pub const JOBS: &str = "nightread";
 pub const DEAD: &str = "nightread.dead";
 pub const DELAY: &str = "nightread.delay";
+pub const SUSPECT: &str = "nightread.suspect";
 pub const RESULTS: &str = "nightread.results";
 pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
+/// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
+pub const SUSPECT_QUEUE: &str = "nightread.jobs.suspect";
 
 /// The header by which the delay exchange routes.
 pub(super) const DELAY_HEADER: &str = "delay";
@@ -81,11 +85,20 @@ pub fn lane_key(lane: Lane) -> String {
     format!("job.{}", lane.as_str())
 }
 
+/// The lane that a routing key names.
+pub fn lane_of_key(key: &str) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| {
+        let own = lane_key(*lane);
+        key.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 /// Every queue, in the order in which it is declared.
 pub fn queues() -> Vec<String> {
     let lanes = Lane::ALL.into_iter().map(lane_queue);
     let delays = Delay::ALL.into_iter().map(Delay::queue);
-    std::iter::once(DEAD_QUEUE.to_owned()).chain(lanes).chain(delays).collect()
+    let aside = [DEAD_QUEUE, SUSPECT_QUEUE].map(str::to_owned).into_iter();
+    aside.chain(lanes).chain(delays).collect()
 }
 
 /// Declares everything; safe to repeat. `broker_rejected` when something stands there with other arguments, or
@@ -101,6 +114,8 @@ pub async fn declare(options: &RabbitOptions) -> Result<BrokerVersion, JobError>
     }
     declare_queue(&channel, DEAD_QUEUE, dead_arguments()).await?;
     bind(&channel, DEAD_QUEUE, DEAD, "", FieldTable::default()).await?;
+    declare_queue(&channel, SUSPECT_QUEUE, lane_arguments()).await?;
+    bind(&channel, SUSPECT_QUEUE, SUSPECT, "", FieldTable::default()).await?;
     for lane in Lane::ALL {
         let queue = lane_queue(lane);
         declare_queue(&channel, &queue, lane_arguments()).await?;
@@ -161,10 +176,11 @@ fn note(missing: &mut Vec<String>, kind: &str, name: &str, found: lapin::Result<
     }
 }
 
-fn exchanges() -> [(&'static str, ExchangeKind); 4] {
+fn exchanges() -> [(&'static str, ExchangeKind); 5] {
     [
         (JOBS, ExchangeKind::Topic),
         (DEAD, ExchangeKind::Fanout),
+        (SUSPECT, ExchangeKind::Fanout),
         (DELAY, ExchangeKind::Headers),
         (RESULTS, ExchangeKind::Topic),
     ]
