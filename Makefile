@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PROVIDER ?= cpu
 OUT ?= out
+SCAN := .cache/simulated/simulated-scan.nii.gz
 BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
@@ -30,8 +31,13 @@ help: ## Show this list
 	@echo
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: setup runtime samples build ## Read real chest X-rays: fetches all it needs, then prints findings
-	@$(BINARY) process .cache/samples --out $(OUT) $(if $(FORCE),--force)
+demo: setup runtime samples build $(SCAN) ## Read real chest X-rays and a simulated scan: fetches all it needs, then prints findings
+	@$(BINARY) process .cache/samples $(SCAN) --out $(OUT) $(if $(FORCE),--force)
+
+# No public scan is small and free enough to be fetched: one is simulated from the group maps of the demonstration model.
+$(SCAN): models/fmri-networks-demo/maps.nii.gz | build
+	@mkdir -p $(@D)
+	@$(BINARY) simulate --networks $< --seed 1 --out $@
 
 test: setup runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
 	@worker/tools/fetch-runtime openvino >/dev/null || [ "$$(uname -m)" != x86_64 ]

@@ -71,7 +71,14 @@ def main() -> None:
     place[tuple(order.T)] = np.arange(len(order))
     for scan in scans:
         for extra in (["--projections", "--grid", HERE / "maps.nii.gz"], []):
-            one = [options.bin / "dual_regression", "--maps", group / "maps.nii.gz", "--out", options.work / "one", *extra]
+            one = [
+                options.bin / "dual_regression",
+                "--maps",
+                group / "maps.nii.gz",
+                "--out",
+                options.work / "one",
+                *extra,
+            ]
             subprocess.run([str(part) for part in [*one, scan]], check=True, stdout=subprocess.DEVNULL)
         inputs = np.fromfile(options.work / "one.projections.f32", "<f4").reshape(COMPONENTS, 3, 45, 45)
         said = predict(HERE / "model.fp32.onnx", inputs).argmax(1)
@@ -92,7 +99,9 @@ def main() -> None:
         "agreement_group_criterion": right["group"],
         "agreement_subject_criterion": right["subject"],
         "called_noise_below_0.2": noise_right,
-        "confusion_rows_network_columns_said": {LABELS[n]: confusion[n].tolist() for n in range(7) if confusion[n].any()},
+        "confusion_rows_network_columns_said": {
+            LABELS[n]: confusion[n].tolist() for n in range(7) if confusion[n].any()
+        },
     }
     print(json.dumps(report, indent=2))
 

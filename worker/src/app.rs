@@ -16,7 +16,7 @@ use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::cli::Common;
 use crate::pipeline::cpu::CpuPool;
-use crate::pipeline::models::{Models, routing, rule_for};
+use crate::pipeline::models::{Models, Opening, routing, rule_for};
 use crate::pipeline::process::Tools;
 use crate::pipeline::reading::ReadingOptions;
 use crate::settings::validate::cores;
@@ -106,8 +106,14 @@ pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions>
     })
 }
 
-/// Loads the runtime, opens the models that the routes name, and builds what all jobs share. Blocks for seconds.
-pub fn tools(settings: &Settings, stores: Stores, only_model: Option<&str>) -> Result<Tools> {
+/// Loads the runtime, opens the models that the routes name when `opening` says, and builds what all jobs share. Blocks for
+/// seconds.
+pub fn tools(
+    settings: &Settings,
+    stores: Stores,
+    only_model: Option<&str>,
+    opening: Opening,
+) -> Result<Tools> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
@@ -126,7 +132,8 @@ pub fn tools(settings: &Settings, stores: Stores, only_model: Option<&str>) -> R
     }
     let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
     let runtime = Runtime::load(&Search::new(settings.engine.runtime.clone(), provider))?;
-    let models = Models::open(&catalogue, &names, precision, &runtime, engine_options(settings, provider))?;
+    let options = engine_options(settings, provider);
+    let models = Models::open(&catalogue, &names, precision, &runtime, options, opening)?;
     let decode_threads = settings.engine.decode_threads.unwrap_or_else(cores);
     let limits = settings.limits.clone();
     let reading = ReadingOptions {

@@ -26,6 +26,8 @@ pub enum Command {
     Models(ModelsArgs),
     /// Make group component maps of a cohort of resting-state scans
     GroupIca(GroupIcaArgs),
+    /// Write a simulated resting-state scan, to try the rest with
+    Simulate(SimulateArgs),
     /// Decode one picture for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
@@ -146,6 +148,32 @@ pub struct GroupIcaArgs {
     pub no_des_norm: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  nightread simulate --networks models/fmri-networks-demo/maps.nii.gz --out simulated-scan.nii.gz
+
+The scan holds the given networks with a subject's own place, strength and time courses, and the artefacts of real scans.
+Its header says that it is simulated, and so does every result read from it. The same seed gives the same scan.")]
+pub struct SimulateArgs {
+    /// NIfTI file of networks: 4-D, one map a volume, or a 3-D atlas, one network a label
+    #[arg(long, value_name = "FILE")]
+    pub networks: PathBuf,
+    /// 3-D NIfTI brain mask; without one, the brain is where the networks are
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+    /// The scan: 16-bit NIfTI, compressed when the name ends in .gz
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, default_value_t = 160)]
+    pub volumes: usize,
+    /// Seconds from volume to volume
+    #[arg(long, default_value_t = 2.0)]
+    pub tr: f64,
 }
 
 #[derive(Args, Debug)]

@@ -5,6 +5,7 @@ mod group_ica;
 mod models;
 mod process;
 mod run;
+mod simulate;
 mod table;
 mod topology;
 
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::CodecChild => {
             nightread_imaging::codec_child::serve(std::io::stdin().lock(), std::io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, Stores};
 use crate::cli::{Format, ProcessArgs};
 use crate::pipeline::intake::{Ended, Observer, Run, Stop};
+use crate::pipeline::models::Opening;
 use crate::pipeline::process::{Outcome, Report, Tools};
 use crate::telemetry::logs;
 
@@ -53,7 +54,7 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         results: Arc::new(results),
         results_container: RESULTS.to_owned(),
     };
-    let tools = Arc::new(app::tools(&settings, stores, args.model.as_deref())?);
+    let tools = Arc::new(app::tools(&settings, stores, args.model.as_deref(), Opening::AtFirstStudy)?);
     let (messages, refused) = messages(&inputs, args.force);
     let watch = Arc::new(Watch::new(inputs.len(), args.format));
     for path in &refused {

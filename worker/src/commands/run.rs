@@ -14,6 +14,7 @@ use crate::adapters::queue::rabbitmq::{Publisher, RabbitIntake, SessionState};
 use crate::app;
 use crate::cli::RunArgs;
 use crate::pipeline::intake::{Ended, Run, Stop};
+use crate::pipeline::models::Opening;
 use crate::pipeline::process::{Tools, WORKER_VERSION};
 use crate::settings::{Problems, Settings};
 use crate::telemetry::health::HealthServer;
@@ -41,7 +42,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
 
     let stores = app::stores(&settings)?;
-    let tools = Arc::new(app::tools(&settings, stores, None)?);
+    let tools = Arc::new(app::tools(&settings, stores, None, Opening::AtStart)?);
     vitals.models_are_warm(Arc::clone(&tools));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(&settings, tools, &vitals))?;

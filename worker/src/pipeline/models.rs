@@ -8,9 +8,13 @@ use nightread_domain::media::Modality;
 use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::{Catalogue, Engine, EngineOptions, Manifest, ModelKey, Precision, Runtime, Task};
+use nightread_engine::{
+    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Runtime, Task,
+};
 use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
 use nightread_imaging::{GatePolicy, View};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 
 /// One open model.
 #[derive(Clone, Debug)]
@@ -24,10 +28,31 @@ pub struct Model {
     pub maps: Option<Arc<GroupMaps>>,
 }
 
-/// The engine and the models it serves.
+/// When the sessions of a model are opened. They hold its weights, once for each session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// All before the first study, so that none waits for it: for the service.
+    AtStart,
+    /// By the first study of a model's kind, so that a folder of X-rays never pays for the scans' network.
+    AtFirstStudy,
+}
+
+/// The models that are served, and the engines that run them.
 pub struct Models {
-    pub engine: Engine,
     by_name: BTreeMap<String, Arc<Model>>,
+    engines: Engines,
+}
+
+enum Engines {
+    /// One for all models.
+    Warm(Engine),
+    /// One for each model.
+    OnDemand { runtime: Runtime, options: EngineOptions, engines: BTreeMap<ModelKey, Waiting> },
+}
+
+struct Waiting {
+    model: nightread_engine::Model,
+    engine: OnceCell<Engine>,
 }
 
 impl fmt::Debug for Models {
@@ -37,13 +62,15 @@ impl fmt::Debug for Models {
 }
 
 impl Models {
-    /// Opens `names` at one precision and warms them up. Takes seconds; call it off the reactor.
+    /// Verifies the weights of `names` at one precision; opens them now or later, as `opening` says, and warms them up.
+    /// Takes seconds; call it off the reactor.
     pub fn open(
         catalogue: &Catalogue,
         names: &[String],
         precision: Precision,
         runtime: &Runtime,
         options: EngineOptions,
+        opening: Opening,
     ) -> Result<Self, JobError> {
         let opened = names
             .iter()
@@ -60,8 +87,63 @@ impl Models {
             };
             by_name.insert(described.facts.name.clone(), Arc::new(described));
         }
-        let engine = Engine::start(runtime, opened, options)?;
-        Ok(Self { engine, by_name })
+        let engines = match opening {
+            Opening::AtStart => Engines::Warm(Engine::start(runtime, opened, options)?),
+            Opening::AtFirstStudy => {
+                let waiting = |model: nightread_engine::Model| {
+                    (model.key().clone(), Waiting { model, engine: OnceCell::new() })
+                };
+                let engines = opened.into_iter().map(waiting).collect();
+                Engines::OnDemand { runtime: runtime.clone(), options, engines }
+            }
+        };
+        Ok(Self { by_name, engines })
+    }
+
+    /// The engine that runs a model. The first study of a model that was left closed waits here until it is open; the
+    /// others of its kind wait with it.
+    pub async fn engine(&self, key: &ModelKey) -> Result<&Engine, JobError> {
+        let (runtime, options, engines) = match &self.engines {
+            Engines::Warm(engine) => return Ok(engine),
+            Engines::OnDemand { runtime, options, engines } => (runtime, *options, engines),
+        };
+        let unknown = || {
+            let text = format!("this worker serves no model {key}");
+            JobError::new(Stage::Infer, ErrorCode::UnknownModel, text)
+        };
+        let Waiting { model, engine } = engines.get(key).ok_or_else(unknown)?;
+        let start = || async {
+            let (runtime, model) = (runtime.clone(), model.clone());
+            let started = spawn_blocking(move || Engine::start(&runtime, vec![model], options)).await;
+            started.unwrap_or_else(|error| {
+                let text = "opening a model was broken off";
+                Err(JobError::new(Stage::Start, ErrorCode::EngineFailed, text).with_source(error))
+            })
+        };
+        engine.get_or_try_init(start).await
+    }
+
+    fn open_engines(&self) -> impl Iterator<Item = &Engine> {
+        let (warm, waiting) = match &self.engines {
+            Engines::Warm(engine) => (Some(engine), None),
+            Engines::OnDemand { engines, .. } => (None, Some(engines.values())),
+        };
+        warm.into_iter().chain(waiting.into_iter().flatten().filter_map(|waiting| waiting.engine.get()))
+    }
+
+    /// Why what is computed can no longer be trusted, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.open_engines().find_map(|engine| match engine.health() {
+            Health::Failed(reason) => Some(reason),
+            Health::Ready | Health::Draining | Health::Closed => None,
+        })
+    }
+
+    /// Items and batches computed since the start.
+    pub fn computed(&self) -> (u64, u64) {
+        self.open_engines()
+            .map(Engine::stats)
+            .fold((0, 0), |(items, batches), stats| (items + stats.items, batches + stats.batches))
     }
 
     /// An open model. One that this worker does not serve is the message's fault, not the worker's.

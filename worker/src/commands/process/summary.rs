@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightread_domain::result::{Finding, ResultDocument, Status};
+use nightread_domain::result::{Component, Finding, ResultDocument, Status};
 use nightread_domain::{BlobRef, ErrorCode};
 use serde_json::json;
 
@@ -16,6 +16,11 @@ use crate::pipeline::process::{Outcome, Report};
 /// Longer tables are cut; the documents hold everything.
 const MAX_ROWS: usize = 200;
 const TOP_FINDINGS: usize = 4;
+/// Labels of one scan, and component numbers of one label.
+const MAX_LABELS: usize = 16;
+const MAX_NUMBERS: usize = 12;
+/// Families that are no brain networks; maps that say nothing have none.
+const NO_NETWORK: [&str; 3] = ["NOISE", "UNKNOWN", ""];
 
 /// One input.
 #[derive(Clone, Debug)]
@@ -58,11 +63,7 @@ impl Row {
             return format!("{}: {}", error.code, error.message);
         }
         let mut text = match &document.components {
-            Some(components) => components
-                .iter()
-                .map(|component| format!("{} {:.2}", component.label, component.probability))
-                .collect::<Vec<_>>()
-                .join(", "),
+            Some(components) => by_label(components),
             None => top(&document.findings),
         };
         for warning in &document.warnings {
@@ -70,6 +71,32 @@ impl Row {
         }
         text
     }
+}
+
+/// A line for each label: how many components, their numbers, and how sure the surest is. What is no network comes last.
+fn by_label(components: &[Component]) -> String {
+    let mut groups: Vec<(&str, Vec<&Component>)> = Vec::new();
+    for component in components {
+        match groups.iter_mut().find(|(label, _)| *label == component.label) {
+            Some((_, group)) => group.push(component),
+            None => groups.push((&component.label, vec![component])),
+        }
+    }
+    let is_network = |component: &Component| !NO_NETWORK.contains(&component.family.as_str());
+    groups.sort_by_key(|(_, group)| group.first().is_none_or(|first| !is_network(first)));
+    let networks = components.iter().filter(|component| is_network(component)).count();
+    let mut lines = vec![format!("{} components, {networks} of networks", components.len())];
+    for (label, group) in groups.iter().take(MAX_LABELS) {
+        let surest = group.iter().map(|component| component.probability).fold(0.0, f32::max);
+        let numbers: Vec<_> =
+            group.iter().take(MAX_NUMBERS).map(|component| component.index.to_string()).collect();
+        let more = if group.len() > MAX_NUMBERS { " ..." } else { "" };
+        lines.push(format!("{label} {surest:.2} ({}{more})", numbers.join(" ")));
+    }
+    if groups.len() > MAX_LABELS {
+        lines.push(format!("... and {} more labels", groups.len() - MAX_LABELS));
+    }
+    lines.join("\n")
 }
 
 fn top(findings: &[Finding]) -> String {

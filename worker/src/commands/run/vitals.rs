@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use nightread_domain::{Disposition, JobError};
-use nightread_engine::Health;
 use sha2::{Digest, Sha256};
 
 use crate::adapters::queue::rabbitmq::{Publisher, ResultData, ResultEvent};
@@ -46,10 +45,7 @@ impl ServiceVitals {
 
 impl Vitals for ServiceVitals {
     fn alive(&self) -> Result<(), String> {
-        match self.tools.get().map(|tools| tools.models.engine.health()) {
-            Some(Health::Failed(reason)) => Err(reason),
-            _ => Ok(()),
-        }
+        self.tools.get().and_then(|tools| tools.models.failure()).map_or(Ok(()), Err)
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -66,8 +62,8 @@ impl Vitals for ServiceVitals {
 
     fn metrics(&self) -> String {
         if let Some(tools) = self.tools.get() {
-            let stats = tools.models.engine.stats();
-            metrics::engine_totals(stats.items, stats.batches);
+            let (items, batches) = tools.models.computed();
+            metrics::engine_totals(items, batches);
         }
         self.prometheus.render()
     }

@@ -42,7 +42,7 @@ pub(super) async fn read(
     timing.insert("decode".to_owned(), milliseconds(decoded));
     timing.insert("preprocess".to_owned(), milliseconds(preprocessed));
 
-    let outputs = tools.models.engine.infer(&model.key, tensor).await?;
+    let outputs = tools.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
     timing.insert("queue".to_owned(), milliseconds(outputs.timing.queued));
     timing.insert("infer".to_owned(), milliseconds(outputs.timing.run));
     Ok(Reading {

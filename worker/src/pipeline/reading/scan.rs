@@ -13,7 +13,8 @@ use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Options, dual_regression};
-use nightread_fmri::{BytesSource, ComponentMaps, MNI_4MM, Peak, VolumeStream};
+use nightread_fmri::volume::Header;
+use nightread_fmri::{BytesSource, ComponentMaps, Grid, GridRelation, MNI_4MM, Peak, VolumeStream};
 use serde_json::Value;
 
 use super::{Artefact, Reading, ReadingOptions};
@@ -22,8 +23,9 @@ use crate::pipeline::process::{Tools, milliseconds};
 
 const TOP_LABELS: usize = 3;
 
-/// How FSL names the maps of stage 2; such a file is read as maps and not regressed.
-const STAGE_2_PREFIX: &str = "dr_stage2";
+/// In the names that FSL gives to the maps of stage 2; such a file is read as maps and not regressed. Nothing in the bytes
+/// tells a map from a scan, and a scan that is too short must not pass for maps.
+const STAGE_2: &str = "dr_stage2";
 
 /// The label of a map that says nothing; such a map never reaches the network.
 const EMPTY: &str = "EMPTY";
@@ -46,7 +48,7 @@ pub(super) async fn read(
 ) -> Result<Reading, JobError> {
     let options = tools.reading.clone();
     let described = Arc::clone(model);
-    let named_as_maps = name.rsplit('/').next().is_some_and(|file| file.starts_with(STAGE_2_PREFIX));
+    let named_as_maps = name.rsplit('/').next().is_some_and(|file| file.contains(STAGE_2));
     let started = Instant::now();
     let prepared = tools
         .cpu
@@ -54,9 +56,10 @@ pub(super) async fn read(
         .await?;
     timing.insert("preprocess".to_owned(), milliseconds(started.elapsed()));
 
+    let engine = tools.models.engine(&model.key).await?;
     let started = Instant::now();
     let asked = prepared.inputs.iter().enumerate().filter_map(|(index, input)| {
-        let answer = tools.models.engine.infer(&model.key, input.clone()?);
+        let answer = engine.infer(&model.key, input.clone()?);
         Some(async move { answer.await.map(|outputs| (index, outputs)) })
     });
     let mut scored: Vec<Option<Vec<Score>>> = vec![None; prepared.inputs.len()];
@@ -89,11 +92,8 @@ fn prepare(
     if let Some(seconds) = header.tr_seconds {
         input.insert("tr_seconds".to_owned(), seconds.into());
     }
-    let count = model.maps.as_ref().map(|maps| maps.count());
-    // As many volumes as group maps could not be regressed on them anyway.
-    let are_maps = named_as_maps || header.volumes == 1 || Some(header.volumes) == count;
     let regressed = match &model.maps {
-        Some(maps) if !are_maps => {
+        Some(maps) if !named_as_maps => {
             let wanted = Options {
                 des_norm: model.manifest.maps.as_ref().and_then(|maps| maps.des_norm).unwrap_or(true),
                 resample: options.scans.resample,
@@ -102,22 +102,27 @@ fn prepare(
                 limits: options.scan_limits,
                 ..Options::default()
             };
-            Some(dual_regression(&source, maps, &wanted)?)
+            Some(dual_regression(&source, maps, &wanted).map_err(say_how_maps_are_named)?)
         }
         Some(_) => None,
-        None if are_maps => None,
+        None if named_as_maps => None,
         None => {
             let text = format!("{} comes without group maps: it reads component maps only", model.facts.name);
             return Err(JobError::new(Stage::Preprocess, ErrorCode::NoUsableComponents, text));
         }
     };
-    let reading = Reading { input, ..Reading::default() };
+    let mut reading = Reading { input, ..Reading::default() };
+    if header.simulated {
+        let text = "the file says that it was simulated by Nightread: it shows no person's brain";
+        reading.warnings.push(Warning::new("simulated", text));
+    }
+    let grid = input_grid(model);
     let prepared = match regressed {
         Some(regressed) => from_regression(&regressed, reading, options)?,
-        None => from_maps(&source, reading, options)?,
+        None => from_maps(&source, &header, &grid, reading, options)?,
     };
     let (maps, peaks, mut flags, reading) = prepared;
-    let maps = if maps.grid.dims == MNI_4MM.dims { maps } else { maps.on_grid(&MNI_4MM)? };
+    let maps = if maps.grid.dims == grid.dims { maps } else { maps.on_grid(&grid)? };
     let inputs = maps
         .betas
         .iter()
@@ -129,6 +134,20 @@ fn prepare(
         }
     }
     Ok(Prepared { inputs, peaks, flags, reading })
+}
+
+/// The grid that inputs are made on: that of the model's own maps, which it was trained on, where they have the input's
+/// size.
+fn input_grid(model: &Model) -> Grid {
+    let own = model.maps.as_ref().map(|maps| *maps.grid());
+    own.filter(|grid| grid.dims == MNI_4MM.dims).unwrap_or(MNI_4MM)
+}
+
+fn say_how_maps_are_named(mut error: JobError) -> JobError {
+    if error.code == ErrorCode::NotFourDimensional {
+        error.message = format!("{}; a component map has {STAGE_2} in its name", error.message);
+    }
+    error
 }
 
 type Parts = (ComponentMaps, Vec<Option<Peak>>, Vec<Vec<String>>, Reading);
@@ -164,13 +183,17 @@ fn from_regression(
     Ok((regressed.maps.clone(), regressed.peaks.clone(), flags.collect(), reading))
 }
 
+/// Maps on the standard 4 mm grid are taken as they are also where the model's own grid lies part of a voxel away.
 fn from_maps(
     source: &BytesSource<'_>,
+    header: &Header,
+    own: &Grid,
     mut reading: Reading,
     options: &ReadingOptions,
 ) -> Result<Parts, JobError> {
-    let (maps, warnings) =
-        ComponentMaps::read(source, &MNI_4MM, options.scans.resample, &options.scan_limits)?;
+    let standard = MNI_4MM.relation(&header.grid) == Some(GridRelation::Same);
+    let grid = if standard { &MNI_4MM } else { own };
+    let (maps, warnings) = ComponentMaps::read(source, grid, options.scans.resample, &options.scan_limits)?;
     reading.warnings.extend(warnings);
     let text = "the file was taken for component maps and not regressed";
     reading.warnings.push(Warning::new("read_as_component_maps", text));

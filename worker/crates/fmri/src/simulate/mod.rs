@@ -13,7 +13,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 
 use crate::grid::{Grid, GridRelation, Sampling};
 use crate::random::Random;
-use crate::volume::{Description, Limits, Source, Storage, VolumeStream, VolumeWriter};
+use crate::volume::{Description, Limits, SIMULATED, Source, Storage, VolumeStream, VolumeWriter};
 use space::Deformation;
 
 /// The networks that scans are simulated from: one map each on a common grid.
@@ -172,7 +172,7 @@ pub fn simulate<W: Write>(
         storage: Storage::I16 { slope: 1.0 },
         tr_seconds: Some(options.tr_seconds),
         space: 4,
-        text: format!("Simulated by Nightread, seed {}", options.seed),
+        text: format!("{SIMULATED}, seed {}", options.seed),
     };
     let mut file = VolumeWriter::new(writer, description, compression)?;
     let mut random = Random::stream(options.seed, 4);

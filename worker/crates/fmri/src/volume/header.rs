@@ -10,6 +10,9 @@ use crate::grid::{Affine, Grid};
 pub const NIFTI1_BYTES: usize = 348;
 pub const NIFTI2_BYTES: usize = 540;
 
+/// How the description of a simulated file begins.
+pub const SIMULATED: &str = "Simulated by Nightread";
+
 /// Extensions larger than this are refused: nothing in them is read.
 const MAX_EXTENSION_BYTES: u64 = 64 << 20;
 
@@ -43,6 +46,8 @@ pub struct Header {
     pub tr_seconds: Option<f64>,
     /// Byte offset of the first voxel.
     pub data_offset: u64,
+    /// Whether the description says that this project simulated the file.
+    pub simulated: bool,
 }
 
 fn invalid(message: impl Into<String>) -> JobError {
@@ -96,6 +101,7 @@ struct Raw {
     srow: [[f64; 4]; 3],
     units: i32,
     minimum_offset: u64,
+    simulated: bool,
 }
 
 /// Version and byte order from the first four bytes, `sizeof_hdr`; the header's size in bytes. `None`: not NIfTI.
@@ -130,6 +136,7 @@ impl Raw {
             srow: std::array::from_fn(|r| std::array::from_fn(|c| f.f32(280 + 16 * r + 4 * c))),
             units: i32::from(f.bytes[123]),
             minimum_offset: 352,
+            simulated: f.bytes[148..].starts_with(SIMULATED.as_bytes()),
         })
     }
 
@@ -155,6 +162,7 @@ impl Raw {
             srow: std::array::from_fn(|r| std::array::from_fn(|c| f.f64(400 + 32 * r + 8 * c))),
             units: f.i32(500),
             minimum_offset: 544,
+            simulated: f.bytes[240..].starts_with(SIMULATED.as_bytes()),
         })
     }
 }
@@ -205,6 +213,7 @@ impl Header {
             orientation,
             tr_seconds: if four_dimensional { repetition_time(raw.pixdim[4], raw.units) } else { None },
             data_offset: offset as u64,
+            simulated: raw.simulated,
         })
     }
 

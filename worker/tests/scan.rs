@@ -1,0 +1,352 @@
+//! `nightread process` on resting-state scans: the real binary, the shipped maps and network, simulated scans.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nightread_fmri::regression::Options;
+use nightread_fmri::volume::{Description, Storage, VolumeWriter};
+use nightread_fmri::{Affine, FileSource, Grid, GroupMaps, Limits, MNI_4MM, VolumeStream, dual_regression};
+use serde_json::Value;
+use support::{Ran, checked, nightread, process, repository};
+use tempfile::TempDir;
+
+/// Group maps of the shipped model.
+const COUNT: usize = 26;
+const VOLUMES: usize = 60;
+
+fn maps_file() -> PathBuf {
+    repository().join("models/fmri-networks-demo/maps.nii.gz")
+}
+
+fn maps() -> GroupMaps {
+    GroupMaps::read(&FileSource(maps_file()), None, &Limits::default()).unwrap()
+}
+
+/// `nightread simulate`, on the grid of the shipped maps.
+fn simulated(folder: &Path, seed: u64) -> PathBuf {
+    let out = folder.join(format!("simulated-{seed}.nii.gz"));
+    let mut command = nightread();
+    command.arg("simulate").args(["--seed", &seed.to_string(), "--volumes", &VOLUMES.to_string()]);
+    let ran = command.arg("--networks").arg(maps_file()).arg("--out").arg(&out).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    out
+}
+
+/// Documents by file name, each held against the schema.
+fn documents(ran: &Ran) -> BTreeMap<String, Value> {
+    let rows = ran.json["results"].as_array().unwrap().iter();
+    rows.map(|row| {
+        let name = Path::new(row["file"].as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned();
+        let document: Value =
+            serde_json::from_slice(&fs::read(row["path"].as_str().unwrap()).unwrap()).unwrap();
+        checked(&document);
+        (name, document)
+    })
+    .collect()
+}
+
+fn only(ran: &Ran) -> Value {
+    assert_eq!(ran.code, Some(0), "{} {}", ran.stderr, ran.json);
+    documents(ran).into_values().next().unwrap()
+}
+
+fn inflated(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut reader = flate2::read::MultiGzDecoder::new(fs::File::open(path).unwrap());
+    std::io::Read::read_to_end(&mut reader, &mut out).unwrap();
+    out
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A plain NIfTI file of single-precision volumes.
+fn nifti<'a>(
+    grid: Grid,
+    volumes: Option<usize>,
+    values: impl Fn(usize) -> std::borrow::Cow<'a, [f32]>,
+) -> Vec<u8> {
+    let description = Description {
+        grid,
+        volumes,
+        storage: Storage::F32,
+        tr_seconds: Some(2.0),
+        space: 4,
+        text: "made by a test".to_owned(),
+    };
+    let mut writer = VolumeWriter::new(Vec::new(), description, None).unwrap();
+    for t in 0..volumes.unwrap_or(1) {
+        writer.write_volume(&values(t)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// A scan of a cheap hash in every voxel.
+fn noise(grid: Grid, volumes: Option<usize>) -> Vec<u8> {
+    nifti(grid, volumes, |t| {
+        let value = |v: usize| ((v * 31 + t * 977 + v * t * 7) % 1009) as f32;
+        (0..grid.len()).map(value).collect()
+    })
+}
+
+#[test]
+fn a_scan_becomes_labelled_components_with_maps_and_time_courses() {
+    let work = TempDir::new().unwrap();
+    let scan = simulated(work.path(), 7);
+    let outputs = [("NIGHTREAD_SCANS_WRITE_MAPS", "true"), ("NIGHTREAD_SCANS_WRITE_TIME_COURSES", "true")];
+    let out = work.path().join("out");
+    let ran = process(std::slice::from_ref(&scan), &out, &outputs);
+    let document = only(&ran);
+    assert_eq!(document["model"]["name"], "fmri-networks-demo", "scans go there by themselves");
+    assert_eq!(document["source"]["media"], "nifti_gz");
+    assert_eq!(document["input"]["volumes"], VOLUMES);
+    assert!(document["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "simulated"));
+
+    let facts = &document["dual_regression"];
+    let voxels = maps().mask().len();
+    assert_eq!(facts["volumes"], VOLUMES);
+    assert!((facts["tr_seconds"].as_f64().unwrap() - 2.0).abs() < 1e-6);
+    assert_eq!(facts["voxels_mask"], voxels);
+    let used = facts["voxels_used"].as_u64().unwrap() as usize;
+    assert_eq!(used + facts["voxels_constant"].as_u64().unwrap() as usize, voxels);
+    assert!(used > voxels * 9 / 10, "{used} of {voxels}");
+    assert_eq!(facts["dof"], VOLUMES - COUNT);
+    assert_eq!((facts["des_norm"].as_bool(), facts["grid"].as_str()), (Some(true), Some("same")));
+
+    let components = document["components"].as_array().unwrap();
+    assert_eq!(components.len(), COUNT);
+    let labels: Value =
+        serde_json::from_slice(&fs::read(maps_file().with_file_name("maps.labels.json")).unwrap()).unwrap();
+    let (mut agree, mut all) = (0, 0);
+    for (index, component) in components.iter().enumerate() {
+        assert_eq!(component["index"], index);
+        let top = component["top"].as_array().unwrap();
+        assert_eq!(top.len(), 3);
+        assert_eq!(
+            (&top[0]["label"], &top[0]["probability"]),
+            (&component["label"], &component["probability"])
+        );
+        assert!(component["map"]["peak_z"].as_f64().unwrap().abs() > 2.0, "{component}");
+        assert_eq!(component["flags"], Value::Array(Vec::new()));
+        if let Some(made_from) = labels["components"][index].as_str() {
+            all += 1;
+            agree += usize::from(component["label"] == made_from);
+        }
+    }
+    assert!(agree * 10 >= all * 9, "{agree} of {all} components have the name of what they were made from");
+
+    // The z-maps: one volume a component, with its peak where the document says.
+    let beside = |name: &str| out.join(facts[name].as_str().unwrap());
+    let source = FileSource(beside("z_maps"));
+    let mut stream = VolumeStream::open(&source, &Limits::default()).unwrap();
+    let header = stream.header().clone();
+    assert_eq!((header.volumes, header.four_dimensional, header.grid.dims), (COUNT, true, MNI_4MM.dims));
+    let mut volume = vec![0.0; header.grid.len()];
+    for component in components {
+        stream.next_volume().unwrap().unwrap().values(&mut volume);
+        let strongest =
+            (0..volume.len()).max_by(|&a, &b| volume[a].abs().total_cmp(&volume[b].abs())).unwrap();
+        let peak = component["map"]["peak_z"].as_f64().unwrap();
+        assert!((volume[strongest] - peak).abs() <= 1e-4 * peak.abs(), "{} is not {peak}", volume[strongest]);
+        let place: Vec<f64> = serde_json::from_value(component["map"]["peak_mni_mm"].clone()).unwrap();
+        for (is, said) in header.grid.world(strongest).iter().zip(place) {
+            assert!((is - said).abs() < 1e-3);
+        }
+    }
+    stream.finish().unwrap();
+    let table = fs::read_to_string(beside("time_courses")).unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((rows.len(), rows[0][0], rows[0].len()), (VOLUMES + 1, "component_000", COUNT));
+    assert!(rows[1..].iter().flatten().all(|cell| cell.parse::<f64>().unwrap().is_finite()));
+
+    // Read again by force: the same numbers, and what lies beside the document is no obstacle.
+    let mut command = nightread();
+    command.args(["process", "--force", "--format", "json", "--out"]).arg(&out).arg(&scan).envs(outputs);
+    let forced: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    assert_eq!(forced["results"][0]["outcome"], "read");
+    let path = forced["results"][0]["path"].as_str().unwrap();
+    let again: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_ne!(again["read_at"], document["read_at"]);
+    assert_eq!(again["components"], document["components"]);
+}
+
+#[test]
+fn the_table_tells_components_by_label() {
+    let work = TempDir::new().unwrap();
+    let scan = simulated(work.path(), 3);
+    let ran =
+        nightread().arg("process").arg(&scan).arg("--out").arg(work.path().join("out")).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(
+        told.contains("26 components") && told.contains("DEFAULT") && told.contains("! simulated"),
+        "{told}"
+    );
+    let place = |label: &str| told.find(label).unwrap_or_else(|| panic!("no {label} in {told}"));
+    assert!(place("VISUAL") < place("NOISE"), "networks come first: {told}");
+}
+
+#[test]
+fn stage_2_maps_are_read_as_they_are() {
+    let work = TempDir::new().unwrap();
+    let scan = simulated(work.path(), 11);
+    let from_scan = only(&process(std::slice::from_ref(&scan), &work.path().join("a"), &[]));
+    let regressed = dual_regression(&FileSource(scan), &maps(), &Options::default()).unwrap();
+    let betas = &regressed.maps;
+    let whole = |k: usize| std::borrow::Cow::Owned(betas.volume(&betas.betas[k]));
+
+    let folder = work.path().join("in");
+    fs::create_dir(&folder).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    let all = nifti(betas.grid, Some(COUNT), whole);
+    put("dr_stage2_subject00000.nii.gz", &gzip(&all));
+    put("dr_stage2_ic0003.nii", &nifti(betas.grid, None, |_| whole(3)));
+    // The standard 4 mm grid, half a voxel away, and its mirror image with the voxels in the other order.
+    put("dr_stage2_standard.nii.gz", &gzip(&nifti(MNI_4MM, Some(COUNT), whole)));
+    let mirrored = Grid { affine: mirror(betas.grid.affine, betas.grid.dims[0]), ..betas.grid };
+    let turn = |k: usize| whole(k).chunks(45).flat_map(|row| row.iter().rev().copied()).collect();
+    put("sub-01_dr_stage2_mirrored.nii.gz", &gzip(&nifti(mirrored, Some(COUNT), turn)));
+    put("dr_stage2_empty.nii.gz", &gzip(&nifti(betas.grid, None, |_| vec![0.0; betas.grid.len()].into())));
+
+    let ran = process(std::slice::from_ref(&folder), &work.path().join("b"), &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.json);
+    let read = documents(&ran);
+    let expected = from_scan["components"].as_array().unwrap();
+    for (name, wanted) in [
+        ("dr_stage2_subject00000.nii.gz", &expected[..]),
+        ("dr_stage2_standard.nii.gz", &expected[..]),
+        ("sub-01_dr_stage2_mirrored.nii.gz", &expected[..]),
+        ("dr_stage2_ic0003.nii", &expected[3..4]),
+    ] {
+        let components = read[name]["components"].as_array().unwrap();
+        assert_eq!(components.len(), wanted.len(), "{name}");
+        for (is, was) in components.iter().zip(wanted) {
+            assert_eq!(is["label"], was["label"], "{name}");
+            let difference = is["probability"].as_f64().unwrap() - was["probability"].as_f64().unwrap();
+            assert!(difference.abs() < 1e-3, "{name}: {difference}");
+            assert_eq!(is["map"]["peak_z"], Value::Null, "maps come without statistics");
+        }
+        assert!(read[name].get("dual_regression").is_none());
+        assert_eq!(read[name]["warnings"][0]["code"], "read_as_component_maps");
+    }
+    let empty = &read["dr_stage2_empty.nii.gz"]["components"][0];
+    assert_eq!((&empty["label"], &empty["map"]), (&Value::from("EMPTY"), &Value::Null));
+    assert_eq!(empty["flags"][0], "constant_map", "a map that says nothing never reaches the network");
+}
+
+/// The affine of the same voxels stored from the other side.
+fn mirror(affine: Affine, length: usize) -> Affine {
+    Affine(affine.0.map(|[x, y, z, origin]| [-x, y, z, origin + x * (length - 1) as f64]))
+}
+
+#[test]
+fn every_bad_scan_is_a_failed_document_and_stops_no_other() {
+    let work = TempDir::new().unwrap();
+    let folder = work.path().join("in");
+    fs::create_dir(&folder).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    let grid = *maps().grid();
+    let good = fs::read(simulated(work.path(), 5)).unwrap();
+    let plain = inflated(&work.path().join("simulated-5.nii.gz"));
+    put("good.nii.gz", &good);
+    put("three-dimensional.nii.gz", &gzip(&noise(grid, None)));
+    put("one-volume.nii", &noise(grid, Some(1)));
+    put("short.nii.gz", &gzip(&noise(grid, Some(COUNT + 1))));
+    put("as-many-as-maps.nii.gz", &gzip(&noise(grid, Some(COUNT))));
+    put("truncated.nii.gz", &good[..good.len() * 2 / 3]);
+    put("without-trailer.nii.gz", &good[..good.len() - 8]);
+    let mut damaged = good.clone();
+    let crc = damaged.len() - 6;
+    damaged[crc] ^= 0x55;
+    put("wrong-checksum.nii.gz", &damaged);
+    let mut damaged = good.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 64].fill(0xff);
+    put("damaged.nii.gz", &damaged);
+    put("cut.nii", &plain[..plain.len() - 1]);
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = plain.clone();
+        change(&mut bytes);
+        gzip(&bytes)
+    };
+    let dim = |axis: usize, length: i16| {
+        move |bytes: &mut Vec<u8>| {
+            bytes[40 + 2 * axis..42 + 2 * axis].copy_from_slice(&length.to_le_bytes());
+        }
+    };
+    put("more-volumes-than-data.nii.gz", &with(&dim(4, 2000)));
+    put("no-length.nii.gz", &with(&dim(2, 0)));
+    put(
+        "five-dimensions.nii.gz",
+        &with(&|bytes| {
+            dim(0, 5)(bytes);
+            dim(5, 3)(bytes);
+        }),
+    );
+    put("huge.nii.gz", &with(&|bytes| (1..5).for_each(|axis| dim(axis, i16::MAX)(bytes))));
+    put("complex.nii.gz", &with(&|bytes| bytes[70..74].copy_from_slice(&[32, 0, 64, 0])));
+    put("no-place.nii.gz", &with(&|bytes| bytes[280..328].fill(0)));
+    put("zero.nii.gz", &gzip(&nifti(grid, Some(VOLUMES), |_| vec![0.0; grid.len()].into())));
+    put("not-a-number.nii.gz", &gzip(&nifti(grid, Some(VOLUMES), |_| vec![f32::NAN; grid.len()].into())));
+    let coarse = Grid {
+        dims: [18, 22, 18],
+        affine: Affine([[-10.0, 0.0, 0.0, 88.0], [0.0, 10.0, 0.0, -124.0], [0.0, 0.0, 10.0, -70.0]]),
+    };
+    put("other-grid.nii.gz", &gzip(&noise(coarse, Some(VOLUMES))));
+    put("dr_stage2_other_grid.nii.gz", &gzip(&noise(coarse, Some(COUNT))));
+
+    let expected = BTreeMap::from([
+        ("good.nii.gz", "ok"),
+        ("three-dimensional.nii.gz", "not_four_dimensional"),
+        ("one-volume.nii", "too_few_volumes"),
+        ("short.nii.gz", "too_few_volumes"),
+        ("as-many-as-maps.nii.gz", "too_few_volumes"),
+        ("truncated.nii.gz", "truncated"),
+        ("without-trailer.nii.gz", "truncated"),
+        ("wrong-checksum.nii.gz", "decode_failed"),
+        ("damaged.nii.gz", "decode_failed"),
+        ("cut.nii", "truncated"),
+        ("more-volumes-than-data.nii.gz", "truncated"),
+        ("no-length.nii.gz", "volume_header_invalid"),
+        ("five-dimensions.nii.gz", "not_four_dimensional"),
+        ("huge.nii.gz", "too_many_voxels"),
+        ("complex.nii.gz", "unsupported_datatype"),
+        ("no-place.nii.gz", "volume_header_invalid"),
+        ("zero.nii.gz", "mask_empty"),
+        ("not-a-number.nii.gz", "non_finite_voxels"),
+        ("other-grid.nii.gz", "grid_mismatch"),
+        ("dr_stage2_other_grid.nii.gz", "grid_mismatch"),
+    ]);
+    let ran = process(std::slice::from_ref(&folder), &work.path().join("out"), &[]);
+    assert_eq!(ran.code, Some(1));
+    let read = documents(&ran);
+    assert_eq!(read.len(), expected.len());
+    for (name, code) in &expected {
+        let document = &read[*name];
+        assert_eq!(
+            document["error"]["code"].as_str().unwrap_or("ok"),
+            *code,
+            "{name}: {}",
+            document["error"]
+        );
+        assert_eq!(document["model"]["name"], "fmri-networks-demo", "{name}");
+        let message = document["error"]["message"].as_str().unwrap_or("").to_owned();
+        assert!(!message.contains("panic"), "{name}: {message}");
+    }
+    assert!(read["other-grid.nii.gz"]["error"]["message"].as_str().unwrap().contains("resampling is off"));
+
+    // The other grids are read when the settings allow it.
+    let others = ["other-grid.nii.gz", "dr_stage2_other_grid.nii.gz"].map(|name| folder.join(name));
+    let ran = process(&others, &work.path().join("resampled"), &[("NIGHTREAD_SCANS_RESAMPLE", "true")]);
+    assert_eq!(ran.code, Some(0), "{}", ran.json);
+    let read = documents(&ran);
+    assert_eq!(read["other-grid.nii.gz"]["dual_regression"]["grid"], "resampled");
+    assert!(read.values().all(|document| document["components"].as_array().unwrap().len() == COUNT));
+}
