@@ -2,6 +2,7 @@
 
 import pytest
 
+import broker
 import facts_bicep
 import facts_terraform
 import fleet
@@ -24,3 +25,9 @@ def terraform_facts(terraform):
 @pytest.fixture(scope="session")
 def bicep_facts():
     return {variant: facts_bicep.facts(fleet.bicep(variant)) for variant in fleet.VARIANTS}
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """One broker for all tests: to start a node takes longer than they do."""
+    yield from broker.start(tmp_path_factory.mktemp("rabbitmq"))

@@ -1,22 +1,18 @@
-"""What runs on the machines: fetching with an identity, setting up a worker, the secrets, and a real RabbitMQ set up by the script."""
+"""What runs on the machines: fetching with an identity, setting up a worker, and the secrets. The broker: test_broker.py."""
 
-import contextlib
 import hashlib
 import http.server
 import json
 import os
 import shutil
-import socket
-import ssl
 import subprocess
 import tarfile
 import threading
-import time
-from pathlib import Path
 
 import pytest
 
 import fleet
+from broker import seed
 
 SCRIPTS = fleet.INFRA / "shared/scripts"
 SETTINGS = fleet.settings()
@@ -177,11 +173,6 @@ def test_a_password_that_would_break_the_url_is_refused(machine, azure):
     assert not (folder / "etc/secrets.env").exists()
 
 
-def seed(out, *arguments):
-    command = [str(fleet.INFRA / "scripts/seed-secrets"), "--name", "testfleet", "--out", str(out), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True)
-
-
 def snapshot(out):
     return {str(p.relative_to(out)): p.read_text() for p in sorted(out.rglob("*")) if p.is_file()}
 
@@ -210,188 +201,6 @@ def test_secrets_are_made_once_and_rotated_on_demand(tmp_path):
     bundle = third["kv-testfleet-worker/broker-ca"]
     assert bundle.count("BEGIN CERTIFICATE") == 2 and bundle.endswith(first["kv-testfleet-worker/broker-ca"]), "both authorities, while machines are rolled"
     assert third["kv-testfleet-broker/broker-erlang-cookie"] == first["kv-testfleet-broker/broker-erlang-cookie"]
-
-
-# --- a real RabbitMQ ---------------------------------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory):
-    """A node that the broker's own script has configured and given its users, with seeded certificates and passwords."""
-    if not SERVER.exists():
-        pytest.skip("SKIPPED: rabbitmq: rabbitmq-server is not installed")
-    folder = tmp_path_factory.mktemp("rabbitmq")
-    seed(folder / "vaults")
-    secrets = folder / "vaults/kv-testfleet-broker"
-    for name in ("etc", "lib", "conf", "data"):
-        (folder / name).mkdir()
-    # azure-fetch of this test reads the folder that seed-secrets wrote.
-    (folder / "lib/azure-fetch").write_text(f'#!/bin/sh\n[ "$1" = secret ] && cat "{secrets}/$3"\n')
-    (folder / "lib/azure-fetch").chmod(0o755)
-    shutil.copy(fleet.INFRA / "shared/rabbitmq/rabbitmq.conf", folder / "lib")
-    ports = {name: free_port() for name in ("amqps", "management", "distribution", "epmd")}
-    names = SETTINGS["names"]
-    variables = {
-        "AZURE_CLIENT_ID": "client", "VAULT": "kv", "BROKER_INDEX": 0, "BROKER_COUNT": 1, "BROKER_HOST": "broker", "INTERNAL_ZONE": SETTINGS["network"]["internalZone"],
-        "AMQPS_PORT": ports["amqps"], "MANAGEMENT_PORT": ports["management"], "DISTRIBUTION_PORT": ports["distribution"],
-        "CONSUMER_TIMEOUT_MS": SETTINGS["broker"]["consumerTimeoutSeconds"] * 1000, "DISK_FREE_GIB": 0,
-        "MINIMUM_VERSION": SETTINGS["broker"]["minimumVersion"],
-        "USER_WORKER": names["brokerUsers"]["worker"], "USER_RELAY": names["brokerUsers"]["relay"], "USER_MONITOR": names["brokerUsers"]["monitor"], "USER_ADMIN": names["brokerUsers"]["admin"],
-        "SECRET_WORKER": names["secrets"]["workerPassword"], "SECRET_RELAY": names["secrets"]["relayPassword"], "SECRET_MONITOR": names["secrets"]["monitorPassword"], "SECRET_ADMIN": names["secrets"]["adminPassword"],
-    }
-    (folder / "etc/deploy.env").write_text("".join(f"{k}={v}\n" for k, v in variables.items()))
-    env = {
-        **os.environ,
-        "NIGHTREAD_SETUP_ETC": str(folder / "etc"),
-        "NIGHTREAD_SETUP_LIB": str(folder / "lib"),
-        "HOME": str(folder / "data"),
-        "ERL_EPMD_PORT": str(ports["epmd"]),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_CONFIG_FILE": str(folder / "conf/rabbitmq.conf"),
-        "RABBITMQ_CONF_ENV_FILE": str(folder / "conf/rabbitmq-env.conf"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "conf/enabled_plugins"),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "data"),
-        "RABBITMQ_NODENAME": f"rabbit@broker-0.{SETTINGS['network']['internalZone']}",
-        "RABBITMQ_USE_LONGNAME": "true",
-        # The names of the private DNS zone, for this node and its command-line tool only.
-        "ERL_INETRC": str(folder / "inetrc"),
-        "PATH": f"/usr/lib/rabbitmq/bin:{os.environ['PATH']}",
-    }
-    (folder / "inetrc").write_text(f'{{host, {{127,0,0,1}}, ["broker-0.{SETTINGS["network"]["internalZone"]}"]}}.\n{{lookup, [file, native]}}.\n')
-    subprocess.run([str(SCRIPTS / "setup-broker"), "render", str(folder / "conf")], env=env, check=True)
-    conf = folder / "conf/rabbitmq.conf"
-    rendered = conf.read_text()
-    tls = folder / "tls"
-    tls.mkdir()
-    for name, secret in (("ca.pem", "broker-ca"), ("server.pem", "broker-server-certificate"), ("server.key", "broker-server-key")):
-        shutil.copy(secrets / secret, tls / name)
-    # The one change for this machine: where the certificates lie.
-    conf.write_text(rendered.replace("/etc/rabbitmq/tls", str(tls)))
-    cookie = folder / "data/.erlang.cookie"
-    shutil.copy(secrets / "broker-erlang-cookie", cookie)
-    cookie.chmod(0o400)
-    node = subprocess.Popen([str(SERVER)], env=env, stdout=(folder / "node.log").open("w"), stderr=subprocess.STDOUT, start_new_session=True)
-    epmd = None
-    try:
-        script = f". {SCRIPTS / 'setup-broker'}; rabbitmqctl -q await_startup --timeout 600 && ensure_users"
-        deadline = time.monotonic() + 600
-        while True:
-            done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                break
-            assert node.poll() is None, (folder / "node.log").read_text()[-3000:]
-            assert time.monotonic() < deadline, done.stderr[-2000:] + (folder / "node.log").read_text()[-2000:]
-            time.sleep(1)
-        epmd = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and is_epmd(p, ports["epmd"])]
-        yield {"ports": ports, "secrets": secrets, "tls": tls, "env": env, "rendered": rendered, "log": folder / "node.log"}
-    finally:
-        subprocess.run(["rabbitmqctl", "-q", "shutdown", "--timeout", "30"], env=env, capture_output=True, check=False)
-        node.terminate()
-        node.wait(120)
-        for pid in epmd or []:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 15)
-
-
-def is_epmd(process, port):
-    """The port mapper that this node started, and no other."""
-    try:
-        return b"epmd" in (process / "cmdline").read_bytes() and f"ERL_EPMD_PORT={port}".encode() in (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-
-
-def listening(port):
-    """Local addresses, as the kernel writes them, on which somebody listens at a port."""
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            address, number = line.split()[1].split(":")
-            if line.split()[3] == "0A" and int(number, 16) == port:
-                found.add(address)
-    return found
-
-
-def client(rabbitmq, user, secret):
-    import pika
-
-    context = ssl.create_default_context(cafile=str(rabbitmq["tls"] / "ca.pem"))
-    credentials = pika.PlainCredentials(user, (rabbitmq["secrets"] / secret).read_text())
-    parameters = pika.ConnectionParameters("127.0.0.1", rabbitmq["ports"]["amqps"], "/", credentials, ssl_options=pika.SSLOptions(context, f"broker-0.{SETTINGS['network']['internalZone']}"))
-    return pika.BlockingConnection(parameters)
-
-
-def test_the_broker_speaks_only_tls_and_under_its_name(rabbitmq):
-    status = json.loads(subprocess.run(["rabbitmqctl", "-q", "status", "--formatter", "json"], env=rabbitmq["env"], capture_output=True, text=True, check=True).stdout)
-    listeners = {(l["protocol"], l["port"], l["interface"]) for l in status["listeners"]}
-    assert {("amqp/ssl", rabbitmq["ports"]["amqps"])} == {(p, port) for p, port, _ in listeners if p.startswith("amqp")}
-    assert listening(rabbitmq["ports"]["management"]) == {"0100007F"}, "the management API answers on 127.0.0.1 only"
-    client(rabbitmq, "worker", "broker-worker-password").close()
-    context = ssl.create_default_context(cafile=str(rabbitmq["tls"] / "ca.pem"))
-    for name, good in ((f"broker.{SETTINGS['network']['internalZone']}", True), (f"broker-2.{SETTINGS['network']['internalZone']}", True), ("broker.example.org", False)):
-        with socket.create_connection(("127.0.0.1", rabbitmq["ports"]["amqps"])) as plain:
-            if good:
-                context.wrap_socket(plain, server_hostname=name).close()
-            else:
-                with pytest.raises(ssl.SSLCertVerificationError):
-                    context.wrap_socket(plain, server_hostname=name)
-
-
-def test_the_settings_have_arrived_in_the_broker(rabbitmq):
-    asked = subprocess.run(["rabbitmqctl", "-q", "eval", "application:get_env(rabbit, consumer_timeout)."], env=rabbitmq["env"], capture_output=True, text=True, check=True).stdout
-    assert asked.strip() == "{ok,%d}" % (SETTINGS["broker"]["consumerTimeoutSeconds"] * 1000)
-    users = json.loads(subprocess.run(["rabbitmqctl", "-q", "list_users", "--formatter", "json"], env=rabbitmq["env"], capture_output=True, text=True, check=True).stdout)
-    assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "monitor": ["monitoring"], "operator": ["administrator"]}
-
-
-def test_each_user_may_do_its_work_and_nothing_else(rabbitmq):
-    import pika
-
-    names = SETTINGS["names"]
-    with client(rabbitmq, "operator", "broker-admin-password") as connection:
-        channel = connection.channel()
-        for exchange in ("exchange", "deadExchange", "delayExchange", "resultsExchange"):
-            channel.exchange_declare(names[exchange], "topic", durable=True)
-        for queue in [*names["laneQueues"].values(), names["deadQueue"], *names["delayQueues"].values()]:
-            channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
-        channel.queue_bind(names["laneQueues"]["ingest"], names["exchange"], "job.ingest")
-
-    def refused(user, secret, action):
-        with client(rabbitmq, user, secret) as connection:
-            channel = connection.channel()
-            channel.confirm_delivery()
-            try:
-                action(channel)
-            except pika.exceptions.ChannelClosedByBroker as closed:
-                assert closed.reply_code == 403, closed
-                return True
-            return False
-
-    relay, worker = ("relay", "broker-relay-password"), ("worker", "broker-worker-password")
-    announce = lambda c: c.basic_publish(names["exchange"], "job.ingest", b"{}", mandatory=True)
-    take = lambda queue: lambda c: c.basic_get(queue)
-    assert not refused(*relay, announce)
-    assert not refused(*worker, take(names["laneQueues"]["ingest"]))
-    assert not refused(*worker, lambda c: c.basic_publish(names["delayExchange"], "job.ingest", b"{}"))
-    assert not refused(*worker, lambda c: c.basic_publish(names["resultsExchange"], "x", b"{}"))
-    assert not refused(*worker, lambda c: c.queue_declare(names["deadQueue"], passive=True))
-    assert refused(*relay, take(names["laneQueues"]["ingest"]))
-    assert refused(*relay, lambda c: c.basic_publish(names["resultsExchange"], "x", b"{}"))
-    assert refused(*worker, take(names["deadQueue"]))
-    assert refused(*worker, lambda c: c.queue_declare("nightread.jobs.mine"))
-    assert refused(*worker, lambda c: c.queue_delete(names["laneQueues"]["bulk"]))
-    assert refused(*worker, lambda c: c.basic_publish("", names["laneQueues"]["ingest"], b"{}"))
-    assert refused("monitor", "broker-monitor-password", announce)
 
 
 @pytest.mark.parametrize(("have", "good"), [("3.10.8-1.1+deb12u1", True), ("3.10", True), ("3.12.1-1ubuntu1", True), ("4.1.0", True), ("3.9.13-1ubuntu0.22.04.2", False), ("3.8", False)])

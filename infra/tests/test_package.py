@@ -125,8 +125,9 @@ def test_a_program_that_wants_a_newer_glibc_is_refused(inputs, tmp_path):
     old = {**os.environ, "MAX_GLIBC": "2.2"}
     done = run(PACKAGE / "check-glibc", "/bin/true", env=old)
     assert done.returncode == 1 and "newer than 2.2" in done.stderr
-    assert run(PACKAGE / "build-archive", *inputs, "--out", tmp_path, env=old).returncode != 0
-    assert not list(tmp_path.glob("*.tar.gz"))
+    for build in ("build-archive", "build-deb"):
+        assert run(PACKAGE / build, *inputs, "--out", tmp_path, env=old).returncode != 0
+    assert not list(tmp_path.iterdir())
     assert run(PACKAGE / "check-glibc", PACKAGE / "install").returncode == 1, "not a program at all"
 
 
@@ -144,7 +145,8 @@ def test_the_debian_package(inputs, tmp_path):
     assert done.returncode == 0, done.stderr
     [package] = tmp_path.glob("*.deb")
     fields = run("dpkg-deb", "--field", package, "Package", "Version", "Depends").stdout
-    assert "Package: nightread" in fields and "Version: 1.2.3" in fields and "libc6" in fields
+    libraries = run(PACKAGE / "check-glibc", "/bin/true", inputs[inputs.index("--runtime") + 1] + "/libonnxruntime.so.1.0.0").stdout.split()
+    assert "Package: nightread" in fields and "Version: 1.2.3" in fields and f"libc6 (>= {libraries[1]})" in fields
     run("dpkg-deb", "--raw-extract", package, tmp_path / "tree")
     tree = tmp_path / "tree"
     assert os.readlink(tree / "usr/bin/nightread") == "../lib/nightread/bin/nightread"

@@ -1,0 +1,184 @@
+"""The real worker at the real broker, each with no more rights than the fleet gives it: what setup-broker allows is what the worker needs."""
+
+import json
+import shutil
+import signal
+import struct
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import zlib
+
+import pika
+import pytest
+
+import broker
+import fleet
+import syscalls
+from broker import BINARY, NAMES, SETTINGS, ZONE, client
+
+PATIENCE_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def fleet_broker(rabbitmq):
+    """The broker with its exchanges and queues, declared by the step of `setup-broker` that does so on the machine."""
+    if not BINARY.exists() or broker.runtime() is None:
+        pytest.skip("SKIPPED: the worker at the broker: needs `make build runtime`")
+    folder = rabbitmq["folder"]
+    prefix = broker.in_zone(folder)
+    # As the archive would be installed, and as cloud-init would write its environment.
+    (folder / "prefix/bin").mkdir(parents=True)
+    (folder / "prefix/bin/nightread").symlink_to(BINARY)
+    (folder / "etc/nightread.env").write_text(f"NIGHTREAD_BROKER_CA_FILE={folder / 'tls/ca.pem'}\n")
+    shutil.copy(fleet.INFRA / "package/worker.toml", folder / "etc")
+    env = {**rabbitmq["env"], "NIGHTREAD_SETUP_PREFIX": str(folder / "prefix")}
+    done = broker.setup_broker(env, "declare_topology", prefix)
+    assert done.returncode == 0, done.stderr
+    return {**rabbitmq, "prefix": prefix}
+
+
+def picture(value):
+    """A grey PNG of 64 by 64 pixels."""
+    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    rows = (b"\0" + bytes([value]) * 64) * 64
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def until(what, found, worker=None):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if (value := found()) not in (None, False):
+            return value
+        assert worker is None or worker.process.poll() is None, f"the worker ended while waiting for {what}: {worker.text()}"
+        time.sleep(0.1)
+    raise AssertionError(f"no {what} in {PATIENCE_SECONDS} s: {worker.text() if worker else ''}")
+
+
+class Worker:
+    """`nightread run` with the worker's user and password, at the name under which workers know the broker."""
+
+    def __init__(self, fleet_broker, storage, traced=(), **extra):
+        self.port, self.log = broker.free_port(), storage / f"worker-{time.monotonic_ns()}.log"
+        settings = {
+            "PATH": "/usr/bin:/bin",
+            "NIGHTREAD_BROKER_URL": f"amqps://{NAMES['brokerUsers']['worker']}:{broker.password(fleet_broker, 'worker')}@broker.{ZONE}:{fleet_broker['ports']['amqps']}/%2f",
+            "NIGHTREAD_BROKER_CA_FILE": str(fleet_broker["tls"] / "ca.pem"),
+            "NIGHTREAD_STORAGE_KIND": "folder",
+            "NIGHTREAD_STORAGE_FOLDER": str(storage),
+            "NIGHTREAD_MODELS_DIR": str(fleet.INFRA.parent / "tests/fixtures/models"),
+            "NIGHTREAD_MODELS_PRECISION": "fp32",
+            "NIGHTREAD_MODELS_RUNTIME": broker.runtime(),
+            "NIGHTREAD_HTTP_LISTEN": f"127.0.0.1:{self.port}",
+            **extra,
+        }
+        command = [*fleet_broker["prefix"], "setpriv", "--pdeathsig", "KILL", "--", *traced, str(BINARY), "run"]
+        self.process = subprocess.Popen(command, env=settings, stdout=self.log.open("w"), stderr=subprocess.STDOUT)
+
+    def text(self):
+        return self.log.read_text()[-3000:]
+
+    def answers(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return json.loads(answer.read()) if path == SETTINGS["health"]["path"] else True
+        except (OSError, urllib.error.URLError):
+            return None
+
+    def drained(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE_SECONDS) == 0, self.text()
+        assert "ACCESS_REFUSED" not in self.log.read_text() and "access to " not in self.log.read_text()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def storage(tmp_path):
+    for container in NAMES["containers"].values():
+        (tmp_path / container).mkdir()
+    return tmp_path
+
+
+def announce(fleet_broker, *bodies):
+    """As the relay does: persistent, mandatory, confirmed."""
+    with client(fleet_broker, "relay") as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for body in bodies:
+            channel.basic_publish(NAMES["exchange"], f"{NAMES['routingKey']}.ingest", body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+
+
+def job(name):
+    return json.dumps({"blob": f"incoming/{name}"}).encode()
+
+
+def waiting(fleet_broker, queue):
+    with client(fleet_broker, "admin") as connection:
+        return connection.channel().queue_declare(queue, passive=True).method.message_count
+
+
+def result(storage, name):
+    path = storage / f"results/one-node/1.0.0-fp32/incoming/{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def test_the_worker_lives_with_the_rights_it_is_given(fleet_broker, storage):
+    (storage / "incoming/good.png").write_bytes(picture(128))
+    (storage / "incoming/bad.png").write_bytes(b"no picture at all")
+    with client(fleet_broker, "admin") as connection, Worker(fleet_broker, storage) as worker:
+        channel = connection.channel()
+        told = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(told, NAMES["resultsExchange"], "#")
+        assert until("health", lambda: worker.answers(SETTINGS["health"]["path"]), worker) == SETTINGS["health"]["body"]
+        until("readiness", lambda: worker.answers("/ready"), worker)
+        announce(fleet_broker, job("good.png"), job("bad.png"), b"not an announcement")
+        assert until("result", lambda: result(storage, "good.png"), worker)["status"] == "ok"
+        assert until("failed result", lambda: result(storage, "bad.png"), worker)["status"] == "failed"
+        until("dead letter", lambda: waiting(fleet_broker, NAMES["deadQueue"]) == 1, worker)
+        until("result events", lambda: channel.queue_declare(told, passive=True).method.message_count >= 1, worker)
+        worker.drained()
+        channel.queue_purge(NAMES["deadQueue"])
+    assert all(waiting(fleet_broker, queue) == 0 for queue in NAMES["laneQueues"].values())
+
+
+def test_a_picture_that_kills_workers_finds_its_way_with_these_rights(fleet_broker, storage):
+    (storage / "incoming/deadly.png").write_bytes(picture(10))
+    announce(fleet_broker, job("deadly.png"))
+    for _ in range(4):
+        with Worker(fleet_broker, storage, NIGHTREAD_WORKER_FAILPOINT="after_fetch") as worker:
+            assert worker.process.wait(PATIENCE_SECONDS) != 0, "the fail point kills it"
+            assert "ACCESS_REFUSED" not in worker.log.read_text(), worker.text()
+    with Worker(fleet_broker, storage) as worker:
+        assert until("result", lambda: result(storage, "deadly.png"), worker)["status"] == "ok"
+        worker.drained()
+
+
+def test_the_unit_lets_the_worker_do_what_it_does(fleet_broker, storage):
+    """Every system call of a worker that reads, decodes in a child process, stores and drains is in the filter of its unit."""
+    trace = storage / "trace"
+    traced = syscalls.tracer(trace)
+    if traced is None or shutil.which("systemd-analyze") is None:
+        pytest.skip("SKIPPED: the system calls of the worker: strace or systemd-analyze is not installed")
+    sample = fleet.INFRA.parent / ".cache/samples/RG1_J2KR.dcm"
+    if not sample.exists():
+        pytest.skip("SKIPPED: the system calls of the worker: needs `make samples`")
+    shutil.copy(sample, storage / "incoming/a.dcm")
+    unit = (fleet.INFRA / "package/systemd/nightread.service").read_text()
+    [filters] = [line.split("=")[1].split() for line in unit.splitlines() if line.startswith("SystemCallFilter=")]
+    with Worker(fleet_broker, storage, traced) as worker:
+        until("readiness", lambda: worker.answers("/ready"), worker)
+        announce(fleet_broker, job("a.dcm"))
+        assert until("result", lambda: result(storage, "a.dcm"), worker)["status"] == "ok"
+        worker.drained()
+    calls = syscalls.made(trace, str(BINARY))
+    assert {"futex", "clone3", "execve", "connect"} <= calls, "the trace holds threads, the decoding child and the broker"
+    assert sorted(calls - syscalls.allowed(filters)) == []
+    assert "connect" not in syscalls.allowed(["@default"]), "a filter without the network would be seen"
