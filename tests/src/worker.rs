@@ -161,12 +161,8 @@ impl Worker {
 
     /// Resident memory now and at its highest, in bytes.
     pub fn memory(&self) -> (u64, u64) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let kilobytes = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
-        };
-        (kilobytes("VmRSS:"), kilobytes("VmHWM:"))
+        let bytes = |field: &str| memory_of(self.child.id(), field).unwrap_or(0);
+        (bytes("VmRSS:"), bytes("VmHWM:"))
     }
 
     /// Processor seconds spent so far.
@@ -200,6 +196,25 @@ pub fn processor_seconds(process: u32) -> f64 {
     let fields: Vec<_> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The most memory that a process takes until it ends, in bytes.
+pub fn peak_memory(process: u32) -> tokio::task::JoinHandle<u64> {
+    tokio::spawn(async move {
+        let mut peak = 0;
+        // A process that has ended has no memory, and its line is gone.
+        while let Some(now) = memory_of(process, "VmHWM:") {
+            peak = now;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        peak
+    })
+}
+
+fn memory_of(process: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 /// `NIGHTREAD_TEST_BINARY`, or the one beside these tests.

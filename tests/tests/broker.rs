@@ -11,7 +11,8 @@ use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nightread::adapters::queue::rabbitmq::{
-    DeadLetters, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent, SessionState, topology,
+    DeadLetters, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent, SessionState, Swept,
+    Verdict, topology,
 };
 use nightread_domain::message::Attributes;
 use nightread_domain::{
@@ -194,11 +195,10 @@ async fn a_redriven_letter_that_fails_again_arrives_again() {
         assert_eq!(found[0].reason.as_deref(), Some("no model reads this"));
         assert_eq!(found[0].message.attributes.lane, Lane::Fmri);
         assert!(found[0].dead_at.is_some());
-        let none = letters.redrive(&bench.publisher, 10, |letter| letter.code == ErrorCode::WorkerDied).await;
-        assert_eq!(none.expect("looked through").sent, 0);
         bench.observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
-        let sent = letters.redrive(&bench.publisher, 10, |_| true).await.expect("redriven");
-        assert_eq!((sent.sent, sent.kept), (1, 0));
+        let mut swept = Swept::default();
+        letters.sweep(Some(&bench.publisher), &mut swept, |_| Verdict::Redrive).await.expect("redriven");
+        assert_eq!(swept, Swept { seen: 1, redriven: 1, discarded: 0 });
     }
 }
 

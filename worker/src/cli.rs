@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::dead::DeadArgs;
+
 /// Reads chest X-rays and resting-state fMRI on CPUs. Research software: not a medical device.
 #[derive(Debug, Parser)]
 #[command(name = "nightread", version, about, arg_required_else_help = true)]
@@ -20,6 +22,8 @@ pub enum Command {
     Run(RunArgs),
     /// Declare or check the broker's exchanges and queues
     Topology(TopologyArgs),
+    /// List, show, redrive or discard what was given up
+    Dead(DeadArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there

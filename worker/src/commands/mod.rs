@@ -1,6 +1,7 @@
 //! One file per subcommand. Exit status: 0 all is well, 1 something failed, 2 wrong use.
 
 mod check;
+pub mod dead;
 mod group_ica;
 mod models;
 mod process;
@@ -11,7 +12,10 @@ mod topology;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::adapters::queue::rabbitmq::RabbitOptions;
+use crate::app;
+use crate::cli::{Cli, Command, Common};
+use crate::settings::Settings;
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const WRONG_USE: u8 = 2;
@@ -22,6 +26,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Process(args) => process::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Topology(args) => topology::run(&args),
+        Command::Dead(args) => dead::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),
@@ -36,6 +41,23 @@ pub fn run(cli: Cli) -> ExitCode {
         say(&format!("nightread: {error:#}"));
         ExitCode::from(FAILED)
     })
+}
+
+/// Settings and how to reach the broker; `None` when they are not sound, and then every problem has been told.
+pub(crate) fn broker_of(common: &Common) -> anyhow::Result<Option<(Settings, RabbitOptions)>> {
+    let (_, settings, mut problems) = app::settings(common, &[]);
+    let broker = settings.as_ref().and_then(|settings| settings.broker.as_ref());
+    if settings.is_some() && broker.is_none() {
+        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
+    }
+    let options = match (&settings, broker) {
+        (Some(settings), Some(broker)) if problems.is_empty() => app::rabbit(broker, &settings.limits)?,
+        _ => {
+            say(&problems.to_string());
+            return Ok(None);
+        }
+    };
+    Ok(settings.map(|settings| (settings, options)))
 }
 
 /// One line on standard error.

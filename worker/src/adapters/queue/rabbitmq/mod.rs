@@ -16,7 +16,7 @@ mod version;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::dead::{DeadLetter, DeadLetters, Redriven};
+pub use self::dead::{DeadLetter, DeadLetters, Swept, Verdict};
 pub use self::intake::{RabbitIntake, SessionWatcher};
 pub use self::publisher::Publisher;
 pub use self::results::{ResultData, ResultEvent};

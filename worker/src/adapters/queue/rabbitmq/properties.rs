@@ -167,6 +167,45 @@ pub(super) fn death(properties: &BasicProperties) -> (ErrorCode, Option<String>,
     (code, header(ERROR_MESSAGE), header(STAGE).and_then(stage))
 }
 
+/// Every header as text, for people.
+pub(super) fn shown(properties: &BasicProperties) -> Vec<(String, String)> {
+    let headers = properties.headers().iter().flat_map(FieldTable::inner);
+    headers.map(|(name, value)| (name.as_str().to_owned(), shown_value(value))).collect()
+}
+
+fn shown_value(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::Timestamp(at) => at.to_string(),
+        AMQPValue::FieldArray(items) => {
+            let items: Vec<_> = items.as_slice().iter().map(shown_value).collect();
+            format!("[{}]", items.join(", "))
+        }
+        AMQPValue::FieldTable(table) => {
+            let entries: Vec<_> = table
+                .inner()
+                .iter()
+                .map(|(name, value)| format!("{}: {}", name.as_str(), shown_value(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        AMQPValue::ByteArray(bytes) => format!("{} bytes", bytes.as_slice().len()),
+        number => number_of_any_kind(number),
+    }
+}
+
+fn number_of_any_kind(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::Float(number) => number.to_string(),
+        AMQPValue::Double(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Void => String::new(),
+        other => number(other).map_or_else(|| format!("{other:?}"), |number| number.to_string()),
+    }
+}
+
 fn is_brokers(name: &str) -> bool {
     matches!(name, "x-death" | DELIVERY_COUNT | "x-acquired-count" | "CC" | "BCC" | "x-opt-delivery-count")
         || name.starts_with("x-first-death-")
