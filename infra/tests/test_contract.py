@@ -105,7 +105,7 @@ def unit_findings(root):
             yield f"{unit}.service does not start {command}"
 
 
-COMMAND = re.compile(r"(?<![\w.])nightread ([a-z][a-z-]*(?: [a-z][a-z-]*)?)((?: (?:--[a-z][a-z-]*|\"[^\"\n]*\"|[\w./@$-]+))*)")
+COMMAND = re.compile(r"(?<![\w.])nightread\"? ([a-z][a-z-]*(?: [a-z][a-z-]*)?)((?: (?:--[a-z][a-z-]*|\"[^\"\n]*\"|[\w./@$-]+))*)")
 PLACES = ("README.md", "package/**/*", "shared/*/*", "docker/*", "scripts/*", "bicep/**/*.bicep", "terraform/**/*.tf")
 
 
@@ -193,7 +193,7 @@ COMMAND_DRIFTS = [
     ("run", "worker/src/cli.rs", "    Run(RunArgs)", "    Serve(RunArgs)"),
     ("run", "worker/src/cli.rs", "pub config: Option<PathBuf>", "pub settings: Option<PathBuf>"),
     ("run", "infra/package/systemd/nightread.service", "run --config", "run --settings"),
-    ("topology", "infra/shared/scripts/setup-broker", "nightread topology --config", "nightread topology --declare --config"),
+    ("topology", "infra/shared/scripts/setup-broker", 'nightread" topology --config', 'nightread" topology --declare --config'),
 ]
 
 

@@ -40,7 +40,7 @@ class CommandLine:
         self.variants("Command", ())
 
     def variants(self, enum, above):
-        for match, before in items(self.bodies.get(enum, ""), r"^    (\w+)(?:\((\w+)\)| \{\n(.*?)^    \})?,$"):
+        for match, before in items(self.bodies.get(enum, ""), r"^    (\w+)(?:\((?:Box<)?(\w+)>?\)| \{\n(.*?)^    \})?,$"):
             named = re.search(r'#\[command\([^\]]*\bname = "([^"]+)"', before)
             words = (*above, named.group(1) if named else kebab(match.group(1)))
             self.commands[words] = set()
