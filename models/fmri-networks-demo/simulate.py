@@ -156,12 +156,12 @@ def main() -> None:
     parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust examples")
     parser.add_argument("--work", type=Path, required=True, help="folder for the cohorts (about 20 MB each)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with fmri/templates")
-    parser.add_argument("--cohorts", type=int, default=10)
+    parser.add_argument("--cohorts", type=int, nargs="+", default=list(range(10)), metavar="N", help="numbers, from 0")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     templates = arguments.data / "fmri" / "templates"
     image, yeo, parcels = atlas(templates)
-    cohorts = [Cohort(arguments.bin, templates, arguments.work, n) for n in range(arguments.cohorts)]
+    cohorts = [Cohort(arguments.bin, templates, arguments.work, n) for n in arguments.cohorts]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for done in [pool.submit(cohort.build, image, yeo, parcels) for cohort in cohorts]:
             done.result()

@@ -27,7 +27,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from nightread_models import equalise, evaluation, graphs, manifest, onnx_export, radiograph
+from nightread_models import equalise, evaluation, faster, graphs, manifest, onnx_export, radiograph
 from nightread_models.evaluation import Items
 
 TARGET = "u8s8-reduce-range"
@@ -59,13 +59,17 @@ def quantise(
 ) -> list[str]:
     """Writes the INT8 version of `source`, calibrated on `images`; returns the names of nodes left in FP32.
 
-    These are the classifier's (it costs little and errs most) and those in `keep_fp32`. Raises ValueError for a
+    These are the classifier's (it costs little and errs most), the first convolution's if the picture has one channel
+    (it is faster so), and those in `keep_fp32`. Raises ValueError for a
     name that no node has.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         model = onnx.load(source)
+        faster.fold_constants(model)
         graphs.norms_to_convolutions(model)
+        graphs.pooling_to_convolutions(model)
+        kept = graphs.stem(model)
         equalise.equalise_features(model, images, Path(folder))
         onnx.save(model, prepared)
         # Shapes of these networks are static but for the batch: ONNX's own inference suffices.
@@ -73,7 +77,7 @@ def quantise(
         model = onnx.load(prepared)
         if unknown := set(keep_fp32) - {node.name for node in model.graph.node}:
             raise ValueError(f"--keep-fp32: no node {', '.join(sorted(unknown))}")
-        kept = graphs.head(model) + keep_fp32
+        kept += graphs.head(model) + keep_fp32
         quantize_static(
             prepared,
             target,

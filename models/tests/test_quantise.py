@@ -62,8 +62,8 @@ def test_quantise_a_network(fmri: tuple[Path, Items], tmp_path: Path) -> None:
     kept = quantise.quantise(source, tmp_path / "int8.onnx", items.calibration, [first.name])
     assert kept[-1] == first.name
     model = onnx.load(tmp_path / "int8.onnx")
-    eight_bits = [i for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) == 4]
-    # 53 convolutions less the one that was kept; the classifier's map stays in FP32.
+    eight_bits = [i for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) >= 2]
+    # 53 convolutions, 28 of them as products, less the one that was kept; the classifier's map stays in FP32.
     assert len(eight_bits) == 52
     assert max(int(np.abs(onnx.numpy_helper.to_array(i).astype(int)).max()) for i in eight_bits) <= 64
     assert (tmp_path / "int8.onnx").stat().st_size < source.stat().st_size / 3.5

@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
     let references: Vec<_> = workers.iter().collect();
     for name in &names {
         let what = format!("the result of {name}");
-        let result = wait::until_within(PATIENCE, &what, || bench.result_of(MODEL, "1.0.0-fp32", name)).await;
+        let result = wait::until_within(PATIENCE, &what, || bench.result_of(MODEL, "1.0.1-fp32", name)).await;
         let said = match &result["error"] {
             serde_json::Value::Null => {
                 let finding = &result["findings"][0];

@@ -25,7 +25,8 @@ def store_int8(model: onnx.ModelProto) -> int:
             kept.append(weight)
             continue
         count += 1
-        axes = tuple(range(1, values.ndim))
+        # Output channels come first in a convolution, last in a matrix that rows are multiplied with.
+        axes = tuple(range(1, values.ndim)) if values.ndim > 2 else (0,)
         scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True), 1e-12) / 127
         stored = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
         name = weight.name

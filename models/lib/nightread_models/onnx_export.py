@@ -10,6 +10,8 @@ import onnxruntime
 import torch
 from torch import nn
 
+from nightread_models import faster
+
 OPSET = 18
 TOLERANCE = 1e-4
 OUTPUTS = ("logits", "cam")
@@ -23,7 +25,7 @@ def export(network: nn.Module, item_shape: tuple[int, ...], path: Path, *, input
     """Writes `network` in inference mode as FP32 ONNX: `image` (batch, *item_shape) -> `logits`, `cam`.
 
     Every batch normalisation that follows a convolution is folded into it. Those before a ReLU and a
-    convolution (DenseNet's pre-activations) have nothing to be folded into and stay.
+    convolution (DenseNet's pre-activations) have nothing to be folded into and stay. `faster` does the rest.
     """
     network.eval()
     example = torch.zeros(2, *item_shape)
@@ -41,7 +43,7 @@ def export(network: nn.Module, item_shape: tuple[int, ...], path: Path, *, input
         )
     model = program.model_proto
     strip(model)
-    onnx.checker.check_model(model, full_check=True)
+    faster.rewrite(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
