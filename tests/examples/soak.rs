@@ -1,4 +1,5 @@
-//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|throughput|backpressure [numbers]`.
+//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|throughput|backpressure|announce|relabel
+//! [numbers]`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -6,10 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nightread_tests::chaos::{self, Plan};
-use nightread_tests::measure;
+use nightread_tests::{announcing, measure};
 
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | outage [announcements seconds] | \
-                     fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs]";
+                     fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs] | \
+                     announce [published counted] | relabel [blobs kills]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -23,6 +25,8 @@ async fn main() -> ExitCode {
         "overhead" => measure::overhead(number(1, 5_000)).await,
         "throughput" => measure::throughput(number(1, 300), number(2, 3)).await,
         "backpressure" => measure::backpressure(number(1, 10_000), number(2, 300)).await,
+        "announce" => announcing::throughput(number(1, 1_000_000), number(2, 10_000_000)).await,
+        "relabel" => announcing::relabel(number(1, 5_000), number(2, 3)).await,
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

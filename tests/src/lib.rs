@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
 
+pub mod announcing;
 pub mod azurite;
 pub mod bench;
 pub mod chaos;

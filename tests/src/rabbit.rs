@@ -2,8 +2,13 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
+use futures::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, message::Delivery};
 use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
@@ -219,7 +224,7 @@ pub fn options(url: &str) -> RabbitOptions {
 /// A view of the broker from outside the project's own code.
 #[derive(Debug)]
 pub struct Observer {
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
 }
 
@@ -228,7 +233,7 @@ impl Observer {
         let connection =
             Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
-        Self { _connection: connection, channel }
+        Self { connection, channel }
     }
 
     pub fn channel(&self) -> &Channel {
@@ -245,6 +250,35 @@ impl Observer {
     pub async fn wait_for_depth(&self, queue: &str, depth: u32) {
         let what = format!("{depth} messages in {queue}");
         wait::until(&what, || async { (self.depth(queue).await == depth).then_some(()) }).await;
+    }
+
+    /// Takes everything that is in a queue, until it stays empty for a moment.
+    pub async fn drain(&self, queue: &str) -> Vec<Delivery> {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        channel.basic_qos(1_000, BasicQosOptions::default()).await.expect("a prefetch");
+        let mut consumer = channel
+            .basic_consume(
+                queue.into(),
+                "drain".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("a consumer");
+        let mut taken = Vec::new();
+        loop {
+            match tokio::time::timeout(Duration::from_millis(500), consumer.next()).await {
+                Ok(delivery) => {
+                    let delivery = delivery.expect("a consumer").expect("a delivery");
+                    delivery.ack(BasicAckOptions::default()).await.expect("an acknowledgement");
+                    taken.push(delivery);
+                }
+                Err(_) if self.depth(queue).await == 0 => break,
+                Err(_) => {}
+            }
+        }
+        channel.close(200, "drained".into()).await.expect("a goodbye");
+        taken
     }
 
     /// Takes the next message of a queue, waiting for it.

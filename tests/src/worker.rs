@@ -55,6 +55,23 @@ impl WorkerSettings {
     }
 }
 
+impl WorkerSettings {
+    /// The broker's address that the worker is told.
+    pub fn broker_url(&self) -> &str {
+        let found = self.environment.iter().find(|(name, _)| name == "NIGHTREAD_BROKER_URL");
+        found.map_or("", |(_, url)| url)
+    }
+
+    /// Any command of the binary with these settings, killed by the kernel should the test be.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(binary()).args(arguments);
+        command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(root());
+        command
+    }
+}
+
 /// A running `nightread run`. Dropped, it is killed; the kernel kills it should the test itself be killed.
 #[derive(Debug)]
 pub struct Worker {

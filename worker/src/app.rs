@@ -73,7 +73,8 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
     Ok(Stores { source: Arc::clone(&store), results: store, results_container })
 }
 
-fn account(access: &AzureAccess) -> Result<Account, JobError> {
+/// The account of the settings.
+pub fn account(access: &AzureAccess) -> Result<Account, JobError> {
     match access {
         AzureAccess::Identity { account_url, client_id } => {
             Account::identity(account_url, client_id.as_deref())

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::commands::announce::args::AnnounceArgs;
 use crate::commands::dead::DeadArgs;
 
 /// Reads chest X-rays and resting-state fMRI on CPUs. Research software: not a medical device.
@@ -24,6 +25,8 @@ pub enum Command {
     Topology(TopologyArgs),
     /// List, show, redrive or discard what was given up
     Dead(DeadArgs),
+    /// Announce many blobs: relabel a data set, or make up for lost events
+    Announce(Box<AnnounceArgs>),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there

@@ -1,5 +1,6 @@
 //! One file per subcommand. Exit status: 0 all is well, 1 something failed, 2 wrong use.
 
+pub mod announce;
 mod check;
 pub mod dead;
 mod group_ica;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Dead(args) => dead::run(&args),
+        Command::Announce(args) => announce::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),

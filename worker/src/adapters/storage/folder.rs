@@ -165,7 +165,7 @@ fn write(root: &Path, path: &Path, body: &[u8], condition: &WriteCondition) -> i
 }
 
 /// Time, size and inode: a replaced file is seen even when the clock's grain hides the change.
-fn properties_of(metadata: &fs::Metadata) -> io::Result<BlobProperties> {
+pub(crate) fn properties_of(metadata: &fs::Metadata) -> io::Result<BlobProperties> {
     let nanos = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
     let last_modified = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(io::Error::other)?;
     Ok(BlobProperties {

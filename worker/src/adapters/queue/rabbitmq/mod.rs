@@ -1,6 +1,7 @@
 //! RabbitMQ. The session loop is owned here: connect, declare nothing, consume; on any error drop everything, back
 //! off, begin again. Nothing of a client library's recovery is trusted with acknowledgements.
 
+mod bulk;
 mod connect;
 mod dead;
 mod intake;
@@ -16,6 +17,7 @@ mod version;
 use std::fmt;
 use std::time::Duration;
 
+pub use self::bulk::{BulkLink, Sent};
 pub use self::dead::{DeadLetter, DeadLetters, Swept, Verdict};
 pub use self::intake::{RabbitIntake, SessionWatcher};
 pub use self::publisher::Publisher;

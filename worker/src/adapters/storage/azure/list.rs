@@ -15,7 +15,41 @@ pub struct Listed {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// One page of a listing, and where the next begins.
+#[derive(Debug)]
+pub struct ListedPage {
+    pub items: Vec<Result<Listed, JobError>>,
+    /// `None` at the end.
+    pub next: Option<String>,
+}
+
 impl AzureStore {
+    /// One page of a listing: at most 5,000 blobs under `prefix`, in name order, from `marker` on. Metadata costs the
+    /// service time, so it comes only when it is asked for.
+    pub async fn list_page(
+        &self,
+        container: &str,
+        prefix: &str,
+        marker: Option<&str>,
+        metadata: bool,
+    ) -> Result<ListedPage, JobError> {
+        let failed = |error| error::classified(Stage::Fetch, &error);
+        let options = BlobContainerClientListBlobsOptions {
+            prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
+            include: metadata.then(|| vec![ListBlobsIncludeItem::Metadata]),
+            marker: marker.map(ToOwned::to_owned),
+            ..Default::default()
+        };
+        let pager = self.container(container)?.list_blobs(Some(options)).map_err(failed)?;
+        let page = pager.into_pages().next().await;
+        let page = page.ok_or_else(|| error::odd(Stage::Fetch, "a listing without a page"))?;
+        let page = page.map_err(failed)?.into_model().map_err(failed)?;
+        Ok(ListedPage {
+            items: page.blob_items.into_iter().map(|item| listed(container, item)).collect(),
+            next: page.next_marker.filter(|marker| !marker.is_empty()),
+        })
+    }
+
     /// Every blob under `prefix`, in name order. A name that Nightread would refuse comes as its error; the
     /// listing goes on behind it. An error of storage ends the listing.
     pub fn list(

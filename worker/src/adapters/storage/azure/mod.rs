@@ -25,7 +25,7 @@ use nightread_domain::{
 };
 
 pub use self::account::Account;
-pub use self::list::Listed;
+pub use self::list::{Listed, ListedPage};
 use self::sign::Signer;
 use crate::adapters::tls;
 
@@ -132,6 +132,18 @@ impl AzureStore {
         let uploaded = self.blob(blob)?.upload(body.into(), None).await;
         let uploaded = uploaded.map_err(|error| error::classified(Stage::Store, &error))?;
         uploaded.etag.map(to_etag).ok_or_else(|| error::odd(Stage::Store, "an upload without ETag"))
+    }
+
+    /// The metadata of a blob, or `None` when there is none.
+    pub async fn metadata(&self, blob: &BlobRef) -> Result<Option<BTreeMap<String, String>>, JobError> {
+        match self.blob(blob)?.get_properties(None).await {
+            Ok(found) => match found.metadata() {
+                Ok(metadata) => Ok(Some(metadata.into_iter().collect())),
+                Err(_) => Err(error::odd(Stage::Fetch, "a blob without metadata")),
+            },
+            Err(error) if error::is_code(&error, "BlobNotFound") => Ok(None),
+            Err(error) => Err(error::classified(Stage::Fetch, &error)),
+        }
     }
 
     /// Removes a blob; one that is gone already is fine.

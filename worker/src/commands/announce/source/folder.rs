@@ -1,0 +1,110 @@
+//! Folders that stand for containers.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use walkdir::{DirEntry, WalkDir};
+
+use super::{BATCH, Batch, Named, Out, Place, Position, blob_of};
+use crate::adapters::storage::folder::properties_of;
+use crate::commands::announce::filter::Facts;
+
+/// In the order of whole names, which is not the order of folder entries: `a-b` comes before `a/b`. Memory holds the
+/// entries of the folders on the way, not the tree.
+pub(super) fn run(root: &Path, places: &[Place], from: &Position, out: &Out) -> Result<()> {
+    for (part, place) in places.iter().enumerate().skip(from.part) {
+        let root = root.join(&place.container);
+        let inner = place.prefix.rsplit_once('/').map_or("", |(inner, _)| inner);
+        let start = root.join(inner);
+        let after = from.after.as_deref().filter(|_| part == from.part);
+        let mut batch = Batch::default();
+        if !start.is_dir() && !inner.is_empty() {
+            continue;
+        }
+        for entry in WalkDir::new(&start).sort_by(by_name).into_iter().filter_entry(is_shown) {
+            let entry = entry.with_context(|| format!("cannot list {}", start.display()))?;
+            if !entry.path().is_file() {
+                continue;
+            }
+            let Some(blob) = blob_of(&place.container, &root, entry.path()) else {
+                batch.refused += 1;
+                continue;
+            };
+            if !blob.name().starts_with(&place.prefix) || after.is_some_and(|after| blob.name() <= after) {
+                continue;
+            }
+            // A file that has gone since is no longer there to be announced.
+            let Ok(properties) = std::fs::metadata(entry.path()).and_then(|found| properties_of(&found))
+            else {
+                batch.ignored += 1;
+                continue;
+            };
+            batch.position = Position { part, after: Some(blob.name().to_owned()), ..Position::default() };
+            let facts = Facts { bytes: Some(properties.bytes), modified: Some(properties.last_modified) };
+            batch.found.push(Named { blob, etag: Some(properties.etag), facts });
+            if batch.found.len() == BATCH && out.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
+                return Ok(());
+            }
+        }
+        batch.position = Position { part: part + 1, ..Position::default() };
+        if out.blocking_send(Ok(batch)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A folder's name counts with the slash that follows it in whole names.
+fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
+    let key = |entry: &DirEntry| {
+        let mut name = entry.file_name().as_encoded_bytes().to_vec();
+        if entry.file_type().is_dir() {
+            name.push(b'/');
+        }
+        name
+    };
+    key(a).cmp(&key(b))
+}
+
+fn is_shown(entry: &DirEntry) -> bool {
+    entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(root: &Path, prefix: &str, from: &Position) -> Vec<String> {
+        let (out, mut batches) = tokio::sync::mpsc::channel(100);
+        let place = Place { container: "incoming".to_owned(), prefix: prefix.to_owned() };
+        run(root, &[place], from, &out).expect("a listing");
+        drop(out);
+        let mut names = Vec::new();
+        while let Some(batch) = batches.blocking_recv() {
+            names
+                .extend(batch.expect("no error").found.into_iter().map(|named| named.blob.name().to_owned()));
+        }
+        names
+    }
+
+    #[test]
+    fn names_come_in_the_order_of_whole_names() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut expected = ["a-b", "a/b", "a/c/d", "a.png", "a0", "b"].map(str::to_owned).to_vec();
+        for name in &expected {
+            let path = root.path().join("incoming").join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, b"x").expect("a file");
+        }
+        std::fs::write(root.path().join("incoming/.hidden"), b"x").expect("a file");
+        expected.sort();
+        let all = names(root.path(), "", &Position::default());
+        assert_eq!(all, expected);
+        assert_eq!(names(root.path(), "a/", &Position::default()), ["a/b", "a/c/d"]);
+        assert_eq!(names(root.path(), "nowhere/", &Position::default()), Vec::<String>::new());
+        for (done, after) in expected.iter().enumerate() {
+            let from = Position { after: Some(after.clone()), ..Position::default() };
+            assert_eq!(names(root.path(), "", &from), expected[done + 1..]);
+        }
+    }
+}
