@@ -4,13 +4,15 @@ import json
 import tomllib
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import onnx
+import pytest
 import torch
 from conftest import MODELS, seeded_network
 from onnx import numpy_helper
 
-from nightread_models import compact, group_maps, onnx_export
+from nightread_models import compact, evaluation, group_maps, manifest, onnx_export
 
 FOLDER = MODELS / "fmri-networks-demo"
 
@@ -35,6 +37,30 @@ def test_shipped_weights_are_a_classifier_of_any_batch() -> None:
     assert np.allclose(alone, together, atol=1e-4)
 
 
+def test_int8_names_the_shipped_maps_as_fp32_does() -> None:
+    """The projections of the 26 group maps themselves: inputs of the kind that scans give, without simulating one."""
+    description = manifest.read(FOLDER).unwrap()
+    if "int8" not in description["weights"]:
+        pytest.skip("SKIPPED: fmri-networks-demo INT8: the manifest offers none")
+    evidence = description["weights"]["int8"]["evidence"]
+    assert evidence["agreement"] >= 0.99 and evidence["fp32"][0] - evidence["int8"][0] <= 0.005
+    maps = np.asarray(nibabel.load(FOLDER / "maps.nii.gz").dataobj, dtype=np.float32)
+    offset = description["preprocessing"]["crop_offset_y"]
+    images = []
+    for volume in np.moveaxis(maps[:, offset : offset + 45], 3, 0):
+        image = np.stack([volume.sum(2), volume.sum(0), volume.sum(1)])
+        images.append((image - image.min()) / (image.max() - image.min()))
+    logits = {
+        name: evaluation.run(FOLDER / weights["file"], np.stack(images), threads=1)
+        for name, weights in description["weights"].items()
+    }
+    fp32, int8 = (evaluation.decisions(description, logits[name]) for name in ("fp32", "int8"))
+    assert len(set(fp32)) == len(description["labels"]), (
+        "every class is among them, so that the comparison says something"
+    )
+    assert (fp32 == int8).mean() >= 0.96
+
+
 def test_eight_bit_storage_computes_on_rounded_weights_at_a_quarter_of_the_size(tmp_path: Path) -> None:
     """The widened constants are the weights to half a step, and the graph computes as if it held them in full width.
 
@@ -55,13 +81,16 @@ def test_eight_bit_storage_computes_on_rounded_weights_at_a_quarter_of_the_size(
         if values.ndim < 2 or values.size < compact.LEAST_ELEMENTS:
             continue
         changed += 1
-        rows = values.reshape(len(values), -1)
+        # Output channels by row: a matrix has them in its columns.
+        turned = values.T if values.ndim == 2 else values
+        rows = turned.reshape(len(turned), -1)
         steps = (np.abs(rows).max(1) / 127).astype(np.float32)
         integers = np.rint(rows / steps[:, None])
         assert np.abs(integers).max() == 127
         back = integers.astype(np.float32) * steps[:, None]
         assert np.abs(back - rows).max() <= 0.501 * steps.max()
-        weight.CopyFrom(numpy_helper.from_array(back.reshape(values.shape), weight.name))
+        back = back.T if values.ndim == 2 else back.reshape(values.shape)
+        weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(back), weight.name))
     assert changed == 54
     rounded.write_bytes(reference.SerializeToString())
     image = torch.rand(4, 3, 45, 45, generator=torch.Generator().manual_seed(1)).numpy()
