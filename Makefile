@@ -112,7 +112,7 @@ package: runtime build ## Build the self-contained archive of binary, runtime, m
 deb: runtime build ## Build the Debian package
 	@infra/package/build-deb $(PACKAGED)
 
-package-test: package samples ## Install the archive into a bare root and read an X-ray there; as root
+package-test: package samples ## Install the archive into a bare root and read an X-ray and a scan there; as root
 	@infra/package/test-package dist/nightread-$(VERSION)-*.tar.gz .cache/samples/RG1_UNCR.dcm
 
 clean: ## Remove what was built and fetched
