@@ -11,7 +11,7 @@ SCAN := .cache/simulated/simulated-scan.nii.gz
 BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
-# Which soak: chaos, outage, fairness, overhead, throughput, backpressure, announce or relabel, with its numbers.
+# Which soak: chaos, outage, fairness, overhead, throughput, backpressure, announce, relabel or simulate, with its numbers.
 SOAK ?= chaos
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -37,7 +37,7 @@ demo: setup runtime samples build $(SCAN) ## Read real chest X-rays and a simula
 # No public scan is small and free enough to be fetched: one is simulated from the group maps of the demonstration model.
 $(SCAN): models/fmri-networks-demo/maps.nii.gz | build
 	@mkdir -p $(@D)
-	@$(BINARY) simulate --networks $< --seed 1 --out $@
+	@$(BINARY) simulate-scan --networks $< --seed 1 --out $@
 
 test: setup runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
 	@worker/tools/fetch-runtime openvino >/dev/null || [ "$$(uname -m)" != x86_64 ]

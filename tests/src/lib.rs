@@ -12,5 +12,6 @@ pub mod parts;
 pub mod pictures;
 pub mod proxy;
 pub mod rabbit;
+pub mod simulated;
 pub mod wait;
 pub mod worker;

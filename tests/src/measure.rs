@@ -185,13 +185,15 @@ async fn arrive(bench: &Bench, results: &mut Results, what: &str, arrivals: usiz
     (median, high)
 }
 
-struct Results {
+/// Result events, as they come.
+#[derive(Debug)]
+pub(crate) struct Results {
     _connection: Connection,
     consumer: Consumer,
 }
 
 impl Results {
-    async fn listen(url: &str) -> Self {
+    pub(crate) async fn listen(url: &str) -> Self {
         let connection =
             Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
@@ -210,16 +212,16 @@ impl Results {
         Self { _connection: connection, consumer }
     }
 
+    /// The source of the next one.
+    pub(crate) async fn next(&mut self) -> String {
+        let next = tokio::time::timeout(wait::patience(), self.consumer.next()).await;
+        let delivery = next.expect("an event in time").expect("an event").expect("a session");
+        let event: Value = serde_json::from_slice(&delivery.data).expect("JSON");
+        event["data"]["source"].as_str().expect("a source").to_owned()
+    }
+
     async fn wait_for(&mut self, source: &str) {
-        loop {
-            let next =
-                tokio::time::timeout(wait::patience(), self.consumer.next()).await.expect("an event in time");
-            let delivery = next.expect("an event").expect("a session");
-            let event: Value = serde_json::from_slice(&delivery.data).expect("JSON");
-            if event["data"]["source"] == source {
-                return;
-            }
-        }
+        while self.next().await != source {}
     }
 }
 

@@ -1,5 +1,7 @@
-//! A proxy before Azurite that fails like a network: per request, by seeded chance, or altogether.
+//! A proxy before Azurite that fails like a network: per request, by seeded chance, or altogether; and that is as slow
+//! as it is told.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,6 +86,7 @@ struct State {
     client: Client<HttpConnector, Full<Bytes>>,
     silence: Duration,
     gates: Mutex<Vec<Gate>>,
+    delays: Mutex<HashMap<String, Duration>>,
 }
 
 /// Requests of one method to paths that hold a text wait here until it opens.
@@ -135,6 +138,7 @@ impl FaultProxy {
                 .build_http(),
             silence: Duration::from_mins(1),
             gates: Mutex::default(),
+            delays: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self { address, state, accepting }
@@ -150,6 +154,11 @@ impl FaultProxy {
         let gate = Gate { method, text: text.to_owned(), waiting, open };
         self.state.gates.lock().unwrap_or_else(PoisonError::into_inner).push(gate.clone());
         gate
+    }
+
+    /// Holds each download of a blob of this name (the last part of its path) for so long, from now on.
+    pub fn delay(&self, blob: &str, time: Duration) {
+        self.state.delays.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.to_owned(), time);
     }
 
     pub fn set_faults(&self, faults: Faults) {
@@ -193,6 +202,9 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Broken> {
     state.requests.fetch_add(1, Ordering::SeqCst);
     pass_gates(&request, &state).await;
+    if let Some(time) = delay(&request, &state) {
+        tokio::time::sleep(time).await;
+    }
     let fate = fate(&state);
     if fate != Fate::Pass {
         state.faulted.fetch_add(1, Ordering::SeqCst);
@@ -230,6 +242,11 @@ async fn pass_gates(request: &Request<Incoming>, state: &State) {
             let _ = gate.open.subscribe().wait_for(|open| *open).await;
         }
     }
+}
+
+fn delay(request: &Request<Incoming>, state: &State) -> Option<Duration> {
+    let name = request.uri().path().rsplit('/').next().filter(|_| request.method() == Method::GET)?;
+    state.delays.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
 }
 
 async fn forward(

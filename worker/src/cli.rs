@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::commands::announce::args::AnnounceArgs;
 use crate::commands::dead::DeadArgs;
+use crate::commands::simulate::SimulateArgs;
 
 /// Reads chest X-rays and resting-state fMRI on CPUs. Research software: not a medical device.
 #[derive(Debug, Parser)]
@@ -34,7 +35,9 @@ pub enum Command {
     /// Make group component maps of a cohort of resting-state scans
     GroupIca(GroupIcaArgs),
     /// Write a simulated resting-state scan, to try the rest with
-    Simulate(SimulateArgs),
+    SimulateScan(SimulateScanArgs),
+    /// Simulate a fleet: backlog, time to result and machine-hours under the deployed autoscale rules
+    Simulate(Box<SimulateArgs>),
     /// Decode one picture for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
@@ -160,11 +163,11 @@ pub struct GroupIcaArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  nightread simulate --networks models/fmri-networks-demo/maps.nii.gz --out simulated-scan.nii.gz
+  nightread simulate-scan --networks models/fmri-networks-demo/maps.nii.gz --out simulated-scan.nii.gz
 
 The scan holds the given networks with a subject's own place, strength and time courses, and the artefacts of real scans.
 Its header says that it is simulated, and so does every result read from it. The same seed gives the same scan.")]
-pub struct SimulateArgs {
+pub struct SimulateScanArgs {
     /// NIfTI file of networks: 4-D, one map a volume, or a 3-D atlas, one network a label
     #[arg(long, value_name = "FILE")]
     pub networks: PathBuf,

@@ -27,11 +27,11 @@ fn maps() -> GroupMaps {
     GroupMaps::read(&FileSource(maps_file()), None, &Limits::default()).unwrap()
 }
 
-/// `nightread simulate`, on the grid of the shipped maps.
+/// `nightread simulate-scan`, on the grid of the shipped maps.
 fn simulated(folder: &Path, seed: u64) -> PathBuf {
     let out = folder.join(format!("simulated-{seed}.nii.gz"));
     let mut command = nightread();
-    command.arg("simulate").args(["--seed", &seed.to_string(), "--volumes", &VOLUMES.to_string()]);
+    command.arg("simulate-scan").args(["--seed", &seed.to_string(), "--volumes", &VOLUMES.to_string()]);
     let ran = command.arg("--networks").arg(maps_file()).arg("--out").arg(&out).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     out

@@ -66,8 +66,8 @@ run "phase_two" {
     error_message = "out above 600 s, in below 60 s"
   }
   assert {
-    condition     = [for r in azurerm_monitor_autoscale_setting.this.profile[0].rule : r.scale_action[0].cooldown] == ["PT3M", "PT10M"]
-    error_message = "slower in than out"
+    condition     = [for r in azurerm_monitor_autoscale_setting.this.profile[0].rule : r.scale_action[0].cooldown] == ["PT8M", "PT5M"]
+    error_message = "out again only when the machines of the last time have started"
   }
 }
 

@@ -7,7 +7,8 @@ mod group_ica;
 mod models;
 mod process;
 mod run;
-mod simulate;
+pub(crate) mod simulate;
+mod simulate_scan;
 mod table;
 mod topology;
 
@@ -33,6 +34,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::SimulateScan(args) => simulate_scan::run(&args),
         Command::CodecChild => {
             nightread_imaging::codec_child::serve(std::io::stdin().lock(), std::io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS)

@@ -3,11 +3,16 @@
 //! An arriving picture never waits behind a relabelling or a scan: one permit is never given to bulk or fmri, scans
 //! stay out of ingest's share, and while pictures arrive, bulk keeps to its own. When none do, bulk may have the rest.
 
+use std::time::Duration;
+
 use nightread_domain::Lane;
+
+/// Pictures that came this lately keep bulk to its share.
+pub(crate) const INGEST_ACTIVE: Duration = Duration::from_secs(15);
 
 /// Three lanes and the permits they share.
 #[derive(Clone, Debug)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     permits: usize,
     weights: [u64; 3],
     credit: [i128; 3],

@@ -5,7 +5,7 @@ mod bulk;
 mod connect;
 mod dead;
 mod intake;
-mod lanes;
+pub(crate) mod lanes;
 mod properties;
 mod publisher;
 mod results;

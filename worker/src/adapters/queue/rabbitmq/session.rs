@@ -16,16 +16,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{classified, connect, forgiving, unavailable};
-use super::lanes::Lanes;
+use super::lanes::{INGEST_ACTIVE, Lanes};
 use super::{RabbitOptions, SessionState, topology};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
 /// How long cancelled consumers may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Pictures that came this lately keep bulk to its share.
-const INGEST_ACTIVE: Duration = Duration::from_secs(15);
 
 /// What the session loop, the intake and the settlements share.
 #[derive(Debug)]
