@@ -87,6 +87,17 @@ def test_the_bill_of_materials_names_crates_libraries_and_models(archive):
     assert model["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(b"weights").hexdigest()}]
 
 
+def test_the_bill_of_materials_is_cyclonedx(archive):
+    """Held to the published schema, by the library that comes with checkov."""
+    validation = pytest.importorskip("cyclonedx.validation.json", reason="SKIPPED: schema of the bill of materials: cyclonedx-python-lib is not installed")
+    from cyclonedx.schema import SchemaVersion
+
+    text = (archive.parent / archive.name.replace(".tar.gz", ".sbom.cdx.json")).read_text()
+    validator = validation.JsonStrictValidator(SchemaVersion.V1_5)
+    assert validator.validate_str(text) is None
+    assert validator.validate_str(text.replace('"type": "library"', '"type": "thing"')) is not None
+
+
 def unpack(archive, folder):
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")

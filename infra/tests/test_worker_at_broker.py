@@ -56,23 +56,26 @@ def until(what, found, worker=None):
     raise AssertionError(f"no {what} in {PATIENCE_SECONDS} s: {worker.text() if worker else ''}")
 
 
+def environment(fleet_broker, storage, user, host):
+    """What cloud-init and the set-up scripts give to a service of this user, but for the storage, which is a folder here."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "NIGHTREAD_BROKER_URL": f"amqps://{NAMES['brokerUsers'][user]}:{broker.password(fleet_broker, user)}@{host}.{ZONE}:{fleet_broker['ports']['amqps']}/%2f",
+        "NIGHTREAD_BROKER_CA_FILE": str(fleet_broker["tls"] / "ca.pem"),
+        "NIGHTREAD_STORAGE_KIND": "folder",
+        "NIGHTREAD_STORAGE_FOLDER": str(storage),
+        "NIGHTREAD_MODELS_DIR": str(fleet.INFRA.parent / "tests/fixtures/models"),
+        "NIGHTREAD_MODELS_PRECISION": "fp32",
+        "NIGHTREAD_MODELS_RUNTIME": broker.runtime(),
+    }
+
+
 class Worker:
     """`nightread run` with the worker's user and password, at the name under which workers know the broker."""
 
     def __init__(self, fleet_broker, storage, traced=(), **extra):
         self.port, self.log = broker.free_port(), storage / f"worker-{time.monotonic_ns()}.log"
-        settings = {
-            "PATH": "/usr/bin:/bin",
-            "NIGHTREAD_BROKER_URL": f"amqps://{NAMES['brokerUsers']['worker']}:{broker.password(fleet_broker, 'worker')}@broker.{ZONE}:{fleet_broker['ports']['amqps']}/%2f",
-            "NIGHTREAD_BROKER_CA_FILE": str(fleet_broker["tls"] / "ca.pem"),
-            "NIGHTREAD_STORAGE_KIND": "folder",
-            "NIGHTREAD_STORAGE_FOLDER": str(storage),
-            "NIGHTREAD_MODELS_DIR": str(fleet.INFRA.parent / "tests/fixtures/models"),
-            "NIGHTREAD_MODELS_PRECISION": "fp32",
-            "NIGHTREAD_MODELS_RUNTIME": broker.runtime(),
-            "NIGHTREAD_HTTP_LISTEN": f"127.0.0.1:{self.port}",
-            **extra,
-        }
+        settings = {**environment(fleet_broker, storage, "worker", "broker"), "NIGHTREAD_HTTP_LISTEN": f"127.0.0.1:{self.port}", **extra}
         command = [*fleet_broker["prefix"], "setpriv", "--pdeathsig", "KILL", "--", *traced, str(BINARY), "run"]
         self.process = subprocess.Popen(command, env=settings, stdout=self.log.open("w"), stderr=subprocess.STDOUT)
 
@@ -157,8 +160,38 @@ def test_a_picture_that_kills_workers_finds_its_way_with_these_rights(fleet_brok
             assert worker.process.wait(PATIENCE_SECONDS) != 0, "the fail point kills it"
             assert "ACCESS_REFUSED" not in worker.log.read_text(), worker.text()
     with Worker(fleet_broker, storage) as worker:
+        until("readiness", lambda: worker.answers("/ready"), worker)
         assert until("result", lambda: result(storage, "deadly.png"), worker)["status"] == "ok"
         worker.drained()
+
+
+def start_of(unit):
+    """The command line of a unit of the brokers, after the program."""
+    text = (fleet.INFRA / f"package/systemd/{unit}.service").read_text().replace("@RECONCILE_SINCE@", SETTINGS["reconcile"]["modifiedSince"])
+    [line] = [line.split()[1:] for line in text.splitlines() if line.startswith("ExecStart=")]
+    return line
+
+
+def on_broker(fleet_broker, storage, unit, **extra):
+    """Runs what a unit of the brokers starts, with the relay's user, as `start_helpers` gives it."""
+    command = [word.replace("/etc/nightread", str(fleet_broker["folder"] / "etc")) for word in start_of(unit)]
+    env = {**environment(fleet_broker, storage, "relay", "broker-0"), **extra}
+    return subprocess.run([*fleet_broker["prefix"], str(BINARY), *command], env=env, capture_output=True, text=True, check=False)
+
+
+def test_the_nightly_reconciliation_announces_what_has_no_result_and_nothing_else(fleet_broker, storage):
+    bulk = NAMES["laneQueues"]["bulk"]
+    for number in range(3):
+        (storage / f"incoming/{number}.png").write_bytes(picture(number))
+    for expected in (3, 0):
+        done = on_broker(fleet_broker, storage, "nightread-announce")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert waiting(fleet_broker, bulk) == expected
+        with Worker(fleet_broker, storage) as worker:
+            until("readiness", lambda: worker.answers("/ready"), worker)
+            until("results", lambda: all(result(storage, f"{number}.png") for number in range(3)), worker)
+            until("an empty queue", lambda: waiting(fleet_broker, bulk) == 0, worker)
+            worker.drained()
 
 
 def test_the_unit_lets_the_worker_do_what_it_does(fleet_broker, storage):
