@@ -116,6 +116,7 @@ def expected_roles():
         ("broker", "blobReader", ops + containers + "artifacts"),
         ("broker", "blobReader", ops + containers + "event-dead-letters"),
         ("broker", "queueProcessor", ops + "/queueServices/default/queues/blob-created"),
+        ("broker", "queueSender", ops + "/queueServices/default/queues/blob-created-poison"),
         ("broker", "vaultSecretsUser", f"vaults/kv-{fleet.NAME}-broker"),
         ("broker", "metricsPublisher", f"virtualMachineScaleSets/vmss-{fleet.NAME}-workers"),
         ("events", "queueSender", ops + "/queueServices/default/queues/blob-created"),

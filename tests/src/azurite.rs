@@ -112,6 +112,13 @@ pub fn connection_string(port: u16) -> String {
     )
 }
 
+/// The connection string of an Azurite queue service on this port.
+pub fn queue_connection_string(port: u16) -> String {
+    format!(
+        "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+    )
+}
+
 fn address_of(connection_string: &str) -> Option<SocketAddr> {
     let endpoint =
         connection_string.split(';').find_map(|field| field.strip_prefix("BlobEndpoint=http://"))?;
@@ -124,7 +131,7 @@ pub fn store(connection_string: &str) -> AzureStore {
     AzureStore::new(account, AzureOptions::default()).expect("a store")
 }
 
-fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = PROGRAM.get_or_init(|| {
         let path = root().join(".cache/azurite/node_modules/azurite/dist/src/blob/main.js");

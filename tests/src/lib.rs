@@ -11,6 +11,7 @@ pub mod measure;
 pub mod parts;
 pub mod pictures;
 pub mod proxy;
+pub mod queues;
 pub mod rabbit;
 pub mod simulated;
 pub mod wait;

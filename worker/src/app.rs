@@ -21,7 +21,8 @@ use crate::pipeline::process::Tools;
 use crate::pipeline::reading::ReadingOptions;
 use crate::settings::validate::cores;
 use crate::settings::{
-    AzureAccess, BrokerSettings, Limits, Problems, RawSettings, Settings, StorageSettings,
+    AzureAccess, BrokerSettings, Limits, Problems, QueueAccess, RawSettings, RelaySettings, Settings,
+    StorageSettings,
 };
 
 /// Reads and merges settings: flag over environment over file over default.
@@ -82,6 +83,22 @@ pub fn account(access: &AzureAccess) -> Result<Account, JobError> {
         AzureAccess::SasUrl(url) => Account::sas_url(url.reveal()),
         AzureAccess::ConnectionString(text) => Account::connection_string(text.reveal()),
     }
+}
+
+/// The account of the queue that is relayed from, and the queue's name where the account's address does not have it.
+pub fn queue_account(
+    relay: &RelaySettings,
+    settings: &Settings,
+) -> Result<(Account, Option<String>), JobError> {
+    Ok(match &relay.access {
+        QueueAccess::Identity { queue_url } => {
+            (Account::identity(queue_url, settings.client_id.as_deref())?, None)
+        }
+        QueueAccess::SasUrl(url) => (Account::sas_url(url.reveal())?, None),
+        QueueAccess::ConnectionString { text, queue } => {
+            (Account::queue_connection_string(text.reveal())?, Some(queue.clone()))
+        }
+    })
 }
 
 /// What announcements may name: the configured containers, and URLs of the configured account only.

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::commands::announce::args::AnnounceArgs;
 use crate::commands::dead::DeadArgs;
+pub use crate::commands::relay::RelayArgs;
 use crate::commands::simulate::SimulateArgs;
+pub use crate::commands::webhook::WebhookArgs;
 
 /// Reads chest X-rays and resting-state fMRI on CPUs. Research software: not a medical device.
 #[derive(Debug, Parser)]
@@ -28,6 +30,10 @@ pub enum Command {
     Dead(DeadArgs),
     /// Announce many blobs: relabel a data set, or make up for lost events
     Announce(Box<AnnounceArgs>),
+    /// Carry Event Grid's announcements from an Azure Storage queue to RabbitMQ, until told to stop
+    Relay(RelayArgs),
+    /// Take announcements over HTTP, for development and on premises, until told to stop
+    Webhook(WebhookArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there

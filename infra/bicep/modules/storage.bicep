@@ -241,6 +241,12 @@ resource blobCreated 'Microsoft.Storage/storageAccounts/queueServices/queues@202
   name: settings.names.storageQueue
 }
 
+// What the relay cannot read is put aside here.
+resource poison 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = {
+  parent: opsQueues
+  name: settings.names.storagePoisonQueue
+}
+
 resource opsLifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06-01' = {
   parent: ops
   name: 'default'
@@ -395,6 +401,16 @@ resource brokerTakesEvents 'Microsoft.Authorization/roleAssignments@2022-04-01' 
   scope: blobCreated
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.queueProcessor)
+    principalId: brokerPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource brokerPutsPoisonAside 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(poison.id, brokerPrincipalId, roles.queueSender)
+  scope: poison
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.queueSender)
     principalId: brokerPrincipalId
     principalType: 'ServicePrincipal'
   }

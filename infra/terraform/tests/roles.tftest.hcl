@@ -53,6 +53,12 @@ mock_provider "azurerm" {
       id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/blob-created"
     }
   }
+  override_resource {
+    target = azurerm_storage_queue.poison
+    values = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/blob-created-poison"
+    }
+  }
 }
 
 variables {

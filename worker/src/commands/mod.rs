@@ -6,13 +6,18 @@ pub mod dead;
 mod group_ica;
 mod models;
 mod process;
+pub mod relay;
 mod run;
 pub(crate) mod simulate;
 mod simulate_scan;
 mod table;
 mod topology;
+pub mod webhook;
 
 use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::app;
@@ -30,6 +35,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Topology(args) => topology::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Announce(args) => announce::run(&args),
+        Command::Relay(args) => relay::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),
@@ -62,6 +69,20 @@ pub(crate) fn broker_of(common: &Common) -> anyhow::Result<Option<(Settings, Rab
         }
     };
     Ok(settings.map(|settings| (settings, options)))
+}
+
+/// SIGTERM and SIGINT cancel `stop`.
+pub(crate) fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
 }
 
 /// One line on standard error.

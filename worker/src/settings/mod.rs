@@ -64,6 +64,41 @@ pub struct BrokerSettings {
     pub weights: [u64; 3],
 }
 
+/// The Storage queue that is relayed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaySettings {
+    pub access: QueueAccess,
+    /// How long a message that is taken is hidden from others.
+    pub hidden: Duration,
+    /// A message that is taken more often is poison.
+    pub most_takes: u64,
+}
+
+/// How to reach a Storage queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueAccess {
+    /// Signed in by the identity of `[storage] client_id`.
+    Identity {
+        queue_url: String,
+    },
+    SasUrl(Secret),
+    ConnectionString {
+        text: Secret,
+        queue: String,
+    },
+}
+
+/// The endpoint to which events are posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSettings {
+    pub listen: SocketAddr,
+    pub token: Secret,
+    /// Who may ask to send events; `*` for anybody.
+    pub origins: Vec<String>,
+    /// `None` for any number.
+    pub per_minute: Option<u64>,
+}
+
 /// The engine's part; `None` means `auto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
@@ -114,6 +149,11 @@ pub struct Settings {
     pub png16_max: u32,
     pub scans: ScanSettings,
     pub broker: Option<BrokerSettings>,
+    pub relay: Option<RelaySettings>,
+    /// Absent without a token.
+    pub webhook: Option<WebhookSettings>,
+    /// `[storage] client_id`, for what else is signed in to.
+    pub client_id: Option<String>,
     pub listen: SocketAddr,
     pub drain: Duration,
     pub failpoint: Option<Failpoint>,

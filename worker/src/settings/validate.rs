@@ -10,7 +10,8 @@ use toml::{Table, Value};
 
 use super::raw::{Problems, RawSettings};
 use super::{
-    AzureAccess, BrokerSettings, EngineSettings, Limits, ScanSettings, Secret, Settings, StorageSettings,
+    AzureAccess, BrokerSettings, EngineSettings, Limits, QueueAccess, RelaySettings, ScanSettings, Secret,
+    Settings, StorageSettings, WebhookSettings,
 };
 use crate::pipeline::failpoint::Failpoint;
 
@@ -56,6 +57,9 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             write_time_courses: raw.boolean("scans", "write_time_courses"),
         },
         broker: broker(raw, problems),
+        relay: relay(raw, problems),
+        webhook: webhook(raw, problems),
+        client_id: raw.text("storage", "client_id").map(str::to_owned),
         listen: listen?,
         drain: Duration::from_secs(drain),
         failpoint,
@@ -192,6 +196,55 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
         problems.add("[broker] ca_file: no such file");
     }
     Some(BrokerSettings { url: Secret::new(url), ca_file, weights })
+}
+
+fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {
+    let secret = |name| raw.text("relay", name).map(Secret::new);
+    let access = match (raw.text("relay", "queue_url"), secret("sas_url"), secret("connection_string")) {
+        (None, None, None) => return None,
+        (Some(url), None, None) => {
+            if !url.starts_with("https://") || url.contains('?') {
+                problems.add("[relay] queue_url: an https URL without a signature is expected");
+            }
+            QueueAccess::Identity { queue_url: url.to_owned() }
+        }
+        (None, Some(url), None) => QueueAccess::SasUrl(url),
+        (None, None, Some(text)) => QueueAccess::ConnectionString {
+            text,
+            queue: raw.text("relay", "queue").unwrap_or_default().to_owned(),
+        },
+        _ => {
+            problems.add("[relay] takes one of queue_url, sas_url and connection_string");
+            return None;
+        }
+    };
+    let hidden = raw.integer("relay", "hidden_seconds").unwrap_or_default();
+    // Azure's longest is seven days; a few seconds cannot hold a retry.
+    if !(10..=604_800).contains(&hidden) {
+        problems.add("[relay] hidden_seconds: 10 to 604800 is expected");
+    }
+    let most_takes = raw.integer("relay", "most_takes").unwrap_or_default();
+    if most_takes == 0 {
+        problems.add("[relay] most_takes: at least 1 is expected");
+    }
+    Some(RelaySettings { access, hidden: Duration::from_secs(hidden), most_takes })
+}
+
+fn webhook(raw: &RawSettings, problems: &mut Problems) -> Option<WebhookSettings> {
+    let token = raw.text("webhook", "token")?;
+    if token.len() < 16 {
+        problems.add("[webhook] token: at least 16 characters are expected");
+    }
+    let listen = raw.text("webhook", "listen").unwrap_or_default().parse().ok();
+    if listen.is_none() {
+        problems.add("[webhook] listen: an address with a port is expected, for example 127.0.0.1:8090");
+    }
+    Some(WebhookSettings {
+        listen: listen?,
+        token: Secret::new(token),
+        origins: raw.list("webhook", "origins"),
+        per_minute: raw.integer("webhook", "per_minute").filter(|rate| *rate > 0),
+    })
 }
 
 fn routing(rows: &[Table], problems: &mut Problems) -> Routing {

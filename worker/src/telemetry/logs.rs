@@ -1,6 +1,6 @@
 //! Logs: JSON lines for services, short lines for people. Never patient identifiers, never blob names.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,6 +13,13 @@ pub enum Reader {
     Person,
     /// A log collector: JSON, one object a line, on standard error.
     Collector,
+}
+
+impl Reader {
+    /// A person where standard error is a terminal; a journal collects everything else.
+    pub fn here() -> Self {
+        if io::stderr().is_terminal() { Self::Person } else { Self::Collector }
+    }
 }
 
 /// Keeps exporters going; drop it last.

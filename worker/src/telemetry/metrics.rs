@@ -19,6 +19,9 @@ const BROKER_UP: &str = "nightread_broker_up";
 const BROKER_SESSIONS: &str = "nightread_broker_sessions_total";
 const BATCH_ITEMS: &str = "nightread_batch_items_total";
 const BATCHES: &str = "nightread_batches_total";
+const RELAYED: &str = "nightread_relay_messages_total";
+const WEBHOOK: &str = "nightread_webhook_requests_total";
+const STORAGE_QUEUE: &str = "nightread_storage_queue_messages";
 const BUILD_INFO: &str = "nightread_build_info";
 
 /// From a millisecond (a tiny picture's decode) to minutes (a scan).
@@ -47,6 +50,12 @@ fn describe() {
     describe_counter!(BROKER_SESSIONS, "broker sessions opened");
     describe_counter!(BATCH_ITEMS, "items that went through the inference engine");
     describe_counter!(BATCHES, "batches that the inference engine ran");
+    describe_counter!(RELAYED, "messages taken from the Storage queue, by outcome");
+    describe_counter!(WEBHOOK, "requests of the webhook, by what was asked and how it was answered");
+    describe_gauge!(
+        STORAGE_QUEUE,
+        "messages in the Storage queue and its poison queue, hidden ones included"
+    );
     describe_gauge!(BUILD_INFO, "1, labelled with the version of this worker");
 }
 
@@ -98,6 +107,24 @@ pub fn broker_session(up: bool) {
     gauge!(BROKER_UP).set(f64::from(u8::from(up)));
     if up {
         counter!(BROKER_SESSIONS).increment(1);
+    }
+}
+
+/// A message of the Storage queue was handled.
+pub fn relayed(outcome: &'static str) {
+    counter!(RELAYED, "outcome" => outcome).increment(1);
+}
+
+/// A request of the webhook was answered.
+pub fn webhook_answered(kind: &'static str, status: u16) {
+    counter!(WEBHOOK, "kind" => kind, "status" => status.to_string()).increment(1);
+}
+
+/// How much the Storage queue holds; of the poison queue, where it may be asked.
+pub fn storage_queue(depth: u64, poison: Option<u64>) {
+    gauge!(STORAGE_QUEUE, "queue" => "main").set(depth as f64);
+    if let Some(poison) = poison {
+        gauge!(STORAGE_QUEUE, "queue" => "poison").set(poison as f64);
     }
 }
 

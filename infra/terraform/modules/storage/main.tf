@@ -142,6 +142,12 @@ resource "azurerm_storage_queue" "blob_created" {
   storage_account_id = azurerm_storage_account.ops.id
 }
 
+# What the relay cannot read is put aside here.
+resource "azurerm_storage_queue" "poison" {
+  name               = local.settings.names.storagePoisonQueue
+  storage_account_id = azurerm_storage_account.ops.id
+}
+
 resource "azurerm_storage_management_policy" "ops" {
   storage_account_id = azurerm_storage_account.ops.id
 

@@ -69,6 +69,13 @@ resource "azurerm_role_assignment" "broker_takes_events" {
   principal_type     = "ServicePrincipal"
 }
 
+resource "azurerm_role_assignment" "broker_puts_poison_aside" {
+  scope              = azurerm_storage_queue.poison.id
+  role_definition_id = "${local.role_prefix}${local.roles.queueSender}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
 resource "azurerm_role_assignment" "event_grid_sends_events" {
   scope              = azurerm_storage_queue.blob_created.id
   role_definition_id = "${local.role_prefix}${local.roles.queueSender}"

@@ -182,6 +182,12 @@ override_resource {
     id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/blob-created"
   }
 }
+override_resource {
+  target = module.storage.azurerm_storage_queue.poison
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/blob-created-poison"
+  }
+}
 
 override_resource {
   target = module.network.azurerm_subnet.this["workers"]

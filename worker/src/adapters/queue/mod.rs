@@ -2,3 +2,4 @@
 
 pub mod memory;
 pub mod rabbitmq;
+pub mod storage_queue;

@@ -22,7 +22,6 @@ use nightread_domain::routing::Routing;
 use nightread_engine::Catalogue;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +34,7 @@ use self::progress::Progress;
 use self::pump::{Ended, Keep, Ledger, Pump};
 use self::source::{Place, Source};
 use self::work::{Prepared, Sieve, Template};
-use super::{FAILED, WRONG_USE, print, say};
+use super::{FAILED, WRONG_USE, print, say, stop_on_signals};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
@@ -48,7 +47,7 @@ use crate::telemetry::logs;
 const STOPPED: u8 = 3;
 
 pub(super) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
-    let _telemetry = logs::start(logs::Reader::Person);
+    let _telemetry = logs::start(logs::Reader::here());
     let (_, settings, mut problems) = app::settings(&args.common, &[]);
     if let Some(settings) = &settings {
         require(args, settings, &mut problems);
@@ -299,19 +298,6 @@ fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
         args.correlation_id,
     );
     hex::encode(&Sha256::digest(asked)[..16])
-}
-
-fn stop_on_signals(stop: CancellationToken) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
-    Ok(())
 }
 
 /// The account at the end.

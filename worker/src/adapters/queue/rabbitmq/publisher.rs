@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 
 struct Link {
     /// Dropped with the channel; held because a channel dies with its connection.
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
     serial: u64,
 }
@@ -62,6 +62,16 @@ impl Publisher {
             mandatory: true,
         })
         .await
+    }
+
+    /// Whether a publish could succeed now: there is a link, or one could be made, and the broker reads from it.
+    pub async fn is_reachable(&self) -> Result<(), JobError> {
+        self.channel(None).await?;
+        let guard = self.link.lock().await;
+        if guard.0.as_ref().is_some_and(|link| link.connection.status().blocked()) {
+            return Err(unavailable("the broker is short of memory or disk"));
+        }
+        Ok(())
     }
 
     /// A broken link is found out by using it, so a failed publish is tried once more on a new one. The copy that
@@ -124,7 +134,7 @@ impl Publisher {
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
         *serials += 1;
         let serial = *serials;
-        *link = Some(Link { _connection: connection, channel: channel.clone(), serial });
+        *link = Some(Link { connection, channel: channel.clone(), serial });
         Ok((channel, serial))
     }
 }

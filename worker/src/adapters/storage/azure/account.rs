@@ -12,9 +12,25 @@ use super::error::invalid;
 /// The account and key that every Azurite has, published in its documentation.
 const DEVELOPMENT: &str = "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;\
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;\
-    BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1";
+    BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1";
 
-/// An account's blob endpoint and the right to use it.
+/// Which of an account's services is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Blob,
+    Queue,
+}
+
+impl Service {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Queue => "queue",
+        }
+    }
+}
+
+/// An endpoint of an account and the right to use it.
 pub struct Account {
     pub(super) endpoint: Url,
     pub(super) access: Access,
@@ -70,6 +86,15 @@ impl Account {
     /// `AccountName=...;AccountKey=...` or `...;SharedAccessSignature=...`, with `BlobEndpoint` or
     /// `EndpointSuffix`; `UseDevelopmentStorage=true` for Azurite.
     pub fn connection_string(text: &str) -> Result<Self, JobError> {
+        Self::of_service(text, Service::Blob)
+    }
+
+    /// The same for the account's queues, with `QueueEndpoint`.
+    pub fn queue_connection_string(text: &str) -> Result<Self, JobError> {
+        Self::of_service(text, Service::Queue)
+    }
+
+    fn of_service(text: &str, service: Service) -> Result<Self, JobError> {
         let mut fields = BTreeMap::new();
         for field in text.split(';').map(str::trim).filter(|field| !field.is_empty()) {
             let (name, value) =
@@ -78,17 +103,19 @@ impl Account {
         }
         let field = |name: &str| fields.get(name).copied().filter(|value| !value.is_empty());
         if field("usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Self::connection_string(DEVELOPMENT);
+            return Self::of_service(DEVELOPMENT, service);
         }
         let name = field("accountname");
-        let endpoint = match (field("blobendpoint"), name) {
+        let endpoint = match (field(&format!("{}endpoint", service.as_str())), name) {
             (Some(endpoint), _) => endpoint_of(endpoint)?,
             (None, Some(name)) => {
                 let scheme = field("defaultendpointsprotocol").unwrap_or("https");
                 let suffix = field("endpointsuffix").unwrap_or("core.windows.net");
-                endpoint_of(&format!("{scheme}://{name}.blob.{suffix}"))?
+                endpoint_of(&format!("{scheme}://{name}.{}.{suffix}", service.as_str()))?
             }
-            (None, None) => return Err(invalid("a connection string names BlobEndpoint or AccountName")),
+            (None, None) => {
+                return Err(invalid("a connection string names the service's endpoint or AccountName"));
+            }
         };
         let access = match (field("sharedaccesssignature"), name, field("accountkey")) {
             (Some(signature), _, _) => {
@@ -106,6 +133,11 @@ impl Account {
             }
         };
         Ok(Self { endpoint, access })
+    }
+
+    /// The endpoint, to be taken further.
+    pub fn endpoint_url(&self) -> &Url {
+        &self.endpoint
     }
 
     /// The address under which this account's blobs may be announced.

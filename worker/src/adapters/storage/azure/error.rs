@@ -32,7 +32,7 @@ fn service_code(error: &Error) -> Option<String> {
     header.or_else(|| error_code.clone())
 }
 
-pub(super) fn is_code(error: &Error, code: &str) -> bool {
+pub(crate) fn is_code(error: &Error, code: &str) -> bool {
     service_code(error).as_deref() == Some(code)
 }
 
@@ -51,7 +51,7 @@ pub(super) fn is_lost_condition(error: &Error) -> bool {
 }
 
 /// The job error for whatever the SDK reports.
-pub(super) fn classified(stage: Stage, error: &Error) -> JobError {
+pub(crate) fn classified(stage: Stage, error: &Error) -> JobError {
     match error.kind() {
         ErrorKind::HttpResponse { status, raw_response, .. } => {
             let wait = raw_response.as_ref().and_then(|raw| {

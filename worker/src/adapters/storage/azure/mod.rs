@@ -24,7 +24,8 @@ use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
 };
 
-pub use self::account::Account;
+pub use self::account::{Account, Service};
+pub(crate) use self::error::{classified, is_code};
 pub use self::list::{Listed, ListedPage};
 use self::sign::Signer;
 use crate::adapters::tls;
@@ -70,27 +71,8 @@ impl fmt::Debug for AzureStore {
 impl AzureStore {
     /// Contacts nobody yet; `settings_invalid` when no HTTP client can be made.
     pub fn new(account: Account, options: AzureOptions) -> Result<Self, JobError> {
-        tls::install_provider();
-        let http = reqwest::Client::builder()
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.read_timeout)
-            // A redirect could lead to a host that nobody configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| {
-                JobError::new(Stage::Start, ErrorCode::SettingsInvalid, "no HTTP client can be made")
-                    .with_source(error)
-            })?;
-        let transport = Transport::new(Arc::new(http));
-        let Account { endpoint, access } = account;
-        let signer = Signer::new(access, &transport)?;
-        let client = ClientOptions {
-            per_try_policies: vec![Arc::new(signer)],
-            // Retrying belongs to one place; the SDK's would hide how long a call really takes.
-            retry: RetryOptions::none(),
-            transport: Some(transport),
-            ..ClientOptions::default()
-        };
+        let endpoint = account.endpoint.clone();
+        let client = client_options(account, options, Service::Blob)?;
         Ok(Self { endpoint, options, client, containers: Mutex::default() })
     }
 
@@ -154,6 +136,34 @@ impl AzureStore {
             Err(error) => Err(error::classified(Stage::Store, &error)),
         }
     }
+}
+
+/// How every client of an account speaks: one HTTP client, no redirects, no retries of the SDK's, requests signed here.
+pub(crate) fn client_options(
+    account: Account,
+    options: AzureOptions,
+    service: Service,
+) -> Result<ClientOptions, JobError> {
+    tls::install_provider();
+    let http = reqwest::Client::builder()
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.read_timeout)
+        // A redirect could lead to a host that nobody configured.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| {
+            JobError::new(Stage::Start, ErrorCode::SettingsInvalid, "no HTTP client can be made")
+                .with_source(error)
+        })?;
+    let transport = Transport::new(Arc::new(http));
+    let signer = Signer::new(account.access, service, &transport)?;
+    Ok(ClientOptions {
+        per_try_policies: vec![Arc::new(signer)],
+        // Retrying belongs to one place; the SDK's would hide how long a call really takes.
+        retry: RetryOptions::none(),
+        transport: Some(transport),
+        ..ClientOptions::default()
+    })
 }
 
 fn to_etag(etag: Etag) -> ETag {

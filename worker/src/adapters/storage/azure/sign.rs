@@ -14,7 +14,7 @@ use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use super::account::Access;
+use super::account::{Access, Service};
 use super::identity;
 
 const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -43,7 +43,7 @@ struct Current {
 
 enum Source {
     Fixed,
-    Key { account: String, key: Secret },
+    Key { account: String, key: Secret, service: Service },
     Identity(Arc<dyn TokenCredential>),
 }
 
@@ -60,14 +60,14 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub fn new(access: Access, transport: &Transport) -> Result<Self, JobError> {
+    pub fn new(access: Access, service: Service, transport: &Transport) -> Result<Self, JobError> {
         let (source, current) = match access {
             Access::Sas(pairs) => {
                 let end = OffsetDateTime::now_utc() + Duration::weeks(5_200);
                 let grant = Grant::Query(pairs);
                 (Source::Fixed, Some(Current { grant, renew_at: end, ends_at: end, serial: 0 }))
             }
-            Access::Key { account, key } => (Source::Key { account, key }, None),
+            Access::Key { account, key } => (Source::Key { account, key, service }, None),
             Access::Identity { client_id } => {
                 (Source::Identity(identity::chain(client_id.as_deref(), transport)?), None)
             }
@@ -96,9 +96,9 @@ impl Signer {
     async fn issue(&self, now: OffsetDateTime, serial: u64) -> azure_core::Result<Current> {
         let (grant, ends_at) = match &self.source {
             Source::Fixed => return Err(azure_core::error::ErrorKind::Credential.into_error()),
-            Source::Key { account, key } => {
+            Source::Key { account, key, service } => {
                 let ends_at = now + SAS_LIFETIME;
-                (Grant::Query(account_sas(account, key, now - CLOCK_SKEW, ends_at)?), ends_at)
+                (Grant::Query(account_sas(account, key, *service, now - CLOCK_SKEW, ends_at)?), ends_at)
             }
             Source::Identity(credential) => {
                 let token = credential.get_token(&[STORAGE_SCOPE], None).await?;
@@ -152,10 +152,12 @@ fn is_refusal(response: &AsyncRawResponse) -> bool {
     }
 }
 
-/// An account SAS for blobs: read, list, create, write; containers and objects.
+/// An account SAS for one service. Blobs: read, list, create, write, add, delete. Queues: read, write, delete, list,
+/// add, create, update, process.
 fn account_sas(
     account: &str,
     key: &Secret,
+    service: Service,
     starts: OffsetDateTime,
     ends: OffsetDateTime,
 ) -> azure_core::Result<Vec<(String, String)>> {
@@ -164,7 +166,11 @@ fn account_sas(
             .map_err(|error| azure_core::Error::new(azure_core::error::ErrorKind::DataConversion, error))
     };
     let (starts, ends) = (stamp(starts)?, stamp(ends)?);
-    let (permissions, services, types, protocol) = ("rwdlac", "b", "co", "https,http");
+    let (permissions, services) = match service {
+        Service::Blob => ("rwdlac", "b"),
+        Service::Queue => ("rwdlacup", "q"),
+    };
+    let (types, protocol) = ("co", "https,http");
     // Account, permissions, services, types, start, end, addresses, protocol, version, encryption scope.
     let to_sign = format!(
         "{account}\n{permissions}\n{services}\n{types}\n{starts}\n{ends}\n\n{protocol}\n{SAS_VERSION}\n\n"

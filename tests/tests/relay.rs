@@ -1,0 +1,185 @@
+//! `nightread relay` as a process, between a real queue service (Azurite) and a real broker.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use azure_core::base64;
+use futures::StreamExt;
+use lapin::message::Delivery;
+use lapin::types::ShortString;
+use nightread::adapters::queue::rabbitmq::topology;
+use nightread_domain::Lane;
+use nightread_tests::announcing::summary;
+use nightread_tests::parts::{Ending, skipped};
+use nightread_tests::queues::{Queue, Queues, relay, relay_once};
+use nightread_tests::rabbit::{Observer, Rabbit, options};
+use nightread_tests::wait;
+use nightread_tests::worker::{Worker, WorkerSettings};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+fn event(name: &str) -> Value {
+    json!({"specversion": "1.0", "id": name, "source": "/s", "type": "Microsoft.Storage.BlobCreated",
+        "data": {"url": format!("https://account.blob.core.windows.net/incoming/{name}")}})
+}
+
+async fn bench(test: &str) -> Option<(Queue, WorkerSettings, Observer)> {
+    let (rabbit, queues) = (Rabbit::shared(test).await?, Queues::shared(test).await?);
+    if !Worker::is_built(test) {
+        return None;
+    }
+    let options = options(&rabbit.fresh_url());
+    topology::declare(&options).await.expect("declared");
+    let queue = queues.fresh().await;
+    let settings = queue.settings(&options.url);
+    Some((queue, settings, Observer::connect(&options.url).await))
+}
+
+async fn fill(queue: &Queue, names: &[String]) {
+    futures::stream::iter(names)
+        .for_each_concurrent(16, |name| async move {
+            queue.main.put(&base64::encode(event(name).to_string())).await.expect("put");
+        })
+        .await;
+}
+
+fn ingest() -> String {
+    topology::lane_queue(Lane::Ingest)
+}
+
+/// How often each event came.
+fn ids(deliveries: &[Delivery]) -> BTreeMap<String, usize> {
+    let mut ids = BTreeMap::new();
+    for delivery in deliveries {
+        let body: Value = serde_json::from_slice(&delivery.data).expect("an event is JSON");
+        let id = body["id"].as_str().expect("an event has an id").to_owned();
+        assert_eq!(delivery.properties.message_id().as_ref().map(ShortString::as_str), Some(id.as_str()));
+        assert_eq!(*delivery.properties.delivery_mode(), Some(2), "persistent");
+        *ids.entry(id).or_insert(0) += 1;
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_is_relayed_and_poison_is_put_aside() {
+    let Some((queue, settings, observer)) = bench("every_form_is_relayed_and_poison_is_put_aside").await
+    else {
+        return;
+    };
+    let plain = event("plain ü.png").to_string();
+    for text in [
+        plain.as_str(),
+        &base64::encode(event("coded.dcm").to_string()),
+        &base64::encode(json!([event("grid.png")]).to_string()),
+        &base64::encode(event("scan.nii.gz").to_string()),
+        "no event",
+        &base64::encode([0xff, 0xfe]),
+    ] {
+        queue.main.put(text).await.expect("put");
+    }
+    let output = relay_once(&settings);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = summary(&output);
+    assert_eq!(
+        (&told["relayed"], &told["poisoned"], &told["left"]),
+        (&json!(4), &json!(2), &json!(0)),
+        "{told}"
+    );
+    assert!(queue.is_empty().await);
+    assert_eq!(queue.poison.depth().await.expect("a depth"), 2, "aside, not away");
+    let ingest = observer.drain(&ingest()).await;
+    assert_eq!(ingest.len(), 3);
+    let bodies: Vec<Value> =
+        ingest.iter().map(|found| serde_json::from_slice(&found.data).expect("JSON")).collect();
+    assert!(
+        bodies.contains(&event("plain ü.png")) && bodies.contains(&json!([event("grid.png")])),
+        "{bodies:?}"
+    );
+    let scans = ids(&observer.drain(&topology::lane_queue(Lane::Fmri)).await);
+    assert_eq!(scans, BTreeMap::from([("scan.nii.gz".to_owned(), 1)]), "scans have their own lane");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_relays_every_event() {
+    let Some((queue, settings, observer)) = bench("killed_again_and_again_it_relays_every_event").await
+    else {
+        return;
+    };
+    let names: Vec<_> = (0..600).map(|number| format!("{number:04}.png")).collect();
+    fill(&queue, &names).await;
+    let mut random = StdRng::seed_from_u64(11);
+    let mut kills = 0;
+    while kills < 4 && !queue.is_empty().await {
+        let before = observer.depth(&ingest()).await;
+        let mut child = relay(&settings);
+        wait::until("it to relay something, or the end", || async {
+            let moved = observer.depth(&ingest()).await > before;
+            (moved || queue.is_empty().await).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+        child.kill().expect("killed");
+        child.wait().expect("a child");
+        kills += 1;
+    }
+    // What was in hand at a kill is hidden for a while, and comes again.
+    let mut last = relay(&settings);
+    wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
+    let told = std::process::Command::new("kill").args(["-TERM", &last.id().to_string()]).status();
+    assert!(told.expect("a signal").success());
+    assert!(last.wait().expect("a child").success(), "SIGTERM ends it well");
+    let relayed = ids(&observer.drain(&ingest()).await);
+    let messages: usize = relayed.values().sum();
+    println!("{kills} kills: {messages} messages for {} events", relayed.len());
+    assert!(kills > 0);
+    assert_eq!(relayed.keys().cloned().collect::<Vec<_>>(), names, "none is lost, none is invented");
+    assert_eq!(queue.poison.depth().await.expect("a depth"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_waits_for_its_broker_and_blames_no_message() {
+    let test = "it_waits_for_its_broker_and_blames_no_message";
+    let (Some(mut rabbit), Some(queues)) = (Rabbit::start(None).await, Queues::shared(test).await) else {
+        return skipped(test, "RabbitMQ or Azurite");
+    };
+    if !Worker::is_built(test) {
+        return;
+    }
+    let options = options(&rabbit.fresh_url());
+    topology::declare(&options).await.expect("declared");
+    let queue = queues.fresh().await;
+    let settings = queue.settings(&options.url).with("NIGHTREAD_RELAY_MOST_TAKES", "2");
+    rabbit.pause(Ending::Term);
+    let mut child = relay(&settings);
+    let names: Vec<_> = (0..40).map(|number| format!("{number:04}.png")).collect();
+    fill(&queue, &names).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    rabbit.resume().await;
+    wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
+    child.kill().expect("killed");
+    child.wait().expect("a child");
+    let observer = Observer::connect(&options.url).await;
+    let relayed = ids(&observer.drain(&ingest()).await);
+    assert_eq!(relayed.keys().cloned().collect::<Vec<_>>(), names);
+    assert_eq!(queue.poison.depth().await.expect("a depth"), 0, "an outage makes no poison");
+}
+
+#[test]
+fn without_a_queue_it_says_so() {
+    if !Worker::is_built("without_a_queue_it_says_so") {
+        return;
+    }
+    let output = relay_once(&WorkerSettings::new("amqp://guest:secret@127.0.0.1:1"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("NIGHTREAD_RELAY_QUEUE_URL") && !told.contains("secret"), "{told}");
+    let both = WorkerSettings::new("amqp://guest:secret@127.0.0.1:1")
+        .with("NIGHTREAD_RELAY_QUEUE_URL", "http://a.queue.core.windows.net/q?sig=hidden")
+        .with("NIGHTREAD_RELAY_MOST_TAKES", "0");
+    let told = relay_once(&both);
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(told.contains("queue_url") && told.contains("most_takes") && !told.contains("hidden"), "{told}");
+}

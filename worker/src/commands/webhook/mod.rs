@@ -1,0 +1,110 @@
+//! `nightread webhook`: CloudEvents and Event Grid events over HTTP, for development and on-premises use.
+
+mod events;
+mod server;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use self::server::Webhook;
+use super::relay::vitals::RelayVitals;
+use super::{WRONG_USE, print, say, stop_on_signals};
+use crate::adapters::queue::rabbitmq::Publisher;
+use crate::app;
+use crate::cli::{Common, Format};
+use crate::settings::Settings;
+use crate::telemetry::health::HealthServer;
+use crate::telemetry::{logs, metrics};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  NIGHTREAD_WEBHOOK_TOKEN=... nightread webhook --config worker.toml
+  curl -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' \\
+       -d '{\"blob\": \"incoming/a.png\"}' http://127.0.0.1:8090/events
+
+POST /events takes CloudEvents 1.0 (structured, batched, or in the ce-* headers), Event Grid events and the native form.
+It answers 204 when the broker has confirmed, 503 when it has not (send again), 400 for what is no announcement, 413 above
+a mebibyte. OPTIONS /events is the CloudEvents handshake; Event Grid's validation event is answered too. The token goes
+into the Authorization header, or into the query as access_token. Put a proxy that speaks TLS before it. In Azure use
+`nightread relay`, which needs no endpoint at all.
+Exit status: 0 stopped, 1 it could not go on, 2 wrong use.")]
+pub struct WebhookArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+pub(super) fn run(args: &WebhookArgs) -> Result<ExitCode> {
+    let (_, settings, mut problems) = app::settings(&args.common, &[]);
+    if let Some(settings) = &settings {
+        if settings.broker.is_none() {
+            problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
+        }
+        if settings.webhook.is_none() {
+            problems
+                .add("[webhook] token is missing (NIGHTREAD_WEBHOOK_TOKEN): the webhook is off without one");
+        }
+    }
+    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
+        say(&problems.to_string());
+        return Ok(ExitCode::from(WRONG_USE));
+    };
+    let _telemetry = logs::start(logs::Reader::Collector);
+    let prometheus = metrics::install().context("the metrics recorder does not start")?;
+    let vitals = Arc::new(RelayVitals::new(prometheus));
+    // It has no queue to wait for.
+    vitals.queue(true);
+    let _health = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals))
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let published = runtime.block_on(serve(&settings, vitals))?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match args.format {
+        Format::Json => print(&json!({ "published": published }).to_string()),
+        Format::Table => print(&format!("{published} messages published")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(settings: &Settings, vitals: Arc<RelayVitals>) -> Result<u64> {
+    let webhook = settings.webhook.clone().context("a token was required above")?;
+    let broker = settings.broker.as_ref().context("a broker was required above")?;
+    let publisher = Publisher::new(app::rabbit(broker, &settings.limits)?);
+    let listener = tokio::net::TcpListener::bind(webhook.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", webhook.listen))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    tracing::info!(%address, "taking events");
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone())?;
+    let webhook = Arc::new(Webhook::new(webhook, publisher));
+    let watched = tokio::spawn(watch(Arc::clone(&webhook), vitals, stop.clone()));
+    axum::serve(listener, server::router(Arc::clone(&webhook)))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("the webhook ended")?;
+    watched.await?;
+    Ok(webhook.published())
+}
+
+/// Keeps `/ready` true to the broker.
+async fn watch(webhook: Arc<Webhook>, vitals: Arc<RelayVitals>, stop: CancellationToken) {
+    loop {
+        let up = webhook.is_ready().await;
+        if vitals.broker(up) {
+            metrics::broker_session(up);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+}
