@@ -11,7 +11,7 @@ SCAN := .cache/simulated/simulated-scan.nii.gz
 BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
-# Which soak: chaos, outage, fairness, overhead, throughput, backpressure, announce, relabel or simulate, with its numbers.
+# Which soak: chaos, outage, fairness, overhead, throughput, backpressure, announce, relabel, relay or simulate, with its numbers.
 SOAK ?= chaos
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 

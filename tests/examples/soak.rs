@@ -1,4 +1,4 @@
-//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|throughput|backpressure|announce|relabel|simulate
+//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
 //! [numbers]`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nightread_tests::chaos::{self, Plan};
-use nightread_tests::{announcing, measure, simulated};
+use nightread_tests::{announcing, measure, queues, simulated};
 
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | outage [announcements seconds] | \
                      fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs] | \
-                     announce [published counted] | relabel [blobs kills] | simulate [jobs milliseconds]";
+                     announce [published counted] | relabel [blobs kills] | relay [events kills] | simulate [jobs milliseconds]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -26,6 +26,7 @@ async fn main() -> ExitCode {
         "throughput" => measure::throughput(number(1, 300), number(2, 3)).await,
         "backpressure" => measure::backpressure(number(1, 10_000), number(2, 300)).await,
         "announce" => announcing::throughput(number(1, 1_000_000), number(2, 10_000_000)).await,
+        "relay" => queues::storm(number(1, 5_000), number(2, 20)).await,
         "relabel" => announcing::relabel(number(1, 5_000), number(2, 3)).await,
         "simulate" => {
             simulated::compare(number(1, 150), Duration::from_millis(number(2, 1000) as u64)).await;

@@ -1,15 +1,25 @@
 //! A private Azurite queue service, and `nightread relay` as a process.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Output, Stdio};
+use std::time::Duration;
 
+use azure_core::base64;
+use futures::StreamExt;
+use nightread::adapters::queue::rabbitmq::topology;
 use nightread::adapters::queue::storage_queue::StorageQueue;
 use nightread::adapters::storage::azure::Account;
+use nightread_domain::Lane;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::azurite;
 use crate::parts::{Part, free_port, fresh_name, skipped};
+use crate::rabbit::{Observer, Rabbit, options};
 use crate::wait;
-use crate::worker::WorkerSettings;
+use crate::worker::{Worker, WorkerSettings};
 
 /// Azurite's queue service; one for a test binary.
 #[derive(Debug)]
@@ -109,4 +119,92 @@ pub fn serve(settings: &WorkerSettings, command: &str) -> Child {
     let settings = settings.clone().with("NIGHTREAD_HTTP_LISTEN", &format!("127.0.0.1:{port}"));
     let mut command = settings.command(&[command, "--format", "json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts")
+}
+
+/// The account of a relay that was killed again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Relayed {
+    pub events: usize,
+    pub kills: usize,
+    /// Messages that reached the broker; more than events are repeats.
+    pub messages: usize,
+    pub missing: Vec<String>,
+    pub invented: Vec<String>,
+    pub poison: u64,
+}
+
+/// Event Grid's event of a blob.
+pub fn event(name: &str) -> Value {
+    json!({"specversion": "1.0", "id": name, "source": "/s", "type": "Microsoft.Storage.BlobCreated",
+        "data": {"url": format!("https://account.blob.core.windows.net/incoming/{name}")}})
+}
+
+/// Fills a queue with events, kills relays (SIGKILL) at random instants of their work, and lets a last one finish.
+/// `None` (said by name) when a part is missing.
+pub async fn relay_with_kills(test: &str, events: usize, kills: usize, seed: u64) -> Option<Relayed> {
+    let (rabbit, queues) = (Rabbit::shared(test).await?, Queues::shared(test).await?);
+    if !Worker::is_built(test) {
+        return None;
+    }
+    let options = options(&rabbit.fresh_url());
+    topology::declare(&options).await.expect("declared");
+    let queue = queues.fresh().await;
+    let settings = queue.settings(&options.url);
+    let observer = Observer::connect(&options.url).await;
+    let names: Vec<_> = (0..events).map(|number| format!("{number:06}.png")).collect();
+    futures::stream::iter(&names)
+        .for_each_concurrent(16, |name| {
+            let queue = &queue;
+            async move { queue.main.put(&base64::encode(event(name).to_string())).await.expect("put") }
+        })
+        .await;
+    let lane = topology::lane_queue(Lane::Ingest);
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut account = Relayed { events, ..Relayed::default() };
+    while account.kills < kills && !queue.is_empty().await {
+        let before = observer.depth(&lane).await;
+        let mut child = relay(&settings);
+        wait::until("it to relay something, or the end", || async {
+            let moved = observer.depth(&lane).await > before;
+            (moved || queue.is_empty().await).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..80))).await;
+        child.kill().expect("killed");
+        child.wait().expect("a child");
+        account.kills += 1;
+    }
+    // What was in hand at a kill is hidden for a while, and comes again.
+    let mut last = relay(&settings);
+    wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
+    let told = std::process::Command::new("kill").args(["-TERM", &last.id().to_string()]).status();
+    assert!(told.expect("a signal").success());
+    assert!(last.wait().expect("a child").success(), "SIGTERM ends it well");
+    let mut came = BTreeSet::new();
+    for delivery in observer.drain(&lane).await {
+        let body: Value = serde_json::from_slice(&delivery.data).expect("an event is JSON");
+        came.insert(body["id"].as_str().expect("an event has an id").to_owned());
+        account.messages += 1;
+    }
+    let sent: BTreeSet<_> = names.into_iter().collect();
+    account.missing = sent.difference(&came).cloned().collect();
+    account.invented = came.difference(&sent).cloned().collect();
+    account.poison = queue.poison.depth().await.expect("a depth");
+    Some(account)
+}
+
+/// The long form, printed.
+pub async fn storm(events: usize, kills: usize) {
+    if let Some(account) = relay_with_kills("soak", events, kills, 1).await {
+        println!(
+            "relay killed {} times: {} messages for {} events, {} missing, {} invented, {} poison",
+            account.kills,
+            account.messages,
+            account.events,
+            account.missing.len(),
+            account.invented.len(),
+            account.poison
+        );
+        assert!(account.missing.is_empty() && account.invented.is_empty());
+    }
 }

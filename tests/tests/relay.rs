@@ -13,18 +13,11 @@ use nightread::adapters::queue::rabbitmq::topology;
 use nightread_domain::Lane;
 use nightread_tests::announcing::summary;
 use nightread_tests::parts::{Ending, skipped};
-use nightread_tests::queues::{Queue, Queues, relay, relay_once};
+use nightread_tests::queues::{Queue, Queues, event, relay, relay_once, relay_with_kills};
 use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-
-fn event(name: &str) -> Value {
-    json!({"specversion": "1.0", "id": name, "source": "/s", "type": "Microsoft.Storage.BlobCreated",
-        "data": {"url": format!("https://account.blob.core.windows.net/incoming/{name}")}})
-}
 
 async fn bench(test: &str) -> Option<(Queue, WorkerSettings, Observer)> {
     let (rabbit, queues) = (Rabbit::shared(test).await?, Queues::shared(test).await?);
@@ -104,39 +97,12 @@ async fn every_form_is_relayed_and_poison_is_put_aside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_relays_every_event() {
-    let Some((queue, settings, observer)) = bench("killed_again_and_again_it_relays_every_event").await
-    else {
-        return;
-    };
-    let names: Vec<_> = (0..600).map(|number| format!("{number:04}.png")).collect();
-    fill(&queue, &names).await;
-    let mut random = StdRng::seed_from_u64(11);
-    let mut kills = 0;
-    while kills < 4 && !queue.is_empty().await {
-        let before = observer.depth(&ingest()).await;
-        let mut child = relay(&settings);
-        wait::until("it to relay something, or the end", || async {
-            let moved = observer.depth(&ingest()).await > before;
-            (moved || queue.is_empty().await).then_some(())
-        })
-        .await;
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
-        child.kill().expect("killed");
-        child.wait().expect("a child");
-        kills += 1;
-    }
-    // What was in hand at a kill is hidden for a while, and comes again.
-    let mut last = relay(&settings);
-    wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
-    let told = std::process::Command::new("kill").args(["-TERM", &last.id().to_string()]).status();
-    assert!(told.expect("a signal").success());
-    assert!(last.wait().expect("a child").success(), "SIGTERM ends it well");
-    let relayed = ids(&observer.drain(&ingest()).await);
-    let messages: usize = relayed.values().sum();
-    println!("{kills} kills: {messages} messages for {} events", relayed.len());
-    assert!(kills > 0);
-    assert_eq!(relayed.keys().cloned().collect::<Vec<_>>(), names, "none is lost, none is invented");
-    assert_eq!(queue.poison.depth().await.expect("a depth"), 0);
+    let test = "killed_again_and_again_it_relays_every_event";
+    let Some(account) = relay_with_kills(test, 600, 4, 11).await else { return };
+    println!("{account:?}");
+    assert!(account.kills > 0);
+    assert_eq!((account.missing, account.invented), (Vec::new(), Vec::new()));
+    assert_eq!(account.poison, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
