@@ -17,7 +17,7 @@ from worker_source import CommandLine, file_ending, rust, setting_names
 REPOSITORY = fleet.INFRA.parent
 COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-backlog": "backlog", "nightread-announce": "announce"}
 # Commands that infra/ names before they are written.
-COMING = {"relay", "backlog", "announce", "dead", "simulate"}
+COMING = {"relay", "backlog"}
 
 
 def has_command(sources, name):
