@@ -1,6 +1,7 @@
 //! `nightread simulate`: plan a fleet before it is paid for.
 
 mod args;
+mod bench;
 mod figures;
 mod inputs;
 mod sweep;

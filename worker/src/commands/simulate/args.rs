@@ -18,7 +18,7 @@ Examples:
   nightread simulate --rate 30,20,20,20,30,90,400,900,1500,1800,1800,1600,1500,1600,1500,1200,900,500,300,200,150,90,60,40 \\
       --service ingest=0.16,0.3 --every 60
       a day of ingest, in jobs an hour from midnight on
-  nightread simulate --trace week.csv --bench bench.json --hours 168 --within 3600 --format json
+  nightread simulate --trace week.csv --bench bench.json --bench fmri=scans.json --hours 168 --within 3600 --format json
       what was recorded, with the service times that `nightread bench` measured; fails when a job waits an hour
   nightread simulate --bulk 160000 --service bulk=0.16,0.3 --start 20:00 --spot --evictions 0.1 --runs 20 \\
       --sweep out=300,600,1200 --sweep in=30,60,120
@@ -42,9 +42,10 @@ pub struct SimulateArgs {
     /// Seconds of one slot for a job of a lane: mean, and coefficient of variation (0)
     #[arg(long, value_name = "LANE=MEAN[,CV]", value_parser = service, help_heading = "Work")]
     pub service: Vec<Service>,
-    /// Service times and slots as `nightread bench --format json` measured them; --service goes before
-    #[arg(long, value_name = "FILE", help_heading = "Work")]
-    pub bench: Option<PathBuf>,
+    /// Service times and slots from a report of `nightread bench --format json`, of pictures unless a lane is named; or
+    /// from {"slots": N, "lanes": {LANE: {"mean_seconds", "cv"} or {"samples": [...]}}}; --service goes before
+    #[arg(long, value_name = "[LANE=]FILE", value_parser = bench_file, help_heading = "Work")]
+    pub bench: Vec<BenchFile>,
     /// Jobs that a machine works on at the same time: its cores, for pictures [default: 8]
     #[arg(long, value_name = "N", help_heading = "Work")]
     pub slots: Option<usize>,
@@ -124,6 +125,20 @@ pub struct Rate {
 pub struct Service {
     pub lane: Lane,
     pub time: ServiceTime,
+}
+
+/// `--bench`: a file, and the lanes for which a bench in it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BenchFile {
+    pub lanes: Vec<Lane>,
+    pub path: PathBuf,
+}
+
+fn bench_file(text: &str) -> Result<BenchFile, String> {
+    match text.split_once('=') {
+        Some((lane, path)) => Ok(BenchFile { lanes: vec![known_lane(lane)?], path: path.into() }),
+        None => Ok(BenchFile { lanes: vec![Lane::Ingest, Lane::Bulk], path: text.into() }),
+    }
 }
 
 fn bulk(text: &str) -> Result<Bulk, String> {

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use nightread_domain::Lane;
-use serde::Deserialize;
 
-use super::args::SimulateArgs;
+use super::args::{BenchFile, SimulateArgs};
+use super::bench::{self, Measured};
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::settings::Problems;
 use crate::simulate::{
@@ -19,27 +19,12 @@ const DEFAULT_SLOTS: usize = 8;
 /// More jobs than memory is for.
 const MOST_JOBS: f64 = 50e6;
 
-/// What `nightread bench --format json` says about lanes.
-#[derive(Debug, Deserialize)]
-struct Bench {
-    slots: Option<usize>,
-    #[serde(default)]
-    lanes: std::collections::BTreeMap<String, BenchLane>,
-}
-
-#[derive(Debug, Deserialize)]
-struct BenchLane {
-    mean_seconds: Option<f64>,
-    cv: Option<f64>,
-    samples: Option<Vec<f64>>,
-}
-
 /// The scenario, unless a problem was found.
 pub(super) fn scenario(args: &SimulateArgs, problems: &mut Problems) -> Option<Scenario> {
-    let bench = args.bench.as_deref().and_then(|path| read_bench(path, problems));
+    let measured = measured(args, problems);
     let arrivals = arrivals(args, problems);
-    let service = service(args, bench.as_ref(), &arrivals, problems);
-    let slots = args.slots.or(bench.and_then(|bench| bench.slots)).unwrap_or(DEFAULT_SLOTS);
+    let service = service(args, &measured, &arrivals, problems);
+    let slots = args.slots.or(measured.slots).unwrap_or(DEFAULT_SLOTS);
     let permits = args.permits.unwrap_or(slots.saturating_mul(4));
     if slots == 0 || slots > 1024 || permits < slots {
         problems.add("--slots: 1 to 1024 are expected, and --permits no fewer");
@@ -119,25 +104,13 @@ fn expected(source: &Arrivals, hours: f64) -> f64 {
 
 fn service(
     args: &SimulateArgs,
-    bench: Option<&Bench>,
+    measured: &Measured,
     arrivals: &[Arrivals],
     problems: &mut Problems,
 ) -> [Option<ServiceTime>; 3] {
     Lane::ALL.map(|lane| {
         let typed = args.service.iter().rev().find(|service| service.lane == lane);
-        let measured = bench.and_then(|bench| bench.lanes.get(lane.as_str()));
-        let time = typed.map(|service| service.time.clone()).or_else(|| {
-            let time = match measured? {
-                BenchLane { samples: Some(samples), .. } => ServiceTime::Measured(samples.clone()),
-                BenchLane { mean_seconds, cv, .. } => {
-                    ServiceTime::Gamma { mean: mean_seconds.unwrap_or(f64::NAN), cv: cv.unwrap_or(0.0) }
-                }
-            };
-            if let Some(problem) = time.problem() {
-                problems.add(format!("--bench: lane {}: {problem}", lane.as_str()));
-            }
-            Some(time)
-        });
+        let time = typed.map(|service| &service.time).or(measured.service[lane as usize].as_ref()).cloned();
         if time.is_none() && arrivals.iter().any(|source| source.draws_work_of(lane)) {
             let lane = lane.as_str();
             problems.add(format!(
@@ -146,6 +119,24 @@ fn service(
         }
         time
     })
+}
+
+/// All files together; the last that knows a lane holds.
+fn measured(args: &SimulateArgs, problems: &mut Problems) -> Measured {
+    let mut all = Measured::default();
+    for BenchFile { lanes, path } in &args.bench {
+        let Some(text) = read(path, problems) else { continue };
+        match bench::parse(&text, lanes) {
+            Ok(measured) => {
+                all.slots = measured.slots.or(all.slots);
+                for (known, time) in all.service.iter_mut().zip(measured.service) {
+                    *known = time.or(known.take());
+                }
+            }
+            Err(problem) => problems.add(format!("{}: {problem}", path.display())),
+        }
+    }
+    all
 }
 
 fn constants(args: &SimulateArgs, problems: &mut Problems) -> Option<Constants> {
@@ -159,17 +150,6 @@ fn constants(args: &SimulateArgs, problems: &mut Problems) -> Option<Constants> 
             let name =
                 args.settings.as_ref().map_or("settings.json".to_owned(), |path| path.display().to_string());
             problems.add(format!("{name}: {problem}"));
-            None
-        }
-    }
-}
-
-fn read_bench(path: &Path, problems: &mut Problems) -> Option<Bench> {
-    let text = read(path, problems)?;
-    match serde_json::from_str(&text) {
-        Ok(bench) => Some(bench),
-        Err(error) => {
-            problems.add(format!("{}: {error}", path.display()));
             None
         }
     }
