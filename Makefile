@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models lint fmt clean \
-	demo-cloud soak parity bench-fmri fuzz test-models infra-check infra-test package deb package-test
+	demo-cloud soak parity bench bench-fmri fuzz test-models infra-check infra-test package deb package-test
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -83,6 +83,17 @@ parity: setup samples ## Hold the tensors against the real TorchXRayVision and s
 	@$(call venv,parity,worker/crates/imaging/parity/requirements.txt)
 	@.cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
+
+bench: runtime parts ## Against PyTorch, IPEX and OpenVINO: inference, then pictures a second; BENCH=quick is short
+	@worker/tools/fetch-runtime openvino >/dev/null
+	@cargo build --release --locked -p nightread --bins
+	@cargo build --release --locked -p nightread-engine --example time_model -p nightread-tests --example parts
+	@$(call venv,bench,worker/benches/requirements.txt)
+	@( $(call venv,bench-ipex,worker/benches/requirements-ipex.txt) ) || echo "no wheel of IPEX for this Python"
+	@.cache/venv-bench/bin/python worker/benches/inference.py --work .cache/bench \
+		--ipex-python .cache/venv-bench-ipex/bin/python $(if $(filter quick,$(BENCH)),--pairs 3)
+	@.cache/venv-bench/bin/python worker/benches/end_to_end.py --work .cache/bench --data $(TEST_DATA) \
+		$(if $(filter quick,$(BENCH)),--pictures 8 --rounds 3)
 
 bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
 	@cargo build --release --locked -p nightread-fmri --examples
