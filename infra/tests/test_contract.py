@@ -37,7 +37,7 @@ def queue_findings(root):
     names, topology = settings_of(root)["names"], file_ending(rust(root), "queue/rabbitmq/topology.rs")
     literals = set(re.findall(r'"([^"]*)"', topology))
     exchanges = [names[key] for key in names if key == "exchange" or key.endswith("Exchange")]
-    for name in (*exchanges, names["suspectQueue"], names["deadQueue"]):
+    for name in (*exchanges, names["suspectQueue"], names["deadQueue"], names["reportsQueue"]):
         if name not in literals:
             yield f"{name} is not in topology.rs"
     lanes = re.search(r"fn as_str.*?\n    }", file_ending(rust(root), "domain/src/routing.rs", "domain/src/job.rs", "domain/src/lane.rs"), re.S)
@@ -78,6 +78,13 @@ def variable_findings(root, paths):
 
 def metric_findings(root):
     metrics, source = settings_of(root)["metrics"], "".join(rust(root).values())
+    threshold = settings_of(root)["autoscale"]["regular"]["scaleOut"]["thresholdSecondsPerWorker"]
+    if not re.search(rf'"scale_out_seconds",\s*Integer,\s*"{threshold}"', file_ending(rust(root), "settings/keys.rs")):
+        yield f"the default of [backlog] scale_out_seconds is not {threshold}"
+    names = settings_of(root)["names"]
+    allowed = re.search(r"ensure_user \"\$USER_RELAY\".* '(\S+)' '(\S+)' '(\S+)'", (root / "infra/shared/scripts/setup-broker").read_text())
+    if not re.search(allowed.group(2), names["resultsExchange"]) or not re.search(allowed.group(3), names["reportsQueue"]):
+        yield "the backlog's user may not read what workers report, or not leave what it concluded"
     for key in ("namespace", "backlogSecondsPerWorker", "deadLetters", "oldestJobAgeSeconds", "storageQueueDepth", "tokenAudience"):
         if f'"{metrics[key]}"' not in source and f'"{metrics[key].rstrip("/")}' not in source:
             yield f"metric {key} {metrics[key]} is not in the worker"
@@ -178,6 +185,9 @@ DRIFTS = [
     ("queues", "worker/src/adapters/queue/rabbitmq/topology.rs", '=> "30s"', '=> "31s"'),
     ("queues", "infra/shared/settings.json", '"nightread.jobs.bulk"', '"nightread.jobs.batch"'),
     ("machine scripts", "infra/shared/scripts/setup-broker", "|fmri|suspect)", "|fmri)"),
+    ("metrics", "infra/shared/scripts/setup-broker", "'^nightread\\.reports$'", "'^$'"),
+    ("metrics", "infra/shared/settings.json", '"thresholdSecondsPerWorker": 600', '"thresholdSecondsPerWorker": 700'),
+    ("scheduled events", "infra/shared/settings.json", '"scheduledEventsApiVersion": "2020-07-01"', '"scheduledEventsApiVersion": "2021-07-01"'),
     ("health", "worker/src/telemetry/health.rs", '"/healthz"', '"/health"'),
     ("health", "infra/shared/settings.json", '"Healthy"', '"healthy"'),
     ("health", "infra/shared/settings.json", '"health": 8080', '"health": 8081'),

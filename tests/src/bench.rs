@@ -138,7 +138,8 @@ impl Bench {
     /// Messages ready in lanes and delays.
     pub async fn waiting(&self, observer: &Observer) -> u32 {
         let mut waiting = 0;
-        for queue in topology::queues().iter().filter(|queue| *queue != topology::DEAD_QUEUE) {
+        let no_work = [topology::DEAD_QUEUE, topology::REPORTS];
+        for queue in topology::queues().iter().filter(|queue| !no_work.contains(&queue.as_str())) {
             waiting += observer.depth(queue).await;
         }
         waiting

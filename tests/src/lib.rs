@@ -13,6 +13,7 @@ pub mod pictures;
 pub mod proxy;
 pub mod queues;
 pub mod rabbit;
+pub mod server;
 pub mod simulated;
 pub mod wait;
 pub mod worker;

@@ -46,6 +46,8 @@ struct Node {
     folder: TempDir,
     port: u16,
     tls_port: Option<u16>,
+    /// Plain and TLS.
+    management_ports: Option<(u16, u16)>,
     environment: Vec<(&'static str, String)>,
 }
 
@@ -69,8 +71,31 @@ impl Rabbit {
         shared
     }
 
+    /// One with the management plug-in for this test binary, or the given one when `NIGHTREAD_TEST_MANAGEMENT_URL` (with
+    /// user and password) tells where its plug-in is.
+    pub async fn managed(test: &str) -> Option<&'static Self> {
+        static MANAGED: tokio::sync::OnceCell<Option<Rabbit>> = tokio::sync::OnceCell::const_new();
+        if std::env::var_os("NIGHTREAD_TEST_MANAGEMENT_URL").is_some() {
+            return Self::shared(test).await;
+        }
+        let managed = MANAGED.get_or_init(|| Self::start_managed(None)).await.as_ref();
+        if managed.is_none() {
+            skipped(test, "RabbitMQ");
+        }
+        managed
+    }
+
     /// A node of our own: free ports, own name, own cookie, own name server, all data in a temporary folder.
     pub async fn start(tls: Option<Tls>) -> Option<Self> {
+        Self::start_node(tls, None).await
+    }
+
+    /// The same with the management plug-in.
+    pub async fn start_managed(tls: Option<Tls>) -> Option<Self> {
+        Self::start_node(tls, Some((free_port(), free_port()))).await
+    }
+
+    async fn start_node(tls: Option<Tls>, management_ports: Option<(u16, u16)>) -> Option<Self> {
         if !Path::new(SERVER).exists() {
             return None;
         }
@@ -78,7 +103,7 @@ impl Rabbit {
             tempfile::Builder::new().prefix("nightread-rabbit-").tempdir().expect("a temporary folder");
         let (port, names_port, distribution_port) = (free_port(), free_port(), free_port());
         let tls_port = tls.as_ref().map(|_| free_port());
-        configure(folder.path(), port, tls.as_ref().zip(tls_port));
+        configure(folder.path(), port, tls.as_ref().zip(tls_port), management_ports);
         let path = |name: &str| folder.path().join(name).to_str().expect("a UTF-8 path").to_owned();
         let environment = vec![
             ("HOME", path("")),
@@ -105,7 +130,8 @@ impl Rabbit {
             tokio::net::TcpStream::connect(("127.0.0.1", names_port)).await.ok()
         })
         .await;
-        let mut node = Node { server: None, _names: names, folder, port, tls_port, environment };
+        let mut node =
+            Node { server: None, _names: names, folder, port, tls_port, management_ports, environment };
         node.resume().await;
         Some(Self { node: Some(node), given: None, next_host: AtomicUsize::new(0) })
     }
@@ -129,6 +155,21 @@ impl Rabbit {
     pub fn tls_url(&self) -> Option<String> {
         let port = self.node.as_ref()?.tls_port?;
         Some(format!("amqps://guest:guest@localhost:{port}/t0"))
+    }
+
+    /// The management plug-in's address, with user and password; `None` when the node has none.
+    pub fn management_url(&self) -> Option<String> {
+        match &self.node {
+            Some(node) => Some(format!("http://guest:guest@127.0.0.1:{}", node.management_ports?.0)),
+            None => std::env::var("NIGHTREAD_TEST_MANAGEMENT_URL").ok(),
+        }
+    }
+
+    /// The same over TLS.
+    pub fn management_tls_url(&self) -> Option<String> {
+        let node = self.node.as_ref()?;
+        node.tls_port?;
+        Some(format!("https://guest:guest@localhost:{}", node.management_ports?.1))
     }
 
     /// The node's process, for its share of the processor.
@@ -175,7 +216,7 @@ async fn empty(url: &str) {
     }
 }
 
-fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>) {
+fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>, management_ports: Option<(u16, u16)>) {
     let definitions = folder.join("definitions.json");
     let hosts: Vec<_> =
         (0..VIRTUAL_HOSTS).map(|host| serde_json::json!({"name": format!("t{host}")})).collect();
@@ -197,6 +238,7 @@ fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>) {
          raft.wal_max_size_bytes = 64000000\n",
         definitions.display()
     );
+    let secured = tls.is_some();
     if let Some((tls, port)) = tls {
         let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
         std::fs::write(&certificate, &tls.certificate).expect("a certificate");
@@ -212,8 +254,25 @@ fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>) {
         );
         conf.push_str(&listener);
     }
+    if let Some((plain, tls_port)) = management_ports {
+        let listener = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {plain}\n");
+        conf.push_str(&listener);
+        if secured {
+            let path = |name: &str| folder.join(name).display().to_string();
+            let listener = format!(
+                "management.ssl.ip = 127.0.0.1\n\
+                 management.ssl.port = {tls_port}\n\
+                 management.ssl.certfile = {}\n\
+                 management.ssl.keyfile = {}\n",
+                path("server.pem"),
+                path("server.key")
+            );
+            conf.push_str(&listener);
+        }
+    }
+    let plugins = if management_ports.is_some() { "[rabbitmq_management].\n" } else { "[].\n" };
     std::fs::write(folder.join("rabbitmq.conf"), conf).expect("a configuration");
-    std::fs::write(folder.join("enabled_plugins"), "[].\n").expect("a plugin list");
+    std::fs::write(folder.join("enabled_plugins"), plugins).expect("a plugin list");
 }
 
 /// Options of a worker at this address.

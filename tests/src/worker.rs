@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
 use crate::parts::{free_port, root, skipped};
 use crate::wait;
 
@@ -155,15 +152,7 @@ impl Worker {
 
     /// `GET path` of its health server: status line, headers and body.
     pub async fn get(&self, path: &str) -> Option<String> {
-        let ask = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.ok()?;
-            Some(answer)
-        };
-        tokio::time::timeout(Duration::from_secs(5), ask).await.ok().flatten()
+        crate::server::get(&format!("http://127.0.0.1:{}{path}", self.port)).await
     }
 
     /// The sum of a metric over those of its rows that hold `label` (`outcome="read"`); all rows for "".

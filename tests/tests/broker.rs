@@ -131,6 +131,7 @@ async fn attributes_and_body_arrive_as_they_were_sent() {
         attributes.message_id = Some("m-1".to_owned());
         attributes.correlation_id = Some("c-1".to_owned());
         attributes.content_type = Some("application/json".to_owned());
+        attributes.announced_at = Some(1_700_000_000);
         attributes.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
         attributes.cloud_event = BTreeMap::from([("type".to_owned(), "x".to_owned())]);
         let sent = Message { body: Bytes::from_static(b"{}"), attributes };
@@ -462,6 +463,8 @@ async fn a_session_that_dies_is_followed_by_another_and_nothing_is_lost_or_doubl
     bench.announce(Lane::Ingest, "the publisher is back too").await;
     bench.next().await.settlement.settle(Disposition::Done).await.expect("settled");
     let observer = Observer::connect(&bench.options.url).await;
+    // A stream comes back a moment after its broker.
+    wait::until("every queue to be back", || async { topology::check(&bench.options).await.ok() }).await;
     for queue in topology::queues() {
         observer.wait_for_depth(&queue, 0).await;
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::commands::announce::args::AnnounceArgs;
+use crate::commands::backlog::BacklogArgs;
 use crate::commands::dead::DeadArgs;
 pub use crate::commands::relay::RelayArgs;
 use crate::commands::simulate::SimulateArgs;
@@ -34,6 +35,8 @@ pub enum Command {
     Relay(RelayArgs),
     /// Take announcements over HTTP, for development and on premises, until told to stop
     Webhook(WebhookArgs),
+    /// Tell how much work waits, in seconds for each worker, and publish it
+    Backlog(BacklogArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there

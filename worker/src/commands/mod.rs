@@ -1,6 +1,7 @@
 //! One file per subcommand. Exit status: 0 all is well, 1 something failed, 2 wrong use.
 
 pub mod announce;
+pub mod backlog;
 mod check;
 pub mod dead;
 mod group_ica;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Announce(args) => announce::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Webhook(args) => webhook::run(&args),
+        Command::Backlog(args) => backlog::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),

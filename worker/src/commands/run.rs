@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightread_domain::{ErrorClass, JobError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::vitals::{ServiceObserver, ServiceVitals};
+use self::machine::Machine;
+use self::vitals::{ServiceObserver, ServiceVitals, tell_of_work};
 use super::{FAILED, WRONG_USE, say};
 use crate::adapters::queue::rabbitmq::{Publisher, RabbitIntake, SessionState};
 use crate::app;
@@ -18,8 +19,10 @@ use crate::pipeline::models::Opening;
 use crate::pipeline::process::{Tools, WORKER_VERSION};
 use crate::settings::{Problems, Settings};
 use crate::telemetry::health::HealthServer;
+use crate::telemetry::ledger::Ledger;
 use crate::telemetry::{logs, metrics};
 
+mod machine;
 mod vitals;
 
 /// How long acknowledgements may take to reach the broker after the last job.
@@ -85,16 +88,22 @@ async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVital
     let watcher = intake.watcher();
     tokio::spawn(follow_session(watcher.state(), Arc::clone(vitals)));
     let teller = settings.publish_results.then(|| Arc::clone(&publisher));
+    let ledger = Arc::new(Ledger::new(Instant::now()));
+    tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,
-        observer: Arc::new(ServiceObserver::new(teller, Arc::clone(vitals))),
+        observer: Arc::new(ServiceObserver::new(teller, Arc::clone(vitals), ledger)),
         stop: stop.clone(),
         drain_deadline: settings.drain,
     };
+    let machine = settings.scheduled_events.as_deref().map(|url| Machine::watch(url, stop)).transpose()?;
     let ended = run.run(Box::new(intake)).await;
     if !watcher.closed(CLOSING_PATIENCE).await {
         tracing::warn!("the broker session did not close in time; what it had not read comes again");
+    }
+    if let Some(machine) = machine {
+        machine.let_go().await;
     }
     Ok(ended)
 }

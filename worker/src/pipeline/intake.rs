@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, split};
-use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, Job, JobError, Message, Stage};
+use nightread_domain::message::Attributes;
+use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Stage};
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +37,10 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn event_ignored(&self, _event_type: &str) {}
 
     /// A delivery came into hand.
-    fn delivery_taken(&self) {}
+    fn delivery_taken(&self, _message: &Attributes) {}
 
     /// Its handler is gone, whatever became of it.
-    fn delivery_left(&self) {}
+    fn delivery_left(&self, _lane: Lane, _announced_at: Option<u64>) {}
 
     fn outage(&self, _open: bool) {}
 }
@@ -75,18 +76,22 @@ pub struct Run {
 }
 
 /// Counts a delivery while it is in hand, also when its handler panics.
-struct InHand(Arc<dyn Observer>);
+struct InHand {
+    observer: Arc<dyn Observer>,
+    lane: Lane,
+    announced_at: Option<u64>,
+}
 
 impl InHand {
-    fn new(observer: &Arc<dyn Observer>) -> Self {
-        observer.delivery_taken();
-        Self(Arc::clone(observer))
+    fn new(observer: &Arc<dyn Observer>, message: &Attributes) -> Self {
+        observer.delivery_taken(message);
+        Self { observer: Arc::clone(observer), lane: message.lane, announced_at: message.announced_at }
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.delivery_left();
+        self.observer.delivery_left(self.lane, self.announced_at);
     }
 }
 
@@ -139,7 +144,7 @@ impl Run {
             let Some((permit, delivery)) = taken else { break };
             let handler = Arc::clone(&shared);
             jobs.spawn(async move {
-                let _counted = InHand::new(&handler.run.observer);
+                let _counted = InHand::new(&handler.run.observer, &delivery.message.attributes);
                 handler.handle(delivery).await;
                 drop(permit);
             });

@@ -99,6 +99,26 @@ pub struct WebhookSettings {
     pub per_minute: Option<u64>,
 }
 
+/// What `nightread backlog` reads, reckons with and publishes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BacklogSettings {
+    pub management_url: Option<Secret>,
+    /// Seconds of one worker for one message of ingest, bulk, fmri, where nobody has measured it.
+    pub seconds_each: [f64; 3],
+    pub scale_out_seconds: f64,
+    /// `None` unless the region (or endpoint) and the resource are named.
+    pub metrics: Option<MetricsSettings>,
+}
+
+/// Where custom metrics go, and about which resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// `https://<region>.monitoring.azure.com`.
+    pub endpoint: String,
+    /// `/subscriptions/...`.
+    pub resource_id: String,
+}
+
 /// The engine's part; `None` means `auto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
@@ -154,7 +174,11 @@ pub struct Settings {
     pub webhook: Option<WebhookSettings>,
     /// `[storage] client_id`, for what else is signed in to.
     pub client_id: Option<String>,
+    pub backlog: BacklogSettings,
     pub listen: SocketAddr,
+    pub report_every: Duration,
+    /// Where to ask for scheduled events, when that is turned on.
+    pub scheduled_events: Option<String>,
     pub drain: Duration,
     pub failpoint: Option<Failpoint>,
 }

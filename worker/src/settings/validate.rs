@@ -10,8 +10,8 @@ use toml::{Table, Value};
 
 use super::raw::{Problems, RawSettings};
 use super::{
-    AzureAccess, BrokerSettings, EngineSettings, Limits, QueueAccess, RelaySettings, ScanSettings, Secret,
-    Settings, StorageSettings, WebhookSettings,
+    AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings, QueueAccess,
+    RelaySettings, ScanSettings, Secret, Settings, StorageSettings, WebhookSettings,
 };
 use crate::pipeline::failpoint::Failpoint;
 
@@ -59,6 +59,9 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         broker: broker(raw, problems),
         relay: relay(raw, problems),
         webhook: webhook(raw, problems),
+        backlog: backlog(raw, problems),
+        report_every: Duration::from_secs(raw.integer("worker", "report_seconds").unwrap_or_default().max(1)),
+        scheduled_events: scheduled_events(raw, problems),
         client_id: raw.text("storage", "client_id").map(str::to_owned),
         listen: listen?,
         drain: Duration::from_secs(drain),
@@ -245,6 +248,50 @@ fn webhook(raw: &RawSettings, problems: &mut Problems) -> Option<WebhookSettings
         origins: raw.list("webhook", "origins"),
         per_minute: raw.integer("webhook", "per_minute").filter(|rate| *rate > 0),
     })
+}
+
+fn backlog(raw: &RawSettings, problems: &mut Problems) -> BacklogSettings {
+    let management_url = raw.text("backlog", "management_url");
+    if management_url.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+        problems.add("[backlog] management_url: an http:// or https:// URL is expected");
+    }
+    let seconds_each = ["ingest_ms", "bulk_ms", "fmri_ms"]
+        .map(|name| raw.integer("backlog", name).unwrap_or_default() as f64 / 1e3);
+    if seconds_each.contains(&0.0) {
+        problems.add("[backlog] ingest_ms, bulk_ms, fmri_ms: at least 1 is expected");
+    }
+    let endpoint = match (raw.text("backlog", "endpoint"), raw.text("backlog", "region")) {
+        (Some(endpoint), _) => Some(endpoint.trim_end_matches('/').to_owned()),
+        (None, Some(region)) if region.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            Some(format!("https://{region}.monitoring.azure.com"))
+        }
+        (None, Some(_)) => {
+            problems
+                .add("[backlog] region: a name of letters and digits is expected, for example westeurope");
+            None
+        }
+        (None, None) => None,
+    };
+    let resource_id = raw.text("backlog", "resource_id").map(|id| id.trim_end_matches('/'));
+    if resource_id.is_some_and(|id| !id.starts_with("/subscriptions/")) {
+        problems.add("[backlog] resource_id: /subscriptions/... is expected");
+    }
+    BacklogSettings {
+        management_url: management_url.map(Secret::new),
+        seconds_each,
+        scale_out_seconds: raw.integer("backlog", "scale_out_seconds").unwrap_or_default() as f64,
+        metrics: endpoint
+            .zip(resource_id)
+            .map(|(endpoint, id)| MetricsSettings { endpoint, resource_id: id.to_owned() }),
+    }
+}
+
+fn scheduled_events(raw: &RawSettings, problems: &mut Problems) -> Option<String> {
+    let endpoint = raw.text("worker", "imds_endpoint").unwrap_or_default();
+    if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+        problems.add("[worker] imds_endpoint: an http:// URL is expected");
+    }
+    raw.boolean("worker", "scheduled_events").then(|| endpoint.to_owned())
 }
 
 fn routing(rows: &[Table], problems: &mut Problems) -> Routing {

@@ -1,16 +1,18 @@
 //! Every metric there is, with its unit and labels. Labels come from closed sets, never from a message.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use nightread_domain::Disposition;
+use nightread_domain::{Disposition, Lane};
 
 use crate::pipeline::process::{Report, WORKER_VERSION};
 
 const JOBS: &str = "nightread_jobs_total";
 const STAGE_SECONDS: &str = "nightread_stage_seconds";
 const JOB_SECONDS: &str = "nightread_job_seconds";
+const WAIT_SECONDS: &str = "nightread_wait_seconds";
 const MESSAGES: &str = "nightread_messages_total";
 const EVENTS_IGNORED: &str = "nightread_events_ignored_total";
 const JOBS_IN_HAND: &str = "nightread_jobs_in_hand";
@@ -23,6 +25,14 @@ const RELAYED: &str = "nightread_relay_messages_total";
 const WEBHOOK: &str = "nightread_webhook_requests_total";
 const STORAGE_QUEUE: &str = "nightread_storage_queue_messages";
 const BUILD_INFO: &str = "nightread_build_info";
+const EVENT_POLLS: &str = "nightread_scheduled_event_polls_total";
+const EVENTS: &str = "nightread_scheduled_events_total";
+const BACKLOG_MESSAGES: &str = "nightread_backlog_messages";
+const BACKLOG_SECONDS: &str = "nightread_backlog_seconds_per_worker";
+const BACKLOG_WORKERS: &str = "nightread_backlog_workers";
+const MESSAGE_COST: &str = "nightread_message_cost_seconds";
+const DEAD_LETTERS: &str = "nightread_dead_letters";
+const OLDEST_JOB_AGE: &str = "nightread_oldest_job_age_seconds";
 
 /// From a millisecond (a tiny picture's decode) to minutes (a scan).
 const SECONDS_BUCKETS: [f64; 15] =
@@ -42,6 +52,7 @@ fn describe() {
     describe_counter!(JOBS, "jobs ended, by outcome, error code and lane");
     describe_histogram!(STAGE_SECONDS, Unit::Seconds, "time of one stage of one job");
     describe_histogram!(JOB_SECONDS, Unit::Seconds, "time of one job, from delivery to settled, by lane");
+    describe_histogram!(WAIT_SECONDS, Unit::Seconds, "age of a message at its delivery, by lane");
     describe_counter!(MESSAGES, "messages settled, by disposition and error code");
     describe_counter!(EVENTS_IGNORED, "events that are no job: own results, and event types of no concern");
     describe_gauge!(JOBS_IN_HAND, "jobs being worked on");
@@ -56,12 +67,27 @@ fn describe() {
         STORAGE_QUEUE,
         "messages in the Storage queue and its poison queue, hidden ones included"
     );
+    describe_counter!(EVENT_POLLS, "questions to the instance metadata service for scheduled events");
+    describe_counter!(EVENTS, "scheduled events that ended this worker, by kind");
+    describe_gauge!(BACKLOG_MESSAGES, "messages of a queue of work, ready or unacknowledged");
+    describe_gauge!(BACKLOG_SECONDS, Unit::Seconds, "seconds of work that wait for each worker");
+    describe_gauge!(BACKLOG_WORKERS, "workers that consume");
+    describe_gauge!(MESSAGE_COST, Unit::Seconds, "seconds of one worker for one message of a queue");
+    describe_gauge!(DEAD_LETTERS, "dead letters");
+    describe_gauge!(
+        OLDEST_JOB_AGE,
+        Unit::Seconds,
+        "age of the oldest job that a worker saw or that nobody takes"
+    );
     describe_gauge!(BUILD_INFO, "1, labelled with the version of this worker");
 }
 
-/// A delivery came into hand.
-pub fn delivery_taken() {
+/// A delivery came into hand, so many seconds after it was announced.
+pub fn delivery_taken(lane: Lane, age: Option<u64>) {
     gauge!(JOBS_IN_HAND).increment(1.0);
+    if let Some(age) = age {
+        histogram!(WAIT_SECONDS, "lane" => lane.as_str()).record(age as f64);
+    }
 }
 
 /// A delivery's handler is gone, whatever became of it.
@@ -132,4 +158,45 @@ pub fn storage_queue(depth: u64, poison: Option<u64>) {
 pub fn engine_totals(items: u64, batches: u64) {
     counter!(BATCH_ITEMS).absolute(items);
     counter!(BATCHES).absolute(batches);
+}
+
+/// The metadata service was asked, and answered or not.
+pub fn events_asked(answered: bool) {
+    counter!(EVENT_POLLS, "outcome" => if answered { "answered" } else { "failed" }).increment(1);
+}
+
+/// An event that ends this worker was announced.
+pub fn event_announced(kind: &'static str) {
+    counter!(EVENTS, "kind" => kind).increment(1);
+}
+
+/// What `nightread backlog` found, queue by queue.
+#[derive(Clone, Debug, Default)]
+pub struct BacklogFigures {
+    pub ready: BTreeMap<String, f64>,
+    pub unacknowledged: BTreeMap<String, f64>,
+    pub seconds_each: BTreeMap<String, f64>,
+    pub seconds_per_worker: f64,
+    pub workers: u64,
+    pub dead_letters: u64,
+    pub oldest_job_age_seconds: u64,
+    pub storage_queue: Option<u64>,
+}
+
+pub fn backlog(figures: &BacklogFigures) {
+    for (state, counts) in [("ready", &figures.ready), ("unacknowledged", &figures.unacknowledged)] {
+        for (queue, count) in counts {
+            gauge!(BACKLOG_MESSAGES, "queue" => queue.clone(), "state" => state).set(*count);
+        }
+    }
+    for (queue, seconds) in &figures.seconds_each {
+        gauge!(MESSAGE_COST, "queue" => queue.clone()).set(*seconds);
+    }
+    gauge!(BACKLOG_SECONDS).set(figures.seconds_per_worker);
+    gauge!(BACKLOG_WORKERS).set(figures.workers as f64);
+    gauge!(DEAD_LETTERS).set(figures.dead_letters as f64);
+    gauge!(OLDEST_JOB_AGE).set(figures.oldest_job_age_seconds as f64);
+    if let Some(messages) = figures.storage_queue {
+        storage_queue(messages, None);
+    }
 }

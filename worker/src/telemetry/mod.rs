@@ -1,6 +1,7 @@
 //! What the worker tells about itself.
 
 pub mod health;
+pub mod ledger;
 pub mod logs;
 pub mod metrics;
 pub mod traces;

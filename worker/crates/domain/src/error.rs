@@ -142,6 +142,9 @@ error_codes! {
     // The broker.
     BrokerUnavailable = "broker_unavailable", Transient;
     BrokerRejected = "broker_rejected", Fatal;
+    // Azure Monitor.
+    MetricsUnavailable = "metrics_unavailable", Transient;
+    MetricsRejected = "metrics_rejected", Permanent;
     // The worker.
     SettingsInvalid = "settings_invalid", Fatal;
     ShuttingDown = "shutting_down", Transient;

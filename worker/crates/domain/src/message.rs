@@ -22,6 +22,8 @@ pub struct Attributes {
     pub content_type: Option<String>,
     /// W3C trace context of the announcer.
     pub traceparent: Option<String>,
+    /// When it was first published, in seconds since 1970; a copy keeps it. `None` when its sender did not say.
+    pub announced_at: Option<u64>,
     /// Real failures so far (our own header).
     pub attempt: u32,
     /// Times the broker has handed this message out before (`x-delivery-count`), drains and kills included.
@@ -42,6 +44,7 @@ impl Attributes {
             correlation_id: None,
             content_type: None,
             traceparent: None,
+            announced_at: None,
             attempt: 0,
             delivery_count: 0,
             suspect: false,

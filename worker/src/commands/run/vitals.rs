@@ -2,16 +2,20 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
-use nightread_domain::{Disposition, JobError};
+use nightread_domain::message::Attributes;
+use nightread_domain::{Disposition, JobError, Lane};
 use sha2::{Digest, Sha256};
+use tokio::time::MissedTickBehavior;
 
-use crate::adapters::queue::rabbitmq::{Publisher, ResultData, ResultEvent};
+use crate::adapters::queue::rabbitmq::{Publisher, Report as WorkReport, ResultData, ResultEvent};
 use crate::pipeline::intake::Observer;
 use crate::pipeline::process::{Outcome, Report, Tools};
 use crate::telemetry::health::Vitals;
+use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics;
 
 /// Latches that `/ready` waits for.
@@ -74,12 +78,32 @@ impl Vitals for ServiceVitals {
 pub(super) struct ServiceObserver {
     teller: Option<Arc<Publisher>>,
     vitals: Arc<ServiceVitals>,
+    ledger: Arc<Ledger>,
 }
 
 impl ServiceObserver {
-    pub fn new(teller: Option<Arc<Publisher>>, vitals: Arc<ServiceVitals>) -> Self {
-        Self { teller, vitals }
+    pub fn new(teller: Option<Arc<Publisher>>, vitals: Arc<ServiceVitals>, ledger: Arc<Ledger>) -> Self {
+        Self { teller, vitals, ledger }
     }
+}
+
+/// Tells the fleet, again and again, what this worker's messages cost and how old they were. Nobody waits for it: a
+/// report that does not get through is one of many.
+pub(super) async fn tell_of_work(ledger: Arc<Ledger>, publisher: Arc<Publisher>, every: Duration) {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let at = unix_now();
+        let lanes = ledger.report(Instant::now(), at);
+        if let Err(error) = publisher.report(&WorkReport::Worker { at, lanes }).await {
+            tracing::debug!(%error, "a report of work did not get through");
+        }
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[async_trait]
@@ -100,12 +124,15 @@ impl Observer for ServiceObserver {
         metrics::event_ignored(event_type == "own_result");
     }
 
-    fn delivery_taken(&self) {
-        metrics::delivery_taken();
+    fn delivery_taken(&self, message: &Attributes) {
+        let clock = unix_now();
+        metrics::delivery_taken(message.lane, message.announced_at.map(|at| clock.saturating_sub(at)));
+        self.ledger.taken(message.lane, message.announced_at, Instant::now(), clock);
     }
 
-    fn delivery_left(&self) {
+    fn delivery_left(&self, lane: Lane, announced_at: Option<u64>) {
         metrics::delivery_left();
+        self.ledger.left(lane, announced_at, Instant::now());
     }
 
     fn outage(&self, open: bool) {

@@ -275,7 +275,9 @@ fn revived(letter: DeadLetter) -> Outgoing {
     let copy = properties::with(
         copy,
         [(properties::ATTEMPT, AMQPValue::LongUInt(0)), (properties::REDRIVEN, AMQPValue::Boolean(true))],
-    );
+    )
+    // It waits anew: the days that it lay here are not days that a worker was late.
+    .with_timestamp(properties::now());
     Outgoing {
         exchange: topology::JOBS,
         key: topology::lane_key(letter.message.attributes.lane),

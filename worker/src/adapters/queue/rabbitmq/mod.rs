@@ -6,8 +6,10 @@ mod connect;
 mod dead;
 mod intake;
 pub(crate) mod lanes;
+mod management;
 mod properties;
 mod publisher;
+mod reports;
 mod results;
 mod session;
 mod settlement;
@@ -17,10 +19,14 @@ mod version;
 use std::fmt;
 use std::time::Duration;
 
+use nightread_domain::JobError;
+
 pub use self::bulk::{BulkLink, Sent};
 pub use self::dead::{DeadLetter, DeadLetters, Swept, Verdict};
 pub use self::intake::{RabbitIntake, SessionWatcher};
+pub use self::management::{Management, QueueCount};
 pub use self::publisher::Publisher;
+pub use self::reports::{Report, recent_reports};
 pub use self::results::{ResultData, ResultEvent};
 pub use self::version::BrokerVersion;
 
@@ -51,6 +57,13 @@ impl RabbitOptions {
             weights: [6, 3, 1],
             longest_backoff: Duration::from_secs(15),
         }
+    }
+}
+
+impl RabbitOptions {
+    /// The virtual host that the address names.
+    pub fn virtual_host(&self) -> Result<String, JobError> {
+        connect::address(self).map(|uri| uri.vhost)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Between the wire's properties and headers and the domain's [`Attributes`], and what a copy must not carry.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -37,6 +38,7 @@ pub(super) fn attributes(lane: Lane, properties: &BasicProperties) -> Attributes
         message_id: properties.message_id().as_ref().and_then(short),
         correlation_id: properties.correlation_id().as_ref().and_then(short),
         content_type,
+        announced_at: *properties.timestamp(),
         traceparent: header(TRACEPARENT).and_then(text).or_else(|| cloud_event.get(TRACEPARENT).cloned()),
         attempt: header(ATTEMPT).and_then(number).unwrap_or(0),
         delivery_count: header(DELIVERY_COUNT).and_then(number).unwrap_or(0),
@@ -46,7 +48,12 @@ pub(super) fn attributes(lane: Lane, properties: &BasicProperties) -> Attributes
     }
 }
 
-/// The wire form of a message that we make ourselves.
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The wire form of a message that we make ourselves; one that was not published before is from now.
 pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attributes.attempt));
@@ -61,7 +68,10 @@ pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
             headers.insert(name, long(value));
         }
     }
-    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers)
+        .with_timestamp(attributes.announced_at.unwrap_or_else(now));
     let short =
         |text: &Option<String>| text.as_ref().and_then(|text| ShortString::try_new(text.as_str()).ok());
     if let Some(id) = short(&attributes.message_id) {
@@ -301,6 +311,7 @@ mod tests {
         sent.correlation_id = Some("c".to_owned());
         sent.content_type = Some("application/json".to_owned());
         sent.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+        sent.announced_at = Some(1_700_000_000);
         sent.attempt = 4;
         sent.redriven = true;
         sent.cloud_event = BTreeMap::from([("type".to_owned(), "t".to_owned())]);

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -80,8 +80,7 @@ impl RabbitSettlement {
     }
 
     async fn dead(&self, error: &JobError) -> Result<(), JobError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let headers = properties::dead_headers(self.lane, self.attempt, now, error);
+        let headers = properties::dead_headers(self.lane, self.attempt, properties::now(), error);
         self.publish(topology::DEAD, properties::with(properties::copied(&self.properties), headers)).await
     }
 

@@ -6,7 +6,7 @@
 //!                   ── job.fmri.#   ─▶ nightread.jobs.fmri   ─┘
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
 //! nightread.suspect (fanout) ─▶ nightread.jobs.suspect ─ as the lanes ─▶ nightread.dead
-//! nightread.results (topic)
+//! nightread.results (topic) ── report.# ─▶ nightread.reports (stream)
 //! ```
 //!
 //! A message keeps its routing key through delay, suspicion and death, so it always finds back to its lane.
@@ -30,6 +30,9 @@ pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
 /// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
 pub const SUSPECT_QUEUE: &str = "nightread.jobs.suspect";
 
+/// What workers and `nightread backlog` tell of the work: a stream, so that everybody reads all of it and takes nothing.
+pub const REPORTS: &str = "nightread.reports";
+
 /// The header by which the delay exchange routes.
 pub(super) const DELAY_HEADER: &str = "delay";
 
@@ -38,6 +41,10 @@ const DELIVERY_LIMIT: i64 = 50;
 
 /// Looking at dead letters hands them out and back. RabbitMQ 4 drops a message at its twentieth look by default.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// Reports of a day from some forty workers; older ones go, a segment at a time.
+const REPORTS_BYTES: i64 = 40_000_000;
+const REPORTS_SEGMENT_BYTES: i64 = 2_000_000;
 
 /// How long a retry waits, in the three steps there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +104,7 @@ pub fn lane_of_key(key: &str) -> Option<Lane> {
 pub fn queues() -> Vec<String> {
     let lanes = Lane::ALL.into_iter().map(lane_queue);
     let delays = Delay::ALL.into_iter().map(Delay::queue);
-    let aside = [DEAD_QUEUE, SUSPECT_QUEUE].map(str::to_owned).into_iter();
+    let aside = [DEAD_QUEUE, SUSPECT_QUEUE, REPORTS].map(str::to_owned).into_iter();
     aside.chain(lanes).chain(delays).collect()
 }
 
@@ -128,6 +135,8 @@ pub async fn declare(options: &RabbitOptions) -> Result<BrokerVersion, JobError>
         let matching = table([("x-match", text("all")), (DELAY_HEADER, text(delay.as_str()))]);
         bind(&channel, &delay.queue(), DELAY, "", matching).await?;
     }
+    declare_queue(&channel, REPORTS, reports_arguments()).await?;
+    bind(&channel, REPORTS, RESULTS, "report.#", FieldTable::default()).await?;
     close(&connection).await;
     Ok(version)
 }
@@ -211,6 +220,14 @@ fn dead_arguments() -> FieldTable {
     table([
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT)),
+    ])
+}
+
+fn reports_arguments() -> FieldTable {
+    table([
+        ("x-queue-type", text("stream")),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(REPORTS_BYTES)),
+        ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(REPORTS_SEGMENT_BYTES)),
     ])
 }
 

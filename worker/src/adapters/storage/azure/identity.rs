@@ -20,7 +20,7 @@ const FIRST_TRY: Duration = Duration::from_secs(5);
 type Named = (&'static str, Arc<dyn TokenCredential>);
 
 /// The first credential that works is the one that is kept: a worker never changes who it is.
-pub(super) struct Chain {
+pub(in crate::adapters) struct Chain {
     candidates: Vec<Named>,
     chosen: OnceLock<usize>,
 }
@@ -33,7 +33,10 @@ impl fmt::Debug for Chain {
 }
 
 /// The order of preference. Candidates that this environment rules out are left out.
-pub(super) fn chain(client_id: Option<&str>, transport: &Transport) -> Result<Arc<Chain>, JobError> {
+pub(in crate::adapters) fn chain(
+    client_id: Option<&str>,
+    transport: &Transport,
+) -> Result<Arc<Chain>, JobError> {
     let client_options = ClientOptions { transport: Some(transport.clone()), ..ClientOptions::default() };
     let managed = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
         user_assigned_id: client_id.map(|id| UserAssignedId::ClientId(id.to_owned())),
@@ -77,7 +80,7 @@ impl TokenCredential for Chain {
         for (index, (name, credential)) in self.candidates.iter().enumerate() {
             match tokio::time::timeout(FIRST_TRY, credential.get_token(scopes, None)).await {
                 Ok(Ok(token)) => {
-                    tracing::info!(identity = name, "signed in to storage");
+                    tracing::info!(identity = name, "signed in to Azure");
                     let _ = self.chosen.set(index);
                     return Ok(token);
                 }

@@ -3,7 +3,7 @@
 mod account;
 mod download;
 mod error;
-mod identity;
+pub(in crate::adapters) mod identity;
 mod list;
 mod sign;
 

@@ -1,0 +1,177 @@
+//! Counts of messages from the management plug-in. AMQP tells only what is ready, so that a queue whose messages are all
+//! being worked on would look empty, and a fleet would be sent home in the middle of its work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
+use reqwest::{Certificate, Client, StatusCode, Url};
+use serde::Deserialize;
+
+use crate::adapters::tls;
+
+/// The plug-in answers from memory.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A queue that was just declared, or whose broker just started, has no counts for some seconds.
+const TRIES: u32 = 12;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+
+/// One queue as the plug-in counts it; up to five seconds old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCount {
+    pub ready: u64,
+    /// Handed out and not yet settled.
+    pub unacknowledged: u64,
+    pub consumers: u64,
+}
+
+impl QueueCount {
+    pub fn messages(self) -> u64 {
+        self.ready + self.unacknowledged
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    name: String,
+    messages_ready: Option<u64>,
+    messages_unacknowledged: Option<u64>,
+    consumers: Option<u64>,
+}
+
+/// The plug-in of one broker.
+pub struct Management {
+    client: Client,
+    /// With user and password; never shown.
+    queues: Url,
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Management").field("host", &self.queues.host_str()).finish_non_exhaustive()
+    }
+}
+
+impl Management {
+    /// `url` is `http[s]://user:password@host:port`, `virtual_host` the one that the AMQP address names. Contacts nobody.
+    pub fn new(url: &str, virtual_host: &str, ca_pem: Option<&str>) -> Result<Self, JobError> {
+        tls::install_provider();
+        let invalid = |what: &str| JobError::new(Stage::Start, ErrorCode::SettingsInvalid, what);
+        // The parser's words would quote the password.
+        let mut queues = Url::parse(url).map_err(|_| {
+            invalid("[backlog] management_url: http[s]://user:password@host:port is expected")
+        })?;
+        queues
+            .path_segments_mut()
+            .map_err(|()| invalid("[backlog] management_url: http[s]://user:password@host:port is expected"))?
+            .pop_if_empty()
+            .extend(["api", "queues", virtual_host]);
+        queues.set_query(Some("columns=name,messages_ready,messages_unacknowledged,consumers"));
+        let mut builder = Client::builder()
+            .timeout(TIMEOUT)
+            // A redirect could carry the password to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        if let Some(pem) = ca_pem {
+            let certificates = Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|_| invalid("[broker] ca_file: PEM certificates are expected"))?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let client =
+            builder.build().map_err(|error| invalid("no HTTP client can be made").with_source(error))?;
+        Ok(Self { client, queues })
+    }
+
+    /// Counts of these queues. Waits while one has none yet; `broker_rejected` when one is missing or the login is refused.
+    pub async fn counts(&self, names: &[String]) -> Result<BTreeMap<String, QueueCount>, JobError> {
+        let mut tries = 1;
+        loop {
+            let answers = self.ask().await?;
+            match counted(names, &answers)? {
+                Some(counts) => return Ok(counts),
+                None if tries < TRIES => tokio::time::sleep(BETWEEN_TRIES).await,
+                None => return Err(away("the broker has no counts of its queues yet")),
+            }
+            tries += 1;
+        }
+    }
+
+    async fn ask(&self) -> Result<Vec<Answer>, JobError> {
+        // Its errors name the address, and the address holds the password.
+        let sent = self.client.get(self.queues.clone()).send().await.map_err(reqwest::Error::without_url);
+        let response =
+            sent.map_err(|error| away("the management plug-in does not answer").with_source(error))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                return Err(JobError::new(
+                    Stage::Report,
+                    ErrorCode::BrokerRejected,
+                    format!(
+                        "the management plug-in says {}: is it this user's virtual host?",
+                        response.status()
+                    ),
+                ));
+            }
+            other => return Err(away(format!("the management plug-in says {other}"))),
+        }
+        let body = response.bytes().await.map_err(reqwest::Error::without_url);
+        let body =
+            body.map_err(|error| away("the management plug-in stopped answering").with_source(error))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            away("the management plug-in's answer is not a list of queues").with_source(error)
+        })
+    }
+}
+
+fn counted(names: &[String], answers: &[Answer]) -> Result<Option<BTreeMap<String, QueueCount>>, JobError> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        let Some(answer) = answers.iter().find(|answer| answer.name == *name) else {
+            return Err(JobError::new(
+                Stage::Report,
+                ErrorCode::BrokerRejected,
+                format!("the broker lacks queue {name}; `nightread topology` declares it"),
+            ));
+        };
+        let (Some(ready), Some(unacknowledged)) = (answer.messages_ready, answer.messages_unacknowledged)
+        else {
+            return Ok(None);
+        };
+        let consumers = answer.consumers.unwrap_or_default();
+        counts.insert(name.clone(), QueueCount { ready, unacknowledged, consumers });
+    }
+    Ok(Some(counts))
+}
+
+fn away(message: impl Into<String>) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::BrokerUnavailable, message).with_class(ErrorClass::Transient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_without_counts_is_not_an_empty_queue() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let parse = |text: &str| serde_json::from_str::<Vec<Answer>>(text).expect("answers");
+        let early = parse(r#"[{"name":"a","messages_ready":1,"messages_unacknowledged":2},{"name":"b"}]"#);
+        assert_eq!(counted(&names, &early).expect("both are there"), None);
+        let missing = parse(r#"[{"name":"a","messages_ready":1,"messages_unacknowledged":2}]"#);
+        assert_eq!(counted(&names, &missing).expect_err("b is missing").code, ErrorCode::BrokerRejected);
+        let there = counted(&names[..1], &missing).expect("a is there").expect("counted");
+        assert_eq!(there["a"], QueueCount { ready: 1, unacknowledged: 2, consumers: 0 });
+    }
+
+    #[test]
+    fn the_address_is_built_of_segments_and_never_shown() {
+        let management = Management::new("https://monitor:HUSH@host:15671/", "/", None).expect("an address");
+        assert_eq!(management.queues.path(), "/api/queues/%2F");
+        assert!(!format!("{management:?}").contains("HUSH"));
+        let error = Management::new("https//HUSH", "/", None).expect_err("no address");
+        assert!(!format!("{error:?}").contains("HUSH"));
+    }
+}

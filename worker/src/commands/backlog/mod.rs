@@ -1,0 +1,295 @@
+//! `nightread backlog`: how much work waits, in seconds for each worker.
+
+mod estimate;
+mod show;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use metrics_exporter_prometheus::PrometheusHandle;
+use nightread_domain::JobError;
+use time::OffsetDateTime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use self::estimate::{Backlog, Seen, WINDOW_SECONDS, estimate};
+use super::{WRONG_USE, broker_of, print, say};
+use crate::adapters::azure_monitor::AzureMonitor;
+use crate::adapters::queue::rabbitmq::{
+    Management, Publisher, RabbitOptions, Report, recent_reports, topology,
+};
+use crate::adapters::queue::storage_queue::StorageQueue;
+use crate::app;
+use crate::cli::{Common, Format};
+use crate::settings::{BacklogSettings, Settings};
+use crate::telemetry::health::{HealthServer, Vitals};
+use crate::telemetry::{logs, metrics};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread backlog                              print once
+  nightread backlog --publish                    and publish it to Azure Monitor once, as the timer does every minute
+  nightread backlog --every 60s --serve 127.0.0.1:9419     go on, and serve /metrics and /healthz
+
+Messages ready and in hand are counted by the management plug-in ([backlog] management_url, a user with the tag
+`monitoring`). What a message costs is told by the workers themselves, through the stream nightread.reports; until they
+have, [backlog] ingest_ms, bulk_ms and fmri_ms stand in. Work that waits without any worker counts as more than
+[backlog] scale_out_seconds, however little it is.
+
+--publish sends BacklogSecondsPerWorker, DeadLetters, OldestJobAgeSeconds and StorageQueueDepth, also when they are 0, in
+the namespace nightread/queue, about [backlog] resource_id. If counts cannot be had, nothing is published: a number
+that nobody counted must not send a fleet home.
+
+Exit status: 0 done, 1 the broker or Azure Monitor failed, 2 wrong use.")]
+pub struct BacklogArgs {
+    /// Publish custom metrics to Azure Monitor
+    #[arg(long)]
+    pub publish: bool,
+    /// Go on until told to stop, with this pause (60s, 5m)
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    pub every: Option<Duration>,
+    /// Serve /metrics and /healthz at this address; without --every, every 60 s
+    #[arg(long, value_name = "ADDRESS")]
+    pub serve: Option<SocketAddr>,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number with s, m or h is expected, for example 60s".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    match number.checked_mul(unit) {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong()),
+    }
+}
+
+pub(super) fn run(args: &BacklogArgs) -> Result<ExitCode> {
+    let Some((settings, options)) = broker_of(&args.common)? else { return Ok(ExitCode::from(WRONG_USE)) };
+    let Some(watch) = Watch::new(&settings, options, args.publish)? else {
+        return Ok(ExitCode::from(WRONG_USE));
+    };
+    let every = args.every.or(args.serve.map(|_| Duration::from_mins(1)));
+    let _telemetry =
+        logs::start(if every.is_some() { logs::Reader::Collector } else { logs::Reader::Person });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(every) = every {
+        return runtime.block_on(watch.go_on(every, args.serve, args.format));
+    }
+    let (backlog, published) = runtime.block_on(watch.once())?;
+    tell(&backlog, args.format)?;
+    published?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(backlog: &Backlog, format: Format) -> Result<()> {
+    match format {
+        Format::Table => print(&show::as_table(backlog)),
+        Format::Json => print(&serde_json::to_string(backlog)?),
+    }
+    Ok(())
+}
+
+/// Everything that a look needs.
+struct Watch {
+    options: RabbitOptions,
+    settings: BacklogSettings,
+    publisher: Publisher,
+    management: Management,
+    monitor: Option<AzureMonitor>,
+    queue: Option<StorageQueue>,
+}
+
+impl Watch {
+    /// `None` when a setting is missing, and then every problem has been told.
+    fn new(settings: &Settings, options: RabbitOptions, publish: bool) -> Result<Option<Self>> {
+        let backlog = &settings.backlog;
+        let mut missing = Vec::new();
+        if backlog.management_url.is_none() {
+            missing.push("[backlog] management_url is missing (NIGHTREAD_BACKLOG_MANAGEMENT_URL)");
+        }
+        if publish && backlog.metrics.is_none() {
+            missing.push("--publish needs [backlog] resource_id and region");
+        }
+        let (true, Some(url)) = (missing.is_empty(), &backlog.management_url) else {
+            say(&missing.join("\n"));
+            return Ok(None);
+        };
+        let management = Management::new(url.reveal(), &options.virtual_host()?, options.ca_pem.as_deref())?;
+        let metrics = backlog.metrics.as_ref().filter(|_| publish);
+        let monitor = metrics.map(|to| AzureMonitor::new(to, settings.client_id.as_deref())).transpose()?;
+        let queue = match &settings.relay {
+            Some(relay) => {
+                let (account, name) = app::queue_account(relay, settings)?;
+                Some(StorageQueue::with_poison(account, name.as_deref())?.0)
+            }
+            None => None,
+        };
+        let publisher = Publisher::new(options.clone());
+        Ok(Some(Self { options, settings: backlog.clone(), publisher, management, monitor, queue }))
+    }
+
+    /// One look. What was counted is returned also when it could not be published.
+    async fn once(&self) -> Result<(Backlog, Result<(), JobError>), JobError> {
+        let counts = self.management.counts(&counted_queues()).await?;
+        let window = Duration::from_secs(WINDOW_SECONDS);
+        let reports = match recent_reports(&self.options, &self.publisher, window).await {
+            Ok(reports) => reports,
+            Err(error) => {
+                tracing::warn!(%error, "what workers told cannot be read; the settings stand in");
+                Vec::new()
+            }
+        };
+        let now = OffsetDateTime::now_utc();
+        let at = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+        let storage_queue = self.before_the_broker().await;
+        let seen = Seen { at, counts: &counts, reports: &reports, storage_queue };
+        let (backlog, conclusion) = estimate(&seen, &self.settings);
+        metrics::backlog(&backlog.figures());
+        let published = self.publish(now, &backlog, &conclusion).await;
+        Ok((backlog, published))
+    }
+
+    /// The broker's figures are worth publishing also when storage does not answer.
+    async fn before_the_broker(&self) -> Option<u64> {
+        match self.queue.as_ref()?.depth().await {
+            Ok(messages) => Some(messages),
+            Err(error) => {
+                tracing::warn!(%error, "the Storage queue was not counted");
+                None
+            }
+        }
+    }
+
+    async fn publish(&self, now: OffsetDateTime, backlog: &Backlog, next: &Report) -> Result<(), JobError> {
+        let Some(monitor) = &self.monitor else { return Ok(()) };
+        if let Err(error) = self.publisher.report(next).await {
+            tracing::warn!(%error, "the next look will not know of this one");
+        }
+        monitor.publish(now, &backlog.metrics()).await
+    }
+
+    async fn go_on(&self, every: Duration, serve: Option<SocketAddr>, format: Format) -> Result<ExitCode> {
+        let vitals = Arc::new(WatchVitals { prometheus: OnceLock::new(), seen: AtomicBool::new(false) });
+        let _server = match serve {
+            Some(address) => {
+                let prometheus = metrics::install().context("the metrics recorder does not start")?;
+                // Set once, here.
+                let _first = vitals.prometheus.set(prometheus);
+                let server = HealthServer::start(address, Arc::<WatchVitals>::clone(&vitals));
+                let server = server.with_context(|| format!("cannot listen on {address}"))?;
+                tracing::info!(address = %server.address(), "serving");
+                Some(server)
+            }
+            None => None,
+        };
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+                _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+                _ = tick.tick() => {}
+            }
+            let looked = self.once().await;
+            vitals.seen.store(looked.is_ok(), Ordering::Relaxed);
+            match looked {
+                Ok((backlog, published)) => {
+                    tell(&backlog, format)?;
+                    if let Err(error) = published {
+                        tracing::error!(%error, "the backlog was not published");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the backlog could not be counted"),
+            }
+        }
+    }
+}
+
+/// All but the reports, which are no work.
+fn counted_queues() -> Vec<String> {
+    topology::queues().into_iter().filter(|queue| queue != topology::REPORTS).collect()
+}
+
+impl Backlog {
+    /// The custom metrics of Azure Monitor. A Storage queue that nobody named has no depth.
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let mut metrics = vec![
+            ("BacklogSecondsPerWorker", self.seconds_per_worker),
+            ("DeadLetters", self.dead_letters as f64),
+            ("OldestJobAgeSeconds", self.oldest_job_age_seconds as f64),
+        ];
+        metrics.extend(self.storage_queue.map(|depth| ("StorageQueueDepth", depth as f64)));
+        metrics
+    }
+
+    /// The same for Prometheus.
+    fn figures(&self) -> metrics::BacklogFigures {
+        let by_queue = |value: fn(&estimate::QueueWork) -> f64| -> BTreeMap<String, f64> {
+            self.queues.iter().map(|queue| (queue.queue.clone(), value(queue))).collect()
+        };
+        metrics::BacklogFigures {
+            ready: by_queue(|queue| queue.ready as f64),
+            unacknowledged: by_queue(|queue| queue.unacknowledged as f64),
+            seconds_each: by_queue(|queue| queue.seconds_each),
+            seconds_per_worker: self.seconds_per_worker,
+            workers: self.workers,
+            dead_letters: self.dead_letters,
+            oldest_job_age_seconds: self.oldest_job_age_seconds,
+            storage_queue: self.storage_queue,
+        }
+    }
+}
+
+/// Ready while the last look could count.
+#[derive(Debug)]
+struct WatchVitals {
+    prometheus: OnceLock<PrometheusHandle>,
+    seen: AtomicBool,
+}
+
+impl Vitals for WatchVitals {
+    fn alive(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.seen.load(Ordering::Relaxed) { Ok(()) } else { Err("broker".to_owned()) }
+    }
+
+    fn metrics(&self) -> String {
+        self.prometheus.get().map(PrometheusHandle::render).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_read() {
+        assert_eq!(pause("60s"), Ok(Duration::from_mins(1)));
+        assert_eq!(pause("5m"), Ok(Duration::from_mins(5)));
+        for wrong in ["60", "s", "0s", "-1s", "1d", "é", "99999999999999999999h", "5124095576030432h"] {
+            assert!(pause(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Where a worker's time goes, lane by lane: what `nightread backlog` reckons with.
+//!
+//! A worker has many jobs in hand, so the time of one job says little about how many it does in an hour. Here every
+//! second in which anything is in hand is shared equally between what is in hand. So the seconds of all lanes add up to
+//! the time that the worker was busy, and seconds over messages is what one more message costs *this worker*, with all
+//! its cores: the reciprocal of its throughput.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use nightread_domain::Lane;
+use serde::{Deserialize, Serialize};
+
+/// A stranger's clock may say anything; nothing waits for longer than this.
+const OLDEST_BELIEVED: u64 = 30 * 24 * 3600;
+
+/// What one lane was and had since the last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaneWork {
+    /// Messages settled or given back.
+    pub messages: u64,
+    /// The worker's seconds that went into them.
+    pub seconds: f64,
+    /// Seconds since the oldest message that was taken or still in hand was announced, where its sender said when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_age: Option<u64>,
+}
+
+/// One lane until the next report.
+#[derive(Debug, Default)]
+struct Column {
+    /// What is in hand, by when it was announced.
+    in_hand: BTreeMap<Option<u64>, u32>,
+    messages: u64,
+    seconds: f64,
+    oldest_taken: Option<u64>,
+}
+
+impl Column {
+    fn count(&self) -> u32 {
+        self.in_hand.values().sum()
+    }
+}
+
+#[derive(Debug)]
+struct Columns {
+    lanes: [Column; 3],
+    charged: Instant,
+}
+
+/// The account of one worker.
+#[derive(Debug)]
+pub struct Ledger(Mutex<Columns>);
+
+impl Ledger {
+    pub fn new(now: Instant) -> Self {
+        Self(Mutex::new(Columns { lanes: Default::default(), charged: now }))
+    }
+
+    /// A message came into hand.
+    pub fn taken(&self, lane: Lane, announced_at: Option<u64>, now: Instant, clock: u64) {
+        let mut columns = self.charge(now);
+        let column = &mut columns.lanes[lane as usize];
+        *column.in_hand.entry(announced_at).or_default() += 1;
+        column.oldest_taken = column.oldest_taken.max(age(announced_at, clock));
+    }
+
+    /// It is gone, whatever became of it.
+    pub fn left(&self, lane: Lane, announced_at: Option<u64>, now: Instant) {
+        let mut columns = self.charge(now);
+        let column = &mut columns.lanes[lane as usize];
+        column.messages += 1;
+        if let Some(count) = column.in_hand.get_mut(&announced_at) {
+            *count -= 1;
+            if *count == 0 {
+                column.in_hand.remove(&announced_at);
+            }
+        }
+    }
+
+    /// What happened since the last report, for each lane.
+    pub fn report(&self, now: Instant, clock: u64) -> [LaneWork; 3] {
+        let mut columns = self.charge(now);
+        columns.lanes.each_mut().map(|column| {
+            let held = column.in_hand.keys().filter_map(|at| age(*at, clock)).max();
+            LaneWork {
+                messages: std::mem::take(&mut column.messages),
+                seconds: std::mem::take(&mut column.seconds),
+                oldest_age: column.oldest_taken.take().max(held),
+            }
+        })
+    }
+
+    fn charge(&self, now: Instant) -> MutexGuard<'_, Columns> {
+        let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(columns.charged).as_secs_f64();
+        columns.charged = now;
+        let all: u32 = columns.lanes.iter().map(Column::count).sum();
+        if all > 0 {
+            for column in &mut columns.lanes {
+                column.seconds += passed * f64::from(column.count()) / f64::from(all);
+            }
+        }
+        columns
+    }
+}
+
+fn age(announced_at: Option<u64>, clock: u64) -> Option<u64> {
+    announced_at.map(|at| clock.saturating_sub(at)).filter(|age| *age <= OLDEST_BELIEVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    const CLOCK: u64 = 1_800_000_000;
+
+    #[test]
+    fn four_at_once_cost_a_quarter_each() {
+        let start = Instant::now();
+        let ledger = Ledger::new(start);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        for _ in 0..4 {
+            ledger.taken(Lane::Ingest, None, at(10), CLOCK);
+        }
+        for _ in 0..4 {
+            ledger.left(Lane::Ingest, None, at(12));
+        }
+        let [ingest, bulk, fmri] = ledger.report(at(100), CLOCK);
+        assert_eq!(ingest, LaneWork { messages: 4, seconds: 2.0, oldest_age: None }, "half a second each");
+        assert_eq!([bulk, fmri], [LaneWork::default(); 2]);
+        assert_eq!(ledger.report(at(200), CLOCK), [LaneWork::default(); 3], "told once");
+    }
+
+    #[test]
+    fn the_oldest_is_the_one_in_hand_or_the_one_that_came_late() {
+        let start = Instant::now();
+        let ledger = Ledger::new(start);
+        ledger.taken(Lane::Fmri, Some(CLOCK - 50), start, CLOCK);
+        ledger.taken(Lane::Fmri, Some(CLOCK - 90), start, CLOCK);
+        ledger.left(Lane::Fmri, Some(CLOCK - 90), start);
+        assert_eq!(ledger.report(start, CLOCK + 30)[2].oldest_age, Some(90), "at its delivery");
+        assert_eq!(ledger.report(start, CLOCK + 60)[2].oldest_age, Some(110), "it is still in hand");
+        for nonsense in [Some(0), Some(u64::MAX), None] {
+            ledger.taken(Lane::Bulk, nonsense, start, CLOCK);
+        }
+        assert_eq!(ledger.report(start, CLOCK)[1].oldest_age, Some(0), "a clock ahead of ours is now");
+    }
+
+    proptest! {
+        /// Whatever comes and goes, the lanes share exactly the time in which anything was in hand.
+        #[test]
+        fn the_seconds_add_up_to_the_busy_time(steps in prop::collection::vec((0usize..3, any::<bool>(), 0u64..50), 1..80)) {
+            let start = Instant::now();
+            let ledger = Ledger::new(start);
+            let (mut now, mut held, mut busy, mut left) = (0, [0u32; 3], 0, 0);
+            for (lane, takes, wait) in steps {
+                if held.iter().sum::<u32>() > 0 {
+                    busy += wait;
+                }
+                now += wait;
+                let at = start + Duration::from_millis(now);
+                if takes {
+                    held[lane] += 1;
+                    ledger.taken(Lane::ALL[lane], None, at, CLOCK);
+                } else if held[lane] > 0 {
+                    held[lane] -= 1;
+                    left += 1;
+                    ledger.left(Lane::ALL[lane], None, at);
+                }
+            }
+            let report = ledger.report(start + Duration::from_millis(now), CLOCK);
+            let seconds: f64 = report.iter().map(|lane| lane.seconds).sum();
+            prop_assert!((seconds - busy as f64 / 1e3).abs() < 1e-6, "{} and {}", seconds, busy);
+            prop_assert_eq!(report.iter().map(|lane| lane.messages).sum::<u64>(), left);
+        }
+    }
+}
