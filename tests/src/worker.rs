@@ -18,12 +18,17 @@ impl WorkerSettings {
     pub fn new(broker_url: &str) -> Self {
         let runtime = runtime().map(|path| path.display().to_string()).unwrap_or_default();
         let models = root().join("tests/fixtures/models").display().to_string();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
         Self { environment: Vec::new() }
             .with("NIGHTREAD_BROKER_URL", broker_url)
             .with("NIGHTREAD_MODELS_DIR", &models)
             .with("NIGHTREAD_MODELS_PRECISION", "fp32")
             .with("NIGHTREAD_MODELS_RUNTIME", &runtime)
             .with("NIGHTREAD_LIMITS_PROBE_SECONDS", "1")
+            // Measuring how to split the cores would only delay what is tested.
+            .with("NIGHTREAD_ENGINE_SESSIONS", &cores)
+            .with("NIGHTREAD_ENGINE_INTRA_THREADS", "1")
+            .with("NIGHTREAD_ENGINE_DECODE_THREADS", &cores)
     }
 
     #[must_use]

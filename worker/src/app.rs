@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
-use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search, tune};
 use nightread_imaging::{ChildCodec, DecodeLimits};
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
@@ -16,14 +16,16 @@ use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::cli::Common;
 use crate::pipeline::cpu::CpuPool;
-use crate::pipeline::models::{Models, Opening, routing, rule_for};
+use crate::pipeline::models::{Opened, Opening, routing, rule_for};
 use crate::pipeline::process::Tools;
 use crate::pipeline::reading::ReadingOptions;
+use crate::pipeline::split::Split;
 use crate::settings::validate::cores;
 use crate::settings::{
     AzureAccess, BrokerSettings, Limits, Problems, QueueAccess, RawSettings, RelaySettings, Settings,
     StorageSettings,
 };
+use crate::trial;
 
 /// Reads and merges settings: flag over environment over file over default.
 pub fn settings(
@@ -124,19 +126,21 @@ pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions>
     })
 }
 
-/// Loads the runtime, opens the models that the routes name when `opening` says, and builds what all jobs share. Blocks for
-/// seconds.
-pub fn tools(
-    settings: &Settings,
-    stores: Stores,
-    only_model: Option<&str>,
-    opening: Opening,
-) -> Result<Tools> {
+/// Models, routes and reading options: everything that jobs need but stores and the split of the machine.
+#[derive(Debug)]
+pub struct Parts {
+    pub opened: Opened,
+    routing: Routing,
+    reading: ReadingOptions,
+}
+
+/// Loads the runtime and opens the models that the routes name, or only the named one. Blocks for seconds.
+pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }
-    let precision = precision(settings)?;
+    let precision = settings.engine.precision()?;
     let routing = match only_model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
         None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
@@ -146,14 +150,21 @@ pub fn tools(
     names.dedup();
     if names.is_empty() {
         let dir = settings.models_dir.display();
-        return Err(anyhow!("no model in {dir} offers {precision} weights: see `nightread models`"));
+        let offers = precision.map_or("any".to_owned(), |precision| precision.to_string());
+        return Err(anyhow!("no model in {dir} offers {offers} weights: see `nightread models`"));
     }
     let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
     let runtime = Runtime::load(&Search::new(settings.engine.runtime.clone(), provider))?;
-    let options = engine_options(settings, provider);
-    let models = Models::open(&catalogue, &names, precision, &runtime, options, opening)?;
-    let decode_threads = settings.engine.decode_threads.unwrap_or_else(cores);
-    let limits = settings.limits.clone();
+    let named = |name: String| -> Result<(String, Precision)> {
+        let chosen = match precision {
+            Some(precision) => precision,
+            None => tune::fastest_precision(&runtime, catalogue.get(&name)?, provider)?,
+        };
+        Ok((name, chosen))
+    };
+    let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
+    let opened = Opened::open(&catalogue, &names, runtime, provider)?;
+    let limits = &settings.limits;
     let reading = ReadingOptions {
         decode: DecodeLimits {
             max_pixels: limits.pixels,
@@ -168,37 +179,61 @@ pub fn tools(
             max_inflated_bytes: limits.inflated_bytes,
             ..nightread_fmri::Limits::default()
         },
-        scan_threads: decode_threads.min(2),
+        scan_threads: 1,
     };
-    Ok(Tools::new(
-        stores.source,
-        stores.results,
-        stores.results_container,
-        routing,
-        models,
-        CpuPool::new(decode_threads)?,
-        limits,
-        reading,
-        settings.failpoint,
-    ))
+    Ok(Parts { opened, routing, reading })
+}
+
+impl Parts {
+    /// Serves the models, starts decode threads, and joins them with stores to what all jobs share.
+    pub fn tools(
+        &self,
+        settings: &Settings,
+        stores: &Stores,
+        split: Split,
+        opening: Opening,
+    ) -> Result<Tools, JobError> {
+        let options = EngineOptions {
+            sessions: split.sessions,
+            intra_threads: split.intra_threads,
+            max_batch_items: settings.engine.batch_items,
+            ..EngineOptions::for_cores(split.sessions)
+        };
+        Ok(Tools::new(
+            Arc::clone(&stores.source),
+            Arc::clone(&stores.results),
+            stores.results_container.clone(),
+            self.routing.clone(),
+            self.opened.serve(options, opening)?,
+            CpuPool::new(split.decode_threads)?,
+            settings.limits.clone(),
+            ReadingOptions { scan_threads: split.decode_threads.min(2), ..self.reading.clone() },
+            settings.failpoint,
+        ))
+    }
+}
+
+/// What all jobs share, with models opened when `opening` says and the cores split as the settings say. Where they leave that open, it is measured when
+/// `worth_measuring`, and guessed otherwise. Blocks for seconds.
+pub fn tools(
+    settings: &Settings,
+    stores: &Stores,
+    only_model: Option<&str>,
+    opening: Opening,
+    worth_measuring: bool,
+) -> Result<Tools> {
+    let parts = parts(settings, only_model)?;
+    let split = if worth_measuring {
+        trial::choose(&parts, settings, stores, opening)?
+    } else {
+        Split::guess(cores(), &settings.engine)
+    };
+    Ok(parts.tools(settings, stores, split, opening)?)
 }
 
 /// The precision named in the settings; FP32 where none is named, because every model has it.
 pub fn precision(settings: &Settings) -> Result<Precision> {
-    let named = settings.engine.precision.as_deref().unwrap_or("fp32");
-    named.parse().map_err(|problem: String| anyhow!(problem))
-}
-
-fn engine_options(settings: &Settings, provider: Provider) -> EngineOptions {
-    let defaults = EngineOptions::for_cores(cores());
-    let intra_threads = settings.engine.intra_threads.unwrap_or(defaults.intra_threads);
-    EngineOptions {
-        sessions: settings.engine.sessions.unwrap_or_else(|| (cores() / intra_threads).max(1)),
-        intra_threads,
-        max_batch_items: settings.engine.batch_items,
-        provider,
-        ..defaults
-    }
+    settings.engine.precision()?.context("[models] precision is auto: results are found by a named one")
 }
 
 fn this_program() -> Result<PathBuf, JobError> {

@@ -23,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Read files and folders here and now, through the same pipeline as the service
     Process(ProcessArgs),
+    /// Measure how fast this machine reads, and how it is best split
+    Bench(BenchArgs),
     /// Serve: consume announcements, read studies, store results, until told to stop
     Run(RunArgs),
     /// Declare or check the broker's exchanges and queues
@@ -96,9 +98,49 @@ pub struct ProcessArgs {
     /// Studies in hand at once
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+    /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<String>,
     /// Read again what has a result
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread bench --model padchest-26                        the grid, on generated 16-bit pictures of 2000 x 2000
+  nightread bench /data/xrays --format json                  on your own
+  nightread bench --bulk 500                                 500 pictures with the split that `nightread run` would take
+  NIGHTREAD_ENGINE_SESSIONS=2 nightread bench --bulk 500     with pinned sessions; taskset limits the cores
+
+Each picture goes the whole way: read from a file, decoded, prepared, inferred, its result stored in a temporary folder.
+Models of scans are measured from the tensor on, components in eights.
+Columns: sessions x threads inside one + decode threads; pictures a second, and of the best; time of one picture in ms with
+all permits in use (median, p95) and alone (median); use of the cores; share of the processor time that was neither
+decoding, preparing nor inferring.")]
+pub struct BenchArgs {
+    /// Pictures to read instead of generated ones: files and folders
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<String>,
+    /// No grid: read N pictures with the split of the settings, measured where they say auto
+    #[arg(long, value_name = "N")]
+    pub bulk: Option<usize>,
+    /// Time for each row of the grid in each round
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub seconds: f64,
+    /// The grid is gone through so often, and medians shown
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub rounds: usize,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Args, Debug)]

@@ -10,3 +10,4 @@ pub mod pipeline;
 pub mod settings;
 pub mod simulate;
 pub mod telemetry;
+pub mod trial;

@@ -32,7 +32,8 @@ fn check_models(settings: &Settings, problems: &mut Problems) {
         Err(unreadable) => return problems.add(unreadable.message),
     };
     problems.extend(catalogue.problems().iter().map(ToString::to_string));
-    let precision = settings.engine.precision.as_deref().unwrap_or("fp32").parse().unwrap_or(Precision::Fp32);
+    let Ok(named) = settings.engine.precision() else { return };
+    let precision = named.unwrap_or(Precision::Fp32);
     let routed = |manifest: &Manifest| settings.routing.rules.iter().any(|rule| rule.model == manifest.name);
     for rule in &settings.routing.rules {
         if let Err(unknown) = catalogue.get(&rule.model) {

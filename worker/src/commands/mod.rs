@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod backlog;
+mod bench;
 mod check;
 pub mod dead;
 mod group_ica;
@@ -32,6 +33,7 @@ pub(crate) const WRONG_USE: u8 = 2;
 pub fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Process(args) => process::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Dead(args) => dead::run(&args),

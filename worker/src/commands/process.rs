@@ -28,13 +28,18 @@ use crate::telemetry::logs;
 mod summary;
 
 /// The container that stands for this machine's files; blob names are absolute paths without the leading slash.
-const LOCAL: &str = "local";
-const RESULTS: &str = "results";
+pub(super) const LOCAL: &str = "local";
+pub(super) const RESULTS: &str = "results";
+
+/// With fewer inputs, measuring how to split the cores would take longer than it saves.
+const WORTH_MEASURING: usize = 200;
 
 pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
     let _telemetry = logs::start(logs::Reader::Person);
     let jobs = args.jobs.map(|jobs| ("limits", "jobs", jobs.to_string()));
-    let (_, settings, problems) = app::settings(&args.common, jobs.as_slice());
+    let precision = args.precision.clone().map(|precision| ("models", "precision", precision));
+    let flags: Vec<_> = jobs.into_iter().chain(precision).collect();
+    let (_, settings, problems) = app::settings(&args.common, &flags);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
         say(&problems.to_string());
         return Ok(ExitCode::from(WRONG_USE));
@@ -54,7 +59,9 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         results: Arc::new(results),
         results_container: RESULTS.to_owned(),
     };
-    let tools = Arc::new(app::tools(&settings, stores, args.model.as_deref(), Opening::AtFirstStudy)?);
+    let worth_measuring = inputs.len() >= WORTH_MEASURING;
+    let (model, opening) = (args.model.as_deref(), Opening::AtFirstStudy);
+    let tools = Arc::new(app::tools(&settings, &stores, model, opening, worth_measuring)?);
     let (messages, refused) = messages(&inputs, args.force);
     let watch = Arc::new(Watch::new(inputs.len(), args.format));
     for path in &refused {
@@ -111,7 +118,7 @@ fn located(path: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// All files under the paths, absolute and in a stable order. A path that does not exist is an input that fails.
-fn inputs(paths: &[PathBuf], out: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn inputs(paths: &[PathBuf], out: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         let path = located(path).with_context(|| format!("{} has no absolute path", path.display()))?;

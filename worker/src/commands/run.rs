@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
 
     let stores = app::stores(&settings)?;
-    let tools = Arc::new(app::tools(&settings, stores, None, Opening::AtStart)?);
+    let tools = Arc::new(app::tools(&settings, &stores, None, Opening::AtStart, true)?);
     vitals.models_are_warm(Arc::clone(&tools));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(&settings, tools, &vitals))?;
@@ -70,7 +70,7 @@ fn require(settings: &Settings, problems: &mut Problems) {
     if settings.storage.is_none() {
         problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
     }
-    if settings.engine.precision.is_none() {
+    if settings.engine.precision.as_deref().is_none_or(|precision| precision == "auto") {
         problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
     }
 }

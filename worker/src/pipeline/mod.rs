@@ -7,4 +7,5 @@ pub mod intake;
 pub mod models;
 pub mod process;
 pub mod reading;
+pub mod split;
 pub mod store;

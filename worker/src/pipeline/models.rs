@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nightread_domain::media::Modality;
 use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Runtime, Task,
+    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Prepared, Provider, Runtime,
+    Task,
 };
 use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
 use nightread_imaging::{GatePolicy, View};
@@ -28,7 +29,7 @@ pub struct Model {
     pub maps: Option<Arc<GroupMaps>>,
 }
 
-/// When the sessions of a model are opened. They hold its weights, once for each session.
+/// When the sessions of a model are opened. They hold its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
     /// All before the first study, so that none waits for it: for the service.
@@ -55,6 +56,79 @@ struct Waiting {
     engine: OnceCell<Engine>,
 }
 
+/// Models whose weights were verified, described: any number of engines may serve them.
+#[derive(Debug)]
+pub struct Opened {
+    runtime: Runtime,
+    provider: Provider,
+    models: Vec<nightread_engine::Model>,
+    by_name: BTreeMap<String, Arc<Model>>,
+    /// Made when they are first served from the start.
+    prepared: OnceLock<Vec<Prepared>>,
+}
+
+impl Opened {
+    /// Verifies the weights of each name at its precision. Call it off the reactor.
+    pub fn open(
+        catalogue: &Catalogue,
+        names: &[(String, Precision)],
+        runtime: Runtime,
+        provider: Provider,
+    ) -> Result<Self, JobError> {
+        let (mut models, mut by_name) = (Vec::new(), BTreeMap::new());
+        for (name, precision) in names {
+            let model = nightread_engine::Model::open(catalogue.get(name)?, *precision)?;
+            let described = Model {
+                manifest: Arc::clone(model.manifest()),
+                key: model.key().clone(),
+                facts: facts(&model, provider.as_str()),
+                gate: gate(model.manifest()),
+                maps: group_maps(model.manifest())?.map(Arc::new),
+            };
+            by_name.insert(described.facts.name.clone(), Arc::new(described));
+            models.push(model);
+        }
+        Ok(Self { runtime, provider, models, by_name, prepared: OnceLock::new() })
+    }
+
+    /// The models, by name.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.by_name.values()
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Serves them: starts engines now or later, as `opening` says, and warms them up. Takes seconds; call it off the reactor.
+    pub fn serve(&self, options: EngineOptions, opening: Opening) -> Result<Models, JobError> {
+        let options = EngineOptions { provider: self.provider, ..options };
+        let engines = match opening {
+            Opening::AtStart => {
+                Engines::Warm(Engine::start_prepared(&self.runtime, self.prepared()?, options)?)
+            }
+            Opening::AtFirstStudy => {
+                let waiting = |model: &nightread_engine::Model| {
+                    (model.key().clone(), Waiting { model: model.clone(), engine: OnceCell::new() })
+                };
+                let engines = self.models.iter().map(waiting).collect();
+                Engines::OnDemand { runtime: self.runtime.clone(), options, engines }
+            }
+        };
+        Ok(Models { by_name: self.by_name.clone(), engines })
+    }
+
+    fn prepared(&self) -> Result<&[Prepared], JobError> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let prepare =
+            |model: &nightread_engine::Model| Prepared::new(&self.runtime, model.clone(), self.provider);
+        let prepared = self.models.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.prepared.get_or_init(|| prepared))
+    }
+}
+
 impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Models").field("names", &self.by_name.keys()).finish_non_exhaustive()
@@ -62,44 +136,6 @@ impl fmt::Debug for Models {
 }
 
 impl Models {
-    /// Verifies the weights of `names` at one precision; opens them now or later, as `opening` says, and warms them up.
-    /// Takes seconds; call it off the reactor.
-    pub fn open(
-        catalogue: &Catalogue,
-        names: &[String],
-        precision: Precision,
-        runtime: &Runtime,
-        options: EngineOptions,
-        opening: Opening,
-    ) -> Result<Self, JobError> {
-        let opened = names
-            .iter()
-            .map(|name| nightread_engine::Model::open(catalogue.get(name)?, precision))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut by_name = BTreeMap::new();
-        for model in &opened {
-            let described = Model {
-                manifest: Arc::clone(model.manifest()),
-                key: model.key().clone(),
-                facts: facts(model, options.provider.as_str()),
-                gate: gate(model.manifest()),
-                maps: group_maps(model.manifest())?.map(Arc::new),
-            };
-            by_name.insert(described.facts.name.clone(), Arc::new(described));
-        }
-        let engines = match opening {
-            Opening::AtStart => Engines::Warm(Engine::start(runtime, opened, options)?),
-            Opening::AtFirstStudy => {
-                let waiting = |model: nightread_engine::Model| {
-                    (model.key().clone(), Waiting { model, engine: OnceCell::new() })
-                };
-                let engines = opened.into_iter().map(waiting).collect();
-                Engines::OnDemand { runtime: runtime.clone(), options, engines }
-            }
-        };
-        Ok(Self { by_name, engines })
-    }
-
     /// The engine that runs a model. The first study of a model that was left closed waits here until it is open; the
     /// others of its kind wait with it.
     pub async fn engine(&self, key: &ModelKey) -> Result<&Engine, JobError> {
@@ -204,8 +240,14 @@ fn gate(manifest: &Manifest) -> GatePolicy {
     }
 }
 
-/// The rules to route by: the configured ones, or for each kind of study the one model that is there for it.
-pub fn routing(configured: &Routing, catalogue: &Catalogue, precision: Precision) -> Result<Routing, String> {
+/// The rules to route by: the configured ones, or for each kind of study the one model that is there for it, at this
+/// precision or, for `None`, at any.
+pub fn routing(
+    configured: &Routing,
+    catalogue: &Catalogue,
+    precision: impl Into<Option<Precision>>,
+) -> Result<Routing, String> {
+    let precision = precision.into();
     if !configured.rules.is_empty() {
         return Ok(configured.clone());
     }
@@ -214,7 +256,8 @@ pub fn routing(configured: &Routing, catalogue: &Catalogue, precision: Precision
         let fitting: Vec<&str> = catalogue
             .iter()
             .filter(|manifest| {
-                manifest.task == task && manifest.precisions().any(|offered| offered == precision)
+                manifest.task == task
+                    && manifest.precisions().any(|offered| precision.is_none_or(|wanted| offered == wanted))
             })
             .map(|manifest| manifest.name.as_str())
             .collect();

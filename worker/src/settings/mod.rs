@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::routing::Routing;
+use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_engine::Precision;
 
 use crate::pipeline::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
@@ -120,15 +122,31 @@ pub struct MetricsSettings {
 }
 
 /// The engine's part; `None` means `auto`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineSettings {
     pub sessions: Option<usize>,
     pub intra_threads: Option<usize>,
     pub decode_threads: Option<usize>,
     pub batch_items: usize,
+    /// As it was typed: `fp32`, `int8` or `auto`.
     pub precision: Option<String>,
     pub provider: String,
     pub runtime: Option<PathBuf>,
+}
+
+impl EngineSettings {
+    /// The precision named, FP32 where nothing is said, because every model has it; `None` for the fastest that each model
+    /// offers.
+    pub fn precision(&self) -> Result<Option<Precision>, JobError> {
+        match self.precision.as_deref() {
+            Some("auto") => Ok(None),
+            named => named
+                .unwrap_or("fp32")
+                .parse()
+                .map(Some)
+                .map_err(|words: String| JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words)),
+        }
+    }
 }
 
 /// Bounds on untrusted input and on what is in hand.

@@ -147,8 +147,8 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
 fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
     let threads = |name| raw.integer("engine", name).map(|n| n as usize);
     let precision = raw.text("models", "precision").map(str::to_owned);
-    if precision.as_deref().is_some_and(|precision| precision != "fp32" && precision != "int8") {
-        problems.add("[models] precision: fp32 or int8 is expected");
+    if precision.as_deref().is_some_and(|precision| !["fp32", "int8", "auto"].contains(&precision)) {
+        problems.add("[models] precision: fp32 or int8 is expected, or auto for process and bench");
     }
     let provider = raw.text("models", "provider").unwrap_or_default().to_owned();
     if provider != "cpu" && provider != "openvino" {

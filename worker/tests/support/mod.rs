@@ -46,6 +46,12 @@ pub fn pydicom_data() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
+/// The DICOM samples, where `make samples` put them.
+pub fn samples() -> Option<PathBuf> {
+    let folder = repository().join(".cache/samples");
+    folder.is_dir().then_some(folder)
+}
+
 /// A part of the shared test data, when it is there.
 pub fn test_data(part: &str) -> Option<PathBuf> {
     let root = std::env::var_os("NIGHTREAD_TEST_DATA")
