@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
         "throughput" => measure::throughput(number(1, 300), number(2, 3)).await,
         "backpressure" => measure::backpressure(number(1, 10_000), number(2, 300)).await,
         "announce" => announcing::throughput(number(1, 1_000_000), number(2, 10_000_000)).await,
-        "relay" => queues::storm(number(1, 5_000), number(2, 20)).await,
+        "relay" => queues::storm(number(1, 2_000), number(2, 20)).await,
         "relabel" => announcing::relabel(number(1, 5_000), number(2, 3)).await,
         "simulate" => {
             simulated::compare(number(1, 150), Duration::from_millis(number(2, 1000) as u64)).await;

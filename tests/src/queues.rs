@@ -1,6 +1,7 @@
 //! A private Azurite queue service, and `nightread relay` as a process.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
@@ -27,6 +28,13 @@ pub struct Queues {
     _part: Part,
     _folder: TempDir,
     port: u16,
+}
+
+impl Queues {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
 }
 
 /// One test's queue and its poison queue.

@@ -12,7 +12,9 @@ use lapin::types::ShortString;
 use nightread::adapters::queue::rabbitmq::topology;
 use nightread_domain::Lane;
 use nightread_tests::announcing::summary;
+use nightread_tests::azurite;
 use nightread_tests::parts::{Ending, skipped};
+use nightread_tests::proxy::{FaultProxy, Method};
 use nightread_tests::queues::{Queue, Queues, event, relay, relay_once, relay_with_kills};
 use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::wait;
@@ -103,6 +105,31 @@ async fn killed_again_and_again_it_relays_every_event() {
     assert!(account.kills > 0);
     assert_eq!((account.missing, account.invented), (Vec::new(), Vec::new()));
     assert_eq!(account.poison, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_confirmation_and_deletion_it_repeats_and_loses_nothing() {
+    let test = "killed_between_confirmation_and_deletion_it_repeats_and_loses_nothing";
+    let Some((queue, settings, observer)) = bench(test).await else { return };
+    let queues = Queues::shared(test).await.expect("it runs");
+    let proxy = FaultProxy::start(queues.address(), 1).await;
+    let names: Vec<_> = (0..10).map(|number| format!("{number:04}.png")).collect();
+    fill(&queue, &names).await;
+    let gate = proxy.gate(Method::DELETE, &queue.name);
+    let through_proxy = azurite::queue_connection_string(proxy.port());
+    let mut doomed = relay(&settings.clone().with("NIGHTREAD_RELAY_CONNECTION_STRING", &through_proxy));
+    // Every event is confirmed, and no deletion goes through.
+    gate.reached(names.len()).await;
+    observer.wait_for_depth(&ingest(), names.len() as u32).await;
+    doomed.kill().expect("killed");
+    doomed.wait().expect("a child");
+    assert!(!queue.is_empty().await, "nothing is deleted");
+    let mut heir = relay(&settings);
+    wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
+    heir.kill().expect("killed");
+    heir.wait().expect("a child");
+    let relayed = ids(&observer.drain(&ingest()).await);
+    assert_eq!(relayed, names.into_iter().map(|name| (name, 2)).collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]
