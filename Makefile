@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models lint fmt clean \
-	demo-cloud soak parity bench bench-fmri fuzz test-models infra-check infra-test package deb package-test
+	saturation demo-cloud soak parity bench bench-fmri fuzz test-models infra-check infra-test package deb package-test
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -94,6 +94,10 @@ bench: runtime parts ## Against PyTorch, IPEX and OpenVINO: inference, then pict
 		--ipex-python .cache/venv-bench-ipex/bin/python $(if $(filter quick,$(BENCH)),--pairs 3)
 	@.cache/venv-bench/bin/python worker/benches/end_to_end.py --work .cache/bench --data $(TEST_DATA) \
 		$(if $(filter quick,$(BENCH)),--pictures 8 --rounds 3)
+
+saturation: runtime ## One core against all: rate, use of the cores, overhead, memory; N pictures, ROUNDS times
+	@cargo build --release --locked -p nightread --bins
+	@worker/tools/saturation
 
 bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
 	@cargo build --release --locked -p nightread-fmri --examples

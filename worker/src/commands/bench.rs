@@ -113,14 +113,6 @@ impl Bench {
         Ok(Self { parts, settings, pictures: Arc::new(pictures), what, samples, runtime, folder })
     }
 
-    fn stores(&self, results: &Path) -> Stores {
-        Stores {
-            source: Arc::new(FolderStore::new([(LOCAL.to_owned(), PathBuf::from("/"))])),
-            results: Arc::new(FolderStore::new([(RESULTS.to_owned(), results.to_owned())])),
-            results_container: RESULTS.to_owned(),
-        }
-    }
-
     /// Every split that the settings leave open, the whole grid in each round so that no row has the machine's best time
     /// for itself; and what `auto` would take.
     fn grid(&self, each: Duration, rounds: usize) -> Result<Report> {
@@ -138,14 +130,13 @@ impl Bench {
             }
         }
         let rows = runs.iter().filter_map(|rows| Row::median(rows)).collect();
-        let auto = trial::choose(&self.parts, &self.settings, &self.stores(self.folder.path()), OPENING)?;
+        let auto = trial::choose(&self.parts, &self.settings, &stores(self.folder.path()), OPENING)?;
         Ok(Report::new(&self.parts, &self.settings, &self.what).with_grid(rows, auto))
     }
 
     fn row(&self, split: Split, each: Duration) -> Result<Row> {
         let results = tempfile::tempdir_in(self.folder.path())?;
-        let tools =
-            Arc::new(self.parts.tools(&self.settings, &self.stores(results.path()), split, OPENING)?);
+        let tools = Arc::new(self.parts.tools(&self.settings, &stores(results.path()), split, OPENING)?);
         let in_hand = self.settings.limits.jobs;
         self.pace(&tools, in_hand, Until::Jobs(2 * split.sessions))?;
         let before = Usage::now()?;
@@ -158,7 +149,7 @@ impl Bench {
     /// So many pictures once, with the split that the service would take.
     fn bulk(&self, count: usize) -> Result<Report> {
         let results = tempfile::tempdir_in(self.folder.path())?;
-        let stores = self.stores(results.path());
+        let stores = stores(results.path());
         let split = trial::choose(&self.parts, &self.settings, &stores, OPENING)?;
         let tools = Arc::new(self.parts.tools(&self.settings, &stores, split, OPENING)?);
         let in_hand = self.settings.limits.jobs;
@@ -212,15 +203,23 @@ impl Bench {
                 };
                 let (_, report) = process(&job, Lane::Bulk, &tools).await;
                 match report.outcome {
-                    Outcome::Read => Ok(()),
-                    // With fewer files than jobs in hand, another of the same picture was stored first.
-                    Outcome::AlreadyDone
+                    // With fewer files than jobs in hand, another of the same picture may be stored first.
+                    Outcome::Read
+                    | Outcome::AlreadyDone
                     | Outcome::Superseded
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
                     Outcome::Failed(code) | Outcome::Unfinished(code) => Err(unread(&job.source, code)),
                 }
             }
         }))
+    }
+}
+
+fn stores(results: &Path) -> Stores {
+    Stores {
+        source: Arc::new(FolderStore::new([(LOCAL.to_owned(), PathBuf::from("/"))])),
+        results: Arc::new(FolderStore::new([(RESULTS.to_owned(), results.to_owned())])),
+        results_container: RESULTS.to_owned(),
     }
 }
 

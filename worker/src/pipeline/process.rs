@@ -15,7 +15,7 @@ use nightread_domain::{
     WriteCondition,
 };
 use nightread_imaging::sniff;
-use ring::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -204,7 +204,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     study.properties = Some(properties);
     reached(tools.failpoint, Failpoint::AfterFetch);
 
-    study.sha256 = Some(hex::encode(digest(&SHA256, &body)));
+    study.sha256 = Some(hex::encode(Sha256::digest(&body)));
     let media = sniff(&body).ok_or_else(|| {
         JobError::new(
             Stage::Decode,
