@@ -1,13 +1,17 @@
-//! The reports stream: workers tell what a message costs and how old it was, and `nightread backlog` reads it and leaves
-//! its own conclusions for the next one that asks. A stream is read by many without being emptied, so three brokers may
-//! ask at the same second, and what is known outlives the workers that knew it.
+//! The reports: workers tell what a message costs and how old it was, and `nightread backlog` reads them and leaves its
+//! own conclusions for the next one that asks, so that what is known outlives the workers that knew it.
+//!
+//! Their queue gives everything to one reader at a time. A reader takes nothing but its own mark: the rest goes back when
+//! it closes its connection, and the next reader, who waited, gets all of it in its order. (A stream would do the same
+//! without taking turns; RabbitMQ 3.10 loses one for good when its first node is killed soon after declaring it.)
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use lapin::Consumer;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::FieldTable;
 use nightread_domain::message::Attributes;
 use nightread_domain::{ErrorCode, JobError, Lane, Stage};
 use serde::{Deserialize, Serialize};
@@ -21,13 +25,13 @@ use crate::telemetry::ledger::LaneWork;
 /// Longer reports are not ours.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// Reports on the way to us; each takes a few hundred bytes.
-const IN_FLIGHT: u16 = 500;
+/// All that the queue can hold; each takes a few hundred bytes, and all stay unacknowledged while they are read.
+const IN_FLIGHT: u16 = u16::MAX;
 
 /// From the mark that we set to reading it again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One entry of the stream. `at` is in seconds since 1970.
+/// One report. `at` is in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Report {
@@ -81,7 +85,7 @@ impl Publisher {
     }
 }
 
-/// Every report of the last `window`, oldest first; `broker_rejected` where there is no such stream.
+/// Every report of the last `window`, oldest first; `broker_rejected` where there is no such queue.
 pub async fn recent_reports(
     options: &RabbitOptions,
     publisher: &Publisher,
@@ -92,37 +96,37 @@ pub async fn recent_reports(
     let id = hex::encode(rand::random::<[u8; 8]>());
     publisher.report(&Report::Mark { at: now, id: id.clone() }).await?;
     let connection = connect(options, "reports").await?;
-    let read = timeout(PATIENCE, read_until(&connection, since, &id)).await;
-    let _ = connection.close(200, "read".into()).await;
-    read.map_err(|_| unavailable("the reports stream did not come to the present in time"))?
-}
-
-async fn read_until(connection: &lapin::Connection, since: u64, id: &str) -> Result<Vec<Report>, JobError> {
-    let refused = |error| classified("cannot read the reports stream", error);
+    let refused = |error| classified("cannot read the reports", error);
     let channel = connection.create_channel().await.map_err(refused)?;
     channel.basic_qos(IN_FLIGHT, BasicQosOptions::default()).await.map_err(refused)?;
-    let mut from = FieldTable::default();
-    from.insert("x-stream-offset".into(), AMQPValue::Timestamp(since));
     let options = BasicConsumeOptions::default();
-    let mut consumer =
-        channel.basic_consume(topology::REPORTS.into(), "".into(), options, from).await.map_err(refused)?;
-    let (mut reports, mut unacknowledged) = (Vec::new(), 0);
+    let mut consumer = channel
+        .basic_consume(topology::REPORTS.into(), "".into(), options, FieldTable::default())
+        .await
+        .map_err(refused)?;
+    let read = timeout(PATIENCE, read_until(&mut consumer, since, &id)).await;
+    // Everything goes back at once when the connection ends. A consumer that is cancelled first, as one that is dropped
+    // is, would let the next reader in before the reports are back.
+    let _ = connection.close(200, "read".into()).await;
+    drop(consumer);
+    read.map_err(|_| unavailable("the reports did not come to the present in time"))?
+}
+
+async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec<Report>, JobError> {
+    let refused = |error| classified("cannot read the reports", error);
+    let mut reports = Vec::new();
     loop {
         let Some(raw) = consumer.next().await else {
-            return Err(unavailable("the broker ended the reading of the reports stream"));
+            return Err(unavailable("the broker ended the reading of the reports"));
         };
         let raw = raw.map_err(refused)?;
-        // An acknowledgement takes nothing off a stream; it makes room for more.
-        unacknowledged += 1;
-        if unacknowledged >= IN_FLIGHT / 4 {
-            unacknowledged = 0;
-            raw.ack(BasicAckOptions { multiple: true }).await.map_err(refused)?;
-        }
         let Some(report) = parsed(&raw.data) else { continue };
         match report {
-            Report::Mark { id: found, .. } if found == id => return Ok(reports),
+            Report::Mark { id: found, .. } if found == id => {
+                raw.ack(BasicAckOptions::default()).await.map_err(refused)?;
+                return Ok(reports);
+            }
             Report::Mark { .. } => {}
-            // The broker finds a block of entries by its time, so the first ones may be older.
             report if report.at() >= since => reports.push(report),
             _ => {}
         }

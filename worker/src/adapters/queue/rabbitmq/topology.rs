@@ -6,7 +6,7 @@
 //!                   ── job.fmri.#   ─▶ nightread.jobs.fmri   ─┘
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
 //! nightread.suspect (fanout) ─▶ nightread.jobs.suspect ─ as the lanes ─▶ nightread.dead
-//! nightread.results (topic) ── report.# ─▶ nightread.reports (stream)
+//! nightread.results (topic) ── report.# ─▶ nightread.reports
 //! ```
 //!
 //! A message keeps its routing key through delay, suspicion and death, so it always finds back to its lane.
@@ -30,7 +30,7 @@ pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
 /// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
 pub const SUSPECT_QUEUE: &str = "nightread.jobs.suspect";
 
-/// What workers and `nightread backlog` tell of the work: a stream, so that everybody reads all of it and takes nothing.
+/// What workers and `nightread backlog` tell of the work. One reader at a time gets all of it, and gives it back.
 pub const REPORTS: &str = "nightread.reports";
 
 /// The header by which the delay exchange routes.
@@ -42,9 +42,10 @@ const DELIVERY_LIMIT: i64 = 50;
 /// Looking at dead letters hands them out and back. RabbitMQ 4 drops a message at its twentieth look by default.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// Reports of a day from some forty workers; older ones go, a segment at a time.
-const REPORTS_BYTES: i64 = 40_000_000;
-const REPORTS_SEGMENT_BYTES: i64 = 2_000_000;
+/// A little longer than what a reader wants to know; nobody takes reports off, so they go by themselves.
+const REPORTS_TTL: Duration = Duration::from_mins(20);
+/// Of some two hundred workers; the oldest go first.
+const REPORTS_LENGTH: i64 = 10_000;
 
 /// How long a retry waits, in the three steps there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,9 +226,12 @@ fn dead_arguments() -> FieldTable {
 
 fn reports_arguments() -> FieldTable {
     table([
-        ("x-queue-type", text("stream")),
-        ("x-max-length-bytes", AMQPValue::LongLongInt(REPORTS_BYTES)),
-        ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(REPORTS_SEGMENT_BYTES)),
+        ("x-queue-type", text("quorum")),
+        // A second reader waits until the first has given back what it read.
+        ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        ("x-message-ttl", AMQPValue::LongLongInt(REPORTS_TTL.as_millis() as i64)),
+        ("x-max-length", AMQPValue::LongLongInt(REPORTS_LENGTH)),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT)),
     ])
 }
 
