@@ -172,9 +172,9 @@ def start_of(unit):
     return line
 
 
-def on_broker(fleet_broker, storage, unit, **extra):
+def on_broker(fleet_broker, storage, unit, without=(), **extra):
     """Runs what a unit of the brokers starts, with the relay's user, as `start_helpers` gives it."""
-    command = [word.replace("/etc/nightread", str(fleet_broker["folder"] / "etc")) for word in start_of(unit)]
+    command = [word.replace("/etc/nightread", str(fleet_broker["folder"] / "etc")) for word in start_of(unit) if word not in without]
     env = {**environment(fleet_broker, storage, "relay", "broker-0"), **extra}
     return subprocess.run([*fleet_broker["prefix"], str(BINARY), *command], env=env, capture_output=True, text=True, check=False)
 
@@ -192,6 +192,23 @@ def test_the_nightly_reconciliation_announces_what_has_no_result_and_nothing_els
             until("results", lambda: all(result(storage, f"{number}.png") for number in range(3)), worker)
             until("an empty queue", lambda: waiting(fleet_broker, bulk) == 0, worker)
             worker.drained()
+
+
+def test_the_backlog_is_counted_with_the_rights_of_the_monitor_and_the_relay(fleet_broker, storage):
+    """All but the publishing, which needs Azure Monitor."""
+    announce(fleet_broker, job("0.png"), job("1.png"))
+    url = f"http://{NAMES['brokerUsers']['monitor']}:{broker.password(fleet_broker, 'monitor')}@127.0.0.1:{fleet_broker['ports']['management']}"
+    try:
+        # The management plug-in counts every few seconds.
+        def counted():
+            done = on_broker(fleet_broker, storage, "nightread-backlog", without=("--publish",), NIGHTREAD_BACKLOG_MANAGEMENT_URL=url)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return next((line for line in done.stdout.splitlines() if "ingest" in line and " 2 " in line), None)
+
+        until("two jobs in the count", counted)
+    finally:
+        with client(fleet_broker, "admin") as connection:
+            connection.channel().queue_purge(NAMES["laneQueues"]["ingest"])
 
 
 def test_the_unit_lets_the_worker_do_what_it_does(fleet_broker, storage):

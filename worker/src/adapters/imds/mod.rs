@@ -61,6 +61,11 @@ impl EventKind {
     pub const fn ends_the_worker(self) -> bool {
         !matches!(self, Self::Freeze)
     }
+
+    /// The machine, or another in its place, starts its services again.
+    pub const fn comes_back(self) -> bool {
+        matches!(self, Self::Reboot | Self::Redeploy)
+    }
 }
 
 /// One event that was announced.

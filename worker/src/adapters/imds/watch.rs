@@ -41,8 +41,9 @@ impl<S: EventSource> Watch<S> {
         let mut failing = false;
         let mut wait = EVERY;
         let mut name = None;
+        let mut past = None;
         loop {
-            match self.look(&mut name).await {
+            match self.look(&mut name, &mut past).await {
                 Ok(notice) => {
                     metrics::events_asked(true);
                     if failing {
@@ -101,13 +102,21 @@ impl<S: EventSource> Watch<S> {
         Ok(())
     }
 
-    async fn look(&self, name: &mut Option<String>) -> Result<Option<Notice>, JobError> {
+    /// `past`: restarts that were under way at the first look. The service lists them on for a while, and this worker comes
+    /// from them: it would end again and again.
+    async fn look(
+        &self,
+        name: &mut Option<String>,
+        past: &mut Option<Vec<String>>,
+    ) -> Result<Option<Notice>, JobError> {
         let own = match name {
             Some(own) => own,
             None => name.insert(self.source.name().await?),
         };
         let events = self.source.events().await?;
-        let ending = events.into_iter().find(|event| is_the_end_of(event, own));
+        let under_way = events.iter().filter(|event| event.started && event.kind.comes_back());
+        let past = past.get_or_insert_with(|| under_way.map(|event| event.id.clone()).collect());
+        let ending = events.into_iter().find(|event| is_the_end_of(event, own) && !past.contains(&event.id));
         Ok(ending.map(|event| Notice { event_id: event.id, kind: event.kind, not_before: event.not_before }))
     }
 }
@@ -217,6 +226,20 @@ mod tests {
             let notice = Watch::new(&script).notice().await;
             assert_eq!((notice.kind, script.start.elapsed().as_secs()), (kind, 60));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_restart_that_this_worker_comes_from_does_not_end_it_again() {
+        let mut past = event(EventKind::Reboot, &["workers_3"]);
+        past.started = true;
+        let mut next = event(EventKind::Reboot, &["workers_3"]);
+        next.id = "next".to_owned();
+        let script = Script::new([
+            (Duration::ZERO, Ok(vec![past.clone()])),
+            (Duration::from_mins(1), Ok(vec![past, next])),
+        ]);
+        let notice = Watch::new(&script).notice().await;
+        assert_eq!((notice.event_id.as_str(), script.start.elapsed().as_secs()), ("next", 60));
     }
 
     #[tokio::test(start_paused = true)]
