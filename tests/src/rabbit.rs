@@ -178,6 +178,15 @@ impl Rabbit {
         std::fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()
     }
 
+    /// Runs `rabbitmqctl` on a node of our own.
+    pub async fn control(&self, arguments: &[&str]) {
+        let node = self.node.as_ref().expect("only a node of our own is controlled");
+        let mut command = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+        command.args(arguments).envs(node.environment.iter().map(|(name, value)| (*name, value)));
+        let output = command.output().await.expect("rabbitmqctl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Ends the node; its data stays.
     pub fn pause(&mut self, how: Ending) {
         if let Some(server) = self.node.as_mut().and_then(|node| node.server.take()) {

@@ -168,13 +168,25 @@ async fn it_waits_while_the_backlog_is_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_outlives_its_broker() {
-    let test = "it_outlives_its_broker";
+async fn it_waits_out_a_short_memory_and_outlives_its_broker() {
+    let test = "it_waits_out_a_short_memory_and_outlives_its_broker";
     let Some(mut rabbit) = Rabbit::start(None).await else { return skipped(test, "RabbitMQ") };
-    let files = 4_000;
+    let files = 8_000;
     let (_folder, settings, observer) = folder(&rabbit, files).await;
     let child = start(&settings, &["--rate", "1000"]);
     wait::until("some announcements", || async { (observer.depth(&bulk()).await > 500).then_some(()) }).await;
+    // A broker that is short of memory reads no more, and confirms what it has.
+    rabbit.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]).await;
+    let mut still = (0, 0);
+    while still.1 < 20 {
+        let depth = observer.depth(&bulk()).await;
+        still = if depth == still.0 { (depth, still.1 + 1) } else { (depth, 0) };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!((still.0 as usize) < files, "{} are there", still.0);
+    rabbit.control(&["set_vm_memory_high_watermark", "absolute", "2GB"]).await;
+    let resumed = still.0;
+    wait::until("it to go on", || async { (observer.depth(&bulk()).await > resumed).then_some(()) }).await;
     rabbit.pause(Ending::Kill);
     rabbit.resume().await;
     let output = child.wait_with_output().expect("a child");
