@@ -213,8 +213,8 @@ impl Parts {
     }
 }
 
-/// What all jobs share, with models opened when `opening` says and the cores split as the settings say. Where they leave that open, it is measured when
-/// `worth_measuring`, and guessed otherwise. Blocks for seconds.
+/// What all jobs share, with models opened when `opening` says and the cores split as the settings say. Where they leave
+/// that open, it is measured when `worth_measuring`, and guessed otherwise. Blocks for seconds.
 pub fn tools(
     settings: &Settings,
     stores: &Stores,

@@ -44,12 +44,7 @@ def norms_to_convolutions(model: onnx.ModelProto) -> int:
             )
         )
         replaced += 1
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in graph.node for name in node.input}
-    kept = [initializer for initializer in graph.initializer if initializer.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    faster.replace_nodes(graph, nodes)
     return replaced
 
 

@@ -18,13 +18,14 @@ pub mod webhook;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::app;
 use crate::cli::{Cli, Command, Common};
-use crate::settings::Settings;
+use crate::settings::{Problems, Settings};
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const WRONG_USE: u8 = 2;
@@ -58,33 +59,49 @@ pub fn run(cli: Cli) -> ExitCode {
     })
 }
 
-/// Settings and how to reach the broker; `None` when they are not sound, and then every problem has been told.
-pub(crate) fn broker_of(common: &Common) -> anyhow::Result<Option<(Settings, RabbitOptions)>> {
+/// Settings that are sound and in which `require` misses nothing; `None` otherwise, and then every problem has been told.
+pub(crate) fn sound_settings(
+    common: &Common,
+    require: impl FnOnce(&Settings, &mut Problems),
+) -> Option<Settings> {
     let (_, settings, mut problems) = app::settings(common, &[]);
-    let broker = settings.as_ref().and_then(|settings| settings.broker.as_ref());
-    if settings.is_some() && broker.is_none() {
-        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
+    if let Some(settings) = &settings {
+        require(settings, &mut problems);
     }
-    let options = match (&settings, broker) {
-        (Some(settings), Some(broker)) if problems.is_empty() => app::rabbit(broker, &settings.limits)?,
-        _ => {
-            say(&problems.to_string());
-            return Ok(None);
-        }
-    };
-    Ok(settings.map(|settings| (settings, options)))
+    let sound = settings.filter(|_| problems.is_empty());
+    if sound.is_none() {
+        say(&problems.to_string());
+    }
+    sound
 }
 
-/// SIGTERM and SIGINT cancel `stop`.
-pub(crate) fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
+pub(crate) fn require_broker(settings: &Settings, problems: &mut Problems) {
+    if settings.broker.is_none() {
+        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
+    }
+}
+
+/// Settings and how to reach the broker; `None` when they are not sound, and then every problem has been told.
+pub(crate) fn broker_of(common: &Common) -> anyhow::Result<Option<(Settings, RabbitOptions)>> {
+    let Some(settings) = sound_settings(common, require_broker) else { return Ok(None) };
+    let broker = settings.broker.as_ref().context("a broker was required above")?;
+    let options = app::rabbit(broker, &settings.limits)?;
+    Ok(Some((settings, options)))
+}
+
+/// The first SIGTERM or SIGINT cancels the first of `stops`, the second the next.
+pub(crate) fn stop_on_signals<const N: usize>(stops: [CancellationToken; N]) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for stop in stops {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("asked to stop");
+            stop.cancel();
         }
-        stop.cancel();
     });
     Ok(())
 }

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightread_domain::{ErrorClass, JobError};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::machine::Machine;
 use self::vitals::{ServiceObserver, ServiceVitals, tell_of_work};
-use super::{FAILED, WRONG_USE, say};
+use super::{FAILED, WRONG_USE, require_broker, sound_settings, stop_on_signals};
 use crate::adapters::queue::rabbitmq::{Publisher, RabbitIntake, SessionState};
 use crate::app;
 use crate::cli::RunArgs;
@@ -29,12 +28,7 @@ mod vitals;
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
-    let (_, settings, mut problems) = app::settings(&args.common, &[]);
-    if let Some(settings) = &settings {
-        require(settings, &mut problems);
-    }
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
+    let Some(settings) = sound_settings(&args.common, require) else {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(logs::Reader::Collector);
@@ -64,9 +58,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
 
 /// What only the service needs.
 fn require(settings: &Settings, problems: &mut Problems) {
-    if settings.broker.is_none() {
-        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
-    }
+    require_broker(settings, problems);
     if settings.storage.is_none() {
         problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
     }
@@ -77,7 +69,8 @@ fn require(settings: &Settings, problems: &mut Problems) {
 
 async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVitals>) -> Result<Ended> {
     let stop = Stop::default();
-    listen_for_signals(stop.clone())?;
+    // The first signal drains; a second one gives back what is in hand.
+    stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
     if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {
         return Ok(ended);
     }
@@ -106,23 +99,6 @@ async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVital
         machine.let_go().await;
     }
     Ok(ended)
-}
-
-/// SIGTERM and SIGINT drain; a second one gives back what is in hand.
-fn listen_for_signals(stop: Stop) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        for token in [stop.drain, stop.abandon] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("asked to stop");
-            token.cancel();
-        }
-    });
-    Ok(())
 }
 
 /// Waits until every container answers: not ready, said loudly, and no message is taken in vain.

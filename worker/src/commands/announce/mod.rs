@@ -34,7 +34,7 @@ use self::progress::Progress;
 use self::pump::{Ended, Keep, Ledger, Pump};
 use self::source::{Place, Source};
 use self::work::{Prepared, Sieve, Template};
-use super::{FAILED, WRONG_USE, print, say, stop_on_signals};
+use super::{FAILED, WRONG_USE, print, say, sound_settings, stop_on_signals};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
@@ -48,12 +48,8 @@ const STOPPED: u8 = 3;
 
 pub(super) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
     let _telemetry = logs::start(logs::Reader::here());
-    let (_, settings, mut problems) = app::settings(&args.common, &[]);
-    if let Some(settings) = &settings {
-        require(args, settings, &mut problems);
-    }
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
+    let Some(settings) = sound_settings(&args.common, |settings, problems| require(args, settings, problems))
+    else {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -128,7 +124,7 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Su
     let sieve = Sieve { filter: Filter::new(args), containers: settings.source_containers.clone(), done };
     let mut prepared = sieve.start(left_over, source.start(position));
     let stop = CancellationToken::new();
-    stop_on_signals(stop.clone())?;
+    stop_on_signals([stop.clone()])?;
     let verb = if args.dry_run { "would be announced" } else { "announced" };
     let progress = Progress::new(counts.announced, verb);
     let (ended, pump_ledger, elapsed, pauses) = if args.dry_run {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::envelope::opened;
 use self::vitals::RelayVitals;
-use super::{FAILED, WRONG_USE, print, say};
+use super::{FAILED, WRONG_USE, print, require_broker, say, sound_settings, stop_on_signals};
 use crate::adapters::queue::rabbitmq::Publisher;
 use crate::adapters::queue::storage_queue::{MAX_RECEIVED, Received, StorageQueue};
 use crate::app;
@@ -76,12 +76,7 @@ struct Account {
 }
 
 pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
-    let (_, settings, mut problems) = app::settings(&args.common, &[]);
-    if let Some(settings) = &settings {
-        require(settings, &mut problems);
-    }
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
+    let Some(settings) = sound_settings(&args.common, require) else {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(if args.once { logs::Reader::here() } else { logs::Reader::Collector });
@@ -97,7 +92,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
     let ended = runtime.block_on(async {
         let relay = Relay::new(&settings, vitals)?;
         let stop = CancellationToken::new();
-        super::stop_on_signals(stop.clone())?;
+        stop_on_signals([stop.clone()])?;
         anyhow::Ok(relay.run(args.once, &stop).await?)
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -118,9 +113,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
 }
 
 fn require(settings: &Settings, problems: &mut Problems) {
-    if settings.broker.is_none() {
-        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
-    }
+    require_broker(settings, problems);
     if settings.relay.is_none() {
         problems
             .add("[relay] needs one of queue_url, sas_url or connection_string (NIGHTREAD_RELAY_QUEUE_URL)");

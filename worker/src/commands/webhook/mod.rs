@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::server::Webhook;
 use super::relay::vitals::RelayVitals;
-use super::{WRONG_USE, print, say, stop_on_signals};
+use super::{WRONG_USE, print, require_broker, sound_settings, stop_on_signals};
 use crate::adapters::queue::rabbitmq::Publisher;
 use crate::app;
 use crate::cli::{Common, Format};
-use crate::settings::Settings;
+use crate::settings::{Problems, Settings};
 use crate::telemetry::health::HealthServer;
 use crate::telemetry::{logs, metrics};
 
@@ -43,18 +43,7 @@ pub struct WebhookArgs {
 }
 
 pub(super) fn run(args: &WebhookArgs) -> Result<ExitCode> {
-    let (_, settings, mut problems) = app::settings(&args.common, &[]);
-    if let Some(settings) = &settings {
-        if settings.broker.is_none() {
-            problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL)");
-        }
-        if settings.webhook.is_none() {
-            problems
-                .add("[webhook] token is missing (NIGHTREAD_WEBHOOK_TOKEN): the webhook is off without one");
-        }
-    }
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
+    let Some(settings) = sound_settings(&args.common, require) else {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(logs::Reader::Collector);
@@ -74,6 +63,13 @@ pub(super) fn run(args: &WebhookArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn require(settings: &Settings, problems: &mut Problems) {
+    require_broker(settings, problems);
+    if settings.webhook.is_none() {
+        problems.add("[webhook] token is missing (NIGHTREAD_WEBHOOK_TOKEN): the webhook is off without one");
+    }
+}
+
 async fn serve(settings: &Settings, vitals: Arc<RelayVitals>) -> Result<u64> {
     let webhook = settings.webhook.clone().context("a token was required above")?;
     let broker = settings.broker.as_ref().context("a broker was required above")?;
@@ -84,7 +80,7 @@ async fn serve(settings: &Settings, vitals: Arc<RelayVitals>) -> Result<u64> {
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, "taking events");
     let stop = CancellationToken::new();
-    stop_on_signals(stop.clone())?;
+    stop_on_signals([stop.clone()])?;
     let webhook = Arc::new(Webhook::new(webhook, publisher));
     let watched = tokio::spawn(watch(Arc::clone(&webhook), vitals, stop.clone()));
     axum::serve(listener, server::router(Arc::clone(&webhook)))
