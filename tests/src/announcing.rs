@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use lapin::message::Delivery;
-use nightread::adapters::queue::rabbitmq::topology;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use crate::bench::Bench;
 use crate::pictures::grey;
-use crate::rabbit::{Rabbit, options};
+use crate::rabbit::Rabbit;
 use crate::worker::WorkerSettings;
 
 /// The summary that `--format json` prints.
@@ -129,8 +128,7 @@ pub async fn throughput(published: usize, counted: usize) {
     for (names, dry_run) in
         [(published / 10, false), (published, false), (counted / 10, true), (counted, true)]
     {
-        let options = options(&rabbit.fresh_url());
-        topology::declare(&options).await.expect("declared");
+        let options = rabbit.declared().await;
         let folder = tempfile::tempdir().expect("a folder");
         let settings = WorkerSettings::new(&options.url).folder(folder.path());
         let backlog = names.max(1).to_string();

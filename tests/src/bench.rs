@@ -14,12 +14,15 @@ use crate::azurite::{self, Azurite};
 use crate::parts::fresh_name;
 use crate::pictures::result_name;
 use crate::proxy::FaultProxy;
-use crate::rabbit::{Observer, Rabbit, options};
+use crate::rabbit::{Observer, Rabbit};
 use crate::wait;
 use crate::worker::{Worker, WorkerSettings};
 
 /// Largest document that is one of ours.
 const MAX_DOCUMENT: u64 = 1 << 24;
+
+/// Longer than a delivery takes from the broker into a worker's hand.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// The parts of one test.
 #[derive(Debug)]
@@ -47,8 +50,7 @@ impl Bench {
 
     /// On these.
     pub async fn over(test: &str, rabbit: &Rabbit, azurite: &Azurite) -> Self {
-        let options = options(&rabbit.fresh_url());
-        topology::declare(&options).await.expect("declared");
+        let options = rabbit.declared().await;
         let address = azurite.address().expect("a storage at a plain http address: a proxy goes before it");
         let seed = test.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let proxy = FaultProxy::start(address, seed).await;
@@ -148,12 +150,22 @@ impl Bench {
     /// Waits until nothing is ready in lanes and delays, and the workers have nothing in hand.
     pub async fn settled(&self, workers: &[&Worker], patience: Duration) {
         let observer = self.observer().await;
-        wait::until_within(patience, "lanes, delays and workers to be empty", || async {
+        // A message moves between two questions: out of a lane after the workers were asked, into a delay before. So the
+        // queues are asked on both sides, and twice, because one on its way to a worker is in neither.
+        let empty = async || {
+            let before = self.waiting(&observer).await;
             let mut in_hand = 0.0;
             for worker in workers {
                 in_hand += worker.metric("nightread_jobs_in_hand", "").await;
             }
-            (self.waiting(&observer).await == 0 && in_hand == 0.0).then_some(())
+            before == 0 && in_hand == 0.0 && self.waiting(&observer).await == 0
+        };
+        wait::until_within(patience, "lanes, delays and workers to be empty", || async {
+            if !empty().await {
+                return None;
+            }
+            tokio::time::sleep(ON_ITS_WAY).await;
+            empty().await.then_some(())
         })
         .await;
     }

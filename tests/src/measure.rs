@@ -17,7 +17,7 @@ use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::parts::root;
 use crate::pictures::{grey, noise};
-use crate::rabbit::{Rabbit, options};
+use crate::rabbit::Rabbit;
 use crate::wait;
 
 use crate::worker::{Worker, WorkerSettings, binary, processor_seconds};
@@ -40,8 +40,7 @@ async fn announce_all(options: &RabbitOptions, lane: Lane, names: impl Iterator<
 /// One worker, tiny pictures in a folder, a model without a network: what the service itself costs.
 pub async fn overhead(jobs: usize) {
     let Some(rabbit) = Rabbit::start(None).await else { return eprintln!("RabbitMQ is missing") };
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = WorkerSettings::new(&options.url).folder(folder.path());
     for number in 0..jobs {
@@ -86,8 +85,7 @@ pub async fn throughput(pictures: usize, rounds: usize) {
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..rounds {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = options(&rabbit.fresh_url());
-        topology::declare(&options).await.expect("declared");
+        let options = rabbit.declared().await;
         let settings =
             WorkerSettings::new(&options.url).folder(folder.path()).with("NIGHTREAD_MODELS_DIR", &models);
         for number in 0..pictures {
@@ -228,8 +226,7 @@ impl Results {
 /// A long queue of large pictures: how much memory the worker takes.
 pub async fn backpressure(announcements: usize, jobs: usize) {
     let Some(rabbit) = Rabbit::start(None).await else { return eprintln!("RabbitMQ is missing") };
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = WorkerSettings::new(&options.url).folder(folder.path());
     let bytes = large_pictures(folder.path(), 50);

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::azurite;
 use crate::parts::{Part, free_port, fresh_name, skipped};
-use crate::rabbit::{Observer, Rabbit, options};
+use crate::rabbit::{Observer, Rabbit};
 use crate::wait;
 use crate::worker::{Worker, WorkerSettings};
 
@@ -147,25 +147,34 @@ pub fn event(name: &str) -> Value {
         "data": {"url": format!("https://account.blob.core.windows.net/incoming/{name}")}})
 }
 
-/// Fills a queue with events, kills relays (SIGKILL) at random instants of their work, and lets a last one finish.
-/// `None` (said by name) when a part is missing.
-pub async fn relay_with_kills(test: &str, events: usize, kills: usize, seed: u64) -> Option<Relayed> {
+/// Puts an event for each name into the queue.
+pub async fn fill(queue: &Queue, names: &[String]) {
+    futures::stream::iter(names)
+        .for_each_concurrent(16, |name| async move {
+            queue.main.put(&base64::encode(event(name).to_string())).await.expect("put");
+        })
+        .await;
+}
+
+/// A fresh queue, a relay's settings from it to a declared virtual host, and a view of that host; `None` (said by name)
+/// when a part is missing.
+pub async fn bench(test: &str) -> Option<(Queue, WorkerSettings, Observer)> {
     let (rabbit, queues) = (Rabbit::shared(test).await?, Queues::shared(test).await?);
     if !Worker::is_built(test) {
         return None;
     }
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let queue = queues.fresh().await;
     let settings = queue.settings(&options.url);
-    let observer = Observer::connect(&options.url).await;
+    Some((queue, settings, Observer::connect(&options.url).await))
+}
+
+/// Fills a queue with events, kills relays (SIGKILL) at random instants of their work, and lets a last one finish.
+/// `None` (said by name) when a part is missing.
+pub async fn relay_with_kills(test: &str, events: usize, kills: usize, seed: u64) -> Option<Relayed> {
+    let (queue, settings, observer) = bench(test).await?;
     let names: Vec<_> = (0..events).map(|number| format!("{number:06}.png")).collect();
-    futures::stream::iter(&names)
-        .for_each_concurrent(16, |name| {
-            let queue = &queue;
-            async move { queue.main.put(&base64::encode(event(name).to_string())).await.expect("put") }
-        })
-        .await;
+    fill(&queue, &names).await;
     let lane = topology::lane_queue(Lane::Ingest);
     let mut random = StdRng::seed_from_u64(seed);
     let mut account = Relayed { events, ..Relayed::default() };

@@ -143,6 +143,13 @@ impl Rabbit {
         format!("{}/t{host}", self.url())
     }
 
+    /// How to reach a virtual host of its own on which everything is declared.
+    pub async fn declared(&self) -> RabbitOptions {
+        let options = options(&self.fresh_url());
+        topology::declare(&options).await.expect("declared");
+        options
+    }
+
     /// The address, without a virtual host.
     pub fn url(&self) -> String {
         match (&self.node, &self.given) {

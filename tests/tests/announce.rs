@@ -24,8 +24,7 @@ use tempfile::TempDir;
 
 /// A declared virtual host and a folder of so many files in `incoming`.
 async fn folder(rabbit: &Rabbit, files: usize) -> (TempDir, WorkerSettings, Observer) {
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = WorkerSettings::new(&options.url).folder(folder.path());
     write_files(folder.path(), files);
@@ -209,9 +208,14 @@ async fn what_has_a_result_of_this_version_is_left_out() {
     }
     bench.upload("bad", "no picture".into()).await;
     let worker = bench.start();
-    for name in names.iter().chain(&["bad"]).filter(|name| is_done(name)) {
+    let done: Vec<_> = names.iter().chain(&["bad"]).filter(|name| is_done(name)).collect();
+    for name in &done {
         bench.announce(Lane::Ingest, name).await;
     }
+    wait::until("a result of each", || async {
+        (worker.metric("nightread_jobs_total", "").await as usize == done.len()).then_some(())
+    })
+    .await;
     bench.settled(&[&worker], Duration::from_mins(2)).await;
     worker.kill();
     let observer = bench.observer().await;

@@ -16,7 +16,7 @@ use nightread_domain::{Disposition, ErrorCode, Intake, Lane, Message};
 use nightread_tests::parts::skipped;
 use nightread_tests::pictures::grey;
 use nightread_tests::queues::Queues;
-use nightread_tests::rabbit::{Observer, Rabbit, Tls, options};
+use nightread_tests::rabbit::{Observer, Rabbit, Tls};
 use nightread_tests::server::{Answer, Asked, ScriptedServer};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings, binary};
@@ -39,8 +39,7 @@ impl Bench {
             return None;
         }
         let rabbit = Rabbit::managed(test).await?;
-        let options = options(&rabbit.fresh_url());
-        topology::declare(&options).await.expect("declared");
+        let options = rabbit.declared().await;
         let publisher = Arc::new(Publisher::new(options.clone()));
         Some(Self { options, publisher, management: rabbit.management_url()? })
     }
@@ -336,8 +335,7 @@ async fn the_plug_in_is_reached_over_tls_and_only_when_its_certificate_is_known(
     let certificate = made.cert.pem();
     let tls = Tls { certificate: certificate.clone(), key: made.signing_key.serialize_pem() };
     let Some(rabbit) = Rabbit::start_managed(Some(tls)).await else { return skipped(test, "RabbitMQ") };
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let (url, host) =
         (rabbit.management_tls_url().expect("a TLS listener"), options.virtual_host().expect("a host"));
     let queues = [topology::DEAD_QUEUE.to_owned()];

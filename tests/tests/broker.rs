@@ -32,9 +32,8 @@ struct Bench {
 
 impl Bench {
     async fn new(rabbit: &Rabbit, permits: usize) -> Self {
-        let mut options = options(&rabbit.fresh_url());
+        let mut options = rabbit.declared().await;
         options.permits = permits;
-        topology::declare(&options).await.expect("declared");
         Self::over(options).await
     }
 
@@ -473,9 +472,8 @@ async fn a_worker_may_start_before_its_broker() {
     let Some(mut rabbit) = Rabbit::start(None).await else {
         return nightread_tests::parts::skipped("a_worker_may_start_before_its_broker", "RabbitMQ");
     };
-    let mut options = options(&rabbit.fresh_url());
+    let mut options = rabbit.declared().await;
     options.longest_backoff = Duration::from_secs(1);
-    topology::declare(&options).await.expect("declared");
     rabbit.pause(Ending::Term);
     let publisher = Arc::new(Publisher::new(options.clone()));
     let mut intake = RabbitIntake::start(options.clone(), Arc::clone(&publisher));

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use azure_core::base64;
-use futures::StreamExt;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use nightread::adapters::queue::rabbitmq::topology;
@@ -15,31 +14,11 @@ use nightread_tests::announcing::summary;
 use nightread_tests::azurite;
 use nightread_tests::parts::{Ending, skipped};
 use nightread_tests::proxy::{FaultProxy, Method};
-use nightread_tests::queues::{Queue, Queues, event, relay, relay_once, relay_with_kills};
-use nightread_tests::rabbit::{Observer, Rabbit, options};
+use nightread_tests::queues::{Queues, bench, event, fill, relay, relay_once, relay_with_kills};
+use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::{Value, json};
-
-async fn bench(test: &str) -> Option<(Queue, WorkerSettings, Observer)> {
-    let (rabbit, queues) = (Rabbit::shared(test).await?, Queues::shared(test).await?);
-    if !Worker::is_built(test) {
-        return None;
-    }
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
-    let queue = queues.fresh().await;
-    let settings = queue.settings(&options.url);
-    Some((queue, settings, Observer::connect(&options.url).await))
-}
-
-async fn fill(queue: &Queue, names: &[String]) {
-    futures::stream::iter(names)
-        .for_each_concurrent(16, |name| async move {
-            queue.main.put(&base64::encode(event(name).to_string())).await.expect("put");
-        })
-        .await;
-}
 
 fn ingest() -> String {
     topology::lane_queue(Lane::Ingest)
@@ -141,8 +120,7 @@ async fn it_waits_for_its_broker_and_blames_no_message() {
     if !Worker::is_built(test) {
         return;
     }
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let queue = queues.fresh().await;
     let settings = queue.settings(&options.url).with("NIGHTREAD_RELAY_MOST_TAKES", "2");
     rabbit.pause(Ending::Term);

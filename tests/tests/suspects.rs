@@ -9,7 +9,7 @@ use bytes::Bytes;
 use nightread::adapters::queue::rabbitmq::{DeadLetters, Publisher, RabbitIntake, RabbitOptions, topology};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, Stage};
-use nightread_tests::rabbit::{Observer, Rabbit, options};
+use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
 
 async fn next(intake: &mut RabbitIntake) -> Delivery {
@@ -19,9 +19,8 @@ async fn next(intake: &mut RabbitIntake) -> Delivery {
 
 /// An intake on a declared virtual host with these messages already among the suspects.
 async fn suspecting(rabbit: &Rabbit, bodies: &[&str], lane: Lane) -> (RabbitOptions, RabbitIntake, Observer) {
-    let mut options = options(&rabbit.fresh_url());
+    let mut options = rabbit.declared().await;
     options.permits = 8;
-    topology::declare(&options).await.expect("declared");
     let publisher = Arc::new(Publisher::new(options.clone()));
     for body in bodies {
         let attributes = Attributes { message_id: Some((*body).to_owned()), ..Attributes::for_lane(lane) };

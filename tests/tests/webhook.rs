@@ -10,8 +10,8 @@ use lapin::types::AMQPValue;
 use nightread::adapters::queue::rabbitmq::topology;
 use nightread_domain::Lane;
 use nightread_tests::parts::free_port;
-use nightread_tests::queues::serve;
-use nightread_tests::rabbit::{Observer, Rabbit, options};
+use nightread_tests::queues::{event, serve};
+use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::{Value, json};
@@ -66,11 +66,6 @@ impl Drop for Webhook {
     }
 }
 
-fn event(name: &str) -> Value {
-    json!({"specversion": "1.0", "id": name, "source": "/s", "type": "Microsoft.Storage.BlobCreated",
-        "data": {"url": format!("https://account.blob.core.windows.net/incoming/{name}")}})
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_published_before_it_is_answered() {
     let test = "every_form_is_published_before_it_is_answered";
@@ -78,8 +73,7 @@ async fn every_form_is_published_before_it_is_answered() {
     if !Worker::is_built(test) {
         return;
     }
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let webhook = Webhook::start(&options.url).await;
     let native = json!({"blob": "incoming/native.png"});
     let batch = json!([event("first.png"), event("second.png")]);
@@ -125,8 +119,7 @@ async fn strangers_and_nonsense_are_refused() {
     if !Worker::is_built(test) {
         return;
     }
-    let options = options(&rabbit.fresh_url());
-    topology::declare(&options).await.expect("declared");
+    let options = rabbit.declared().await;
     let webhook = Webhook::start(&options.url).await;
     let bearer = format!("Bearer {TOKEN}");
     let known = ("Authorization", bearer.as_str());
