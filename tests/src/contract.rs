@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use nightread_domain::{BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, WriteCondition, WriteOutcome};
+use sha2::{Digest, Sha256};
 
 /// A store under test, with the two things that a worker's port does not have.
 #[async_trait]
@@ -69,7 +70,8 @@ async fn a_blob_comes_back_whole(bench: &dyn Bench) {
         let properties = bench.store().properties(&blob).await.expect("properties");
         assert_eq!(properties.bytes, u64::from(size));
         let fetched = bench.store().fetch(&blob, &properties, 1 << 30).await.expect("fetched");
-        assert!(fetched == body, "{size} bytes come back as they were");
+        assert!(fetched.body == body, "{size} bytes come back as they were");
+        assert_eq!(fetched.sha256, hex::encode(Sha256::digest(&body)), "{size} bytes");
         let again = bench.store().properties(&blob).await.expect("properties");
         assert_eq!(again, properties, "looking changes nothing");
     }
@@ -83,8 +85,8 @@ async fn every_name_is_kept_apart(bench: &dyn Bench) {
     for (number, name) in names.iter().enumerate() {
         let blob = blob(bench, name);
         let properties = bench.store().properties(&blob).await.expect(name);
-        let body = bench.store().fetch(&blob, &properties, 1000).await.expect(name);
-        assert_eq!(body, format!("{number} {name}"), "{name:?}");
+        let fetched = bench.store().fetch(&blob, &properties, 1000).await.expect(name);
+        assert_eq!(fetched.body, format!("{number} {name}"), "{name:?}");
         let result = BlobRef::new(bench.container(), format!("results/{name}.json")).expect("a sound name");
         let written = write(bench, &result, name, WriteCondition::IfAbsent).await;
         assert!(matches!(written, WriteOutcome::Written(_)), "{name:?}");
@@ -119,8 +121,8 @@ async fn a_replaced_blob_is_noticed(bench: &dyn Bench) {
         let now = bench.store().properties(&blob).await.expect("properties");
         assert_ne!(now.etag, known.etag);
         assert!(now.last_modified >= known.last_modified);
-        let body = bench.store().fetch(&blob, &now, 1 << 30).await.expect("the version of now");
-        assert!(body == *version);
+        let fetched = bench.store().fetch(&blob, &now, 1 << 30).await.expect("the version of now");
+        assert!(fetched.body == *version);
         known = now;
     }
 }
@@ -135,12 +137,12 @@ async fn limits_hold(bench: &dyn Bench) {
         let error = bench.store().read(&blob, limit).await.expect_err("too large");
         assert_eq!(error.code, ErrorCode::BlobTooLarge);
     }
-    assert_eq!(bench.store().fetch(&blob, &properties, 1001).await.expect("fits").len(), 1001);
+    assert_eq!(bench.store().fetch(&blob, &properties, 1001).await.expect("fits").body.len(), 1001);
     assert_eq!(bench.store().read(&blob, 1001).await.expect("fits").expect("is there").0.len(), 1001);
     // A size that storage never had costs no memory: the version is checked by whoever answers.
     let lying = BlobProperties { bytes: 1, ..properties };
     let outcome = bench.store().fetch(&blob, &lying, 1000).await;
-    assert!(outcome.is_err() || outcome.is_ok_and(|body| body.len() == 1));
+    assert!(outcome.is_err() || outcome.is_ok_and(|fetched| fetched.body.len() == 1));
 }
 
 async fn only_one_create_wins(bench: &dyn Bench) {

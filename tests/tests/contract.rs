@@ -15,6 +15,7 @@ use nightread_tests::azurite::{self, Azurite};
 use nightread_tests::contract::{self, Bench, ODD_NAMES};
 use nightread_tests::parts::fresh_name;
 use nightread_tests::proxy::{FaultProxy, Faults};
+use sha2::{Digest, Sha256};
 
 struct FolderBench {
     store: FolderStore,
@@ -113,6 +114,7 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
     let account = Account::connection_string(&azurite::connection_string(proxy.port())).expect("sound");
     let store = AzureStore::new(account, options).expect("a store");
     let body: Bytes = (0..60_000_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
+    let digest = hex::encode(Sha256::digest(&body));
     let scan = blob(&direct.container, "scan.nii.gz");
     direct.put(&scan, body.clone()).await;
     let properties = direct.store.properties(&scan).await.expect("properties");
@@ -127,7 +129,10 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
     for _ in 0..5 {
         // Each range is retried by itself: fifteen ranges at one fault in five never come through in one piece.
         match store.fetch(&scan, &properties, 1 << 30).await {
-            Ok(fetched) => assert!(fetched == body),
+            Ok(fetched) => {
+                assert!(fetched.body == body);
+                assert_eq!(fetched.sha256, digest);
+            }
             Err(error) => assert_eq!(error.class, ErrorClass::Transient, "{error}"),
         }
     }
@@ -143,7 +148,7 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
     assert_eq!(store.properties(&scan).await.expect_err("away").code, ErrorCode::StorageUnavailable);
     proxy.set_outage(false);
     proxy.set_faults(Faults::default());
-    assert!(store.fetch(&scan, &properties, 1 << 30).await.expect("all is well again") == body);
+    assert!(store.fetch(&scan, &properties, 1 << 30).await.expect("all is well again").body == body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use nightread_domain::result::{
     ErrorFacts, NOTICE, ResultDocument, SCHEMA, SourceFacts, Status, WorkerFacts,
 };
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::{Candidate, result_blob};
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Job, JobError, Lane, Media, Modality, Stage,
-    WriteCondition,
+    BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Fetched, Job, JobError, Lane, Media,
+    Modality, Stage, WriteCondition,
 };
 use nightread_imaging::sniff;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -199,12 +197,11 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     }
     check_size(&properties, tools.limits.blob_bytes)?;
     let _room = tools.room_for(properties.bytes).await?;
-    let body = timed(study, "fetch", fetch(job, tools, properties)).await?;
-    let (body, properties) = body;
+    let (Fetched { body, sha256 }, properties) = timed(study, "fetch", fetch(job, tools, properties)).await?;
     study.properties = Some(properties);
+    study.sha256 = Some(sha256);
     reached(tools.failpoint, Failpoint::AfterFetch);
 
-    study.sha256 = Some(hex::encode(Sha256::digest(&body)));
     let media = sniff(&body).ok_or_else(|| {
         JobError::new(
             Stage::Decode,
@@ -271,7 +268,7 @@ async fn fetch(
     job: &Job,
     tools: &Tools,
     mut properties: BlobProperties,
-) -> Result<(Bytes, BlobProperties), JobError> {
+) -> Result<(Fetched, BlobProperties), JobError> {
     for _ in 0..3 {
         match tools.source.fetch(&job.source, &properties, tools.limits.blob_bytes).await {
             Err(error) if error.code == ErrorCode::BlobChanged => {

@@ -17,6 +17,8 @@ pub use error::{ErrorClass, ErrorCode, JobError, Stage};
 pub use job::{Job, Lane};
 pub use media::{Media, Modality};
 pub use message::{Attributes, Message};
-pub use ports::{BlobStore, Delivery, Disposition, Intake, Settlement, WriteCondition, WriteOutcome};
+pub use ports::{
+    BlobStore, Delivery, Disposition, Fetched, Intake, Settlement, WriteCondition, WriteOutcome,
+};
 pub use result::{ResultDocument, Status};
 pub use warning::Warning;

@@ -9,12 +9,17 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
+    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
+    WriteOutcome,
 };
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 /// Held while a result is replaced, so that compare and rename are one step between processes.
 const LOCK_NAME: &str = ".nightread.lock";
+
+/// Read and digested at a time: stays in the processor's cache between the two.
+const PIECE: u64 = 128 << 10;
 
 /// Containers that are folders.
 #[derive(Clone, Debug)]
@@ -71,7 +76,7 @@ impl BlobStore for FolderStore {
         blob: &BlobRef,
         properties: &BlobProperties,
         limit: u64,
-    ) -> Result<Bytes, JobError> {
+    ) -> Result<Fetched, JobError> {
         if properties.bytes > limit {
             return Err(too_large(limit));
         }
@@ -83,14 +88,23 @@ impl BlobStore for FolderStore {
                 return Ok(None);
             }
             let mut body = Vec::with_capacity(expected.bytes as usize);
+            let mut digest = Sha256::new();
             // One byte more than promised shows a file that grew while it was read.
-            (&file).take(expected.bytes + 1).read_to_end(&mut body)?;
+            let mut whole = (&file).take(expected.bytes + 1);
+            loop {
+                let before = body.len();
+                if whole.by_ref().take(PIECE).read_to_end(&mut body)? == 0 {
+                    break;
+                }
+                digest.update(&body[before..]);
+            }
             let unchanged =
                 body.len() as u64 == expected.bytes && properties_of(&file.metadata()?)? == expected;
-            Ok(unchanged.then_some(body))
+            let sha256 = hex::encode(digest.finalize());
+            Ok(unchanged.then(|| Fetched { body: body.into(), sha256 }))
         })
         .await?;
-        read.map(Bytes::from).ok_or_else(|| {
+        read.ok_or_else(|| {
             JobError::new(Stage::Fetch, ErrorCode::BlobChanged, "the file changed while it was read")
         })
     }

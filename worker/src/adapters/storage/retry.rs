@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, JobError, WriteCondition, WriteOutcome,
+    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, WriteCondition, WriteOutcome,
 };
 
 /// How long one call may go on trying.
@@ -77,7 +77,7 @@ impl<S: BlobStore> BlobStore for RetryingStore<S> {
         blob: &BlobRef,
         properties: &BlobProperties,
         limit: u64,
-    ) -> Result<Bytes, JobError> {
+    ) -> Result<Fetched, JobError> {
         self.retried(|| self.inner.fetch(blob, properties, limit)).await
     }
 

@@ -1,15 +1,16 @@
 //! One blob in parallel ranges, every one of the same version.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
 use azure_core::http::Etag;
 use azure_storage_blob::BlobClient;
 use azure_storage_blob::models::BlobClientDownloadOptions;
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use nightread_domain::{BlobProperties, ErrorCode, JobError, Stage};
+use nightread_domain::{BlobProperties, ErrorCode, Fetched, JobError, Stage};
 use rand::RngExt;
+use sha2::{Digest, Sha256};
 
 use super::{AzureOptions, error};
 
@@ -21,7 +22,7 @@ pub(super) async fn pinned(
     blob: &BlobClient,
     properties: &BlobProperties,
     options: &AzureOptions,
-) -> Result<Bytes, JobError> {
+) -> Result<Fetched, JobError> {
     let size =
         usize::try_from(properties.bytes).map_err(|_| error::too_large(Stage::Fetch, usize::MAX as u64))?;
     let mut body = Vec::new();
@@ -33,12 +34,27 @@ pub(super) async fn pinned(
         .map(|(index, chunk)| range(blob, &properties.etag.0, (index * length) as u64, chunk))
         .collect();
     let mut ranges = stream::iter(ranges).buffer_unordered(options.parallel_ranges.max(1));
-    while ranges.try_next().await?.is_some() {}
+    let mut digest = Sha256::new();
+    let mut digested = 0;
+    let mut early = BTreeMap::new();
+    while let Some((start, chunk)) = ranges.try_next().await? {
+        early.insert(start, chunk);
+        while let Some(next) = early.remove(&digested) {
+            digest.update(next);
+            digested += next.len() as u64;
+        }
+    }
     drop(ranges);
-    Ok(body.into())
+    Ok(Fetched { body: body.into(), sha256: hex::encode(digest.finalize()) })
 }
 
-async fn range(blob: &BlobClient, etag: &str, start: u64, chunk: &mut [u8]) -> Result<(), JobError> {
+/// Fills `chunk`, and gives it back with its place.
+async fn range<'a>(
+    blob: &BlobClient,
+    etag: &str,
+    start: u64,
+    chunk: &'a mut [u8],
+) -> Result<(u64, &'a [u8]), JobError> {
     let mut tries = 1;
     loop {
         match try_range(blob, etag, start, chunk).await {
@@ -50,7 +66,7 @@ async fn range(blob: &BlobClient, etag: &str, start: u64, chunk: &mut [u8]) -> R
                 tokio::time::sleep(wait).await;
                 tries += 1;
             }
-            done => return done,
+            done => return done.map(|()| (start, &*chunk)),
         }
     }
 }

@@ -21,7 +21,8 @@ use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOpt
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
+    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
+    WriteOutcome,
 };
 
 pub use self::account::{Account, Service};
@@ -187,7 +188,7 @@ impl BlobStore for AzureStore {
         blob: &BlobRef,
         properties: &BlobProperties,
         limit: u64,
-    ) -> Result<Bytes, JobError> {
+    ) -> Result<Fetched, JobError> {
         if properties.bytes > limit {
             return Err(error::too_large(Stage::Fetch, limit));
         }
