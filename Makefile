@@ -13,6 +13,9 @@ TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
 # Which soak: chaos, outage, fairness, overhead, throughput, backpressure, announce, relabel, relay or simulate, with its numbers.
 SOAK ?= chaos
+# Measures as on a processor without AVX-512, VNNI and AMX.
+HIDING := $(if $(filter avx2,$(ISA)),.cache/hiding/avx2_only.so)
+HIDDEN := $(if $(HIDING),LD_PRELOAD=$(CURDIR)/$(HIDING))
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 PACKAGED = --binary $(BINARY) --runtime $$(dirname $$(worker/tools/fetch-runtime)) \
@@ -84,20 +87,23 @@ parity: setup samples ## Hold the tensors against the real TorchXRayVision and s
 	@.cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
 
-bench: runtime parts ## Against PyTorch, IPEX and OpenVINO: inference, then pictures a second; BENCH=quick is short
+bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null
-	@cargo build --release --locked -p nightread --bins
-	@cargo build --release --locked -p nightread-engine --example time_model -p nightread-tests --example parts
+	@cargo build --release --locked --workspace --bins --example time_model --example parts
 	@$(call venv,bench,worker/benches/requirements.txt)
 	@( $(call venv,bench-ipex,worker/benches/requirements-ipex.txt) ) || echo "no wheel of IPEX for this Python"
-	@.cache/venv-bench/bin/python worker/benches/inference.py --work .cache/bench \
+	@$(HIDDEN) .cache/venv-bench/bin/python worker/benches/inference.py --work .cache/bench \
 		--ipex-python .cache/venv-bench-ipex/bin/python $(if $(filter quick,$(BENCH)),--pairs 3)
-	@.cache/venv-bench/bin/python worker/benches/end_to_end.py --work .cache/bench --data $(TEST_DATA) \
+	@$(HIDDEN) .cache/venv-bench/bin/python worker/benches/end_to_end.py --work .cache/bench --data $(TEST_DATA) \
 		$(if $(filter quick,$(BENCH)),--pictures 8 --rounds 3)
 
-saturation: runtime ## One core against all: rate, use of the cores, overhead, memory; N pictures, ROUNDS times
-	@cargo build --release --locked -p nightread --bins
-	@worker/tools/saturation
+saturation: runtime $(HIDING) ## One core against all: rate, use of the cores, overhead, memory; N pictures, ROUNDS times
+	@cargo build --release --locked --workspace --bins
+	@$(HIDDEN) worker/tools/saturation
+
+.cache/hiding/avx2_only.so: worker/benches/avx2_only.c
+	@mkdir -p $(@D)
+	@cc -O2 -Wall -Wextra -shared -fPIC -o $@ $<
 
 bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
 	@cargo build --release --locked -p nightread-fmri --examples

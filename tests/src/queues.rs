@@ -123,7 +123,11 @@ pub fn relay(settings: &WorkerSettings) -> Child {
 
 /// Starts a command that serves, with its health endpoints on a port of its own.
 pub fn serve(settings: &WorkerSettings, command: &str) -> Child {
-    let port = free_port();
+    serve_at(free_port(), settings, command)
+}
+
+/// As [`serve`], with its health endpoints on this port.
+pub fn serve_at(port: u16, settings: &WorkerSettings, command: &str) -> Child {
     let settings = settings.clone().with("NIGHTREAD_HTTP_LISTEN", &format!("127.0.0.1:{port}"));
     let mut command = settings.command(&[command, "--format", "json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts")

@@ -290,6 +290,45 @@ async fn redrives_killed_at_any_instant_lose_nothing() {
     assert!(left.iter().all(|id| !sent.contains_key(id)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discard_killed_at_any_instant_takes_nothing_that_was_not_meant() {
+    const LETTERS: usize = 4000;
+    let test = "a_discard_killed_at_any_instant_takes_nothing_that_was_not_meant";
+    let Some(bench) = Bench::new(test).await else { return };
+    for number in 0..LETTERS {
+        let code = if number % 5 == 0 { "attempts_exhausted" } else { "message_unparseable" };
+        bench.die(Lane::Bulk, &number.to_string(), Some((code, "why")), b"{}").await;
+    }
+    bench.letters(LETTERS as u32).await;
+    let mut kills = 0;
+    loop {
+        let mut discard = bench.command(&["discard", "--code", "message_unparseable", "--yes"]);
+        let mut child = Killed(discard.stdout(Stdio::null()).spawn().expect("it starts"));
+        // Longer each time, so that some are killed as they connect, and some in the midst of it.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..100) + 20 * kills)).await;
+        if child.0.try_wait().expect("a child").is_some_and(|status| status.success()) {
+            break;
+        }
+        drop(child);
+        kills += 1;
+        assert!(kills < 200, "it never comes to an end");
+    }
+    assert!(kills > 0, "no kill came in time");
+    println!("{kills} kills");
+    bench.letters(LETTERS.div_ceil(5) as u32).await;
+    let letters = DeadLetters::open(&options(&bench.url)).await.expect("opened");
+    let mut left = Vec::new();
+    let mut swept = Swept::default();
+    let looked = letters.sweep(None, &mut swept, |letter| {
+        left.push(letter.message.attributes.message_id.clone().expect("an id"));
+        Verdict::Keep
+    });
+    looked.await.expect("looked");
+    left.sort_by_key(|id| id.parse::<usize>().expect("a number"));
+    let meant_to_stay: Vec<_> = (0..LETTERS).step_by(5).map(|number| number.to_string()).collect();
+    assert_eq!(left, meant_to_stay, "each once");
+}
+
 /// A child that is killed with SIGKILL when it is dropped.
 struct Killed(Child);
 

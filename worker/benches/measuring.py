@@ -1,7 +1,9 @@
 """What both comparisons share: the machine in words, processes that measure on demand, medians with their spread."""
 
+import importlib.metadata
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -10,22 +12,39 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+BINARY = ROOT / "target" / "release" / "nightread"
+FETCH_RUNTIME = ROOT / "worker" / "tools" / "fetch-runtime"
 # Long enough for the threads of the one before to stop spinning.
 PAUSE = 0.05
 
 
 def machine() -> str:
-    """Processor, what of its instructions matters here, cores, load."""
+    """Processor, what of its instructions matters here and is not hidden, cores, load, versions of what runs."""
     facts: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")
         facts.setdefault(name.strip(), value.strip())
     wanted = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
     flags = [flag for flag in wanted if flag in facts.get("flags", "").split()]
+    if "avx2_only" in os.environ.get("LD_PRELOAD", ""):
+        flags = [*flags[:1], "(anything newer hidden from all)"]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     family = f"family {facts.get('cpu family')} model {facts.get('model')}"
     name = f"{facts.get('model name', 'unknown processor')} ({family})"
-    return f"{name}, {os.cpu_count()} cores, {' '.join(flags) or 'no AVX2'}; load averages {load}"
+    return f"{name}, {os.cpu_count()} cores, {' '.join(flags) or 'no AVX2'}; load averages {load}\n{versions()}"
+
+
+def versions() -> str:
+    """Of Nightread, of the library it loads, and of everything it is compared with."""
+    told = subprocess.run([BINARY, "--version"], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    libraries = [
+        Path(subprocess.run([FETCH_RUNTIME, kind], stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
+        for kind in ("cpu", "openvino")
+    ]
+    names = ("torch", "torchvision", "torchxrayvision", "openvino", "numpy", "scikit-image")
+    others = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    found = f"{told.stdout.strip()} with ONNX Runtime {' and '.join(library.parent.name for library in libraries)}"
+    return ", ".join([found, f"Python {platform.python_version()}", *others])
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:

@@ -172,6 +172,7 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
             ..DecodeLimits::default()
         },
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
+        write_heatmaps: settings.write_heatmaps,
         codec: Some(Arc::new(ChildCodec::new(this_program()?, ["codec-child"]))),
         scans: settings.scans,
         scan_limits: nightread_fmri::Limits {

@@ -55,6 +55,33 @@ fn a_bulk_run_reads_what_it_is_given_at_the_fastest_precision() {
 }
 
 #[test]
+fn a_fleet_is_simulated_from_a_report() {
+    let pinned = [
+        ("NIGHTREAD_ENGINE_SESSIONS", "1"),
+        ("NIGHTREAD_ENGINE_INTRA_THREADS", "1"),
+        ("NIGHTREAD_ENGINE_DECODE_THREADS", "1"),
+    ];
+    let folder = tempfile::TempDir::new().unwrap();
+    let reports = [
+        bench(&["--seconds", "0.2", "--rounds", "1"], &pinned),
+        bench(&["--bulk", "4", "--precision", "int8"], &pinned),
+    ];
+    for (report, rate) in reports.iter().zip(["/grid/0/per_second", "/bulk/per_second"]) {
+        let file = folder.path().join("bench.json");
+        std::fs::write(&file, report.to_string()).unwrap();
+        let mut command = support::nightread();
+        command.args(["simulate", "--bulk", "1000", "--workers", "1", "--hours", "1", "--format", "json"]);
+        let output = command.arg("--bench").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = told.pointer("/rows/0/means/last_result_seconds").and_then(Value::as_f64).unwrap();
+        let rate = report.pointer(rate).and_then(Value::as_f64).unwrap();
+        // One worker that never idles takes as long as the bench says, but for its first and last jobs.
+        assert!((told * rate / 1000.0 - 1.0).abs() < 0.05, "1000 jobs at {rate} a second took {told} s");
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     let refused = |arguments: &[&str]| {
         let output = support::nightread().arg("bench").args(arguments).output().unwrap();

@@ -52,6 +52,38 @@ fn a_stored_range_png_agrees_when_its_maximum_is_named() {
 }
 
 #[test]
+fn a_positive_finding_is_painted_where_that_is_asked_for() {
+    let Some(data) = pydicom_data() else {
+        return missing("a_positive_finding_is_painted_where_that_is_asked_for");
+    };
+    let work = TempDir::new().unwrap();
+    let document = |out: &Path, settings: &[(&str, &str)]| -> Value {
+        let ran = process(&[data.join("RG1_UNCR.dcm")], out, settings);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let path = ran.json["results"][0]["path"].as_str().unwrap();
+        let document = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        checked(&document);
+        document
+    };
+    let (plain, asked) = (work.path().join("plain"), work.path().join("asked"));
+    let without = document(&plain, &[]);
+    assert_eq!(without["findings"][0]["positive"], true);
+    assert!(without["findings"][0].get("heatmap").is_none(), "pictures are written only where asked for");
+
+    let with = document(&asked, &[("NIGHTREAD_PICTURES_WRITE_HEATMAPS", "true")]);
+    assert_eq!(with["findings"][0]["probability"], without["findings"][0]["probability"]);
+    let name = with["findings"][0]["heatmap"].as_str().unwrap();
+    assert!(name.ends_with(".heat.0-pneumonia.png"), "{name}");
+    let file = fs::File::open(asked.join(name)).unwrap();
+    let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.width, info.height, info.color_type), (512, 512, png::ColorType::Rgb));
+    let coloured = pixels.chunks_exact(3).filter(|rgb| rgb[0] != rgb[1] || rgb[1] != rgb[2]).count();
+    assert!(coloured > 1000 && coloured < 512 * 512, "{coloured} pixels have heat");
+}
+
+#[test]
 fn what_is_done_is_skipped_until_forced_or_changed() {
     let Some(data) = pydicom_data() else {
         return missing("what_is_done_is_skipped_until_forced_or_changed");

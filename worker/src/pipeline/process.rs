@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use super::cpu::CpuPool;
 use super::failpoint::{Failpoint, reached};
 use super::models::{Model, Models};
-use super::reading::{self, Reading, ReadingOptions};
+use super::reading::{self, NamedIn, Reading, ReadingOptions};
 use super::store::{self, Stored};
 use crate::settings::Limits;
 
@@ -315,8 +315,17 @@ async fn write_artefacts(
         let digest = study.sha256.as_deref().unwrap_or_default();
         let name = format!("{stem}.{}.{}", digest.get(..16).unwrap_or(digest), artefact.suffix);
         let blob = BlobRef::new(document.container(), name)?;
-        let outputs = reading.dual_regression.get_or_insert_default();
-        outputs.insert(artefact.name.to_owned(), blob.name().into());
+        let named = blob.name().to_owned();
+        match artefact.named_in {
+            NamedIn::DualRegression(key) => {
+                reading.dual_regression.get_or_insert_default().insert(key.to_owned(), named.into());
+            }
+            NamedIn::Finding(index) => {
+                if let Some(finding) = reading.findings.get_mut(index) {
+                    finding.heatmap = Some(named);
+                }
+            }
+        }
         tools.results.write(&blob, artefact.body, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
     }
     Ok(())

@@ -136,6 +136,13 @@ pub const KEYS: &[Key] = &[
         "65535",
         "true maximum of 16-bit PNG and TIFF samples, where it is not 65535",
     ),
+    key(
+        "pictures",
+        "write_heatmaps",
+        Boolean,
+        "false",
+        "also store what speaks for each positive finding, painted over the picture (which may have names burnt in)",
+    ),
     key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them"),
     key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI"),
     key("scans", "write_time_courses", Boolean, "false", "also store component time courses as TSV"),

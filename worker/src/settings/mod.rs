@@ -185,6 +185,8 @@ pub struct Settings {
     pub engine: EngineSettings,
     pub limits: Limits,
     pub png16_max: u32,
+    /// Whether pictures of positive findings go beside the documents.
+    pub write_heatmaps: bool,
     pub scans: ScanSettings,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,

@@ -51,6 +51,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         engine,
         limits,
         png16_max: u32::try_from(png16_max).ok()?,
+        write_heatmaps: raw.boolean("pictures", "write_heatmaps"),
         scans: ScanSettings {
             resample: raw.boolean("scans", "resample"),
             write_maps: raw.boolean("scans", "write_maps"),

@@ -99,6 +99,9 @@ pub struct Finding {
     pub probability: f32,
     pub threshold: f32,
     pub positive: bool,
+    /// Name of the painted class-activation map in the results container, where one was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heatmap: Option<String>,
 }
 
 /// One subject-level component map of a scan.

@@ -1,4 +1,5 @@
-//! What a picture costs on one core: decode a 2000 x 2000 16-bit PNG, prepare it, decode the same as DICOM.
+//! What a picture costs on one core: decode a 2000 x 2000 16-bit PNG, prepare it, decode the same as DICOM, and as 8-bit
+//! JPEG.
 //!
 //! The picture is a soft shadow with the noise of a 12-bit detector, so that it packs like a radiograph. Comparisons
 //! with TorchXRayVision are made by `parity/parity.py`.
@@ -43,6 +44,14 @@ fn png_of(samples: &[u16]) -> Vec<u8> {
     bytes
 }
 
+fn jpeg_of(samples: &[u16]) -> Vec<u8> {
+    let bytes: Vec<u8> = samples.iter().map(|v| (v >> 8) as u8).collect();
+    libjpeg_turbo_rs::Encoder::new(&bytes, SIDE, SIDE, libjpeg_turbo_rs::PixelFormat::Grayscale)
+        .quality(90)
+        .encode()
+        .unwrap()
+}
+
 fn dicom_of(samples: &[u16]) -> Vec<u8> {
     let number = |value: u16| dicom_value!(U16, [value]);
     let mut object = InMemDicomObject::new_empty();
@@ -72,14 +81,15 @@ fn dicom_of(samples: &[u16]) -> Vec<u8> {
 
 fn benches(criterion: &mut Criterion) {
     let samples = shadow();
-    let (png, dicom) = (png_of(&samples), dicom_of(&samples));
+    let (png, dicom, jpeg) = (png_of(&samples), dicom_of(&samples), jpeg_of(&samples));
     let options = DecodeOptions::default();
     let spec = XrvPreprocessing::new(224).unwrap();
     let picture = decode(&png, &options).unwrap();
 
-    let mut group = criterion.benchmark_group("2000x2000 16-bit");
+    let mut group = criterion.benchmark_group("2000x2000");
     group.throughput(Throughput::Elements((SIDE * SIDE) as u64)).sample_size(20);
     group.bench_function("decode png", |b| b.iter(|| decode(black_box(&png), &options).unwrap()));
+    group.bench_function("decode jpeg", |b| b.iter(|| decode(black_box(&jpeg), &options).unwrap()));
     group.bench_function("decode dicom", |b| b.iter(|| decode(black_box(&dicom), &options).unwrap()));
     group.bench_function("prepare", |b| b.iter(|| prepare(black_box(&picture), &spec)));
     group.finish();

@@ -24,6 +24,7 @@ pub struct ReadingOptions {
     pub decode: DecodeLimits,
     /// True maximum of 16-bit PNG and TIFF samples, where it is not 65535.
     pub stored_max: Option<u32>,
+    pub write_heatmaps: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
     pub scan_limits: nightread_fmri::Limits,
@@ -46,11 +47,19 @@ pub struct Reading {
 /// A file that goes beside the document.
 #[derive(Clone, Debug)]
 pub struct Artefact {
-    /// What it is, as the document names it: `z_maps`.
-    pub name: &'static str,
+    pub named_in: NamedIn,
     /// End of its file name: `z.nii.gz`.
-    pub suffix: &'static str,
+    pub suffix: String,
     pub body: Bytes,
+}
+
+/// Where the document names an artefact.
+#[derive(Clone, Copy, Debug)]
+pub enum NamedIn {
+    /// Under this key of `dual_regression`: `z_maps`.
+    DualRegression(&'static str),
+    /// As the `heatmap` of the finding with this index.
+    Finding(usize),
 }
 
 /// Reads `body` with `model`; stage times go into `timing`. `name` is the blob's, for FSL's naming of component maps.

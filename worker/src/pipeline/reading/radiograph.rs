@@ -7,13 +7,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use nightread_domain::result::Finding;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::{Manifest, Preprocessing, scores};
-use nightread_imaging::{DecodeOptions, Radiograph, XrvPreprocessing, decode, prepare};
+use nightread_engine::{Cam, Manifest, Preprocessing, Score, scores};
+use nightread_imaging::{DecodeOptions, Radiograph, XrvPreprocessing, decode, paint_heatmap, prepare};
 use serde_json::Value;
 
-use super::Reading;
+use super::{Artefact, NamedIn, Reading};
 use crate::pipeline::models::Model;
 use crate::pipeline::process::{Tools, milliseconds};
+
+/// Side of a painted heatmap, in pixels: twice what the networks see and some.
+const HEATMAP_SIDE: u32 = 512;
 
 pub(super) async fn read(
     body: Bytes,
@@ -28,6 +31,7 @@ pub(super) async fn read(
         codec: tools.reading.codec.clone(),
     };
     let preprocessing = xrv(&model.manifest)?;
+    let keeps = tools.reading.write_heatmaps && model.manifest.output.cam.is_some();
     let prepared = tools.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
         let picture = decode(&body, &options)?;
@@ -36,21 +40,49 @@ pub(super) async fn read(
         let preprocessing_started = Instant::now();
         let tensor = prepare(&picture, &preprocessing);
         let preprocessed = preprocessing_started.elapsed();
-        Ok((tensor, input_facts(&picture), picture.warnings().to_vec(), decoded, preprocessed))
+        let (input, warnings) = (input_facts(&picture), picture.warnings().to_vec());
+        // Held until its scores are known only where it may be painted.
+        Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(picture)))
     });
-    let (tensor, input, warnings, decoded, preprocessed) = prepared.await?;
+    let (tensor, input, warnings, decoded, preprocessed, picture) = prepared.await?;
     timing.insert("decode".to_owned(), milliseconds(decoded));
     timing.insert("preprocess".to_owned(), milliseconds(preprocessed));
 
     let outputs = tools.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
     timing.insert("queue".to_owned(), milliseconds(outputs.timing.queued));
     timing.insert("infer".to_owned(), milliseconds(outputs.timing.run));
-    Ok(Reading {
-        input,
-        findings: findings(&model.manifest, &outputs.logits)?,
-        warnings,
-        ..Reading::default()
-    })
+    let scored = scores(&model.manifest, &outputs.logits)?;
+    let artefacts = match (picture, outputs.cam) {
+        (Some(picture), Some(cam)) => {
+            let started = Instant::now();
+            let scored = scored.clone();
+            let painted = tools.cpu.run(Stage::Report, move || heatmaps(&picture, &cam, &scored)).await?;
+            timing.insert("heatmaps".to_owned(), milliseconds(started.elapsed()));
+            painted
+        }
+        _ => Vec::new(),
+    };
+    let findings = scored.into_iter().map(finding).collect();
+    Ok(Reading { input, findings, warnings, artefacts, ..Reading::default() })
+}
+
+/// One picture for each positive score: what in the crop that the network saw speaks for it.
+fn heatmaps(picture: &Radiograph, cam: &Cam, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
+    let positive = scored.iter().enumerate().filter(|(_, score)| score.positive);
+    let paint = |(place, score): (usize, &Score)| {
+        // Suppressed labels have a map, but no place among the findings.
+        let map = cam.of(score.index)?;
+        let painted = paint_heatmap(picture, map, (cam.height, cam.width), HEATMAP_SIDE);
+        let suffix = format!("heat.{}-{}.png", score.index, file_part(&score.label));
+        Some(painted.map(|png| Artefact { named_in: NamedIn::Finding(place), suffix, body: png.into() }))
+    };
+    positive.filter_map(paint).collect()
+}
+
+/// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit.
+fn file_part(label: &str) -> String {
+    let words = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
 fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {
@@ -65,18 +97,15 @@ fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {
     })
 }
 
-fn findings(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Finding>, JobError> {
-    let scored = scores(manifest, logits)?;
-    Ok(scored
-        .into_iter()
-        .map(|score| Finding {
-            label: score.label,
-            logit: score.logit,
-            probability: score.probability,
-            threshold: score.threshold,
-            positive: score.positive,
-        })
-        .collect())
+fn finding(score: Score) -> Finding {
+    Finding {
+        label: score.label,
+        logit: score.logit,
+        probability: score.probability,
+        threshold: score.threshold,
+        positive: score.positive,
+        heatmap: None,
+    }
 }
 
 fn input_facts(picture: &Radiograph) -> BTreeMap<String, Value> {

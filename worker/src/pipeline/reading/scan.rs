@@ -17,7 +17,7 @@ use nightread_fmri::volume::Header;
 use nightread_fmri::{BytesSource, ComponentMaps, Grid, GridRelation, MNI_4MM, Peak, VolumeStream};
 use serde_json::Value;
 
-use super::{Artefact, Reading, ReadingOptions};
+use super::{Artefact, NamedIn, Reading, ReadingOptions};
 use crate::pipeline::models::Model;
 use crate::pipeline::process::{Tools, milliseconds};
 
@@ -169,14 +169,18 @@ fn from_regression(
         && let Some(z) = &regressed.maps.z
     {
         let body = regressed.maps.write(z, "z of dual regression, stage 2", Vec::new()).map_err(unwritten)?;
-        reading.artefacts.push(Artefact { name: "z_maps", suffix: "z.nii.gz", body: body.into() });
+        reading.artefacts.push(Artefact {
+            named_in: NamedIn::DualRegression("z_maps"),
+            suffix: "z.nii.gz".to_owned(),
+            body: body.into(),
+        });
     }
     if options.scans.write_time_courses {
         let mut body = Vec::new();
         write_time_courses(&regressed.time_courses, regressed.flags.len(), &mut body).map_err(unwritten)?;
         reading.artefacts.push(Artefact {
-            name: "time_courses",
-            suffix: "timecourses.tsv",
+            named_in: NamedIn::DualRegression("time_courses"),
+            suffix: "timecourses.tsv".to_owned(),
             body: body.into(),
         });
     }
