@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models lint fmt clean \
-	saturation demo-cloud soak parity bench bench-fmri fuzz test-models infra-check infra-test package deb package-test
+	saturation demo-cloud soak parity bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -66,6 +66,10 @@ check: build ## Validate settings and models
 
 models: build ## List the models
 	@$(BINARY) models
+
+test-traces: setup parts ## Test the export of traces: builds the worker anew with the feature otlp
+	@cargo build --release --workspace --locked --features nightread/otlp --bins
+	@cargo test --release --workspace --locked --features nightread/otlp,nightread-tests/otlp --test traces
 
 lint: setup ## Format check, and clippy with warnings denied
 	@cargo fmt --all --check

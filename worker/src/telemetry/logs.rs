@@ -52,8 +52,9 @@ pub fn start(reader: Reader) -> Telemetry {
     #[cfg(feature = "otlp")]
     match super::traces::start() {
         Ok(Some((tracer, exporting))) => {
-            let _already_started =
-                registry.with(tracing_opentelemetry::layer().with_tracer(tracer)).try_init();
+            let exported =
+                tracing_opentelemetry::layer().with_tracer(tracer).with_filter(super::traces::own());
+            let _already_started = registry.with(exported).try_init();
             return Telemetry { _exporting: Some(exporting) };
         }
         Ok(None) => {}

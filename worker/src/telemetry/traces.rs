@@ -15,6 +15,7 @@ mod otlp {
     use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
     use tracing::Span;
     use tracing_opentelemetry::OpenTelemetrySpanExt;
+    use tracing_subscriber::filter::{LevelFilter, Targets};
 
     /// Set by whoever runs a collector; without it nothing is exported.
     const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -35,12 +36,19 @@ mod otlp {
         if std::env::var_os(ENDPOINT).is_none_or(|endpoint| endpoint.is_empty()) {
             return Ok(None);
         }
+        // The exporter's client is the first of this process to need it.
+        crate::adapters::tls::install_provider();
         let exporter = SpanExporter::builder().with_http().build()?;
         let provider = SdkTracerProvider::builder()
             .with_resource(Resource::builder().with_service_name("nightread").build())
             .with_batch_exporter(exporter)
             .build();
         Ok(Some((provider.tracer("nightread"), Exporting(provider))))
+    }
+
+    /// Spans and events of this program alone: those of the storage client name blobs, and names may identify people.
+    pub fn own() -> Targets {
+        Targets::new().with_target("nightread", LevelFilter::INFO)
     }
 
     pub fn adopt(span: &Span, traceparent: &str) {
@@ -51,7 +59,7 @@ mod otlp {
 }
 
 #[cfg(feature = "otlp")]
-pub use otlp::{Exporting, start};
+pub use otlp::{Exporting, own, start};
 
 /// Makes the announcer's trace the parent of a job's span.
 #[cfg_attr(not(feature = "otlp"), allow(unused_variables))]
