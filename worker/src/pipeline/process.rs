@@ -8,7 +8,7 @@ use nightread_domain::result::{
     ErrorFacts, NOTICE, ResultDocument, SCHEMA, SourceFacts, Status, WorkerFacts,
 };
 use nightread_domain::routing::Routing;
-use nightread_domain::storing::{Candidate, result_blob};
+use nightread_domain::storing::{Candidate, artefact_blob, result_blob};
 use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Fetched, Job, JobError, Lane, Media,
     Modality, Stage, WriteCondition,
@@ -299,8 +299,8 @@ fn candidate<'a>(job: &Job, model: &'a Model, properties: Option<&'a BlobPropert
     }
 }
 
-/// Stores what goes beside the document, before the document that names it. The source's digest is in the name, so
-/// that a name always means the same bytes and a second writer has nothing to do.
+/// Stores what goes beside the document, before the document that names it. A name always means the same bytes: a
+/// second writer has nothing to do.
 async fn write_artefacts(
     job: &Job,
     tools: &Tools,
@@ -310,11 +310,14 @@ async fn write_artefacts(
 ) -> Result<(), JobError> {
     let facts = &model.facts;
     for artefact in std::mem::take(&mut reading.artefacts) {
-        let document = result_blob(&tools.results_container, &facts.name, &facts.version, &job.source)?;
-        let stem = document.name().trim_end_matches(".json");
-        let digest = study.sha256.as_deref().unwrap_or_default();
-        let name = format!("{stem}.{}.{}", digest.get(..16).unwrap_or(digest), artefact.suffix);
-        let blob = BlobRef::new(document.container(), name)?;
+        let blob = artefact_blob(
+            &tools.results_container,
+            &facts.name,
+            &facts.version,
+            &job.source,
+            study.sha256.as_deref().unwrap_or_default(),
+            &artefact.suffix,
+        )?;
         let named = blob.name().to_owned();
         match artefact.named_in {
             NamedIn::DualRegression(key) => {

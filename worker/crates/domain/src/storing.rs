@@ -14,23 +14,46 @@ const MAX_SEGMENT_BYTES: usize = 230;
 /// Longer names keep a readable head and a hash of the whole.
 pub fn result_blob(results: &str, model: &str, version: &str, source: &BlobRef) -> Result<BlobRef, JobError> {
     let full = format!("{model}/{version}/{source}.json");
-    let last_segment = full.rsplit('/').next().unwrap_or_default();
-    let fits = full.chars().count() <= MAX_NAME_CHARS && last_segment.len() <= MAX_SEGMENT_BYTES;
-    BlobRef::new(results, if fits { full } else { shortened(model, version, source) })
+    let name = if fits(&full) { full } else { format!("{}.json", shortened(model, version, source, 5)) };
+    BlobRef::new(results, name)
 }
 
-fn shortened(model: &str, version: &str, source: &BlobRef) -> String {
+/// What goes beside a document: its name without `.json`, then `.<beginning of the source's digest>.<suffix>`, so that a
+/// name always means the same bytes. `suffix` has at most 40 ASCII characters.
+pub fn artefact_blob(
+    results: &str,
+    model: &str,
+    version: &str,
+    source: &BlobRef,
+    source_sha256: &str,
+    suffix: &str,
+) -> Result<BlobRef, JobError> {
+    let end = format!(".{}.{suffix}", source_sha256.get(..16).unwrap_or(source_sha256));
+    let document = result_blob(results, model, version, source)?;
+    let full = format!("{}{end}", document.name().strip_suffix(".json").unwrap_or(document.name()));
+    let name =
+        if fits(&full) { full } else { format!("{}{end}", shortened(model, version, source, end.len())) };
+    BlobRef::new(results, name)
+}
+
+fn fits(name: &str) -> bool {
+    let last_segment = name.rsplit('/').next().unwrap_or_default();
+    name.chars().count() <= MAX_NAME_CHARS && last_segment.len() <= MAX_SEGMENT_BYTES
+}
+
+/// The name without its end, which has `end` characters.
+fn shortened(model: &str, version: &str, source: &BlobRef, end: usize) -> String {
     let digest = hex::encode(&Sha256::digest(source.to_string().as_bytes())[..16]);
     let parent = source.name().rsplit_once('/').map_or("", |(parent, _)| parent);
     let file = source.name().rsplit('/').next().unwrap_or_default();
-    // What is left beside the container (63), the file's head (40), the hash and the joints.
-    let taken = model.chars().count() + version.chars().count() + 63 + 40 + 32 + 16;
+    // What is left beside the container (63), the file's head (40), the hash, the joints and the end.
+    let taken = model.chars().count() + version.chars().count() + 63 + 40 + 32 + 11 + end;
     let budget = MAX_NAME_CHARS.saturating_sub(taken);
     let parent: String = parent.chars().take(budget).collect();
     let file: String = file.chars().take(40).collect();
     let parent = parent.trim_end_matches('/');
     let joint = if parent.is_empty() { "" } else { "/" };
-    format!("{model}/{version}/{}/{parent}{joint}{file}~{digest}.json", source.container())
+    format!("{model}/{version}/{}/{parent}{joint}{file}~{digest}", source.container())
 }
 
 /// What the document about to be written says of itself, before the work or after it.

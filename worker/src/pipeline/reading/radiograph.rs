@@ -79,10 +79,12 @@ fn heatmaps(picture: &Radiograph, cam: &Cam, scored: &[Score]) -> Result<Vec<Art
     positive.filter_map(paint).collect()
 }
 
-/// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit.
+/// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit, the first 24 of it.
 fn file_part(label: &str) -> String {
     let words = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+    let mut part = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    part.truncate(24);
+    part
 }
 
 fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {

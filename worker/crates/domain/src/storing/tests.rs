@@ -74,6 +74,35 @@ fn result_names_are_plain_until_they_are_too_long() {
 }
 
 #[test]
+fn what_goes_beside_a_document_has_a_name_whatever_the_blob_is_called() {
+    let digest = "0123456789abcdef".repeat(4);
+    let named = |name: &str, suffix: &str| {
+        let source = BlobRef::new("incoming", name).expect("a sound name");
+        artefact_blob("results", "model", "1.0.0-fp32", &source, &digest, suffix)
+            .expect("a sound artefact name")
+    };
+    assert_eq!(
+        named("ward 3/a.nii.gz", "z.nii.gz").to_string(),
+        "results/model/1.0.0-fp32/incoming/ward 3/a.nii.gz.0123456789abcdef.z.nii.gz"
+    );
+    let longest = "s".repeat(40);
+    for length in 1..=MAX_NAME_CHARS {
+        let folders: String = "folder/".chars().cycle().take(length).collect();
+        for name in ["x".repeat(length), "\u{1f9e0}".repeat(length), folders.trim_end_matches('/').to_owned()]
+        {
+            let artefact = named(&name, &longest);
+            assert!(artefact.name().chars().count() <= MAX_NAME_CHARS, "{length}");
+            assert!(
+                artefact.name().rsplit('/').next().is_some_and(|segment| segment.len() <= 255),
+                "{length}"
+            );
+            assert!(artefact.name().ends_with(&longest), "{length}");
+            assert_ne!(artefact, named(&name, "z.nii.gz"));
+        }
+    }
+}
+
+#[test]
 fn a_worked_reading_is_never_lost_to_a_failed_one() {
     let ok = document(1, 1, Status::Ok);
     let verdict = before_writing(&ok, &candidate(&ok), Status::Failed).expect("one model");
