@@ -13,12 +13,10 @@ const MAX_SEGMENT_BYTES: usize = 230;
 /// `<model>/<version>/<container>/<blob path>.json` in the results container: a pure function of job and model.
 /// Longer names keep a readable head and a hash of the whole.
 pub fn result_blob(results: &str, model: &str, version: &str, source: &BlobRef) -> Result<BlobRef, JobError> {
-    let full = format!("{model}/{version}/{source}.json");
-    let name = if fits(&full) { full } else { format!("{}.json", shortened(model, version, source, 5)) };
-    BlobRef::new(results, name)
+    named(results, model, version, source, ".json")
 }
 
-/// What goes beside a document: its name without `.json`, then `.<beginning of the source's digest>.<suffix>`, so that a
+/// What goes beside a document: named as it is, but ending in `.<beginning of the source's digest>.<suffix>`, so that a
 /// name always means the same bytes. `suffix` has at most 40 ASCII characters.
 pub fn artefact_blob(
     results: &str,
@@ -28,32 +26,35 @@ pub fn artefact_blob(
     source_sha256: &str,
     suffix: &str,
 ) -> Result<BlobRef, JobError> {
-    let end = format!(".{}.{suffix}", source_sha256.get(..16).unwrap_or(source_sha256));
-    let document = result_blob(results, model, version, source)?;
-    let full = format!("{}{end}", document.name().strip_suffix(".json").unwrap_or(document.name()));
-    let name =
-        if fits(&full) { full } else { format!("{}{end}", shortened(model, version, source, end.len())) };
-    BlobRef::new(results, name)
+    let digest = source_sha256.get(..16).unwrap_or(source_sha256);
+    named(results, model, version, source, &format!(".{digest}.{suffix}"))
 }
 
-fn fits(name: &str) -> bool {
-    let last_segment = name.rsplit('/').next().unwrap_or_default();
-    name.chars().count() <= MAX_NAME_CHARS && last_segment.len() <= MAX_SEGMENT_BYTES
+fn named(
+    results: &str,
+    model: &str,
+    version: &str,
+    source: &BlobRef,
+    end: &str,
+) -> Result<BlobRef, JobError> {
+    let full = format!("{model}/{version}/{source}{end}");
+    let last_segment = full.rsplit('/').next().unwrap_or_default();
+    let fits = full.chars().count() <= MAX_NAME_CHARS && last_segment.len() <= MAX_SEGMENT_BYTES;
+    BlobRef::new(results, if fits { full } else { shortened(model, version, source, end) })
 }
 
-/// The name without its end, which has `end` characters.
-fn shortened(model: &str, version: &str, source: &BlobRef, end: usize) -> String {
+fn shortened(model: &str, version: &str, source: &BlobRef, end: &str) -> String {
     let digest = hex::encode(&Sha256::digest(source.to_string().as_bytes())[..16]);
     let parent = source.name().rsplit_once('/').map_or("", |(parent, _)| parent);
     let file = source.name().rsplit('/').next().unwrap_or_default();
     // What is left beside the container (63), the file's head (40), the hash, the joints and the end.
-    let taken = model.chars().count() + version.chars().count() + 63 + 40 + 32 + 11 + end;
+    let taken = model.chars().count() + version.chars().count() + 63 + 40 + 32 + 11 + end.len();
     let budget = MAX_NAME_CHARS.saturating_sub(taken);
     let parent: String = parent.chars().take(budget).collect();
     let file: String = file.chars().take(40).collect();
     let parent = parent.trim_end_matches('/');
     let joint = if parent.is_empty() { "" } else { "/" };
-    format!("{model}/{version}/{}/{parent}{joint}{file}~{digest}", source.container())
+    format!("{model}/{version}/{}/{parent}{joint}{file}~{digest}{end}", source.container())
 }
 
 /// What the document about to be written says of itself, before the work or after it.
