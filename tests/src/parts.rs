@@ -1,8 +1,10 @@
 //! Child processes that end with us, and what to do when a real part is missing.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 /// Runs the arguments after the first in a process group of its own, until standard input says how to end it, or
 /// closes. The kernel closes it when we end, however we end, so that no test run leaves a broker behind: not after a
@@ -17,11 +19,15 @@ kill "-${signal:-KILL}" "-$child" 2>/dev/null
 wait "$child" 2>/dev/null
 if [ "$orphaned" = yes ]; then rm -rf -- "$folder"; fi"#;
 
+/// Lines of a part's log that a test that failed shows.
+const LAST_WORDS: usize = 20;
+
 /// A program that we started. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Part {
     watcher: Child,
     name: String,
+    log: PathBuf,
 }
 
 /// How a part is told to end.
@@ -37,7 +43,7 @@ impl Part {
     /// Starts `command`; its output goes to a log in `folder`, which is its own.
     pub fn start(name: &str, command: &[&str], environment: &[(&str, String)], folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let output = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
+        let output = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
         let watcher = Command::new("sh")
             .args(["-c", WATCH, name])
             .arg(folder)
@@ -48,7 +54,7 @@ impl Part {
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { watcher, name: name.to_owned() }
+        Self { watcher, name: name.to_owned(), log }
     }
 
     /// Ends it and waits until it is gone.
@@ -72,7 +78,12 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("stopping {}", self.name);
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("stopping {}; its last words:", self.name);
+            for line in &lines[lines.len().saturating_sub(LAST_WORDS)..] {
+                eprintln!("    {line}");
+            }
         }
         self.signal(Ending::Kill);
     }
@@ -83,10 +94,18 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository").to_owned()
 }
 
-/// A port nobody uses. Somebody may take it before we do; then the part does not start, and says so.
+/// A port nobody uses, and none that we gave before. Never one of those that Linux gives to outgoing connections
+/// (32768 and above): one of these would sooner or later take it while its part is not listening, even one to that very
+/// port, which TCP connects to itself.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("nobody panics with it");
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
+            return port;
+        }
+    }
 }
 
 /// A name that no other test and no earlier run has used, for what outlives a test on a given storage.

@@ -356,6 +356,15 @@ impl Observer {
         taken
     }
 
+    /// Holds everything that is in a queue, until the channel is closed.
+    pub async fn look(&self, queue: &str) -> Channel {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue.into(), "look".into(), options, FieldTable::default());
+        drop(consumer.await.expect("a consumer"));
+        channel
+    }
+
     /// Takes the next message of a queue, waiting for it.
     pub async fn take(&self, queue: &str) -> Delivery {
         let delivery = wait::until(&format!("a message in {queue}"), || async {

@@ -197,7 +197,7 @@ async fn take(
     format: Format,
     options: &RabbitOptions,
 ) -> Result<ExitCode> {
-    let letters = DeadLetters::open(options).await?;
+    let letters = open(options).await?;
     let publisher = Publisher::new(options.clone());
     let mut swept = Swept::default();
     let (mut met, mut by_code) = (0, BTreeMap::<ErrorCode, u32>::new());
@@ -268,9 +268,21 @@ fn moment(seconds: Option<u64>) -> Option<String> {
     at.format(&time::format_description::well_known::Rfc3339).ok()
 }
 
+/// The letters; says so when others hold some of them, for then this command does not see all.
+async fn open(options: &RabbitOptions) -> Result<DeadLetters, JobError> {
+    let letters = DeadLetters::open(options).await?;
+    if letters.others().await? > 0 {
+        say(
+            "somebody else looks at the dead letters just now, or did until a moment ago: the letters they hold are not \
+             seen here; run this again when they are done",
+        );
+    }
+    Ok(letters)
+}
+
 /// Looks at every letter and keeps it.
 async fn look(options: &RabbitOptions, judge: impl FnMut(&DeadLetter) -> Verdict) -> Result<(), JobError> {
-    let letters = DeadLetters::open(options).await?;
+    let letters = open(options).await?;
     let ended = letters.sweep(None, &mut Swept::default(), judge).await;
     letters.close().await;
     ended

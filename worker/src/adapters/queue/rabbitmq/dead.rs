@@ -123,6 +123,13 @@ impl DeadLetters {
         topology::depth(&channel, topology::DEAD_QUEUE).await
     }
 
+    /// Others who look at the letters just now, or did until a moment ago: what they hold, a sweep that begins now may
+    /// not see.
+    pub async fn others(&self) -> Result<u32, JobError> {
+        let channel = self.channel().await?;
+        topology::consumers(&channel, topology::DEAD_QUEUE).await
+    }
+
     /// The oldest letters, at most `limit`; all of them stay.
     pub async fn peek(&self, limit: usize) -> Result<Vec<DeadLetter>, JobError> {
         let mut letters = Vec::new();

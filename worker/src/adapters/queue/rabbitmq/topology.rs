@@ -175,6 +175,12 @@ pub async fn depth(channel: &Channel, queue: &str) -> Result<u32, JobError> {
     found.map(|queue| queue.message_count()).map_err(|error| classified(&format!("no queue {queue}"), error))
 }
 
+/// Consumers of a queue, those too whose connection the broker does not yet know to be gone.
+pub async fn consumers(channel: &Channel, queue: &str) -> Result<u32, JobError> {
+    let found = passive(channel, queue).await;
+    found.map(|queue| queue.consumer_count()).map_err(|error| classified(&format!("no queue {queue}"), error))
+}
+
 fn note(missing: &mut Vec<String>, kind: &str, name: &str, found: lapin::Result<()>) -> Result<(), JobError> {
     match found.map_err(|error| classified(&format!("cannot check {kind} {name}"), error)) {
         Ok(()) => Ok(()),
