@@ -43,8 +43,7 @@ impl Runner for Sessions {
 }
 
 impl Engine {
-    /// Opens every model once for every thread, compares it with its manifest, and runs it once alone and once in the
-    /// largest batch, so that the first job is not slow. Blocks until ready.
+    /// Opens every model once for every thread, compares it with its manifest, and warms it up. Blocks until ready.
     ///
     /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
     /// `runtime_mismatch` or what the warm-up gave.
@@ -92,7 +91,7 @@ impl Engine {
         models.iter().map(Prepared::model).try_for_each(Model::verify)?;
         let manifests: Vec<_> = models.iter().map(|model| Arc::clone(model.model().manifest())).collect();
         let warm_up_all = move |sessions: &mut Sessions| {
-            let mut pairs = sessions.0.iter_mut().zip(&manifests);
+            let mut pairs = sessions.0.iter_mut().zip(&manifests).filter(|_| options.warm_up);
             pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, &options))
         };
         let pool = Pool::start(sessions, options.limits(), warm_up_all)?;

@@ -20,6 +20,9 @@ pub struct EngineOptions {
     /// busy.
     pub linger: Duration,
     pub provider: Provider,
+    /// Whether every session runs once alone and once in the largest batch before the engine is ready, so that the first
+    /// item is not slow. Where that item waits for the engine anyway, it is itself the warm-up.
+    pub warm_up: bool,
 }
 
 impl EngineOptions {
@@ -32,6 +35,7 @@ impl EngineOptions {
             max_batch_bytes: 64 << 20,
             linger: Duration::ZERO,
             provider: Provider::Cpu,
+            warm_up: true,
         }
     }
 

@@ -101,6 +101,21 @@ fn filled(first: f32) -> Vec<f32> {
 }
 
 #[test]
+fn the_first_items_may_be_the_warm_up() {
+    let Some(runtime) = runtime(Provider::Cpu, "the_first_items_may_be_the_warm_up") else { return };
+    let models = Models::new();
+    let model = models.open(&Graph::CONV);
+    let key = model.key().clone();
+    let answers = [true, false].map(|warm_up| {
+        let options = EngineOptions { warm_up, ..one_batch() };
+        let engine = Engine::start(&runtime, vec![model.clone()], options).unwrap();
+        together(&engine, &key, (0..4).map(|seed| picture(64, seed)).collect())
+    });
+    assert!(answers[0].iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[test]
 fn only_the_item_with_scores_that_are_not_finite_fails() {
     let Some(runtime) = runtime(Provider::Cpu, "only_the_item_with_scores_that_are_not_finite_fails") else {
         return;
