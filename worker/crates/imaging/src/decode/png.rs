@@ -56,10 +56,14 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     let step = colour.samples();
     let samples = if depth == BitDepth::Sixteen {
         let mut samples = Vec::with_capacity(pixels);
-        let word = |sample: &[u8]| u16::from_be_bytes([sample[0], sample[1]]);
-        each_row(&mut reader, row, |row| match step {
-            1 => samples.extend(row.chunks_exact(2).map(word)),
-            _ => samples.extend(row.chunks_exact(2 * step).map(word)),
+        let big_endian = |word: &[u8; 2]| u16::from_be_bytes(*word);
+        each_row(&mut reader, row, |row| {
+            let words = row.as_chunks().0.iter();
+            match step {
+                // Not `step_by(1)`: with a step that is not known the compiler swaps word by word, five times as slowly.
+                1 => samples.extend(words.map(big_endian)),
+                _ => samples.extend(words.step_by(step).map(big_endian)),
+            }
         })?;
         Samples::U16(samples)
     } else {
