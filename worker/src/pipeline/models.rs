@@ -112,7 +112,7 @@ impl Opened {
                     (model.key().clone(), Waiting { model: model.clone(), engine: OnceCell::new() })
                 };
                 let engines = self.models.iter().map(waiting).collect();
-                let options = EngineOptions { warm_up: false, ..options };
+                let options = EngineOptions { warm_batches: false, ..options };
                 Engines::OnDemand { runtime: self.runtime.clone(), options, engines }
             }
         };

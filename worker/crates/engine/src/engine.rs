@@ -43,7 +43,8 @@ impl Runner for Sessions {
 }
 
 impl Engine {
-    /// Opens every model once for every thread, compares it with its manifest, and warms it up. Blocks until ready.
+    /// Opens every model once for every thread, compares it with its manifest, and runs it: a model that cannot run is told
+    /// now. Blocks until ready.
     ///
     /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
     /// `runtime_mismatch` or what the warm-up gave.
@@ -91,7 +92,7 @@ impl Engine {
         models.iter().map(Prepared::model).try_for_each(Model::verify)?;
         let manifests: Vec<_> = models.iter().map(|model| Arc::clone(model.model().manifest())).collect();
         let warm_up_all = move |sessions: &mut Sessions| {
-            let mut pairs = sessions.0.iter_mut().zip(&manifests).filter(|_| options.warm_up);
+            let mut pairs = sessions.0.iter_mut().zip(&manifests);
             pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, &options))
         };
         let pool = Pool::start(sessions, options.limits(), warm_up_all)?;
@@ -171,15 +172,13 @@ impl Engine {
     }
 }
 
-/// Runs once alone and once in the largest batch that the options allow.
+/// Runs once alone and, if wished, once in the largest batch that the options allow.
 fn warm_up(session: &mut ModelSession, manifest: &Manifest, options: &EngineOptions) -> Result<(), JobError> {
     let input = &manifest.input;
     let middle = f64::midpoint(input.value_range[0], input.value_range[1]) as f32;
     let item = vec![middle; input.item_len()];
     let fitting = options.max_batch_bytes / size_of_val(item.as_slice()).max(1);
     let largest = options.max_batch_items.min(fitting).max(1);
-    for size in [1, largest] {
-        session.run(&vec![item.as_slice(); size])?;
-    }
-    Ok(())
+    let batch = options.warm_batches.then_some(largest);
+    std::iter::once(1).chain(batch).try_for_each(|size| session.run(&vec![item.as_slice(); size]).map(drop))
 }

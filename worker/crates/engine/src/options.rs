@@ -20,9 +20,9 @@ pub struct EngineOptions {
     /// busy.
     pub linger: Duration,
     pub provider: Provider,
-    /// Whether every session runs once alone and once in the largest batch before the engine is ready, so that the first
-    /// item is not slow. Where that item waits for the engine anyway, it is itself the warm-up.
-    pub warm_up: bool,
+    /// Whether the warm-up also runs the largest batch, so that the first full one is not slow. Where the first items wait
+    /// for the engine anyway, this only makes them wait longer.
+    pub warm_batches: bool,
 }
 
 impl EngineOptions {
@@ -35,7 +35,7 @@ impl EngineOptions {
             max_batch_bytes: 64 << 20,
             linger: Duration::ZERO,
             provider: Provider::Cpu,
-            warm_up: true,
+            warm_batches: true,
         }
     }
 

@@ -101,13 +101,13 @@ fn filled(first: f32) -> Vec<f32> {
 }
 
 #[test]
-fn the_first_items_may_be_the_warm_up() {
-    let Some(runtime) = runtime(Provider::Cpu, "the_first_items_may_be_the_warm_up") else { return };
+fn the_first_batch_need_not_be_warmed_up() {
+    let Some(runtime) = runtime(Provider::Cpu, "the_first_batch_need_not_be_warmed_up") else { return };
     let models = Models::new();
     let model = models.open(&Graph::CONV);
     let key = model.key().clone();
-    let answers = [true, false].map(|warm_up| {
-        let options = EngineOptions { warm_up, ..one_batch() };
+    let answers = [true, false].map(|warm_batches| {
+        let options = EngineOptions { warm_batches, ..one_batch() };
         let engine = Engine::start(&runtime, vec![model.clone()], options).unwrap();
         together(&engine, &key, (0..4).map(|seed| picture(64, seed)).collect())
     });
