@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nightread::adapters::queue::rabbitmq::{DeadLetters, Swept, Verdict, topology};
 use nightread_domain::{ErrorCode, Lane};
@@ -81,29 +81,17 @@ impl Bench {
 
     async fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--format", "json"]].concat()).await;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?} ended with {}: {said}", output.status);
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?} ended with {}: {stderr}", output.status);
+        said(&output)
     }
 
     /// Everything in a lane, by message id, with how often it is there.
     async fn drain(&self, lane: Lane) -> BTreeMap<String, u32> {
-        let queue = topology::lane_queue(lane);
-        let mut left = self.observer.depth(&queue).await;
-        let channel = self.observer.channel();
-        let options = BasicConsumeOptions::default();
-        let consumed =
-            channel.basic_consume(queue.as_str().into(), "drain".into(), options, FieldTable::default());
-        let mut consumer = consumed.await.expect("a consumer");
         let mut ids = BTreeMap::new();
-        while left > 0 {
-            let next = futures::StreamExt::next(&mut consumer);
-            let delivery = tokio::time::timeout(wait::patience(), next).await.expect("in time");
-            let delivery = delivery.expect("a consumer").expect("a delivery");
-            delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
+        for delivery in self.observer.drain(&topology::lane_queue(lane)).await {
             let id = delivery.properties.message_id().as_ref().expect("an id").to_string();
             *ids.entry(id).or_insert(0) += 1;
-            left -= 1;
         }
         ids
     }
