@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup parts build runtime samples check models lint fmt clean \
+.PHONY: help demo test setup parts build runtime samples check models reference lint fmt clean \
 	saturation demo-cloud soak parity bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test
 
 PROVIDER ?= cpu
@@ -74,6 +74,9 @@ test-traces: setup parts ## Test the export of traces: builds the worker anew wi
 lint: setup ## Format check, and clippy with warnings denied
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+reference: build ## Write the reference pages that are made from the code
+	@$(BINARY) reference worker/docs/reference
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -52,6 +52,12 @@ pub enum Command {
     /// Decode one picture for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
+    /// Write the reference pages that are made from the code (internal)
+    #[command(hide = true)]
+    Reference {
+        #[arg(value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 /// Where settings come from: flag over `NIGHTREAD_*` over file over default.

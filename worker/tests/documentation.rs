@@ -31,3 +31,12 @@ fn settings_have_distinct_variables_and_say_what_they_are() {
     assert_eq!(variables.len(), KEYS.len());
     assert!(KEYS.iter().all(|key| !key.help.is_empty()));
 }
+
+#[test]
+fn the_generated_reference_is_current() {
+    for (name, text) in nightread::reference::pages() {
+        let path = support::repository().join("worker/docs/reference").join(name);
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == text, "{} is not current: run `make reference`", path.display());
+    }
+}

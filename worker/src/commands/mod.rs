@@ -16,6 +16,7 @@ mod table;
 mod topology;
 pub mod webhook;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::app;
 use crate::cli::{Cli, Command, Common};
+use crate::reference;
 use crate::settings::{Problems, Settings};
 
 pub(crate) const FAILED: u8 = 1;
@@ -52,11 +54,20 @@ pub fn run(cli: Cli) -> ExitCode {
                 .map(|()| ExitCode::SUCCESS)
                 .map_err(anyhow::Error::from)
         }
+        Command::Reference { out } => write_reference(&out),
     };
     ended.unwrap_or_else(|error| {
         say(&format!("nightread: {error:#}"));
         ExitCode::from(FAILED)
     })
+}
+
+fn write_reference(out: &Path) -> anyhow::Result<ExitCode> {
+    for (name, text) in reference::pages() {
+        let path = out.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Settings that are sound and in which `require` misses nothing; `None` otherwise, and then every problem has been told.

@@ -21,4 +21,4 @@ pub use ports::{
     BlobStore, Delivery, Disposition, Fetched, Intake, Settlement, WriteCondition, WriteOutcome,
 };
 pub use result::{ResultDocument, Status};
-pub use warning::Warning;
+pub use warning::{Warning, WarningCode};

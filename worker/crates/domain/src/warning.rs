@@ -1,8 +1,90 @@
 //! Doubts that do not stop a reading but must travel with it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-/// A stable code with a plain sentence; both are written into the result document.
+macro_rules! warning_codes {
+    ($($variant:ident = $text:literal, $meaning:literal, $mend:literal;)*) => {
+        /// The closed set of doubts. `as_str` stands in result documents, so a code never changes its text.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum WarningCode { $($variant,)* }
+
+        impl WarningCode {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// What is in doubt, in one sentence for the reference.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+
+            /// What whoever meets it can do.
+            pub const fn mend(self) -> &'static str {
+                match self { $(Self::$variant => $mend,)* }
+            }
+        }
+    };
+}
+
+warning_codes! {
+    // Radiographs.
+    OutsideTrainingSize = "outside_training_size",
+        "The image is smaller or larger than those the model was trained on.",
+        "Announce originals; weigh the scores with care.";
+    OutsideTrainingAge = "outside_training_age",
+        "The person's age is outside the range the model was trained on.",
+        "Use a model for that age.";
+    UnverifiedModality = "unverified_modality",
+        "The header names no modality; a radiograph was assumed.",
+        "Send files with a complete header.";
+    UnverifiedBodyPart = "unverified_body_part",
+        "The header names no body part; a chest was assumed.",
+        "Send files with a complete header.";
+    UnverifiedView = "unverified_view",
+        "Neither header nor format tells the view; a frontal one was assumed.",
+        "Send DICOM files with a view position.";
+    ViewPa = "view_pa",
+        "The view is PA; the model was trained on other views.",
+        "Use a model that was trained on PA views.";
+    ViewAp = "view_ap",
+        "The view is AP; the model was trained on other views.",
+        "Use a model that was trained on AP views.";
+    // Scans.
+    Simulated = "simulated",
+        "The scan was simulated and shows nobody's brain.",
+        "None: it is for trying things.";
+    ReadAsComponentMaps = "read_as_component_maps",
+        "The file was taken for component maps of an earlier dual regression.",
+        "Rename it, if it is a scan.";
+    NonFiniteVoxels = "non_finite_voxels",
+        "Some voxels held NaN or infinity; they were left out of a scan, and are zero in component maps.",
+        "Look at the preprocessing.";
+    TrailingBytes = "trailing_bytes",
+        "The file goes on after its last volume; the rest was ignored.",
+        "Check that the file is whole and its header right.";
+    ComponentsLeftOut = "components_left_out",
+        "Some components could not be solved for.",
+        "Look at the flags of the components.";
+    NoOrientation = "no_orientation",
+        "The scan says no place in space; it was taken to be on the maps' grid.",
+        "Write sform or qform with its code.";
+    PartialCoverage = "partial_coverage",
+        "Part of the maps' voxels lies outside of the scan.",
+        "Check the field of view and the registration.";
+}
+
+impl fmt::Display for WarningCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A stable code with a plain sentence; both are written into the result document. The code is text here, because a
+/// document that is read back may come from a newer worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub code: String,
@@ -10,7 +92,22 @@ pub struct Warning {
 }
 
 impl Warning {
-    pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into() }
+    pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
+        Self { code: code.as_str().to_owned(), message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_distinct_and_explained() {
+        let texts: BTreeSet<_> = WarningCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), WarningCode::ALL.len());
+        for code in WarningCode::ALL {
+            assert!(code.meaning().ends_with('.') && code.mend().ends_with('.'), "{code} is explained");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use nightread_domain::{ErrorCode, JobError, Stage, Warning};
+use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
 
 use crate::grid::{Grid, GridRelation, Sampling};
@@ -86,7 +86,7 @@ impl ComponentMaps {
         let mut warnings = Vec::new();
         if bad > 0 {
             warnings.push(Warning::new(
-                "non_finite_voxels",
+                WarningCode::NonFiniteVoxels,
                 format!("{bad} voxels held NaN or infinity: read as zero"),
             ));
         }

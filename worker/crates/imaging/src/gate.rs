@@ -16,7 +16,7 @@
 //! | more than the pixel limit, a side below the least | `too_many_pixels`, `too_small` |
 
 use nightread_domain::error::{ErrorCode, JobError};
-use nightread_domain::warning::Warning;
+use nightread_domain::warning::{Warning, WarningCode};
 
 use crate::decode::dicom::header::Header;
 use crate::error::refuse;
@@ -75,7 +75,7 @@ pub(crate) fn judge_size(
         && (width.min(height) < least || width.max(height) > most)
     {
         warnings.push(Warning::new(
-            "outside_training_size",
+            WarningCode::OutsideTrainingSize,
             format!("the picture is {width} x {height} pixels; the model was trained on sides of {least} to {most}"),
         ));
     }
@@ -85,7 +85,7 @@ pub(crate) fn judge_size(
 /// The doubt every format without a medical header carries.
 pub(crate) fn no_header(warnings: &mut Vec<Warning>) {
     warnings.push(Warning::new(
-        "unverified_view",
+        WarningCode::UnverifiedView,
         "this format carries neither view nor body part; a frontal chest picture was assumed",
     ));
 }
@@ -104,8 +104,8 @@ pub(crate) fn judge_dicom(
         && !policy.accepted_views.contains(&view)
     {
         let code = match view {
-            View::Pa => "view_pa",
-            View::Ap => "view_ap",
+            View::Pa => WarningCode::ViewPa,
+            View::Ap => WarningCode::ViewAp,
         };
         let trained: Vec<_> = policy.accepted_views.iter().map(|view| view.as_str()).collect();
         warnings.push(Warning::new(
@@ -117,7 +117,7 @@ pub(crate) fn judge_dicom(
         && !(youngest..=oldest).contains(&age)
     {
         warnings.push(Warning::new(
-            "outside_training_age",
+            WarningCode::OutsideTrainingAge,
             format!("the person's age is outside the {youngest} to {oldest} years the model was trained on"),
         ));
     }
@@ -139,7 +139,7 @@ fn judge_modality(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), Jo
         Some(uid) if is_radiograph_class(uid) => Ok(()),
         None | Some(SECONDARY_CAPTURE) => {
             warnings.push(Warning::new(
-                "unverified_modality",
+                WarningCode::UnverifiedModality,
                 "the header names no modality; a radiograph was assumed",
             ));
             Ok(())
@@ -170,7 +170,7 @@ fn judge_body_part(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), J
     match named {
         None => {
             warnings.push(Warning::new(
-                "unverified_body_part",
+                WarningCode::UnverifiedBodyPart,
                 "the header names no body part; a chest was assumed",
             ));
             Ok(())
@@ -233,7 +233,10 @@ fn judge_view(header: &Header, warnings: &mut Vec<Warning>) -> Result<Option<Vie
     if orientation_is_lateral(header) {
         return refuse_view("lateral, as its rows run from front to back");
     }
-    warnings.push(Warning::new("unverified_view", "the header names no view; a frontal one was assumed"));
+    warnings.push(Warning::new(
+        WarningCode::UnverifiedView,
+        "the header names no view; a frontal one was assumed",
+    ));
     Ok(None)
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use nightread_domain::result::{Component, ComponentMap, LabelScore};
-use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning};
+use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::projection::{ProjectionOptions, project};
@@ -114,7 +114,7 @@ fn prepare(
     let mut reading = Reading { input, ..Reading::default() };
     if header.simulated {
         let text = "the file says that it was simulated by Nightread: it shows no person's brain";
-        reading.warnings.push(Warning::new("simulated", text));
+        reading.warnings.push(Warning::new(WarningCode::Simulated, text));
     }
     let grid = input_grid(model);
     let prepared = match regressed {
@@ -200,7 +200,7 @@ fn from_maps(
     let (maps, warnings) = ComponentMaps::read(source, grid, options.scans.resample, &options.scan_limits)?;
     reading.warnings.extend(warnings);
     let text = "the file was taken for component maps and not regressed";
-    reading.warnings.push(Warning::new("read_as_component_maps", text));
+    reading.warnings.push(Warning::new(WarningCode::ReadAsComponentMaps, text));
     let peaks = maps.peaks();
     let flags = vec![Vec::new(); maps.betas.len()];
     Ok((maps, peaks, flags, reading))

@@ -13,7 +13,7 @@ mod solve;
 
 use std::sync::Arc;
 
-use nightread_domain::{ErrorCode, JobError, Stage, Warning};
+use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
 
 pub use maps::GroupMaps;
@@ -155,13 +155,13 @@ pub fn dual_regression(
     };
     if non_finite > 0 {
         warnings.push(Warning::new(
-            "non_finite_voxels",
+            WarningCode::NonFiniteVoxels,
             format!("{non_finite} voxels held NaN or infinity and were left out"),
         ));
     }
     if sums.trailing > 0 {
         warnings.push(Warning::new(
-            "trailing_bytes",
+            WarningCode::TrailingBytes,
             format!("{} bytes after the last volume were ignored", sums.trailing),
         ));
     }
@@ -187,7 +187,7 @@ pub fn dual_regression(
     let left_out = solution.flags.iter().flatten().count();
     if left_out > 0 {
         warnings.push(Warning::new(
-            "components_left_out",
+            WarningCode::ComponentsLeftOut,
             format!("{left_out} components could not be solved for"),
         ));
     }
@@ -251,7 +251,7 @@ fn plan(
             ));
         }
         warnings.push(Warning::new(
-            "no_orientation",
+            WarningCode::NoOrientation,
             "the scan says no place in space; it was taken to be on the maps' grid",
         ));
         grid = *target;
@@ -279,7 +279,7 @@ fn plan(
     }
     if outside > 0 {
         warnings.push(Warning::new(
-            "partial_coverage",
+            WarningCode::PartialCoverage,
             format!("{outside} of {all} voxels lie outside of the scan"),
         ));
     }

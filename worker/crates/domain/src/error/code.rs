@@ -1,0 +1,275 @@
+//! The closed set of error codes: text, class, meaning and mend, one entry each. The reference is generated from it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ErrorClass;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $class:ident, $meaning:literal, $mend:literal;)*) => {
+        /// The closed set of reasons. `as_str` is the metric label, the log field, the dead-letter header and the
+        /// `error.code` of a failed-document, so a code never changes its text.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ErrorCode { $($(#[$doc])* $variant,)* }
+
+        impl ErrorCode {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The class of this code unless the place of birth knows better.
+            pub const fn class(self) -> ErrorClass {
+                match self { $(Self::$variant => ErrorClass::$class,)* }
+            }
+
+            /// What happened, in one sentence for the reference.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+
+            /// What whoever meets it can do.
+            pub const fn mend(self) -> &'static str {
+                match self { $(Self::$variant => $mend,)* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    // Messages.
+    MessageUnparseable = "message_unparseable", Permanent,
+        "The message is no announcement of a known form.",
+        "Correct the sender; compare with `schemas/announcement.v1.json`.";
+    MessageTooLarge = "message_too_large", Permanent,
+        "The message is larger than an announcement can be.",
+        "Announce blobs by name; do not put data into messages.";
+    SourceNotAllowed = "source_not_allowed", Permanent,
+        "The announcement names an account or a container that this worker may not read.",
+        "Add the container to `[sources] containers`, or correct the sender; then redrive.";
+    NoRoute = "no_route", Permanent,
+        "No route leads from this kind of study to a model.",
+        "Add a `[[routes]]` entry, or a model that reads this kind; then redrive.";
+    UnknownModel = "unknown_model", Permanent,
+        "The announcement names a model that is not installed here.",
+        "Install the model, or correct the name; then redrive.";
+    WorkerDied = "worker_died", Permanent,
+        "Workers died each time they read this study alone.",
+        "Read the blob with `nightread process` on a machine of your own and report what ends it; redrive after an upgrade.";
+    AttemptsExhausted = "attempts_exhausted", Permanent,
+        "Transient failures used up all attempts.",
+        "Read the last error in the letter; redrive when its cause is gone.";
+    // Storage.
+    BlobNotFound = "blob_not_found", Permanent,
+        "The blob was gone when the worker asked for it.",
+        "None where it was deleted on purpose; else upload and announce it again.";
+    BlobEmpty = "blob_empty", Permanent,
+        "The blob has no bytes.",
+        "Upload it again.";
+    BlobTooLarge = "blob_too_large", Permanent,
+        "The blob is larger than `[limits] blob_bytes`.",
+        "Raise the limit where memory allows it; then redrive or read again.";
+    /// The blob was replaced while it was being read.
+    BlobChanged = "blob_changed", Transient,
+        "The blob was replaced while it was read.",
+        "None: it is read again as its new self.";
+    StorageForbidden = "storage_forbidden", Permanent,
+        "Storage refused access (403).",
+        "Grant the worker's identity the role, or open the firewall; then redrive.";
+    StorageUnauthenticated = "storage_unauthenticated", Fatal,
+        "Storage did not accept the credentials (401).",
+        "Renew the key, signature or identity; check the clock.";
+    StorageUnavailable = "storage_unavailable", Transient,
+        "Storage did not answer, or answered with a server error.",
+        "None: it is tried again; look at the account's health where it lasts.";
+    StorageThrottled = "storage_throttled", Transient,
+        "Storage asked for fewer requests (429 or 503).",
+        "None: it is tried again; fewer workers, or a larger account, where it lasts.";
+    StorageTimeout = "storage_timeout", Transient,
+        "A request to storage took too long.",
+        "None: it is tried again; look at the network where it lasts.";
+    StorageRejected = "storage_rejected", Permanent,
+        "Storage refused the request as wrong.",
+        "Read the detail; most often a name or a setting that the service does not allow.";
+    /// Another writer kept changing the result under us.
+    ResultContended = "result_contended", Transient,
+        "Another writer kept changing the result.",
+        "None: it is tried again.";
+    // Reading a picture.
+    NotAnImage = "not_an_image", Permanent,
+        "The bytes are no format that is read.",
+        "Announce images and scans only; `--exclude` leaves files out.";
+    UnsupportedMedia = "unsupported_media", Permanent,
+        "The format is known by name and not read.",
+        "Convert the file as the message says.";
+    Truncated = "truncated", Permanent,
+        "The file ends before its data do.",
+        "Upload it again from its source.";
+    HeaderInvalid = "header_invalid", Permanent,
+        "The header contradicts itself or its data.",
+        "Read what contradicts in the message; export the file again.";
+    DecodeFailed = "decode_failed", Permanent,
+        "The pixel data do not decode.",
+        "Export the file again; report it when other readers decode it.";
+    UnsupportedTransferSyntax = "unsupported_transfer_syntax", Permanent,
+        "The DICOM transfer syntax is not read.",
+        "Store the file in another syntax, for example by `dcmdjpeg` or `gdcmconv --raw`.";
+    UnsupportedPhotometric = "unsupported_photometric", Permanent,
+        "The photometric interpretation is not read.",
+        "Export the image as MONOCHROME1 or MONOCHROME2.";
+    WrongModality = "wrong_modality", Permanent,
+        "The header names a modality that no routed model reads.",
+        "Announce radiographs only, or route the kind to a model that reads it.";
+    WrongBodyPart = "wrong_body_part", Permanent,
+        "The header names another body part than the chest.",
+        "None where it is true; else correct the header.";
+    WrongView = "wrong_view", Permanent,
+        "The header names a view that is not frontal.",
+        "None where it is true; else correct the header.";
+    MultiFrame = "multi_frame", Permanent,
+        "The file holds more than one frame.",
+        "Announce single images.";
+    ColourImage = "colour_image", Permanent,
+        "The image has colour; radiographs are grey.",
+        "Export the image in grey.";
+    TooManyPixels = "too_many_pixels", Permanent,
+        "The image has more pixels than `[limits] pixels`.",
+        "Raise the limit where memory allows it.";
+    TooSmall = "too_small", Permanent,
+        "The image is smaller than any radiograph.",
+        "Announce originals, not thumbnails.";
+    InflatesTooLarge = "inflates_too_large", Permanent,
+        "The file inflates beyond `[limits] inflated_bytes`.",
+        "Raise the limit where the file is trusted.";
+    ValueOutOfRange = "value_out_of_range", Permanent,
+        "Samples lie outside the range that the header or the settings allow.",
+        "Correct the header, or `[pictures] png16_max`.";
+    CodecDied = "codec_died", Permanent,
+        "The codec's own process died on this file.",
+        "Report the file; other studies are not affected.";
+    CodecTimeout = "codec_timeout", Permanent,
+        "The codec took longer than its time-out.",
+        "Report the file when the machine was not overloaded.";
+    // Reading a scan.
+    VolumeHeaderInvalid = "volume_header_invalid", Permanent,
+        "The NIfTI header contradicts itself.",
+        "Write the file again from its source.";
+    UnsupportedDatatype = "unsupported_datatype", Permanent,
+        "The NIfTI datatype is not read.",
+        "Store the scan as integers or floats.";
+    NotFourDimensional = "not_four_dimensional", Permanent,
+        "The file is no series of volumes.",
+        "Announce 4-D scans; name component maps as the documents say.";
+    TooManyVoxels = "too_many_voxels", Permanent,
+        "The scan has more voxels than `[limits] voxels`.",
+        "Raise the limit where memory allows it.";
+    GridMismatch = "grid_mismatch", Permanent,
+        "The scan does not lie on the grid of the model's maps.",
+        "Bring scans into the maps' space, or set `[scans] resample`.";
+    MaskEmpty = "mask_empty", Permanent,
+        "No voxel of the mask can be used.",
+        "Check that scan and mask cover the same brain.";
+    TooFewVolumes = "too_few_volumes", Permanent,
+        "The scan has too few volumes for the number of components.",
+        "Use longer scans.";
+    CollinearMaps = "collinear_maps", Permanent,
+        "The group maps are linear combinations of each other.",
+        "Make the group maps anew with fewer components.";
+    NonFiniteVoxels = "non_finite_voxels", Permanent,
+        "Too many voxels hold NaN or infinity.",
+        "Preprocess the scan again.";
+    NoUsableComponents = "no_usable_components", Permanent,
+        "No component could be used.",
+        "Look at the flags of the components; check the preprocessing.";
+    // Models and inference.
+    ModelMissing = "model_missing", Fatal,
+        "A model's folder or file is not there.",
+        "Install it, or correct `[models] dir` and the routes.";
+    ModelMismatch = "model_mismatch", Fatal,
+        "A model's files do not fit its manifest, its version or each other.",
+        "Correct what the message names; give changed files or manifests a new version.";
+    RuntimeMissing = "runtime_missing", Fatal,
+        "ONNX Runtime's library was not found.",
+        "Run `make runtime`, or set `[models] runtime`.";
+    RuntimeMismatch = "runtime_mismatch", Fatal,
+        "ONNX Runtime's library is too old, or lacks the provider.",
+        "Install the library that this version names.";
+    InferenceFailed = "inference_failed", Permanent,
+        "The network failed on this study alone.",
+        "Report the study and the model.";
+    ScoresNotFinite = "scores_not_finite", Permanent,
+        "The network gave NaN or infinity.",
+        "Check the input; report the study and the model.";
+    EngineClosed = "engine_closed", Transient,
+        "The engine was closing.",
+        "None: the job is read by another worker.";
+    EngineFailed = "engine_failed", Fatal,
+        "The inference engine cannot go on.",
+        "Read the cause; the worker's supervisor starts it again.";
+    // The broker.
+    BrokerUnavailable = "broker_unavailable", Transient,
+        "The broker did not answer, or the connection broke.",
+        "None: it connects again; look at the broker where it lasts.";
+    BrokerRejected = "broker_rejected", Fatal,
+        "The broker refused: credentials, rights, or a queue that is missing or different.",
+        "Correct what the message names; `nightread topology --check` tells what differs.";
+    // Azure Monitor.
+    MetricsUnavailable = "metrics_unavailable", Transient,
+        "Azure Monitor did not answer.",
+        "None: the next figures are sent.";
+    MetricsRejected = "metrics_rejected", Permanent,
+        "Azure Monitor refused the figures.",
+        "Check the resource id, the region and the role.";
+    // The worker.
+    SettingsInvalid = "settings_invalid", Fatal,
+        "A setting is missing, unknown or wrong.",
+        "Correct it; `nightread check` tells all of them at once.";
+    ShuttingDown = "shutting_down", Transient,
+        "The worker was stopping.",
+        "None: the job is read by another worker.";
+    Internal = "internal", Fatal,
+        "A fault in Nightread itself.",
+        "Report it with the log.";
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == text)
+            .ok_or_else(|| serde::de::Error::custom(format!("unknown error code {text:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_distinct_and_survive_json() {
+        let texts: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), ErrorCode::ALL.len());
+        for code in ErrorCode::ALL {
+            let json = serde_json::to_string(code).expect("codes serialise");
+            assert_eq!(serde_json::from_str::<ErrorCode>(&json).expect("codes parse"), *code);
+            assert!(code.meaning().ends_with('.') && code.mend().ends_with('.'), "{code} is explained");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The reference pages that are made from the code: error codes, warning codes, settings.
+
+use std::fmt::Write;
+
+use nightread_domain::{ErrorClass, ErrorCode, WarningCode};
+
+use crate::settings::keys::{KEYS, Kind};
+
+/// File name and Markdown text of every page in `worker/docs/reference`.
+pub fn pages() -> [(&'static str, String); 3] {
+    [("errors.md", errors()), ("warnings.md", warnings()), ("settings.md", settings())]
+}
+
+const MADE: &str = "Made by `make reference` from the code; a test holds it current.";
+
+fn errors() -> String {
+    let mut text = format!(
+        "# Error codes\n\n{MADE}\n\nA code stands in `error.code` of a failed-document, in the log, in the label `code` of metrics and in the header \
+         of a dead letter; its text never changes. Classes:\n\n\
+         - **transient**: may pass by itself; tried again, then delayed and tried again.\n\
+         - **permanent**: fails the same way every time; a failed-document, or a dead letter where the message is at fault.\n\
+         - **fatal**: the worker cannot go on; deliveries go back and it ends with the cause.\n\n\
+         The class is the usual one; the place where an error is born may know better.\n\n\
+         | code | class | meaning | what to do |\n|---|---|---|---|\n"
+    );
+    for code in ErrorCode::ALL {
+        let class = match code.class() {
+            ErrorClass::Transient => "transient",
+            ErrorClass::Permanent => "permanent",
+            ErrorClass::Fatal => "fatal",
+        };
+        row(&mut text, &[&format!("`{code}`"), class, code.meaning(), code.mend()]);
+    }
+    text
+}
+
+fn warnings() -> String {
+    let mut text = format!(
+        "# Warning codes\n\n{MADE}\n\nA warning stands in `warnings[]` of a result document beside a reading that was made: the doubt travels with \
+         the numbers.\n\n| code | meaning | what to do |\n|---|---|---|\n"
+    );
+    for code in WarningCode::ALL {
+        row(&mut text, &[&format!("`{code}`"), code.meaning(), code.mend()]);
+    }
+    text
+}
+
+fn settings() -> String {
+    let mut text = format!(
+        "# Settings\n\n{MADE}\n\nA flag wins over the environment, the environment over the file, the file over the default. Secrets are taken from \
+         the environment or the file and never shown. `nightread check` prints all of them with their values. `[[routes]]` is described with the \
+         models.\n"
+    );
+    let mut sections: Vec<&str> = Vec::new();
+    for key in KEYS {
+        if !sections.contains(&key.section) {
+            sections.push(key.section);
+        }
+    }
+    for section in sections {
+        let _infallible = write!(
+            text,
+            "\n## [{section}]\n\n| name | variable | kind | default | meaning |\n|---|---|---|---|---|\n"
+        );
+        for key in KEYS.iter().filter(|key| key.section == section) {
+            let kind = match key.kind {
+                Kind::Text if key.secret => "secret",
+                Kind::Text => "text",
+                Kind::Integer => "whole number",
+                Kind::Boolean => "true or false",
+                Kind::List => "list (commas in the environment)",
+                Kind::IntegerOrAuto => "whole number or `auto`",
+            };
+            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+            row(
+                &mut text,
+                &[&format!("`{}`", key.name), &format!("`{}`", key.variable()), kind, &default, key.help],
+            );
+        }
+    }
+    text
+}
+
+fn row(text: &mut String, cells: &[&str]) {
+    for cell in cells {
+        // An empty cell is `| |`, and a bar inside a cell would end it.
+        let gap = if cell.is_empty() { "" } else { " " };
+        let _infallible = write!(text, "|{gap}{} ", cell.replace('|', "\\|"));
+    }
+    text.push_str("|\n");
+}
