@@ -59,8 +59,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
         None => bench.grid(Duration::from_secs_f64(args.seconds), args.rounds)?,
     };
     match args.format {
-        Format::Table => print(&report.as_text()),
-        Format::Json => print(&serde_json::to_string_pretty(&report)?),
+        Format::Table => print(&report.as_text())?,
+        Format::Json => print(&serde_json::to_string_pretty(&report)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -208,7 +208,9 @@ impl Bench {
                     | Outcome::AlreadyDone
                     | Outcome::Superseded
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
-                    Outcome::Failed(code) | Outcome::Unfinished(code) => Err(unread(&job.source, code)),
+                    Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
+                        Err(unread(&job.source, code))
+                    }
                 }
             }
         }))

@@ -20,8 +20,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode> {
         check_runtime(settings, &mut problems);
     }
     match args.format {
-        Format::Table => print(&as_text(&raw, &problems)),
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(&raw, &problems))?),
+        Format::Table => print(&as_text(&raw, &problems))?,
+        Format::Json => print(&serde_json::to_string_pretty(&as_json(&raw, &problems))?)?,
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -35,8 +35,8 @@ pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
     write_group(&group, &args.out, !args.no_des_norm)
         .with_context(|| format!("cannot write to {}", args.out.display()))?;
     match args.format {
-        Format::Table => print(&as_text(&group, args)),
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(&group))?),
+        Format::Table => print(&as_text(&group, args))?,
+        Format::Json => print(&serde_json::to_string_pretty(&as_json(&group))?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

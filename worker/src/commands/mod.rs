@@ -16,6 +16,7 @@ mod table;
 mod topology;
 pub mod webhook;
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -123,8 +124,13 @@ pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// One piece of output on standard output. A closed pipe (`| head`) is no failure.
-pub(crate) fn print(text: &str) {
-    use std::io::Write;
-    let _closed_pipe = writeln!(std::io::stdout().lock(), "{text}");
+/// One piece of output on standard output. A closed pipe (`| head`) is no failure; a full disk is.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
 }

@@ -19,8 +19,8 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     };
     let catalogue = Catalogue::load(&settings.models_dir)?;
     match args.format {
-        Format::Table => print(&as_table(&catalogue)),
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(&catalogue))?),
+        Format::Table => print(&as_table(&catalogue))?,
+        Format::Json => print(&serde_json::to_string_pretty(&as_json(&catalogue))?)?,
     }
     for broken in catalogue.problems() {
         say(&broken.to_string());

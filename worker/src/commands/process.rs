@@ -71,8 +71,8 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
     let summary = watch.finish();
     match args.format {
-        Format::Table => print(&summary.as_text(&out)),
-        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json(&out))?),
+        Format::Table => print(&summary.as_text(&out))?,
+        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json(&out))?)?,
     }
     match ended {
         Ended::Fatal(error) => Err(error.into()),

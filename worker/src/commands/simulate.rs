@@ -46,8 +46,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode> {
     };
     let rows: Vec<Row> = rows.into_iter().map(|(values, tried)| played(args, values, &tried)).collect();
     match args.format {
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(args, &scenario, &rows))?),
-        Format::Table => print_tables(args, &rows),
+        Format::Json => print(&serde_json::to_string_pretty(&as_json(args, &scenario, &rows))?)?,
+        Format::Table => print_tables(args, &rows)?,
     }
     let mut longest = rows.iter().flat_map(|row| &row.reports).map(|report| report.longest_seconds);
     let late = args.within.is_some_and(|within| longest.any(|longest| longest > within));
@@ -93,26 +93,26 @@ fn row_json(args: &SimulateArgs, row: &Row) -> Value {
     json!({ "tried": tried, "means": means, "reports": reports })
 }
 
-fn print_tables(args: &SimulateArgs, rows: &[Row]) {
+fn print_tables(args: &SimulateArgs, rows: &[Row]) -> Result<()> {
     match rows {
         [row] if args.sweep.is_empty() => print_one(args, row),
         _ => print(&sweep_table(args, rows).to_string()),
     }
 }
 
-fn print_one(args: &SimulateArgs, row: &Row) {
-    let Some(first) = row.reports.first() else { return };
+fn print_one(args: &SimulateArgs, row: &Row) -> Result<()> {
+    let Some(first) = row.reports.first() else { return Ok(()) };
     let heading = if args.runs > 1 { format!("mean of {} runs", args.runs) } else { String::new() };
     let mut figures = table(["figure", heading.as_str()]);
     for figure in FIGURES.iter().filter(|figure| args.spot || !figure.of_spot) {
         figures.add_row([figure.label.to_owned(), figure.shown(&row.reports)]);
     }
-    print(&figures.to_string());
+    print(&figures.to_string())?;
     let mut lanes = table(["lane", "jobs", "done", "mean", "p50", "p95", "p99", "longest"]);
     for lane in &first.lanes {
         lanes.add_row(lane_row(lane));
     }
-    print(&lanes.to_string());
+    print(&lanes.to_string())?;
     let mut backlog =
         table(["time", "ingest", "bulk", "fmri", "seconds per worker", "oldest", "regular", "Spot"]);
     let mut last = None;
@@ -124,8 +124,8 @@ fn print_one(args: &SimulateArgs, row: &Row) {
         }
         last = Some(state);
     }
-    print(&backlog.to_string());
-    print("machines: serving, + starting, - draining; rows that repeat the one before are left out");
+    print(&backlog.to_string())?;
+    print("machines: serving, + starting, - draining; rows that repeat the one before are left out")
 }
 
 fn lane_row(lane: &LaneTimes) -> [String; 8] {

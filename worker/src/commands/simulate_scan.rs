@@ -42,6 +42,6 @@ pub(super) fn run(args: &SimulateScanArgs) -> Result<ExitCode> {
         args.volumes,
         networks.count(),
         args.out.display()
-    ));
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

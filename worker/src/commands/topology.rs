@@ -15,6 +15,6 @@ pub(super) fn run(args: &TopologyArgs) -> Result<ExitCode> {
         if args.check { topology::check(&options).await } else { topology::declare(&options).await }
     })?;
     let done = if args.check { "is there as it should be" } else { "is declared" };
-    print(&format!("RabbitMQ {}.{}: the topology {done}", version.major, version.minor));
+    print(&format!("RabbitMQ {}.{}: the topology {done}", version.major, version.minor))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -97,6 +97,8 @@ pub struct Report {
     /// The document written, or the one that was there already.
     pub document: Option<Arc<ResultDocument>>,
     pub path: Option<BlobRef>,
+    /// Why the study was not read, where it was not.
+    pub error: Option<ErrorFacts>,
     pub elapsed: Duration,
     fresh: bool,
 }
@@ -118,6 +120,8 @@ pub enum Outcome {
     Superseded,
     /// Not finished: comes again.
     Unfinished(ErrorCode),
+    /// Ends without a document, as a dead letter: nothing says where one would go, or it cannot be written.
+    GivenUp(ErrorCode),
 }
 
 impl Outcome {
@@ -128,12 +132,13 @@ impl Outcome {
             Self::AlreadyDone => "already_done",
             Self::Superseded => "superseded",
             Self::Unfinished(_) => "unfinished",
+            Self::GivenUp(_) => "given_up",
         }
     }
 
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
-            Self::Failed(code) | Self::Unfinished(code) => Some(code),
+            Self::Failed(code) | Self::Unfinished(code) | Self::GivenUp(code) => Some(code),
             Self::Read | Self::AlreadyDone | Self::Superseded => None,
         }
     }
@@ -157,23 +162,30 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
         Ok(ended) => Ok(ended),
         Err(error) => fail(job, tools, &mut study, error, started).await,
     };
-    let report = |outcome, document, path, fresh| Report {
+    let report = |outcome, document, path, error, fresh| Report {
         job: job.clone(),
         lane,
         outcome,
         document,
         path,
+        error,
         elapsed: started.elapsed(),
         fresh,
     };
     match ended {
         Ok(Ended { outcome, document, path, dead, fresh }) => {
             let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
-            (disposition, report(outcome, Some(document), Some(path), fresh))
+            let error = document.error.clone();
+            (disposition, report(outcome, Some(document), Some(path), error, fresh))
         }
         Err(error) => {
-            let outcome = Outcome::Unfinished(error.code);
-            (disposition_of(job, error), report(outcome, None, None, false))
+            let facts = ErrorFacts::from(&error);
+            let disposition = disposition_of(job, error);
+            let outcome = match disposition {
+                Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
+                _ => Outcome::Unfinished(facts.code),
+            };
+            (disposition, report(outcome, None, None, Some(facts), false))
         }
     }
 }

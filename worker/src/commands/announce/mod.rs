@@ -58,8 +58,8 @@ pub(super) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
     runtime.shutdown_background();
     let (ended, summary) = ended?;
     match args.format {
-        Format::Table => print(&summary.as_text()),
-        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json())?),
+        Format::Table => print(&summary.as_text())?,
+        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json())?)?,
     }
     Ok(match ended {
         Ended::Stopped => ExitCode::from(STOPPED),

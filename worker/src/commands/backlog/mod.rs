@@ -100,8 +100,8 @@ pub(super) fn run(args: &BacklogArgs) -> Result<ExitCode> {
 
 fn tell(backlog: &Backlog, format: Format) -> Result<()> {
     match format {
-        Format::Table => print(&show::as_table(backlog)),
-        Format::Json => print(&serde_json::to_string(backlog)?),
+        Format::Table => print(&show::as_table(backlog))?,
+        Format::Json => print(&serde_json::to_string(backlog)?)?,
     }
     Ok(())
 }

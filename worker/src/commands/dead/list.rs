@@ -70,8 +70,8 @@ pub(super) async fn run(args: &ListArgs, options: &RabbitOptions) -> Result<Exit
     codes.sort_by_key(|of| std::cmp::Reverse(of.count));
     let listing = Listing { count: codes.iter().map(|of| of.count).sum(), codes, letters };
     match args.format {
-        Format::Json => print(&serde_json::to_string_pretty(&listing)?),
-        Format::Table => print(&as_table(&listing)),
+        Format::Json => print(&serde_json::to_string_pretty(&listing)?)?,
+        Format::Table => print(&as_table(&listing))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -247,16 +247,16 @@ fn report(
             "discarded": swept.discarded,
             "kept": swept.kept(),
             "codes": codes,
-        }))?),
+        }))?)?,
         Format::Table => {
             for (code, count) in codes {
-                print(&format!("{count:>8}  {code}"));
+                print(&format!("{count:>8}  {code}"))?;
             }
             print(&match verdict {
                 Some(Verdict::Redrive) => format!("{} sent back into their lanes", swept.redriven),
                 Some(Verdict::Discard) => format!("{} discarded", swept.discarded),
                 _ => format!("{met} chosen, none touched"),
-            });
+            })?;
         }
     }
     Ok(())

@@ -64,8 +64,8 @@ pub(super) async fn run(args: &ShowArgs, options: &RabbitOptions) -> Result<Exit
         return Ok(ExitCode::from(FAILED));
     };
     match args.format {
-        Format::Json => print(&serde_json::to_string_pretty(&shown)?),
-        Format::Table => print(&as_text(&shown)?),
+        Format::Json => print(&serde_json::to_string_pretty(&shown)?)?,
+        Format::Table => print(&as_text(&shown)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

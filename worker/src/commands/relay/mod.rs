@@ -99,8 +99,8 @@ pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
     match ended {
         Ok(account) => {
             match args.format {
-                Format::Json => print(&serde_json::to_string_pretty(&account.as_json())?),
-                Format::Table => print(&account.as_text()),
+                Format::Json => print(&serde_json::to_string_pretty(&account.as_json())?)?,
+                Format::Table => print(&account.as_text())?,
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -143,7 +143,7 @@ impl Observer for ServiceObserver {
 
 /// The event of a document that stands; none for one that a newer document overtook, whose writer tells of it.
 fn event_of(report: &Report) -> Option<ResultEvent> {
-    if matches!(report.outcome, Outcome::Superseded | Outcome::Unfinished(_)) {
+    if matches!(report.outcome, Outcome::Superseded | Outcome::Unfinished(_) | Outcome::GivenUp(_)) {
         return None;
     }
     let (document, path) = (report.document.as_ref()?, report.path.as_ref()?);

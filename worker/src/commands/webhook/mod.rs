@@ -57,8 +57,8 @@ pub(super) fn run(args: &WebhookArgs) -> Result<ExitCode> {
     let published = runtime.block_on(serve(&settings, vitals))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     match args.format {
-        Format::Json => print(&json!({ "published": published }).to_string()),
-        Format::Table => print(&format!("{published} messages published")),
+        Format::Json => print(&json!({ "published": published }).to_string())?,
+        Format::Table => print(&format!("{published} messages published"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
