@@ -65,7 +65,8 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         StorageSettings::Folder(root) => {
             let containers = settings.source_containers.iter().chain([&settings.results_container]);
             let folders = containers.map(|name| (name.clone(), root.join(name)));
-            Arc::new(RetryingStore::new(FolderStore::new(folders), budget))
+            let store = FolderStore::new(folders).with_results(&settings.results_container);
+            Arc::new(RetryingStore::new(store, budget))
         }
         StorageSettings::Azure(access) => {
             let store = AzureStore::new(account(access)?, AzureOptions::default())?;

@@ -219,8 +219,8 @@ impl Bench {
 
 fn stores(results: &Path) -> Stores {
     Stores {
-        source: Arc::new(FolderStore::new([(LOCAL.to_owned(), PathBuf::from("/"))])),
-        results: Arc::new(FolderStore::new([(RESULTS.to_owned(), results.to_owned())])),
+        source: Arc::new(FolderStore::of_a_person([(LOCAL.to_owned(), PathBuf::from("/"))])),
+        results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), results.to_owned())])),
         results_container: RESULTS.to_owned(),
     }
 }

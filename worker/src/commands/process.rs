@@ -20,7 +20,7 @@ use crate::adapters::queue::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, Stores};
 use crate::cli::{Format, ProcessArgs};
-use crate::pipeline::intake::{Ended, Observer, Run, Stop};
+use crate::pipeline::intake::{Ended, Observer, Outage, Run, Stop};
 use crate::pipeline::models::Opening;
 use crate::pipeline::process::{Outcome, Report, Tools};
 use crate::telemetry::logs;
@@ -52,8 +52,8 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(WRONG_USE));
     }
 
-    let source = FolderStore::new([(LOCAL.to_owned(), PathBuf::from("/"))]);
-    let results = FolderStore::new([(RESULTS.to_owned(), out.clone())]);
+    let source = FolderStore::of_a_person([(LOCAL.to_owned(), PathBuf::from("/"))]);
+    let results = FolderStore::of_a_person([(RESULTS.to_owned(), out.clone())]);
     let stores = Stores {
         source: Arc::new(source),
         results: Arc::new(results),
@@ -90,7 +90,7 @@ async fn consume(
     let stop = Stop::default();
     tokio::spawn(stop_on_interrupt(stop.clone()));
     let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;
-    let run = Run { tools, allowed, observer: watch, stop, drain_deadline };
+    let run = Run { tools, allowed, observer: watch, stop, drain_deadline, outage: Outage::End };
     Ok(run.run(Box::new(MemoryQueue::new(messages))).await)
 }
 

@@ -13,7 +13,7 @@ use super::{FAILED, WRONG_USE, require_broker, sound_settings, stop_on_signals};
 use crate::adapters::queue::rabbitmq::{Publisher, RabbitIntake, SessionState};
 use crate::app;
 use crate::cli::RunArgs;
-use crate::pipeline::intake::{Ended, Run, Stop};
+use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::models::Opening;
 use crate::pipeline::process::{Tools, WORKER_VERSION};
 use crate::settings::{Problems, Settings};
@@ -89,6 +89,7 @@ async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVital
         observer: Arc::new(ServiceObserver::new(teller, Arc::clone(vitals), ledger)),
         stop: stop.clone(),
         drain_deadline: settings.drain,
+        outage: Outage::Wait,
     };
     let machine = settings.scheduled_events.as_deref().map(|url| Machine::watch(url, stop)).transpose()?;
     let ended = run.run(Box::new(intake)).await;

@@ -34,6 +34,11 @@ impl Breaker {
         opens
     }
 
+    /// What failed proves an outage by itself. True when this opened the breaker.
+    pub fn open_now(&mut self) -> bool {
+        !std::mem::replace(&mut self.open, true)
+    }
+
     pub fn probe_passed(&mut self) {
         self.open = false;
         self.in_a_row = 0;

@@ -45,6 +45,15 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn outage(&self, _open: bool) {}
 }
 
+/// What a run does while storage is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Takes nothing and probes until it answers: for the service.
+    Wait,
+    /// Ends and says why: somebody waits.
+    End,
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -73,6 +82,7 @@ pub struct Run {
     pub observer: Arc<dyn Observer>,
     pub stop: Stop,
     pub drain_deadline: Duration,
+    pub outage: Outage,
 }
 
 /// Counts a delivery while it is in hand, also when its handler panics.
@@ -251,10 +261,21 @@ impl Shared {
     async fn conclude(&self, disposition: Disposition, report: &Report) -> Disposition {
         let disposition = match disposition {
             Disposition::RetryAfter { delay, error } if is_storage(error.code) => {
-                let (opened, open) = self.breaker(|breaker| (breaker.failed(), breaker.is_open()));
-                if opened {
-                    tracing::error!(%error, "storage is away; intake pauses until a probe passes");
-                    self.run.observer.outage(true);
+                // A disk that takes nothing is no blob's fault, from the first time on.
+                let proves_it = error.code == ErrorCode::StorageUnwritable;
+                let (opened, open) = self.breaker(|breaker| {
+                    (if proves_it { breaker.open_now() } else { breaker.failed() }, breaker.is_open())
+                });
+                match self.run.outage {
+                    Outage::End if opened => {
+                        self.die(JobError::new(error.stage, error.code, error.message.clone()));
+                        self.run.stop.abandon.cancel();
+                    }
+                    Outage::Wait if opened => {
+                        tracing::error!(%error, "storage is away; intake pauses until a probe passes");
+                        self.run.observer.outage(true);
+                    }
+                    Outage::End | Outage::Wait => {}
                 }
                 // While storage is away no job is to blame.
                 if open {
@@ -322,5 +343,11 @@ fn dead(error: JobError) -> Disposition {
 }
 
 fn is_storage(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::StorageUnavailable | ErrorCode::StorageThrottled | ErrorCode::StorageTimeout)
+    matches!(
+        code,
+        ErrorCode::StorageUnavailable
+            | ErrorCode::StorageUnwritable
+            | ErrorCode::StorageThrottled
+            | ErrorCode::StorageTimeout
+    )
 }

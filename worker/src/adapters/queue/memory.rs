@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, JobError, Message, Settlement};
 use tokio::sync::Notify;
+
+/// Somebody waits for the end.
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// A queue that ends when everything put into it is settled.
 #[derive(Clone, Debug)]
@@ -134,8 +138,8 @@ fn give_back(shared: &Shared, mut message: Message) {
     });
 }
 
-fn put_later(shared: &Arc<Shared>, delay: std::time::Duration, message: Message) {
-    let shared = Arc::clone(shared);
+fn put_later(shared: &Arc<Shared>, delay: Duration, message: Message) {
+    let (shared, delay) = (Arc::clone(shared), delay.min(LONGEST_DELAY));
     tokio::spawn(async move {
         tokio::time::sleep(delay).await;
         shared.change(|state| {
@@ -147,8 +151,6 @@ fn put_later(shared: &Arc<Shared>, delay: std::time::Duration, message: Message)
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use nightread_domain::{Attributes, Lane, Stage};
 
@@ -177,16 +179,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_retry_waits_and_counts_an_attempt_and_a_postponement_does_not() {
         let mut queue = MemoryQueue::new(messages(1));
-        let delay = Duration::from_secs(30);
+        let delay = Duration::from_secs(3);
         let first = queue.next().await.expect("open").expect("one message");
         first.settlement.settle(Disposition::RetryAfter { delay, error: failure() }).await.expect("settled");
         let started = tokio::time::Instant::now();
         let second = queue.next().await.expect("open").expect("the retry");
         assert!(started.elapsed() >= delay);
         assert_eq!(second.message.attributes.attempt, 1);
+        let (delay, started) = (Duration::from_mins(5), tokio::time::Instant::now());
         second.settlement.settle(Disposition::Postpone { delay, error: failure() }).await.expect("settled");
         let third = queue.next().await.expect("open").expect("the postponed one");
         assert_eq!(third.message.attributes.attempt, 1);
+        assert!(started.elapsed() < delay, "nobody is kept waiting for minutes");
         third.settlement.settle(Disposition::DeadLetter { error: failure() }).await.expect("settled");
         assert!(queue.next().await.expect("open").is_none());
         assert_eq!(queue.dead_letters()[0].1, ErrorCode::StorageUnavailable);

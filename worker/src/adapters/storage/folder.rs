@@ -1,9 +1,12 @@
 //! A folder as blob storage: one folder per container, conditional writes by atomic renames.
 
+mod beneath;
+mod fault;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -15,38 +18,46 @@ use nightread_domain::{
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use self::beneath::Links;
+use self::fault::{is_absent, unreadable, unwritable};
+
 /// Held while a result is replaced, so that compare and rename are one step between processes.
 const LOCK_NAME: &str = ".nightread.lock";
 
 /// Read and digested at a time: stays in the processor's cache between the two.
 const PIECE: u64 = 128 << 10;
 
+/// What a probe of the results writes: more than most documents have.
+const PROBE_BYTES: usize = 64 << 10;
+
 /// Containers that are folders.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     containers: BTreeMap<String, PathBuf>,
+    links: Links,
+    results: Option<String>,
 }
 
 impl FolderStore {
+    /// Nothing outside the folders is read or written, wherever links in them lead.
     pub fn new(containers: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        Self { containers: containers.into_iter().collect() }
+        Self { containers: containers.into_iter().collect(), links: Links::Inside, results: None }
+    }
+
+    /// A person's own files: links are followed.
+    pub fn of_a_person(containers: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
+        Self { links: Links::Anywhere, ..Self::new(containers) }
+    }
+
+    /// Names the container that is written to, so that a probe of it writes.
+    #[must_use]
+    pub fn with_results(self, container: &str) -> Self {
+        Self { results: Some(container.to_owned()), ..self }
     }
 
     /// Where a blob lies. Refuses names that a file system would read differently from blob storage.
     pub fn path_of(&self, blob: &BlobRef) -> Result<PathBuf, JobError> {
-        let root = self.root(blob.container())?;
-        let mut path = root.to_path_buf();
-        for segment in blob.name().split('/') {
-            if segment.is_empty() {
-                return Err(JobError::new(
-                    Stage::Fetch,
-                    ErrorCode::StorageRejected,
-                    "a folder cannot hold a blob name with empty segments",
-                ));
-            }
-            path.push(segment);
-        }
-        Ok(path)
+        Ok(self.root(blob.container())?.join(inner(blob)?))
     }
 
     fn root(&self, container: &str) -> Result<&Path, JobError> {
@@ -58,17 +69,62 @@ impl FolderStore {
             )
         })
     }
+
+    fn place(&self, blob: &BlobRef) -> Result<Place, JobError> {
+        let root = self.root(blob.container())?.to_owned();
+        Ok(Place { root, inner: inner(blob)?, links: self.links })
+    }
+}
+
+/// A blob's path below its container's folder.
+fn inner(blob: &BlobRef) -> Result<PathBuf, JobError> {
+    if blob.name().split('/').any(str::is_empty) {
+        let text = "a folder cannot hold a blob name with empty segments";
+        return Err(JobError::new(Stage::Fetch, ErrorCode::StorageRejected, text));
+    }
+    Ok(PathBuf::from(blob.name()))
+}
+
+/// Where a blob lies, for work off the reactor.
+#[derive(Debug)]
+struct Place {
+    root: PathBuf,
+    inner: PathBuf,
+    links: Links,
+}
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        self.root.join(&self.inner)
+    }
+
+    fn open(&self) -> io::Result<File> {
+        beneath::open(&self.root, &self.inner, self.links)
+    }
+
+    /// The file and what is known of it before it is read.
+    fn open_file(&self, stage: Stage) -> Result<(File, BlobProperties), JobError> {
+        let file = self.open().map_err(|error| match self.path().symlink_metadata() {
+            Ok(found) if found.is_symlink() && is_absent(&error) => fault::dangling(stage),
+            _ => unreadable(stage, error),
+        })?;
+        let metadata = file.metadata().map_err(|error| unreadable(stage, error))?;
+        if metadata.is_dir() {
+            return Err(unreadable(stage, io::ErrorKind::NotFound.into()));
+        }
+        if !metadata.is_file() {
+            return Err(fault::not_a_file(stage));
+        }
+        let properties = properties_of(&metadata).map_err(|error| unreadable(stage, error))?;
+        Ok((file, properties))
+    }
 }
 
 #[async_trait]
 impl BlobStore for FolderStore {
     async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError> {
-        let path = self.path_of(blob)?;
-        blocking(Stage::Fetch, move || {
-            let metadata = fs::metadata(path)?;
-            if metadata.is_dir() { Err(io::ErrorKind::NotFound.into()) } else { properties_of(&metadata) }
-        })
-        .await
+        let place = self.place(blob)?;
+        blocking(Stage::Fetch, move || place.open_file(Stage::Fetch).map(|(_, properties)| properties)).await
     }
 
     async fn fetch(
@@ -80,28 +136,14 @@ impl BlobStore for FolderStore {
         if properties.bytes > limit {
             return Err(too_large(limit));
         }
-        let path = self.path_of(blob)?;
+        let place = self.place(blob)?;
         let expected = properties.clone();
         let read = blocking(Stage::Fetch, move || {
-            let file = File::open(path)?;
-            if properties_of(&file.metadata()?)? != expected {
+            let (file, found) = place.open_file(Stage::Fetch)?;
+            if found != expected {
                 return Ok(None);
             }
-            let mut body = Vec::with_capacity(expected.bytes as usize);
-            let mut digest = Sha256::new();
-            // One byte more than promised shows a file that grew while it was read.
-            let mut whole = (&file).take(expected.bytes + 1);
-            loop {
-                let before = body.len();
-                if whole.by_ref().take(PIECE).read_to_end(&mut body)? == 0 {
-                    break;
-                }
-                digest.update(&body[before..]);
-            }
-            let unchanged =
-                body.len() as u64 == expected.bytes && properties_of(&file.metadata()?)? == expected;
-            let sha256 = hex::encode(digest.finalize());
-            Ok(unchanged.then(|| Fetched { body: body.into(), sha256 }))
+            whole(&file, &expected).map_err(|error| unreadable(Stage::Fetch, error))
         })
         .await?;
         read.ok_or_else(|| {
@@ -110,17 +152,20 @@ impl BlobStore for FolderStore {
     }
 
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
-        let path = self.path_of(blob)?;
+        let place = self.place(blob)?;
         let found = blocking(Stage::Store, move || {
-            let file = match File::open(path) {
-                Ok(file) => file,
-                Err(error) if is_absent(&error) => return Ok(None),
-                Err(error) => return Err(error),
+            let small = || -> io::Result<Option<(Vec<u8>, ETag)>> {
+                let file = match place.open() {
+                    Ok(file) => file,
+                    Err(error) if is_absent(&error) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                let properties = properties_of(&file.metadata()?)?;
+                let mut body = Vec::new();
+                (&file).take(limit + 1).read_to_end(&mut body)?;
+                Ok(Some((body, properties.etag)))
             };
-            let properties = properties_of(&file.metadata()?)?;
-            let mut body = Vec::new();
-            (&file).take(limit + 1).read_to_end(&mut body)?;
-            Ok(Some((body, properties.etag)))
+            small().map_err(|error| unreadable(Stage::Store, error))
         })
         .await?;
         match found {
@@ -136,25 +181,64 @@ impl BlobStore for FolderStore {
         _metadata: &BTreeMap<String, String>,
         condition: WriteCondition,
     ) -> Result<WriteOutcome, JobError> {
-        let path = self.path_of(blob)?;
-        let root = self.root(blob.container())?.to_path_buf();
-        blocking(Stage::Store, move || write(&root, &path, &body, &condition)).await
+        let place = self.place(blob)?;
+        blocking(Stage::Store, move || {
+            write(&place, &body, &condition).map_err(|error| unwritable(&place.root, error))
+        })
+        .await
     }
 
     async fn probe(&self, container: &str) -> Result<(), JobError> {
         let root = self.root(container)?.to_path_buf();
-        blocking(Stage::Start, move || fs::read_dir(root).map(drop)).await
+        let writes = self.results.as_deref() == Some(container);
+        blocking(Stage::Start, move || {
+            fs::read_dir(&root).map_err(|error| unreadable(Stage::Start, error))?;
+            if writes { try_writing(&root).map_err(|error| unwritable(&root, error)) } else { Ok(()) }
+        })
+        .await
     }
 }
 
-fn write(root: &Path, path: &Path, body: &[u8], condition: &WriteCondition) -> io::Result<WriteOutcome> {
-    let parent = path.parent().unwrap_or(root);
-    fs::create_dir_all(parent)?;
-    let mut draft = tempfile::Builder::new().prefix(".nightread-").tempfile_in(parent)?;
+/// The bytes of a file of exactly this version, with their digest; `None` when it is another by now.
+fn whole(file: &File, expected: &BlobProperties) -> io::Result<Option<Fetched>> {
+    let mut body = Vec::with_capacity(expected.bytes as usize);
+    let mut digest = Sha256::new();
+    // One byte more than promised shows a file that grew while it was read.
+    let mut whole = file.take(expected.bytes + 1);
+    loop {
+        let before = body.len();
+        if whole.by_ref().take(PIECE).read_to_end(&mut body)? == 0 {
+            break;
+        }
+        digest.update(&body[before..]);
+    }
+    let unchanged = body.len() as u64 == expected.bytes && properties_of(&file.metadata()?)? == *expected;
+    let sha256 = hex::encode(digest.finalize());
+    Ok(unchanged.then(|| Fetched { body: body.into(), sha256 }))
+}
+
+/// A file that nobody sees yet, with the permissions that any program's files get here.
+fn draft_in(folder: &Path, body: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut draft = tempfile::Builder::new()
+        .prefix(".nightread-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
     draft.write_all(body)?;
     draft.as_file().sync_all()?;
+    Ok(draft)
+}
+
+fn try_writing(folder: &Path) -> io::Result<()> {
+    draft_in(folder, &vec![0; PROBE_BYTES])?.close()
+}
+
+fn write(place: &Place, body: &[u8], condition: &WriteCondition) -> io::Result<WriteOutcome> {
+    let path = place.path();
+    let parent = path.parent().unwrap_or(&place.root);
+    beneath::make_folder(&place.root, parent, place.links)?;
+    let draft = draft_in(parent, body)?;
     let etag = match condition {
-        WriteCondition::IfAbsent => match draft.persist_noclobber(path) {
+        WriteCondition::IfAbsent => match draft.persist_noclobber(&path) {
             Ok(file) => properties_of(&file.metadata()?)?.etag,
             Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
                 return Ok(WriteOutcome::ConditionFailed);
@@ -162,15 +246,15 @@ fn write(root: &Path, path: &Path, body: &[u8], condition: &WriteCondition) -> i
             Err(refused) => return Err(refused.error),
         },
         WriteCondition::IfMatch(expected) => {
-            let lock = File::options().create(true).append(true).open(root.join(LOCK_NAME))?;
+            let lock = File::options().create(true).append(true).open(place.root.join(LOCK_NAME))?;
             lock.lock()?;
-            match fs::metadata(path) {
+            match place.open().and_then(|file| file.metadata()) {
                 Ok(current) if properties_of(&current)?.etag == *expected => {}
                 Ok(_) => return Ok(WriteOutcome::ConditionFailed),
                 Err(error) if is_absent(&error) => return Ok(WriteOutcome::ConditionFailed),
                 Err(error) => return Err(error),
             }
-            properties_of(&draft.persist(path).map_err(|refused| refused.error)?.metadata()?)?.etag
+            properties_of(&draft.persist(&path).map_err(|refused| refused.error)?.metadata()?)?.etag
         }
     };
     // The name is durable only when its folder is.
@@ -189,34 +273,18 @@ pub(crate) fn properties_of(metadata: &fs::Metadata) -> io::Result<BlobPropertie
     })
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 fn too_large(limit: u64) -> JobError {
     JobError::new(Stage::Fetch, ErrorCode::BlobTooLarge, format!("more than the allowed {limit} bytes"))
 }
 
 async fn blocking<T: Send + 'static>(
     stage: Stage,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
 ) -> Result<T, JobError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| classified(stage, error)),
+        Ok(done) => done,
         Err(panicked) => {
             Err(JobError::new(stage, ErrorCode::Internal, "a storage task panicked").with_source(panicked))
         }
     }
-}
-
-fn classified(stage: Stage, error: io::Error) -> JobError {
-    let (code, message) = match error.kind() {
-        _ if is_absent(&error) => (ErrorCode::BlobNotFound, "no such file"),
-        io::ErrorKind::PermissionDenied => (ErrorCode::StorageForbidden, "not allowed to open the file"),
-        io::ErrorKind::InvalidFilename | io::ErrorKind::IsADirectory => {
-            (ErrorCode::StorageRejected, "the file system refuses this name")
-        }
-        _ => (ErrorCode::StorageUnavailable, "the file system failed"),
-    };
-    JobError::new(stage, code, message).with_source(error)
 }

@@ -84,6 +84,9 @@ error_codes! {
     StorageUnavailable = "storage_unavailable", Transient,
         "Storage did not answer, or answered with a server error.",
         "None: it is tried again; look at the account's health where it lasts.";
+    StorageUnwritable = "storage_unwritable", Transient,
+        "Results cannot be written to their folder: the disk is full or read-only, or this user may not write there.",
+        "Make room or give the right: the message has the folder and the system's own words. The service waits and goes on by itself; repeat `nightread process`.";
     StorageThrottled = "storage_throttled", Transient,
         "Storage asked for fewer requests (429 or 503).",
         "None: it is tried again; fewer workers, or a larger account, where it lasts.";
