@@ -1,5 +1,6 @@
 """The packaging scripts, tried with a program of this machine in place of the worker; `make package-test` tries the worker itself."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import tarfile
 import pytest
 
 import fleet
+from broker import BINARY
 
 PACKAGE = fleet.INFRA / "package"
 pytestmark = pytest.mark.skipif(shutil.which("readelf") is None, reason="SKIPPED: packaging: readelf (binutils) is not installed")
@@ -163,4 +165,19 @@ def test_the_debian_package(inputs, tmp_path):
     assert os.readlink(tree / "usr/bin/nightread") == "../lib/nightread/bin/nightread"
     assert "ExecStart=/usr/lib/nightread/bin/nightread run " in (tree / "usr/lib/systemd/system/nightread.service").read_text()
     assert (tree / "DEBIAN/conffiles").read_text() == "/etc/nightread/worker.toml\n"
+    for name in ("man/man1", "bash-completion/completions/nightread", "zsh/vendor-completions/_nightread", "fish/vendor_completions.d/nightread.fish"):
+        assert (tree / "usr/share" / name).exists(), name
     assert all(line.split()[1] == "root/root" for line in run("dpkg-deb", "--contents", package).stdout.splitlines())
+
+
+def test_a_release_has_manual_pages_and_completions(inputs, tmp_path):
+    if not BINARY.exists():
+        pytest.skip(f"SKIPPED: manual pages: {BINARY} is not built")
+    real = [str(BINARY) if value == "/bin/true" else value for value in inputs]
+    done = run(PACKAGE / "stage", *real, "--prefix", "/opt/nightread/current", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    pages = {page.name: gzip.decompress(page.read_bytes()).decode() for page in (tmp_path / "share/man/man1").iterdir()}
+    assert {"nightread.1.gz", "nightread-process.1.gz", "nightread-dead-list.1.gz"} <= pages.keys()
+    assert all("medical device" in page for page in pages.values())
+    for script in ("bash-completion/completions/nightread", "zsh/vendor-completions/_nightread", "fish/vendor_completions.d/nightread.fish"):
+        assert "announce" in (tmp_path / "share" / script).read_text(), script

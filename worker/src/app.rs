@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
+use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search, tune};
 use nightread_imaging::{ChildCodec, DecodeLimits};
@@ -56,6 +57,7 @@ pub struct Stores {
     pub source: Arc<dyn BlobStore>,
     pub results: Arc<dyn BlobStore>,
     pub results_container: String,
+    pub identity: Identity,
 }
 
 /// The stores of the service, with in-process retries.
@@ -74,7 +76,7 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         }
     };
     let results_container = settings.results_container.clone();
-    Ok(Stores { source: Arc::clone(&store), results: store, results_container })
+    Ok(Stores { source: Arc::clone(&store), results: store, results_container, identity: Identity::Version })
 }
 
 /// The account of the settings.
@@ -205,6 +207,7 @@ impl Parts {
             Arc::clone(&stores.source),
             Arc::clone(&stores.results),
             stores.results_container.clone(),
+            stores.identity,
             self.routing.clone(),
             self.opened.serve(options, opening)?,
             CpuPool::new(split.decode_threads)?,
@@ -216,16 +219,16 @@ impl Parts {
 }
 
 /// What all jobs share, with models opened when `opening` says and the cores split as the settings say. Where they leave
-/// that open, it is measured when `worth_measuring`, and guessed otherwise. Blocks for seconds.
+/// that open, it is measured where that is worth it, and guessed otherwise. Blocks for seconds.
 pub fn tools(
     settings: &Settings,
     stores: &Stores,
     only_model: Option<&str>,
     opening: Opening,
-    worth_measuring: bool,
+    worth_measuring: impl FnOnce(&Parts) -> bool,
 ) -> Result<Tools> {
     let parts = parts(settings, only_model)?;
-    let split = if worth_measuring {
+    let split = if worth_measuring(&parts) {
         trial::choose(&parts, settings, stores, opening)?
     } else {
         Split::guess(cores(), &settings.engine)

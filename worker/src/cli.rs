@@ -2,21 +2,80 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use nightread_domain::result::NOTICE;
 
 pub use crate::commands::announce::args::AnnounceArgs;
 use crate::commands::backlog::BacklogArgs;
 use crate::commands::dead::DeadArgs;
 pub use crate::commands::relay::RelayArgs;
 use crate::commands::simulate::SimulateArgs;
+use crate::commands::walk::NameArgs;
 pub use crate::commands::webhook::WebhookArgs;
+use crate::telemetry::logs::Verbosity;
 
 /// Reads chest X-rays and resting-state fMRI on CPUs. Research software: not a medical device.
 #[derive(Debug, Parser)]
-#[command(name = "nightread", version, about, arg_required_else_help = true)]
+#[command(name = "nightread", version, about, arg_required_else_help = true, max_term_width = 120)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Tell more: -v what is done, -vv details. NIGHTREAD_LOG goes before it
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Tell of failures only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+impl Cli {
+    /// What was typed; wrong use and `--help` end the program.
+    pub fn from_command_line() -> Self {
+        Self::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Usual,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Debug,
+        }
+    }
+}
+
+/// The whole command line. Every page of help ends with what Nightread is not.
+pub fn command() -> clap::Command {
+    noticed(Cli::command())
+}
+
+fn noticed(command: clap::Command) -> clap::Command {
+    let after = command
+        .get_after_help()
+        .map_or_else(String::new, |text| format!("{}\n\n", flowing(&text.to_string())));
+    command.after_help(format!("{after}{NOTICE}")).mut_subcommands(noticed)
+}
+
+/// Joins the lines of a paragraph, so that they are broken where the terminal ends and nowhere else. Indented lines are
+/// examples, and stay.
+fn flowing(text: &str) -> String {
+    let mut whole = String::new();
+    let mut before = "";
+    for line in text.lines() {
+        let goes_on =
+            is_prose(before) && is_prose(line) && !before.ends_with(':') && !line.starts_with("Exit status:");
+        if !whole.is_empty() {
+            whole.push(if goes_on { ' ' } else { '\n' });
+        }
+        whole.push_str(line);
+        before = line;
+    }
+    whole
+}
+
+fn is_prose(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with(' ')
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +108,20 @@ pub enum Command {
     SimulateScan(SimulateScanArgs),
     /// Simulate a fleet: backlog, time to result and machine-hours under the deployed autoscale rules
     Simulate(Box<SimulateArgs>),
+    /// Print a script that completes nightread's commands and options in a shell
+    #[command(after_help = "\
+Example:
+  nightread completions bash > ~/.local/share/bash-completion/completions/nightread")]
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages, one a command (for packages)
+    #[command(hide = true)]
+    Man {
+        #[arg(value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Decode one picture for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
@@ -84,16 +157,28 @@ Examples:
   nightread process chest.dcm --out results
   nightread process /data/xrays scan.nii.gz --out results --format json
   nightread process /data/xrays --out results --model padchest-26 --models ~/models
+  nightread process /data/bids --root /data/bids --out results --include '*_bold.nii.gz' --exclude derivatives
+  find /data -name '*.dcm' -print0 | nightread process - --out results
 
 Exit status: 0 every input has a good result, 1 some have not, 2 wrong use.
-Inputs that have a result already are skipped; --force reads them again.")]
+
+Inputs that have a result already are skipped, also when they were copied or touched since (their SHA-256 tells); --force \
+reads them again. A full or read-only disk ends the run at once; what was read by then is stored.
+
+Folders are searched. Links to files are read and links to folders are not; tables, sidecars, documents and hidden files \
+are left out. What was left out is counted.")]
 pub struct ProcessArgs {
-    /// Files and folders (folders are searched, hidden files left out)
+    /// Files and folders; @LIST: names from a file, - from standard input, one a line or each ended by a NUL
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Where result documents go: DIR/<model>/<version>/local/<path>.json
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Name results by their inputs' paths below this folder, instead of by the whole path; all inputs must be below it
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    #[command(flatten)]
+    pub names: NameArgs,
     /// Read everything with this model
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
@@ -249,4 +334,17 @@ pub struct ModelsArgs {
     pub common: Common,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_prose_flows() {
+        command().debug_assert();
+        let text = "Examples:\n  a b\n  c\n\nOne line\nand another.\nExit status: 0 good,\n1 bad.";
+        let flowed = "Examples:\n  a b\n  c\n\nOne line and another.\nExit status: 0 good, 1 bad.";
+        assert_eq!(flowing(text), flowed);
+    }
 }

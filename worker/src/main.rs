@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    nightread::commands::run(nightread::cli::Cli::parse())
+    nightread::commands::run(nightread::cli::Cli::from_command_line())
 }

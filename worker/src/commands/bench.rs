@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nightread_domain::result::ErrorFacts;
+use nightread_domain::storing::Identity;
 use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Modality, Stage};
 use nightread_engine::Catalogue;
 use tempfile::TempDir;
@@ -13,7 +15,8 @@ use tokio::runtime::Runtime;
 
 use self::report::{Bulk, Report, Row};
 use self::usage::{Usage, resident_mib};
-use super::process::{LOCAL, RESULTS, inputs};
+use super::process::{Inputs, LOCAL, RESULTS};
+use super::walk::Names;
 use super::{WRONG_USE, print, say};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, Parts, Stores};
@@ -101,7 +104,7 @@ impl Bench {
             let side = trial::SIDE;
             (generated(folder.path())?, format!("generated 16-bit PNG, {side} x {side}"))
         } else {
-            let files = inputs(paths, folder.path())?;
+            let files = Inputs::gather(paths, &Names::default(), folder.path())?.files;
             let what = format!("{} given files", files.len());
             (files, what)
         };
@@ -209,7 +212,7 @@ impl Bench {
                     | Outcome::Superseded
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
                     Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
-                        Err(unread(&job.source, code))
+                        Err(unread(&job.source, code, report.error.as_ref()))
                     }
                 }
             }
@@ -222,11 +225,13 @@ fn stores(results: &Path) -> Stores {
         source: Arc::new(FolderStore::of_a_person([(LOCAL.to_owned(), PathBuf::from("/"))])),
         results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), results.to_owned())])),
         results_container: RESULTS.to_owned(),
+        identity: Identity::Version,
     }
 }
 
-fn unread(source: &BlobRef, code: ErrorCode) -> JobError {
-    let text = format!("/{} was not read ({code}): give only pictures that the model reads", source.name());
+fn unread(source: &BlobRef, code: ErrorCode, error: Option<&ErrorFacts>) -> JobError {
+    let why = error.map_or("", |error| error.message.as_str());
+    let text = format!("/{} was not read: {why}: give only pictures that the model reads", source.name());
     JobError::new(Stage::Decode, code, text)
 }
 

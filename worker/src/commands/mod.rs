@@ -6,6 +6,7 @@ mod bench;
 mod check;
 pub mod dead;
 mod group_ica;
+mod manual;
 mod models;
 mod process;
 pub mod relay;
@@ -14,6 +15,7 @@ pub(crate) mod simulate;
 mod simulate_scan;
 mod table;
 mod topology;
+pub(crate) mod walk;
 pub mod webhook;
 
 use std::io::{ErrorKind, Write};
@@ -29,12 +31,14 @@ use crate::app;
 use crate::cli::{Cli, Command, Common};
 use crate::reference;
 use crate::settings::{Problems, Settings};
+use crate::telemetry::logs;
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const WRONG_USE: u8 = 2;
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> ExitCode {
+    logs::ask(cli.verbosity());
     let ended = match cli.command {
         Command::Process(args) => process::run(&args),
         Command::Bench(args) => bench::run(&args),
@@ -50,6 +54,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::GroupIca(args) => group_ica::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::SimulateScan(args) => simulate_scan::run(&args),
+        Command::Completions { shell } => manual::complete(shell),
+        Command::Man { out } => manual::write(&out),
         Command::CodecChild => {
             nightread_imaging::codec_child::serve(std::io::stdin().lock(), std::io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS)
@@ -121,7 +127,8 @@ pub(crate) fn stop_on_signals<const N: usize>(stops: [CancellationToken; N]) -> 
 /// One line on standard error.
 #[allow(clippy::print_stderr)]
 pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
+    let lines: Vec<_> = line.lines().map(table::shown).collect();
+    eprintln!("{}", lines.join("\n"));
 }
 
 /// One piece of output on standard output. A closed pipe (`| head`) is no failure; a full disk is.

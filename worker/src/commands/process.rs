@@ -1,77 +1,104 @@
 //! `nightread process`: the service's pipeline over an embedded queue and folders.
 
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use async_trait::async_trait;
 use bytes::Bytes;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nightread_domain::announcement::{AllowedSources, Native};
-use nightread_domain::{Attributes, BlobRef, Disposition, JobError, Lane, Message};
-use walkdir::WalkDir;
+use nightread_domain::storing::{Identity, result_blob};
+use nightread_domain::{Attributes, BlobRef, Lane, Message};
 
-use self::summary::{Row, Summary};
+use self::inputs::Named;
+use self::summary::Summary;
+use self::watch::Watch;
+use super::walk::Names;
 use super::{FAILED, WRONG_USE, print, say};
 use crate::adapters::queue::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
-use crate::app::{self, Stores};
+use crate::app::{self, Parts, Stores};
 use crate::cli::{Format, ProcessArgs};
-use crate::pipeline::intake::{Ended, Observer, Outage, Run, Stop};
+use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::models::Opening;
-use crate::pipeline::process::{Outcome, Report, Tools};
-use crate::telemetry::logs;
+use crate::pipeline::process::Tools;
+use crate::telemetry::logs::{self, Verbosity};
 
+pub(super) use self::inputs::Inputs;
+
+mod inputs;
 mod summary;
+mod watch;
 
-/// The container that stands for this machine's files; blob names are absolute paths without the leading slash.
+/// The container that stands for this machine's files; blob names are absolute paths without the leading slash, or paths
+/// below `--root`.
 pub(super) const LOCAL: &str = "local";
 pub(super) const RESULTS: &str = "results";
 
-/// With fewer inputs, measuring how to split the cores would take longer than it saves.
+/// With fewer inputs to read, measuring how to split the cores would take longer than it saves.
 const WORTH_MEASURING: usize = 200;
 
 pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
+    let started = Instant::now();
     let _telemetry = logs::start(logs::Reader::Person);
     let jobs = args.jobs.map(|jobs| ("limits", "jobs", jobs.to_string()));
     let precision = args.precision.clone().map(|precision| ("models", "precision", precision));
     let flags: Vec<_> = jobs.into_iter().chain(precision).collect();
     let (_, settings, problems) = app::settings(&args.common, &flags);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
-        return Ok(ExitCode::from(WRONG_USE));
+        return Ok(wrong_use(&problems.to_string()));
+    };
+    let root = match &args.root {
+        Some(root) => match root.canonicalize() {
+            Ok(root) => root,
+            Err(error) => return Ok(wrong_use(&format!("--root {}: {error}", root.display()))),
+        },
+        None => PathBuf::from("/"),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let out = args.out.canonicalize().context("the output folder has no absolute path")?;
-    let inputs = inputs(&args.paths, &out)?;
-    if inputs.is_empty() {
-        say("nothing to read: the folders hold no files");
-        return Ok(ExitCode::from(WRONG_USE));
+    let inputs = Inputs::gather(&args.paths, &Names::new(&args.names)?, &out)?;
+    if inputs.files.is_empty() {
+        return Ok(wrong_use(&format!(
+            "nothing to read: no studies are there{}",
+            summary::besides(&inputs.left_out)
+        )));
     }
-
-    let source = FolderStore::of_a_person([(LOCAL.to_owned(), PathBuf::from("/"))]);
-    let results = FolderStore::of_a_person([(RESULTS.to_owned(), out.clone())]);
-    let stores = Stores {
-        source: Arc::new(source),
-        results: Arc::new(results),
-        results_container: RESULTS.to_owned(),
+    let named = match Named::new(&inputs.files, &root) {
+        Ok(named) => named,
+        Err(problem) => return Ok(wrong_use(&problem)),
     };
-    let worth_measuring = inputs.len() >= WORTH_MEASURING;
+
+    let stores = Stores {
+        source: Arc::new(FolderStore::of_a_person([(LOCAL.to_owned(), root.clone())])),
+        results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), out.clone())])),
+        results_container: RESULTS.to_owned(),
+        // A copy of a data set has other times and inodes, and the same studies.
+        identity: Identity::Content,
+    };
+    let worth_measuring = |parts: &Parts| {
+        let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(parts, &out, blob));
+        waiting.take(WORTH_MEASURING).count() == WORTH_MEASURING
+    };
     let (model, opening) = (args.model.as_deref(), Opening::AtFirstStudy);
     let tools = Arc::new(app::tools(&settings, &stores, model, opening, worth_measuring)?);
-    let (messages, refused) = messages(&inputs, args.force);
-    let watch = Arc::new(Watch::new(inputs.len(), args.format));
-    for path in &refused {
-        watch.add(Row::refused(path));
+    let verbosity = logs::verbosity();
+    let shown = args.format == Format::Table && verbosity != Verbosity::Quiet;
+    let watch = Arc::new(Watch::new(inputs.files.len(), &root, shown));
+    for (file, error) in &named.refused {
+        watch.refuse(file, error);
     }
+    let messages = named.blobs.iter().map(|blob| message(blob, args.force)).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
-    let summary = watch.finish();
+    // Nobody waits for what was given up in the middle.
+    runtime.shutdown_background();
+    let ended_by = if let Ended::Fatal(error) = &ended { Some(error) } else { None };
+    let rows = watch.finish(&named.blobs, ended_by);
+    let summary = Summary::new(rows, inputs.left_out, started.elapsed());
     match args.format {
-        Format::Table => print(&summary.as_text(&out))?,
+        Format::Table => print(&summary.as_text(&out, verbosity))?,
         Format::Json => print(&serde_json::to_string_pretty(&summary.as_json(&out))?)?,
     }
     match ended {
@@ -79,6 +106,19 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         Ended::Drained if summary.all_good() => Ok(ExitCode::SUCCESS),
         Ended::Drained | Ended::GaveBack => Ok(ExitCode::from(FAILED)),
     }
+}
+
+fn wrong_use(problem: &str) -> ExitCode {
+    say(problem);
+    ExitCode::from(WRONG_USE)
+}
+
+/// Whether a document lies where this input's would. What it says is judged when the input's turn comes.
+fn has_result(parts: &Parts, out: &Path, blob: &BlobRef) -> bool {
+    parts.opened.models().any(|model| {
+        let result = result_blob(RESULTS, &model.facts.name, &model.facts.version, blob);
+        result.is_ok_and(|result| out.join(result.name()).exists())
+    })
 }
 
 async fn consume(
@@ -104,109 +144,10 @@ async fn stop_on_interrupt(stop: Stop) {
     }
 }
 
-/// The absolute path without `..` and links on the way, so that a file has one name however it was typed. The last
-/// part is kept as it is: a link to a picture is an input of its own.
-fn located(path: &Path) -> std::io::Result<PathBuf> {
-    match (path.is_dir(), path.parent(), path.file_name()) {
-        (true, _, _) => path.canonicalize(),
-        (false, Some(parent), Some(name)) => {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            parent.canonicalize().map(|parent| parent.join(name)).or_else(|_| absolute(path))
-        }
-        (false, _, _) => absolute(path),
-    }
-}
-
-/// All files under the paths, absolute and in a stable order. A path that does not exist is an input that fails.
-pub(super) fn inputs(paths: &[PathBuf], out: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        let path = located(path).with_context(|| format!("{} has no absolute path", path.display()))?;
-        if !path.is_dir() {
-            files.push(path);
-            continue;
-        }
-        let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-        let walk = WalkDir::new(&path).sort_by_file_name().into_iter();
-        let kept = walk.filter_entry(|entry| {
-            entry.path() != out && (entry.depth() == 0 || !is_hidden(entry.file_name()))
-        });
-        for entry in kept {
-            match entry {
-                // A link to a file is read; a link to a folder could loop.
-                Ok(entry) if entry.path().is_file() => files.push(entry.into_path()),
-                Ok(_) => {}
-                Err(error) => {
-                    if let Some(unreadable) = error.path() {
-                        files.push(unreadable.to_owned());
-                    }
-                }
-            }
-        }
-    }
-    files.sort();
-    files.dedup();
-    Ok(files)
-}
-
-/// One announcement per file; and the files whose names cannot be blob names.
-fn messages(inputs: &[PathBuf], force: bool) -> (Vec<Message>, Vec<PathBuf>) {
-    let mut messages = Vec::with_capacity(inputs.len());
-    let mut refused = Vec::new();
-    for path in inputs {
-        let name = path.to_str().map(|text| text.trim_start_matches('/'));
-        let Some(blob) = name.and_then(|name| BlobRef::new(LOCAL, name).ok()) else {
-            refused.push(path.clone());
-            continue;
-        };
-        let native = Native { blob: blob.to_string(), model: None, force, correlation_id: None };
-        // A struct of texts and a flag always serialises.
-        let body = Bytes::from(serde_json::to_vec(&native).unwrap_or_default());
-        messages.push(Message { body, attributes: Attributes::for_lane(Lane::Ingest) });
-    }
-    (messages, refused)
-}
-
-/// Keeps a row per finished file and moves the progress bar.
-#[derive(Debug)]
-struct Watch {
-    bar: ProgressBar,
-    started: Instant,
-    rows: Mutex<Vec<Row>>,
-    total: usize,
-}
-
-impl Watch {
-    fn new(total: usize, format: Format) -> Self {
-        let shown = std::io::stderr().is_terminal() && format == Format::Table;
-        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} {msg}");
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        Self { bar, started: Instant::now(), rows: Mutex::new(Vec::new()), total }
-    }
-
-    fn add(&self, row: Row) {
-        self.bar.inc(1);
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
-    }
-
-    fn finish(&self) -> Summary {
-        self.bar.finish_and_clear();
-        let rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
-        Summary::new(rows, self.total, self.started.elapsed())
-    }
-}
-
-#[async_trait]
-impl Observer for Watch {
-    async fn job_ended(&self, report: &Report, _disposition: &Disposition) -> Result<(), JobError> {
-        // What comes again is counted when it ends for good.
-        if !matches!(report.outcome, Outcome::Unfinished(_)) {
-            self.add(Row::of(report));
-        }
-        Ok(())
-    }
+/// The announcement of an input.
+fn message(blob: &BlobRef, force: bool) -> Message {
+    let native = Native { blob: blob.to_string(), model: None, force, correlation_id: None };
+    // A struct of texts and a flag always serialises.
+    let body = Bytes::from(serde_json::to_vec(&native).unwrap_or_default());
+    Message { body, attributes: Attributes::for_lane(Lane::Ingest) }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
 
     let stores = app::stores(&settings)?;
-    let tools = Arc::new(app::tools(&settings, &stores, None, Opening::AtStart, true)?);
+    let tools = Arc::new(app::tools(&settings, &stores, None, Opening::AtStart, |_| true)?);
     vitals.models_are_warm(Arc::clone(&tools));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(&settings, tools, &vitals))?;

@@ -8,7 +8,7 @@ use nightread_domain::result::{
     ErrorFacts, NOTICE, ResultDocument, SCHEMA, SourceFacts, Status, WorkerFacts,
 };
 use nightread_domain::routing::Routing;
-use nightread_domain::storing::{Candidate, artefact_blob, result_blob};
+use nightread_domain::storing::{Candidate, Identity, artefact_blob, result_blob};
 use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Fetched, Job, JobError, Lane, Media,
     Modality, Stage, WriteCondition,
@@ -39,6 +39,7 @@ pub struct Tools {
     pub source: Arc<dyn BlobStore>,
     pub results: Arc<dyn BlobStore>,
     pub results_container: String,
+    pub identity: Identity,
     pub routing: Routing,
     pub models: Models,
     pub cpu: CpuPool,
@@ -54,6 +55,7 @@ impl Tools {
         source: Arc<dyn BlobStore>,
         results: Arc<dyn BlobStore>,
         results_container: String,
+        identity: Identity,
         routing: Routing,
         models: Models,
         cpu: CpuPool,
@@ -67,6 +69,7 @@ impl Tools {
             source,
             results,
             results_container,
+            identity,
             routing,
             models,
             cpu,
@@ -204,7 +207,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     let started = Instant::now();
     let properties = tools.source.properties(&job.source).await?;
     study.properties = Some(properties.clone());
-    if let Some(done) = read_before(job, tools, &properties).await? {
+    if let Some(done) = read_before(job, tools, study).await? {
         return Ok(done);
     }
     check_size(&properties, tools.limits.blob_bytes)?;
@@ -212,6 +215,11 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     let (Fetched { body, sha256 }, properties) = timed(study, "fetch", fetch(job, tools, properties)).await?;
     study.properties = Some(properties);
     study.sha256 = Some(sha256);
+    if tools.identity == Identity::Content
+        && let Some(done) = read_before(job, tools, study).await?
+    {
+        return Ok(done);
+    }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
     let media = sniff(&body).ok_or_else(|| {
@@ -239,17 +247,13 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     Ok(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: true })
 }
 
-/// A result that is already there, under any model that could be meant, before anything is downloaded.
-async fn read_before(
-    job: &Job,
-    tools: &Tools,
-    properties: &BlobProperties,
-) -> Result<Option<Ended>, JobError> {
+/// A result that is already there, under any model that could be meant.
+async fn read_before(job: &Job, tools: &Tools, study: &Study) -> Result<Option<Ended>, JobError> {
     let named = job.model.as_deref();
     for name in named.map_or_else(|| tools.routing.candidates(&job.source), |name| vec![name]) {
         let model = tools.models.get(name)?;
         let path = result_blob(&tools.results_container, name, &model.facts.version, &job.source)?;
-        let ours = candidate(job, &model, Some(properties));
+        let ours = candidate(job, tools, &model, study);
         if let Some(document) = store::already_done(&*tools.results, &path, &ours).await? {
             let outcome = match document.status {
                 Status::Ok => Outcome::AlreadyDone,
@@ -300,10 +304,13 @@ fn model_name<'a>(job: &'a Job, tools: &'a Tools, modality: Modality) -> Result<
     }
 }
 
-fn candidate<'a>(job: &Job, model: &'a Model, properties: Option<&'a BlobProperties>) -> Candidate<'a> {
+fn candidate<'a>(job: &Job, tools: &Tools, model: &'a Model, study: &'a Study) -> Candidate<'a> {
+    let properties = study.properties.as_ref();
     Candidate {
         etag: properties.map(|properties| &properties.etag),
         last_modified: properties.map(|properties| properties.last_modified),
+        sha256: study.sha256.as_deref(),
+        identity: tools.identity,
         model_sha256: &model.facts.sha256,
         worker_version: WORKER_VERSION,
         force: job.force,
@@ -354,7 +361,7 @@ async fn write(
     document: &ResultDocument,
 ) -> Result<(Stored, BlobRef), JobError> {
     let path = result_blob(&tools.results_container, &model.facts.name, &model.facts.version, &job.source)?;
-    let ours = candidate(job, model, study.properties.as_ref());
+    let ours = candidate(job, tools, model, study);
     let stored = store::store(&*tools.source, &*tools.results, &path, document, &ours).await?;
     Ok((stored, path))
 }

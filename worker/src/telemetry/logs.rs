@@ -1,6 +1,7 @@
 //! Logs: JSON lines for services, short lines for people. Never patient identifiers, never blob names.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,6 +23,29 @@ impl Reader {
     }
 }
 
+/// How much somebody wants to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    #[default]
+    Usual,
+    Verbose,
+    Debug,
+}
+
+static VERBOSITY: OnceLock<Verbosity> = OnceLock::new();
+
+/// Sets what was asked for on the command line; once, before logging starts.
+pub fn ask(verbosity: Verbosity) {
+    // A second command in one process, as in tests, keeps the first.
+    let _already_set = VERBOSITY.set(verbosity);
+}
+
+pub fn verbosity() -> Verbosity {
+    VERBOSITY.get().copied().unwrap_or_default()
+}
+
 /// Keeps exporters going; drop it last.
 #[derive(Debug, Default)]
 #[must_use = "dropping this ends the export of traces"]
@@ -34,14 +58,27 @@ pub struct Telemetry {
 /// `info,nightread=debug`) overrides the level.
 pub fn start(reader: Reader) -> Telemetry {
     let default = match reader {
-        Reader::Person => "warn,ort=error",
+        Reader::Person => match verbosity() {
+            Verbosity::Quiet => "error,ort=off",
+            Verbosity::Usual => "warn,ort=error",
+            Verbosity::Verbose => "warn,ort=error,nightread=info",
+            Verbosity::Debug => "warn,ort=error,nightread=debug",
+        },
         // The storage client names blobs in its lines, and names may identify people.
-        Reader::Collector => {
-            "info,ort=warn,lapin=warn,typespec_client_core=off,azure_core=off,azure_identity=warn"
-        }
+        Reader::Collector => match verbosity() {
+            Verbosity::Quiet => "warn,lapin=error,typespec_client_core=off,azure_core=off",
+            Verbosity::Usual | Verbosity::Verbose => {
+                "info,ort=warn,lapin=warn,typespec_client_core=off,azure_core=off,azure_identity=warn"
+            }
+            Verbosity::Debug => {
+                "info,nightread=debug,ort=warn,lapin=warn,typespec_client_core=off,azure_core=off,azure_identity=warn"
+            }
+        },
     };
     let filter = EnvFilter::try_from_env("NIGHTREAD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = fmt::layer().with_writer(io::stderr);
+    let coloured =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines = fmt::layer().with_ansi(coloured).with_writer(io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match reader {
         Reader::Person => lines.without_time().with_target(false).with_filter(filter).boxed(),
         Reader::Collector => {

@@ -57,11 +57,24 @@ fn shortened(model: &str, version: &str, source: &BlobRef, end: &str) -> String 
     format!("{model}/{version}/{}/{parent}{joint}{file}~{digest}{end}", source.container())
 }
 
+/// What tells one version of a source from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// The store's mark of a version, and its times.
+    #[default]
+    Version,
+    /// The digest of its bytes: marks and times of files change when a data set is copied or touched.
+    Content,
+}
+
 /// What the document about to be written says of itself, before the work or after it.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     pub etag: Option<&'a ETag>,
     pub last_modified: Option<OffsetDateTime>,
+    /// Of the source's bytes, once they were read.
+    pub sha256: Option<&'a str>,
+    pub identity: Identity,
     pub model_sha256: &'a str,
     pub worker_version: &'a str,
     pub force: bool,
@@ -127,6 +140,11 @@ fn versions(existing: &ResultDocument, ours: &Candidate<'_>) -> Versions {
         // A blob that is gone never outranks one that was read.
         (Some(_), None) => Versions::OursOlder,
         (None, Some(_)) => Versions::OursNewer,
+        // What lies there now counts, whatever its time: until its bytes are read it may be anything.
+        _ if ours.identity == Identity::Content => match (existing.source.sha256.as_deref(), ours.sha256) {
+            (Some(a), Some(b)) if a == b => Versions::Same,
+            _ => Versions::OursNewer,
+        },
         _ => match existing.source.last_modified.cmp(&ours.last_modified) {
             std::cmp::Ordering::Less => Versions::OursNewer,
             std::cmp::Ordering::Greater => Versions::OursOlder,

@@ -262,6 +262,12 @@ fn write(place: &Place, body: &[u8], condition: &WriteCondition) -> io::Result<W
     Ok(WriteOutcome::Written(etag))
 }
 
+/// What is known of a file below a container's folder, as its store would find it.
+pub(crate) fn reachable(root: &Path, name: &str) -> Result<BlobProperties, JobError> {
+    let place = Place { root: root.to_owned(), inner: name.into(), links: Links::Inside };
+    place.open_file(Stage::Fetch).map(|(_, properties)| properties)
+}
+
 /// Time, size and inode: a replaced file is seen even when the clock's grain hides the change.
 pub(crate) fn properties_of(metadata: &fs::Metadata) -> io::Result<BlobProperties> {
     let nanos = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::filter::since;
 use crate::cli::{Common, Format};
+use crate::commands::walk::NameArgs;
 
 #[derive(Args, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -39,9 +40,9 @@ pub struct AnnounceArgs {
     #[arg(long, value_name = "CONTAINER[/PREFIX]|URL")]
     pub from_event_grid_dead_letter: Option<String>,
 
-    /// Only names that match: `*` within a path segment, `**` across, `?` one character; the container is not part of it
-    #[arg(long, value_name = "PATTERN")]
-    pub glob: Option<String>,
+    /// Over names without their container
+    #[command(flatten)]
+    pub matching: NameArgs,
     /// Only names with one of these endings (dcm, nii.gz), in upper or lower case
     #[arg(long, value_name = "SUFFIX", value_delimiter = ',')]
     pub suffix: Vec<String>,

@@ -85,8 +85,8 @@ fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
                 .add(format!("{container} is not among [sources] containers ({inputs}): no worker reads it"));
         }
     }
-    let filter = Filter::new(args);
-    if args.names && filter.needs_facts() {
+    let needs_facts = args.min_bytes.is_some() || args.max_bytes.is_some() || args.modified_since.is_some();
+    if args.names && needs_facts {
         problems.add("--names: a list of names knows no sizes and times; leave those conditions out, or list the container");
     }
     if args.from_event_grid_dead_letter.is_some() && (args.min_bytes.is_some() || args.max_bytes.is_some()) {
@@ -121,7 +121,7 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Su
         None => Default::default(),
     };
     let ledger = Ledger::new(position.clone(), counts, left_over.clone());
-    let sieve = Sieve { filter: Filter::new(args), containers: settings.source_containers.clone(), done };
+    let sieve = Sieve { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
     let mut prepared = sieve.start(left_over, source.start(position));
     let stop = CancellationToken::new();
     stop_on_signals([stop.clone()])?;
@@ -281,7 +281,7 @@ fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
         args.places,
         args.names,
         args.from_event_grid_dead_letter,
-        args.glob,
+        args.matching,
         args.suffix,
         args.media,
         args.min_bytes,

@@ -47,11 +47,34 @@ fn candidate(document: &ResultDocument) -> Candidate<'_> {
     Candidate {
         etag: document.source.etag.as_ref(),
         last_modified: document.source.last_modified,
+        sha256: document.source.sha256.as_deref(),
+        identity: Identity::Version,
         model_sha256: &document.model.sha256,
         worker_version: &document.worker.version,
         force: false,
         reread_failed: false,
     }
+}
+
+#[test]
+fn by_content_a_copy_is_the_same_and_an_older_file_is_not() {
+    let with = |version, hour, sha256: Option<&str>| {
+        let mut document = document(version, hour, Status::Ok);
+        document.source.sha256 = sha256.map(str::to_owned);
+        document
+    };
+    let by_content = |ours: &ResultDocument| {
+        let existing = with(1, 10, Some("aa"));
+        let ours = Candidate { identity: Identity::Content, ..candidate(ours) };
+        before_reading(&existing, &ours).expect("the same model")
+    };
+    assert_eq!(by_content(&with(1, 10, None)), Verdict::AlreadyDone, "the same file, not read again");
+    assert_eq!(by_content(&with(2, 10, None)), Verdict::Replace, "not read yet");
+    assert_eq!(by_content(&with(2, 20, Some("aa"))), Verdict::AlreadyDone, "a copy");
+    assert_eq!(by_content(&with(2, 1, Some("bb"))), Verdict::Replace, "another file with an older time");
+    let mut gone = with(2, 1, None);
+    gone.source.etag = None;
+    assert_eq!(by_content(&gone), Verdict::NewerExists);
 }
 
 #[test]

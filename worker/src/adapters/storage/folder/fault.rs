@@ -1,6 +1,5 @@
 //! What the operating system's errors mean here. Its own words go on to the user; paths of blobs do not.
 
-use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -68,21 +67,16 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// The system's number, also where a library put its own words, with a path, around it.
+/// The system's number. Libraries that put words of their own around an error, with a path, keep its kind alone.
 fn errno(error: &io::Error) -> Option<Errno> {
-    let mut inner: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(this) = inner {
-        let number = this.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
-        if number.is_some() {
-            return number;
-        }
-        // The error inside an io::Error is not its source, but what it was made of.
-        inner = match this.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(made_of) => Some(made_of),
-            None => this.source(),
-        };
-    }
-    None
+    Errno::from_io_error(error).or(match error.kind() {
+        ErrorKind::NotFound => Some(Errno::NOENT),
+        ErrorKind::PermissionDenied => Some(Errno::ACCESS),
+        ErrorKind::StorageFull => Some(Errno::NOSPC),
+        ErrorKind::QuotaExceeded => Some(Errno::DQUOT),
+        ErrorKind::ReadOnlyFilesystem => Some(Errno::ROFS),
+        _ => None,
+    })
 }
 
 /// "No space left on device (os error 28)".

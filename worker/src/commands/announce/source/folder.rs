@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use walkdir::{DirEntry, WalkDir};
-
 use super::{BATCH, Batch, Named, Out, Place, Position, blob_of};
-use crate::adapters::storage::folder::properties_of;
+use crate::adapters::storage::folder::reachable;
 use crate::commands::announce::filter::Facts;
+use crate::commands::walk::{Found, Names, Walk};
+use anyhow::{Context, Result};
 
-/// In the order of whole names, which is not the order of folder entries: `a-b` comes before `a/b`. Memory holds the
-/// entries of the folders on the way, not the tree.
+/// In the order of whole names. Which of them are wanted is judged later, as for every other source.
 pub(super) fn run(root: &Path, places: &[Place], from: &Position, out: &Out) -> Result<()> {
     for (part, place) in places.iter().enumerate().skip(from.part) {
         let root = root.join(&place.container);
@@ -21,21 +19,24 @@ pub(super) fn run(root: &Path, places: &[Place], from: &Position, out: &Out) -> 
         if !start.is_dir() && !inner.is_empty() {
             continue;
         }
-        for entry in WalkDir::new(&start).sort_by(by_name).into_iter().filter_entry(is_shown) {
-            let entry = entry.with_context(|| format!("cannot list {}", start.display()))?;
-            if !entry.path().is_file() {
-                continue;
-            }
-            let Some(blob) = blob_of(&place.container, &root, entry.path()) else {
+        let names = Names::everything();
+        for found in Walk::new(&root, &start, &names, None) {
+            let file = match found {
+                Found::File(file) => file,
+                Found::Unreadable(error) => {
+                    return Err(error).with_context(|| format!("cannot list {}", start.display()));
+                }
+                Found::NoStudy | Found::LinkedFolder | Found::LeftOut => continue,
+            };
+            let Some(blob) = blob_of(&place.container, &root, &file) else {
                 batch.refused += 1;
                 continue;
             };
             if !blob.name().starts_with(&place.prefix) || after.is_some_and(|after| blob.name() <= after) {
                 continue;
             }
-            // A file that has gone since is no longer there to be announced.
-            let Ok(properties) = std::fs::metadata(entry.path()).and_then(|found| properties_of(&found))
-            else {
+            // What has gone since, and a link that no worker may follow, is not there to be announced.
+            let Ok(properties) = reachable(&root, blob.name()) else {
                 batch.ignored += 1;
                 continue;
             };
@@ -52,22 +53,6 @@ pub(super) fn run(root: &Path, places: &[Place], from: &Position, out: &Out) -> 
         }
     }
     Ok(())
-}
-
-/// A folder's name counts with the slash that follows it in whole names.
-fn by_name(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
-    let key = |entry: &DirEntry| {
-        let mut name = entry.file_name().as_encoded_bytes().to_vec();
-        if entry.file_type().is_dir() {
-            name.push(b'/');
-        }
-        name
-    };
-    key(a).cmp(&key(b))
-}
-
-fn is_shown(entry: &DirEntry) -> bool {
-    entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
 #[cfg(test)]
