@@ -168,15 +168,19 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
     let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
     let opened = Opened::open(&catalogue, &names, runtime, provider)?;
     let limits = &settings.limits;
+    let decode = DecodeLimits {
+        max_pixels: limits.pixels,
+        max_inflated_bytes: limits.inflated_bytes,
+        ..DecodeLimits::default()
+    };
+    let codec =
+        ChildCodec::new(this_program()?, ["codec-child"]).with_memory(ChildCodec::memory_for(&decode));
+    codec.make_ready()?; // a system that cannot confine it is no system to read on
     let reading = ReadingOptions {
-        decode: DecodeLimits {
-            max_pixels: limits.pixels,
-            max_inflated_bytes: limits.inflated_bytes,
-            ..DecodeLimits::default()
-        },
+        decode,
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
         write_heatmaps: settings.write_heatmaps,
-        codec: Some(Arc::new(ChildCodec::new(this_program()?, ["codec-child"]))),
+        codec: Some(Arc::new(codec)),
         scans: settings.scans,
         scan_limits: nightread_fmri::Limits {
             max_voxels: limits.voxels,

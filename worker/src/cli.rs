@@ -122,7 +122,7 @@ Example:
         #[arg(value_name = "DIR")]
         out: PathBuf,
     },
-    /// Decode one picture for the parent process (internal)
+    /// Decode pictures for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
     /// Write the reference pages that are made from the code (internal)

@@ -274,6 +274,26 @@ fn models_are_listed_with_what_is_missing() {
     assert_eq!(named("padchest-26")["labels"].as_array().unwrap().len(), 26);
 }
 
+/// Pictures in JPEG and the like are decoded by the program started again, under a filter of system calls from its first frame on.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_codecs_child_is_confined() {
+    use std::io::{BufRead, BufReader, Write};
+
+    let pipe = std::process::Stdio::piped;
+    let mut child = nightread().arg("codec-child").stdin(pipe()).stdout(pipe()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"memory_bytes\":1073741824}\n").unwrap();
+    let mut greeting = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+    assert_eq!(greeting.trim_end(), r#"{"greeting":"ready"}"#);
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    assert_eq!((value("Seccomp:"), value("NoNewPrivs:"), value("Threads:")), ("2", "1", "1"));
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
 fn probabilities(ran: &Ran) -> BTreeMap<String, f64> {
     let rows = ran.json["results"].as_array().unwrap();
     rows.iter()

@@ -13,7 +13,7 @@ use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Fetched, Job, JobError, Lane, Media,
     Modality, Stage, WriteCondition,
 };
-use nightread_imaging::sniff;
+use nightread_imaging::{foreign, sniff};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -222,12 +222,15 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
-    let media = sniff(&body).ok_or_else(|| {
-        JobError::new(
+    let media = sniff(&body).ok_or_else(|| match foreign(&body) {
+        Some(what) => {
+            JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"))
+        }
+        None => JobError::new(
             Stage::Decode,
             ErrorCode::NotAnImage,
             "the bytes are no picture or scan that is read here",
-        )
+        ),
     })?;
     study.media = Some(media);
     let model = tools.models.get(model_name(job, tools, media.modality())?)?;

@@ -53,6 +53,15 @@ warning_codes! {
     ViewAp = "view_ap",
         "The view is AP; the model was trained on other views.",
         "Use a model that was trained on AP views.";
+    MissingEndMarker = "missing_eoi",
+        "The compressed picture is whole, but its end marker is missing (EOI of a JPEG, EOC of JPEG 2000, IEND of a PNG).",
+        "Look at what wrote or carried the file: it may cut others shorter.";
+    CodestreamNarrower = "codestream_narrower",
+        "The compressed picture has fewer bits than the header says; its own were taken as the range.",
+        "Correct BitsStored in the header.";
+    PartOfRange = "part_of_range",
+        "A 16-bit PNG or TIFF uses less than half of its range, so the picture is dark, or a negative nearly white.",
+        "Set `png16_max` to the greatest value that the pictures can hold.";
     // Scans.
     Simulated = "simulated",
         "The scan was simulated and shows nobody's brain.",

@@ -1,5 +1,5 @@
 //! What a picture costs on one core: decode a 2000 x 2000 16-bit PNG, prepare it, decode the same as DICOM, and as 8-bit
-//! JPEG.
+//! JPEG, once in this process and once in a confined child as production does. (Build the example `codec_child` first.)
 //!
 //! The picture is a soft shadow with the noise of a 12-bit detector, so that it packs like a radiograph. Comparisons
 //! with TorchXRayVision are made by `parity/parity.py`.
@@ -7,13 +7,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_object::meta::FileMetaTableBuilder;
-use nightread_imaging::{DecodeOptions, XrvPreprocessing, decode, prepare};
+use nightread_imaging::{
+    ChildCodec, DecodeOptions, InProcess, IsolatedCodec, XrvPreprocessing, decode, prepare,
+};
 
 const SIDE: usize = 2000;
 
@@ -79,10 +83,19 @@ fn dicom_of(samples: &[u16]) -> Vec<u8> {
     bytes
 }
 
+/// The example `codec_child`, which lies beside the benches.
+fn child() -> PathBuf {
+    let bench = std::env::current_exe().unwrap();
+    bench.parent().and_then(|deps| deps.parent()).unwrap().join("examples/codec_child")
+}
+
 fn benches(criterion: &mut Criterion) {
     let samples = shadow();
     let (png, dicom, jpeg) = (png_of(&samples), dicom_of(&samples), jpeg_of(&samples));
-    let options = DecodeOptions::default();
+    let with =
+        |codec: Arc<dyn IsolatedCodec>| DecodeOptions { codec: Some(codec), ..DecodeOptions::default() };
+    let options = with(Arc::new(InProcess));
+    let in_child = with(Arc::new(ChildCodec::new(child(), [""; 0])));
     let spec = XrvPreprocessing::new(224).unwrap();
     let picture = decode(&png, &options).unwrap();
 
@@ -90,6 +103,8 @@ fn benches(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((SIDE * SIDE) as u64)).sample_size(20);
     group.bench_function("decode png", |b| b.iter(|| decode(black_box(&png), &options).unwrap()));
     group.bench_function("decode jpeg", |b| b.iter(|| decode(black_box(&jpeg), &options).unwrap()));
+    let child = |b: &mut criterion::Bencher<'_>| b.iter(|| decode(black_box(&jpeg), &in_child).unwrap());
+    group.bench_function("decode jpeg in a child", child);
     group.bench_function("decode dicom", |b| b.iter(|| decode(black_box(&dicom), &options).unwrap()));
     group.bench_function("prepare", |b| b.iter(|| prepare(black_box(&picture), &spec)));
     group.finish();

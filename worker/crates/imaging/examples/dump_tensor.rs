@@ -17,7 +17,7 @@ const SIZE: u32 = 224;
 fn main() -> io::Result<()> {
     // The codec's child is this program started again with this word.
     if std::env::args().nth(1).as_deref() == Some("codec-child") {
-        return nightread_imaging::codec_child::serve(io::stdin().lock(), io::stdout().lock());
+        return nightread_imaging::codec_child::serve();
     }
     let program: PathBuf = std::env::current_exe()?;
     let codec = Arc::new(ChildCodec::new(program, ["codec-child"]));

@@ -7,9 +7,10 @@
 //! paint_heatmap(&Radiograph, &[f32], (h, w), size) -> Result<Vec<u8>, JobError>  // PNG
 //! ```
 //!
-//! Bytes are hostile. Sizes are judged from headers before anything is allocated, decoders in Rust run in process with
-//! their limits set and their panics contained, and the codecs in C++ and translated C (JPEG-LS, JPEG 2000) run in a child
-//! process with a memory limit and a time-out ([`ChildCodec`] starts it, [`codec_child::serve`] is its body).
+//! Bytes are hostile. Sizes are judged from headers before anything is allocated. Decoders in safe Rust run in process with
+//! their limits set and their panics contained; the codecs in C++, translated C and unsafe Rust (JPEG of every kind, JPEG-LS,
+//! JPEG 2000) run in child processes without files, network or other system calls than they need, with a memory limit
+//! and a time-out ([`ChildCodec`] starts them, [`codec_child::serve`] is their body).
 //!
 //! Pure CPU: no async runtime, no network, no files. All errors are [`nightread_domain::error::JobError`]s of stage
 //! `decode` with a stable code, all permanent unless the code says otherwise.
@@ -25,11 +26,11 @@ mod resize;
 mod sniff;
 
 pub use codec::child as codec_child;
-pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, IsolatedCodec};
+pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec};
 pub use decode::decode;
 pub use gate::GatePolicy;
 pub use heatmap::paint_heatmap;
 pub use options::{DecodeLimits, DecodeOptions};
 pub use radiograph::{Facts, Radiograph, Samples, View};
 pub use resize::{XrvPreprocessing, prepare};
-pub use sniff::sniff;
+pub use sniff::{foreign, sniff};

@@ -26,10 +26,28 @@ impl Samples {
         self.len() == 0
     }
 
-    fn max(&self) -> u32 {
+    pub(crate) fn max(&self) -> u32 {
         match self {
             Self::U8(samples) => samples.iter().copied().max().map_or(0, u32::from),
             Self::U16(samples) => samples.iter().copied().max().map_or(0, u32::from),
+        }
+    }
+
+    /// Lowers what is above `most` to it.
+    pub(crate) fn clamp(&mut self, most: u32) {
+        match self {
+            Self::U8(samples) => {
+                let most = u8::try_from(most).unwrap_or(u8::MAX);
+                for v in samples {
+                    *v = (*v).min(most);
+                }
+            }
+            Self::U16(samples) => {
+                let most = u16::try_from(most).unwrap_or(u16::MAX);
+                for v in samples {
+                    *v = (*v).min(most);
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use flate2::bufread::GzDecoder;
+use memchr::memmem;
 use nightread_domain::media::Media;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -35,6 +36,51 @@ pub fn sniff(bytes: &[u8]) -> Option<Media> {
         return gzip_holds_nifti(bytes).then_some(Media::NiftiGz);
     }
     is_bare_dicom(bytes).then_some(Media::Dicom)
+}
+
+/// Signatures of what is often sent by mistake, with words for it and what to do. None of them starts what [`sniff`] knows.
+const FOREIGN: [(&[u8], &str); 11] = [
+    (b"PK\x03\x04", "a ZIP archive; send the files inside one by one"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"7z\xBC\xAF\x27\x1C", "a 7z archive; send the files inside one by one"),
+    (b"Rar!\x1A\x07", "a RAR archive; send the files inside one by one"),
+    (b"%PDF-", "a PDF document; send the picture it was made from"),
+    (b"\xFF\x4F\xFF\x51", "a bare JPEG 2000 codestream; send it inside a DICOM file"),
+    (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 file; send the picture as DICOM or PNG"),
+    (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL file; send the picture as DICOM or PNG"),
+    (b"\xFF\x0A", "a JPEG XL codestream; send the picture as DICOM or PNG"),
+    (b"GIF8", "a GIF; send the picture as DICOM or PNG"),
+    (GZIP, "compressed by gzip, and no NIfTI scan is inside; decompress it"),
+];
+
+/// Names what `bytes` are, if they are nothing Nightread reads but something that is often sent. Asked after [`sniff`].
+pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    let known = FOREIGN.iter().find(|(signature, _)| bytes.starts_with(signature)).map(|(_, what)| *what);
+    if known == Some("a bare JPEG 2000 codestream; send it inside a DICOM file") && is_high_throughput(bytes)
+    {
+        return Some("a bare HTJ2K codestream; send the picture as JPEG 2000 in DICOM, or as PNG");
+    }
+    known.or_else(|| match bytes.get(..12)? {
+        [b'R', b'I', b'F', b'F', .., b'W', b'E', b'B', b'P'] => {
+            Some("a WebP; send the picture as DICOM or PNG")
+        }
+        [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm' | b'a', ..] => {
+            Some("a HEIF or AVIF file; send the picture as DICOM or PNG")
+        }
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Some("a BMP; send the picture as DICOM or PNG"),
+        _ => None,
+    })
+}
+
+/// Whether a DICOM file is the index of a folder or disc: its meta group names the media storage directory (PS3.10).
+pub(crate) fn is_dicomdir(bytes: &[u8]) -> bool {
+    const CLASS: &[u8] = b"\x02\0\x02\0UI\x14\x001.2.840.10008.1.3.10";
+    memmem::find(&bytes[..bytes.len().min(512)], CLASS).is_some()
+}
+
+/// High-throughput JPEG 2000 (ITU-T T.814) is told by bit 14 of the capabilities in SIZ.
+fn is_high_throughput(codestream: &[u8]) -> bool {
+    codestream.get(6).is_some_and(|capabilities| capabilities & 0x40 != 0)
 }
 
 /// A single-file NIfTI-1 or NIfTI-2 header in either byte order. (`ni1`, the header of a two-file pair, is not readable
@@ -144,6 +190,29 @@ mod tests {
         let mut pair = nifti1(false);
         pair[344..348].copy_from_slice(b"ni1\0");
         assert_eq!(sniff(&pair), None);
+    }
+
+    #[test]
+    fn what_is_sent_by_mistake_is_named() {
+        let mut heif = vec![0, 0, 0, 0x18];
+        heif.extend(b"ftypheic\0\0\0\0");
+        for (bytes, word) in [
+            (&b"PK\x03\x04\x14\0"[..], "ZIP"),
+            (&gzip(b"a text, zipped"), "gzip"),
+            (b"\xFF\x4F\xFF\x51\0\x29\0\0", "JPEG 2000"),
+            (b"\xFF\x4F\xFF\x51\0\x29\x40\0", "HTJ2K"),
+            (b"\0\0\0\x0CJXL \r\n\x87\n", "JPEG XL"),
+            (b"\xFF\x0A\xFA\x7F", "JPEG XL"),
+            (b"RIFF\x24\0\0\0WEBPVP8 ", "WebP"),
+            (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "BMP"),
+            (&heif, "HEIF"),
+            (b"%PDF-1.7", "PDF"),
+        ] {
+            assert_eq!(sniff(bytes), None, "{word}");
+            assert!(foreign(bytes).is_some_and(|what| what.contains(word)), "{word}");
+        }
+        assert_eq!(foreign(b"{\"a\": 1}"), None);
+        assert_eq!(foreign(b""), None);
     }
 
     #[test]

@@ -155,6 +155,9 @@ error_codes! {
     CodecTimeout = "codec_timeout", Permanent,
         "The codec took longer than its time-out.",
         "Report the file when the machine was not overloaded.";
+    SandboxUnavailable = "sandbox_unavailable", Fatal,
+        "This system cannot confine the codecs' processes (seccomp), so compressed pictures are not decoded on it.",
+        "Run on a Linux kernel with seccomp filters, on x86-64 or aarch64; do not take seccomp away from the container.";
     // Reading a scan.
     VolumeHeaderInvalid = "volume_header_invalid", Permanent,
         "The NIfTI header contradicts itself.",

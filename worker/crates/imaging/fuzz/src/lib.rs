@@ -1,12 +1,17 @@
 //! What must hold of every decode, whatever the bytes.
 
-use nightread_domain::error::Stage;
-use nightread_imaging::{DecodeLimits, DecodeOptions, Samples, XrvPreprocessing, decode, prepare};
+use std::sync::Arc;
 
-/// Decodes `bytes` under small limits and checks the promises of the picture or of the error.
+use nightread_domain::error::Stage;
+use nightread_imaging::{
+    DecodeLimits, DecodeOptions, InProcess, Samples, XrvPreprocessing, decode, prepare,
+};
+
+/// Decodes `bytes` under small limits, the codecs in this process so that coverage guides them too, and checks the promises
+/// of the picture or of the error.
 pub fn check(bytes: &[u8]) {
     let limits = DecodeLimits { max_pixels: 1 << 20, max_inflated_bytes: 8 << 20, min_side: 1 };
-    let options = DecodeOptions { limits, ..DecodeOptions::default() };
+    let options = DecodeOptions { limits, codec: Some(Arc::new(InProcess)), ..DecodeOptions::default() };
     match decode(bytes, &options) {
         Ok(picture) => {
             let pixels = u64::from(picture.width()) * u64::from(picture.height());

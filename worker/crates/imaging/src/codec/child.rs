@@ -1,115 +1,103 @@
-//! The body of the codec's child process: one frame in, one picture out, nothing else.
+//! The body of a codec's child process: confine itself, then one frame in and one picture out, until the parent is done.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use charls::CharLS;
-use jpeg2k::{DecodeParameters, Image};
-use rlimit::{Resource, setrlimit};
+use nightread_domain::error::{ErrorCode, JobError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::Codec;
-use super::wire::{Answer, Ask, MAX_LINE};
+use super::confine::{confine, limit_processor_time};
+use super::wire::{Answer, Ask, Greeting, MAX_LINE, Start};
+use super::{Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec};
+use crate::error::refuse;
 
-/// Reads one request from `input`, decodes it under the limits it names, and writes the answer to `output`.
+/// Characters of a refusal, few enough for a line however they are escaped.
+const MOST_WORDS: usize = MAX_LINE / 8;
+
+/// Serves frames on standard input and output until the input ends or a frame is refused.
 ///
 /// # Errors
-/// Only what keeps an answer from being given: a broken pipe, a malformed request, a limit that cannot be set. What is
-/// wrong with the picture is part of the answer.
-pub fn serve(input: impl Read, mut output: impl Write) -> io::Result<()> {
-    let mut input = BufReader::new(input);
-    let mut line = String::new();
-    input.by_ref().take(MAX_LINE).read_line(&mut line)?;
-    let ask: Ask = serde_json::from_str(&line)?;
-    limit(Resource::AS, ask.memory_bytes)?;
-    limit(Resource::CPU, ask.cpu_seconds)?;
-    limit(Resource::CORE, 0)?; // a core file would hold the picture
+/// Only what keeps an answer from being given: a broken pipe, a malformed request. What is wrong with a picture is part
+/// of the answer, and so is a system that cannot confine the process.
+pub fn serve() -> io::Result<()> {
+    serve_with(&InProcess)
+}
 
-    let mut frame = Vec::new();
-    input.take(ask.frame_bytes).read_to_end(&mut frame)?;
-    let (answer, samples) = match decode(&ask, &frame) {
-        Ok((precision, samples)) => (Answer::Decoded { precision }, samples),
-        Err(answer) => (answer, Vec::new()),
+/// The same with another codec, which meets the sandbox too.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_with(codec: &dyn IsolatedCodec) -> io::Result<()> {
+    let (input, output) = (io::stdin(), io::stdout());
+    let mut input = input.lock();
+    let mut output = Descriptor(output.as_fd());
+    let Some(start) = line::<Start>(&mut input)? else { return Ok(()) };
+    if let Err(message) = confine(start.memory_bytes) {
+        return tell(&mut output, &Greeting::Unconfined { message });
+    }
+    // Where a decoder panicked is nobody's business, and its words may quote the picture.
+    std::panic::set_hook(Box::new(|_| ()));
+    tell(&mut output, &Greeting::Ready)?;
+    while let Some(ask) = line::<Ask>(&mut input)? {
+        limit_processor_time(ask.cpu_seconds)?;
+        let mut frame = vec![0; usize::try_from(ask.frame_bytes).unwrap_or(usize::MAX)];
+        input.read_exact(&mut frame)?;
+        match decode(codec, &ask, &frame) {
+            Ok(CodecImage { precision, data }) => {
+                tell(&mut output, &Answer::Decoded { precision })?;
+                output.write_all(&data)?;
+            }
+            // What led a decoder astray shall not meet the next picture.
+            Err(error) => {
+                let message = error.message.chars().take(MOST_WORDS).collect();
+                return tell(&mut output, &Answer::Refused { code: error.code, message });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn decode(codec: &dyn IsolatedCodec, ask: &Ask, frame: &[u8]) -> Result<CodecImage, JobError> {
+    let request = CodecRequest {
+        codec: Codec::named(&ask.codec).ok_or_else(|| {
+            refuse(ErrorCode::UnsupportedMedia, format!("the codec {} is not known", ask.codec))
+        })?,
+        columns: ask.columns,
+        rows: ask.rows,
+        bits: ask.bits,
+        working_bytes: ask.working_bytes,
+        frame,
     };
-    serde_json::to_writer(&mut output, &answer)?;
-    output.write_all(b"\n")?;
-    output.write_all(&samples)?;
-    output.flush()
+    catch_unwind(AssertUnwindSafe(|| codec.decode(&request)))
+        .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))
 }
 
-/// Lowers a limit to `most`, for good. The hard limit may already be lower, and then stays.
-fn limit(resource: Resource, most: u64) -> io::Result<()> {
-    let (_, hard) = rlimit::getrlimit(resource)?;
-    let most = most.min(hard);
-    setrlimit(resource, most, most)
+/// The next line, or `None` where the input ends.
+fn line<T: DeserializeOwned>(input: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = String::new();
+    if input.take(MAX_LINE as u64).read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_str(&line)?))
 }
 
-fn refused(message: impl Into<String>) -> Answer {
-    Answer::Refused { message: message.into() }
+fn tell(output: &mut impl Write, word: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    output.write_all(&line)
 }
 
-/// The precision and the samples, bytes or little-endian words.
-fn decode(ask: &Ask, frame: &[u8]) -> Result<(u8, Vec<u8>), Answer> {
-    if frame.len() as u64 != ask.frame_bytes {
-        return Err(refused(format!("{} of {} bytes arrived", frame.len(), ask.frame_bytes)));
-    }
-    if ask.codec == Codec::JpegLs.as_str() {
-        jpeg_ls(ask, frame)
-    } else if ask.codec == Codec::Jpeg2000.as_str() {
-        jpeg_2000(ask, frame)
-    } else {
-        Err(refused(format!("the codec {} is not known", ask.codec)))
-    }
-}
+/// Standard output without the buffer that looks for lines.
+struct Descriptor<'a>(BorrowedFd<'a>);
 
-/// Holds the frame's own header against the request.
-fn check(ask: &Ask, size: (u32, u32), components: usize, bits: u32) -> Result<u8, Answer> {
-    if size != (ask.columns, ask.rows) {
-        return Err(refused(format!(
-            "the compressed picture is {} x {} pixels, its header says {} x {}",
-            size.0, size.1, ask.columns, ask.rows
-        )));
+impl Write for Descriptor<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.0, bytes)?)
     }
-    if components != 1 {
-        return Err(refused(format!("it has {components} components; radiographs have one")));
-    }
-    u8::try_from(bits)
-        .ok()
-        .filter(|&bits| bits > 0 && u16::from(bits) <= ask.bits)
-        .ok_or_else(|| refused(format!("it has {bits} bits, its header allocates {}", ask.bits)))
-}
 
-fn jpeg_ls(ask: &Ask, frame: &[u8]) -> Result<(u8, Vec<u8>), Answer> {
-    let info = CharLS::default().get_frame_info(frame).map_err(|error| refused(error.to_string()))?;
-    let components = usize::try_from(info.component_count).unwrap_or(0);
-    let bits = u32::try_from(info.bits_per_sample).unwrap_or(0);
-    let precision = check(ask, (info.width, info.height), components, bits)?;
-    // A fresh instance: the decoder that read the header above cannot start over.
-    let mut samples = CharLS::default().decode(frame).map_err(|error| refused(error.to_string()))?;
-    if cfg!(target_endian = "big") && precision > 8 {
-        samples.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-    Ok((precision, samples))
-}
-
-fn jpeg_2000(ask: &Ask, frame: &[u8]) -> Result<(u8, Vec<u8>), Answer> {
-    // Strict: a truncated codestream is an error, not a picture with holes.
-    let parameters = DecodeParameters::new().strict(true);
-    let image = Image::from_bytes_with(frame, parameters).map_err(|error| refused(error.to_string()))?;
-    let components = image.components();
-    let Some(component) = components.first() else { return Err(refused("it has no components")) };
-    let precision =
-        check(ask, (component.width(), component.height()), components.len(), component.precision())?;
-    let most = (1i32 << precision) - 1;
-    let values = component.data();
-    if values.iter().any(|&value| value < 0) {
-        return Err(Answer::Negative);
-    }
-    let values = values.iter().map(|&value| value.min(most) as u16);
-    Ok((
-        precision,
-        if precision > 8 {
-            values.flat_map(u16::to_le_bytes).collect()
-        } else {
-            values.map(|v| v as u8).collect()
-        },
-    ))
 }

@@ -1,23 +1,35 @@
-//! Codecs written in C or C++ never see hostile bytes in the worker's own process.
+//! Codecs in C, C++ and unsafe Rust never see hostile bytes in the worker's own process.
 //!
-//! [`IsolatedCodec`] is the port; [`ChildCodec`] implements it by starting `program args…` for each picture, whose
-//! body is [`child::serve`]. The child limits its own memory and processor time before it reads a byte; the parent kills
-//! it at the time-out. A child that dies is `codec_died`, one that is late `codec_timeout`: permanent failures of that
-//! one picture.
+//! [`IsolatedCodec`] is the port. [`ChildCodec`] implements it with children `program args…`, each of which serves one
+//! frame after another; their body is [`child::serve`]. Before its first frame a child limits its memory and gives up
+//! all that a decoder does not need ([`confine`]): no files, no sockets, no other program or process. The parent kills it at
+//! the time-out. A child that dies is `codec_died`, one that is late `codec_timeout`: permanent failures of that one
+//! picture. Where the kernel cannot confine a child, nothing is decoded: `sandbox_unavailable`, which ends the worker.
+//!
+//! A child that refused a frame is not used again, and one that dies after it served other frames is not held against
+//! the frame in hand: a fresh one decides.
 
 use std::fmt;
 
 use nightread_domain::error::JobError;
 
 pub mod child;
+mod confine;
+mod in_process;
+mod link;
 mod runner;
 mod wire;
 
+pub use in_process::InProcess;
 pub use runner::ChildCodec;
 
 /// A codec that runs isolated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
+    /// JPEG with loss (ITU-T T.81), 8 bits grey or in colour, 12 bits grey, by `libjpeg-turbo-rs`.
+    Jpeg,
+    /// JPEG without loss (ITU-T T.81 annex H), 2 to 16 bits, by `libjpeg-turbo-rs`.
+    JpegLossless,
     /// JPEG-LS (ITU-T T.87) by CharLS, with and without loss.
     JpegLs,
     /// JPEG 2000 part 1 by OpenJPEG (`openjp2`), with and without loss.
@@ -25,22 +37,33 @@ pub enum Codec {
 }
 
 impl Codec {
+    const ALL: [Self; 4] = [Self::Jpeg, Self::JpegLossless, Self::JpegLs, Self::Jpeg2000];
+
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Jpeg => "jpeg",
+            Self::JpegLossless => "jpeg-lossless",
             Self::JpegLs => "jpeg-ls",
             Self::Jpeg2000 => "jpeg-2000",
         }
     }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.as_str() == name)
+    }
 }
 
-/// One compressed frame of one component, and the size its outer header promises.
+/// One compressed frame and what its outer header promises. One sample a pixel is wanted: of a JPEG in colour the first of
+/// RGB; the other codecs must hold one component.
 #[derive(Clone, Copy, Debug)]
 pub struct CodecRequest<'a> {
     pub codec: Codec,
     pub columns: u32,
     pub rows: u32,
-    /// Bits allocated to a sample: 8 or 16.
+    /// The most bits a sample may have: 8 or 16.
     pub bits: u16,
+    /// What a codec that can be told so may allocate.
+    pub working_bytes: u64,
     pub frame: &'a [u8],
 }
 
@@ -56,7 +79,8 @@ pub struct CodecImage {
 /// Decodes one frame somewhere a crash cannot reach the worker.
 pub trait IsolatedCodec: fmt::Debug + Send + Sync {
     /// # Errors
-    /// `internal` when no child can be started (fatal if the program is missing, else transient), `codec_died`,
-    /// `codec_timeout`, or what the codec says of the frame (`decode_failed`, `value_out_of_range`).
+    /// `internal` when no child can be started (fatal if the program is missing, else transient), `sandbox_unavailable`,
+    /// `codec_died`, `codec_timeout`, or what the codec says of the frame (`truncated`, `decode_failed`,
+    /// `value_out_of_range`, `inflates_too_large`, `unsupported_media`, `colour_image`).
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError>;
 }

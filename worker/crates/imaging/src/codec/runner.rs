@@ -1,164 +1,220 @@
-//! The parent's side: start a child, feed it, read its answer, and never wait past the time-out.
+//! The parent's side: children that wait for frames, started as they are needed.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nightread_domain::error::{ErrorClass, ErrorCode, JobError};
 
-use super::wire::{Answer, Ask, MAX_LINE};
+use super::link::{Broken, Link};
+use super::wire::{Answer, Ask, Greeting, Start};
 use super::{CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
+use crate::options::DecodeLimits;
 
-/// How often a child that has answered is asked whether it has ended.
-const POLL: Duration = Duration::from_millis(2);
+/// Frames that one child serves. Starting another costs about as much as a small picture.
+const FRAMES: u32 = 256;
+/// What a child may say of a frame; any other code is not its to give.
+const CHILDS_CODES: [ErrorCode; 6] = [
+    ErrorCode::Truncated,
+    ErrorCode::DecodeFailed,
+    ErrorCode::ValueOutOfRange,
+    ErrorCode::InflatesTooLarge,
+    ErrorCode::UnsupportedMedia,
+    ErrorCode::ColourImage,
+];
 
-/// Runs a codec in a child process of its own for each picture.
+/// Runs codecs in child processes: as many as there are callers at one time, each reused for many frames.
 ///
-/// `program args…` must call [`super::child::serve`] on its standard input and output. It inherits no environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `program args…` must call [`super::child::serve`]. It inherits no environment.
+#[derive(Debug)]
 pub struct ChildCodec {
-    pub program: PathBuf,
-    pub args: Vec<OsString>,
-    /// Address space of the child, its own code included.
-    pub memory_bytes: u64,
-    /// Wall time from start to end.
-    pub timeout: Duration,
+    program: PathBuf,
+    args: Vec<OsString>,
+    memory_bytes: u64,
+    timeout: Duration,
+    idle: Mutex<Vec<Link>>,
 }
 
 impl ChildCodec {
-    /// 1 GiB and 30 seconds: OpenJPEG takes about 16 bytes a pixel, 640 MB for 40 megapixels, and decodes four
-    /// megapixels a second.
+    /// Children with the memory that pictures within the default limits need, and 30 seconds a picture: OpenJPEG decodes
+    /// three megapixels a second.
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
-            memory_bytes: 1 << 30,
+            memory_bytes: Self::memory_for(&DecodeLimits::default()),
             timeout: Duration::from_secs(30),
+            idle: Mutex::default(),
         }
     }
 
-    fn start(&self) -> Result<Child, JobError> {
-        Command::new(&self.program)
-            .args(&self.args)
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null()) // the codec's own words may quote the picture
-            .spawn()
-            .map_err(|error| {
-                let class = match error.kind() {
-                    ErrorKind::NotFound | ErrorKind::PermissionDenied => ErrorClass::Fatal,
-                    // Out of processes or memory for the moment.
-                    _ => ErrorClass::Transient,
-                };
-                refuse(ErrorCode::Internal, "the codec's child process cannot be started")
-                    .with_class(class)
-                    .with_source(error)
-            })
+    /// Address space for pictures within `limits`, the program's own code included: 24 bytes a pixel, since OpenJPEG takes
+    /// about 16, and 64 MiB; 1 GiB at least.
+    pub fn memory_for(limits: &DecodeLimits) -> u64 {
+        limits.max_pixels.saturating_mul(24).saturating_add(64 << 20).max(1 << 30)
+    }
+
+    /// Address space of each child, its own code included.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// Wall time for one frame, the child's start included.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Starts a child and keeps it for the first frame, so that a system that cannot run or confine one is known before any
+    /// work.
+    ///
+    /// # Errors
+    /// `internal` and `sandbox_unavailable`, as `decode`.
+    pub fn make_ready(&self) -> Result<(), JobError> {
+        let link = self.start(Instant::now() + self.timeout)?;
+        self.keep(link);
+        Ok(())
+    }
+
+    /// Process ids of the children that wait for a frame.
+    pub fn idle_children(&self) -> Vec<u32> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Link::pid).collect()
+    }
+
+    fn keep(&self, link: Link) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+    }
+
+    /// A child that waits and says nothing. What died while idle, or talks out of turn, is cleared away.
+    fn waiting(&self) -> Option<Link> {
+        loop {
+            let link = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if link.is_quiet() {
+                return Some(link);
+            }
+        }
+    }
+
+    fn start(&self, deadline: Instant) -> Result<Link, JobError> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear();
+        let mut link = Link::start(&mut command).map_err(|error| {
+            let class = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::PermissionDenied => ErrorClass::Fatal,
+                // Out of processes, descriptors or memory for the moment.
+                _ => ErrorClass::Transient,
+            };
+            refuse(ErrorCode::Internal, "the codec's child process cannot be started")
+                .with_class(class)
+                .with_source(error)
+        })?;
+        let greeting = link
+            .tell(&Start { memory_bytes: self.memory_bytes }, &[], deadline)
+            .and_then(|()| link.hear::<Greeting>(deadline));
+        match greeting {
+            Ok(Greeting::Ready) => Ok(link),
+            Ok(Greeting::Unconfined { message }) => Err(refuse(
+                ErrorCode::SandboxUnavailable,
+                format!("the codecs' sandbox cannot be set up on this system: {}", plain(&message)),
+            )),
+            // No frame was sent, so none is to blame.
+            Err(broken) => {
+                let how = if broken == Broken::Late { "it was late".to_owned() } else { link.end() };
+                Err(refuse(
+                    ErrorCode::Internal,
+                    format!("the codec's child process ended before its first frame ({how})"),
+                )
+                .with_class(ErrorClass::Transient))
+            }
+        }
+    }
+
+    /// One frame to one child, which is kept or ended after it.
+    fn converse(
+        &self,
+        mut link: Link,
+        request: &CodecRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Result<CodecImage, JobError>, (Broken, Link)> {
+        let name = request.codec.as_str();
+        let ask = Ask {
+            codec: name.to_owned(),
+            columns: request.columns,
+            rows: request.rows,
+            bits: request.bits,
+            working_bytes: request.working_bytes,
+            frame_bytes: request.frame.len() as u64,
+            cpu_seconds: self.timeout.as_secs() + 1,
+        };
+        let answer = link.tell(&ask, request.frame, deadline).and_then(|()| link.hear::<Answer>(deadline));
+        let precision = match answer {
+            Ok(Answer::Decoded { precision }) => precision,
+            Ok(Answer::Refused { code, message }) => {
+                let code = if CHILDS_CODES.contains(&code) { code } else { ErrorCode::DecodeFailed };
+                return Ok(Err(refuse(code, plain(&message))));
+            }
+            Err(broken) => return Err((broken, link)),
+        };
+        if !(1..=request.bits).contains(&u16::from(precision)) {
+            return Err((Broken::Died, link));
+        }
+        let bytes = if precision > 8 { 2 } else { 1 };
+        let count = request.columns as usize * request.rows as usize * bytes;
+        match link.take(count, deadline) {
+            Ok(data) => {
+                link.served += 1;
+                if link.served < FRAMES {
+                    self.keep(link);
+                }
+                Ok(Ok(CodecImage { precision, data }))
+            }
+            Err(broken) => Err((broken, link)),
+        }
     }
 }
 
 impl IsolatedCodec for ChildCodec {
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
         let deadline = Instant::now() + self.timeout;
-        let most = u64::from(request.columns) * u64::from(request.rows) * u64::from(request.bits / 8);
-        let ask = serde_json::to_vec(&Ask {
-            codec: request.codec.as_str().to_owned(),
-            columns: request.columns,
-            rows: request.rows,
-            bits: request.bits,
-            frame_bytes: request.frame.len() as u64,
-            memory_bytes: self.memory_bytes,
-            cpu_seconds: self.timeout.as_secs() + 1,
-        })
-        .map_err(|error| {
-            refuse(ErrorCode::Internal, "the codec request cannot be written").with_source(error)
-        })?;
-
-        let mut child = self.start()?;
-        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(refuse(ErrorCode::Internal, "the codec's child process has no pipes"));
-        };
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                // A child that dies early closes the pipe; its exit status tells the story.
-                let _ = stdin
-                    .write_all(&ask)
-                    .and_then(|()| stdin.write_all(b"\n"))
-                    .and_then(|()| stdin.write_all(request.frame));
-            });
-            let (send, receive) = mpsc::sync_channel(1);
-            scope.spawn(move || send.send(read_answer(stdout, most)));
-            let answer = receive.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            // Both threads end when the child does, so it must be gone before the scope closes.
-            let status = end(&mut child, if answer.is_ok() { deadline } else { Instant::now() });
-            match (answer, status) {
-                (Err(_), _) | (_, None) => Err(refuse(
-                    ErrorCode::CodecTimeout,
-                    format!("the {} codec took longer than {:?}", request.codec.as_str(), self.timeout),
-                )),
-                (Ok(Some((Answer::Decoded { precision }, data))), Some(status)) if status.success() => {
-                    check(precision, data, request)
+        let name = request.codec.as_str();
+        let mut waiting = self.waiting();
+        loop {
+            let (link, fresh) = match waiting.take() {
+                Some(link) => {
+                    let fresh = link.served == 0;
+                    (link, fresh)
                 }
-                (Ok(Some((Answer::Negative, _))), Some(status)) if status.success() => Err(refuse(
-                    ErrorCode::ValueOutOfRange,
-                    "the picture holds negative values; a radiograph's start at zero",
-                )),
-                (Ok(Some((Answer::Refused { message }, _))), Some(status)) if status.success() => {
-                    Err(refuse(
-                        ErrorCode::DecodeFailed,
-                        format!("the {} picture cannot be decoded: {message}", request.codec.as_str()),
-                    ))
+                None => (self.start(deadline)?, true),
+            };
+            match self.converse(link, request, deadline) {
+                Ok(answer) => return answer,
+                Err((Broken::Late, _)) => {
+                    return Err(refuse(
+                        ErrorCode::CodecTimeout,
+                        format!("the {name} codec took longer than {:?}", self.timeout),
+                    ));
                 }
-                (Ok(_), Some(status)) => Err(refuse(
-                    ErrorCode::CodecDied,
-                    format!("the {} codec died on this picture ({status})", request.codec.as_str()),
-                )),
-            }
-        })
-    }
-}
-
-/// The answer line and at most `most` bytes of samples (and one more, so that too many are seen); `None` when the
-/// child said nothing sensible.
-fn read_answer(stdout: impl Read, most: u64) -> Option<(Answer, Vec<u8>)> {
-    let mut stdout = BufReader::new(stdout);
-    let mut line = String::new();
-    stdout.by_ref().take(MAX_LINE).read_line(&mut line).ok()?;
-    let answer = serde_json::from_str(&line).ok()?;
-    let mut data = Vec::new();
-    stdout.take(most + 1).read_to_end(&mut data).ok()?;
-    Some((answer, data))
-}
-
-/// Waits for the child until `deadline`, then kills it. `None` if it had to be killed.
-fn end(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return None;
+                Err((Broken::Died, link)) if fresh => {
+                    return Err(refuse(
+                        ErrorCode::CodecDied,
+                        format!("the {name} codec died on this picture ({})", link.end()),
+                    ));
+                }
+                // An earlier frame, or the system, may have hurt it: a fresh child decides.
+                Err((Broken::Died, _)) => {}
             }
         }
     }
 }
 
-fn check(precision: u8, data: Vec<u8>, request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-    let bytes = if precision > 8 { 2 } else { 1 };
-    let expected = u64::from(request.columns) * u64::from(request.rows) * bytes;
-    if !(1..=16).contains(&precision) || data.len() as u64 != expected {
-        return Err(refuse(
-            ErrorCode::CodecDied,
-            format!("the {} codec gave {} bytes for {expected}", request.codec.as_str(), data.len()),
-        ));
-    }
-    Ok(CodecImage { precision, data })
+/// Words from a child, made safe to print.
+fn plain(message: &str) -> String {
+    message.chars().take(1000).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,7 @@
-//! The size marker of a JPEG 2000 codestream, judged before the codec sees it. Decoding itself is the isolated codec's.
+//! The markers of a JPEG 2000 codestream (ITU-T T.800 annex A), judged before the codec sees it: its size, and whether its
+//! tile parts are all there. Decoding itself is the isolated codec's.
+
+use std::borrow::Cow;
 
 use nightread_domain::error::{ErrorCode, JobError};
 
@@ -7,12 +10,54 @@ use crate::error::refuse;
 /// Tiles cost memory each, however few pixels they have; radiographs are one tile, whole-slide pictures are not read.
 const MAX_TILES: u64 = 4096;
 
+const EOC: [u8; 2] = [0xFF, 0xD9];
+/// Zeros that end a tile part by chance; more are what a cut file was filled up with.
+const MOST_ZEROS: usize = 3;
+
 /// Finds the codestream of one frame (some writers wrap it in a JP2 file) and checks that it is one grey picture of
-/// `columns` x `rows`.
-pub(super) fn check(frame: &[u8], columns: u32, rows: u32) -> Result<&[u8], JobError> {
+/// `columns` x `rows`, whole but for its end marker at most. Tells whether that was missing, and was added.
+pub(super) fn check(frame: &[u8], columns: u32, rows: u32) -> Result<(Cow<'_, [u8]>, bool), JobError> {
     let size = Size::read(frame)?;
     size.check(columns, rows)?;
-    Ok(size.codestream)
+    let codestream = size.codestream;
+    Ok(match lacks_end_marker(codestream)? {
+        None => (Cow::Borrowed(codestream), false),
+        Some(end) => (Cow::Owned([&codestream[..end], &EOC].concat()), true),
+    })
+}
+
+/// Where the last tile part ends, if nothing or zeros follow it instead of the end marker.
+fn lacks_end_marker(codestream: &[u8]) -> Result<Option<usize>, JobError> {
+    let cut = || refuse(ErrorCode::Truncated, "the JPEG 2000 picture ends before its last tile part does");
+    let bytes = |at: usize, count: usize| codestream.get(at..at + count);
+    let number = |at, count| bytes(at, count).map(|b| b.iter().fold(0usize, |n, &b| n << 8 | usize::from(b)));
+    let mut at = 2;
+    while bytes(at, 2).ok_or_else(cut)? != [0xFF, 0x90] {
+        at += 2 + number(at + 2, 2).ok_or_else(cut)?;
+    }
+    loop {
+        match bytes(at, 2) {
+            Some([0xFF, 0x90]) => {}
+            Some([0xFF, 0xD9]) => return Ok(None),
+            None | Some([0, 0]) => break,
+            Some(_) => return Err(cut()),
+        }
+        let length = number(at + 6, 4).ok_or_else(cut)?;
+        if length == 0 {
+            // The last one, of unknown length: only the end marker tells that it is whole.
+            let end = codestream.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+            return if codestream[..end].ends_with(&EOC) { Ok(None) } else { Err(cut()) };
+        }
+        if length < 14 {
+            return Ok(None);
+        }
+        at = at.saturating_add(length);
+        if at > codestream.len() {
+            return Err(cut());
+        }
+    }
+    let zeros = codestream[..at].iter().rev().take_while(|&&byte| byte == 0).count();
+    if zeros > MOST_ZEROS { Err(cut()) } else { Ok(Some(at)) }
 }
 
 /// What the codestream's SIZ marker promises.

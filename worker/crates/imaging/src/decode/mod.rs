@@ -4,16 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::{Media, Modality};
+use nightread_domain::warning::{Warning, WarningCode};
 
+use crate::codec::{CodecImage, CodecRequest};
 use crate::error::refuse;
 use crate::options::DecodeOptions;
-use crate::radiograph::Radiograph;
-use crate::sniff::sniff;
+use crate::radiograph::{Radiograph, Samples};
+use crate::sniff::{foreign, is_dicomdir, sniff};
 
 pub(crate) mod dicom;
 mod j2k;
 mod jpeg;
-mod jpeg_lossless;
+mod jpeg_ls;
+mod jpeg_markers;
 mod png;
 mod tiff;
 
@@ -27,10 +30,19 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         return Err(refuse(ErrorCode::BlobEmpty, "the blob is empty"));
     }
     let Some(media) = sniff(bytes) else {
-        return Err(refuse(ErrorCode::NotAnImage, "the bytes are neither PNG, JPEG, TIFF nor DICOM"));
+        return Err(match foreign(bytes) {
+            Some(what) => refuse(ErrorCode::UnsupportedMedia, format!("the blob is {what}")),
+            None => refuse(ErrorCode::NotAnImage, "the bytes are neither PNG, JPEG, TIFF nor DICOM"),
+        });
     };
     if media.modality() != Modality::Radiograph {
         return Err(refuse(ErrorCode::UnsupportedMedia, "the blob is a brain scan, not a radiograph"));
+    }
+    if media == Media::Dicom && is_dicomdir(bytes) {
+        return Err(refuse(
+            ErrorCode::UnsupportedMedia,
+            "the blob is a DICOMDIR, the index of other files; send those",
+        ));
     }
     // The libraries below are fuzzed, but not ours: what they miss must end this job, not the worker.
     catch_unwind(AssertUnwindSafe(|| match media {
@@ -40,6 +52,46 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         Media::Dicom | Media::Nifti | Media::NiftiGz => dicom::decode(bytes, options),
     }))
     .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))
+}
+
+/// One frame through the isolated codec.
+pub(crate) fn isolated(request: &CodecRequest<'_>, options: &DecodeOptions) -> Result<CodecImage, JobError> {
+    let codec = options.codec.as_ref().ok_or_else(|| {
+        refuse(
+            ErrorCode::UnsupportedTransferSyntax,
+            format!("{} pictures need the isolated codec, which is switched off", request.codec.as_str()),
+        )
+    })?;
+    let image = codec.decode(request)?;
+    let expected = request.columns as usize * request.rows as usize * if image.precision > 8 { 2 } else { 1 };
+    if image.data.len() != expected {
+        return Err(refuse(
+            ErrorCode::DecodeFailed,
+            format!("the codec gave {} bytes where {expected} were expected", image.data.len()),
+        ));
+    }
+    Ok(image)
+}
+
+/// Warns of a 16-bit PNG or TIFF whose brightest sample is below half of the range that it is normalised by. Nothing in the
+/// file says what its true maximum is.
+fn doubt_range(brightest: u32, samples: &Samples, options: &DecodeOptions, warnings: &mut Vec<Warning>) {
+    if matches!(samples, Samples::U16(_))
+        && options.stored_max.is_none()
+        && brightest <= u32::from(u16::MAX) / 2
+    {
+        warnings.push(Warning::new(
+            WarningCode::PartOfRange,
+            format!("the greatest stored value is {brightest} of 65535; was the true maximum set?"),
+        ));
+    }
+}
+
+fn value_above(brightest: u32, most: u32) -> JobError {
+    refuse(
+        ErrorCode::ValueOutOfRange,
+        format!("the picture holds the value {brightest}, above its declared maximum {most}"),
+    )
 }
 
 /// Refuses output that cannot come from so few bytes, before memory is reserved for it. Deflate, the tightest packing

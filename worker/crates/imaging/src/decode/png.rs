@@ -9,22 +9,56 @@ use std::io::Cursor;
 
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::Media;
+use nightread_domain::warning::{Warning, WarningCode};
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 
-use super::check_inflation;
+use super::{check_inflation, doubt_range};
 use crate::error::refuse;
 use crate::gate;
 use crate::options::DecodeOptions;
 use crate::radiograph::{Facts, Radiograph, Samples};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobError> {
+    let Some(end) = lacks_end(bytes) else { return read(bytes, Vec::new(), options) };
+    let doubt = Warning::new(
+        WarningCode::MissingEndMarker,
+        "the PNG's pixels are whole, but its end marker is missing",
+    );
+    read(&[&bytes[..end], &IEND].concat(), vec![doubt], options).map_err(|error| match error.code {
+        // Its chunks are whole, but not all that it needs are there.
+        ErrorCode::DecodeFailed => refuse(ErrorCode::Truncated, "the PNG ends before its picture does"),
+        _ => error,
+    })
+}
+
+/// The end marker of every PNG.
+const IEND: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xAE, 0x42, 0x60, 0x82];
+
+/// Where the last whole chunk of pixels ends, if nothing but a part of the end marker, or zeros, follows.
+fn lacks_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 8;
+    let mut pixels = false;
+    loop {
+        let rest = bytes.get(at..)?;
+        if IEND.starts_with(rest) && rest.len() < IEND.len() || rest.iter().all(|&byte| byte == 0) {
+            return pixels.then_some(at);
+        }
+        let (length, kind) = (rest.first_chunk::<4>()?, rest.get(4..8)?);
+        pixels |= kind == b"IDAT";
+        if kind == b"IEND" {
+            return None;
+        }
+        at = at.checked_add(u32::from_be_bytes(*length) as usize)?.checked_add(12)?;
+    }
+}
+
+fn read(bytes: &[u8], mut warnings: Vec<Warning>, options: &DecodeOptions) -> Result<Radiograph, JobError> {
     let most = usize::try_from(options.limits.max_inflated_bytes).unwrap_or(usize::MAX);
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: most });
     decoder.set_transformations(Transformations::EXPAND);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
 
-    let mut warnings = Vec::new();
     let info = decoder.read_header_info().map_err(png_error)?;
     let (width, height) = (info.width, info.height);
     let stored_bits = info.bit_depth as u16;
@@ -34,7 +68,10 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     check_inflation(bytes.len(), stored_row * u64::from(height), options)?;
 
     let mut reader = decoder.read_info().map_err(png_error)?;
-    if reader.info().animation_control.is_some() {
+    // An animation of one picture is a picture, if that is the one all readers show.
+    if let Some(animation) = reader.info().animation_control
+        && (animation.num_frames != 1 || reader.info().frame_control.is_none())
+    {
         return Err(refuse(ErrorCode::MultiFrame, "the PNG is an animation; one picture was expected"));
     }
     if let Some(palette) = &reader.info().palette {
@@ -78,6 +115,9 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         Samples::U8(_) => u32::from(u8::MAX),
         Samples::U16(_) => options.stored_max.unwrap_or(u32::from(u16::MAX)),
     };
+    if depth == BitDepth::Sixteen {
+        doubt_range(samples.max(), &samples, options, &mut warnings);
+    }
     let mut facts = Facts::new(Media::Png);
     facts.bits_stored = Some(stored_bits);
     facts.photometric = Some(

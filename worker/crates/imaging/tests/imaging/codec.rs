@@ -1,36 +1,46 @@
-//! The isolated codec with a real child process: its answers, its limits, its death.
+//! The isolated codec with real child processes: their answers, their limits, their sandbox, their death.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nightread_domain::error::ErrorCode;
+use nightread_domain::error::{ErrorClass, ErrorCode};
 use nightread_imaging::{ChildCodec, Codec, CodecRequest, IsolatedCodec};
 
-use crate::fixtures::{child_codec, grey, jpeg_ls};
+use crate::fixtures::{child_codec, child_program, grey, jpeg_ls};
 
 fn request(frame: &[u8], columns: u32, rows: u32) -> CodecRequest<'_> {
-    CodecRequest { codec: Codec::JpegLs, columns, rows, bits: 16, frame }
+    CodecRequest { codec: Codec::JpegLs, columns, rows, bits: 16, working_bytes: 1 << 26, frame }
 }
 
 #[test]
-fn the_child_decodes() {
-    let samples = grey(61, 43, 32767);
-    let frame = jpeg_ls(&samples, 61, 43, 15, 0);
-    let image = child_codec().decode(&request(&frame, 61, 43)).unwrap();
-    assert_eq!(image.precision, 15);
-    let words: Vec<u16> = image.data.chunks_exact(2).map(|p| u16::from_le_bytes([p[0], p[1]])).collect();
-    same!(words, samples);
+fn one_child_decodes_one_frame_after_another() {
+    let codec = child_codec();
+    codec.make_ready().unwrap();
+    let [first] = codec.idle_children()[..] else { panic!("one child waits") };
+    for side in [20u32, 61, 300, 40] {
+        let samples = grey(side, 43, 32767);
+        let frame = jpeg_ls(&samples, side as u16, 43, 15, 0);
+        let image = codec.decode(&request(&frame, side, 43)).unwrap();
+        assert_eq!(image.precision, 15);
+        let words: Vec<u16> = image.data.chunks_exact(2).map(|p| u16::from_le_bytes([p[0], p[1]])).collect();
+        same!(words, samples);
+        assert_eq!(codec.idle_children(), [first]);
+    }
 }
 
 #[test]
-fn what_the_codec_refuses_comes_back_in_words() {
+fn what_the_codec_refuses_comes_back_in_words_and_ends_its_child() {
+    let codec = child_codec();
     let frame = jpeg_ls(&grey(61, 43, 32767), 61, 43, 15, 0);
-    let error = child_codec().decode(&request(&frame, 60, 43)).unwrap_err();
+    let error = codec.decode(&request(&frame, 60, 43)).unwrap_err();
     assert_eq!(error.code, ErrorCode::DecodeFailed);
     assert!(error.message.contains("61 x 43"), "{}", error.message);
-    let error = child_codec().decode(&request(b"no picture at all", 61, 43)).unwrap_err();
-    assert_eq!(error.code, ErrorCode::DecodeFailed);
-    let error = child_codec().decode(&request(&frame[..frame.len() / 2], 61, 43)).unwrap_err();
-    assert_eq!(error.code, ErrorCode::DecodeFailed);
+    assert!(codec.idle_children().is_empty());
+    for frame in [b"no picture at all", &frame[..frame.len() / 2]] {
+        let error = codec.decode(&request(frame, 61, 43)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::DecodeFailed);
+    }
 }
 
 /// The limit is real: the picture is honest, but the memory it needs is not there.
@@ -38,42 +48,145 @@ fn what_the_codec_refuses_comes_back_in_words() {
 fn a_child_without_memory_dies_alone() {
     let samples = grey(3000, 3000, 4095);
     let frame = jpeg_ls(&samples, 3000, 3000, 12, 0);
-    let starved = ChildCodec { memory_bytes: 20 << 20, ..child_codec() };
+    let starved = child_codec().with_memory(24 << 20);
     let error = starved.decode(&request(&frame, 3000, 3000)).unwrap_err();
     assert_eq!(error.code, ErrorCode::CodecDied, "{error}");
     assert!(child_codec().decode(&request(&frame, 3000, 3000)).is_ok());
 }
 
-#[cfg(unix)]
-#[test]
-fn a_child_that_never_answers_is_killed_in_time() {
-    let sleeper =
-        ChildCodec { timeout: Duration::from_millis(300), ..ChildCodec::new("/bin/sleep", ["3600"]) };
-    let error = sleeper.decode(&request(&vec![0; 1 << 20], 1000, 1000)).unwrap_err();
-    assert_eq!(error.code, ErrorCode::CodecTimeout);
+/// A shell script in place of the child. It greets as one that is ready.
+fn script(rest: &str) -> ChildCodec {
+    let greeting = r#"read start; echo '{"greeting":"ready"}'; "#;
+    ChildCodec::new("/bin/sh", ["-c", &format!("{greeting}{rest}")])
 }
 
-#[cfg(unix)]
 #[test]
-fn a_child_that_talks_nonsense_or_dies_is_codec_died() {
-    for (program, args) in [
-        ("/bin/true", vec![]),
-        ("/bin/false", vec![]),
-        ("/bin/sh", vec!["-c", "kill -SEGV $$"]),
-        ("/bin/sh", vec!["-c", "echo nonsense"]),
-        ("/bin/sh", vec!["-c", r#"echo '{"outcome":"decoded","precision":12}'; head -c 100 /dev/zero"#]),
-        ("/bin/sh", vec!["-c", r#"echo '{"outcome":"decoded","precision":12}'; head -c 99999 /dev/zero"#]),
-        ("/bin/sh", vec!["-c", r#"echo '{"outcome":"decoded","precision":99}'; exit 3"#]),
-    ] {
-        let codec = ChildCodec { timeout: Duration::from_mins(1), ..ChildCodec::new(program, args.clone()) };
-        let error = codec.decode(&request(&[7; 4096], 64, 64)).unwrap_err();
-        assert_eq!(error.code, ErrorCode::CodecDied, "{program} {args:?}: {error}");
+fn a_child_that_never_answers_is_killed_in_time() {
+    for codec in [script("sleep 3600"), script("cat >/dev/null; true")] {
+        let codec = codec.with_timeout(Duration::from_millis(500));
+        let error = codec.decode(&request(&vec![0; 4 << 20], 1000, 1000)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::CodecTimeout, "{error}");
     }
 }
 
 #[test]
-fn a_missing_program_is_the_workers_fault() {
-    let codec = ChildCodec::new("/no/such/program", [""; 0]);
-    let error = codec.decode(&request(&[], 1, 1)).unwrap_err();
+fn a_child_that_talks_nonsense_or_dies_is_codec_died() {
+    let decoded = r#"echo '{"outcome":"decoded","precision":12}'"#;
+    for rest in [
+        "true".to_owned(),
+        "exit 3".to_owned(),
+        "kill -SEGV $$".to_owned(),
+        "echo nonsense".to_owned(),
+        "head -c 99999 /dev/zero".to_owned(),
+        format!("{decoded}; head -c 100 /dev/zero"),
+        r#"echo '{"outcome":"decoded","precision":99}'; head -c 9000 /dev/zero"#.to_owned(),
+    ] {
+        let error = script(&rest).decode(&request(&[7; 4096], 64, 64)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::CodecDied, "{rest}: {error}");
+        assert_eq!(error.class, ErrorClass::Permanent);
+    }
+}
+
+/// More than was asked for would be taken for the next answer.
+#[test]
+fn a_child_that_talks_out_of_turn_is_not_used_again() {
+    let picture = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
+    let codec = script(&format!("{picture}; sleep 0.2; echo more; sleep 3600"));
+    codec.decode(&request(&[], 64, 64)).unwrap();
+    let [first] = codec.idle_children()[..] else { panic!("one child waits") };
+    std::thread::sleep(Duration::from_millis(600));
+    codec.decode(&request(&[], 64, 64)).unwrap();
+    assert_ne!(codec.idle_children(), [first]);
+}
+
+/// The second frame meets a child that dies of the first one's doing; it is not to blame, and another child decodes it.
+#[test]
+fn a_frame_is_not_blamed_for_a_child_that_others_used() {
+    let picture = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
+    let codec = script(&format!("{picture}; read ask; exit 9"));
+    for _ in 0..3 {
+        codec.decode(&request(&[], 64, 64)).unwrap();
+    }
+}
+
+#[test]
+fn what_a_child_may_not_say_is_not_believed() {
+    let codec = script(r#"read ask; echo '{"outcome":"refused","code":"internal","message":"a\u001bb"}'"#);
+    let error = codec.decode(&request(&[], 64, 64)).unwrap_err();
+    assert_eq!((error.code, error.class), (ErrorCode::DecodeFailed, ErrorClass::Permanent));
+    assert_eq!(error.message, "a b");
+}
+
+#[test]
+fn a_program_that_is_missing_or_no_child_is_the_workers_fault() {
+    let error = ChildCodec::new("/no/such/program", [""; 0]).decode(&request(&[], 1, 1)).unwrap_err();
     assert!(error.code == ErrorCode::Internal && error.is_fatal(), "{error}");
+    for program in ["/bin/true", "/bin/false"] {
+        let error = ChildCodec::new(program, [""; 0]).decode(&request(&[], 1, 1)).unwrap_err();
+        assert!(error.code == ErrorCode::Internal && error.is_transient(), "{error}");
+    }
+}
+
+#[test]
+fn a_system_that_cannot_confine_a_child_ends_the_worker() {
+    let said = r#"read start; echo '{"greeting":"unconfined","message":"no seccomp here"}'"#;
+    let codec = ChildCodec::new("/bin/sh", ["-c", said]);
+    for error in [codec.make_ready().unwrap_err(), codec.decode(&request(&[], 1, 1)).unwrap_err()] {
+        assert!(error.code == ErrorCode::SandboxUnavailable && error.is_fatal(), "{error}");
+        assert!(error.message.contains("no seccomp here"), "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_is_confined_before_its_first_frame() {
+    let codec = child_codec();
+    codec.make_ready().unwrap();
+    let [child] = codec.idle_children()[..] else { panic!("one child waits") };
+    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches(':').trim().to_owned()
+    };
+    assert_eq!((value("Seccomp"), value("NoNewPrivs")), ("2".to_owned(), "1".to_owned()));
+    let limits = std::fs::read_to_string(format!("/proc/{child}/limits")).unwrap();
+    for name in ["Max open files", "Max core file size", "Max file size"] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{name}");
+    }
+}
+
+/// A codec that tries what only an attacker's would: each attempt ends the child before it is done.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_codec_that_reaches_out_is_killed() {
+    for attempt in ["socket", "open", "create", "exec", "fork", "thread", "kill", "read-other"] {
+        let codec = ChildCodec::new(child_program(), [attempt]).with_timeout(Duration::from_mins(1));
+        let error = codec.decode(&request(&[], 8, 8)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::CodecDied, "{attempt}: {error}");
+        assert!(error.message.contains("signal: 31"), "{attempt}: {error}");
+    }
+    // The same codec without an attempt, so that it is the attempt that kills.
+    let codec = ChildCodec::new(child_program(), ["nothing"]).with_timeout(Duration::from_mins(1));
+    assert_eq!(codec.decode(&request(&[], 8, 8)).unwrap().data, [7; 64]);
+}
+
+/// Dying in order is allowed: a panic is an answer, an abort a death, and neither takes long.
+#[test]
+fn a_codec_may_panic_and_abort() {
+    let panics = ChildCodec::new(child_program(), ["panic"]).with_timeout(Duration::from_mins(1));
+    let error = panics.decode(&request(&[], 8, 8)).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DecodeFailed, "{error}");
+    for (attempt, signal) in [("abort", 6), ("overflow", 6)] {
+        let codec = ChildCodec::new(child_program(), [attempt]).with_timeout(Duration::from_mins(1));
+        let error = codec.decode(&request(&[], 8, 8)).unwrap_err();
+        assert!(error.message.contains(&format!("signal: {signal}")), "{attempt}: {error}");
+    }
+}
+
+/// The parent's death closes the pipe, and the child ends by itself.
+#[test]
+fn a_child_ends_with_its_input() {
+    let child = Command::new(child_program()).stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap();
+    assert!(child.success() && child.signal().is_none());
 }

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dicom_core::value::PixelFragmentSequence;
@@ -16,6 +16,8 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use nightread_imaging::{ChildCodec, DecodeLimits, DecodeOptions, Radiograph, Samples};
+
+use crate::lossless::Lossless;
 
 /// Explicit VR big endian: retired, and still in archives.
 pub const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
@@ -59,18 +61,28 @@ pub fn grey(width: u32, height: u32, max: u16) -> Vec<u16> {
 pub fn options() -> DecodeOptions {
     DecodeOptions {
         limits: DecodeLimits { max_pixels: 20_000_000, max_inflated_bytes: 128 << 20, min_side: 1 },
-        codec: Some(Arc::new(child_codec())),
+        codec: Some(shared_codec()),
         ..DecodeOptions::default()
     }
 }
 
+/// One set of children for all tests of this program.
+fn shared_codec() -> Arc<ChildCodec> {
+    static SHARED: OnceLock<Arc<ChildCodec>> = OnceLock::new();
+    Arc::clone(SHARED.get_or_init(|| Arc::new(child_codec())))
+}
+
 /// The example `codec_child`, which cargo builds beside the tests.
 pub fn child_codec() -> ChildCodec {
+    ChildCodec::new(child_program(), [""; 0]).with_timeout(Duration::from_mins(1))
+}
+
+pub fn child_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
     let program = profile.join("examples").join("codec_child");
     assert!(program.exists(), "build it first: cargo build -p nightread-imaging --example codec_child");
-    ChildCodec { timeout: Duration::from_mins(1), ..ChildCodec::new(program, [""; 0]) }
+    program
 }
 
 pub fn words(picture: &Radiograph) -> Vec<u16> {
@@ -268,51 +280,12 @@ fn pack_bits(plane: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// Lossless JPEG (process 14, predictor 1) with one flat Huffman table: five bits name the category.
-pub fn jpeg_lossless(samples: &[u16], width: u16, height: u16, precision: u8) -> Vec<u8> {
-    let mut out = vec![0xFF, 0xD8, 0xFF, 0xC3, 0, 11, precision];
-    out.extend_from_slice(&height.to_be_bytes());
-    out.extend_from_slice(&width.to_be_bytes());
-    out.extend_from_slice(&[1, 1, 0x11, 0]);
-    out.extend_from_slice(&[0xFF, 0xC4, 0, 36, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    out.extend(0..=16u8);
-    out.extend_from_slice(&[0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 0, 0]);
+/// 40 x 33 samples of 12 bits, as `grey` gives them, reversible, made once with OpenJPEG.
+pub const J2K: &[u8] = include_bytes!("seed_40x33_12bit.j2k");
 
-    let (mut buffer, mut filled) = (0u64, 0u32);
-    let mut put = |out: &mut Vec<u8>, value: u32, bits: u32| {
-        buffer = buffer << bits | u64::from(value);
-        filled += bits;
-        while filled >= 8 {
-            filled -= 8;
-            let byte = (buffer >> filled) as u8;
-            out.push(byte);
-            if byte == 0xFF {
-                out.push(0);
-            }
-        }
-    };
-    let width = usize::from(width);
-    for (i, &sample) in samples.iter().enumerate() {
-        let prediction = match (i / width, i % width) {
-            (0, 0) => 1u16 << (precision - 1),
-            (_, 0) => samples[i - width],
-            _ => samples[i - 1],
-        };
-        let difference = i32::from(sample.wrapping_sub(prediction) as i16);
-        if difference == -32768 {
-            put(&mut out, 16, 5);
-            continue;
-        }
-        let category = 32 - difference.unsigned_abs().leading_zeros();
-        put(&mut out, category, 5);
-        if category > 0 {
-            let bits = if difference < 0 { difference - 1 } else { difference };
-            put(&mut out, bits as u32 & ((1 << category) - 1), category);
-        }
-    }
-    put(&mut out, 0x7F, 7);
-    out.extend_from_slice(&[0xFF, 0xD9]);
-    out
+/// Lossless JPEG (process 14) with predictor 1.
+pub fn jpeg_lossless(samples: &[u16], width: u16, height: u16, precision: u8) -> Vec<u8> {
+    Lossless::new(width, height, precision).encode(samples)
 }
 
 pub fn jpeg_ls(samples: &[u16], width: u16, height: u16, bits: i32, near: i32) -> Vec<u8> {
@@ -358,6 +331,39 @@ pub fn png(
 pub fn png16(width: u32, height: u32, samples: &[u16]) -> Vec<u8> {
     let rows: Vec<u8> = samples.iter().flat_map(|v| v.to_be_bytes()).collect();
     png(width, height, png::ColorType::Grayscale, png::BitDepth::Sixteen, &rows, None)
+}
+
+/// `head`, the pixels in chunks of `most` bytes, and the end marker.
+pub fn png_chunks(head: &[u8], pixels: &[u8], most: usize) -> Vec<u8> {
+    let mut bytes = head.to_vec();
+    for (kind, data) in pixels.chunks(most).map(|data| (b"IDAT", data)).chain([(b"IEND", &[][..])]) {
+        bytes.extend((data.len() as u32).to_be_bytes());
+        bytes.extend(kind);
+        bytes.extend(data);
+        let mut crc = flate2::Crc::new();
+        crc.update(kind);
+        crc.update(data);
+        bytes.extend(crc.sum().to_be_bytes());
+    }
+    bytes
+}
+
+/// The index of a folder: a meta group that says so, and no picture.
+pub fn dicomdir() -> Vec<u8> {
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(uids::MEDIA_STORAGE_DIRECTORY_STORAGE)
+        .media_storage_sop_instance_uid("1.2.3.4")
+        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .build()
+        .unwrap();
+    let mut bytes = vec![0; 128];
+    bytes.extend_from_slice(b"DICM");
+    meta.write(&mut bytes).unwrap();
+    let mut object = InMemDicomObject::new_empty();
+    object.put(DataElement::new(tags::FILE_SET_ID, VR::CS, PrimitiveValue::from("CHEST")));
+    let syntax = TransferSyntaxRegistry.get(uids::EXPLICIT_VR_LITTLE_ENDIAN).unwrap();
+    object.write_dataset_with_ts(&mut bytes, syntax).unwrap();
+    bytes
 }
 
 /// An uncompressed one-strip TIFF, tag by tag.

@@ -142,7 +142,8 @@ fn too_small_empty_and_foreign_blobs() {
     let code = |bytes: &[u8]| decode(bytes, &options).unwrap_err().code;
     assert_eq!(code(&png16(63, 100, &grey(63, 100, 65535))), ErrorCode::TooSmall);
     assert_eq!(code(b""), ErrorCode::BlobEmpty);
-    assert_eq!(code(b"%PDF-1.7"), ErrorCode::NotAnImage);
+    assert_eq!(code(b"%PDF-1.7"), ErrorCode::UnsupportedMedia);
+    assert_eq!(code(b"{\"a\": 1}"), ErrorCode::NotAnImage);
     let mut nifti = vec![0; 352];
     nifti[..4].copy_from_slice(&348u32.to_le_bytes());
     nifti[344..348].copy_from_slice(b"n+1\0");

@@ -11,10 +11,14 @@ macro_rules! same {
 }
 
 mod codec;
+mod compressed;
 mod dicom;
 mod fixtures;
 mod formats;
 mod hostile;
+mod lossless;
 mod mutations;
+mod named;
 mod pydicom_data;
 mod real_data;
+mod whole;

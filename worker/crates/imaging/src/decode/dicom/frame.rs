@@ -5,12 +5,16 @@ use std::borrow::Cow;
 
 use dicom_dictionary_std::uids;
 use dicom_encoding::transfer_syntax::Endianness;
+use memchr::memmem;
 use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::warning::{Warning, WarningCode};
 
 use super::source::Source;
 use super::{Shape, rle};
 use crate::codec::{Codec, CodecImage, CodecRequest};
-use crate::decode::{j2k, jpeg, jpeg_lossless};
+use crate::decode::jpeg::missing_eoi as missing_eoi_warning;
+use crate::decode::jpeg_markers::Markers;
+use crate::decode::{isolated, j2k, jpeg_ls, value_above};
 use crate::error::refuse;
 use crate::options::DecodeOptions;
 use crate::radiograph::Samples;
@@ -66,12 +70,14 @@ fn unpack(
     shape.masked(words)
 }
 
-/// Compressed pixels; the fragments together are the frame.
+/// Compressed pixels; the fragments together are the frame. Where the codestream has fewer bits than the header says,
+/// `shape` is made to agree with it, with a warning.
 pub(super) fn encapsulated(
     fragments: &[&[u8]],
     source: &Source<'_>,
-    shape: &Shape,
+    shape: &mut Shape,
     options: &DecodeOptions,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
     let frame: Cow<'_, [u8]> = match fragments {
         [] => return Err(refuse(ErrorCode::Truncated, "the pixel data has no fragments")),
@@ -82,85 +88,125 @@ pub(super) fn encapsulated(
     if inflated as u64 > options.limits.max_inflated_bytes {
         return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {inflated} bytes")));
     }
-    match source.syntax.uid() {
+    let lossy;
+    let (codec, (frame, missing_eoi)) = match source.syntax.uid() {
         uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => {
-            unpack(&frame, false, Endianness::Little, shape, options)
+            return unpack(&frame, false, Endianness::Little, shape, options);
         }
-        uids::RLE_LOSSLESS => rle::decode(&frame, shape),
-        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => dct(&frame, shape, options),
+        uids::RLE_LOSSLESS => return rle::decode(&frame, shape),
+        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => {
+            lossy = true;
+            (Codec::Jpeg, jpeg(&frame, lossy, shape)?)
+        }
         uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
-            let words = jpeg_lossless::decode(&frame, shape.columns, shape.rows)?;
-            fit(words, shape.bits_stored, shape)
+            lossy = false;
+            (Codec::JpegLossless, jpeg(&frame, lossy, shape)?)
         }
-        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => {
-            let codestream = j2k::check(&frame, shape.columns, shape.rows)?;
-            isolated(codestream, Codec::Jpeg2000, shape, options)
+        syntax @ (uids::JPEG2000_LOSSLESS | uids::JPEG2000) => {
+            lossy = syntax == uids::JPEG2000;
+            (Codec::Jpeg2000, j2k::check(&frame, shape.columns, shape.rows)?)
         }
-        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => isolated(&frame, Codec::JpegLs, shape, options),
-        other => Err(refuse(
-            ErrorCode::UnsupportedTransferSyntax,
-            format!("pictures in the transfer syntax {} ({other}) are not read", source.syntax.name()),
-        )),
-    }
-}
-
-fn dct(frame: &[u8], shape: &Shape, options: &DecodeOptions) -> Result<Samples, JobError> {
-    let decoder = jpeg::open(frame, options)?;
-    let header = decoder.header();
-    same_size((u32::from(header.width), u32::from(header.height)), shape)?;
-    if header.components.len() != 1 {
-        return Err(refuse(ErrorCode::ColourImage, "the JPEG inside is in colour; radiographs are grey"));
-    }
-    match header.precision {
-        8 => shape.masked_bytes(jpeg::channel_0(decoder, frame.len(), options)?),
-        12 => fit(jpeg::extended_12(frame, shape.pixels())?, 12, shape),
+        syntax @ (uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS) => {
+            lossy = syntax == uids::JPEGLS_NEAR_LOSSLESS;
+            (Codec::JpegLs, jpeg_ls::check(&frame)?)
+        }
         other => {
-            Err(refuse(ErrorCode::UnsupportedMedia, format!("a JPEG of {other} bits with loss is not read")))
+            return Err(refuse(
+                ErrorCode::UnsupportedTransferSyntax,
+                format!("pictures in the transfer syntax {} ({other}) are not read", source.syntax.name()),
+            ));
         }
+    };
+    if missing_eoi {
+        warnings.push(missing_eoi_warning());
     }
+    let request = CodecRequest {
+        codec,
+        columns: shape.columns,
+        rows: shape.rows,
+        bits: shape.bits_allocated,
+        working_bytes: options.limits.max_inflated_bytes,
+        frame: &frame,
+    };
+    fit(isolated(&request, options)?, lossy, shape, warnings)
 }
 
-fn isolated(frame: &[u8], codec: Codec, shape: &Shape, options: &DecodeOptions) -> Result<Samples, JobError> {
-    let Some(runner) = &options.codec else {
-        return Err(refuse(
-            ErrorCode::UnsupportedTransferSyntax,
-            format!("pictures in {} need the isolated codec, which is switched off", codec.as_str()),
-        ));
-    };
-    let request =
-        CodecRequest { codec, columns: shape.columns, rows: shape.rows, frame, bits: shape.bits_allocated };
-    let CodecImage { precision, data } = runner.decode(&request)?;
-    let words: Vec<u16> = if precision > 8 {
-        data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
-    } else {
-        data.into_iter().map(u16::from).collect()
-    };
-    if words.len() != shape.pixels() {
+/// Holds the markers of a JPEG against the header; gives the picture, and whether its end marker was missing.
+fn jpeg<'a>(frame: &'a [u8], lossy: bool, shape: &Shape) -> Result<(Cow<'a, [u8]>, bool), JobError> {
+    let markers = Markers::read(frame)?;
+    if memmem::find(markers.rest, &[0xFF, 0xD8, 0xFF]).is_some() {
+        return Err(refuse(ErrorCode::MultiFrame, "the pixel data holds another picture after the first"));
+    }
+    if (markers.width, markers.height) != (shape.columns, shape.rows) {
         return Err(refuse(
             ErrorCode::DecodeFailed,
-            format!("the codec gave {} samples where {} were expected", words.len(), shape.pixels()),
+            format!(
+                "the compressed picture is {} x {} pixels, its header says {} x {}",
+                markers.width, markers.height, shape.columns, shape.rows
+            ),
         ));
     }
-    fit(words, precision.into(), shape)
-}
-
-fn same_size(inside: (u32, u32), shape: &Shape) -> Result<(), JobError> {
-    if inside == (shape.columns, shape.rows) {
-        return Ok(());
+    if markers.components != 1 {
+        return Err(refuse(ErrorCode::ColourImage, "the JPEG inside is in colour; radiographs are grey"));
     }
-    Err(refuse(
-        ErrorCode::DecodeFailed,
-        format!(
-            "the compressed picture is {} x {} pixels, its header says {} x {}",
-            inside.0, inside.1, shape.columns, shape.rows
-        ),
-    ))
+    match (lossy, markers.process, markers.precision) {
+        (false, 3, _) | (true, 0 | 1 | 2 | 9 | 10, 8) | (true, 0 | 1, 12) => {}
+        (false, ..) => {
+            return Err(refuse(
+                ErrorCode::DecodeFailed,
+                "the JPEG has loss although its transfer syntax denies it",
+            ));
+        }
+        (true, process, precision) => {
+            return Err(refuse(
+                ErrorCode::UnsupportedMedia,
+                format!(
+                    "a JPEG of process SOF{process} with {precision} bits is not read in this transfer syntax"
+                ),
+            ));
+        }
+    }
+    Ok((markers.picture, markers.missing_eoi))
 }
 
-/// Decoded words: codecs give values in the lowest `precision` bits, whatever `HighBit` says of the words they were made
-/// from. Where the header calls them signed, the highest of those bits is the sign.
-fn fit(words: Vec<u16>, precision: u16, shape: &Shape) -> Result<Samples, JobError> {
+/// How far above its stored bits a lossy codec may ring, as a share of their range. What lies higher is not ringing: the
+/// header denies bits that the picture has.
+const OVERSHOOT: u32 = 2;
+
+/// Decoded samples: codecs give values in the lowest bits, whatever `HighBit` says of the words they were made from. Where
+/// the header calls them signed, the highest bit of the codestream is the sign.
+fn fit(
+    image: CodecImage,
+    lossy: bool,
+    shape: &mut Shape,
+    warnings: &mut Vec<Warning>,
+) -> Result<Samples, JobError> {
+    let precision = u16::from(image.precision);
     let inside = Shape { bits_stored: precision.clamp(1, 16), shift: 0, ..*shape };
-    inside.check_sign(&words)?;
-    Ok(Samples::U16(words))
+    let mut samples = if precision > 8 {
+        let words: Vec<u16> = image.data.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+        inside.check_sign(&words)?;
+        Samples::U16(words)
+    } else {
+        inside.check_sign(&image.data)?;
+        Samples::U8(image.data)
+    };
+    if precision < shape.bits_stored {
+        warnings.push(Warning::new(
+            WarningCode::CodestreamNarrower,
+            format!(
+                "the compressed picture has {precision} bits where the header says {}; its own were taken",
+                shape.bits_stored
+            ),
+        ));
+        shape.bits_stored = precision;
+    }
+    let (brightest, most) = (samples.max(), shape.max_value());
+    if brightest > most {
+        if !lossy || brightest > most + most / OVERSHOOT {
+            return Err(value_above(brightest, most));
+        }
+        samples.clamp(most);
+    }
+    Ok(samples)
 }

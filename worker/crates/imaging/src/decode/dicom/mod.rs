@@ -10,8 +10,7 @@
 //! |---|---|
 //! | implicit and explicit VR, little and big endian, deflated, encapsulated uncompressed | this module |
 //! | RLE | this module |
-//! | JPEG baseline and extended (8 and 12 bit) | `libjpeg-turbo-rs`, in process |
-//! | JPEG lossless | `jpeg-decoder`, in process |
+//! | JPEG baseline and extended (8 and 12 bit), JPEG lossless | `libjpeg-turbo-rs`, in a child process |
 //! | JPEG 2000, with and without loss | `openjp2` (OpenJPEG through c2rust), in a child process |
 //! | JPEG-LS, with and without loss | CharLS (C++), in a child process |
 
@@ -49,7 +48,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     let Some(pixel_data) = pixel_data else {
         return Err(refuse(ErrorCode::HeaderInvalid, "the file has no pixel data"));
     };
-    let shape = Shape::read(&header)?;
+    let mut shape = Shape::read(&header)?;
     gate::judge_size(shape.columns, shape.rows, &options.limits, &options.gate, &mut warnings)?;
     facts.bits_stored = Some(shape.bits_stored);
 
@@ -57,7 +56,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         PixelData::Native { bytes, swapped } => frame::native(bytes, swapped, &source, &shape, options)?,
         PixelData::Encapsulated => {
             let fragments = walk.fragments()?;
-            frame::encapsulated(&fragments, &source, &shape, options)?
+            frame::encapsulated(&fragments, &source, &mut shape, options, &mut warnings)?
         }
     };
     if shape.inverted {
