@@ -94,7 +94,8 @@ async fn the_webhook_takes_events_beside_idle_clients() {
         .with("NIGHTREAD_WEBHOOK_LISTEN", &format!("127.0.0.1:{port}"))
         .descriptors(DESCRIPTORS);
     let mut child = serve(&settings, "webhook");
-    wait::until("the webhook to listen", || async { TcpStream::connect(("127.0.0.1", port)).await.ok() }).await;
+    wait::until("the webhook to listen", || async { TcpStream::connect(("127.0.0.1", port)).await.ok() })
+        .await;
     let clients = idle(port, "/events").await;
     for number in 0..JOBS {
         let body = format!("{{\"blob\": \"incoming/{number}.png\"}}");

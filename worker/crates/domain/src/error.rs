@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn every_cause_is_told_once() {
         let innermost = std::io::Error::other("connection refused");
-        let error = JobError::new(Stage::Start, ErrorCode::BrokerUnavailable, "no broker").with_source(innermost);
+        let error =
+            JobError::new(Stage::Start, ErrorCode::BrokerUnavailable, "no broker").with_source(innermost);
         assert_eq!(error.in_full(), "no broker: connection refused");
         assert_eq!(error.to_string(), "no broker: connection refused (broker_unavailable in start)");
         let said = JobError::new(Stage::Start, ErrorCode::Internal, "no: why").with_source("why");

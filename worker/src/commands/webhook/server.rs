@@ -44,7 +44,12 @@ pub(super) struct Webhook {
 
 impl Webhook {
     pub fn new(settings: WebhookSettings, publisher: Publisher) -> Self {
-        Self { settings, publisher, publications: Semaphore::new(MAX_PUBLICATIONS), published: AtomicU64::new(0) }
+        Self {
+            settings,
+            publisher,
+            publications: Semaphore::new(MAX_PUBLICATIONS),
+            published: AtomicU64::new(0),
+        }
     }
 
     pub fn published(&self) -> u64 {
