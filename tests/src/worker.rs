@@ -11,6 +11,7 @@ use crate::wait;
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
     environment: Vec<(String, String)>,
+    descriptors: Option<u32>,
 }
 
 impl WorkerSettings {
@@ -19,7 +20,7 @@ impl WorkerSettings {
         let runtime = runtime().map(|path| path.display().to_string()).unwrap_or_default();
         let models = root().join("tests/fixtures/models").display().to_string();
         let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-        Self { environment: Vec::new() }
+        Self { environment: Vec::new(), descriptors: None }
             .with("NIGHTREAD_BROKER_URL", broker_url)
             .with("NIGHTREAD_MODELS_DIR", &models)
             .with("NIGHTREAD_MODELS_PRECISION", "fp32")
@@ -64,10 +65,21 @@ impl WorkerSettings {
         found.map_or("", |(_, url)| url)
     }
 
+    /// With no more file descriptors than these.
+    #[must_use]
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Any command of the binary with these settings, killed by the kernel should the test be.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(binary()).args(arguments);
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if let Some(most) = self.descriptors {
+            command.args(["prlimit".to_owned(), format!("--nofile={most}:{most}"), "--".to_owned()]);
+        }
+        command.arg(binary()).args(arguments);
         command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(root());
         command
@@ -99,15 +111,9 @@ impl Worker {
         let port = free_port();
         let log = folder.join(format!("worker-{port}.log"));
         let output = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
-        // A worker must not outlive the test that started it.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(binary())
-            .arg("run")
-            .env_remove("RUST_LOG")
-            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
+        let child = settings
+            .command(&["run"])
             .env("NIGHTREAD_HTTP_LISTEN", format!("127.0.0.1:{port}"))
-            .current_dir(root())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log file"))
             .stderr(output)
@@ -120,6 +126,11 @@ impl Worker {
     pub fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Where its health endpoints are.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// SIGTERM, as a scale-in.

@@ -62,7 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Reference { out } => write_reference(&out),
     };
     ended.unwrap_or_else(|error| {
-        say(&format!("nightread: {error:#}"));
+        say(&format!("nightread: {}", in_full(&error)));
         ExitCode::from(FAILED)
     })
 }
@@ -120,6 +120,18 @@ pub(crate) fn stop_on_signals<const N: usize>(stops: [CancellationToken; N]) -> 
         }
     });
     Ok(())
+}
+
+/// An error and every cause behind it that it does not say already.
+pub(crate) fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// One line on standard error.

@@ -419,7 +419,8 @@ async fn fail(
         return Err(error);
     }
     let error = if exhausted {
-        let message = format!("given up after {} attempts; the last one: {}", job.attempt + 1, error.message);
+        let message =
+            format!("given up after {} attempts; the last one: {}", job.attempt + 1, error.in_full());
         let code = ErrorCode::AttemptsExhausted;
         JobError::new(error.stage, code, message).with_source(error)
     } else {

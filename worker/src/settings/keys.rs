@@ -173,7 +173,13 @@ pub const KEYS: &[Key] = &[
     key("webhook", "listen", Text, "127.0.0.1:8090", "address of the webhook; a proxy before it speaks TLS"),
     key("webhook", "origins", List, "eventgrid.azure.net", "who may ask to send events; `*` for anybody"),
     key("webhook", "per_minute", Integer, "0", "requests a minute that a sender is allowed; 0: any number"),
-    key("http", "listen", Text, "0.0.0.0:8080", "address of /healthz, /ready and /metrics"),
+    key(
+        "http",
+        "listen",
+        Text,
+        "127.0.0.1:8080",
+        "address of /healthz, /ready and /metrics; this machine alone unless another address is given",
+    ),
     key(
         "worker",
         "drain_seconds",

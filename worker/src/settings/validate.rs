@@ -24,7 +24,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
     let engine = engine(raw, problems);
     let listen = raw.text("http", "listen").unwrap_or_default().parse().ok();
     if listen.is_none() {
-        problems.add("[http] listen: an address with a port is expected, for example 0.0.0.0:8080");
+        problems.add("[http] listen: an address with a port is expected, for example 127.0.0.1:8080");
     }
     let failpoint = raw.text("worker", "failpoint").and_then(|name| {
         let parsed = Value::String(name.to_owned()).try_into::<Failpoint>().ok();

@@ -19,6 +19,11 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::http::{self, Bounds};
+
+/// Probes and scrapers are few.
+const MAX_CONNECTIONS: usize = 32;
+
 /// What the endpoints ask of the worker.
 pub trait Vitals: Send + Sync + 'static {
     /// `Err` with the reason when only a restart helps.
@@ -48,16 +53,11 @@ impl HealthServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || {
             runtime.block_on(async move {
-                let served = match tokio::net::TcpListener::from_std(listener) {
+                match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => {
-                        axum::serve(listener, router(vitals))
-                            .with_graceful_shutdown(stopped.cancelled_owned())
-                            .await
+                        http::serve(listener, router(vitals), Bounds::new(MAX_CONNECTIONS), stopped).await;
                     }
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = served {
-                    tracing::error!(%error, "the health endpoints ended");
+                    Err(error) => tracing::error!(%error, "the health endpoints do not start"),
                 }
             });
         })?;

@@ -1,8 +1,13 @@
 //! Logs: JSON lines for services, short lines for people. Never patient identifiers, never blob names.
+//!
+//! `NIGHTREAD_LOG` raises what Nightread itself says. Libraries print requests, whole messages and signed URLs at their own
+//! levels, so they are heard at `error` only, whatever is asked for.
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -46,6 +51,12 @@ pub fn verbosity() -> Verbosity {
     VERBOSITY.get().copied().unwrap_or_default()
 }
 
+/// Whether a line can hold nothing but what this program chose to say. ONNX Runtime knows models and tensors, no studies.
+fn is_safe(line: &Metadata<'_>) -> bool {
+    let library = line.target().split("::").next().unwrap_or_default();
+    library.starts_with("nightread") || library == "ort" || *line.level() == Level::ERROR
+}
+
 /// Keeps exporters going; drop it last.
 #[derive(Debug, Default)]
 #[must_use = "dropping this ends the export of traces"]
@@ -64,18 +75,14 @@ pub fn start(reader: Reader) -> Telemetry {
             Verbosity::Verbose => "warn,ort=error,nightread=info",
             Verbosity::Debug => "warn,ort=error,nightread=debug",
         },
-        // The storage client names blobs in its lines, and names may identify people.
         Reader::Collector => match verbosity() {
-            Verbosity::Quiet => "warn,lapin=error,typespec_client_core=off,azure_core=off",
-            Verbosity::Usual | Verbosity::Verbose => {
-                "info,ort=warn,lapin=warn,typespec_client_core=off,azure_core=off,azure_identity=warn"
-            }
-            Verbosity::Debug => {
-                "info,nightread=debug,ort=warn,lapin=warn,typespec_client_core=off,azure_core=off,azure_identity=warn"
-            }
+            Verbosity::Quiet => "warn",
+            Verbosity::Usual | Verbosity::Verbose => "info,ort=warn",
+            Verbosity::Debug => "info,nightread=debug,ort=warn",
         },
     };
     let filter = EnvFilter::try_from_env("NIGHTREAD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = filter.and(filter_fn(is_safe));
     let coloured =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let lines = fmt::layer().with_ansi(coloured).with_writer(io::stderr);

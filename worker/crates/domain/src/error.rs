@@ -4,6 +4,7 @@ mod code;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ impl fmt::Display for Stage {
 type Source = Box<dyn StdError + Send + Sync + 'static>;
 
 /// One failure of one job. The message is for people, names no patient, and is written into the failed-document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JobError {
     pub stage: Stage,
     pub code: ErrorCode,
@@ -70,7 +71,7 @@ pub struct JobError {
     pub message: String,
     /// What the other side asked us to wait, when it said so.
     pub retry_after: Option<Duration>,
-    source: Option<Source>,
+    source: Option<Arc<dyn StdError + Send + Sync + 'static>>,
 }
 
 impl JobError {
@@ -87,7 +88,7 @@ impl JobError {
 
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -95,6 +96,27 @@ impl JobError {
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+
+    #[must_use]
+    pub fn at_stage(mut self, stage: Stage) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// The message and every cause behind it that it does not say already.
+    pub fn in_full(&self) -> String {
+        let mut text = self.message.clone();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            let said = cause.to_string();
+            if !said.is_empty() && !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            next = cause.source();
+        }
+        text
     }
 
     pub fn is_transient(&self) -> bool {
@@ -108,12 +130,28 @@ impl JobError {
 
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} in {})", self.message, self.code, self.stage)
+        write!(f, "{} ({} in {})", self.in_full(), self.code, self.stage)
     }
 }
 
 impl StdError for JobError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let innermost = std::io::Error::other("connection refused");
+        let error =
+            JobError::new(Stage::Start, ErrorCode::BrokerUnavailable, "no broker").with_source(innermost);
+        assert_eq!(error.in_full(), "no broker: connection refused");
+        assert_eq!(error.to_string(), "no broker: connection refused (broker_unavailable in start)");
+        let said = JobError::new(Stage::Start, ErrorCode::Internal, "no: why").with_source("why");
+        assert_eq!(said.in_full(), "no: why");
     }
 }

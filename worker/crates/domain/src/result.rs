@@ -150,7 +150,7 @@ pub struct ErrorFacts {
 
 impl From<&JobError> for ErrorFacts {
     fn from(error: &JobError) -> Self {
-        Self { code: error.code, stage: error.stage, message: error.message.clone() }
+        Self { code: error.code, stage: error.stage, message: error.in_full() }
     }
 }
 

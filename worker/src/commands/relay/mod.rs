@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::envelope::opened;
 use self::vitals::RelayVitals;
-use super::{FAILED, WRONG_USE, print, require_broker, say, sound_settings, stop_on_signals};
+use super::{FAILED, WRONG_USE, in_full, print, require_broker, say, sound_settings, stop_on_signals};
 use crate::adapters::queue::rabbitmq::Publisher;
 use crate::adapters::queue::storage_queue::{MAX_RECEIVED, Received, StorageQueue};
 use crate::app;
@@ -106,7 +106,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
         }
         Err(error) => {
             tracing::error!(%error, "stopped");
-            say(&format!("nightread: {error:#}"));
+            say(&format!("nightread: {}", in_full(&error)));
             Ok(ExitCode::from(FAILED))
         }
     }

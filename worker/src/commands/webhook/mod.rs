@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::server::Webhook;
 use super::relay::vitals::RelayVitals;
 use super::{WRONG_USE, print, require_broker, sound_settings, stop_on_signals};
+use crate::adapters::http::{self, Bounds};
 use crate::adapters::queue::rabbitmq::Publisher;
 use crate::app;
 use crate::cli::{Common, Format};
@@ -83,10 +84,8 @@ async fn serve(settings: &Settings, vitals: Arc<RelayVitals>) -> Result<u64> {
     stop_on_signals([stop.clone()])?;
     let webhook = Arc::new(Webhook::new(webhook, publisher));
     let watched = tokio::spawn(watch(Arc::clone(&webhook), vitals, stop.clone()));
-    axum::serve(listener, server::router(Arc::clone(&webhook)))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .context("the webhook ended")?;
+    let bounds = Bounds { stop_patience: server::PATIENCE, ..Bounds::new(server::MAX_CONNECTIONS) };
+    http::serve(listener, server::router(Arc::clone(&webhook)), bounds, stop).await;
     watched.await?;
     Ok(webhook.published())
 }

@@ -16,15 +16,19 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use super::events::{Asked, Refused, asked};
+use crate::adapters::http::Connection;
 use crate::adapters::queue::rabbitmq::Publisher;
 use crate::settings::WebhookSettings;
 use crate::telemetry::metrics;
 
-/// Requests in hand at once; each may hold a mebibyte.
-const MAX_REQUESTS: usize = 64;
+/// Senders at once; each may hold a mebibyte.
+pub(super) const MAX_CONNECTIONS: usize = 128;
 
-/// A sender that is slower than this is not waited for.
-const BODY_PATIENCE: Duration = Duration::from_secs(20);
+/// Publications at once; further ones wait their turn.
+const MAX_PUBLICATIONS: usize = 64;
+
+/// A sender that is slower than this with its body is not waited for, nor is a broker with its confirmation at the end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a sender that has to come again is told to wait.
 const RETRY_AFTER_SECONDS: &str = "10";
@@ -34,13 +38,18 @@ const RETRY_AFTER_SECONDS: &str = "10";
 pub(super) struct Webhook {
     settings: WebhookSettings,
     publisher: Publisher,
-    requests: Semaphore,
+    publications: Semaphore,
     published: AtomicU64,
 }
 
 impl Webhook {
     pub fn new(settings: WebhookSettings, publisher: Publisher) -> Self {
-        Self { settings, publisher, requests: Semaphore::new(MAX_REQUESTS), published: AtomicU64::new(0) }
+        Self {
+            settings,
+            publisher,
+            publications: Semaphore::new(MAX_PUBLICATIONS),
+            published: AtomicU64::new(0),
+        }
     }
 
     pub fn published(&self) -> u64 {
@@ -84,11 +93,19 @@ impl Webhook {
         answer
     }
 
-    async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Response, Refused> {
-        let Ok(_turn) = self.requests.try_acquire() else {
-            return Err((StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests at once".to_owned()));
+    async fn take(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        connection: Option<&Connection>,
+    ) -> Result<Response, Refused> {
+        let waits = |waiting| connection.into_iter().for_each(|connection| connection.waits(waiting));
+        waits(true);
+        let body = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
+        waits(false);
+        let Ok(_turn) = self.publications.acquire().await else {
+            return Err((StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the webhook stops".to_owned()));
         };
-        let body = tokio::time::timeout(BODY_PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
         let body = match body {
             Ok(Ok(body)) => body,
             Ok(Err(_)) => {
@@ -145,7 +162,10 @@ async fn answered(webhook: &Webhook, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     match parts.method {
         Method::OPTIONS => webhook.handshake(&parts.headers),
-        Method::POST => webhook.take(&parts.headers, body).await.unwrap_or_else(refused),
+        Method::POST => {
+            let connection = parts.extensions.get::<Arc<Connection>>().map(Arc::as_ref);
+            webhook.take(&parts.headers, body, connection).await.unwrap_or_else(refused)
+        }
         _ => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST, OPTIONS")]).into_response(),
     }
 }

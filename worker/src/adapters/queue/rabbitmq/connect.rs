@@ -38,14 +38,18 @@ pub(super) fn tls_config(options: &RabbitOptions) -> OwnedTLSConfig {
 /// `purpose` tells the two connections of a worker apart in the broker's list.
 pub(super) async fn connect(options: &RabbitOptions, purpose: &str) -> Result<Connection, JobError> {
     let name = format!("{} {purpose}", options.connection_name);
+    let uri = address(options)?;
+    let host = format!("{}:{}", uri.authority.host, uri.authority.port);
+    let at_start = |error: JobError| error.at_stage(Stage::Start);
     let builder = DefaultConnectionBuilder::new()
-        .map_err(|error| classified("no runtime for the broker's connection", error))?
-        .with_uri(address(options)?)
+        .map_err(|error| at_start(classified("no runtime for the broker's connection", error)))?
+        .with_uri(uri)
         .with_tls_config(tls_config(options))
         .with_properties(ConnectionProperties::default().with_connection_name(name.into()));
     match tokio::time::timeout(CONNECT_TIMEOUT, builder.connect()).await {
-        Ok(connected) => connected.map_err(|error| classified("cannot connect to the broker", error)),
-        Err(_) => Err(unavailable("the broker did not answer in time")),
+        Ok(connected) => connected
+            .map_err(|error| at_start(classified(&format!("cannot connect to the broker at {host}"), error))),
+        Err(_) => Err(at_start(unavailable(format!("the broker at {host} did not answer in time")))),
     }
 }
 

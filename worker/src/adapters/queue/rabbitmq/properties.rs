@@ -150,7 +150,7 @@ pub(super) fn dead_headers(
     at: u64,
     error: &JobError,
 ) -> [(&'static str, AMQPValue); 6] {
-    let message: String = error.message.chars().take(MAX_MESSAGE_CHARS).collect();
+    let message: String = error.in_full().chars().take(MAX_MESSAGE_CHARS).collect();
     [
         (ERROR_CODE, long(error.code.as_str())),
         (ERROR_MESSAGE, long(&message)),
