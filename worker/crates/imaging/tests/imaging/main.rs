@@ -11,6 +11,7 @@ macro_rules! same {
 }
 
 mod codec;
+mod contradictions;
 mod dicom;
 mod fixtures;
 mod formats;

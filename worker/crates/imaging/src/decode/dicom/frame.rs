@@ -6,72 +6,23 @@ use std::borrow::Cow;
 use dicom_dictionary_std::uids;
 use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::warning::Warning;
 
 use super::source::Source;
-use super::{Shape, rle};
+use super::{Shape, native, rle};
 use crate::codec::{Codec, CodecImage, CodecRequest};
 use crate::decode::{j2k, jpeg, jpeg_lossless};
 use crate::error::refuse;
 use crate::options::DecodeOptions;
 use crate::radiograph::Samples;
 
-/// Uncompressed pixels. Bytes after the last pixel are padding.
-pub(super) fn native(
-    bytes: &[u8],
-    swapped: bool,
-    source: &Source<'_>,
-    shape: &Shape,
-    options: &DecodeOptions,
-) -> Result<Samples, JobError> {
-    if source.syntax.is_encapsulated_pixel_data() {
-        return Err(refuse(
-            ErrorCode::HeaderInvalid,
-            "the pixel data is not packed as its transfer syntax says",
-        ));
-    }
-    unpack(bytes, swapped, source.syntax.endianness(), shape, options)
-}
-
-fn unpack(
-    bytes: &[u8],
-    swapped: bool,
-    endianness: Endianness,
-    shape: &Shape,
-    options: &DecodeOptions,
-) -> Result<Samples, JobError> {
-    let expected = shape.pixels() * shape.bytes_per_sample();
-    if expected as u64 > options.limits.max_inflated_bytes {
-        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {expected} bytes")));
-    }
-    if bytes.len() < expected {
-        return Err(refuse(
-            ErrorCode::Truncated,
-            format!("the pixel data has {} bytes where the header promises {expected}", bytes.len()),
-        ));
-    }
-    if shape.bits_allocated == 8 {
-        // The last word of an odd picture holds its last pixel and a byte of padding, in either order.
-        let mut samples = bytes[..expected.next_multiple_of(2).min(bytes.len())].to_vec();
-        if swapped {
-            samples.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-        }
-        samples.truncate(expected);
-        return shape.masked_bytes(samples);
-    }
-    let pairs = bytes[..expected].chunks_exact(2);
-    let words = match endianness {
-        Endianness::Little => pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
-        Endianness::Big => pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect(),
-    };
-    shape.masked(words)
-}
-
 /// Compressed pixels; the fragments together are the frame.
 pub(super) fn encapsulated(
     fragments: &[&[u8]],
     source: &Source<'_>,
-    shape: &Shape,
+    shape: &mut Shape,
     options: &DecodeOptions,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
     let frame: Cow<'_, [u8]> = match fragments {
         [] => return Err(refuse(ErrorCode::Truncated, "the pixel data has no fragments")),
@@ -84,9 +35,9 @@ pub(super) fn encapsulated(
     }
     match source.syntax.uid() {
         uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => {
-            unpack(&frame, false, Endianness::Little, shape, options)
+            native::unpack(&frame, frame.len(), false, Endianness::Little, shape, options, warnings)
         }
-        uids::RLE_LOSSLESS => rle::decode(&frame, shape),
+        uids::RLE_LOSSLESS => native::stored_bits(rle::decode(&frame, shape)?, shape, warnings),
         uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => dct(&frame, shape, options),
         uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
             let words = jpeg_lossless::decode(&frame, shape.columns, shape.rows)?;
@@ -112,7 +63,10 @@ fn dct(frame: &[u8], shape: &Shape, options: &DecodeOptions) -> Result<Samples, 
         return Err(refuse(ErrorCode::ColourImage, "the JPEG inside is in colour; radiographs are grey"));
     }
     match header.precision {
-        8 => shape.masked_bytes(jpeg::channel_0(decoder, frame.len(), options)?),
+        8 => {
+            let words = jpeg::channel_0(decoder, frame.len(), options)?;
+            fit(words.into_iter().map(u16::from).collect(), 8, shape)
+        }
         12 => fit(jpeg::extended_12(frame, shape.pixels())?, 12, shape),
         other => {
             Err(refuse(ErrorCode::UnsupportedMedia, format!("a JPEG of {other} bits with loss is not read")))
@@ -160,7 +114,7 @@ fn same_size(inside: (u32, u32), shape: &Shape) -> Result<(), JobError> {
 /// Decoded words: codecs give values in the lowest `precision` bits, whatever `HighBit` says of the words they were made
 /// from. Where the header calls them signed, the highest of those bits is the sign.
 fn fit(words: Vec<u16>, precision: u16, shape: &Shape) -> Result<Samples, JobError> {
-    let inside = Shape { bits_stored: precision.clamp(1, 16), shift: 0, ..*shape };
-    inside.check_sign(&words)?;
-    Ok(Samples::U16(words))
+    let samples = Samples::U16(words);
+    native::check_sign(&samples, shape.signed, precision.clamp(1, 16), 0)?;
+    Ok(samples)
 }
