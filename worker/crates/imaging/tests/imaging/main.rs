@@ -10,12 +10,15 @@ macro_rules! same {
     };
 }
 
+mod cases;
 mod codec;
 mod contradictions;
 mod dicom;
 mod fixtures;
 mod formats;
+mod headers;
 mod hostile;
+mod looks;
 mod mutations;
 mod pydicom_data;
 mod real_data;
