@@ -19,6 +19,7 @@ mod formats;
 mod headers;
 mod hostile;
 mod looks;
+mod lossless;
 mod mutations;
 mod pydicom_data;
 mod real_data;
