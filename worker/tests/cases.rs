@@ -13,6 +13,9 @@ use serde_json::Value;
 use support::{Ran, missing, nightread, process, repository};
 use tempfile::TempDir;
 
+/// Rows that wait for what reads scans and makes group maps.
+const NOT_YET: &[&str] = &[];
+
 fn cases() -> Option<PathBuf> {
     let root = std::env::var_os("NIGHTREAD_CASES")
         .map_or_else(|| repository().join("../shared/cases"), PathBuf::from);
@@ -126,9 +129,10 @@ fn every_scan_of_the_cases_ends_as_written() {
             println!("       wanted: {wanted}");
         }
     }
-    let wrong: Vec<&str> =
+    let mut wrong: Vec<&str> =
         rows.iter().filter(|(_, judged, _)| judged.is_err()).map(|(file, ..)| file.as_str()).collect();
     println!("{} of {} fMRI cases are right", rows.len() - wrong.len(), rows.len());
+    wrong.retain(|file| !NOT_YET.contains(file));
     assert_eq!(wrong, [""; 0], "cases that end otherwise than written");
 }
 

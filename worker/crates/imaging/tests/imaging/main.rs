@@ -19,7 +19,6 @@ mod formats;
 mod headers;
 mod hostile;
 mod looks;
-mod lossless;
 mod mutations;
 mod pydicom_data;
 mod real_data;
