@@ -26,10 +26,11 @@ impl Samples {
         self.len() == 0
     }
 
+    /// The greatest sample; 0 when there is none.
     pub(crate) fn max(&self) -> u32 {
         match self {
-            Self::U8(samples) => samples.iter().copied().max().map_or(0, u32::from),
-            Self::U16(samples) => samples.iter().copied().max().map_or(0, u32::from),
+            Self::U8(samples) => samples.iter().fold(0, |most, &v| v.max(most)).into(),
+            Self::U16(samples) => samples.iter().fold(0, |most, &v| v.max(most)).into(),
         }
     }
 
@@ -51,22 +52,38 @@ impl Samples {
         }
     }
 
-    /// Turns `MONOCHROME1` into `MONOCHROME2`: `max - v`, never below zero because every `v <= max`.
-    pub(crate) fn invert(&mut self, max_value: u32) {
-        match self {
-            Self::U8(samples) => {
-                let max = u8::try_from(max_value).unwrap_or(u8::MAX);
-                for v in samples {
-                    *v = max.saturating_sub(*v);
-                }
-            }
-            Self::U16(samples) => {
-                let max = u16::try_from(max_value).unwrap_or(u16::MAX);
-                for v in samples {
-                    *v = max.saturating_sub(*v);
-                }
-            }
+    /// Whether all samples are the same. Cheap unless they are.
+    pub(crate) fn is_flat(&self) -> bool {
+        fn flat<T: PartialEq>(samples: &[T]) -> bool {
+            samples.first().is_none_or(|first| samples.iter().all(|v| v == first))
         }
+        match self {
+            Self::U8(samples) => flat(samples),
+            Self::U16(samples) => flat(samples),
+        }
+    }
+
+    /// All bits that any sample uses.
+    pub(crate) fn used_bits(&self) -> u16 {
+        match self {
+            Self::U8(samples) => samples.iter().fold(0u8, |bits, v| bits | v).into(),
+            Self::U16(samples) => samples.iter().fold(0, |bits, v| bits | v),
+        }
+    }
+
+    /// Changes every sample.
+    pub(crate) fn each(&mut self, change: impl Fn(u16) -> u16) {
+        match self {
+            Self::U8(samples) => samples.iter_mut().for_each(|v| *v = change(u16::from(*v)) as u8),
+            Self::U16(samples) => samples.iter_mut().for_each(|v| *v = change(*v)),
+        }
+    }
+
+    /// Turns `MONOCHROME1` into `MONOCHROME2`: `max - v`. Every `v` must have been held against `max_value` before: what
+    /// lies above it would turn black, silently.
+    pub(crate) fn invert(&mut self, max_value: u32) {
+        let max = u16::try_from(max_value).unwrap_or(u16::MAX);
+        self.each(|v| max.saturating_sub(v));
     }
 }
 
@@ -172,6 +189,23 @@ impl Radiograph {
             }
         }
         Ok(Self { width, height, samples, max_value, facts, warnings })
+    }
+
+    /// The same for `MONOCHROME1`: checked as it is stored, and then inverted as `max_value - v`.
+    ///
+    /// # Errors
+    /// As [`Radiograph::new`].
+    pub fn inverted(
+        width: u32,
+        height: u32,
+        samples: Samples,
+        max_value: u32,
+        facts: Facts,
+        warnings: Vec<Warning>,
+    ) -> Result<Self, JobError> {
+        let mut picture = Self::new(width, height, samples, max_value, facts, warnings)?;
+        picture.samples.invert(max_value);
+        Ok(picture)
     }
 
     /// Width in pixels, at least 1.
