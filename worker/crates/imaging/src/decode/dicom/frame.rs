@@ -40,15 +40,7 @@ pub(super) fn encapsulated(
     let lossy;
     let (codec, (frame, missing_eoi)) = match source.syntax.uid() {
         uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => {
-            return native::unpack(
-                &frame,
-                frame.len(),
-                false,
-                Endianness::Little,
-                shape,
-                options,
-                warnings,
-            );
+            return native::unpack(&frame, frame.len(), false, Endianness::Little, shape, options, warnings);
         }
         uids::RLE_LOSSLESS => return native::stored_bits(rle::decode(&frame, shape)?, shape, warnings),
         uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => {
