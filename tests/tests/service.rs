@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightread::adapters::queue::rabbitmq::topology;
@@ -12,9 +14,9 @@ use nightread_tests::bench::Bench;
 use nightread_tests::parts::{Ending, skipped};
 use nightread_tests::pictures::{grey, logit};
 use nightread_tests::proxy::Method;
-use nightread_tests::rabbit::Rabbit;
+use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
-use nightread_tests::worker::Worker;
+use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::json;
 
 /// Long enough for the delay queues of five and thirty seconds.
@@ -240,6 +242,60 @@ async fn an_outage_of_storage_costs_no_attempt_and_no_picture() {
     }
     bench.settled(&[&worker], PATIENCE).await;
     assert_eq!(bench.dead().await.len(), 0);
+}
+
+/// Puts a link in the place of another in one step.
+fn point(link: &Path, to: &Path) {
+    let draft = link.with_extension("new");
+    symlink(to, &draft).expect("a link");
+    std::fs::rename(draft, link).expect("renamed");
+}
+
+fn results_in(folder: &Path) -> usize {
+    let entries =
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let count = |path: PathBuf| {
+        let is_result = path.extension().is_some_and(|end| end == "json");
+        if path.is_dir() { results_in(&path) } else { usize::from(is_result) }
+    };
+    entries.map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_no_results_is_an_outage_and_no_picture_s_fault() {
+    let test = "a_disk_that_takes_no_results_is_an_outage_and_no_picture_s_fault";
+    let Some(rabbit) = Rabbit::shared(test).await.filter(|_| Worker::is_built(test)) else { return };
+    let options = rabbit.declared().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (results, disk) = (folder.path().join("results"), folder.path().join("disk"));
+    let settings = WorkerSettings::new(&options.url)
+        .folder(folder.path())
+        .with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1")
+        .with("NIGHTREAD_LIMITS_ATTEMPTS", "2");
+    std::fs::rename(&results, &disk).expect("renamed");
+    point(&results, &disk);
+    let worker = Worker::start(&settings, folder.path());
+    worker.ready().await;
+    for number in 0..12_usize {
+        let picture = grey(number as u8, 64, number);
+        std::fs::write(folder.path().join(format!("incoming/{number}.png")), picture).expect("a file");
+    }
+    // Nobody makes files there, root neither.
+    point(&results, Path::new("/sys"));
+    let announced = settings.command(&["announce"]).output().expect("it runs");
+    assert!(announced.status.success(), "{}", String::from_utf8_lossy(&announced.stderr));
+    let outage = || worker.metric("nightread_storage_outage", "");
+    wait::until("an outage", || async { (outage().await > 0.0).then_some(()) }).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(outage().await > 0.0, "a probe that only looks would have ended it");
+    let log = worker.log();
+    assert!(log.contains("storage_unwritable") && log.contains(&results.display().to_string()), "{log}");
+    let observer = Observer::connect(&options.url).await;
+    assert_eq!(observer.depth(topology::DEAD_QUEUE).await, 0);
+
+    point(&results, &disk);
+    wait::until_within(PATIENCE, "every result", || async { (results_in(&disk) == 12).then_some(()) }).await;
+    assert_eq!(observer.depth(topology::DEAD_QUEUE).await, 0, "no attempt was counted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
