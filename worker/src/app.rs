@@ -78,7 +78,13 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         }
     };
     let results_container = settings.results_container.clone();
-    Ok(Stores { source: Arc::clone(&store), results: store, results_container, identity: Identity::Version, sidecars: false })
+    Ok(Stores {
+        source: Arc::clone(&store),
+        results: store,
+        results_container,
+        identity: Identity::Version,
+        sidecars: false,
+    })
 }
 
 /// The account of the settings.
