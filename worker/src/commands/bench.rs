@@ -226,6 +226,7 @@ fn stores(results: &Path) -> Stores {
         results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), results.to_owned())])),
         results_container: RESULTS.to_owned(),
         identity: Identity::Version,
+        sidecars: false,
     }
 }
 

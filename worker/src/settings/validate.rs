@@ -6,6 +6,7 @@ use std::time::Duration;
 use nightread_domain::BlobRef;
 use nightread_domain::media::Modality;
 use nightread_domain::routing::{Routing, Rule};
+use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
 use super::raw::{Problems, RawSettings};
@@ -56,6 +57,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             resample: raw.boolean("scans", "resample"),
             write_maps: raw.boolean("scans", "write_maps"),
             write_time_courses: raw.boolean("scans", "write_time_courses"),
+            nuisance: nuisance(raw, problems),
         },
         broker: broker(raw, problems),
         relay: relay(raw, problems),
@@ -116,6 +118,21 @@ fn containers(sources: &[String], results: &str, problems: &mut Problems) {
     }
     if sources.iter().any(|source| source == results) {
         problems.add("[results] container is among [sources] containers: the fleet would feed itself");
+    }
+}
+
+fn nuisance(raw: &RawSettings, problems: &mut Problems) -> Wanted {
+    let max_displacement_mm = raw.text("scans", "max_displacement_mm").and_then(|text| {
+        let limit = text.parse::<f64>().ok().filter(|limit| limit.is_finite() && *limit > 0.0);
+        if limit.is_none() {
+            problems.add("[scans] max_displacement_mm: a number of millimetres above 0 is expected");
+        }
+        limit
+    });
+    Wanted {
+        columns: raw.list("scans", "confounds"),
+        drop_volumes: raw.integer("scans", "drop_volumes").unwrap_or_default() as usize,
+        max_displacement_mm,
     }
 }
 

@@ -2,6 +2,7 @@
 //! input, group ICA, and a simulator of scans. Pure computation on bytes; no network, no async runtime.
 
 pub mod components;
+pub mod confounds;
 pub mod grid;
 pub mod ica;
 pub mod projection;
@@ -13,5 +14,5 @@ mod zscore;
 
 pub use components::{ComponentMaps, Peak};
 pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
-pub use regression::{DualRegression, Flag, GroupMaps, dual_regression};
+pub use regression::{DualRegression, Flag, GroupMaps, Nuisance, dual_regression, dual_regression_beside};
 pub use volume::{BytesSource, FileSource, Limits, Source, VolumeStream};
