@@ -8,7 +8,7 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
-use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search, tune};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, tune};
 use nightread_imaging::{ChildCodec, DecodeLimits};
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
@@ -157,7 +157,7 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         return Err(anyhow!("no model in {dir} offers {offers} weights: see `nightread models`"));
     }
     let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
-    let runtime = Runtime::load(&Search::new(settings.engine.runtime.clone(), provider))?;
+    let runtime = Runtime::load(&settings.engine.search(provider))?;
     let named = |name: String| -> Result<(String, Precision)> {
         let chosen = match precision {
             Some(precision) => precision,

@@ -133,6 +133,19 @@ Example:
     },
 }
 
+impl Cli {
+    /// Where the settings of a command that opens models come from; `None` for the other commands.
+    pub fn opens_models_by(&self) -> Option<&Common> {
+        match &self.command {
+            Command::Process(args) => Some(&args.common),
+            Command::Bench(args) => Some(&args.common),
+            Command::Run(args) => Some(&args.common),
+            Command::Check(args) => Some(&args.common),
+            _ => None,
+        }
+    }
+}
+
 /// Where settings come from: flag over `NIGHTREAD_*` over file over default.
 #[derive(Args, Debug)]
 pub struct Common {

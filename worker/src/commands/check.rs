@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use nightread_domain::JobError;
-use nightread_engine::{Availability, Catalogue, Manifest, Model, Precision, Provider, Runtime, Search};
+use nightread_engine::{Availability, Catalogue, Manifest, Model, Precision, Provider, Runtime};
 use serde_json::json;
 
 use super::table::table;
@@ -52,10 +52,7 @@ fn check_models(settings: &Settings, problems: &mut Problems) {
 
 fn check_runtime(settings: &Settings, problems: &mut Problems) {
     let Ok(provider) = settings.engine.provider.parse::<Provider>() else { return };
-    let loaded = Search::new(settings.engine.runtime.clone(), provider)
-        .find()
-        .and_then(|_| Runtime::load(&Search::new(settings.engine.runtime.clone(), provider)));
-    if let Err(JobError { message, .. }) = loaded {
+    if let Err(JobError { message, .. }) = Runtime::load(&settings.engine.search(provider)) {
         problems.add(message);
     }
 }

@@ -75,6 +75,12 @@ fn write_reference(out: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells why nothing was run.
+pub fn refuse(reason: &std::io::Error) -> ExitCode {
+    say(&format!("nightread: {reason}"));
+    ExitCode::from(FAILED)
+}
+
 /// Settings that are sound and in which `require` misses nothing; `None` otherwise, and then every problem has been told.
 pub(crate) fn sound_settings(
     common: &Common,

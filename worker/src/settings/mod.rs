@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nightread_domain::routing::Routing;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::Precision;
+use nightread_engine::{Precision, Provider, Search};
 
 use crate::pipeline::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
@@ -132,6 +132,15 @@ pub struct EngineSettings {
     pub precision: Option<String>,
     pub provider: String,
     pub runtime: Option<PathBuf>,
+    /// Whether ONNX Runtime may report its use to Microsoft.
+    pub runtime_telemetry: bool,
+}
+
+impl EngineSettings {
+    /// Where to look for ONNX Runtime.
+    pub fn search(&self, provider: Provider) -> Search {
+        Search::new(self.runtime.clone(), provider).with_telemetry(self.runtime_telemetry)
+    }
 }
 
 impl EngineSettings {

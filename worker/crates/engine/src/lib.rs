@@ -63,7 +63,7 @@ pub use model::{Model, ModelKey};
 pub use options::EngineOptions;
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
-pub use runtime::Runtime;
+pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
 pub use scores::{Score, op_norm, scores, sigmoid, softmax};
 pub use session::{Cam, ItemOutput, ModelSession, SessionOptions};
 pub use shared::Prepared;
