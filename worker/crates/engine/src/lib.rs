@@ -40,6 +40,7 @@ mod inference;
 mod library;
 mod manifest;
 mod model;
+mod onnx;
 mod options;
 mod panics;
 mod pool;
@@ -56,8 +57,9 @@ pub use engine::Engine;
 pub use inference::{Inference, Outputs, Timing};
 pub use library::Search;
 pub use manifest::{
-    Activation, Availability, Calibration, Catalogue, Evidence, Input, Label, MANIFEST_FILE, Manifest,
-    ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
+    Activation, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label, MANIFEST_FILE,
+    Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn,
+    Weights,
 };
 pub use model::{Model, ModelKey};
 pub use options::EngineOptions;
