@@ -3,7 +3,7 @@
 pub mod announce;
 pub mod backlog;
 mod bench;
-mod check;
+pub mod check;
 pub mod dead;
 mod group_ica;
 mod manual;

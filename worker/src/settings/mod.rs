@@ -1,5 +1,6 @@
 //! From what was typed ([`raw`]) to what it means: validated once, all problems reported together.
 
+pub mod doubts;
 pub mod keys;
 pub mod raw;
 pub mod validate;

@@ -19,11 +19,11 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use walkdir::WalkDir;
 
-/// As many as a page of Azure's listing has.
-const MOST_LISTED: usize = 5000;
-
 use self::beneath::Links;
 use self::fault::{is_absent, unreadable, unwritable};
+
+/// As many as a page of Azure's listing has.
+const MOST_LISTED: usize = 5000;
 
 /// Held while a result is replaced, so that compare and rename are one step between processes.
 const LOCK_NAME: &str = ".nightread.lock";
