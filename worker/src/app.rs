@@ -168,14 +168,8 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
     let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
     let opened = Opened::open(&catalogue, &names, runtime, provider)?;
     let limits = &settings.limits;
-    let decode = DecodeLimits {
-        max_pixels: limits.pixels,
-        max_inflated_bytes: limits.inflated_bytes,
-        ..DecodeLimits::default()
-    };
-    let codec =
-        ChildCodec::new(this_program()?, ["codec-child"]).with_memory(ChildCodec::memory_for(&decode));
-    codec.make_ready()?; // a system that cannot confine it is no system to read on
+    let decode = decode_limits(limits);
+    let codec = codec(limits)?;
     let reading = ReadingOptions {
         decode,
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
@@ -190,6 +184,22 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         scan_threads: 1,
     };
     Ok(Parts { opened, routing, reading })
+}
+
+fn decode_limits(limits: &Limits) -> DecodeLimits {
+    DecodeLimits {
+        max_pixels: limits.pixels,
+        max_inflated_bytes: limits.inflated_bytes,
+        ..DecodeLimits::default()
+    }
+}
+
+/// The children that decode, one of them started: a system that cannot confine it is no system to read on.
+pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
+    let codec = ChildCodec::new(this_program()?, ["codec-child"]);
+    let codec = codec.with_memory(ChildCodec::memory_for(&decode_limits(limits)));
+    codec.make_ready()?;
+    Ok(codec)
 }
 
 impl Parts {

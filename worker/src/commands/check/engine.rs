@@ -7,6 +7,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{Availability, Catalogue, Manifest, Model, Precision, Provider, Runtime};
 use serde_json::{Value, json};
 
+use crate::app;
 use crate::pipeline::models::{Opened, facts, routing};
 use crate::settings::{Problems, Settings};
 
@@ -31,6 +32,9 @@ impl Engine {
         match Runtime::load(&settings.engine.search(provider)) {
             Ok(runtime) => found.runtime = Some(runtime),
             Err(error) => problems.add(error.message),
+        }
+        if let Err(error) = app::codec(&settings.limits) {
+            problems.add(error.message);
         }
         match Catalogue::load(&settings.models_dir) {
             Ok(catalogue) => found.look_at(&catalogue, settings, provider, problems),
