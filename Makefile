@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# ONNX Runtime reports to Microsoft unless it finds this when it is loaded: for tests, examples and Python as well as the binary.
+export ORT_DISABLE_TELEMETRY := 1
 .PHONY: help demo test setup parts build runtime samples check models reference lint fmt clean \
 	saturation demo-cloud soak parity cases bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test
 

@@ -29,11 +29,12 @@ def inputs(tmp_path_factory):
     for name, weights in (("good", True), ("bare", False)):
         model = folder / "models" / name
         model.mkdir(parents=True)
-        (model / "manifest.toml").write_text(f'name = "{name}"\nversion = "1.0.0"\n[weights.fp32]\nfile = "model.fp32.onnx"\n')
+        (model / "manifest.toml").write_text(f'name = "{name}"\nversion = "1.0.0"\n[weights.fp32]\nfile = "model.fp32.onnx"\ndata = [{{ file = "more.bin" }}]\n')
         (model / "other.onnx").write_bytes(b"not named")
         (model / "train.py").write_text("pass\n")
         if weights:
             (model / "model.fp32.onnx").write_bytes(b"weights")
+            (model / "more.bin").write_bytes(b"more weights")
     return ["--binary", "/bin/true", "--runtime", str(folder / "runtime"), "--models", str(folder / "models"), "--version", "1.2.3"]
 
 
@@ -74,7 +75,7 @@ def test_the_archive_is_the_same_for_the_same_inputs(inputs, archive, tmp_path):
 def test_the_archive_holds_what_runs_and_no_scripts_of_training(archive):
     with tarfile.open(archive) as tar:
         members = {m.name.split("/", 1)[1]: m for m in tar.getmembers() if "/" in m.name}
-    assert {"bin/nightread", "lib/libonnxruntime.so.1.0.0", "share/nightread/models/good/model.fp32.onnx", "install", "SHA256SUMS", "sbom.cdx.json", "systemd/nightread.service"} <= members.keys()
+    assert {"bin/nightread", "lib/libonnxruntime.so.1.0.0", "share/nightread/models/good/model.fp32.onnx", "share/nightread/models/good/more.bin", "install", "SHA256SUMS", "sbom.cdx.json", "systemd/nightread.service"} <= members.keys()
     assert not any(name.endswith(".py") or "/bare/" in name or "other" in name for name in members)
     assert all(m.uid == m.gid == 0 and not m.mode & 0o022 for m in members.values())
 
@@ -85,8 +86,9 @@ def test_the_bill_of_materials_names_crates_libraries_and_models(archive):
     names = {c["name"] for c in bill["components"]}
     assert bill["bomFormat"] == "CycloneDX" and kinds == {"library", "machine-learning-model"}
     assert {"tokio", "libonnxruntime.so.1.0.0", "good/model.fp32.onnx"} <= names
-    [model] = [c for c in bill["components"] if c["type"] == "machine-learning-model"]
-    assert model["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(b"weights").hexdigest()}]
+    models = {c["name"]: c["hashes"] for c in bill["components"] if c["type"] == "machine-learning-model"}
+    digest = {name: [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}] for name, content in (("model.fp32.onnx", b"weights"), ("more.bin", b"more weights"))}
+    assert models == {f"good/{name}": hashes for name, hashes in digest.items()}
 
 
 def test_the_bill_of_materials_is_cyclonedx(archive):

@@ -151,6 +151,17 @@ def test_services_run_as_nobody_in_particular(service):
     assert unit["Service"]["ProtectSystem"] == "strict" and unit["Service"]["CapabilityBoundingSet"] == ""
 
 
+def test_nothing_that_starts_the_program_lets_its_runtime_report(bicep_facts):
+    """ONNX Runtime reports to Microsoft unless it finds this when it is loaded; the program would have to start itself anew."""
+    off = "ORT_DISABLE_TELEMETRY=1"
+    for service in SERVICES:
+        assert f"Environment={off}" in (UNITS / service).read_text().splitlines(), service
+    assert re.search(rf"^ENV (.*\\\n)*.*\b{off}\b", (fleet.INFRA / "docker/Dockerfile").read_text(), re.M)
+    for machine in bicep_facts["prod"]["scale_sets"].values():
+        [env] = [f["content"] for f in yaml.safe_load(machine["cloud_init"])["write_files"] if f["path"] == "/etc/nightread/nightread.env"]
+        assert off in env.splitlines()
+
+
 def test_a_worker_has_longer_to_stop_than_to_drain(rendered_units):
     text = (rendered_units / "nightread.service").read_text()
     stop = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1))

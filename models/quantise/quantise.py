@@ -11,12 +11,15 @@ candidate that fails is not installed, and the manifest stays as it is.
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is loaded
 
 import numpy as np
 import onnx

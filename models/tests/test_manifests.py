@@ -1,6 +1,7 @@
 """Every manifest in the repository says what schema 1 knows, and what its model's source says."""
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -17,8 +18,8 @@ SCHEMA = {
     "": {"schema", "name", "version", "task", "description", "card", "bring_your_own", "weights", "input"}
     | {"preprocessing", "output", "labels", "trained_on", "source", "maps"},
     "weights": {"fp32", "int8"},
-    "weights.fp32": {"file", "sha256"},
-    "weights.int8": {"file", "sha256", "target", "evidence"},
+    "weights.fp32": {"file", "sha256", "data"},
+    "weights.int8": {"file", "sha256", "data", "target", "evidence"},
     "weights.int8.evidence": {"calibration_sha256", "calibration_items", "agreement", "metric", "fp32", "int8"}
     | {"evaluated_items"},
     "input": {"name", "item_shape", "value_range"},
@@ -99,3 +100,19 @@ def test_label_orders() -> None:
     for label in networks:
         prefix = label["name"].split("-")[0]
         assert label["family"] == {"LANG": "LANGUAGE"}.get(prefix, prefix)
+
+
+def test_every_file_of_the_weights_is_listed(tmp_path: Path) -> None:
+    """An ONNX file that keeps tensors in another file: both get their digest, and one that does not has no list."""
+    graphs = MODELS.parent / "worker" / "crates" / "engine" / "tests" / "models"
+    for name, listed in (("external", ["external.onnx.data"]), ("linear", [])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in graphs.glob(f"{name}.onnx*"):
+            shutil.copyfile(file, folder / file.name)
+        (folder / "manifest.toml").write_text(f'bring_your_own = "x"\n[weights.fp32]\nfile = "{name}.onnx"\n')
+        manifest.fill_weights(folder)
+        weights = tomllib.loads((folder / "manifest.toml").read_text())["weights"]["fp32"]
+        assert weights["sha256"] == manifest.sha256(folder / f"{name}.onnx")
+        assert [row["file"] for row in weights.get("data", [])] == listed
+        assert all(row["sha256"] == manifest.sha256(folder / row["file"]) for row in weights.get("data", []))

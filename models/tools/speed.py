@@ -7,11 +7,14 @@ touches. With --profile, the time of each kind of operator follows, medians over
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is loaded
 
 import numpy as np
 import onnxruntime

@@ -8,7 +8,7 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
-use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, Search, tune};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, tune};
 use nightread_imaging::{ChildCodec, DecodeLimits};
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
@@ -165,7 +165,7 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         return Err(anyhow!("no model in {dir} offers {offers} weights: see `nightread models`"));
     }
     let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
-    let runtime = Runtime::load(&Search::new(settings.engine.runtime.clone(), provider))?;
+    let runtime = Runtime::load(&settings.engine.search(provider))?;
     let named = |name: String| -> Result<(String, Precision)> {
         let chosen = match precision {
             Some(precision) => precision,
@@ -176,14 +176,8 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
     let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
     let opened = Opened::open(&catalogue, &names, runtime, provider)?;
     let limits = &settings.limits;
-    let decode = DecodeLimits {
-        max_pixels: limits.pixels,
-        max_inflated_bytes: limits.inflated_bytes,
-        ..DecodeLimits::default()
-    };
-    let codec =
-        ChildCodec::new(this_program()?, ["codec-child"]).with_memory(ChildCodec::memory_for(&decode));
-    codec.make_ready()?; // a system that cannot confine it is no system to read on
+    let decode = decode_limits(limits);
+    let codec = codec(limits)?;
     let reading = ReadingOptions {
         decode,
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
@@ -199,6 +193,22 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         scan_threads: 1,
     };
     Ok(Parts { opened, routing, reading })
+}
+
+fn decode_limits(limits: &Limits) -> DecodeLimits {
+    DecodeLimits {
+        max_pixels: limits.pixels,
+        max_inflated_bytes: limits.inflated_bytes,
+        ..DecodeLimits::default()
+    }
+}
+
+/// The children that decode, one of them started: a system that cannot confine it is no system to read on.
+pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
+    let codec = ChildCodec::new(this_program()?, ["codec-child"]);
+    let codec = codec.with_memory(ChildCodec::memory_for(&decode_limits(limits)));
+    codec.make_ready()?;
+    Ok(codec)
 }
 
 impl Parts {

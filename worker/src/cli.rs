@@ -8,6 +8,7 @@ use nightread_domain::result::NOTICE;
 
 pub use crate::commands::announce::args::AnnounceArgs;
 use crate::commands::backlog::BacklogArgs;
+use crate::commands::check::Purpose;
 use crate::commands::dead::DeadArgs;
 pub use crate::commands::relay::RelayArgs;
 use crate::commands::simulate::SimulateArgs;
@@ -131,6 +132,19 @@ Example:
         #[arg(value_name = "DIR")]
         out: PathBuf,
     },
+}
+
+impl Cli {
+    /// Where the settings of a command that opens models come from; `None` for the other commands.
+    pub fn opens_models_by(&self) -> Option<&Common> {
+        match &self.command {
+            Command::Process(args) => Some(&args.common),
+            Command::Bench(args) => Some(&args.common),
+            Command::Run(args) => Some(&args.common),
+            Command::Check(args) => Some(&args.common),
+            _ => None,
+        }
+    }
 }
 
 /// Where settings come from: flag over `NIGHTREAD_*` over file over default.
@@ -261,9 +275,25 @@ pub struct TopologyArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread check --config /etc/nightread/worker.toml        what the settings are for, signing in to what they name
+  nightread check --for process --models ~/models            the models, each opened and tried with one item
+  nightread check --for run,backlog --offline --config FILE  without broker and storage
+
+It opens every model that is routed to and runs one item through it; it signs in to the broker and looks at its topology;
+for `run` it reads the containers, and writes and deletes one blob `nightread-check-<number>` in the results container.
+It publishes nothing and takes no message. A broker's rights to consume and to publish cannot be tried without doing so.
+Exit status: 0 no problem, 1 problems, all of them told.")]
 pub struct CheckArgs {
     #[command(flatten)]
     pub common: Common,
+    /// What is to be started with these settings [default: what they are for]
+    #[arg(long = "for", value_name = "COMMAND", value_enum, value_delimiter = ',')]
+    pub purpose: Vec<Purpose>,
+    /// Look at nothing outside this machine
+    #[arg(long)]
+    pub offline: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

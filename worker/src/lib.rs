@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod commands;
 pub mod pipeline;
+pub mod privacy;
 pub mod reference;
 pub mod settings;
 pub mod simulate;

@@ -3,5 +3,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    nightread::commands::run(nightread::cli::Cli::from_command_line())
+    let cli = nightread::cli::Cli::from_command_line();
+    // First of all: no thread may exist yet.
+    match nightread::privacy::settle(&cli) {
+        Ok(()) => nightread::commands::run(cli),
+        Err(refused) => nightread::commands::refuse(&refused),
+    }
 }

@@ -192,7 +192,7 @@ fn an_unreadable_file_is_a_failed_document() {
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(binary)
             .current_dir(work.path());
-        command.env("NIGHTREAD_ORT", library).env("NIGHTREAD_MODELS_DIR", models);
+        command.env("NIGHTREAD_MODELS_RUNTIME", library).env("NIGHTREAD_MODELS_DIR", models);
     }
     let ran = command.args(["process", "--format", "json", "--out"]).args([&out, &input]).output().unwrap();
     let json: Value = serde_json::from_slice(&ran.stdout)

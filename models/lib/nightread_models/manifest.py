@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import tomlkit
+from onnx import external_data_helper
 from tomlkit import TOMLDocument
 from torch import nn
 
@@ -47,6 +49,25 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def data_files(path: Path) -> list[dict[str, str]]:
+    """The files beside an ONNX file that hold its tensors ("external data"), with their digests: `weights.*.data`."""
+    tensors = external_data_helper._get_all_tensors(onnx.load(path, load_external_data=False))
+    outside = filter(external_data_helper.uses_external_data, tensors)
+    names = {external_data_helper.ExternalDataInfo(tensor).location for tensor in outside}
+    return [{"file": name, "sha256": sha256(path.parent / name)} for name in sorted(names)]
+
+
+def describe(table: Any, path: Path) -> None:
+    """Writes file, digest and external data of an ONNX file into a table of `weights`."""
+    table.update({"file": path.name, "sha256": sha256(path)})
+    table.pop("data", None)
+    if data := data_files(path):
+        rows = tomlkit.array().multiline(True)
+        for row in data:
+            rows.append(tomlkit.inline_table().append("file", row["file"]).append("sha256", row["sha256"]))
+        table["data"] = rows
+
+
 def prepare_folder(template: Path, out: Path) -> Path:
     """Copies a template's manifest and card to `out/<name>` (the same folder is fine); returns that folder."""
     manifest = read(template)
@@ -59,15 +80,18 @@ def prepare_folder(template: Path, out: Path) -> Path:
 
 
 def fill_weights(folder: Path) -> str:
-    """Writes the FP32 file's digest into the manifest, which is then no template any more; returns the digest.
+    """Writes the digests of the FP32 weights into the manifest, which is then no template any more.
 
-    INT8 weights of the FP32 file before would no longer belong to it: their table is dropped when the digest changes.
+    Returns the ONNX file's digest.
+    INT8 weights of the FP32 file before would no longer belong to it: their table is dropped when a digest changes.
     """
     manifest = read(folder)
     weights = manifest["weights"]
-    digest = sha256(folder / str(weights["fp32"]["file"]))
-    if weights["fp32"].get("sha256") != digest:
-        weights["fp32"]["sha256"] = digest
+    fp32 = weights["fp32"]
+    before = fp32.unwrap()
+    describe(fp32, folder / str(fp32["file"]))
+    digest = str(fp32["sha256"])
+    if fp32.unwrap() != before:
         weights.pop("int8", None)
     manifest.pop("bring_your_own", None)
     write(folder, manifest)

@@ -1,90 +1,182 @@
-//! `nightread check`: settings and models, every problem at once, secrets redacted.
+//! `nightread check`: what a command would stumble over, before it is started. Every problem at once, secrets redacted.
+
+mod engine;
+mod outside;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nightread_domain::JobError;
-use nightread_engine::{Availability, Catalogue, Manifest, Model, Precision, Provider, Runtime, Search};
-use serde_json::json;
+use clap::ValueEnum;
+use serde_json::{Value, json};
 
+use self::engine::Engine;
+use self::outside::Outside;
 use super::table::table;
-use super::{FAILED, print};
+use super::{FAILED, backlog, print, relay, require_broker, run as service, webhook};
 use crate::app;
 use crate::cli::{CheckArgs, Format};
-use crate::settings::{Problems, RawSettings, Settings};
+use crate::settings::{Problems, RawSettings, Settings, doubts};
+
+/// A command whose needs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Purpose {
+    Process,
+    Run,
+    Relay,
+    Announce,
+    Backlog,
+    Webhook,
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Run => "run",
+            Self::Relay => "relay",
+            Self::Announce => "announce",
+            Self::Backlog => "backlog",
+            Self::Webhook => "webhook",
+        }
+    }
+
+    fn opens_models(self) -> bool {
+        matches!(self, Self::Process | Self::Run)
+    }
+
+    /// What the command would refuse to start without.
+    fn require(self, settings: &Settings, problems: &mut Problems) {
+        match self {
+            Self::Process => {}
+            Self::Run => service::require(settings, problems),
+            Self::Relay => relay::require(settings, problems),
+            Self::Webhook => webhook::require(settings, problems),
+            Self::Announce => require_broker(settings, problems),
+            Self::Backlog => {
+                require_broker(settings, problems);
+                backlog::require(settings, problems);
+            }
+        }
+    }
+}
+
+/// What settings are for, where nobody says it: the bridges that they describe, else the service where they name a broker,
+/// else `process`.
+fn purposes(settings: &Settings) -> Vec<Purpose> {
+    let mut found = Vec::new();
+    if settings.relay.is_some() {
+        found.push(Purpose::Relay);
+    }
+    if settings.webhook.is_some() {
+        found.push(Purpose::Webhook);
+    }
+    if settings.backlog.management_url.is_some() {
+        found.push(Purpose::Backlog);
+    }
+    match (&settings.broker, found.is_empty()) {
+        (Some(_), true) => vec![Purpose::Run],
+        (None, true) => vec![Purpose::Process],
+        (_, false) => found,
+    }
+}
+
+/// Everything that was looked at.
+struct Report {
+    raw: RawSettings,
+    purposes: Vec<Purpose>,
+    engine: Engine,
+    outside: Outside,
+    problems: Problems,
+    doubts: Vec<String>,
+}
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let (raw, settings, mut problems) = app::settings(&args.common, &[]);
-    if let Some(settings) = &settings {
-        check_models(settings, &mut problems);
-        check_runtime(settings, &mut problems);
-    }
-    match args.format {
-        Format::Table => print(&as_text(&raw, &problems))?,
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(&raw, &problems))?)?,
-    }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-fn check_models(settings: &Settings, problems: &mut Problems) {
-    let catalogue = match Catalogue::load(&settings.models_dir) {
-        Ok(catalogue) => catalogue,
-        Err(unreadable) => return problems.add(unreadable.message),
+    let mut report = Report {
+        doubts: doubts::of(&raw),
+        raw,
+        purposes: args.purpose.clone(),
+        engine: Engine::default(),
+        outside: Outside::default(),
+        problems: Problems::default(),
     };
-    problems.extend(catalogue.problems().iter().map(ToString::to_string));
-    let Ok(named) = settings.engine.precision() else { return };
-    let precision = named.unwrap_or(Precision::Fp32);
-    let routed = |manifest: &Manifest| settings.routing.rules.iter().any(|rule| rule.model == manifest.name);
-    for rule in &settings.routing.rules {
-        if let Err(unknown) = catalogue.get(&rule.model) {
-            problems.add(format!("[[routes]]: {}", unknown.message));
+    if let Some(settings) = &settings {
+        if report.purposes.is_empty() {
+            report.purposes = purposes(settings);
+        }
+        let mut missing = Problems::default();
+        for purpose in &report.purposes {
+            purpose.require(settings, &mut missing);
+        }
+        for problem in missing.iter() {
+            if !problems.iter().any(|told| told == problem) {
+                problems.add(problem);
+            }
+        }
+        if report.purposes.iter().any(|purpose| purpose.opens_models()) {
+            report.engine = Engine::look(settings, &mut report.problems);
+        }
+        if !args.offline {
+            let opened = report.engine.opened();
+            report.outside = Outside::look(settings, &report.purposes, opened, &mut report.problems)?;
         }
     }
-    for manifest in catalogue.iter() {
-        let ready = manifest.availability(precision) == Availability::Ready;
-        if (ready || routed(manifest))
-            && let Err(problem) = Model::open(manifest, precision)
-        {
-            problems.add(format!("model {}: {}", manifest.name, problem.message));
+    problems.extend(report.problems.iter().map(str::to_owned));
+    report.problems = problems;
+    match args.format {
+        Format::Table => print(&report.as_text())?,
+        Format::Json => print(&serde_json::to_string_pretty(&report.as_json())?)?,
+    }
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+impl Report {
+    fn as_text(&self) -> String {
+        let mut rows = table(["setting", "value", "from", "variable"]);
+        for (key, shown, origin) in self.raw.shown() {
+            let name = format!("[{}] {}", key.section, key.name);
+            rows.add_row([name, shown, origin.to_string(), key.variable()]);
         }
+        let purposes: Vec<_> = self.purposes.iter().map(|purpose| purpose.as_str()).collect();
+        let mut found = table(["looked at", "found"]);
+        found.add_row(["for".to_owned(), purposes.join(", ")]);
+        for (what, said) in self.engine.rows().into_iter().chain(self.outside.rows()) {
+            found.add_row([what, said]);
+        }
+        let doubts = self.doubts.iter().map(|doubt| format!("warning: {doubt}"));
+        let problems = self.problems.iter().map(|problem| format!("problem: {problem}"));
+        let mut told: Vec<_> = doubts.chain(problems).collect();
+        if self.problems.is_empty() {
+            told.push("no problems".to_owned());
+        }
+        format!("{rows}\n{found}\n{}", told.join("\n"))
     }
-}
 
-fn check_runtime(settings: &Settings, problems: &mut Problems) {
-    let Ok(provider) = settings.engine.provider.parse::<Provider>() else { return };
-    let loaded = Search::new(settings.engine.runtime.clone(), provider)
-        .find()
-        .and_then(|_| Runtime::load(&Search::new(settings.engine.runtime.clone(), provider)));
-    if let Err(JobError { message, .. }) = loaded {
-        problems.add(message);
-    }
-}
-
-fn as_text(raw: &RawSettings, problems: &Problems) -> String {
-    let mut rows = table(["setting", "value", "from", "variable"]);
-    for (key, shown, origin) in raw.shown() {
-        let name = format!("[{}] {}", key.section, key.name);
-        rows.add_row([name, shown, origin.to_string(), key.variable()]);
-    }
-    let told: Vec<_> = problems.iter().map(|problem| format!("problem: {problem}")).collect();
-    let verdict = if told.is_empty() { "no problems".to_owned() } else { told.join("\n") };
-    format!("{rows}\n{verdict}")
-}
-
-fn as_json(raw: &RawSettings, problems: &Problems) -> serde_json::Value {
-    let settings: Vec<_> = raw
-        .shown()
-        .into_iter()
-        .map(|(key, shown, origin)| {
-            json!({
-                "section": key.section,
-                "name": key.name,
-                "value": shown,
-                "from": origin.to_string(),
-                "variable": key.variable(),
-                "help": key.help,
+    fn as_json(&self) -> Value {
+        let settings: Vec<_> = self
+            .raw
+            .shown()
+            .into_iter()
+            .map(|(key, shown, origin)| {
+                json!({
+                    "section": key.section,
+                    "name": key.name,
+                    "value": shown,
+                    "from": origin.to_string(),
+                    "variable": key.variable(),
+                    "help": key.help,
+                })
             })
+            .collect();
+        let purposes: Vec<_> = self.purposes.iter().map(|purpose| purpose.as_str()).collect();
+        json!({
+            "for": purposes,
+            "settings": settings,
+            "runtime": self.engine.runtime_json(),
+            "models": self.engine.models_json(),
+            "outside": self.outside.as_json(),
+            "warnings": self.doubts,
+            "problems": self.problems.iter().collect::<Vec<_>>(),
         })
-        .collect();
-    json!({ "settings": settings, "problems": problems.iter().collect::<Vec<_>>() })
+    }
 }

@@ -3,7 +3,7 @@
 pub mod announce;
 pub mod backlog;
 mod bench;
-mod check;
+pub mod check;
 pub mod dead;
 mod group_ica;
 mod manual;
@@ -73,6 +73,12 @@ fn write_reference(out: &Path) -> anyhow::Result<ExitCode> {
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells why nothing was run.
+pub fn refuse(reason: &std::io::Error) -> ExitCode {
+    say(&format!("nightread: {reason}"));
+    ExitCode::from(FAILED)
 }
 
 /// Settings that are sound and in which `require` misses nothing; `None` otherwise, and then every problem has been told.

@@ -57,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// What only the service needs.
-fn require(settings: &Settings, problems: &mut Problems) {
+pub(super) fn require(settings: &Settings, problems: &mut Problems) {
     require_broker(settings, problems);
     if settings.storage.is_none() {
         problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");

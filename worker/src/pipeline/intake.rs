@@ -124,6 +124,11 @@ struct Shared {
 impl Run {
     /// Consumes until the intake ends, a stop is asked for, or something fatal happens.
     pub async fn run(self, mut intake: Box<dyn Intake>) -> Ended {
+        match self.tools.versions_agree().await {
+            // Storage that is away is the jobs' to meet, and what they find there is judged again.
+            Err(error) if error.is_fatal() => return Ended::Fatal(error),
+            Ok(()) | Err(_) => {}
+        }
         let permits = Arc::new(Semaphore::new(self.tools.limits.jobs));
         let shared = Arc::new(Shared {
             alone: RwLock::new(()),

@@ -9,3 +9,4 @@ pub mod process;
 pub mod reading;
 pub mod split;
 pub mod store;
+pub mod version;

@@ -10,7 +10,7 @@ use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
     Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Prepared, Provider, Runtime,
-    Task,
+    Task, scores, tune,
 };
 use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
 use nightread_imaging::{GatePolicy, View};
@@ -78,6 +78,7 @@ impl Opened {
         let (mut models, mut by_name) = (Vec::new(), BTreeMap::new());
         for (name, precision) in names {
             let model = nightread_engine::Model::open(catalogue.get(name)?, *precision)?;
+            model.keeps_to_its_files()?;
             let described = Model {
                 manifest: Arc::clone(model.manifest()),
                 key: model.key().clone(),
@@ -117,6 +118,18 @@ impl Opened {
             }
         };
         Ok(Models { by_name: self.by_name.clone(), engines })
+    }
+
+    /// Opens a session of each model, and runs one item through it and through what makes scores of it: what cannot work
+    /// is told here. Takes seconds; call it off the reactor.
+    pub fn try_out(&self) -> Result<(), JobError> {
+        for model in &self.models {
+            let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
+            let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
+            let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
+            scores(model.manifest(), &outputs.logits)?;
+        }
+        Ok(())
     }
 
     fn prepared(&self) -> Result<&[Prepared], JobError> {
@@ -183,6 +196,11 @@ impl Models {
             .fold((0, 0), |(items, batches), stats| (items + stats.items, batches + stats.batches))
     }
 
+    /// Every model that is served, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.by_name.values()
+    }
+
     /// An open model. One that this worker does not serve is the message's fault, not the worker's.
     pub fn get(&self, name: &str) -> Result<Arc<Model>, JobError> {
         self.by_name.get(name).cloned().ok_or_else(|| {
@@ -195,11 +213,12 @@ impl Models {
     }
 }
 
-fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
+pub fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
     ModelFacts {
         name: model.key().name.clone(),
         version: model.key().version.clone(),
         sha256: model.sha256().to_owned(),
+        manifest_sha256: Some(model.manifest().sha256()),
         precision: model.precision().as_str().to_owned(),
         execution_provider: provider.to_owned(),
         preprocessing: model.manifest().preprocessing.id().to_owned(),

@@ -22,6 +22,7 @@ use super::failpoint::{Failpoint, reached};
 use super::models::{Model, Models};
 use super::reading::{self, NamedIn, Reading, ReadingOptions};
 use super::store::{self, Stored};
+use super::version;
 use crate::settings::Limits;
 
 /// Version written into every document; a new one reads failed studies again.
@@ -78,6 +79,14 @@ impl Tools {
             failpoint,
             bytes_in_flight,
         }
+    }
+
+    /// `model_mismatch` when results of a model's version were made by another model; or what storage says.
+    pub async fn versions_agree(&self) -> Result<(), JobError> {
+        for model in self.models.iter() {
+            version::agrees(&*self.results, &self.results_container, model).await?;
+        }
+        Ok(())
     }
 
     /// Room for a blob of this size, taken before it is downloaded. One larger than all the room takes all of it.
@@ -314,7 +323,7 @@ fn candidate<'a>(job: &Job, tools: &Tools, model: &'a Model, study: &'a Study) -
         last_modified: properties.map(|properties| properties.last_modified),
         sha256: study.sha256.as_deref(),
         identity: tools.identity,
-        model_sha256: &model.facts.sha256,
+        model: &model.facts,
         worker_version: WORKER_VERSION,
         force: job.force,
         reread_failed: job.reread_failed,

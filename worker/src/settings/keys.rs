@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = &[
         "dir",
         Text,
         "",
-        "folder of model folders; default: ./models, then ../share/nightread/models beside the binary",
+        "folder of model folders; default: ../share/nightread/models beside the binary, else ./models",
     ),
     key(
         "models",
@@ -96,7 +96,14 @@ pub const KEYS: &[Key] = &[
         "runtime",
         Text,
         "",
-        "ONNX Runtime's shared library; default: where `make runtime` puts it",
+        "ONNX Runtime's shared library, or a folder that holds it; default: ../lib beside the binary, else where `make runtime` puts it",
+    ),
+    key(
+        "models",
+        "runtime_telemetry",
+        Boolean,
+        "false",
+        "let ONNX Runtime report its use to Microsoft; off, whatever ORT_DISABLE_TELEMETRY says",
     ),
     key(
         "engine",

@@ -1,5 +1,6 @@
 //! From what was typed ([`raw`]) to what it means: validated once, all problems reported together.
 
+pub mod doubts;
 pub mod keys;
 pub mod raw;
 pub mod validate;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use nightread_domain::routing::Routing;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::Precision;
+use nightread_engine::{Precision, Provider, Search};
 use nightread_fmri::confounds::Wanted;
 
 use crate::pipeline::failpoint::Failpoint;
@@ -133,6 +134,15 @@ pub struct EngineSettings {
     pub precision: Option<String>,
     pub provider: String,
     pub runtime: Option<PathBuf>,
+    /// Whether ONNX Runtime may report its use to Microsoft.
+    pub runtime_telemetry: bool,
+}
+
+impl EngineSettings {
+    /// Where to look for ONNX Runtime.
+    pub fn search(&self, provider: Provider) -> Search {
+        Search::new(self.runtime.clone(), provider).with_telemetry(self.runtime_telemetry)
+    }
 }
 
 impl EngineSettings {

@@ -14,6 +14,8 @@ pub enum Origin {
     Environment,
     File,
     Default,
+    /// Nobody set it, and there is no default.
+    Unset,
 }
 
 impl fmt::Display for Origin {
@@ -23,6 +25,7 @@ impl fmt::Display for Origin {
             Self::Environment => "environment",
             Self::File => "file",
             Self::Default => "default",
+            Self::Unset => "not set",
         })
     }
 }
@@ -179,21 +182,36 @@ impl RawSettings {
         self.values.iter().find(|((s, n), _)| *s == section && *n == name).map(|(_, (value, _))| value)
     }
 
-    /// Every setting as `(key, value to show, origin)`, secrets redacted.
+    /// Every setting as `(key, value to show, origin)`, secrets redacted; an empty value for what nobody set.
     pub fn shown(&self) -> Vec<(&'static Key, String, Origin)> {
-        KEYS.iter()
-            .filter_map(|key| {
-                let (value, origin) = self.values.get(&(key.section, key.name))?;
-                let shown = match value {
-                    _ if key.secret => "[redacted]".to_owned(),
-                    Value::String(text) => text.clone(),
-                    Value::Array(_) => self.list(key.section, key.name).join(", "),
-                    other => other.to_string(),
-                };
-                Some((key, shown, *origin))
-            })
-            .collect()
+        let shown = |key: &'static Key| {
+            let Some((value, origin)) = self.values.get(&(key.section, key.name)) else {
+                return (key, String::new(), Origin::Unset);
+            };
+            let shown = match value {
+                _ if key.secret => REDACTED.to_owned(),
+                Value::String(text) => without_secrets(text),
+                Value::Array(_) => self.list(key.section, key.name).join(", "),
+                other => other.to_string(),
+            };
+            (key, shown, *origin)
+        };
+        KEYS.iter().map(shown).collect()
     }
+}
+
+const REDACTED: &str = "[redacted]";
+
+/// An address without what may be secret in it: user and password, and the query, where signatures stand.
+fn without_secrets(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (place, query) = rest.split_once('?').map_or((rest, ""), |(place, _)| (place, REDACTED));
+    let (host, path) = place.split_once('/').map_or((place, None), |(host, path)| (host, Some(path)));
+    let host =
+        host.rsplit_once('@').map_or_else(|| host.to_owned(), |(_, host)| format!("{REDACTED}@{host}"));
+    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{scheme}://{host}{path}{mark}{query}")
 }
 
 fn described(key: &Key) -> String {

@@ -75,3 +75,69 @@ fn secrets_never_show() {
     assert!(raw.shown().iter().all(|(_, shown, _)| !shown.contains("hunter2")));
     assert_eq!(settings.broker.expect("a broker").url.reveal(), url);
 }
+
+#[test]
+fn what_is_secret_in_an_address_is_not_shown() {
+    for (variable, value, shown, hidden) in [
+        (
+            "NIGHTREAD_STORAGE_ACCOUNT_URL",
+            "https://a.blob.core.windows.net/?sv=1&sig=hunter2",
+            "https://a.blob.core.windows.net/?[redacted]",
+            "hunter2",
+        ),
+        (
+            "NIGHTREAD_RELAY_QUEUE_URL",
+            "https://user:hunter2@a.queue.core.windows.net/q",
+            "https://[redacted]@a.queue.core.windows.net/q",
+            "hunter2",
+        ),
+        ("NIGHTREAD_STORAGE_ACCOUNT_URL", "https://a.example", "https://a.example", "hunter2"),
+        ("NIGHTREAD_MODELS_DIR", "/models?/a@b", "/models?/a@b", "hunter2"),
+    ] {
+        let (raw, _) = merged("", &[(variable, value)]);
+        let rows = raw.shown();
+        let row = rows.iter().find(|(key, _, _)| key.variable() == variable).expect("a row");
+        assert_eq!(row.1, shown);
+        assert!(rows.iter().all(|(_, shown, _)| !shown.contains(hidden)));
+    }
+}
+
+#[test]
+fn every_setting_is_shown_also_when_nobody_set_it() {
+    let (raw, _) = merged("", &[]);
+    let rows = raw.shown();
+    assert_eq!(rows.len(), keys::KEYS.len());
+    let unset = rows.iter().find(|(key, _, _)| key.variable() == "NIGHTREAD_BROKER_URL").expect("a row");
+    assert_eq!((unset.1.as_str(), unset.2), ("", Origin::Unset));
+}
+
+#[test]
+fn what_anybody_on_the_way_can_read_is_doubted() {
+    let doubts = |environment: &[(&str, &str)]| doubts::of(&merged("", environment).0);
+    for (variable, value) in [
+        ("NIGHTREAD_BROKER_URL", "amqp://u:hunter2@broker.example:5672/%2f"),
+        ("NIGHTREAD_BACKLOG_MANAGEMENT_URL", "http://u:hunter2@10.0.0.4:15672"),
+        ("NIGHTREAD_STORAGE_SAS_URL", "http://a.example/?sig=hunter2"),
+        ("NIGHTREAD_STORAGE_CONNECTION_STRING", "BlobEndpoint=http://a.example/x;AccountKey=hunter2"),
+        ("NIGHTREAD_STORAGE_CONNECTION_STRING", "DefaultEndpointsProtocol=http;AccountKey=hunter2"),
+        ("NIGHTREAD_WORKER_FAILPOINT", "after_store"),
+        ("NIGHTREAD_MODELS_RUNTIME_TELEMETRY", "true"),
+    ] {
+        let found = doubts(&[(variable, value)]);
+        assert!(found.len() == 1 && !found[0].contains("hunter2"), "{variable}: {found:?}");
+    }
+    for (variable, value) in [
+        ("NIGHTREAD_BROKER_URL", "amqps://u:p@broker.example:5671/%2f"),
+        ("NIGHTREAD_BROKER_URL", "amqp://u:p@127.0.0.1:5672"),
+        ("NIGHTREAD_BROKER_URL", "amqp://u:p@[::1]:5672/%2f"),
+        ("NIGHTREAD_BROKER_URL", "amqp://localhost"),
+        ("NIGHTREAD_BACKLOG_MANAGEMENT_URL", "https://broker.example:15671"),
+        ("NIGHTREAD_STORAGE_CONNECTION_STRING", "DefaultEndpointsProtocol=https;AccountKey=x"),
+        (
+            "NIGHTREAD_STORAGE_CONNECTION_STRING",
+            "DefaultEndpointsProtocol=http;BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;AccountKey=x",
+        ),
+    ] {
+        assert!(doubts(&[(variable, value)]).is_empty(), "{variable}={value}");
+    }
+}

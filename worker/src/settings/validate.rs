@@ -1,6 +1,6 @@
 //! The rules between settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::BlobRef;
@@ -180,6 +180,7 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
         precision,
         provider,
         runtime: raw.text("models", "runtime").map(PathBuf::from),
+        runtime_telemetry: raw.boolean("models", "runtime_telemetry"),
     };
     for (name, value) in [
         ("sessions", engine.sessions),
@@ -351,15 +352,12 @@ fn models_dir(raw: &RawSettings) -> PathBuf {
     if let Some(dir) = raw.text("models", "dir") {
         return PathBuf::from(dir);
     }
-    let here = PathBuf::from("models");
     let installed = std::env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.parent()?.join("share/nightread/models")))
         .filter(|dir| dir.is_dir());
-    match installed {
-        Some(installed) if !Path::new(&here).is_dir() => installed,
-        _ => here,
-    }
+    // A folder called models where one happens to stand must not change what an installed program reads with.
+    installed.unwrap_or_else(|| PathBuf::from("models"))
 }
 
 /// Cores this process may use (the scheduler's affinity and the cgroup's quota count).

@@ -17,7 +17,7 @@ pub fn repository() -> PathBuf {
 /// The binary under test, with this checkout's models and runtime.
 pub fn nightread() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nightread"));
-    command.current_dir(repository());
+    command.current_dir(repository()).env("NIGHTREAD_MODELS_RUNTIME", runtime());
     command
 }
 

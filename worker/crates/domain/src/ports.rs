@@ -67,6 +67,9 @@ pub trait BlobStore: Debug + Send + Sync {
 
     /// Whether storage answers at all (start-up probe, breaker probe).
     async fn probe(&self, container: &str) -> Result<(), JobError>;
+
+    /// Some thousands at most of the blobs whose names begin with `prefix`, which ends in a slash; in no order.
+    async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError>;
 }
 
 /// What is to become of a delivery.

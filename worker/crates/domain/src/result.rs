@@ -84,7 +84,11 @@ pub struct ModelFacts {
     pub name: String,
     /// With precision, as in the result path: `1.0.0-fp32`.
     pub version: String,
+    /// Of the weights: of their one file, or of the list of several.
     pub sha256: String,
+    /// Of what the manifest decides; absent in documents from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<String>,
     pub precision: String,
     pub execution_provider: String,
     pub preprocessing: String,
@@ -165,6 +169,9 @@ impl ResultDocument {
             ("model_sha256".to_owned(), self.model.sha256.clone()),
             ("status".to_owned(), self.status.as_str().to_owned()),
         ]);
+        if let Some(digest) = &self.model.manifest_sha256 {
+            metadata.insert("manifest_sha256".to_owned(), digest.clone());
+        }
         if let Some(etag) = &self.source.etag {
             metadata.insert("source_etag".to_owned(), etag.0.clone());
         }

@@ -4,8 +4,12 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::blob::{BlobRef, ETag, MAX_NAME_CHARS};
-use crate::error::{ErrorCode, JobError, Stage};
-use crate::result::{ResultDocument, Status};
+use crate::error::JobError;
+use crate::result::{ModelFacts, ResultDocument, Status};
+
+mod version;
+
+pub use version::same_version;
 
 /// File systems take 255 bytes a segment; a temporary suffix must fit beside it.
 const MAX_SEGMENT_BYTES: usize = 230;
@@ -75,7 +79,7 @@ pub struct Candidate<'a> {
     /// Of the source's bytes, once they were read.
     pub sha256: Option<&'a str>,
     pub identity: Identity,
-    pub model_sha256: &'a str,
+    pub model: &'a ModelFacts,
     pub worker_version: &'a str,
     pub force: bool,
     pub reread_failed: bool,
@@ -154,17 +158,10 @@ fn versions(existing: &ResultDocument, ours: &Candidate<'_>) -> Versions {
 }
 
 fn same_model(existing: &ResultDocument, ours: &Candidate<'_>) -> Result<(), JobError> {
-    if ours.force || existing.model.sha256 == ours.model_sha256 {
+    if ours.force {
         return Ok(());
     }
-    Err(JobError::new(
-        Stage::Store,
-        ErrorCode::ModelMismatch,
-        format!(
-            "results of {} {} were written by another file of that version: give the new model a new version",
-            existing.model.name, existing.model.version
-        ),
-    ))
+    same_version(&existing.model, ours.model)
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn open(
     threads: usize,
     input: &Path,
 ) -> io::Result<(Engine, ModelKey, Vec<Vec<f32>>)> {
-    let setting = std::env::var_os("NIGHTREAD_ORT").map(PathBuf::from);
+    let setting = std::env::var_os("NIGHTREAD_MODELS_RUNTIME").map(PathBuf::from);
     let runtime = Runtime::load(&Search::new(setting, provider)).map_err(io::Error::other)?;
     let manifest = Arc::new(Manifest::load(folder).map_err(io::Error::other)?);
     let model = Model::open(&manifest, precision).map_err(io::Error::other)?;

@@ -6,6 +6,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();

@@ -40,6 +40,7 @@ mod inference;
 mod library;
 mod manifest;
 mod model;
+mod onnx;
 mod options;
 mod panics;
 mod pool;
@@ -56,14 +57,15 @@ pub use engine::Engine;
 pub use inference::{Inference, Outputs, Timing};
 pub use library::Search;
 pub use manifest::{
-    Activation, Availability, Calibration, Catalogue, Evidence, Input, Label, MANIFEST_FILE, Manifest,
-    ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
+    Activation, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label, MANIFEST_FILE,
+    Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn,
+    Weights,
 };
 pub use model::{Model, ModelKey};
 pub use options::EngineOptions;
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
-pub use runtime::Runtime;
+pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
 pub use scores::{Score, op_norm, scores, sigmoid, softmax};
 pub use session::{Cam, ItemOutput, ModelSession, SessionOptions};
 pub use shared::Prepared;

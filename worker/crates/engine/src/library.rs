@@ -1,7 +1,7 @@
 //! Where ONNX Runtime's shared library is looked for.
 
 use std::env;
-use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -11,60 +11,41 @@ use crate::provider::Provider;
 const PREFIX: &str = if cfg!(windows) { "onnxruntime.dll" } else { "libonnxruntime." };
 /// Beside ONNX Runtime when it can use OpenVINO.
 const OPENVINO_BRIDGE: &str = "libonnxruntime_providers_openvino.so";
-const VARIABLES: [&str; 2] = ["NIGHTREAD_ORT", "ORT_DYLIB_PATH"];
 const CACHE: &str = ".cache/onnxruntime";
 
-/// What to look for, and the surroundings to look in. Build it with [`Search::new`].
+/// What to look for, and where the program lies. Build it with [`Search::new`].
 #[derive(Clone, Debug)]
 pub struct Search {
     /// A library, or a folder that holds one, from the settings: wins over everything.
     pub setting: Option<PathBuf>,
     pub provider: Provider,
-    /// `(name, value)` of the variables that were set.
-    variables: Vec<(&'static str, PathBuf)>,
+    pub(crate) telemetry: bool,
     /// The folder of the running program.
     program: Option<PathBuf>,
-    current: Option<PathBuf>,
 }
 
 impl Search {
-    /// A search in this process's surroundings.
+    /// A search around the running program.
     pub fn new(setting: Option<PathBuf>, provider: Provider) -> Self {
-        Self::within(
-            setting,
-            provider,
-            &|name| env::var_os(name),
-            env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned)),
-            env::current_dir().ok(),
-        )
+        let program = env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
+        Self { setting, provider, telemetry: false, program }
     }
 
-    fn within(
-        setting: Option<PathBuf>,
-        provider: Provider,
-        variable: &dyn Fn(&str) -> Option<OsString>,
-        program: Option<PathBuf>,
-        current: Option<PathBuf>,
-    ) -> Self {
-        let variables = VARIABLES
-            .into_iter()
-            .filter_map(|name| {
-                variable(name).filter(|value| !value.is_empty()).map(|value| (name, value.into()))
-            })
-            .collect();
-        Self { setting, provider, variables, program, current }
+    /// Whether the library may report its use to Microsoft; it may not unless this was asked for.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: bool) -> Self {
+        self.telemetry = telemetry;
+        self
     }
 
-    /// The library's path: the setting, else `NIGHTREAD_ORT`, else `ORT_DYLIB_PATH`, else beside the program (`.`, `lib`,
-    /// `../lib`), else `.cache/onnxruntime/<provider>-<version>` of the checkout that holds the current folder or the
-    /// program. What was named is taken or refused, never passed over.
+    /// The library's path: the setting, else beside the program (`.`, `lib`, `../lib`), else `.cache/onnxruntime` of the
+    /// checkout that the program was built in. What was named is taken or refused, never passed over. A library is code
+    /// that runs as soon as it is loaded, so neither the current folder nor any folder above the program is looked in.
     pub fn find(&self) -> Result<PathBuf, JobError> {
-        let named = self.setting.iter().map(|path| ("the setting", path));
-        let named = named.chain(self.variables.iter().map(|(name, path)| (*name, path))).next();
-        if let Some((who, path)) = named {
+        if let Some(path) = &self.setting {
             return self.at(path).ok_or_else(|| {
                 missing(format!(
-                    "{who} names {}, where there is no ONNX Runtime library with {}; run `make runtime`",
+                    "[models] runtime names {}, where there is no ONNX Runtime library with {}; run `make runtime`",
                     path.display(),
                     self.provider
                 ))
@@ -74,7 +55,8 @@ impl Search {
         places.iter().find_map(|place| self.at(place)).ok_or_else(|| {
             let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
             missing(format!(
-                "no ONNX Runtime library with {} in {}; run `make runtime`, or point NIGHTREAD_ORT at one",
+                "no ONNX Runtime library with {} in {}; run `make runtime`, or name one in [models] runtime \
+                 (NIGHTREAD_MODELS_RUNTIME)",
                 self.provider,
                 places.join(", ")
             ))
@@ -82,20 +64,9 @@ impl Search {
     }
 
     fn places(&self) -> Vec<PathBuf> {
-        let mut places = Vec::new();
-        if let Some(program) = &self.program {
-            places.extend([program.clone(), program.join("lib"), program.join("../lib")]);
-        }
-        for start in self.current.iter().chain(&self.program) {
-            // Only a checkout's own cache is trusted, not one of any folder further up.
-            let checkout = start.ancestors().find(|folder| folder.join(CACHE).is_dir());
-            if let Some(checkout) = checkout.filter(|folder| folder.join("Cargo.toml").is_file()) {
-                let cache = checkout.join(CACHE);
-                if !places.contains(&cache) {
-                    places.push(cache);
-                }
-            }
-        }
+        let Some(program) = &self.program else { return Vec::new() };
+        let mut places = vec![program.clone(), program.join("lib"), program.join("../lib")];
+        places.extend(checkout(program).map(|checkout| checkout.join(CACHE)));
         places
     }
 
@@ -121,6 +92,15 @@ impl Search {
             Provider::OpenVino => library.with_file_name(OPENVINO_BRIDGE).is_file(),
         }
     }
+}
+
+/// The checkout whose `target` folder holds the program, unless anybody may write into it.
+fn checkout(program: &Path) -> Option<&Path> {
+    let target = program.ancestors().find(|folder| folder.ends_with("target"))?;
+    let checkout = target.parent().filter(|checkout| checkout.join("Cargo.toml").is_file())?;
+    let open_to_all =
+        |folder: &Path| folder.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o002 != 0);
+    (!open_to_all(checkout)).then_some(checkout)
 }
 
 /// The entries of a folder whose names pass, oldest version first.
@@ -162,8 +142,8 @@ mod tests {
         path.canonicalize().unwrap()
     }
 
-    fn search(provider: Provider, program: Option<&Path>, current: Option<&Path>) -> Search {
-        Search::within(None, provider, &|_| None, program.map(Path::to_owned), current.map(Path::to_owned))
+    fn search(provider: Provider, program: &Path) -> Search {
+        Search { program: Some(program.to_owned()), ..Search::new(None, provider) }
     }
 
     #[test]
@@ -171,8 +151,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let good = touch(&root.path().join("a/libonnxruntime.so.1.30.0"));
         let beside = touch(&root.path().join("bin/lib/libonnxruntime.so.1.31.0"));
-        let program = root.path().join("bin");
-        let mut wanted = search(Provider::Cpu, Some(&program), None);
+        let mut wanted = search(Provider::Cpu, &root.path().join("bin"));
         assert_eq!(wanted.find().unwrap(), beside);
         wanted.setting = Some(root.path().join("a"));
         assert_eq!(wanted.find().unwrap(), good, "a folder will do");
@@ -183,23 +162,6 @@ mod tests {
     }
 
     #[test]
-    fn variables_come_in_order() {
-        let root = tempfile::tempdir().unwrap();
-        let first = touch(&root.path().join("a/libonnxruntime.so"));
-        let second = touch(&root.path().join("b/libonnxruntime.so"));
-        let variables = |set: &'static [(&'static str, &'static str)]| {
-            let root = root.path().to_owned();
-            let lookup = move |name: &str| {
-                set.iter().find(|(key, _)| *key == name).map(|(_, folder)| root.join(folder).into_os_string())
-            };
-            Search::within(None, Provider::Cpu, &lookup, None, None).find()
-        };
-        assert_eq!(variables(&[("ORT_DYLIB_PATH", "b"), ("NIGHTREAD_ORT", "a")]).unwrap(), first);
-        assert_eq!(variables(&[("ORT_DYLIB_PATH", "b")]).unwrap(), second);
-        assert!(variables(&[("NIGHTREAD_ORT", "c"), ("ORT_DYLIB_PATH", "b")]).is_err(), "no fall-through");
-    }
-
-    #[test]
     fn a_checkout_keeps_one_library_for_each_provider() {
         let root = tempfile::tempdir().unwrap();
         let checkout = root.path();
@@ -207,22 +169,30 @@ mod tests {
         let cache = checkout.join(CACHE);
         touch(&cache.join("cpu-1.9.0/libonnxruntime.so.1.9.0"));
         let newest = touch(&cache.join("cpu-1.32.0/libonnxruntime.so.1.32.0"));
-        let deep = checkout.join("worker/crates/engine");
-        fs::create_dir_all(&deep).unwrap();
-        assert_eq!(search(Provider::Cpu, None, Some(&deep)).find().unwrap(), newest, "newest, by number");
-        let openvino = search(Provider::OpenVino, None, Some(&deep));
+        let program = checkout.join("target/release/deps");
+        fs::create_dir_all(&program).unwrap();
+        assert_eq!(search(Provider::Cpu, &program).find().unwrap(), newest, "newest, by number");
+        let openvino = search(Provider::OpenVino, &program);
         assert_eq!(openvino.find().unwrap_err().code, ErrorCode::RuntimeMissing);
         let library = touch(&cache.join("openvino-1.24.1/libonnxruntime.so.1.24.1"));
         assert!(openvino.find().is_err(), "without the bridge it is no OpenVINO library");
         touch(&cache.join("openvino-1.24.1").join(OPENVINO_BRIDGE));
         assert_eq!(openvino.find().unwrap(), library);
-        assert_eq!(search(Provider::Cpu, None, Some(&deep)).find().unwrap(), newest);
+        assert_eq!(search(Provider::Cpu, &program).find().unwrap(), newest);
     }
 
     #[test]
-    fn a_cache_outside_a_checkout_is_not_trusted() {
+    fn a_cache_is_trusted_only_where_the_program_was_built_in_its_checkout() {
         let root = tempfile::tempdir().unwrap();
-        touch(&root.path().join(CACHE).join("cpu-1.32.0/libonnxruntime.so.1.32.0"));
-        assert!(search(Provider::Cpu, None, Some(root.path())).find().is_err());
+        let folder = root.path();
+        touch(&folder.join(CACHE).join("cpu-1.32.0/libonnxruntime.so.1.32.0"));
+        let built = folder.join("target/release");
+        let finds = |program: &Path| search(Provider::Cpu, program).find().is_ok();
+        assert!(!finds(&built), "no checkout");
+        touch(&folder.join("Cargo.toml"));
+        assert!(finds(&built));
+        assert!(!finds(&folder.join("bin")) && !finds(folder), "a folder above the program is not asked");
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!finds(&built), "anybody may have put it there");
     }
 }

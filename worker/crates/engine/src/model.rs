@@ -1,13 +1,13 @@
 //! A model whose weights were found to be the ones its manifest names.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use crate::digest;
 use crate::manifest::{Availability, Manifest, Precision};
+use crate::{digest, onnx};
 
 /// A model as the engine and the result path name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,58 +30,106 @@ pub struct Model {
     precision: Precision,
     key: ModelKey,
     sha256: String,
+    /// Every file of the weights, the ONNX file first.
+    files: Vec<Digested>,
+}
+
+/// A file, and the digest that the manifest gives it.
+#[derive(Clone, Debug)]
+struct Digested {
     path: PathBuf,
+    sha256: String,
 }
 
 impl Model {
-    /// Finds the weights of a precision and checks their digest.
+    /// Finds the weights of a precision and checks the digest of each of their files.
     ///
-    /// Errors: `model_missing` when the weights are not there (with the manifest's own words on how to obtain them),
-    /// `model_mismatch` when the precision is not offered or the digest differs.
+    /// Errors: `model_missing` when weights are not there (with the manifest's own words on how to obtain them),
+    /// `model_mismatch` when the precision is not offered or a digest differs.
     pub fn open(manifest: &Arc<Manifest>, precision: Precision) -> Result<Self, JobError> {
-        let fail = |code, message| Err(JobError::new(Stage::Start, code, message));
         let name = &manifest.name;
-        let (weights, expected) = match (manifest.availability(precision), manifest.weights(precision)) {
+        let weights = match (manifest.availability(precision), manifest.weights(precision)) {
             (Availability::WeightsMissing(how), _) => {
-                return fail(
-                    ErrorCode::ModelMissing,
-                    format!(
-                        "the weights of {name} are not shipped: {how}; then note their sha256 in the manifest"
-                    ),
-                );
+                return Err(missing(format!(
+                    "the weights of {name} are not shipped: {how}; then note their sha256 in the manifest"
+                )));
             }
-            (Availability::Ready, Some(weights)) => (weights, weights.sha256.as_deref().unwrap_or_default()),
+            (Availability::Ready, Some(weights)) => weights,
             _ => {
                 let offered: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
-                return fail(
-                    ErrorCode::ModelMismatch,
-                    format!("{name} does not offer {precision}; it offers: {}", offered.join(", ")),
-                );
+                return Err(mismatch(format!(
+                    "{name} does not offer {precision}; it offers: {}",
+                    offered.join(", ")
+                )));
             }
+        };
+        let graph = (&weights.file, weights.sha256.as_deref().unwrap_or_default());
+        let listed: Vec<_> = std::iter::once(graph)
+            .chain(weights.data.iter().map(|data| (&data.file, data.sha256.as_str())))
+            .collect();
+        let digested = |(file, sha256): &(&String, &str)| Digested {
+            path: manifest.path_of(file),
+            sha256: (*sha256).to_owned(),
         };
         let model = Self {
             precision,
             key: ModelKey { name: name.clone(), version: format!("{}-{precision}", manifest.version) },
-            sha256: expected.to_owned(),
-            path: manifest.path_of(&weights.file),
+            sha256: digest_of(&listed),
+            files: listed.iter().map(digested).collect(),
             manifest: Arc::clone(manifest),
         };
         model.verify()?;
         Ok(model)
     }
 
-    /// Compares the file with the manifest's digest. The engine does so again when its sessions are open: ONNX Runtime maps
-    /// the file itself (bytes handed over would cost one more copy of the weights in every session).
+    /// Compares every file with the manifest's digest. The engine does so again when its sessions are open: ONNX Runtime
+    /// reads the files itself (bytes handed over would cost one more copy of the weights in every session).
     pub(crate) fn verify(&self) -> Result<(), JobError> {
-        let path = self.path.display();
-        let fail = |code, message| Err(JobError::new(Stage::Start, code, message));
-        match digest::of_file(&self.path) {
-            Ok(found) if found == self.sha256 => Ok(()),
-            Ok(found) => fail(
-                ErrorCode::ModelMismatch,
-                format!("{path} has sha256 {found}, its manifest says {}", self.sha256),
-            ),
-            Err(error) => fail(ErrorCode::ModelMissing, format!("{path} cannot be read: {error}")),
+        self.files.iter().try_for_each(|Digested { path, sha256 }| {
+            let path_shown = path.display();
+            match digest::of_file(path) {
+                Ok(found) if found == *sha256 => Ok(()),
+                Ok(found) => {
+                    Err(mismatch(format!("{path_shown} has sha256 {found}, its manifest says {sha256}")))
+                }
+                Err(error) => Err(missing(format!("{path_shown} cannot be read: {error}"))),
+            }
+        })
+    }
+
+    /// `model_mismatch` unless the graph's tensors lie in itself and in exactly the files that the manifest lists: what is
+    /// not listed is not digested. No session opens before this was asked.
+    pub fn keeps_to_its_files(&self) -> Result<(), JobError> {
+        let listed = self.manifest.weights(self.precision).map_or(&[][..], |weights| &weights.data);
+        let path = self.path();
+        let shown = path.display();
+        let bytes =
+            std::fs::read(path).map_err(|error| missing(format!("{shown} cannot be read: {error}")))?;
+        let used = onnx::data_files(&bytes).map_err(|words| mismatch(format!("{shown} {words}")))?;
+        let table = format!("weights.{}.data", self.precision);
+        for location in &used {
+            if listed.iter().any(|data| data.file == *location) {
+                continue;
+            }
+            let words = match Path::new(location).components().collect::<Vec<_>>().as_slice() {
+                [Component::Normal(_)] => {
+                    format!("which {table} of its manifest does not list: add {{ file, sha256 }} there")
+                }
+                parts
+                    if parts.iter().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) =>
+                {
+                    "in a sub-folder: all weights must lie beside the manifest".to_owned()
+                }
+                _ => "outside the model's folder: all weights must lie beside the manifest".to_owned(),
+            };
+            return Err(mismatch(format!("{shown} keeps weights in {location:?}, {words}")));
+        }
+        match listed.iter().find(|data| !used.contains(&data.file)) {
+            None => Ok(()),
+            Some(data) => Err(mismatch(format!(
+                "{table} of the manifest lists {:?}, where {shown} keeps no weights",
+                data.file
+            ))),
         }
     }
 
@@ -97,12 +145,32 @@ impl Model {
         &self.key
     }
 
-    /// Digest of the weights, lower-case hexadecimal.
+    /// Digest of all the weights, lower-case hexadecimal: of the ONNX file where it holds them all, else of what `sha256sum`
+    /// prints for all their files, sorted by name.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        // There is always the ONNX file.
+        self.files.first().map_or(Path::new(""), |file| &file.path)
     }
+}
+
+fn digest_of(listed: &[(&String, &str)]) -> String {
+    if let [(_, sha256)] = listed {
+        return (*sha256).to_owned();
+    }
+    let mut lines: Vec<_> =
+        listed.iter().map(|(file, sha256)| (file, format!("{sha256}  {file}\n"))).collect();
+    lines.sort();
+    digest::of_bytes(lines.into_iter().map(|(_, line)| line).collect::<String>().as_bytes())
+}
+
+fn missing(words: String) -> JobError {
+    JobError::new(Stage::Start, ErrorCode::ModelMissing, words)
+}
+
+fn mismatch(words: String) -> JobError {
+    JobError::new(Stage::Start, ErrorCode::ModelMismatch, words)
 }

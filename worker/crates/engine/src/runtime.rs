@@ -26,15 +26,24 @@ struct Loaded {
     environment: Environment,
 }
 
+/// Variable and value that keep ONNX Runtime from reporting to Microsoft and from leaving files in the home folder.
+/// ONNX Runtime reads it while it is loaded; its interface cannot turn all of it off later.
+pub const TELEMETRY_OFF: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
 impl Runtime {
     /// Finds the library ([`Search::find`]) and loads it.
     ///
     /// Errors: `runtime_missing` when there is none, `runtime_mismatch` when it cannot be loaded, is older than 1.24, lacks the
-    /// wanted provider, or when the process has loaded another one already.
+    /// wanted provider, when the process has loaded another one already, or when the environment lets the library report to
+    /// Microsoft and `search` does not ask for that.
     pub fn load(search: &Search) -> Result<Self, JobError> {
         let library = search.find()?;
+        // A library that was let in with another answer would keep it: refused rather than half right.
+        if telemetry_is_off() == search.telemetry {
+            return Err(mismatch(unsettled(search.telemetry)));
+        }
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = match &*loaded {
             Some(runtime) if runtime.0.library == library => runtime.clone(),
@@ -47,7 +56,7 @@ impl Runtime {
             }
             None => {
                 // A library that lacks what `ort` takes for granted makes it panic rather than fail.
-                let opened = panics::contained(|| open(&library));
+                let opened = panics::contained(|| open(&library, search.telemetry));
                 let runtime = opened
                     .unwrap_or_else(|panic| Err(mismatch(format!("{}: {panic}", library.display()))))?;
                 loaded.insert(runtime).clone()
@@ -91,7 +100,24 @@ impl Runtime {
     }
 }
 
-fn open(library: &Path) -> Result<Runtime, JobError> {
+/// Whether this process's environment turns ONNX Runtime's reports off.
+pub fn telemetry_is_off() -> bool {
+    let (name, value) = TELEMETRY_OFF;
+    std::env::var_os(name).is_some_and(|found| found == value)
+}
+
+fn unsettled(wanted: bool) -> String {
+    let (name, value) = TELEMETRY_OFF;
+    if wanted {
+        format!("telemetry is asked for, but {name}={value} in the environment turns it off")
+    } else {
+        format!(
+            "ONNX Runtime reports to Microsoft unless {name}={value} is in the environment before it is loaded"
+        )
+    }
+}
+
+fn open(library: &Path, telemetry: bool) -> Result<Runtime, JobError> {
     let at = library.display();
     let builder = ort::init_from(library).map_err(|error| {
         let message = match &error {
@@ -107,7 +133,7 @@ fn open(library: &Path) -> Result<Runtime, JobError> {
     })?;
     let environment = builder
         .with_name("nightread")
-        .with_telemetry(false)
+        .with_telemetry(telemetry)
         .build()
         .map_err(|error| mismatch(format!("{at} does not start: {error}")))?;
     // Its info lines cost time at every run; warnings go to `tracing`.

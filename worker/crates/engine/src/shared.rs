@@ -20,6 +20,7 @@ use prost::Message;
 use tempfile::TempDir;
 
 use crate::model::Model;
+use crate::onnx;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 use crate::session::{SessionOptions, configured};
@@ -45,6 +46,7 @@ impl Prepared {
     /// sharing cannot be had otherwise, that is a warning.
     pub fn new(runtime: &Runtime, model: Model, provider: Provider) -> Result<Self, JobError> {
         runtime.require(provider)?;
+        model.keeps_to_its_files()?;
         let graph = match provider {
             Provider::OpenVino => None,
             Provider::Cpu => {
@@ -136,8 +138,7 @@ fn initialisers(graph: &Path) -> Result<Vec<Initialiser>, String> {
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
     let model = onnx::Model::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
     let all = model.graph.unwrap_or_default().initializer;
-    let wanted =
-        |tensor: &onnx::Tensor| tensor.data_location == onnx::EXTERNAL && tensor.data_type == onnx::FLOAT;
+    let wanted = |tensor: &onnx::Tensor| tensor.is_external() && tensor.data_type == onnx::FLOAT;
     all.into_iter().filter(wanted).map(Initialiser::of).collect()
 }
 
@@ -151,11 +152,10 @@ struct Initialiser {
 
 impl Initialiser {
     fn of(tensor: onnx::Tensor) -> Result<Self, String> {
-        let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key);
-        if entry("location").is_none_or(|entry| entry.value != WEIGHTS) {
+        if tensor.external("location") != Some(WEIGHTS) {
             return Err(format!("initialiser {} lies in another file", tensor.name));
         }
-        let offset = entry("offset").map_or(Ok(0), |entry| entry.value.parse());
+        let offset = tensor.external("offset").map_or(Ok(0), str::parse);
         let offset = offset.map_err(|_| format!("initialiser {} has no sound offset", tensor.name))?;
         Ok(Self { name: tensor.name, dims: tensor.dims, offset })
     }
@@ -174,46 +174,5 @@ impl Initialiser {
         let values = values.into_shape_with_order(dims).map_err(|error| words(&error))?;
         let value = Tensor::from_array(values).map_err(|error| words(&error.message()))?;
         Ok((self.name, Arc::new(value.into_dyn())))
-    }
-}
-
-/// The part of the ONNX format (onnx.proto, Apache-2.0) that says where initialisers lie.
-mod onnx {
-    pub const FLOAT: i32 = 1;
-    /// `data_location` of a tensor in another file.
-    pub const EXTERNAL: i32 = 1;
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Model {
-        #[prost(message, optional, tag = "7")]
-        pub graph: Option<Graph>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Graph {
-        #[prost(message, repeated, tag = "5")]
-        pub initializer: Vec<Tensor>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Tensor {
-        #[prost(int64, repeated, tag = "1")]
-        pub dims: Vec<i64>,
-        #[prost(int32, tag = "2")]
-        pub data_type: i32,
-        #[prost(string, tag = "8")]
-        pub name: String,
-        #[prost(message, repeated, tag = "13")]
-        pub external_data: Vec<Entry>,
-        #[prost(int32, tag = "14")]
-        pub data_location: i32,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Entry {
-        #[prost(string, tag = "1")]
-        pub key: String,
-        #[prost(string, tag = "2")]
-        pub value: String,
     }
 }

@@ -150,7 +150,11 @@ fn group_maps_are_read_and_their_files_looked_for() {
     let found = problems(|text| text + &section("mask = \"mask.nii.gz\"\n"));
     assert_eq!(
         found,
-        ["maps.file \"maps.nii.gz\" is not in the folder", "maps.mask \"mask.nii.gz\" is not in the folder"]
+        [
+            "maps.mask_sha256 is missing",
+            "maps.file \"maps.nii.gz\" is not in the folder",
+            "maps.mask \"mask.nii.gz\" is not in the folder"
+        ]
     );
     let found = problems(|text| {
         text + &section("mask = \"../mask.nii.gz\"\n")
@@ -309,4 +313,89 @@ proptest! {
             prop_assert!(!found.problems.is_empty());
         }
     }
+}
+
+/// The digest of what a manifest decides, after an edit of its text.
+fn decided(edit: impl Fn(String) -> String) -> String {
+    edited(&Models::new(), edit).unwrap().sha256()
+}
+
+#[test]
+fn whatever_decides_a_result_is_in_the_digest_and_nothing_else() {
+    let plain = decided(|text| text);
+    assert_eq!(
+        plain, "19b546919b2afc5e11a7d9c6c490856783ccb74857193980ebf225ca6b292160",
+        "digests are kept with results: they never change for a manifest that does not"
+    );
+    let replaced = |from: &'static str, to: &'static str| {
+        decided(move |text| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        })
+    };
+    let deciding = [
+        ("threshold = 0.5", "threshold = 0.25"),
+        ("name = \"Label 0\"", "name = \"Other\""),
+        ("threshold = 0.5", "threshold = 0.5\nfamily = \"F\""),
+        ("threshold = 0.5", "threshold = 0.5\nsuppressed = true"),
+        ("threshold = 0.5", "threshold = 0.5\nop_threshold = 0.25"),
+        ("activation = \"sigmoid\"", "activation = \"softmax\""),
+        ("value_range = [-1024.0, 1024.0]", "value_range = [-1024.0, 1023.0]"),
+        ("logits = \"logits\"", "logits = \"others\""),
+        ("calibration = \"none\"", "calibration = \"none\"\ncam = \"cam\""),
+        ("views = [\"PA\"]", "views = [\"PA\", \"AP\"]"),
+        ("age_years = [0.0, 99.0]", "age_years = [18.0, 99.0]"),
+        ("min_side_px = 4", "min_side_px = 5"),
+    ];
+    let mut seen: Vec<_> = deciding.map(|(from, to)| replaced(from, to)).into();
+    seen.push(decided(|text| text.replace("size = 4", "size = 5").replace("[1, 4, 4]", "[1, 5, 5]")));
+    seen.push(plain.clone());
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "each has a digest of its own");
+    for (from, to) in [
+        ("description = \"a model for tests\"", "description = \"other words\""),
+        ("version = \"1.0.0\"", "version = \"1.0.1\""),
+        ("modality_words = \"numbers\"", "modality_words = \"other words\""),
+        ("licence = \"Apache-2.0\"", "licence = \"MIT\""),
+    ] {
+        assert_eq!(replaced(from, to), plain, "{from}");
+    }
+}
+
+/// A step of preprocessing, a map and its mask, as the shipped model for scans has them.
+#[test]
+fn steps_and_maps_of_scans_are_in_the_digest() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/fmri-networks-demo");
+    let manifest = Manifest::read(&shipped).unwrap();
+    let plain = manifest.sha256();
+    let mut others = vec![plain];
+    let mut note = |change: &dyn Fn(&mut Manifest)| {
+        let mut other = manifest.clone();
+        change(&mut other);
+        others.push(other.sha256());
+    };
+    let preprocessing = |crop_offset_y, scale, mean, std| {
+        move |other: &mut Manifest| {
+            other.preprocessing = Preprocessing::Projections1 { crop_offset_y, scale, mean, std };
+        }
+    };
+    let (mean, std) = ([0.5, 0.25, 0.125], [0.5, 0.25, 0.125]);
+    note(&preprocessing(3, 1.0, mean, std));
+    note(&preprocessing(4, 1.0, mean, std));
+    note(&preprocessing(3, 2.0, mean, std));
+    note(&preprocessing(3, 1.0, [0.5, 0.25, 0.0], std));
+    note(&preprocessing(3, 1.0, mean, [0.5, 0.5, 0.125]));
+    note(&|other| other.maps.as_mut().unwrap().sha256 = Some("0".repeat(64)));
+    note(&|other| other.maps.as_mut().unwrap().mask_sha256 = Some("1".repeat(64)));
+    note(&|other| other.maps.as_mut().unwrap().affine[0][3] += 1.0);
+    note(&|other| other.maps.as_mut().unwrap().grid[0] += 1);
+    note(&|other| other.maps.as_mut().unwrap().count += 1);
+    note(&|other| other.maps.as_mut().unwrap().des_norm = Some(false));
+    note(&|other| other.maps.as_mut().unwrap().sign_convention = Some("other".to_owned()));
+    let count = others.len();
+    others.sort();
+    others.dedup();
+    assert_eq!(others.len(), count, "each has a digest of its own");
 }

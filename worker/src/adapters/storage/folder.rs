@@ -17,9 +17,13 @@ use nightread_domain::{
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use walkdir::WalkDir;
 
 use self::beneath::Links;
 use self::fault::{is_absent, unreadable, unwritable};
+
+/// As many as a page of Azure's listing has.
+const MOST_LISTED: usize = 5000;
 
 /// Held while a result is replaced, so that compare and rename are one step between processes.
 const LOCK_NAME: &str = ".nightread.lock";
@@ -196,6 +200,21 @@ impl BlobStore for FolderStore {
             if writes { try_writing(&root).map_err(|error| unwritable(&root, error)) } else { Ok(()) }
         })
         .await
+    }
+
+    async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
+        let root = self.root(container)?.to_path_buf();
+        let (folder, container) = (root.join(prefix), container.to_owned());
+        let found = blocking(Stage::Start, move || {
+            // What cannot be looked into cannot be judged; a reading that needs it will say so.
+            let files =
+                WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+            let names =
+                files.filter_map(|entry| entry.path().strip_prefix(&root).ok()?.to_str().map(str::to_owned));
+            Ok(names.take(MOST_LISTED).collect::<Vec<_>>())
+        })
+        .await?;
+        Ok(found.into_iter().filter_map(|name| BlobRef::new(&container, name).ok()).collect())
     }
 }
 

@@ -99,4 +99,8 @@ impl<S: BlobStore> BlobStore for RetryingStore<S> {
     async fn probe(&self, container: &str) -> Result<(), JobError> {
         self.inner.probe(container).await
     }
+
+    async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
+        self.retried(|| self.inner.some_below(container, prefix)).await
+    }
 }

@@ -27,7 +27,7 @@ use crate::adapters::queue::rabbitmq::{
 use crate::adapters::queue::storage_queue::StorageQueue;
 use crate::app;
 use crate::cli::{Common, Format};
-use crate::settings::{BacklogSettings, Settings};
+use crate::settings::{BacklogSettings, Problems, Settings};
 use crate::telemetry::health::{HealthServer, Vitals};
 use crate::telemetry::{logs, metrics};
 
@@ -106,6 +106,12 @@ fn tell(backlog: &Backlog, format: Format) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn require(settings: &Settings, problems: &mut Problems) {
+    if settings.backlog.management_url.is_none() {
+        problems.add("[backlog] management_url is missing (NIGHTREAD_BACKLOG_MANAGEMENT_URL)");
+    }
+}
+
 /// Everything that a look needs.
 struct Watch {
     options: RabbitOptions,
@@ -120,15 +126,13 @@ impl Watch {
     /// `None` when a setting is missing, and then every problem has been told.
     fn new(settings: &Settings, options: RabbitOptions, publish: bool) -> Result<Option<Self>> {
         let backlog = &settings.backlog;
-        let mut missing = Vec::new();
-        if backlog.management_url.is_none() {
-            missing.push("[backlog] management_url is missing (NIGHTREAD_BACKLOG_MANAGEMENT_URL)");
-        }
+        let mut missing = Problems::default();
+        require(settings, &mut missing);
         if publish && backlog.metrics.is_none() {
-            missing.push("--publish needs [backlog] resource_id and region");
+            missing.add("--publish needs [backlog] resource_id and region");
         }
         let (true, Some(url)) = (missing.is_empty(), &backlog.management_url) else {
-            say(&missing.join("\n"));
+            say(&missing.to_string());
             return Ok(None);
         };
         let management = Management::new(url.reveal(), &options.virtual_host()?, options.ca_pem.as_deref())?;

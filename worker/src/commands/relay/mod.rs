@@ -112,7 +112,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
     }
 }
 
-fn require(settings: &Settings, problems: &mut Problems) {
+pub(super) fn require(settings: &Settings, problems: &mut Problems) {
     require_broker(settings, problems);
     if settings.relay.is_none() {
         problems

@@ -64,7 +64,7 @@ pub(super) fn run(args: &WebhookArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn require(settings: &Settings, problems: &mut Problems) {
+pub(super) fn require(settings: &Settings, problems: &mut Problems) {
     require_broker(settings, problems);
     if settings.webhook.is_none() {
         problems.add("[webhook] token is missing (NIGHTREAD_WEBHOOK_TOKEN): the webhook is off without one");

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::ErrorCode;
 use crate::result::{ModelFacts, NOTICE, SCHEMA, SourceFacts, WorkerFacts};
 
 fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
@@ -25,6 +26,7 @@ fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
             sha256: "digest".to_owned(),
             precision: "fp32".to_owned(),
             execution_provider: "cpu".to_owned(),
+            manifest_sha256: None,
             preprocessing: "xrv-1".to_owned(),
         },
         input: BTreeMap::new(),
@@ -49,7 +51,7 @@ fn candidate(document: &ResultDocument) -> Candidate<'_> {
         last_modified: document.source.last_modified,
         sha256: document.source.sha256.as_deref(),
         identity: Identity::Version,
-        model_sha256: &document.model.sha256,
+        model: &document.model,
         worker_version: &document.worker.version,
         force: false,
         reread_failed: false,
@@ -149,11 +151,36 @@ fn a_failed_reading_is_tried_again_on_redrive_force_or_a_new_worker() {
     }
 }
 
+/// The facts of `document`'s model with other digests.
+fn model(sha256: &str, manifest: Option<&str>) -> ModelFacts {
+    let facts = document(1, 1, Status::Ok).model;
+    ModelFacts { sha256: sha256.to_owned(), manifest_sha256: manifest.map(str::to_owned), ..facts }
+}
+
 #[test]
-fn one_version_of_a_model_is_one_file() {
-    let existing = document(1, 1, Status::Ok);
-    let other = Candidate { model_sha256: "another", ..candidate(&existing) };
-    assert_eq!(before_reading(&existing, &other).expect_err("two files").code, ErrorCode::ModelMismatch);
+fn one_version_of_a_model_is_one_set_of_weights_under_one_manifest() {
+    let judged = |theirs: ModelFacts, ours: &ModelFacts| {
+        let existing = ResultDocument { model: theirs, ..document(1, 1, Status::Ok) };
+        let ours = Candidate { model: ours, ..candidate(&existing) };
+        let forced = Candidate { force: true, ..ours.clone() };
+        assert_eq!(before_reading(&existing, &forced).expect("what is forced is read"), Verdict::Replace);
+        let judged = before_reading(&existing, &ours);
+        let written = before_writing(&existing, &ours, Status::Ok);
+        assert_eq!(judged.is_ok(), written.is_ok(), "neither skipped nor overwritten");
+        judged
+    };
+    let ours = model("weights", Some("manifest"));
+    assert_eq!(judged(ours.clone(), &ours).expect("one model"), Verdict::AlreadyDone);
+    let older = model("weights", None);
+    assert_eq!(judged(older, &ours).expect("counts by its weights"), Verdict::AlreadyDone);
+
+    for theirs in [model("others", Some("manifest")), model("others", None), model("weights", Some("others"))]
+    {
+        let refused = judged(theirs, &ours).expect_err("another model of that version");
+        assert_eq!(refused.code, ErrorCode::ModelMismatch);
+        let ours = if refused.message.contains("a manifest of") { "has manifest" } else { "has weights" };
+        assert!(refused.message.contains("sha256 others") && refused.message.contains(ours), "{refused}");
+    }
 }
 
 proptest! {

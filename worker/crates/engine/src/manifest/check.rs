@@ -104,6 +104,9 @@ fn check_files(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str,
         // A template's weights are not there, and that is no fault.
         if let Some(weights) = manifest.weights(precision).filter(|weights| weights.sha256.is_some()) {
             look(&format!("weights.{precision}.file"), &weights.file, weights.sha256.as_deref());
+            for (index, data) in weights.data.iter().enumerate() {
+                look(&format!("weights.{precision}.data[{index}].file"), &data.file, Some(&data.sha256));
+            }
         }
     }
     if let Some(maps) = manifest.maps.as_ref().filter(|maps| maps.sha256.is_some()) {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod check;
+mod decides;
 mod parse;
 mod reader;
 
@@ -60,12 +61,22 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// One weights file beside the manifest.
+/// A file beside the manifest that holds tensors of an ONNX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    pub file: String,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// The weights of one precision: an ONNX file beside the manifest, and those that it keeps tensors in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     pub file: String,
     /// Lower-case hexadecimal; absent in a bring-your-own template.
     pub sha256: Option<String>,
+    /// Every further file of the weights ("external data").
+    pub data: Vec<DataFile>,
     /// The quantisation scheme, for INT8.
     pub target: Option<String>,
     /// Measured agreement and accuracy: without it INT8 is refused.
@@ -202,7 +213,7 @@ pub struct Maps {
     /// A file beside the manifest: the voxels of the brain, which take part. Without it a scan's coverage cannot be
     /// judged.
     pub mask: Option<String>,
-    /// Digest of the mask.
+    /// Of the mask, lower-case hexadecimal.
     pub mask_sha256: Option<String>,
     pub sign_convention: Option<String>,
     pub des_norm: Option<bool>,

@@ -8,8 +8,8 @@ use toml::Table;
 use super::check::{Files, check};
 use super::reader::Reader;
 use super::{
-    Activation, Calibration, Evidence, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output,
-    Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
+    Activation, Calibration, DataFile, Evidence, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems,
+    Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -106,6 +106,10 @@ fn choice<T: Copy>(reader: &mut Reader<'_>, key: &str, choices: &[(&str, T)]) ->
 fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Option<Weights> {
     let file = reader.file("file");
     let sha256 = if template { reader.sha256_if("sha256") } else { reader.sha256("sha256") };
+    let data = reader.tables_if("data", |reader| {
+        let (file, sha256) = (reader.file("file"), reader.sha256("sha256"));
+        Some(DataFile { file: file?, sha256: sha256? })
+    });
     let (target, evidence) = match precision {
         Precision::Fp32 => (None, None),
         // INT8 without measured evidence is not offered at all.
@@ -114,6 +118,7 @@ fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Opt
     Some(Weights {
         file: file?,
         sha256,
+        data: data.unwrap_or_default().into_iter().collect::<Option<_>>()?,
         target: target.map_or(Some(None), |target| target.map(Some))?,
         evidence: evidence.map_or(Some(None), |evidence| evidence.map(Some))?,
     })
@@ -238,8 +243,8 @@ fn maps(reader: &mut Reader<'_>, template: bool) -> Option<Maps> {
     let affine = reader.matrix("affine");
     let mask = reader.file_if("mask");
     // A mask that is there is checked as the maps are.
-    let mask_sha256 = match (&mask, template) {
-        (Some(_), false) => reader.sha256("mask_sha256"),
+    let mask_sha256 = match &mask {
+        Some(_) if !template => reader.sha256("mask_sha256"),
         _ => reader.sha256_if("mask_sha256"),
     };
     let sign_convention = reader.text_if("sign_convention");

@@ -175,10 +175,17 @@ impl<'p> Reader<'p> {
     pub(super) fn tables<T>(
         &mut self,
         key: &str,
+        read: impl FnMut(&mut Reader<'_>) -> Option<T>,
+    ) -> Option<Vec<Option<T>>> {
+        self.needed(key, |reader| reader.tables_if(key, read))
+    }
+
+    pub(super) fn tables_if<T>(
+        &mut self,
+        key: &str,
         mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
     ) -> Option<Vec<Option<T>>> {
-        let items = self
-            .needed(key, |reader| reader.take(key, "a list of tables", |value| value.as_array().cloned()))?;
+        let items = self.take(key, "a list of tables", |value| value.as_array().cloned())?;
         let mut parsed = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{}[{index}]", self.at(key));

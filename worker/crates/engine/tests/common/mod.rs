@@ -11,7 +11,9 @@ use tempfile::TempDir;
 
 /// The library of `make runtime`; without it the test says by name that it was skipped, and fails in CI.
 pub fn runtime(provider: Provider, test: &str) -> Option<Runtime> {
-    match Runtime::load(&Search::new(None, provider)) {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../.cache/onnxruntime");
+    let named = std::env::var_os("NIGHTREAD_MODELS_RUNTIME").map_or(cache, PathBuf::from);
+    match Runtime::load(&Search::new(Some(named), provider)) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: {error}");

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
 SIDE, LABELS = 4, 3
@@ -22,13 +22,19 @@ def constant(name, values):
     return numpy_helper.from_array(np.asarray(values), name)
 
 
-def save(name, nodes, constants, inputs=None, outputs=None):
+def save(name, nodes, constants, inputs=None, outputs=None, data=None):
     inputs = inputs or [floats("image", ["batch", 1, SIDE, SIDE])]
     outputs = outputs or [floats("logits", ["batch", LABELS])]
     graph = helper.make_graph(nodes, name, inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     model.producer_name = "nightread-tests"
     onnx.checker.check_model(model, full_check=True)
+    if data:
+        [tensor] = model.graph.initializer
+        if "/" not in data:
+            (HERE / data).write_bytes(tensor.raw_data)
+        external_data_helper.set_external_data(tensor, location=data, offset=0, length=len(tensor.raw_data))
+        tensor.ClearField("raw_data")
     (HERE / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -37,6 +43,12 @@ weight = ((np.arange(SIDE * SIDE) + 1)[:, None] * (np.arange(LABELS) - 1)[None, 
 flatten = helper.make_node("Flatten", ["image"], ["flat"], axis=1)
 linear = [flatten, helper.make_node("MatMul", ["flat", "weight"], ["logits"])]
 save("linear", linear, [constant("weight", weight)])
+
+# The same, with the weights in another file, as exporters write large models.
+save("external", linear, [constant("weight", weight)], data="external.onnx.data")
+# And in files that a model's folder does not hold, or not plainly.
+for name, place in {"escaping": "../outside.data", "absolute": "/tmp/outside.data", "nested": "deeper/inside.data"}.items():
+    save(name, linear, [constant("weight", weight)], data=place)
 
 # The same, and cam = image repeated for each label, scaled by the label's number.
 scales = np.arange(LABELS, dtype=np.float32).reshape(1, LABELS, 1, 1)

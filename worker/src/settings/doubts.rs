@@ -1,0 +1,63 @@
+//! What may be meant, and should not be overlooked.
+
+use std::net::IpAddr;
+
+use super::raw::RawSettings;
+
+/// Words on settings that work and that a hospital would not want: secrets and studies over lines that anybody on the way
+/// can read, a worker that is told to crash.
+pub fn of(raw: &RawSettings) -> Vec<String> {
+    let open = [
+        ("broker", "url", "amqp://", "amqps://"),
+        ("backlog", "management_url", "http://", "https://"),
+        ("backlog", "endpoint", "http://", "https://"),
+        ("storage", "sas_url", "http://", "https://"),
+        ("relay", "sas_url", "http://", "https://"),
+    ];
+    let mut doubts: Vec<String> = open
+        .into_iter()
+        .filter_map(|(section, name, plain, safe)| {
+            let rest = raw.text(section, name)?.strip_prefix(plain)?;
+            let host = host(rest).filter(|host| !is_this_machine(host))?;
+            Some(format!(
+                "[{section}] {name} goes to {host} by {plain}, which anybody on the way can read: use {safe}"
+            ))
+        })
+        .collect();
+    for (section, endpoint) in [("storage", "BlobEndpoint"), ("relay", "QueueEndpoint")] {
+        let text = raw.text(section, "connection_string").unwrap_or_default();
+        let parts: Vec<_> = text.split(';').filter_map(|part| part.split_once('=')).collect();
+        let of = |wanted: &str| parts.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        let plain = of(endpoint).and_then(|url| url.strip_prefix("http://")).and_then(host);
+        let elsewhere = plain.is_some_and(|host| !is_this_machine(host))
+            || (of(endpoint).is_none() && of("DefaultEndpointsProtocol") == Some("http"));
+        if elsewhere {
+            doubts.push(format!(
+                "[{section}] connection_string goes by http://, which anybody on the way can read"
+            ));
+        }
+    }
+    if let Some(point) = raw.text("worker", "failpoint") {
+        doubts.push(format!("[worker] failpoint is {point}: the worker will crash there"));
+    }
+    if raw.boolean("models", "runtime_telemetry") {
+        doubts.push("[models] runtime_telemetry lets ONNX Runtime report its use to Microsoft".to_owned());
+    }
+    doubts
+}
+
+/// The host of what follows an address's scheme.
+fn host(rest: &str) -> Option<&str> {
+    let place = rest.split(['/', '?', '#']).next()?;
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    match place.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next(),
+        None => place.split(':').next(),
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host.is_empty()
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
