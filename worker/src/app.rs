@@ -18,6 +18,7 @@ use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::cli::Common;
 use crate::pipeline::cpu::CpuPool;
 use crate::pipeline::models::{Opened, Opening, routing, rule_for};
+use crate::pipeline::outage::Outages;
 use crate::pipeline::process::Tools;
 use crate::pipeline::reading::ReadingOptions;
 use crate::pipeline::split::Split;
@@ -58,6 +59,8 @@ pub struct Stores {
     pub results: Arc<dyn BlobStore>,
     pub results_container: String,
     pub identity: Identity,
+    /// Containers whose jobs wait when they do not answer; none where a failure is the file's own.
+    pub watched: Vec<String>,
 }
 
 /// The stores of the service, with in-process retries.
@@ -76,7 +79,8 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         }
     };
     let results_container = settings.results_container.clone();
-    Ok(Stores { source: Arc::clone(&store), results: store, results_container, identity: Identity::Version })
+    let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
+    Ok(Stores { source: Arc::clone(&store), results: store, results_container, watched, identity })
 }
 
 /// The account of the settings.
@@ -106,14 +110,19 @@ pub fn queue_account(
     })
 }
 
-/// What announcements may name: the configured containers, and URLs of the configured account only.
+/// What announcements may name: the configured containers, and URLs of the configured account only, by any of its names.
 pub fn allowed(settings: &Settings) -> Result<AllowedSources> {
     let endpoint = match &settings.storage {
         Some(StorageSettings::Azure(access)) => Some(account(access)?.endpoint().to_owned()),
         Some(StorageSettings::Folder(_)) | None => None,
     };
+    let more = settings.source_endpoints.iter().map(String::as_str).filter(|_| endpoint.is_some());
     let containers = settings.source_containers.iter().map(String::as_str);
-    Ok(AllowedSources::new(endpoint.as_deref(), containers, settings.results_container.as_str())?)
+    Ok(AllowedSources::new(
+        endpoint.as_deref().into_iter().chain(more),
+        containers,
+        settings.results_container.as_str(),
+    )?)
 }
 
 /// How to reach the broker, and how much to take from it.
@@ -207,6 +216,13 @@ impl Parts {
             max_batch_items: settings.engine.batch_items,
             ..EngineOptions::for_cores(split.sessions)
         };
+        let outages = Outages::new(
+            Arc::clone(&stores.source),
+            Arc::clone(&stores.results),
+            stores.watched.clone(),
+            stores.results_container.clone(),
+            settings.limits.outage_failures,
+        );
         Ok(Tools::new(
             Arc::clone(&stores.source),
             Arc::clone(&stores.results),
@@ -218,6 +234,7 @@ impl Parts {
             settings.limits.clone(),
             ReadingOptions { scan_threads: split.decode_threads.min(2), ..self.reading.clone() },
             settings.failpoint,
+            Arc::new(outages),
         ))
     }
 }

@@ -203,6 +203,7 @@ impl Bench {
                     reread_failed: false,
                     correlation_id: None,
                     attempt: 0,
+                    refused_since: None,
                 };
                 let (_, report) = process(&job, Lane::Bulk, &tools).await;
                 match report.outcome {
@@ -210,6 +211,7 @@ impl Bench {
                     Outcome::Read
                     | Outcome::AlreadyDone
                     | Outcome::Superseded
+                    | Outcome::NoStudy
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
                     Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
                         Err(unread(&job.source, code, report.error.as_ref()))
@@ -226,6 +228,7 @@ fn stores(results: &Path) -> Stores {
         results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), results.to_owned())])),
         results_container: RESULTS.to_owned(),
         identity: Identity::Version,
+        watched: Vec::new(),
     }
 }
 
