@@ -98,6 +98,14 @@ def imds_findings(root):
         yield f"scheduled events are not asked for with api-version {version}"
 
 
+def event_findings(root):
+    """What is subscribed to is what the worker reads, no less and no more."""
+    source = file_ending(rust(root), "announcement/events.rs")
+    read = set(re.findall(r'const BLOB_\w+: &str = "([^"]+)"', source))
+    for kind in sorted(read ^ set(settings_of(root)["events"]["types"])):
+        yield f"{kind} is {'not subscribed to' if kind in read else 'no work for the worker'}"
+
+
 def container_findings(root):
     keys = file_ending(rust(root), "settings/keys.rs")
     names = settings_of(root)["names"]["containers"]
@@ -158,6 +166,7 @@ CHECKS = {
     "storage queues": storage_queue_findings,
     "health": health_findings,
     "containers": container_findings,
+    "events": event_findings,
     "worker variables": lambda root: variable_findings(root, WORKER_FILES),
     "broker variables": lambda root: variable_findings(root, BROKER_FILES),
     "metrics": metric_findings,
@@ -190,6 +199,8 @@ DRIFTS = [
     ("health", "worker/src/telemetry/health.rs", '"/healthz"', '"/health"'),
     ("health", "infra/shared/settings.json", '"Healthy"', '"healthy"'),
     ("health", "infra/shared/settings.json", '"health": 8080', '"health": 8081'),
+    ("events", "infra/shared/settings.json", '"Microsoft.Storage.BlobRenamed", ', ""),
+    ("events", "worker/crates/domain/src/announcement/events.rs", '"Microsoft.Storage.BlobTierChanged"', '"Microsoft.Storage.BlobDeleted"'),
     ("containers", "infra/shared/settings.json", '"results": "results"', '"results": "result"'),
     ("worker variables", "worker/src/settings/keys.rs", '"drain_seconds"', '"drain_time"'),
     ("worker variables", "infra/shared/cloud-init/worker.yaml", "NIGHTREAD_BROKER_CA_FILE", "NIGHTREAD_BROKER_CA"),

@@ -49,6 +49,7 @@ BICEP_DRIFT = [
     ("workers.bicep", "settings.names.brokerUsers.worker", "settings.names.brokerUsers.admin", "scale_sets"),
     ("broker.bicep", "vmSize: settings.sizes.broker", "vmSize: settings.sizes.worker", "brokers"),
     ("events.bicep", "events.queueMessageTimeToLiveSeconds", "604800", "events"),
+    ("events.bicep", "includedEventTypes: events.types", "includedEventTypes: settings.names.laneQueues", "events"),
     ("monitoring.bicep", "rule: alerts.oldestJobAge", "rule: alerts.deadLetters", "alerts"),
     ("monitoring.bicep", "equals: 'Failed'", "equals: 'Succeeded'", "activity_alerts"),
 ]

@@ -215,7 +215,8 @@ def test_a_missing_metric_leaves_a_worker():
 def test_announcements_never_expire_unseen(language, request):
     [events] = request.getfixturevalue(language)["prod"]["events"]
     assert events["queue"][2] == -1
-    assert events["schema"] == "CloudEventSchemaV1_0" and events["types"] == ["Microsoft.Storage.BlobCreated"]
+    assert events["schema"] == "CloudEventSchemaV1_0" and events["types"] == SETTINGS["events"]["types"]
+    assert {kind.removeprefix("Microsoft.Storage.") for kind in events["types"]} == {"BlobCreated", "BlobRenamed", "BlobTierChanged"}
     assert events["prefix"] == "/blobServices/default/containers/incoming/", "results among the inputs would feed the fleet to itself"
     assert events["dead_letters"] == (f"storageAccounts/{fleet.NAME}ops", "event-dead-letters")
 

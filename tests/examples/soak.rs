@@ -1,4 +1,4 @@
-//! Long runs whose account or figures are printed: `soak chaos|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
+//! Long runs whose account or figures are printed: `soak chaos|lies|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
 //! [numbers]`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nightread_tests::chaos::{self, Plan};
-use nightread_tests::{announcing, measure, queues, simulated};
+use nightread_tests::{announcing, lies, measure, queues, simulated};
 
-const USAGE: &str = "usage: soak chaos [blobs kills seed] | outage [announcements seconds] | \
+const USAGE: &str = "usage: soak chaos [blobs kills seed] | lies [blobs seconds] | outage [announcements seconds] | \
                      fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs] | \
                      announce [published counted] | relabel [blobs kills] | relay [events kills] | simulate [jobs milliseconds]";
 
@@ -20,6 +20,7 @@ async fn main() -> ExitCode {
         |index: usize, default: usize| words.get(index).and_then(|word| word.parse().ok()).unwrap_or(default);
     match words.first().map_or("chaos", String::as_str) {
         "chaos" => return storm(number(1, 1000), number(2, 20), number(3, 1)).await,
+        "lies" => return lying(number(1, 2_000), number(2, 60)).await,
         "outage" => measure::outage(number(1, 1000), Duration::from_secs(number(2, 600) as u64)).await,
         "fairness" => measure::fairness(number(1, 50_000), number(2, 60)).await,
         "overhead" => measure::overhead(number(1, 5_000)).await,
@@ -37,6 +38,23 @@ async fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+async fn lying(blobs: usize, seconds: usize) -> ExitCode {
+    let plan = lies::Plan {
+        blobs,
+        share: 0.3,
+        busy_for_a_day: 0.01,
+        refusal: Duration::from_secs(seconds as u64),
+        patience: Duration::from_hours(1),
+    };
+    match lies::run("soak", plan).await {
+        Some(account) => {
+            println!("{account}");
+            if account.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        None => ExitCode::FAILURE,
+    }
 }
 
 async fn storm(blobs: usize, kills: usize, seed: usize) -> ExitCode {

@@ -7,6 +7,7 @@ pub mod azurite;
 pub mod bench;
 pub mod chaos;
 pub mod contract;
+pub mod lies;
 pub mod measure;
 pub mod parts;
 pub mod pictures;

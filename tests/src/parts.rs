@@ -94,6 +94,18 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository").to_owned()
 }
 
+/// Inputs that went wrong, beside the repository or where `NIGHTREAD_TEST_CASES` says; `None` (said by name) where they
+/// are not.
+pub fn cases(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("NIGHTREAD_TEST_CASES");
+    let folder = folder.map_or_else(|| root().join("../shared/cases"), PathBuf::from);
+    if !folder.is_dir() {
+        skipped(test, "the folder of cases (NIGHTREAD_TEST_CASES)");
+        return None;
+    }
+    Some(folder)
+}
+
 /// A port nobody uses, and none that we gave before. Never one of those that Linux gives to outgoing connections
 /// (32768 and above): one of these would sooner or later take it while its part is not listening, even one to that very
 /// port, which TCP connects to itself.

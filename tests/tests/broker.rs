@@ -163,7 +163,7 @@ async fn a_retry_waits_in_the_broker_and_comes_back_to_its_lane_again_and_again(
     }
     let delivery = bench.next().await;
     assert_eq!(delivery.message.attributes.attempt, 3);
-    let postpone = Disposition::Postpone { delay: Duration::ZERO, error: transient() };
+    let postpone = Disposition::Postpone { delay: Duration::ZERO, error: transient(), refused_since: None };
     delivery.settlement.settle(postpone).await.expect("settled");
     let delivery = bench.next().await;
     assert_eq!(delivery.message.attributes.attempt, 3, "an outage counts no attempt");

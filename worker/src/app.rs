@@ -18,6 +18,7 @@ use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::cli::Common;
 use crate::pipeline::cpu::CpuPool;
 use crate::pipeline::models::{Opened, Opening, routing, rule_for};
+use crate::pipeline::outage::Outages;
 use crate::pipeline::process::Tools;
 use crate::pipeline::reading::ReadingOptions;
 use crate::pipeline::split::Split;
@@ -60,6 +61,8 @@ pub struct Stores {
     pub identity: Identity,
     /// Whether the files beside a scan belong to it: in the service a study is one blob.
     pub sidecars: bool,
+    /// Containers whose jobs wait when they do not answer; none where a failure is the file's own.
+    pub watched: Vec<String>,
 }
 
 /// The stores of the service, with in-process retries.
@@ -78,13 +81,9 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         }
     };
     let results_container = settings.results_container.clone();
-    Ok(Stores {
-        source: Arc::clone(&store),
-        results: store,
-        results_container,
-        identity: Identity::Version,
-        sidecars: false,
-    })
+    let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
+    let source = Arc::clone(&store);
+    Ok(Stores { source, results: store, results_container, identity, sidecars: false, watched })
 }
 
 /// The account of the settings.
@@ -114,14 +113,19 @@ pub fn queue_account(
     })
 }
 
-/// What announcements may name: the configured containers, and URLs of the configured account only.
+/// What announcements may name: the configured containers, and URLs of the configured account only, by any of its names.
 pub fn allowed(settings: &Settings) -> Result<AllowedSources> {
     let endpoint = match &settings.storage {
         Some(StorageSettings::Azure(access)) => Some(account(access)?.endpoint().to_owned()),
         Some(StorageSettings::Folder(_)) | None => None,
     };
+    let more = settings.source_endpoints.iter().map(String::as_str).filter(|_| endpoint.is_some());
     let containers = settings.source_containers.iter().map(String::as_str);
-    Ok(AllowedSources::new(endpoint.as_deref(), containers, settings.results_container.as_str())?)
+    Ok(AllowedSources::new(
+        endpoint.as_deref().into_iter().chain(more),
+        containers,
+        settings.results_container.as_str(),
+    )?)
 }
 
 /// How to reach the broker, and how much to take from it.
@@ -226,6 +230,13 @@ impl Parts {
             max_batch_items: settings.engine.batch_items,
             ..EngineOptions::for_cores(split.sessions)
         };
+        let outages = Outages::new(
+            Arc::clone(&stores.source),
+            Arc::clone(&stores.results),
+            stores.watched.clone(),
+            stores.results_container.clone(),
+            settings.limits.outage_failures,
+        );
         Ok(Tools::new(
             Arc::clone(&stores.source),
             Arc::clone(&stores.results),
@@ -241,6 +252,7 @@ impl Parts {
                 ..self.reading.clone()
             },
             settings.failpoint,
+            Arc::new(outages),
         ))
     }
 }

@@ -25,7 +25,7 @@ fn folder(files: &[&str]) -> TempDir {
     for (seed, file) in files.iter().enumerate() {
         let path = work.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let picture = file.ends_with(".dcm") || file.ends_with(".png");
+        let picture = [".dcm", ".png"].iter().any(|ending| file.ends_with(ending));
         fs::write(path, if picture { png(256, seed as u64).unwrap().to_vec() } else { b"words".to_vec() })
             .unwrap();
     }

@@ -41,9 +41,7 @@ resource blobCreated 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-0
   properties: {
     eventDeliverySchema: 'CloudEventSchemaV1_0'
     filter: {
-      includedEventTypes: [
-        events.type
-      ]
+      includedEventTypes: events.types
       subjectBeginsWith: '/blobServices/default/containers/${containers.incoming}/'
       isSubjectCaseSensitive: true
     }

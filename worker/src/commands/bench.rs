@@ -203,6 +203,7 @@ impl Bench {
                     reread_failed: false,
                     correlation_id: None,
                     attempt: 0,
+                    refused_since: None,
                 };
                 let (_, report) = process(&job, Lane::Bulk, &tools).await;
                 match report.outcome {
@@ -210,6 +211,7 @@ impl Bench {
                     Outcome::Read
                     | Outcome::AlreadyDone
                     | Outcome::Superseded
+                    | Outcome::NoStudy
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
                     Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
                         Err(unread(&job.source, code, report.error.as_ref()))
@@ -227,6 +229,7 @@ fn stores(results: &Path) -> Stores {
         results_container: RESULTS.to_owned(),
         identity: Identity::Version,
         sidecars: false,
+        watched: Vec::new(),
     }
 }
 

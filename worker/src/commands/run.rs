@@ -107,7 +107,8 @@ async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVital
     Ok(ended)
 }
 
-/// Waits until every container answers: not ready, said loudly, and no message is taken in vain.
+/// Waits until results and at least one source answer: not ready, said loudly, and no message is taken in vain. The jobs of
+/// sources that do not answer wait for them.
 async fn storage_answers(
     settings: &Settings,
     tools: &Tools,
@@ -131,10 +132,21 @@ async fn storage_answers(
 }
 
 async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
+    tools.results.probe(&settings.results_container).await?;
+    let mut refused = Vec::new();
     for container in &settings.source_containers {
-        tools.source.probe(container).await?;
+        if let Err(error) = tools.source.probe(container).await {
+            refused.push((container, error));
+        }
     }
-    tools.results.probe(&settings.results_container).await
+    if refused.len() == settings.source_containers.len() {
+        return refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    for (container, error) in refused {
+        tracing::error!(%error, container, "a container does not answer; its jobs wait");
+        tools.outages.closed_at_start(container, &error);
+    }
+    Ok(())
 }
 
 async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>, vitals: Arc<ServiceVitals>) {

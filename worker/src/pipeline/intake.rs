@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::breaker::Breaker;
 use super::process::{Report, Tools, process};
 use crate::telemetry::traces;
 
@@ -42,7 +41,11 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     /// Its handler is gone, whatever became of it.
     fn delivery_left(&self, _lane: Lane, _announced_at: Option<u64>) {}
 
+    /// No job can end, or all can again.
     fn outage(&self, _open: bool) {}
+
+    /// A container lets its jobs in, or does not.
+    fn container(&self, _name: &str, _answers: bool) {}
 }
 
 /// What a run does while storage is away.
@@ -117,7 +120,6 @@ struct Shared {
     run: Run,
     /// Read by every job, written by a suspect.
     alone: RwLock<()>,
-    breaker: Mutex<Breaker>,
     fatal: Mutex<Option<JobError>>,
 }
 
@@ -130,13 +132,15 @@ impl Run {
             Ok(()) | Err(_) => {}
         }
         let permits = Arc::new(Semaphore::new(self.tools.limits.jobs));
-        let shared = Arc::new(Shared {
-            alone: RwLock::new(()),
-            breaker: Mutex::new(Breaker::new(self.tools.limits.outage_failures)),
-            fatal: Mutex::new(None),
-            run: self,
-        });
+        let shared = Arc::new(Shared { alone: RwLock::new(()), fatal: Mutex::new(None), run: self });
         let stop = shared.run.stop.clone();
+        let watching = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                let tools = &shared.run.tools;
+                tools.outages.watch(tools.limits.probe_interval, &*shared.run.observer).await;
+            }
+        });
         let jobs = TaskTracker::new();
         loop {
             let next = async {
@@ -173,6 +177,7 @@ impl Run {
             // Handlers see the token and drop their deliveries; this wait is short.
             jobs.wait().await;
         }
+        watching.abort();
         match shared.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Ended::Fatal(error),
             None if stop.abandon.is_cancelled() => Ended::GaveBack,
@@ -262,44 +267,16 @@ impl Shared {
         .await
     }
 
-    /// Notes what an ending says about the outside world, tells the observer, and has the last word.
+    /// Tells the observer, and has the last word.
     async fn conclude(&self, disposition: Disposition, report: &Report) -> Disposition {
-        let disposition = match disposition {
-            Disposition::RetryAfter { delay, error } if is_storage(error.code) => {
-                // A disk that takes nothing is no blob's fault, from the first time on.
-                let proves_it = error.code == ErrorCode::StorageUnwritable;
-                let (opened, open) = self.breaker(|breaker| {
-                    (if proves_it { breaker.open_now() } else { breaker.failed() }, breaker.is_open())
-                });
-                match self.run.outage {
-                    Outage::End if opened => {
-                        self.die(JobError::new(error.stage, error.code, error.message.clone()));
-                        self.run.stop.abandon.cancel();
-                    }
-                    Outage::Wait if opened => {
-                        tracing::error!(%error, "storage is away; intake pauses until a probe passes");
-                        self.run.observer.outage(true);
-                    }
-                    Outage::End | Outage::Wait => {}
-                }
-                // While storage is away no job is to blame.
-                if open {
-                    Disposition::Postpone { delay, error }
-                } else {
-                    Disposition::RetryAfter { delay, error }
-                }
-            }
-            Disposition::Return => {
-                if let Some(code) = report.outcome.code() {
-                    self.die(JobError::new(Stage::Infer, code, format!("the worker cannot go on: {code}")));
-                }
-                Disposition::Return
-            }
-            other => {
-                self.breaker(Breaker::answered);
-                other
-            }
-        };
+        if let (Disposition::Return, Some(code)) = (&disposition, report.outcome.code()) {
+            self.die(JobError::new(Stage::Infer, code, format!("the worker cannot go on: {code}")));
+        }
+        // Whoever waits for this run is told at once.
+        if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
+            self.die(JobError::new(error.stage, error.code, error.message.clone()));
+            self.run.stop.abandon.cancel();
+        }
         tracing::info!(
             outcome = report.outcome.as_str(),
             code = report.outcome.code().map_or("", ErrorCode::as_str),
@@ -317,22 +294,8 @@ impl Shared {
     }
 
     async fn outage_over(&self) {
-        while self.breaker(|breaker| breaker.is_open()) {
-            tokio::time::sleep(self.run.tools.limits.probe_interval).await;
-            let tools = &self.run.tools;
-            match tools.results.probe(&tools.results_container).await {
-                Ok(()) => {
-                    tracing::info!("storage answers again; intake goes on");
-                    self.breaker(Breaker::probe_passed);
-                    self.run.observer.outage(false);
-                }
-                Err(error) => tracing::warn!(%error, "storage is still away"),
-            }
-        }
-    }
-
-    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+        // An error means that nothing is watched any more, so that nothing is waited for.
+        let _ = self.run.tools.outages.pauses().wait_for(Option::is_none).await;
     }
 
     /// The first fatal error is the cause of the exit; what follows is its echo.
@@ -345,14 +308,4 @@ impl Shared {
 
 fn dead(error: JobError) -> Disposition {
     Disposition::DeadLetter { error }
-}
-
-fn is_storage(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::StorageUnavailable
-            | ErrorCode::StorageUnwritable
-            | ErrorCode::StorageThrottled
-            | ErrorCode::StorageTimeout
-    )
 }

@@ -10,8 +10,8 @@ use nightread_domain::result::{
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::{Candidate, Identity, artefact_blob, result_blob};
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, Disposition, ErrorCode, Fetched, Job, JobError, Lane, Media,
-    Modality, Stage, WriteCondition,
+    BlobKind, BlobProperties, BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
+    Lane, Media, Modality, Stage, WriteCondition,
 };
 use nightread_imaging::{foreign, sniff};
 use time::OffsetDateTime;
@@ -20,9 +20,10 @@ use tokio::sync::Semaphore;
 use super::cpu::CpuPool;
 use super::failpoint::{Failpoint, reached};
 use super::models::{Model, Models};
+use super::outage::{Outages, WatchedStore};
 use super::reading::{self, NamedIn, Reading, ReadingOptions};
 use super::store::{self, Stored};
-use super::version;
+use super::{version, waiting};
 use crate::settings::Limits;
 
 /// Version written into every document; a new one reads failed studies again.
@@ -32,7 +33,8 @@ pub const WORKER_VERSION: &str = env!("CARGO_PKG_VERSION");
 const PERMIT_BYTES: u64 = 4096;
 
 /// Delays before the 1st, 2nd, 3rd... retry; they name the delay queues.
-const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(5)];
+pub(super) const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(5)];
 
 /// What all jobs share.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct Tools {
     pub limits: Limits,
     pub reading: ReadingOptions,
     pub failpoint: Option<Failpoint>,
+    /// What jobs learn of storage from each other.
+    pub outages: Arc<Outages>,
     bytes_in_flight: Semaphore,
 }
 
@@ -63,12 +67,14 @@ impl Tools {
         limits: Limits,
         reading: ReadingOptions,
         failpoint: Option<Failpoint>,
+        outages: Arc<Outages>,
     ) -> Self {
         let permits = (limits.in_flight_bytes / PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3)) as usize;
         let bytes_in_flight = Semaphore::new(permits);
+        let watched = |store| Arc::new(WatchedStore::new(store, Arc::clone(&outages)));
         Self {
-            source,
-            results,
+            source: watched(source),
+            results: watched(results),
             results_container,
             identity,
             routing,
@@ -77,6 +83,7 @@ impl Tools {
             limits,
             reading,
             failpoint,
+            outages,
             bytes_in_flight,
         }
     }
@@ -130,6 +137,8 @@ pub enum Outcome {
     AlreadyDone,
     /// A newer version of the source was read meanwhile.
     Superseded,
+    /// The blob stands for a folder.
+    NoStudy,
     /// Not finished: comes again.
     Unfinished(ErrorCode),
     /// Ends without a document, as a dead letter: nothing says where one would go, or it cannot be written.
@@ -143,6 +152,7 @@ impl Outcome {
             Self::Failed(_) => "failed",
             Self::AlreadyDone => "already_done",
             Self::Superseded => "superseded",
+            Self::NoStudy => "no_study",
             Self::Unfinished(_) => "unfinished",
             Self::GivenUp(_) => "given_up",
         }
@@ -151,7 +161,7 @@ impl Outcome {
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
             Self::Failed(code) | Self::Unfinished(code) | Self::GivenUp(code) => Some(code),
-            Self::Read | Self::AlreadyDone | Self::Superseded => None,
+            Self::Read | Self::AlreadyDone | Self::Superseded | Self::NoStudy => None,
         }
     }
 }
@@ -170,9 +180,12 @@ struct Study {
 pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Report) {
     let started = Instant::now();
     let mut study = Study::default();
-    let ended = match read(job, tools, &mut study).await {
-        Ok(ended) => Ok(ended),
-        Err(error) => fail(job, tools, &mut study, error, started).await,
+    let ended = match waiting::closed(job, tools) {
+        Some(error) => Err(error),
+        None => match read(job, tools, &mut study).await {
+            Ok(ended) => Ok(ended),
+            Err(error) => fail(job, tools, &mut study, error, started).await.map(Some),
+        },
     };
     let report = |outcome, document, path, error, fresh| Report {
         job: job.clone(),
@@ -185,14 +198,15 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
         fresh,
     };
     match ended {
-        Ok(Ended { outcome, document, path, dead, fresh }) => {
+        Ok(Some(Ended { outcome, document, path, dead, fresh })) => {
             let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
             let error = document.error.clone();
             (disposition, report(outcome, Some(document), Some(path), error, fresh))
         }
+        Ok(None) => (Disposition::Done, report(Outcome::NoStudy, None, None, None, false)),
         Err(error) => {
             let facts = ErrorFacts::from(&error);
-            let disposition = disposition_of(job, error);
+            let disposition = disposition_of(job, error, tools);
             let outcome = match disposition {
                 Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
                 _ => Outcome::Unfinished(facts.code),
@@ -212,12 +226,20 @@ struct Ended {
     fresh: bool,
 }
 
-async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobError> {
+/// `None` for what is no study.
+async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ended>, JobError> {
     let started = Instant::now();
     let properties = tools.source.properties(&job.source).await?;
+    if properties.kind == BlobKind::Directory {
+        return Ok(None);
+    }
     study.properties = Some(properties.clone());
     if let Some(done) = read_before(job, tools, study).await? {
-        return Ok(done);
+        return Ok(Some(done));
+    }
+    if properties.kind == BlobKind::Archived {
+        let told = "the blob is in the archive tier; it is read when it is brought back";
+        return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
     }
     check_size(&properties, tools.limits.blob_bytes)?;
     let _room = tools.room_for(properties.bytes).await?;
@@ -227,7 +249,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
     if tools.identity == Identity::Content
         && let Some(done) = read_before(job, tools, study).await?
     {
-        return Ok(done);
+        return Ok(Some(done));
     }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
@@ -256,7 +278,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Ended, JobE
         Stored::Written => Outcome::Read,
         Stored::Superseded => Outcome::Superseded,
     };
-    Ok(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: true })
+    Ok(Some(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: true }))
 }
 
 /// A result that is already there, under any model that could be meant.
@@ -423,15 +445,18 @@ async fn fail(
     error: JobError,
     started: Instant,
 ) -> Result<Ended, JobError> {
-    let exhausted = error.is_transient() && job.attempt + 1 >= tools.limits.attempts;
+    let exhausted = error.is_transient()
+        && job.attempt + 1 >= tools.limits.attempts
+        && waiting::is_own(&error, job, tools);
     if error.is_fatal() || (error.is_transient() && !exhausted) || !is_documented(error.code) {
         return Err(error);
     }
     let error = if exhausted {
         let message =
             format!("given up after {} attempts; the last one: {}", job.attempt + 1, error.in_full());
-        let code = ErrorCode::AttemptsExhausted;
-        JobError::new(error.stage, code, message).with_source(error)
+        // What is refused for good is called so.
+        let code = if error.code.is_refusal() { error.code } else { ErrorCode::AttemptsExhausted };
+        JobError::new(error.stage, code, message).with_class(ErrorClass::Permanent).with_source(error)
     } else {
         error
     };
@@ -443,7 +468,11 @@ async fn fail(
         },
     };
     let document = document(job, study, &model, Err(&error), started);
-    let (stored, path) = write(job, tools, study, &model, &document).await?;
+    let (stored, path) = match write(job, tools, study, &model, &document).await {
+        // A lease on the result may be held for ever: the letter tells, and nothing is lost.
+        Err(busy) if exhausted && busy.code == ErrorCode::BlobBusy => return Err(error),
+        written => written?,
+    };
     let outcome = match stored {
         Stored::Written => Outcome::Failed(error.code),
         Stored::Superseded => Outcome::Superseded,
@@ -462,11 +491,15 @@ fn is_documented(code: ErrorCode) -> bool {
     )
 }
 
-fn disposition_of(job: &Job, error: JobError) -> Disposition {
+fn disposition_of(job: &Job, error: JobError, tools: &Tools) -> Disposition {
     match error.class {
-        nightread_domain::ErrorClass::Fatal => Disposition::Return,
-        nightread_domain::ErrorClass::Permanent => Disposition::DeadLetter { error },
-        nightread_domain::ErrorClass::Transient => {
+        ErrorClass::Fatal => Disposition::Return,
+        ErrorClass::Permanent => Disposition::DeadLetter { error },
+        // While storage is away no job is to blame.
+        ErrorClass::Transient if waiting::is_away(&error, job, tools) => {
+            waiting::postponed(job, error, tools)
+        }
+        ErrorClass::Transient => {
             let step = (job.attempt as usize).min(RETRY_DELAYS.len() - 1);
             let delay = error.retry_after.unwrap_or(RETRY_DELAYS[step]).max(RETRY_DELAYS[0]);
             Disposition::RetryAfter { delay, error }

@@ -68,6 +68,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("storage", "client_id", Text, "", "client id of a user-assigned managed identity"),
     key("sources", "containers", List, "incoming", "the only containers that announcements may name"),
+    key(
+        "sources",
+        "endpoints",
+        List,
+        "",
+        "further addresses under which events name the account: https:// with a custom domain or a private alias; the one of Data Lake (`dfs`) is known",
+    ),
     key("results", "container", Text, "results", "where result documents go; never among the sources"),
     key(
         "results",
@@ -136,6 +143,13 @@ pub const KEYS: &[Key] = &[
     key("limits", "attempts", Integer, "6", "real failures before a job is dead-lettered"),
     key("limits", "outage_failures", Integer, "5", "transient failures in a row that mean an outage"),
     key("limits", "probe_seconds", Integer, "5", "between probes while storage is away"),
+    key(
+        "limits",
+        "refused_seconds",
+        Integer,
+        "1800",
+        "how long jobs of a container that refuses wait for it before they are dead-lettered",
+    ),
     key(
         "pictures",
         "png16_max",

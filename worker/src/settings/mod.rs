@@ -172,6 +172,8 @@ pub struct Limits {
     pub attempts: u32,
     pub outage_failures: u32,
     pub probe_interval: Duration,
+    /// From the first refusal of a container to the dead letter.
+    pub refused: Duration,
     pub storage_retry: Duration,
 }
 
@@ -191,6 +193,8 @@ pub struct Settings {
     /// Absent for commands that bring their own storage.
     pub storage: Option<StorageSettings>,
     pub source_containers: Vec<String>,
+    /// Further addresses of the account, as events name it.
+    pub source_endpoints: Vec<String>,
     pub results_container: String,
     pub publish_results: bool,
     pub models_dir: PathBuf,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::BlobRef;
+use nightread_domain::announcement::AllowedSources;
 use nightread_domain::media::Modality;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_fmri::confounds::Wanted;
@@ -45,6 +46,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
     Some(Settings {
         storage,
         source_containers,
+        source_endpoints: endpoints(raw, problems),
         results_container,
         publish_results: raw.boolean("results", "publish"),
         models_dir: models_dir(raw),
@@ -136,6 +138,18 @@ fn nuisance(raw: &RawSettings, problems: &mut Problems) -> Wanted {
     }
 }
 
+fn endpoints(raw: &RawSettings, problems: &mut Problems) -> Vec<String> {
+    let endpoints = raw.list("sources", "endpoints");
+    for endpoint in &endpoints {
+        if AllowedSources::new([endpoint.as_str()], ["incoming"], "results").is_err() {
+            problems.add(format!(
+                "[sources] endpoints: {endpoint:?} is no address of an account, for example https://images.example.org"
+            ));
+        }
+    }
+    endpoints
+}
+
 fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
     let mut at_least_one = |section, name| {
         let value = raw.integer(section, name).unwrap_or_default();
@@ -154,6 +168,7 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
         attempts: at_least_one("limits", "attempts") as u32,
         outage_failures: at_least_one("limits", "outage_failures") as u32,
         probe_interval: Duration::from_secs(at_least_one("limits", "probe_seconds")),
+        refused: Duration::from_secs(at_least_one("limits", "refused_seconds")),
         storage_retry: Duration::from_secs(raw.integer("storage", "retry_seconds").unwrap_or_default()),
     };
     if limits.jobs == 0 || limits.jobs > 60_000 {

@@ -17,6 +17,7 @@ const MESSAGES: &str = "nightread_messages_total";
 const EVENTS_IGNORED: &str = "nightread_events_ignored_total";
 const JOBS_IN_HAND: &str = "nightread_jobs_in_hand";
 const STORAGE_OUTAGE: &str = "nightread_storage_outage";
+const CONTAINER_UP: &str = "nightread_storage_container_up";
 const BROKER_UP: &str = "nightread_broker_up";
 const BROKER_SESSIONS: &str = "nightread_broker_sessions_total";
 const BATCH_ITEMS: &str = "nightread_batch_items_total";
@@ -57,6 +58,7 @@ fn describe() {
     describe_counter!(EVENTS_IGNORED, "events that are no job: own results, and event types of no concern");
     describe_gauge!(JOBS_IN_HAND, "jobs being worked on");
     describe_gauge!(STORAGE_OUTAGE, "1 while storage is away and intake pauses");
+    describe_gauge!(CONTAINER_UP, "1 while a container of the settings lets jobs in, 0 while its jobs wait");
     describe_gauge!(BROKER_UP, "1 while the broker session is up");
     describe_counter!(BROKER_SESSIONS, "broker sessions opened");
     describe_counter!(BATCH_ITEMS, "items that went through the inference engine");
@@ -126,6 +128,11 @@ pub fn event_ignored(own_result: bool) {
 
 pub fn storage_outage(open: bool) {
     gauge!(STORAGE_OUTAGE).set(f64::from(u8::from(open)));
+}
+
+/// A container of the settings lets jobs in, or does not.
+pub fn container(name: &str, answers: bool) {
+    gauge!(CONTAINER_UP, "container" => name.to_owned()).set(f64::from(u8::from(answers)));
 }
 
 /// The broker session came up or went down.

@@ -23,7 +23,7 @@ resource "azurerm_eventgrid_system_topic_event_subscription" "blob_created" {
   system_topic          = azurerm_eventgrid_system_topic.this.name
   resource_group_name   = var.resource_group_name
   event_delivery_schema = "CloudEventSchemaV1_0"
-  included_event_types  = [local.events.type]
+  included_event_types  = local.events.types
 
   subject_filter {
     subject_begins_with = "/blobServices/default/containers/${local.containers.incoming}/"

@@ -6,10 +6,12 @@ use serde_json::Value;
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::message::Message;
 
+mod encoding;
 mod events;
 mod resolve;
 mod url;
 
+pub use encoding::{base64_of, without_mark};
 pub use resolve::{AllowedSources, Resolved};
 
 /// Longer bodies are refused before they are parsed.
@@ -40,7 +42,7 @@ pub struct Announcement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announced {
     Job(Announcement),
-    /// An event that is none of our business: acknowledged and counted.
+    /// An event that is none of our business: acknowledged, counted and logged with its type.
     Ignored {
         event_type: String,
     },
@@ -73,8 +75,8 @@ impl From<Native> for Announcement {
 }
 
 /// Reads every announcement form: native, CloudEvents 1.0 (structured, batched, AMQP binary mode) and the Event
-/// Grid schema (one event or an array). One message may hold several events; one bad event spoils its message,
-/// so [`split`] a batch first.
+/// Grid schema (one event or an array), each also inside Dapr's envelope. One message may hold several events; one bad
+/// event spoils its message, so [`split`] a batch first.
 pub fn parse(message: &Message) -> Result<Vec<Announced>, JobError> {
     if !message.attributes.cloud_event.is_empty() {
         within_limit(message)?;
@@ -90,10 +92,15 @@ pub fn parse(message: &Message) -> Result<Vec<Announced>, JobError> {
 /// One message for each event of a batch, or `None` when this is not a batch of several. The parts are not
 /// checked: each is parsed when its own turn comes, so that one bad event does not take the others with it.
 pub fn split(message: &Message) -> Result<Option<Vec<Message>>, JobError> {
-    if !message.attributes.cloud_event.is_empty() || !starts_an_array(&message.body) {
+    if !message.attributes.cloud_event.is_empty() {
         return Ok(None);
     }
-    let Value::Array(items) = body(message)? else { return Ok(None) };
+    let items = match body(message) {
+        Ok(Value::Array(items)) => items,
+        Err(error) if error.code == ErrorCode::MessageTooLarge => return Err(error),
+        // What cannot be read is told of when it is parsed.
+        Ok(_) | Err(_) => return Ok(None),
+    };
     if items.len() < 2 {
         return Ok(None);
     }
@@ -110,10 +117,11 @@ pub fn split(message: &Message) -> Result<Option<Vec<Message>>, JobError> {
 
 fn body(message: &Message) -> Result<Value, JobError> {
     within_limit(message)?;
-    let value: Value = serde_json::from_slice(&message.body).map_err(|_| {
+    let value: Value = serde_json::from_slice(without_mark(&message.body)).map_err(|_| {
         // The parser's own words may quote the body, and a body may quote a patient.
         unparseable("the body is not JSON")
     })?;
+    let value = events::without_envelope(value);
     match &value {
         Value::Array(items) if items.is_empty() => Err(unparseable("a batch without events")),
         Value::Array(items) if items.len() > MAX_EVENTS => {
@@ -130,10 +138,6 @@ fn native(value: Value) -> Result<Announced, JobError> {
         )
     })?;
     Ok(Announced::Job(native.into()))
-}
-
-fn starts_an_array(body: &[u8]) -> bool {
-    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }
 
 fn within_limit(message: &Message) -> Result<(), JobError> {

@@ -1,6 +1,7 @@
 //! Names and versions of blobs. A name is checked once, here; everything behind it can trust it.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -10,10 +11,38 @@ use crate::error::{ErrorCode, JobError, Stage};
 /// Azure's limit on a blob name, in characters.
 pub const MAX_NAME_CHARS: usize = 1024;
 
-/// An opaque version mark: compared for equality only, never for order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// An opaque version mark: compared for equality only, never for order. A proxy may weaken a mark (`W/"0x1"`), and lists
+/// leave out its quotation marks: all of them are the mark of the same version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ETag(pub String);
+
+impl ETag {
+    /// As conditions of HTTP want it: strong, in quotation marks.
+    pub fn strong(&self) -> String {
+        format!("\"{}\"", self.opaque())
+    }
+
+    fn opaque(&self) -> &str {
+        let text = self.0.trim();
+        let text = text.strip_prefix("W/").or_else(|| text.strip_prefix("w/")).unwrap_or(text);
+        text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+    }
+}
+
+impl PartialEq for ETag {
+    fn eq(&self, other: &Self) -> bool {
+        self.opaque() == other.opaque()
+    }
+}
+
+impl Eq for ETag {}
+
+impl Hash for ETag {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.opaque().hash(state);
+    }
+}
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +129,32 @@ pub struct BlobProperties {
     pub etag: ETag,
     pub last_modified: OffsetDateTime,
     pub bytes: u64,
+    pub kind: BlobKind,
+}
+
+/// What kind of blob storage says it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BlobKind {
+    /// Bytes that can be read.
+    #[default]
+    Content,
+    /// Stands for a folder: marked `hdi_isfolder`, or without bytes under a name with a trailing slash. No study.
+    Directory,
+    /// In the archive tier, or on its way out of it: its bytes cannot be read now.
+    Archived,
+}
+
+impl BlobKind {
+    /// Of a blob of this name and size. `is_marked`: storage says that it stands for a folder.
+    pub fn of(name: &str, bytes: u64, is_marked: bool, is_archived: bool) -> Self {
+        if is_marked || (bytes == 0 && name.ends_with('/')) {
+            Self::Directory
+        } else if is_archived {
+            Self::Archived
+        } else {
+            Self::Content
+        }
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +184,31 @@ mod tests {
         }
         assert!(BlobRef::parse("incoming/a b/ü..png").is_ok());
         assert!(BlobRef::parse("incoming/a//b.png").is_ok(), "an empty inner segment is a legal blob name");
+    }
+
+    #[test]
+    fn marks_of_one_version_are_equal_in_every_spelling() {
+        let same = ["\"0x8D\"", "0x8D", "W/\"0x8D\"", "w/\"0x8D\"", " \"0x8D\" "];
+        for text in same {
+            assert_eq!(ETag(text.to_owned()), ETag("0x8D".to_owned()), "{text}");
+            assert_eq!(ETag(text.to_owned()).strong(), "\"0x8D\"");
+        }
+        for other in ["0x8d", "\"\"", "\"0x8D", "W/", ""] {
+            assert_ne!(ETag(other.to_owned()), ETag("\"0x8D\"".to_owned()), "{other}");
+        }
+    }
+
+    #[test]
+    fn folders_are_told_by_their_mark_or_their_slash() {
+        for (name, bytes, marked, archived, kind) in [
+            ("ward", 0, true, false, BlobKind::Directory),
+            ("ward/", 0, false, false, BlobKind::Directory),
+            ("ward/", 1, false, false, BlobKind::Content),
+            ("ward", 0, false, false, BlobKind::Content),
+            ("a.png", 9, false, true, BlobKind::Archived),
+        ] {
+            assert_eq!(BlobKind::of(name, bytes, marked, archived), kind, "{name} {bytes} {marked}");
+        }
     }
 
     proptest! {

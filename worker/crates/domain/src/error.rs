@@ -71,13 +71,23 @@ pub struct JobError {
     pub message: String,
     /// What the other side asked us to wait, when it said so.
     pub retry_after: Option<Duration>,
+    /// Of a refusal: others of its container were let in just before, so that it is the blob's own.
+    pub beside_answers: bool,
     source: Option<Arc<dyn StdError + Send + Sync + 'static>>,
 }
 
 impl JobError {
     /// An error of the code's usual class.
     pub fn new(stage: Stage, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { stage, code, class: code.class(), message: message.into(), retry_after: None, source: None }
+        Self {
+            stage,
+            code,
+            class: code.class(),
+            message: message.into(),
+            retry_after: None,
+            beside_answers: false,
+            source: None,
+        }
     }
 
     #[must_use]
@@ -121,6 +131,13 @@ impl JobError {
 
     pub fn is_transient(&self) -> bool {
         self.class == ErrorClass::Transient
+    }
+
+    /// Whether trying again in seconds may help: not where storage refuses, and not where the blob itself has to change.
+    pub fn may_pass_soon(&self) -> bool {
+        self.is_transient()
+            && !self.code.is_refusal()
+            && !matches!(self.code, ErrorCode::BlobChanged | ErrorCode::BlobBusy)
     }
 
     pub fn is_fatal(&self) -> bool {

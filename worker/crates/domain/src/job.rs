@@ -19,6 +19,8 @@ pub struct Job {
     pub correlation_id: Option<String>,
     /// Real failures so far, counted by us and not by the broker.
     pub attempt: u32,
+    /// Since when its container has not let us in, in seconds since 1970.
+    pub refused_since: Option<u64>,
 }
 
 impl Job {
@@ -30,6 +32,7 @@ impl Job {
             reread_failed: attributes.redriven,
             correlation_id: announcement.correlation_id.clone().or_else(|| attributes.correlation_id.clone()),
             attempt: attributes.attempt,
+            refused_since: attributes.refused_since,
         }
     }
 }

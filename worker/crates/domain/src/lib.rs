@@ -12,7 +12,7 @@ pub mod routing;
 pub mod storing;
 pub mod warning;
 
-pub use blob::{BlobProperties, BlobRef, ETag};
+pub use blob::{BlobKind, BlobProperties, BlobRef, ETag};
 pub use error::{ErrorClass, ErrorCode, JobError, Stage};
 pub use job::{Job, Lane};
 pub use media::{Media, Modality};

@@ -26,6 +26,8 @@ pub struct Attributes {
     pub announced_at: Option<u64>,
     /// Real failures so far (our own header).
     pub attempt: u32,
+    /// Since when its container has not let us in, in seconds since 1970 (our own header).
+    pub refused_since: Option<u64>,
     /// Times the broker has handed this message out before (`x-delivery-count`), drains and kills included.
     pub delivery_count: u32,
     /// It lay among the suspects: reading it may kill a worker, so it runs alone, and `delivery_count` counts starts.
@@ -36,7 +38,17 @@ pub struct Attributes {
     pub cloud_event: BTreeMap<String, String>,
 }
 
+/// The year 2000. Senders without a clock say less.
+const NO_TIME_BEFORE: u64 = 946_684_800;
+
 impl Attributes {
+    /// Seconds since it was announced, where that can be believed: 0 is no time, and nothing is announced in the future.
+    /// `clock`: seconds since 1970.
+    pub fn age(&self, clock: u64) -> Option<u64> {
+        let at = self.announced_at.filter(|at| *at >= NO_TIME_BEFORE)?;
+        clock.checked_sub(at)
+    }
+
     pub fn for_lane(lane: Lane) -> Self {
         Self {
             lane,
@@ -46,10 +58,36 @@ impl Attributes {
             traceparent: None,
             announced_at: None,
             attempt: 0,
+            refused_since: None,
             delivery_count: 0,
             suspect: false,
             redriven: false,
             cloud_event: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_times_that_can_be_meant_make_an_age() {
+        const CLOCK: u64 = 1_800_000_000;
+        for (announced_at, age) in [
+            (None, None),
+            (Some(0), None),
+            (Some(1), None),
+            (Some(CLOCK), Some(0)),
+            (Some(CLOCK - 90), Some(90)),
+            (Some(CLOCK + 1), None),
+            (Some(4_102_444_800), None),
+            // Milliseconds.
+            (Some(CLOCK * 1_000), None),
+            (Some(u64::MAX), None),
+        ] {
+            let attributes = Attributes { announced_at, ..Attributes::for_lane(Lane::Ingest) };
+            assert_eq!(attributes.age(CLOCK), age, "{announced_at:?}");
         }
     }
 }

@@ -81,8 +81,9 @@ pub enum Disposition {
     Return,
     /// Publish a copy with `attempt` + 1 to the delay of at least this length, confirm, then acknowledge.
     RetryAfter { delay: Duration, error: JobError },
-    /// The same without counting an attempt: the outside world is away, the job is not to blame.
-    Postpone { delay: Duration, error: JobError },
+    /// The same without counting an attempt: the outside world is away, the job is not to blame. `refused_since`: since when
+    /// its container has not let us in, in seconds since 1970; it travels with the copy.
+    Postpone { delay: Duration, error: JobError, refused_since: Option<u64> },
     /// Publish to the dead letters with the code, confirm, then acknowledge.
     DeadLetter { error: JobError },
     /// Publish to the suspects, confirm, then acknowledge: it is to run alone.

@@ -175,6 +175,9 @@ impl ResultDocument {
         if let Some(etag) = &self.source.etag {
             metadata.insert("source_etag".to_owned(), etag.0.clone());
         }
+        if let Some(error) = &self.error {
+            metadata.insert("code".to_owned(), error.code.as_str().to_owned());
+        }
         metadata
     }
 }

@@ -104,7 +104,9 @@ pub fn before_reading(existing: &ResultDocument, ours: &Candidate<'_>) -> Result
     Ok(match versions(existing, ours) {
         Versions::Same if ours.force => Verdict::Replace,
         Versions::Same if existing.status == Status::Ok => Verdict::AlreadyDone,
-        Versions::Same if ours.reread_failed || existing.worker.version != ours.worker_version => {
+        Versions::Same
+            if ours.reread_failed || existing.worker.version != ours.worker_version || may_pass(existing) =>
+        {
             Verdict::Replace
         }
         Versions::Same => Verdict::AlreadyDone,
@@ -129,6 +131,10 @@ pub fn before_writing(
         (Versions::OursOlder, _, _) => Verdict::NewerExists,
         (Versions::Tie, _, _) => Verdict::AskSource,
     })
+}
+
+fn may_pass(existing: &ResultDocument) -> bool {
+    existing.error.as_ref().is_some_and(|error| error.code.may_pass())
 }
 
 enum Versions {

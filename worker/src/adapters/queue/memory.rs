@@ -102,7 +102,10 @@ impl Settlement for InHand {
                 message.attributes.suspect = false;
                 put_later(&self.shared, delay, message);
             }
-            Disposition::Postpone { delay, .. } => put_later(&self.shared, delay, message),
+            Disposition::Postpone { delay, refused_since, .. } => {
+                message.attributes.refused_since = refused_since.or(message.attributes.refused_since);
+                put_later(&self.shared, delay, message);
+            }
             Disposition::DeadLetter { error } => self.shared.change(|state| {
                 state.pending -= 1;
                 state.dead.push((message, error.code));
@@ -187,10 +190,15 @@ mod tests {
         assert!(started.elapsed() >= delay);
         assert_eq!(second.message.attributes.attempt, 1);
         let (delay, started) = (Duration::from_mins(5), tokio::time::Instant::now());
-        second.settlement.settle(Disposition::Postpone { delay, error: failure() }).await.expect("settled");
+        second
+            .settlement
+            .settle(Disposition::Postpone { delay, error: failure(), refused_since: Some(7) })
+            .await
+            .expect("settled");
         let third = queue.next().await.expect("open").expect("the postponed one");
         assert_eq!(third.message.attributes.attempt, 1);
         assert!(started.elapsed() < delay, "nobody is kept waiting for minutes");
+        assert_eq!(third.message.attributes.refused_since, Some(7));
         third.settlement.settle(Disposition::DeadLetter { error: failure() }).await.expect("settled");
         assert!(queue.next().await.expect("open").is_none());
         assert_eq!(queue.dead_letters()[0].1, ErrorCode::StorageUnavailable);

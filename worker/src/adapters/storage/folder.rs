@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
+    BlobKind, BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
     WriteOutcome,
 };
 use sha2::{Digest, Sha256};
@@ -295,6 +295,7 @@ pub(crate) fn properties_of(metadata: &fs::Metadata) -> io::Result<BlobPropertie
         etag: ETag(format!("{nanos:x}-{:x}-{:x}", metadata.len(), metadata.ino())),
         last_modified,
         bytes: metadata.len(),
+        kind: BlobKind::Content,
     })
 }
 

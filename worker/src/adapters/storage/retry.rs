@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, WriteCondition, WriteOutcome,
+    BlobProperties, BlobRef, BlobStore, ETag, Fetched, JobError, WriteCondition, WriteOutcome,
 };
 
 /// How long one call may go on trying.
@@ -54,14 +54,13 @@ impl<S: BlobStore> RetryingStore<S> {
             .with_jitter();
         let started = Instant::now();
         call.retry(waits)
-            // A changed blob has another ETag: only the job can start over with it. And a storage that hangs may not
-            // hold a permit for many time-outs on end: what the calls themselves took counts too.
+            // A storage that hangs may not hold a permit for many time-outs on end: what the calls themselves took counts
+            // too. One that asks for more time than there is gets it from a delay queue.
             .when(|error: &JobError| {
-                error.is_transient()
-                    && error.code != ErrorCode::BlobChanged
-                    && started.elapsed() < self.budget.total
+                error.may_pass_soon()
+                    && started.elapsed() + error.retry_after.unwrap_or_default() < self.budget.total
             })
-            .adjust(|error, wait| wait.map(|wait| error.retry_after.unwrap_or(wait).min(self.budget.total)))
+            .adjust(|error, wait| wait.map(|wait| error.retry_after.unwrap_or(wait)))
             .await
     }
 }

@@ -11,7 +11,7 @@ use nightread_domain::{BlobRef, BlobStore, ETag, ErrorCode, JobError, Status};
 use serde::Deserialize;
 
 use super::merge::{Cursor, Pages, Reorder, Standing};
-use super::source::patiently;
+use super::source::{PageWalk, patiently};
 use super::work::Work;
 use crate::adapters::storage::azure::AzureStore;
 use crate::adapters::storage::folder::FolderStore;
@@ -139,6 +139,7 @@ impl Done {
                     before,
                     prefix: prefix.clone(),
                     marker: None,
+                    walk: PageWalk::default(),
                     ended: false,
                 };
                 (model.clone(), Cursor::new(pages))
@@ -194,6 +195,7 @@ impl Done {
         };
         let ours = standing.into_iter().flatten().find(|found| found.source_etag == work.etag);
         Ok(match ours {
+            Some(found) if found.may_pass => Verdict::Announce(work),
             Some(found) if found.failed && self.retry_failed => {
                 Verdict::Announce(Work { redriven: true, ..work })
             }
@@ -226,6 +228,8 @@ impl Storage {
         match found.await {
             Ok(properties) => Ok(Some(properties.etag)),
             Err(error) if error.code == ErrorCode::BlobNotFound => Ok(None),
+            // It becomes another version when its copy ends: none that was read.
+            Err(error) if error.code == ErrorCode::BlobBusy => Ok(Some(ETag(String::new()))),
             Err(error) => Err(error),
         }
     }
@@ -242,7 +246,8 @@ impl Storage {
                 Ok(body.and_then(|(body, _)| {
                     let document: Document = serde_json::from_slice(&body).ok()?;
                     let failed = document.status == Status::Failed;
-                    Some(Standing { source_etag: document.source.etag, failed })
+                    let may_pass = document.error.is_some_and(|error| error.code.may_pass());
+                    Some(Standing { source_etag: document.source.etag, failed, may_pass })
                 }))
             }
         }
@@ -254,6 +259,13 @@ impl Storage {
 struct Document {
     status: Status,
     source: DocumentSource,
+    #[serde(default)]
+    error: Option<DocumentError>,
+}
+
+#[derive(Deserialize)]
+struct DocumentError {
+    code: ErrorCode,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +277,7 @@ fn standing(metadata: &BTreeMap<String, String>) -> Standing {
     Standing {
         source_etag: metadata.get("source_etag").cloned().map(ETag),
         failed: metadata.get("status").is_some_and(|status| status == Status::Failed.as_str()),
+        may_pass: metadata.get("code").and_then(|code| ErrorCode::of(code)).is_some_and(ErrorCode::may_pass),
     }
 }
 
@@ -277,6 +290,7 @@ struct Results {
     before: String,
     prefix: String,
     marker: Option<String>,
+    walk: PageWalk,
     ended: bool,
 }
 
@@ -289,6 +303,9 @@ impl Pages for Results {
         let prefix = format!("{}{}", self.before, self.prefix);
         let page = patiently(|| self.store.list_page(&self.container, &prefix, self.marker.as_deref(), true))
             .await?;
+        if !self.walk.leads_on(self.marker.as_deref(), page.next.as_deref())? {
+            return Ok(Some(Vec::new()));
+        }
         self.marker = page.next;
         self.ended = self.marker.is_none();
         let mut results = Vec::with_capacity(page.items.len());

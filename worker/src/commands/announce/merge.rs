@@ -12,6 +12,8 @@ pub(super) struct Standing {
     /// The version of the blob that was read; unknown for documents without metadata.
     pub source_etag: Option<ETag>,
     pub failed: bool,
+    /// It failed for what may have passed since: it does not count as done.
+    pub may_pass: bool,
 }
 
 /// The name that a result has for a blob's name, both without what stands before them.

@@ -328,6 +328,7 @@ impl Summary {
             (counts.filtered, "left out by conditions"),
             (counts.gone, "gone"),
             (counts.ignored, "no blobs to read"),
+            (counts.archived, "in the archive tier"),
             (counts.refused, "refused: no sound name in an input container"),
         ] {
             if count > 0 {
@@ -356,6 +357,7 @@ impl Summary {
             "filtered": self.counts.filtered,
             "gone": self.counts.gone,
             "ignored": self.counts.ignored,
+            "archived": self.counts.archived,
             "refused": self.counts.refused,
             "pauses": self.pauses,
             "seconds": self.elapsed.as_secs_f64(),

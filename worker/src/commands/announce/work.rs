@@ -59,8 +59,11 @@ pub(super) struct Counts {
     pub gone: u64,
     /// Names that Nightread does not take.
     pub refused: u64,
-    /// Events and rows that name no blob to read.
+    /// Events, rows and folders that name no blob to read.
     pub ignored: u64,
+    /// Blobs in the archive tier.
+    #[serde(default)]
+    pub archived: u64,
     /// Announcements that the broker confirmed.
     pub announced: u64,
 }
@@ -73,6 +76,7 @@ impl Counts {
         self.gone += more.gone;
         self.refused += more.refused;
         self.ignored += more.ignored;
+        self.archived += more.archived;
         self.announced += more.announced;
     }
 }
@@ -131,9 +135,10 @@ impl Sieve {
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
             let mut prepared = Prepared { position: Some(batch.position), ..Prepared::default() };
-            prepared.counts.seen = batch.found.len() as u64 + batch.refused + batch.ignored;
+            prepared.counts.seen = batch.found.len() as u64 + batch.refused + batch.ignored + batch.archived;
             prepared.counts.refused = batch.refused;
             prepared.counts.ignored = batch.ignored;
+            prepared.counts.archived = batch.archived;
             let mut works = Vec::with_capacity(batch.found.len());
             for named in batch.found {
                 if !self.containers.iter().any(|container| container == named.blob.container()) {

@@ -1,18 +1,19 @@
 //! From the text of a queue message to an announcement for a lane.
 
-use azure_core::base64;
 use bytes::Bytes;
-use nightread_domain::announcement::{Announced, Location, parse};
+use nightread_domain::announcement::{Announced, Location, base64_of, parse, without_mark};
 use nightread_domain::{Attributes, Lane, Message};
 use serde_json::Value;
 
-/// The announcement in a queue message: JSON, as it is or in base64 (Event Grid's way). `None` for anything else.
+/// The announcement in a queue message: JSON, as it is or in base64 (Event Grid's way) of any kind. `None` for anything
+/// else.
 pub(in crate::commands) fn opened(text: &str) -> Option<Message> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let body = if text.starts_with(['{', '[']) {
         text.as_bytes().to_vec()
     } else {
-        base64::decode(text.as_bytes()).ok()?
+        let decoded = base64_of(text)?;
+        without_mark(&decoded).to_vec()
     };
     let value: Value = serde_json::from_slice(&body).ok()?;
     if !value.is_object() && !value.is_array() {
@@ -58,10 +59,32 @@ mod tests {
         )
     }
 
+    fn base64(bytes: &[u8]) -> String {
+        azure_core::base64::encode(bytes)
+    }
+
+    #[test]
+    fn base64_is_read_however_it_is_written() {
+        // Both letters that differ between the alphabets come out of this subject.
+        let text = r#"{"specversion":"1.0","id":"e1","source":"/s","type":"x","subject":"\u00f3?>~~~ \u00fb\u00ff>?"}"#;
+        let text = text.replace("\\u00f3", "ó").replace("\\u00fb", "û").replace("\\u00ff", "ÿ");
+        let plain = base64(text.as_bytes());
+        assert!(plain.contains(['+', '/']), "{plain}");
+        let lines: Vec<_> = plain.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        let url_safe = plain.replace('+', "-").replace('/', "_");
+        let marked = base64(&[b"\xef\xbb\xbf", text.as_bytes()].concat());
+        let unpadded = url_safe.trim_end_matches('=').to_owned();
+        for text in [lines.join("\n") + "\n", lines.join("\r\n"), url_safe, unpadded, marked] {
+            let message = opened(&text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(message.attributes.message_id.as_deref(), Some("e1"));
+            assert_eq!(message.body.first(), Some(&b'{'));
+        }
+    }
+
     #[test]
     fn plain_and_base64_are_the_same() {
         let text = event("https://a.blob.core.windows.net/incoming/ü.png");
-        for text in [text.clone(), format!("\u{feff} {text}\n"), base64::encode(&text)] {
+        for text in [text.clone(), format!("\u{feff} {text}\n"), base64(text.as_bytes())] {
             let message = opened(&text).expect("an announcement");
             assert_eq!(message.attributes.message_id.as_deref(), Some("e1"));
             assert_eq!(message.attributes.content_type.as_deref(), Some("application/cloudevents+json"));

@@ -143,6 +143,8 @@ impl Relay {
         let mut account = Account::default();
         let (mut idle, mut outage) = (FIRST_IDLE, FIRST_IDLE);
         let mut doubtful = false;
+        // Refused at first it is a setting; refused later, keys were renewed or a role has gone: it may come back.
+        let mut taken_before = false;
         let mut next_depth = Instant::now();
         while !stop.is_cancelled() {
             if Instant::now() >= next_depth {
@@ -151,8 +153,11 @@ impl Relay {
             }
             let taken = self.take(doubtful).await;
             let messages = match taken {
-                Ok(messages) => messages,
-                Err(error) if error.class == ErrorClass::Fatal => return Err(error),
+                Ok(messages) => {
+                    taken_before = true;
+                    messages
+                }
+                Err(error) if error.class == ErrorClass::Fatal && !taken_before => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, wait_ms = outage.as_millis() as u64, "nothing can be relayed; trying again");
                     pause(outage, stop).await;

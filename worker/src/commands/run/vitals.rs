@@ -121,18 +121,23 @@ impl Observer for ServiceObserver {
     }
 
     fn event_ignored(&self, event_type: &str) {
+        tracing::info!(event_type, "an event that asks for no work is acknowledged");
         metrics::event_ignored(event_type == "own_result");
     }
 
     fn delivery_taken(&self, message: &Attributes) {
         let clock = unix_now();
-        metrics::delivery_taken(message.lane, message.announced_at.map(|at| clock.saturating_sub(at)));
+        metrics::delivery_taken(message.lane, message.age(clock));
         self.ledger.taken(message.lane, message.announced_at, Instant::now(), clock);
     }
 
     fn delivery_left(&self, lane: Lane, announced_at: Option<u64>) {
         metrics::delivery_left();
         self.ledger.left(lane, announced_at, Instant::now());
+    }
+
+    fn container(&self, name: &str, answers: bool) {
+        metrics::container(name, answers);
     }
 
     fn outage(&self, open: bool) {
@@ -143,7 +148,10 @@ impl Observer for ServiceObserver {
 
 /// The event of a document that stands; none for one that a newer document overtook, whose writer tells of it.
 fn event_of(report: &Report) -> Option<ResultEvent> {
-    if matches!(report.outcome, Outcome::Superseded | Outcome::Unfinished(_) | Outcome::GivenUp(_)) {
+    if matches!(
+        report.outcome,
+        Outcome::Superseded | Outcome::NoStudy | Outcome::Unfinished(_) | Outcome::GivenUp(_)
+    ) {
         return None;
     }
     let (document, path) = (report.document.as_ref()?, report.path.as_ref()?);

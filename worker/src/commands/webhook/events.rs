@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use nightread_domain::announcement::parse;
+use nightread_domain::announcement::{parse, without_mark};
 use nightread_domain::{Attributes, ErrorCode, Lane, Message};
 use serde_json::Value;
 
@@ -45,7 +45,8 @@ pub(super) fn asked(headers: &HeaderMap, body: Bytes) -> Result<Asked, Refused> 
                 return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", told.to_owned()));
             }
         }
-        let value: Value = serde_json::from_slice(&body).map_err(|_| unparseable("the body is not JSON"))?;
+        let value: Value =
+            serde_json::from_slice(without_mark(&body)).map_err(|_| unparseable("the body is not JSON"))?;
         let first = value.as_array().and_then(|events| events.first()).unwrap_or(&value);
         if let Some(code) = validation_code(first) {
             return Ok(Asked::Validate(code));
@@ -141,6 +142,13 @@ mod tests {
         };
         assert_eq!(message.attributes.message_id.as_deref(), Some("café"));
         assert!(matches!(parse(&message).expect("sound").as_slice(), [Announced::Job(_)]));
+    }
+
+    #[test]
+    fn a_mark_before_the_body_is_passed_over() {
+        let json = headers(&[("content-type", "application/json")]);
+        let body = "\u{feff}{\"blob\": \"incoming/a.png\"}";
+        assert!(matches!(asked(&json, body.into()), Ok(Asked::Publish(_))));
     }
 
     #[test]

@@ -1,16 +1,28 @@
-//! CloudEvents 1.0 and the Event Grid schema. Only `Microsoft.Storage.BlobCreated` asks for work.
+//! CloudEvents 1.0 and the Event Grid schema. Three events of storage ask for work: a blob was created, renamed, or
+//! brought back from the archive.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::encoding::{base64_of, without_mark};
 use super::{Announced, Announcement, Location, unparseable};
 use crate::error::JobError;
 use crate::message::Message;
 
 const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
+/// Of accounts with a hierarchical namespace: uploads under a draft's name end with it.
+const BLOB_RENAMED: &str = "Microsoft.Storage.BlobRenamed";
+const BLOB_TIER_CHANGED: &str = "Microsoft.Storage.BlobTierChanged";
+/// The type of the envelope that Dapr's pub/sub puts around whatever was published.
+const DAPR: &str = "com.dapr.event.sent";
 
-/// APIs that create a blob which is still empty; the event of the commit (`FlushWithClose`, `SftpCommit`) follows.
-const NOT_YET_COMMITTED: [&str; 2] = ["CreateFile", "SftpCreate"];
+/// The tier whose blobs cannot be read.
+const ARCHIVE: &str = "archive";
+
+/// APIs that create what is no study: a file that is still empty, whose commit (`FlushWithClose`, `SftpCommit`) is
+/// announced later, and folders.
+const NO_STUDY_YET: [&str; 4] = ["CreateFile", "SftpCreate", "CreateDirectory", "SftpMakeDir"];
 
 /// Longer event types are not worth a metric label or a log line.
 const MAX_TYPE_CHARS: usize = 120;
@@ -26,6 +38,8 @@ struct CloudEvent {
     event_type: String,
     #[serde(default)]
     data: Value,
+    #[serde(default)]
+    data_base64: Value,
 }
 
 /// An event in the Event Grid schema.
@@ -46,6 +60,71 @@ struct BlobCreated {
     api: String,
 }
 
+/// What we read of the `data` of a `BlobRenamed` event.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BlobRenamed {
+    destination_url: String,
+}
+
+/// What we read of the `data` of a `BlobTierChanged` event. A tier that is not told may be any.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BlobTierChanged {
+    url: String,
+    access_tier: Option<String>,
+    previous_tier: Option<String>,
+}
+
+impl BlobTierChanged {
+    /// Only what could not be read before, and can now, asks for work.
+    fn leaves_the_archive(&self) -> bool {
+        let is_archive = |tier: &String| tier.eq_ignore_ascii_case(ARCHIVE);
+        self.previous_tier.as_ref().is_none_or(is_archive)
+            && !self.access_tier.as_ref().is_some_and(is_archive)
+    }
+}
+
+/// What is inside Dapr's envelope, where that is a form that is read here; anything else comes back as it is.
+pub(super) fn without_envelope(value: Value) -> Value {
+    if value.get("type").and_then(Value::as_str) != Some(DAPR) {
+        return value;
+    }
+    match data_of(&value["data"], &value["data_base64"]) {
+        Ok(inner) if is_known(&inner) => inner,
+        _ => value,
+    }
+}
+
+fn is_known(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            ["blob", "specversion", "eventType"].iter().any(|field| fields.contains_key(*field))
+        }
+        Value::Array(_) => true,
+        _ => false,
+    }
+}
+
+/// An event's data: JSON, a text of JSON, or JSON in base64.
+fn data_of(data: &Value, base64: &Value) -> Result<Value, JobError> {
+    let text = match (data, base64) {
+        (Value::Null, Value::String(base64)) => base64_of(base64),
+        (Value::String(text), _) => Some(text.as_bytes().to_vec()),
+        (data, _) => return Ok(data.clone()),
+    };
+    json(&text.unwrap_or_default())
+}
+
+fn json(bytes: &[u8]) -> Result<Value, JobError> {
+    match serde_json::from_slice(without_mark(bytes)) {
+        // Encoded twice, as some senders do with a text of JSON.
+        Ok(Value::String(text)) => serde_json::from_str(&text).ok(),
+        parsed => parsed.ok(),
+    }
+    .ok_or_else(|| unparseable("the event's data is not JSON"))
+}
+
 /// One event of either schema.
 pub(super) fn one(value: Value, message: &Message) -> Result<Announced, JobError> {
     let Value::Object(fields) = &value else {
@@ -56,11 +135,12 @@ pub(super) fn one(value: Value, message: &Message) -> Result<Announced, JobError
             unparseable("a CloudEvent has the text attributes specversion, id, source and type")
         })?;
         check_version(&event.specversion)?;
-        announced(&event.event_type, &event.id, event.data, message)
+        let data = || data_of(&event.data, &event.data_base64);
+        announced(&event.event_type, &event.id, data, message)
     } else if fields.contains_key("eventType") {
         let event: EventGridEvent = serde_json::from_value(value)
             .map_err(|_| unparseable("an Event Grid event has the text fields id and eventType"))?;
-        announced(&event.event_type, &event.id, event.data, message)
+        announced(&event.event_type, &event.id, || data_of(&event.data, &Value::Null), message)
     } else {
         Err(unparseable("neither a CloudEvent, nor an Event Grid event, nor the native form"))
     }
@@ -78,34 +158,57 @@ pub(super) fn binary_mode(message: &Message) -> Result<Announced, JobError> {
     check_version(required("specversion")?)?;
     required("source")?;
     let (id, event_type) = (required("id")?, required("type")?);
-    let data = if event_type == BLOB_CREATED {
-        serde_json::from_slice(&message.body).map_err(|_| unparseable("the event's data is not JSON"))?
-    } else {
-        Value::Null
-    };
-    announced(event_type, id, data, message)
+    announced(event_type, id, || json(&message.body), message)
 }
 
-fn announced(event_type: &str, id: &str, data: Value, message: &Message) -> Result<Announced, JobError> {
+/// `data` is asked for only where the type asks for work: other events may carry anything.
+fn announced(
+    event_type: &str,
+    id: &str,
+    data: impl FnOnce() -> Result<Value, JobError>,
+    message: &Message,
+) -> Result<Announced, JobError> {
     if event_type.is_empty() || id.is_empty() {
         return Err(unparseable("an event has a type and an id"));
     }
-    if event_type != BLOB_CREATED {
-        return Ok(Announced::Ignored { event_type: event_type.chars().take(MAX_TYPE_CHARS).collect() });
-    }
-    let created: BlobCreated = serde_json::from_value(data)
-        .map_err(|_| unparseable("the data of a BlobCreated event has the text field url"))?;
-    if NOT_YET_COMMITTED.contains(&created.api.as_str()) {
-        return Ok(Announced::Ignored { event_type: format!("{BLOB_CREATED} ({})", created.api) });
-    }
+    let ignored = |event_type: &str| {
+        Ok(Announced::Ignored { event_type: event_type.chars().take(MAX_TYPE_CHARS).collect() })
+    };
+    let url = match event_type {
+        BLOB_CREATED => {
+            let created: BlobCreated = typed(data()?, "a BlobCreated event has the text field url")?;
+            if NO_STUDY_YET.contains(&created.api.as_str()) {
+                return ignored(&format!("{BLOB_CREATED} ({})", created.api));
+            }
+            created.url
+        }
+        BLOB_RENAMED => {
+            let renamed: BlobRenamed =
+                typed(data()?, "a BlobRenamed event has the text field destinationUrl")?;
+            renamed.destination_url
+        }
+        BLOB_TIER_CHANGED => {
+            let changed: BlobTierChanged = typed(data()?, "a BlobTierChanged event has the text field url")?;
+            if !changed.leaves_the_archive() {
+                let to = changed.access_tier.as_deref().unwrap_or("another tier");
+                return ignored(&format!("{BLOB_TIER_CHANGED} (to {to})"));
+            }
+            changed.url
+        }
+        other => return ignored(other),
+    };
     // The message's own correlation id is kept by the job; the event's id stands in when there is none.
     let correlation_id = message.attributes.correlation_id.clone().or_else(|| Some(id.to_owned()));
     Ok(Announced::Job(Announcement {
-        location: Location::Url(created.url),
+        location: Location::Url(url),
         model: None,
         force: false,
         correlation_id,
     }))
+}
+
+fn typed<T: DeserializeOwned>(data: Value, expected: &str) -> Result<T, JobError> {
+    serde_json::from_value(data).map_err(|_| unparseable(format!("the data of {expected}")))
 }
 
 fn check_version(version: &str) -> Result<(), JobError> {

@@ -33,14 +33,20 @@ pub enum Resolved {
 }
 
 impl AllowedSources {
-    /// `endpoints`: addresses under which the configured account may be announced; none for a folder, which has
-    /// no URLs. `containers`: the inputs. `results` must not be among them.
+    /// `endpoints`: addresses under which the configured account may be announced, each with its twin of Data Lake
+    /// (`ACCOUNT.dfs.` beside `ACCOUNT.blob.`); none for a folder, which has no URLs. `containers`: the inputs. `results`
+    /// must not be among them.
     pub fn new<'a>(
         endpoints: impl IntoIterator<Item = &'a str>,
         containers: impl IntoIterator<Item = impl Into<String>>,
         results: impl Into<String>,
     ) -> Result<Self, JobError> {
-        let endpoints = endpoints.into_iter().map(Endpoint::parse).collect::<Result<_, _>>()?;
+        let mut known = Vec::new();
+        for endpoint in endpoints {
+            let endpoint = Endpoint::parse(endpoint)?;
+            known.extend(endpoint.twins());
+            known.push(endpoint);
+        }
         let containers: Vec<String> = containers.into_iter().map(Into::into).collect();
         let results = results.into();
         if containers.contains(&results) {
@@ -49,7 +55,7 @@ impl AllowedSources {
         for container in containers.iter().chain([&results]) {
             BlobRef::new(container.as_str(), "x").map_err(|error| invalid(&error.message))?;
         }
-        Ok(Self { endpoints, containers, results })
+        Ok(Self { endpoints: known, containers, results })
     }
 
     fn admit(&self, blob: BlobRef) -> Result<Resolved, JobError> {
@@ -69,6 +75,28 @@ impl Endpoint {
             .map_err(|error| invalid(&format!("storage endpoint: {}", error.message)))?;
         let path = url.path.trim_end_matches('/').to_owned();
         Ok(Self { https: url.https, host: url.host, port: url.port, path })
+    }
+
+    /// The other names of the same account: an account with a hierarchical namespace announces files under `dfs` that are
+    /// read under `blob`, and is announced under its public name where it is read by its private one.
+    fn twins(&self) -> Vec<Self> {
+        let labels: Vec<_> = self.host.split('.').collect();
+        let Some(at) = labels.iter().skip(1).position(|label| matches!(*label, "blob" | "dfs")) else {
+            return Vec::new();
+        };
+        let service = at + 1;
+        let mut twins = Vec::new();
+        for name in ["blob", "dfs"] {
+            let mut labels = labels.clone();
+            labels[service] = name;
+            twins.push(labels.join("."));
+            if service > 1 && labels[service - 1] == "privatelink" {
+                labels.remove(service - 1);
+                twins.push(labels.join("."));
+            }
+        }
+        let twin = |host: String| Self { host, path: self.path.clone(), ..*self };
+        twins.into_iter().filter(|host| *host != self.host).map(twin).collect()
     }
 
     /// The `container/blob` part of a URL under this endpoint, still encoded.

@@ -75,8 +75,17 @@ error_codes! {
     BlobChanged = "blob_changed", Transient,
         "The blob was replaced while it was read.",
         "None: it is read again as its new self.";
-    StorageForbidden = "storage_forbidden", Permanent,
-        "Storage refused access (403).",
+    BlobArchived = "blob_archived", Permanent,
+        "The blob is in the archive tier, or is being brought back from it.",
+        "Change its tier: the event of that announces it again; without events announce it when it is back.";
+    BlobBusy = "blob_busy", Transient,
+        "The blob is still being copied, or somebody holds a lease on it.",
+        "None where the copy or the lease ends; else end it, then redrive.";
+    ContainerMissing = "container_missing", Transient,
+        "The container is not there, or is being deleted.",
+        "Make it, or correct `[sources] containers` and `[results] container`; then redrive.";
+    StorageForbidden = "storage_forbidden", Transient,
+        "Storage refused access (403) for longer than `[limits] refused_seconds`.",
         "Grant the worker's identity the role, or open the firewall; then redrive.";
     StorageUnauthenticated = "storage_unauthenticated", Fatal,
         "Storage did not accept the credentials (401).",
@@ -252,6 +261,36 @@ error_codes! {
         "Report it with the log.";
 }
 
+impl ErrorCode {
+    /// The code of this text.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
+    /// Whether what it tells of may pass while the blob stays the version that it is. A failed-document with such a code
+    /// is not final: the next announcement reads the blob again.
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::BlobArchived | Self::BlobBusy | Self::AttemptsExhausted) || self.is_outage()
+    }
+
+    /// Whether it tells of storage and not of the blob.
+    pub const fn is_outage(self) -> bool {
+        self.is_refusal()
+            || matches!(
+                self,
+                Self::StorageUnavailable
+                    | Self::StorageUnwritable
+                    | Self::StorageThrottled
+                    | Self::StorageTimeout
+            )
+    }
+
+    /// Whether storage answered, and did not let us in.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::StorageForbidden | Self::StorageUnauthenticated | Self::ContainerMissing)
+    }
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -267,11 +306,7 @@ impl Serialize for ErrorCode {
 impl<'de> Deserialize<'de> for ErrorCode {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|code| code.as_str() == text)
-            .ok_or_else(|| serde::de::Error::custom(format!("unknown error code {text:?}")))
+        Self::of(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown error code {text:?}")))
     }
 }
 

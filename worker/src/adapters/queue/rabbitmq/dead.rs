@@ -277,7 +277,13 @@ async fn settle(
 fn revived(letter: DeadLetter) -> Outgoing {
     let copy = properties::without(
         properties::copied(&letter.properties),
-        &[properties::ERROR_CODE, properties::ERROR_MESSAGE, properties::STAGE, properties::DEAD_AT],
+        &[
+            properties::ERROR_CODE,
+            properties::ERROR_MESSAGE,
+            properties::STAGE,
+            properties::DEAD_AT,
+            properties::REFUSED_SINCE,
+        ],
     );
     let copy = properties::with(
         copy,

@@ -15,6 +15,8 @@ pub(super) const ERROR_CODE: &str = "error-code";
 pub(super) const ERROR_MESSAGE: &str = "error-message";
 pub(super) const STAGE: &str = "stage";
 pub(super) const DEAD_AT: &str = "dead-at";
+/// Since when the container of its blob has not let anybody in.
+pub(super) const REFUSED_SINCE: &str = "refused-since";
 const LAST_ERROR: &str = "last-error";
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const TRACEPARENT: &str = "traceparent";
@@ -41,6 +43,7 @@ pub(super) fn attributes(lane: Lane, properties: &BasicProperties) -> Attributes
         announced_at: *properties.timestamp(),
         traceparent: header(TRACEPARENT).and_then(text).or_else(|| cloud_event.get(TRACEPARENT).cloned()),
         attempt: header(ATTEMPT).and_then(number).unwrap_or(0),
+        refused_since: header(REFUSED_SINCE).and_then(timestamp),
         delivery_count: header(DELIVERY_COUNT).and_then(number).unwrap_or(0),
         suspect: false,
         redriven: matches!(header(REDRIVEN), Some(AMQPValue::Boolean(true))),
@@ -57,6 +60,9 @@ pub(super) fn now() -> u64 {
 pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attributes.attempt));
+    if let Some(since) = attributes.refused_since {
+        headers.insert(REFUSED_SINCE.into(), AMQPValue::Timestamp(since));
+    }
     if attributes.redriven {
         headers.insert(REDRIVEN.into(), AMQPValue::Boolean(true));
     }
@@ -141,6 +147,11 @@ pub(super) fn without(properties: BasicProperties, names: &[&str]) -> BasicPrope
 /// The headers of a retry: which try comes next, and why.
 pub(super) fn retry_headers(attempt: u32, error: &JobError) -> [(&'static str, AMQPValue); 2] {
     [(ATTEMPT, AMQPValue::LongUInt(attempt)), (LAST_ERROR, long(error.code.as_str()))]
+}
+
+/// The header of a copy whose container refuses.
+pub(super) fn refused_since(since: u64) -> (&'static str, AMQPValue) {
+    (REFUSED_SINCE, AMQPValue::Timestamp(since))
 }
 
 /// The headers of a dead letter.
@@ -262,6 +273,13 @@ fn number(value: &AMQPValue) -> Option<u32> {
     u32::try_from(number.max(0)).ok()
 }
 
+fn timestamp(value: &AMQPValue) -> Option<u64> {
+    match value {
+        AMQPValue::Timestamp(at) => Some(*at),
+        _ => None,
+    }
+}
+
 pub(super) fn long(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
@@ -313,6 +331,7 @@ mod tests {
         sent.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
         sent.announced_at = Some(1_700_000_000);
         sent.attempt = 4;
+        sent.refused_since = Some(1_700_000_000);
         sent.redriven = true;
         sent.cloud_event = BTreeMap::from([("type".to_owned(), "t".to_owned())]);
         assert_eq!(attributes(Lane::Bulk, &properties(&sent)), sent);

@@ -71,6 +71,14 @@ impl RabbitSettlement {
         }
     }
 
+    /// A copy keeps what is known of its container's refusal.
+    fn remember(&mut self, refused_since: Option<u64>) {
+        if let Some(since) = refused_since {
+            let known = std::mem::take(&mut self.properties);
+            self.properties = properties::with(known, [properties::refused_since(since)]);
+        }
+    }
+
     async fn delayed(&self, delay: Duration, attempt: u32, error: &JobError) -> Result<(), JobError> {
         let delay = Delay::at_least(error.retry_after.unwrap_or_default().max(delay));
         let headers = properties::retry_headers(attempt, error);
@@ -138,7 +146,8 @@ impl Settlement for RabbitSettlement {
                 self.delayed(delay, self.attempt.saturating_add(1), &error).await?;
                 self.ack().await
             }
-            Disposition::Postpone { delay, error } => {
+            Disposition::Postpone { delay, error, refused_since } => {
+                self.remember(refused_since);
                 self.delayed(delay, self.attempt, &error).await?;
                 self.ack().await
             }

@@ -153,5 +153,28 @@ fn endpoint_of(text: &str) -> Result<Url, JobError> {
     if !plain || !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(invalid("a storage endpoint is an http or https URL without user and fragment"));
     }
+    // Data Lake's own endpoint speaks another protocol; the same files are read at the twin.
+    if url.host_str().is_some_and(|host| host.split('.').skip(1).any(|label| label == "dfs")) {
+        return Err(invalid(
+            "blobs are read at https://ACCOUNT.blob..., not at its twin https://ACCOUNT.dfs...",
+        ));
+    }
     Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_of_data_lake_is_refused_with_its_twin() {
+        for url in ["https://a.dfs.core.windows.net", "https://a.z12.dfs.storage.azure.net/"] {
+            let refused = Account::identity(url, None).expect_err(url);
+            assert!(refused.message.contains("https://ACCOUNT.blob"), "{refused}");
+        }
+        assert!(
+            Account::identity("https://dfs.blob.core.windows.net", None).is_ok(),
+            "an account may be called so"
+        );
+    }
 }

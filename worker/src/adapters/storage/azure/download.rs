@@ -4,15 +4,23 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
-use azure_core::http::Etag;
+use azure_core::base64;
+use azure_core::http::headers::HeaderName;
+use azure_core::http::{Etag, Url};
 use azure_storage_blob::BlobClient;
 use azure_storage_blob::models::BlobClientDownloadOptions;
 use futures::{StreamExt, TryStreamExt, stream};
-use nightread_domain::{BlobProperties, ErrorCode, Fetched, JobError, Stage};
+use md5::Md5;
+use nightread_domain::{BlobProperties, ETag, Fetched, JobError, Stage};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
-use super::{AzureOptions, error};
+use super::{AzureOptions, error, to_etag};
+
+pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
+/// The service takes no digests of larger ranges.
+const MAX_DIGESTED: usize = 4 << 20;
 
 /// Tries of one range. A whole scan has hundreds of ranges: starting over at the first fault would never end.
 const RANGE_TRIES: u32 = 4;
@@ -30,9 +38,8 @@ pub(super) async fn pinned(
     body.resize(size, 0);
     let length = options.range_bytes.max(1);
     let chunks = body.chunks_mut(length).enumerate();
-    let ranges: Vec<_> = chunks
-        .map(|(index, chunk)| range(blob, &properties.etag.0, (index * length) as u64, chunk))
-        .collect();
+    let ranges: Vec<_> =
+        chunks.map(|(index, chunk)| range(blob, &properties.etag, (index * length) as u64, chunk)).collect();
     let mut ranges = stream::iter(ranges).buffer_unordered(options.parallel_ranges.max(1));
     let mut digest = Sha256::new();
     let mut digested = 0;
@@ -51,16 +58,14 @@ pub(super) async fn pinned(
 /// Fills `chunk`, and gives it back with its place.
 async fn range<'a>(
     blob: &BlobClient,
-    etag: &str,
+    etag: &ETag,
     start: u64,
     chunk: &'a mut [u8],
 ) -> Result<(u64, &'a [u8]), JobError> {
     let mut tries = 1;
     loop {
         match try_range(blob, etag, start, chunk).await {
-            Err(error)
-                if error.is_transient() && error.code != ErrorCode::BlobChanged && tries < RANGE_TRIES =>
-            {
+            Err(error) if error.may_pass_soon() && tries < RANGE_TRIES => {
                 let longest = Duration::from_millis(100 << tries);
                 let wait = rand::rng().random_range(longest / 2..longest);
                 tokio::time::sleep(wait).await;
@@ -71,19 +76,49 @@ async fn range<'a>(
     }
 }
 
-async fn try_range(blob: &BlobClient, etag: &str, start: u64, chunk: &mut [u8]) -> Result<(), JobError> {
+async fn try_range(blob: &BlobClient, etag: &ETag, start: u64, chunk: &mut [u8]) -> Result<(), JobError> {
     let expected = chunk.len();
     let options = BlobClientDownloadOptions {
-        if_match: Some(Etag::from(etag)),
+        if_match: Some(Etag::from(etag.strong())),
         parallel: NonZero::new(1),
         partition_size: NonZero::new(expected),
         range: Some((start..start + expected as u64).into()),
+        range_get_content_md5: wants_digest(blob.url(), expected),
         ..Default::default()
     };
     let got = blob.download_into(chunk, Some(options)).await;
-    match got {
-        Ok(got) if got.len == expected => Ok(()),
-        Ok(_) => Err(error::odd(Stage::Fetch, "fewer bytes than it promised")),
-        Err(error) => Err(error::classified(Stage::Fetch, &error)),
+    let got = got.map_err(|error| error::classified(Stage::Fetch, &error))?;
+    if got.len != expected {
+        return Err(error::odd(Stage::Fetch, "fewer bytes than it promised"));
+    }
+    // What is between us and storage may have answered from its memory, whatever the condition was.
+    if got.properties.etag.is_some_and(|version| to_etag(version) != *etag) {
+        return Err(error::odd(Stage::Fetch, "bytes of another version than was asked for"));
+    }
+    check_digest(Stage::Fetch, blob.url(), got.headers.get_optional_str(&CONTENT_MD5), chunk)
+}
+
+/// TLS sees to it that what arrives is what was sent; without it the service's digest of each range does.
+fn is_plain(endpoint: &Url) -> bool {
+    endpoint.scheme() == "http"
+}
+
+/// Whether a digest of a range of so many bytes is to come with it.
+pub(super) fn wants_digest(endpoint: &Url, bytes: usize) -> Option<bool> {
+    (is_plain(endpoint) && bytes <= MAX_DIGESTED).then_some(true)
+}
+
+/// Whether `body` is what the service took its digest of. One that was not asked for is the uploader's, and proves nothing.
+pub(super) fn check_digest(
+    stage: Stage,
+    endpoint: &Url,
+    digest: Option<&str>,
+    body: &[u8],
+) -> Result<(), JobError> {
+    match digest.filter(|_| is_plain(endpoint)) {
+        Some(digest) if digest.trim() != base64::encode(Md5::digest(body)) => {
+            Err(error::odd(stage, "bytes that are not those of its MD5"))
+        }
+        _ => Ok(()),
     }
 }

@@ -7,10 +7,18 @@ use azure_core::Error;
 use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
 use azure_core::http::headers::HeaderName;
+use nightread_domain::announcement::without_mark;
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
 
+use super::refusal;
+
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const VERSION: HeaderName = HeaderName::from_static("x-ms-version");
 const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
+
+/// What reading a blob says whose copying has not ended.
+pub(super) const STILL_COPIED: &str = "the blob is still being copied";
 
 pub(super) fn invalid(message: &str) -> JobError {
     JobError::new(Stage::Start, ErrorCode::SettingsInvalid, message)
@@ -25,15 +33,38 @@ pub(super) fn odd(stage: Stage, what: &str) -> JobError {
     JobError::new(stage, ErrorCode::StorageUnavailable, format!("storage answered with {what}"))
 }
 
-/// The service's own code for an error: `BlobNotFound`, `ServerBusy`. HEAD answers have it in a header only.
+/// The service's own code for an error: `BlobNotFound`, `ServerBusy`. HEAD answers have it in a header only, and what is
+/// between us and the service may have taken the header away.
 fn service_code(error: &Error) -> Option<String> {
-    let ErrorKind::HttpResponse { error_code, raw_response, .. } = error.kind() else { return None };
-    let header = raw_response.as_ref().and_then(|raw| raw.headers().get_optional_string(&ERROR_CODE));
-    header.or_else(|| error_code.clone())
+    let ErrorKind::HttpResponse { raw_response, .. } = error.kind() else { return None };
+    let raw = raw_response.as_ref()?;
+    raw.headers().get_optional_string(&ERROR_CODE).or_else(|| element(raw.body(), "Code").map(str::to_owned))
+}
+
+/// The text of an element in the service's XML, without an XML parser: two marks and what is between them.
+pub(super) fn element<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
+    let text = std::str::from_utf8(without_mark(body)).ok()?;
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (value, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(value.trim()).filter(|value| !value.is_empty())
 }
 
 pub(crate) fn is_code(error: &Error, code: &str) -> bool {
     service_code(error).as_deref() == Some(code)
+}
+
+/// Whether storage itself says that there is no such blob, and not something before it.
+pub(super) fn is_missing_blob(error: &Error) -> bool {
+    match (error.http_status(), service_code(error).as_deref()) {
+        (Some(StatusCode::NotFound), None) => is_from_storage(error),
+        (_, code) => code == Some("BlobNotFound"),
+    }
+}
+
+/// Every answer of the service has an id for its support.
+fn is_from_storage(error: &Error) -> bool {
+    let ErrorKind::HttpResponse { raw_response: Some(raw), .. } = error.kind() else { return false };
+    [REQUEST_ID, VERSION, ERROR_CODE].iter().any(|name| raw.headers().get_optional_str(name).is_some())
 }
 
 /// A conditional write that came too late, as against one that could never work.
@@ -57,7 +88,21 @@ pub(crate) fn classified(stage: Stage, error: &Error) -> JobError {
             let wait = raw_response.as_ref().and_then(|raw| {
                 raw.headers().get_optional_str(&RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
             });
-            let job_error = answered(stage, *status, service_code(error).as_deref());
+            let code = service_code(error);
+            let job_error = match (u16::from(*status), code.as_deref()) {
+                (404 | 410, None) if !is_from_storage(error) => JobError::new(
+                    stage,
+                    ErrorCode::StorageUnavailable,
+                    format!("somebody before storage answered: {}", u16::from(*status)),
+                ),
+                (_, code) => answered(stage, *status, code),
+            };
+            let job_error = match raw_response {
+                Some(raw) if job_error.code == ErrorCode::StorageUnauthenticated => {
+                    refusal::explained(job_error, raw)
+                }
+                _ => job_error,
+            };
             match wait {
                 Some(wait) if job_error.is_transient() => job_error.with_retry_after(wait),
                 _ => job_error,
@@ -81,15 +126,26 @@ fn answered(stage: Stage, status: StatusCode, code: Option<&str>) -> JobError {
     let number = u16::from(status);
     let (meaning, message) = match (number, code) {
         (_, Some("BlobNotFound")) => (ErrorCode::BlobNotFound, "there is no such blob".to_owned()),
-        // Without its container no result can be written; an operator makes it, and the job is not to blame.
+        (_, Some("BlobArchived")) => (ErrorCode::BlobArchived, "the blob is in the archive tier".to_owned()),
+        (_, Some("BlobBeingRehydrated")) => {
+            (ErrorCode::BlobArchived, "the blob is being brought back from the archive tier".to_owned())
+        }
+        (_, Some("PendingCopyOperation")) => (ErrorCode::BlobBusy, STILL_COPIED.to_owned()),
+        (409 | 412, Some(code)) if code.starts_with("Lease") => {
+            (ErrorCode::BlobBusy, format!("somebody holds a lease ({code})"))
+        }
+        // Without its container nothing can be read or written; an operator makes it, and the job is not to blame.
+        (_, Some("ContainerNotFound" | "ContainerBeingDeleted" | "ContainerDisabled")) => {
+            (ErrorCode::ContainerMissing, format!("the container is missing ({said})"))
+        }
         (404, _) if stage == Stage::Store || stage == Stage::Start => {
-            (ErrorCode::StorageUnavailable, format!("the container is missing ({said})"))
+            (ErrorCode::ContainerMissing, format!("the container is missing ({said})"))
         }
         (404 | 410, _) => (ErrorCode::BlobNotFound, format!("there is no such blob ({said})")),
         (412 | 416, _) if stage == Stage::Fetch => {
             (ErrorCode::BlobChanged, "the blob was replaced while it was read".to_owned())
         }
-        (401, _) | (403, Some("AuthenticationFailed")) => {
+        (401, _) | (403, Some("AuthenticationFailed")) | (400, Some("InvalidAuthenticationInfo")) => {
             (ErrorCode::StorageUnauthenticated, format!("storage does not know us: {number} {said}"))
         }
         (403, _) => (ErrorCode::StorageForbidden, format!("storage does not let us: {said}")),
@@ -100,14 +156,19 @@ fn answered(stage: Stage, status: StatusCode, code: Option<&str>) -> JobError {
             (ErrorCode::StorageThrottled, format!("storage is busy: {number} {said}"))
         }
         (500.., _) => (ErrorCode::StorageUnavailable, format!("storage failed: {number} {said}")),
-        (409, Some("ContainerBeingDeleted")) => {
-            (ErrorCode::StorageUnavailable, "the container is being deleted".to_owned())
-        }
         // A proxy's or load balancer's redirect, never followed.
         (300..=399, _) => (ErrorCode::StorageUnavailable, format!("storage sent us elsewhere: {number}")),
+        (407, _) => {
+            (ErrorCode::StorageUnavailable, "a proxy before storage wants to know us: 407".to_owned())
+        }
         _ => (ErrorCode::StorageRejected, format!("storage refused: {number} {said}")),
     };
-    JobError::new(stage, meaning, message)
+    let error = JobError::new(stage, meaning, message);
+    match meaning {
+        // After a good start it is an outage: keys are renewed, tokens expire, clocks are set.
+        ErrorCode::StorageUnauthenticated if stage != Stage::Start => error.with_class(ErrorClass::Transient),
+        _ => error,
+    }
 }
 
 fn is_timeout(error: &Error) -> bool {
@@ -142,18 +203,32 @@ mod tests {
         use ErrorClass::{Fatal, Permanent, Transient};
         for (stage, status, code, meaning, class) in [
             (Stage::Fetch, 404, Some("BlobNotFound"), ErrorCode::BlobNotFound, Permanent),
-            (Stage::Fetch, 404, Some("ContainerNotFound"), ErrorCode::BlobNotFound, Permanent),
-            (Stage::Store, 404, Some("ContainerNotFound"), ErrorCode::StorageUnavailable, Transient),
+            (Stage::Fetch, 404, Some("ContainerNotFound"), ErrorCode::ContainerMissing, Transient),
+            (Stage::Store, 404, Some("ContainerNotFound"), ErrorCode::ContainerMissing, Transient),
+            (Stage::Fetch, 409, Some("ContainerBeingDeleted"), ErrorCode::ContainerMissing, Transient),
+            (Stage::Fetch, 409, Some("BlobArchived"), ErrorCode::BlobArchived, Permanent),
+            (Stage::Fetch, 409, Some("BlobBeingRehydrated"), ErrorCode::BlobArchived, Permanent),
+            (Stage::Fetch, 409, Some("PendingCopyOperation"), ErrorCode::BlobBusy, Transient),
+            (Stage::Store, 409, Some("LeaseAlreadyPresent"), ErrorCode::BlobBusy, Transient),
             (Stage::Fetch, 412, Some("ConditionNotMet"), ErrorCode::BlobChanged, Transient),
-            (Stage::Store, 412, Some("LeaseIdMissing"), ErrorCode::StorageRejected, Permanent),
-            (Stage::Fetch, 401, None, ErrorCode::StorageUnauthenticated, Fatal),
-            (Stage::Fetch, 403, Some("AuthenticationFailed"), ErrorCode::StorageUnauthenticated, Fatal),
+            (Stage::Store, 412, Some("LeaseIdMissing"), ErrorCode::BlobBusy, Transient),
+            (Stage::Start, 401, None, ErrorCode::StorageUnauthenticated, Fatal),
+            (Stage::Start, 403, Some("AuthenticationFailed"), ErrorCode::StorageUnauthenticated, Fatal),
+            (Stage::Fetch, 401, None, ErrorCode::StorageUnauthenticated, Transient),
+            (Stage::Fetch, 403, Some("AuthenticationFailed"), ErrorCode::StorageUnauthenticated, Transient),
+            (
+                Stage::Fetch,
+                403,
+                Some("KeyVaultEncryptionKeyNotFound"),
+                ErrorCode::StorageForbidden,
+                Transient,
+            ),
             (
                 Stage::Fetch,
                 403,
                 Some("AuthorizationPermissionMismatch"),
                 ErrorCode::StorageForbidden,
-                Permanent,
+                Transient,
             ),
             (Stage::Fetch, 429, None, ErrorCode::StorageThrottled, Transient),
             (Stage::Fetch, 500, Some("InternalError"), ErrorCode::StorageUnavailable, Transient),
@@ -167,5 +242,55 @@ mod tests {
             let error = answered(stage, StatusCode::from(status), code);
             assert_eq!((error.code, error.class), (meaning, class), "{status} {code:?}");
         }
+    }
+
+    fn response(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Error {
+        let mut all = azure_core::http::headers::Headers::new();
+        for (name, value) in headers {
+            all.insert(HeaderName::from_static(name), *value);
+        }
+        let raw = azure_core::http::RawResponse::from_bytes(StatusCode::from(status), all, body.to_owned());
+        // As the SDK does it: where there is no code, the status stands for one.
+        let error_code = Some(StatusCode::from(status).to_string());
+        ErrorKind::HttpResponse {
+            status: StatusCode::from(status),
+            error_code,
+            raw_response: Some(Box::new(raw)),
+        }
+        .into_error()
+    }
+
+    #[test]
+    fn a_code_is_found_in_the_header_or_in_the_body_and_the_status_is_none() {
+        let body =
+            "\u{feff}<?xml version=\"1.0\"?><Error><Code>BlobNotFound</Code><Message>x</Message></Error>";
+        assert!(is_code(&response(404, &[], body), "BlobNotFound"));
+        assert!(is_code(&response(404, &[("x-ms-error-code", "BlobNotFound")], ""), "BlobNotFound"));
+        assert_eq!(service_code(&response(404, &[], "<html>no</html>")), None);
+    }
+
+    #[test]
+    fn a_lost_condition_is_one_with_or_without_a_code() {
+        for (status, body, lost) in [
+            (409, "", true),
+            (412, "", true),
+            (412, "<html>Precondition Failed</html>", true),
+            (409, "<Error><Code>BlobAlreadyExists</Code></Error>", true),
+            (412, "<Error><Code>ConditionNotMet</Code></Error>", true),
+            (412, "<Error><Code>LeaseIdMissing</Code></Error>", false),
+            (409, "<Error><Code>ContainerBeingDeleted</Code></Error>", false),
+            (403, "", false),
+        ] {
+            assert_eq!(is_lost_condition(&response(status, &[], body)), lost, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_404_of_something_before_storage_blames_no_blob() {
+        let gateway =
+            classified(Stage::Fetch, &response(404, &[("server", "gateway")], "<html>not here</html>"));
+        assert_eq!((gateway.code, gateway.is_transient()), (ErrorCode::StorageUnavailable, true));
+        let storage = classified(Stage::Fetch, &response(404, &[("x-ms-request-id", "7")], ""));
+        assert_eq!(storage.code, ErrorCode::BlobNotFound);
     }
 }

@@ -1,11 +1,13 @@
 //! What a container holds, page by page.
 
-use azure_storage_blob::models::{BlobContainerClientListBlobsOptions, BlobItem, ListBlobsIncludeItem};
+use azure_storage_blob::models::{
+    AccessTier, BlobContainerClientListBlobsOptions, BlobItem, ListBlobsIncludeItem,
+};
 use futures::{Stream, StreamExt};
-use nightread_domain::{BlobProperties, BlobRef, ETag, JobError, Stage};
+use nightread_domain::{BlobKind, BlobProperties, BlobRef, JobError, Stage};
 use std::collections::BTreeMap;
 
-use super::{AzureStore, error};
+use super::{AzureStore, error, is_folder, to_etag};
 
 /// One blob of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,18 +77,18 @@ impl AzureStore {
 }
 
 fn listed(container: &str, item: BlobItem) -> Result<Listed, JobError> {
+    let is_archived =
+        item.properties.as_ref().is_some_and(|facts| facts.access_tier == Some(AccessTier::Archive));
     let facts =
         item.properties.and_then(|facts| Some((facts.etag?, facts.last_modified?, facts.content_length?)));
     let (Some(name), Some((etag, last_modified, bytes))) = (item.name, facts) else {
         return Err(error::odd(Stage::Fetch, "a listed blob without name, ETag, time or length"));
     };
     let metadata = item.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
-    // Listings leave out the quotation marks that headers carry; versions are compared as texts.
-    let etag = String::from(etag);
-    let etag = if etag.starts_with('"') { etag } else { format!("\"{etag}\"") };
+    let kind = BlobKind::of(&name, bytes, is_folder(&metadata), is_archived);
     Ok(Listed {
         blob: BlobRef::new(container, name)?,
-        properties: BlobProperties { etag: ETag(etag), last_modified, bytes },
+        properties: BlobProperties { etag: to_etag(etag), last_modified, bytes, kind },
         metadata: metadata.into_iter().collect(),
     })
 }

@@ -5,6 +5,7 @@ mod download;
 mod error;
 pub(in crate::adapters) mod identity;
 mod list;
+mod refusal;
 mod sign;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,13 +16,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::http::{ClientOptions, Etag, RetryOptions, Transport, Url};
 use azure_storage_blob::models::{
-    BlobClientDownloadOptions, BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions,
+    BlobClientDownloadOptions, BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, CopyStatus,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
+    BlobKind, BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
     WriteOutcome,
 };
 
@@ -124,7 +125,7 @@ impl AzureStore {
                 Ok(metadata) => Ok(Some(metadata.into_iter().collect())),
                 Err(_) => Err(error::odd(Stage::Fetch, "a blob without metadata")),
             },
-            Err(error) if error::is_code(&error, "BlobNotFound") => Ok(None),
+            Err(error) if error::is_missing_blob(&error) => Ok(None),
             Err(error) => Err(error::classified(Stage::Fetch, &error)),
         }
     }
@@ -168,19 +169,29 @@ pub(crate) fn client_options(
 }
 
 fn to_etag(etag: Etag) -> ETag {
-    ETag(etag.into())
+    ETag(ETag(etag.into()).strong())
 }
 
 #[async_trait]
 impl BlobStore for AzureStore {
     async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError> {
-        let found = self.blob(blob)?.get_properties(None).await;
-        let found = found.map_err(|error| error::classified(Stage::Fetch, &error))?;
+        let client = self.blob(blob)?;
+        let found = match client.get_properties(None).await {
+            Ok(found) => found,
+            Err(error) => return Err(in_full(&client, error::classified(Stage::Fetch, &error)).await),
+        };
         let facts = (found.etag(), found.last_modified(), found.content_length());
         let (Ok(Some(etag)), Ok(Some(last_modified)), Ok(Some(bytes))) = facts else {
             return Err(error::odd(Stage::Fetch, "a blob without ETag, time or length"));
         };
-        Ok(BlobProperties { etag: to_etag(etag), last_modified, bytes })
+        // What is there before the copy ends is not what it will be.
+        if matches!(found.copy_status(), Ok(Some(CopyStatus::Pending))) {
+            return Err(JobError::new(Stage::Fetch, ErrorCode::BlobBusy, error::STILL_COPIED));
+        }
+        let is_marked = found.metadata().is_ok_and(|metadata| is_folder(&metadata));
+        let is_archived = matches!(found.access_tier(), Ok(Some(tier)) if tier == ARCHIVE);
+        let kind = BlobKind::of(blob.name(), bytes, is_marked, is_archived);
+        Ok(BlobProperties { etag: to_etag(etag), last_modified, bytes, kind })
     }
 
     async fn fetch(
@@ -199,16 +210,18 @@ impl BlobStore for AzureStore {
         let options = BlobClientDownloadOptions {
             parallel: std::num::NonZero::new(1),
             partition_size: std::num::NonZero::new(self.options.range_bytes),
+            range_get_content_md5: download::wants_digest(&self.endpoint, self.options.range_bytes),
             ..Default::default()
         };
         let mut found = match self.blob(blob)?.download(Some(options)).await {
             Ok(found) => found,
-            Err(error) if error::is_code(&error, "BlobNotFound") => return Ok(None),
+            Err(error) if error::is_missing_blob(&error) => return Ok(None),
             Err(error) => return Err(error::classified(Stage::Store, &error)),
         };
         let Some(etag) = found.properties.etag.take() else {
             return Err(error::odd(Stage::Store, "a blob without ETag"));
         };
+        let digest = found.headers.get_optional_string(&download::CONTENT_MD5);
         let mut body = BytesMut::new();
         while let Some(piece) = found.body.next().await {
             let piece = piece.map_err(|error| error::classified(Stage::Store, &error))?;
@@ -216,6 +229,10 @@ impl BlobStore for AzureStore {
                 return Err(error::too_large(Stage::Store, limit));
             }
             body.extend_from_slice(&piece);
+        }
+        // The digest is of the first range.
+        if body.len() <= self.options.range_bytes {
+            download::check_digest(Stage::Store, &self.endpoint, digest.as_deref(), &body)?;
         }
         Ok(Some((body.freeze(), to_etag(etag))))
     }
@@ -235,7 +252,7 @@ impl BlobStore for AzureStore {
         };
         match condition {
             WriteCondition::IfAbsent => options.if_none_match = Some(Etag::from("*")),
-            WriteCondition::IfMatch(etag) => options.if_match = Some(Etag::from(etag.0)),
+            WriteCondition::IfMatch(etag) => options.if_match = Some(Etag::from(etag.strong())),
         }
         match self.blob(blob)?.upload(body.into(), Some(options)).await {
             Ok(written) => match written.etag {
@@ -256,6 +273,31 @@ impl BlobStore for AzureStore {
         let page = self.list_page(container, prefix, None, false).await?;
         // A name that Nightread would refuse is none that it wrote.
         Ok(page.items.into_iter().flatten().map(|item| item.blob).collect())
+    }
+}
+
+/// The tier of blobs that cannot be read.
+const ARCHIVE: &str = "Archive";
+
+/// How Data Lake and its drivers mark a blob that stands for a folder.
+pub(super) fn is_folder(metadata: &HashMap<String, String>) -> bool {
+    metadata.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("hdi_isfolder") && value.trim().eq_ignore_ascii_case("true")
+    })
+}
+
+/// An answer to HEAD has no body: why storage does not know us is said to a GET only.
+async fn in_full(client: &BlobClient, refused: JobError) -> JobError {
+    if refused.code != ErrorCode::StorageUnauthenticated {
+        return refused;
+    }
+    let options = BlobClientDownloadOptions { range: Some((0..1_u64).into()), ..Default::default() };
+    match client.download(Some(options)).await {
+        Err(error) => {
+            let told = error::classified(Stage::Fetch, &error);
+            if told.code == refused.code { told } else { refused }
+        }
+        Ok(_) => refused,
     }
 }
 

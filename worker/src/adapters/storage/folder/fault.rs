@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
 use rustix::io::Errno;
 
 /// A file that cannot be read.
@@ -23,7 +23,7 @@ pub(super) fn unreadable(stage: Stage, error: io::Error) -> JobError {
         }
         _ => (ErrorCode::StorageUnavailable, format!("the file cannot be read: {}", said(&error))),
     };
-    JobError::new(stage, code, message).with_source(error)
+    blamed(JobError::new(stage, code, message)).with_source(error)
 }
 
 /// A pipe, a device, a socket.
@@ -60,7 +60,15 @@ pub(super) fn unwritable(root: &Path, error: io::Error) -> JobError {
             (ErrorCode::StorageUnwritable, text)
         }
     };
-    JobError::new(Stage::Store, code, message).with_source(error)
+    blamed(JobError::new(Stage::Store, code, message)).with_source(error)
+}
+
+/// Rights on a file are the file's own, where an account's are everybody's.
+fn blamed(error: JobError) -> JobError {
+    match error.code {
+        ErrorCode::StorageForbidden => error.with_class(ErrorClass::Permanent),
+        _ => error,
+    }
 }
 
 pub(super) fn is_absent(error: &io::Error) -> bool {

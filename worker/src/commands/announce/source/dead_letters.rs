@@ -2,11 +2,11 @@
 //! of the subscription. Their container is read only; announcing them again is harmless.
 
 use anyhow::Result;
-use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse};
+use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, without_mark};
 use nightread_domain::{Attributes, BlobStore, Lane, Message};
 use serde_json::Value;
 
-use super::{Batch, Named, Out, Place, Position, patiently};
+use super::{Batch, Named, Out, PageWalk, Place, Position, patiently};
 use crate::adapters::storage::azure::{AzureStore, Listed};
 use crate::commands::announce::filter::Facts;
 
@@ -21,9 +21,13 @@ pub(super) async fn run(
     out: &Out,
 ) -> Result<()> {
     let Position { mut marker, mut after, .. } = from;
+    let mut walk = PageWalk::default();
     loop {
         let page =
             patiently(|| store.list_page(&place.container, &place.prefix, marker.as_deref(), false)).await?;
+        if !walk.leads_on(marker.as_deref(), page.next.as_deref())? {
+            continue;
+        }
         let mut letters: Vec<Listed> = Vec::new();
         for item in page.items {
             match item {
@@ -61,7 +65,7 @@ pub(super) async fn run(
 
 fn events(body: &[u8], letter: &Listed, allowed: &AllowedSources) -> Batch {
     let mut batch = Batch::default();
-    let events = match serde_json::from_slice(body) {
+    let events = match serde_json::from_slice(without_mark(body)) {
         Ok(Value::Array(events)) => events,
         Ok(event @ Value::Object(_)) => vec![event],
         _ => {

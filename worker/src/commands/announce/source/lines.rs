@@ -1,5 +1,6 @@
 //! Lists that people make: names on standard input, and Azure Blob Inventory reports.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -78,6 +79,18 @@ struct Columns {
     snapshot: Option<usize>,
     is_current: Option<usize>,
     is_folder: Option<usize>,
+    tier: Option<usize>,
+    metadata: Option<usize>,
+}
+
+/// What a row of a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Row {
+    Blob,
+    /// Snapshots, former versions, deleted blobs and folders are not what workers read.
+    Other,
+    /// In the archive tier, or on its way out of it.
+    Archived,
 }
 
 impl Columns {
@@ -92,21 +105,28 @@ impl Columns {
             snapshot: find("Snapshot"),
             is_current: find("IsCurrentVersion"),
             is_folder: find("hdi_isfolder"),
+            tier: find("AccessTier"),
+            metadata: find("Metadata"),
         })
     }
 
-    /// Snapshots, former versions, deleted blobs and folders are not what workers read.
-    fn is_a_blob(&self, row: &StringRecord) -> bool {
-        let says = |column: Option<usize>, word: &str| {
-            column.and_then(|at| row.get(at)).is_some_and(|value| value.trim().eq_ignore_ascii_case(word))
-        };
-        let filled = |column: Option<usize>| {
-            column.and_then(|at| row.get(at)).is_some_and(|value| !value.trim().is_empty())
-        };
-        !says(self.deleted, "true")
-            && !filled(self.snapshot)
-            && !says(self.is_current, "false")
-            && !says(self.is_folder, "true")
+    fn row(&self, row: &StringRecord) -> Row {
+        let value =
+            |column: Option<usize>| column.and_then(|at| row.get(at)).map(str::trim).unwrap_or_default();
+        let says = |column, word: &str| value(column).eq_ignore_ascii_case(word);
+        if says(self.deleted, "true")
+            || !value(self.snapshot).is_empty()
+            || says(self.is_current, "false")
+            || says(self.is_folder, "true")
+            || marks_a_folder(value(self.metadata))
+            || (value(Some(self.name)).ends_with('/') && value(self.bytes) == "0")
+        {
+            Row::Other
+        } else if says(self.tier, "archive") {
+            Row::Archived
+        } else {
+            Row::Blob
+        }
     }
 
     fn named(&self, row: &StringRecord) -> Option<Named> {
@@ -114,13 +134,22 @@ impl Columns {
             column.and_then(|at| row.get(at)).map(str::trim).filter(|text| !text.is_empty())
         };
         let blob = BlobRef::parse(row.get(self.name)?).ok()?;
-        let etag = text(self.etag).map(|etag| ETag(format!("\"{}\"", etag.trim_matches('"'))));
+        let etag = text(self.etag).map(|etag| ETag(ETag(etag.to_owned()).strong()));
         let facts = Facts {
             bytes: text(self.bytes).and_then(|text| text.parse().ok()),
             modified: text(self.modified).and_then(time_of),
         };
         Some(Named { blob, etag, facts })
     }
+}
+
+/// The column `Metadata` is an object of JSON.
+fn marks_a_folder(metadata: &str) -> bool {
+    let metadata: BTreeMap<String, String> = serde_json::from_str(metadata).unwrap_or_default();
+    let is_mark = |(name, value): (&String, &String)| {
+        name.eq_ignore_ascii_case("hdi_isfolder") && value.eq_ignore_ascii_case("true")
+    };
+    metadata.iter().any(is_mark)
 }
 
 fn time_of(text: &str) -> Option<OffsetDateTime> {
@@ -157,13 +186,11 @@ fn report(file: &Path, part: usize, skip: u64, out: &Out) -> Result<bool> {
         if count <= skip {
             continue;
         }
-        if columns.is_a_blob(&row) {
-            match columns.named(&row) {
-                Some(named) => batch.found.push(named),
-                None => batch.refused += 1,
-            }
-        } else {
-            batch.ignored += 1;
+        match (columns.row(&row), columns.named(&row)) {
+            (Row::Blob, Some(named)) => batch.found.push(named),
+            (Row::Blob, None) => batch.refused += 1,
+            (Row::Archived, _) => batch.archived += 1,
+            (Row::Other, _) => batch.ignored += 1,
         }
         if batch.found.len() == BATCH {
             batch.position = Position { part, count, ..Position::default() };
@@ -230,13 +257,16 @@ mod tests {
     fn an_inventory_report_names_what_can_be_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("rule_1.csv");
-        let text = "Name,Creation-Time,Last-Modified,Etag,Content-Length,Snapshot,IsCurrentVersion,hdi_isfolder,Deleted\n\
+        let text = "Name,Creation-Time,Last-Modified,Etag,Content-Length,Snapshot,IsCurrentVersion,hdi_isfolder,Deleted,AccessTier,Metadata\n\
             \"incoming/a, \"\"b\"\".png\",x,2026-01-02T03:04:05.0000000Z,0x8DB,17,,true,,\n\
             incoming/old.png,x,2026-01-02T03:04:05Z,0x8DC,17,,false,,\n\
             incoming/snap.png,x,2026-01-02T03:04:05Z,0x8DC,17,2026-01-01T00:00:00Z,,,\n\
             incoming/folder,x,2026-01-02T03:04:05Z,0x8DC,0,,true,true,\n\
             incoming/gone.png,x,2026-01-02T03:04:05Z,0x8DC,17,,,,True\n\
             incoming,x,2026-01-02T03:04:05Z,0x8DC,17,,,,\n\
+            incoming/asleep.png,x,2026-01-02T03:04:05Z,0x8DC,17,,true,,,Archive,\n\
+            incoming/marker/,x,2026-01-02T03:04:05Z,0x8DC,0,,true,,,Hot,\n\
+            incoming/marked,x,2026-01-02T03:04:05Z,0x8DC,0,,true,,,Hot,\"{\"\"Hdi_isFolder\"\":\"\"true\"\"}\"\n\
             incoming/last.png,x,\"Fri, 02 Jan 2026 03:04:05 GMT\",\"\"\"0x8DD\"\"\",,,,,\n";
         std::fs::write(&file, text).expect("written");
         let files = [file.clone()];
@@ -249,7 +279,8 @@ mod tests {
         let etags: Vec<_> = found.iter().map(|named| named.etag.clone().map(|etag| etag.0)).collect();
         assert_eq!(etags, [Some("\"0x8DB\"".to_owned()), Some("\"0x8DD\"".to_owned())]);
         let total = |count: fn(&Batch) -> u64| batches.iter().map(count).sum::<u64>();
-        assert_eq!((total(|batch| batch.refused), total(|batch| batch.ignored)), (1, 4));
+        assert_eq!((total(|batch| batch.refused), total(|batch| batch.ignored)), (1, 6));
+        assert_eq!(total(|batch| batch.archived), 1);
         let from = Position { count: 1, ..Position::default() };
         let (rest, _) = gathered(|out| inventory(&files, &from, out)).expect("read");
         assert_eq!(rest.len(), 1);

@@ -1,0 +1,82 @@
+//! Jobs that wait for storage. None is blamed for a container that does not let us in; none waits for ever.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nightread_domain::{Disposition, ErrorClass, ErrorCode, Job, JobError, Stage};
+
+use super::process::{RETRY_DELAYS, Tools};
+
+/// Until a job has waited for so long it is tried again with the delay beside it.
+const PATIENCE: [(Duration, Duration); 2] =
+    [(Duration::from_mins(1), RETRY_DELAYS[0]), (Duration::from_mins(10), RETRY_DELAYS[1])];
+
+/// Why the job need not even ask: its container does not answer, or no job can end. One whose time is over asks once
+/// more, so that what is said of it is its own.
+pub(super) fn closed(job: &Job, tools: &Tools) -> Option<JobError> {
+    let outages = &tools.outages;
+    if let Some((code, why)) = outages.paused() {
+        return Some(waits(code, &why));
+    }
+    let (code, why) = outages.closed(job.source.container())?;
+    (!is_overdue(job, tools)).then(|| waits(code, &why))
+}
+
+fn waits(code: ErrorCode, why: &str) -> JobError {
+    JobError::new(Stage::Fetch, code, why).with_class(ErrorClass::Transient)
+}
+
+/// Whether a failure tells of storage, so that no attempt is counted.
+pub(super) fn is_away(error: &JobError, job: &Job, tools: &Tools) -> bool {
+    error.code.is_outage() && !is_own_so_far(error, job, tools)
+}
+
+/// Whether a failure is the job's own, so that it may use up its attempts.
+pub(super) fn is_own(error: &JobError, job: &Job, tools: &Tools) -> bool {
+    !error.code.is_outage() || is_own_so_far(error, job, tools)
+}
+
+fn is_own_so_far(error: &JobError, job: &Job, tools: &Tools) -> bool {
+    let container = container_of(error, job, tools);
+    if tools.outages.paused().is_some() || tools.outages.closed(container).is_some() {
+        return false;
+    }
+    !error.code.is_refusal() || error.beside_answers
+}
+
+/// What is stored is stored in the results; all else is of the source.
+fn container_of<'a>(error: &JobError, job: &'a Job, tools: &'a Tools) -> &'a str {
+    if error.stage == Stage::Store { &tools.results_container } else { job.source.container() }
+}
+
+/// Puts a job off. One whose own container refuses, while others are served, is given up when its time is over.
+pub(super) fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
+    let is_refused =
+        error.code.is_refusal() && error.stage != Stage::Store && tools.outages.paused().is_none();
+    if !is_refused {
+        // Behind a pause nothing is taken anyhow, and jobs are at hand when it ends.
+        let usual = if tools.outages.paused().is_some() { RETRY_DELAYS[0] } else { RETRY_DELAYS[1] };
+        let delay = error.retry_after.unwrap_or(usual).max(RETRY_DELAYS[0]);
+        return Disposition::Postpone { delay, error, refused_since: None };
+    }
+    if is_overdue(job, tools) {
+        let minutes = tools.limits.refused.as_secs().div_ceil(60);
+        let told = format!("its container has not let us in for {minutes} minutes: {}", error.message);
+        let error = JobError::new(error.stage, error.code, told).with_class(ErrorClass::Permanent);
+        return Disposition::DeadLetter { error };
+    }
+    let now = unix_now();
+    let since = job.refused_since.unwrap_or(now);
+    let waited = Duration::from_secs(now.saturating_sub(since));
+    let step = PATIENCE.iter().find(|(until, _)| waited < *until);
+    let delay = step.map_or(RETRY_DELAYS[2], |(_, delay)| *delay);
+    Disposition::Postpone { delay, error, refused_since: Some(since) }
+}
+
+fn is_overdue(job: &Job, tools: &Tools) -> bool {
+    let waited = job.refused_since.map(|since| unix_now().saturating_sub(since));
+    waited.is_some_and(|waited| waited >= tools.limits.refused.as_secs())
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
