@@ -29,7 +29,8 @@ EXAMPLES = """examples:
 
 
 def export_folder(
-    template: Path, checkpoint: Path, out: Path, *, trust_pickle: bool = False, maps: Path | None = None
+    template: Path, checkpoint: Path, out: Path, *, trust_pickle: bool = False, maps: Path | None = None,
+    mask: Path | None = None,
 ) -> tuple[Path, float]:
     """Writes the complete model folder below `out`; returns it and the largest ONNX-PyTorch difference.
 
@@ -40,7 +41,11 @@ def export_folder(
     checkpoints.load_into(network, checkpoints.read_state_dict(checkpoint, trust_pickle=trust_pickle))
     if ("maps" in description) != (maps is not None):
         raise ValueError(f"{description['name']}: --maps is for models with group-ICA maps, and needed there")
+    if mask and not maps:
+        raise ValueError("--mask belongs to --maps")
     checked = group_maps.read(maps, description["maps"]) if maps else None
+    if mask and checked:
+        group_maps.read_mask(mask, checked)
 
     folder = manifest.prepare_folder(template, out)
     weights = folder / str(description["weights"]["fp32"]["file"])
@@ -53,7 +58,7 @@ def export_folder(
         weights.unlink()
         raise
     if checked:
-        group_maps.install(checked, folder)
+        group_maps.install(checked, folder, mask)
     digest = manifest.fill_weights(folder)
     print(f"{folder}: {parameter_count(network):,} parameters, sha256 {digest}, difference {worst:.1e}")
     return folder, worst
@@ -68,12 +73,13 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, required=True, help="the downloaded .pt or .pth file")
     parser.add_argument("--out", type=Path, required=True, help="models folder to write OUT/<model> into")
     parser.add_argument("--maps", type=Path, help="4-D NIfTI of the group-ICA maps (fMRI models)")
+    parser.add_argument("--mask", type=Path, help="brain mask on the maps' grid, which scans' coverage is judged by")
     parser.add_argument("--trust-pickle", action="store_true", help="read a whole pickled module (see above)")
     options = parser.parse_args()
     named = manifest.MODELS / options.model
     template = named if named.is_dir() else Path(options.model)
     try:
-        export_folder(template, options.checkpoint, options.out, trust_pickle=options.trust_pickle, maps=options.maps)
+        export_folder(template, options.checkpoint, options.out, trust_pickle=options.trust_pickle, maps=options.maps, mask=options.mask)
     except (OSError, ValueError, checkpoints.CheckpointError, onnx_export.ParityError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 2

@@ -25,9 +25,9 @@ SCHEMA = {
     "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std"},
     "output": {"logits", "activation", "calibration", "cam"},
     "labels": {"name", "threshold", "op_threshold", "suppressed", "family"},
-    "trained_on": {"views", "age_years", "min_side_px", "modality_words"},
+    "trained_on": {"views", "age_years", "min_side_px", "modality_words", "simulated"},
     "source": {"data", "citation", "url", "licence", "not_for"},
-    "maps": {"file", "sha256", "count", "grid", "affine", "mask", "sign_convention", "des_norm"},
+    "maps": {"file", "sha256", "count", "grid", "affine", "mask", "mask_sha256", "sign_convention", "des_norm"},
 }
 
 
@@ -55,6 +55,11 @@ def test_manifest_is_complete(folder: Path) -> None:
     for weights in description["weights"].values():
         if "sha256" in weights:
             assert manifest.sha256(folder / weights["file"]) == weights["sha256"]
+    # A model that ships maps ships the mask that a scan's coverage is judged by.
+    maps = description.get("maps", {})
+    if "sha256" in maps:
+        assert manifest.sha256(folder / maps["file"]) == maps["sha256"]
+        assert manifest.sha256(folder / maps["mask"]) == maps["mask_sha256"]
     for label in description["labels"]:
         assert 0.0 < label["threshold"] < 1.0
         assert bool(label["name"]) != label.get("suppressed", False)

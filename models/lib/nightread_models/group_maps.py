@@ -38,15 +38,37 @@ def read(path: Path, expected: Mapping[str, Any]) -> GroupMaps:
     return GroupMaps(path, [[float(x) for x in row] for row in image.affine])
 
 
-def install(maps: GroupMaps, folder: Path) -> None:
-    """Copies the file beside the manifest and writes its digest and affine there."""
+def read_mask(path: Path, maps: GroupMaps) -> Path:
+    """Checks that a brain mask is 3-D, on the grid of the maps, and neither empty nor the whole box.
+
+    Raises ValueError that names the difference.
+    """
+    mask, image = nibabel.load(path), nibabel.load(maps.path)
+    if tuple(mask.shape) != tuple(image.shape[:3]) or not np.allclose(mask.affine, image.affine, atol=0.01):
+        raise ValueError(f"{path}: the mask is not on the grid of {maps.path}")
+    inside = np.asanyarray(mask.dataobj) > 0
+    if not inside.any() or inside.all():
+        raise ValueError(f"{path}: the mask tells no brain from the rest")
+    return path
+
+
+def install(maps: GroupMaps, folder: Path, mask: Path | None = None) -> None:
+    """Copies the maps, and their brain mask, beside the manifest and writes digests and affine there."""
     description = manifest.read(folder)
     table = description["maps"]
-    # Keep the file as it is, compressed or not: its digest can then be compared with its origin's.
-    table["file"] = "maps" + "".join(maps.path.suffixes[-2:] if maps.path.suffix == ".gz" else maps.path.suffixes[-1:])
-    target = folder / str(table["file"])
-    if maps.path.resolve() != target.resolve():
-        shutil.copyfile(maps.path, target)
-    table["sha256"] = manifest.sha256(target)
+    table["file"], table["sha256"] = copy(maps.path, folder, "maps")
     table["affine"] = maps.affine
+    if mask:
+        table["mask"], table["mask_sha256"] = copy(mask, folder, "mask")
     manifest.write(folder, description)
+
+
+def copy(path: Path, folder: Path, name: str) -> tuple[str, str]:
+    """Puts a file into the folder under a name, compressed or not as it is, so that digests can be compared.
+
+    Returns its file name and digest.
+    """
+    target = folder / (name + "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]))
+    if path.resolve() != target.resolve():
+        shutil.copyfile(path, target)
+    return target.name, manifest.sha256(target)

@@ -109,7 +109,8 @@ pub struct Finding {
 pub struct Component {
     /// Index in the group maps, from 0.
     pub index: usize,
-    pub label: String,
+    /// Withheld where the scan does not cover the component.
+    pub label: Option<String>,
     pub family: String,
     pub probability: f32,
     pub top: Vec<LabelScore>,
@@ -130,8 +131,11 @@ pub struct LabelScore {
 pub struct ComponentMap {
     /// MNI coordinates in millimetres.
     pub peak_mni_mm: [f64; 3],
-    /// Signed z at the peak; absent for maps that came without statistics.
+    /// Signed z at the peak; absent for maps that came without statistics, and where z is withheld.
     pub peak_z: Option<f64>,
+    /// Correlation of the map with its group map over the voxels that took part; absent for maps that were not regressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_correlation: Option<f64>,
 }
 
 /// The program that wrote the document.

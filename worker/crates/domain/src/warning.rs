@@ -82,8 +82,23 @@ warning_codes! {
         "The scan says no place in space; it was taken to be on the maps' grid.",
         "Write sform or qform with its code.";
     PartialCoverage = "partial_coverage",
-        "Part of the maps' voxels lies outside of the scan.",
-        "Check the field of view and the registration.";
+        "A part of the brain mask has no signal: outside of the scan, constant, or not finite.",
+        "Check the field of view, the registration and the preprocessing.";
+    ComponentsNotCovered = "components_not_covered",
+        "Some components lie largely where the scan has no signal; they have no z and no label.",
+        "Look at the flags of the components and at the field of view.";
+    ReducedRank = "reduced_rank",
+        "The volumes hold fewer independent directions than volumes; t has fewer degrees of freedom.",
+        "None for filtered, interpolated or censored scans; else look at the preprocessing.";
+    FewDegreesOfFreedom = "few_degrees_of_freedom",
+        "Too few degrees of freedom are left for statistics; there is no z.",
+        "Take longer scans, wider filters, fewer confounds or a model with fewer maps.";
+    TrainedOnSimulated = "trained_on_simulated",
+        "The model has seen simulated scans only; what it says about a person's brain is not validated.",
+        "Use it for trying things; bring a model that was trained on real scans.";
+    ImplausibleTr = "implausible_tr",
+        "The repetition time is outside of 0.1 to 20 seconds.",
+        "Correct the header or the sidecar; often the unit is wrong.";
 }
 
 impl fmt::Display for WarningCode {

@@ -41,6 +41,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
             age_years: None,
             min_side_px: None,
             modality_words: text(),
+            simulated: false,
         },
         source: Source { data: text(), citation: text(), url: text(), licence: text(), not_for: text() },
         maps: None,

@@ -13,5 +13,5 @@ mod zscore;
 
 pub use components::{ComponentMaps, Peak};
 pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
-pub use regression::{DualRegression, Flag, GroupMaps, dual_regression};
+pub use regression::{DualRegression, Flag, GroupMaps, Nuisance, dual_regression, dual_regression_beside};
 pub use volume::{BytesSource, FileSource, Limits, Source, VolumeStream};

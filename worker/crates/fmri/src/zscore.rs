@@ -68,6 +68,11 @@ impl TToZ {
     }
 }
 
+/// |z| that a standard normal value exceeds with a probability, on either side.
+pub fn two_sided(probability: f64) -> f64 {
+    from_tail(probability.ln() - LN_2)
+}
+
 /// z for t >= 0, computed directly.
 fn exact(dof: f64, t: f64) -> f64 {
     if t.is_nan() || t == 0.0 {
@@ -90,6 +95,11 @@ fn exact(dof: f64, t: f64) -> f64 {
         });
     }
     let ln_tail = a * ln_x + b * ln_rest - ln_beta - a.ln() + fraction(a, b, x).ln() - LN_2;
+    from_tail(ln_tail)
+}
+
+/// z > 0 from the logarithm of its upper tail.
+fn from_tail(ln_tail: f64) -> f64 {
     newton((-2.0 * ln_tail).sqrt().max(0.5), |z| {
         let ln_q = ln_upper_tail(z);
         (ln_tail - ln_q) / (-0.5 * z * z - 0.5 * TAU.ln() - ln_q).exp()

@@ -21,6 +21,8 @@ const TOP_FINDINGS: usize = 4;
 /// Labels of one scan, and component numbers of one label.
 const MAX_LABELS: usize = 16;
 const MAX_NUMBERS: usize = 12;
+/// Components without a label, because the scan does not cover them.
+const NOT_COVERED: &str = "not covered";
 /// Families that are no brain networks; maps that say nothing have none.
 const NO_NETWORK: [&str; 3] = ["NOISE", "UNKNOWN", ""];
 
@@ -74,9 +76,10 @@ impl Row {
 fn by_label(components: &[Component]) -> String {
     let mut groups: Vec<(&str, Vec<&Component>)> = Vec::new();
     for component in components {
-        match groups.iter_mut().find(|(label, _)| *label == component.label) {
+        let name = component.label.as_deref().unwrap_or(NOT_COVERED);
+        match groups.iter_mut().find(|(label, _)| *label == name) {
             Some((_, group)) => group.push(component),
-            None => groups.push((&component.label, vec![component])),
+            None => groups.push((name, vec![component])),
         }
     }
     let is_network = |component: &Component| !NO_NETWORK.contains(&component.family.as_str());

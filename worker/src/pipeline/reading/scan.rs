@@ -12,7 +12,7 @@ use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::projection::{ProjectionOptions, project};
-use nightread_fmri::regression::{Options, dual_regression};
+use nightread_fmri::regression::{Flag, Options, dual_regression};
 use nightread_fmri::volume::Header;
 use nightread_fmri::{BytesSource, ComponentMaps, Grid, GridRelation, MNI_4MM, Peak, VolumeStream};
 use serde_json::Value;
@@ -27,15 +27,33 @@ const TOP_LABELS: usize = 3;
 /// tells a map from a scan, and a scan that is too short must not pass for maps.
 const STAGE_2: &str = "dr_stage2";
 
+/// Noted of a map whose peak is no higher than noise alone would give.
+const AT_CHANCE: &str = "peak_at_chance";
+
 /// The label of a map that says nothing; such a map never reaches the network.
 const EMPTY: &str = "EMPTY";
+
+/// z from fewer degrees of freedom says little; there is none.
+const MIN_DOF: usize = 10;
+
+/// Repetition times that scanners have, in seconds.
+const PLAUSIBLE_TR: std::ops::RangeInclusive<f64> = 0.1..=20.0;
 
 /// Everything about a scan but its labels.
 struct Prepared {
     inputs: Vec<Option<Vec<f32>>>,
-    peaks: Vec<Option<Peak>>,
-    flags: Vec<Vec<String>>,
+    notes: Vec<Notes>,
     reading: Reading,
+}
+
+/// What is known of a component beside its label.
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    peak: Option<Peak>,
+    group_correlation: Option<f64>,
+    flags: Vec<String>,
+    /// The scan does not cover the component: no label.
+    withheld: bool,
 }
 
 pub(super) async fn read(
@@ -68,9 +86,8 @@ pub(super) async fn read(
     }
     timing.insert("infer".to_owned(), milliseconds(started.elapsed()));
 
-    let found = scored.into_iter().zip(prepared.peaks).zip(prepared.flags).enumerate();
-    let components =
-        found.map(|(index, ((scores, peak), flags))| component(index, scores, peak, flags)).collect();
+    let found = scored.into_iter().zip(prepared.notes).enumerate();
+    let components = found.map(|(index, (scores, notes))| component(index, scores, notes)).collect();
     Ok(Reading { components: Some(components), ..prepared.reading })
 }
 
@@ -98,6 +115,7 @@ fn prepare(
                 des_norm: model.manifest.maps.as_ref().and_then(|maps| maps.des_norm).unwrap_or(true),
                 resample: options.scans.resample,
                 z_maps: options.scans.write_maps,
+                min_dof: MIN_DOF,
                 threads: options.scan_threads,
                 limits: options.scan_limits,
                 ..Options::default()
@@ -117,23 +135,33 @@ fn prepare(
         reading.warnings.push(Warning::new(WarningCode::Simulated, text));
     }
     let grid = input_grid(model);
-    let prepared = match regressed {
+    if model.manifest.trained_on.simulated {
+        let text = format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
+        reading.warnings.push(Warning::new(WarningCode::TrainedOnSimulated, text));
+    }
+    if let Some(seconds) = header.tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
+        let text = format!("the repetition time of {seconds} s is not plausible");
+        reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
+    }
+    let (maps, mut notes, reading) = match regressed {
         Some(regressed) => from_regression(&regressed, reading, options)?,
         None => from_maps(&source, &header, &grid, reading, options)?,
     };
-    let (maps, peaks, mut flags, reading) = prepared;
     let maps = if maps.grid.dims == grid.dims { maps } else { maps.on_grid(&grid)? };
-    let inputs = maps
-        .betas
-        .iter()
-        .map(|map| project(maps.grid.dims, &maps.mask, map, &projection))
-        .collect::<Result<Vec<_>, _>>()?;
-    for (input, flags) in inputs.iter().zip(&mut flags) {
-        if input.is_none() {
-            flags.push("constant_map".to_owned());
-        }
+    let mut inputs = Vec::with_capacity(notes.len());
+    for (map, notes) in maps.betas.iter().zip(&mut notes) {
+        let input = if notes.withheld {
+            None
+        } else {
+            let input = project(maps.grid.dims, &maps.mask, map, &projection)?;
+            if input.is_none() {
+                notes.flags.push("constant_map".to_owned());
+            }
+            input
+        };
+        inputs.push(input);
     }
-    Ok(Prepared { inputs, peaks, flags, reading })
+    Ok(Prepared { inputs, notes, reading })
 }
 
 /// The grid that inputs are made on: that of the model's own maps, which it was trained on, where they have the input's
@@ -150,16 +178,25 @@ fn say_how_maps_are_named(mut error: JobError) -> JobError {
     error
 }
 
-type Parts = (ComponentMaps, Vec<Option<Peak>>, Vec<Vec<String>>, Reading);
+type Parts = (ComponentMaps, Vec<Notes>, Reading);
 
 fn from_regression(
     regressed: &nightread_fmri::DualRegression,
     mut reading: Reading,
     options: &ReadingOptions,
 ) -> Result<Parts, JobError> {
-    let flags = regressed.flags.iter().map(|flag| match flag.map(serde_json::to_value) {
-        Some(Ok(Value::String(name))) => vec![name],
-        _ => Vec::new(),
+    let each = regressed.flags.iter().zip(&regressed.peaks).zip(&regressed.correlations);
+    let notes = each.map(|((flag, peak), correlation)| {
+        let mut flags = match flag.map(serde_json::to_value) {
+            Some(Ok(Value::String(name))) => vec![name],
+            _ => Vec::new(),
+        };
+        let z = peak.and_then(|peak| peak.peak_z);
+        if z.is_some_and(|z| z.abs() <= regressed.facts.chance_z) {
+            flags.push(AT_CHANCE.to_owned());
+        }
+        let withheld = *flag == Some(Flag::LowCoverage);
+        Notes { peak: *peak, group_correlation: *correlation, flags, withheld }
     });
     if let Ok(Value::Object(facts)) = serde_json::to_value(&regressed.facts) {
         reading.dual_regression = Some(facts.into_iter().collect());
@@ -184,7 +221,7 @@ fn from_regression(
             body: body.into(),
         });
     }
-    Ok((regressed.maps.clone(), regressed.peaks.clone(), flags.collect(), reading))
+    Ok((regressed.maps.clone(), notes.collect(), reading))
 }
 
 /// Maps on the standard 4 mm grid are taken as they are also where the model's own grid lies part of a voxel away.
@@ -201,9 +238,8 @@ fn from_maps(
     reading.warnings.extend(warnings);
     let text = "the file was taken for component maps and not regressed";
     reading.warnings.push(Warning::new(WarningCode::ReadAsComponentMaps, text));
-    let peaks = maps.peaks();
-    let flags = vec![Vec::new(); maps.betas.len()];
-    Ok((maps, peaks, flags, reading))
+    let notes = maps.peaks().into_iter().map(|peak| Notes { peak, ..Notes::default() }).collect();
+    Ok((maps, notes, reading))
 }
 
 fn projection(manifest: &Manifest) -> Result<ProjectionOptions, JobError> {
@@ -225,13 +261,14 @@ fn unwritten(error: std::io::Error) -> JobError {
     JobError::new(Stage::Report, ErrorCode::Internal, "component maps cannot be written").with_source(error)
 }
 
-fn component(index: usize, scores: Option<Vec<Score>>, peak: Option<Peak>, flags: Vec<String>) -> Component {
+fn component(index: usize, scores: Option<Vec<Score>>, notes: Notes) -> Component {
     let mut scores = scores.unwrap_or_default();
     scores.sort_by(|a, b| b.probability.partial_cmp(&a.probability).unwrap_or(Ordering::Equal));
     let best = scores.first();
+    let label = best.map_or_else(|| EMPTY.to_owned(), |score| score.label.clone());
     Component {
         index,
-        label: best.map_or_else(|| EMPTY.to_owned(), |score| score.label.clone()),
+        label: (!notes.withheld).then_some(label),
         family: best.and_then(|score| score.family.clone()).unwrap_or_default(),
         probability: best.map_or(0.0, |score| score.probability),
         top: scores
@@ -239,7 +276,11 @@ fn component(index: usize, scores: Option<Vec<Score>>, peak: Option<Peak>, flags
             .take(TOP_LABELS)
             .map(|score| LabelScore { label: score.label.clone(), probability: score.probability })
             .collect(),
-        map: peak.map(|peak| ComponentMap { peak_mni_mm: peak.peak_mni_mm, peak_z: peak.peak_z }),
-        flags,
+        map: notes.peak.map(|peak| ComponentMap {
+            peak_mni_mm: peak.peak_mni_mm,
+            peak_z: peak.peak_z,
+            group_correlation: notes.group_correlation,
+        }),
+        flags: notes.flags,
     }
 }

@@ -186,15 +186,24 @@ error_codes! {
     MaskEmpty = "mask_empty", Permanent,
         "No voxel of the mask can be used.",
         "Check that scan and mask cover the same brain.";
+    LowCoverage = "low_coverage", Permanent,
+        "A quarter or more of the brain mask has no signal: outside of the scan, constant, or not finite.",
+        "Check the field of view, the registration and the preprocessing.";
+    ConfoundsMissing = "confounds_missing", Permanent,
+        "The settings ask for confounds, and the scan has no such file or columns beside it.",
+        "Put the `desc-confounds_timeseries.tsv` beside the scan, or correct `[scans] confounds`.";
+    ConfoundsInvalid = "confounds_invalid", Permanent,
+        "The table of confounds does not fit the scan, or a value that counts is not a number.",
+        "Look at the table's rows and at its `n/a`.";
     TooFewVolumes = "too_few_volumes", Permanent,
-        "The scan has too few volumes for the number of components.",
-        "Use longer scans.";
+        "The scan has too few volumes for the number of components and confounds.",
+        "Use longer scans, or fewer confounds.";
     CollinearMaps = "collinear_maps", Permanent,
         "The group maps are linear combinations of each other.",
         "Make the group maps anew with fewer components.";
     NonFiniteVoxels = "non_finite_voxels", Permanent,
-        "Too many voxels hold NaN or infinity.",
-        "Preprocess the scan again.";
+        "A group map holds NaN or infinity.",
+        "Make the group maps anew.";
     NoUsableComponents = "no_usable_components", Permanent,
         "No component could be used.",
         "Look at the flags of the components; check the preprocessing.";

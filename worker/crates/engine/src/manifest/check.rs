@@ -109,7 +109,7 @@ fn check_files(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str,
     if let Some(maps) = manifest.maps.as_ref().filter(|maps| maps.sha256.is_some()) {
         look("maps.file", &maps.file, maps.sha256.as_deref());
         if let Some(mask) = &maps.mask {
-            look("maps.mask", mask, None);
+            look("maps.mask", mask, maps.mask_sha256.as_deref());
         }
     }
     look("card", &manifest.card, None);

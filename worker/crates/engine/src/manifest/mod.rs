@@ -174,6 +174,8 @@ pub struct TrainedOn {
     pub age_years: Option<[f64; 2]>,
     pub min_side_px: Option<usize>,
     pub modality_words: String,
+    /// Whether all of it was simulated, so that nothing is known about real studies.
+    pub simulated: bool,
 }
 
 /// Where weights and data come from.
@@ -197,8 +199,11 @@ pub struct Maps {
     pub grid: [usize; 3],
     /// Voxel index to millimetres.
     pub affine: [[f64; 4]; 4],
-    /// A file beside the manifest: the voxels that take part.
+    /// A file beside the manifest: the voxels of the brain, which take part. Without it a scan's coverage cannot be
+    /// judged.
     pub mask: Option<String>,
+    /// Digest of the mask.
+    pub mask_sha256: Option<String>,
     pub sign_convention: Option<String>,
     pub des_norm: Option<bool>,
 }

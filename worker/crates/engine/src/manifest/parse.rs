@@ -211,7 +211,8 @@ fn trained_on(reader: &mut Reader<'_>) -> Option<TrainedOn> {
     }
     let min_side_px = reader.count_if("min_side_px");
     let modality_words = reader.text("modality_words");
-    Some(TrainedOn { views, age_years, min_side_px, modality_words: modality_words? })
+    let simulated = reader.flag_if("simulated").unwrap_or(false);
+    Some(TrainedOn { views, age_years, min_side_px, modality_words: modality_words?, simulated })
 }
 
 fn source(reader: &mut Reader<'_>) -> Option<Source> {
@@ -236,6 +237,11 @@ fn maps(reader: &mut Reader<'_>, template: bool) -> Option<Maps> {
     });
     let affine = reader.matrix("affine");
     let mask = reader.file_if("mask");
+    // A mask that is there is checked as the maps are.
+    let mask_sha256 = match (&mask, template) {
+        (Some(_), false) => reader.sha256("mask_sha256"),
+        _ => reader.sha256_if("mask_sha256"),
+    };
     let sign_convention = reader.text_if("sign_convention");
     let des_norm = reader.flag_if("des_norm");
     Some(Maps {
@@ -245,6 +251,7 @@ fn maps(reader: &mut Reader<'_>, template: bool) -> Option<Maps> {
         grid: grid?,
         affine: affine?,
         mask,
+        mask_sha256,
         sign_convention,
         des_norm,
     })

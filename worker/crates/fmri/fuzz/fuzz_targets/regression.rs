@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     let maps: Vec<Vec<f64>> = (0..2).map(|k| (0..27).map(|v| f64::from(v * (k + 3) % 7)).collect()).collect();
     let Ok(maps) = GroupMaps::new(grid, (0..27).collect(), &maps) else { return };
     let limits = Limits { max_volume_voxels: 1 << 14, max_voxels: 1 << 16, max_inflated_bytes: 1 << 20 };
-    let options = Options { resample: true, max_outside: 1.0, max_non_finite: 1.0, z_maps: true, threads: 1, limits, ..Options::default() };
+    let options = Options { resample: true, max_left_out: 2.0, z_maps: true, threads: 1, limits, ..Options::default() };
     if let Ok(result) = dual_regression(&BytesSource(bytes), &maps, &options) {
         assert!(result.time_courses.len() == 2 * result.facts.volumes);
     }

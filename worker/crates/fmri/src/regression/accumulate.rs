@@ -4,6 +4,9 @@
 //! rho_t = X d_t, and A = sum_t [rho_t; 1] d_t' is (K + 2) x V. Both stages are affine in these.
 //! A voxel that never changes has d = 0 throughout and adds exactly nothing, so that constant, excluded and
 //! out-of-view voxels are all taken out at the end, by their share of X alone.
+//!
+//! Confounds q_t (orthonormal over the volumes that count, without a mean) add their products with d to A; they are
+//! regressed out of the sums at the end, because what they explain is linear in these. The pivot has no part in it.
 
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -13,6 +16,8 @@ use faer::{Accum, Mat, MatRef, Par};
 use nightread_domain::JobError;
 
 use super::maps::{GroupMaps, TILE};
+use super::nuisance::Plan;
+use super::series::Series;
 use crate::grid::Sampling;
 use crate::volume::VolumeStream;
 
@@ -21,12 +26,14 @@ const BLOCK: usize = 24;
 
 /// What one pass over a scan leaves behind.
 pub(super) struct Sums {
-    /// Tiles of A, (K + 2) x voxels.
+    /// Tiles of A, (K + 2 + confounds) x voxels.
     pub tiles: Vec<Mat<f64>>,
     /// Sum of d² at every voxel; zero marks the voxels that never changed.
     pub squares: Vec<f64>,
-    /// rho_t with a one below, (K + 2) x T.
+    /// rho_t with a one and the confounds below, (K + 2 + confounds) x T.
     pub rho: Mat<f64>,
+    /// A sample of voxels as time series.
+    pub series: Series,
     /// The first volume.
     pub pivot: Vec<f64>,
     /// Bytes of the file after the last volume.
@@ -46,9 +53,12 @@ struct Reader<'a> {
     sampling: &'a Sampling,
     /// Voxels left out, in the mask's order.
     excluded: &'a [bool],
+    plan: &'a Plan,
     pivot: Vec<f64>,
     non_finite: Vec<bool>,
     any_non_finite: bool,
+    /// Volumes read, and those of them that count.
+    read: usize,
     volumes: usize,
 }
 
@@ -59,7 +69,11 @@ impl Reader<'_> {
         block.resize(BLOCK * voxels, 0.0);
         let mut rows = 0;
         for row in block.chunks_exact_mut(voxels) {
+            while self.plan.leaves_out(self.read) && self.stream.next_volume()?.is_some() {
+                self.read += 1;
+            }
             let Some(raw) = self.stream.next_volume()? else { break };
+            self.read += 1;
             raw.sample(self.sampling, row);
             rows += 1;
             self.volumes += 1;
@@ -84,10 +98,14 @@ impl Reader<'_> {
 /// The sums while they grow.
 struct Accumulator<'a> {
     maps: &'a GroupMaps,
+    plan: &'a Plan,
     tiles: Vec<Mat<f64>>,
     squares: Vec<f64>,
-    /// Columns of rho, K + 2 each.
+    /// Columns of rho, K + 2 + confounds each.
     rho: Vec<f64>,
+    /// Columns of rho so far.
+    volumes: usize,
+    series: Series,
 }
 
 impl Accumulator<'_> {
@@ -95,7 +113,8 @@ impl Accumulator<'_> {
         let voxels = self.squares.len();
         let count = self.maps.count();
         let volumes = MatRef::from_row_major_slice(&block[..rows * voxels], rows, voxels);
-        let mut rho = Mat::zeros(count + 2, rows);
+        let confounds = &self.plan.confounds;
+        let mut rho = Mat::zeros(count + 2 + confounds.ncols(), rows);
         for (n, x) in self.maps.tiles.iter().enumerate() {
             let d = volumes.subcols(n * TILE, x.ncols());
             matmul(
@@ -108,6 +127,13 @@ impl Accumulator<'_> {
             );
         }
         rho.row_mut(count + 1).fill(1.0);
+        for (c, column) in confounds.col_iter().enumerate() {
+            for (t, cell) in rho.row_mut(count + 2 + c).iter_mut().enumerate() {
+                *cell = column[self.volumes + t];
+            }
+        }
+        self.volumes += rows;
+        self.series.add(&block[..rows * voxels], voxels);
         for (n, tile) in self.tiles.iter_mut().enumerate() {
             let d = volumes.subcols(n * TILE, tile.ncols());
             matmul(tile.as_mut(), Accum::Add, rho.as_ref(), d, 1.0, Par::Seq);
@@ -127,24 +153,31 @@ pub(super) fn pass(
     maps: &GroupMaps,
     sampling: &Sampling,
     excluded: &[bool],
+    plan: &Plan,
     threads: usize,
 ) -> Result<Pass, JobError> {
     let voxels = excluded.len();
-    let count = maps.count();
+    let rows = maps.count() + 2 + plan.confounds.ncols();
+    let volumes = plan.volumes(stream.header().volumes);
     let mut reader = Reader {
         stream,
         sampling,
         excluded,
+        plan,
         pivot: vec![0.0; voxels],
         non_finite: vec![false; voxels],
         any_non_finite: false,
+        read: 0,
         volumes: 0,
     };
     let mut sums = Accumulator {
         maps,
-        tiles: maps.tiles.iter().map(|x| Mat::zeros(count + 2, x.ncols())).collect(),
+        plan,
+        tiles: maps.tiles.iter().map(|x| Mat::zeros(rows, x.ncols())).collect(),
         squares: vec![0.0; voxels],
         rho: Vec::new(),
+        volumes: 0,
+        series: Series::new(volumes),
     };
     if threads > 1 {
         beside(&mut reader, &mut sums)?;
@@ -166,10 +199,9 @@ pub(super) fn pass(
     if any_non_finite {
         return Ok(Pass::NonFinite((0..voxels).filter(|&v| non_finite[v]).collect()));
     }
-    let Accumulator { tiles, squares, rho, .. } = sums;
-    let volumes = rho.len() / (count + 2);
-    let rho = MatRef::from_column_major_slice(&rho, count + 2, volumes).to_owned();
-    Ok(Pass::Done(Box::new(Sums { tiles, squares, rho, pivot, trailing })))
+    let Accumulator { tiles, squares, rho, volumes, series, .. } = sums;
+    let rho = MatRef::from_column_major_slice(&rho, rows, volumes).to_owned();
+    Ok(Pass::Done(Box::new(Sums { tiles, squares, rho, series, pivot, trailing })))
 }
 
 /// Two blocks go round between a reading thread and this one.

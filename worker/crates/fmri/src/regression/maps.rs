@@ -20,6 +20,10 @@ pub struct GroupMaps {
     grid: Grid,
     mask: Arc<[u32]>,
     count: usize,
+    /// Whether the mask was given as such; otherwise it is where any map differs from zero.
+    brain: bool,
+    /// Mean of every map over the mask.
+    means: Vec<f64>,
     /// Tiles of (K + 1) x voxels: the maps with their mean over the mask removed, and a row of ones.
     pub(super) tiles: Vec<Mat<f64>>,
     /// Sum over the mask of the outer products of those columns, (K + 1) x (K + 1).
@@ -67,6 +71,7 @@ impl GroupMaps {
         // The row of ones stays; every other is overwritten.
         let mut tiles: Vec<Mat<f64>> = widths.map(|width| Mat::ones(count + 1, width)).collect();
         let mut row = vec![0.0; mask.len()];
+        let mut means = Vec::with_capacity(count);
         for k in 0..count {
             next(&mut row)?;
             let mean = row.iter().sum::<f64>() / row.len() as f64;
@@ -74,6 +79,7 @@ impl GroupMaps {
                 let message = format!("group map {k} is not finite everywhere in the mask");
                 return Err(refuse(ErrorCode::NonFiniteVoxels, message));
             }
+            means.push(mean);
             for (tile, part) in tiles.iter_mut().zip(row.chunks(TILE)) {
                 for (cell, x) in tile.row_mut(k).iter_mut().zip(part) {
                     *cell = x - mean;
@@ -84,7 +90,7 @@ impl GroupMaps {
         for tile in &tiles {
             add_gram(&mut gram, tile);
         }
-        Ok(Self { grid, mask: mask.into(), count, tiles, gram })
+        Ok(Self { grid, mask: mask.into(), count, brain: true, means, tiles, gram })
     }
 
     /// Reads K maps from a 4-D NIfTI file. The mask is a 3-D file on the same grid (voxels above zero), or, without
@@ -94,6 +100,7 @@ impl GroupMaps {
     /// Those of reading volumes; `grid_mismatch` when mask and maps differ in grid; those of [`GroupMaps::new`].
     pub fn read(maps: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
         let grid = VolumeStream::open(maps, limits)?.header().grid;
+        let brain = mask.is_some();
         let inside = match mask {
             Some(source) => {
                 let stream = VolumeStream::open(source, limits)?;
@@ -118,7 +125,12 @@ impl GroupMaps {
             Ok(())
         })?;
         stream.finish()?;
-        Ok(out)
+        Ok(Self { brain, ..out })
+    }
+
+    /// Whether the mask was given as such, and is not only where the maps differ from zero.
+    pub fn has_brain_mask(&self) -> bool {
+        self.brain
     }
 
     /// The grid of the maps, and of every component map made with them.
@@ -134,6 +146,21 @@ impl GroupMaps {
     /// Number of maps, K.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The share of every map's squared weights that lies in voxels left out; `removed` marks these.
+    pub(super) fn share_left_out(&self, removed: &[bool]) -> Vec<f64> {
+        let (mut gone, mut all) = (vec![0.0; self.count], vec![0.0; self.count]);
+        for (tile, removed) in self.tiles.iter().zip(removed.chunks(TILE)) {
+            for (column, &removed) in tile.col_iter().zip(removed) {
+                for (k, mean) in self.means.iter().enumerate() {
+                    let square = (column[k] + mean).powi(2);
+                    all[k] += square;
+                    gone[k] += if removed { square } else { 0.0 };
+                }
+            }
+        }
+        gone.iter().zip(all).map(|(gone, all)| if all > 0.0 { gone / all } else { 0.0 }).collect()
     }
 
     /// The Gram matrix over the voxels that are kept; `removed` marks the others, in the mask's order.

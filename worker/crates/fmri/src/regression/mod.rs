@@ -4,11 +4,18 @@
 //! - stage 1: maps and volumes demeaned over voxels; time courses TC = D S' (S S')⁻¹, T x K;
 //! - stage 2: time courses and voxels demeaned over time, time courses divided by their standard deviation (N - 1)
 //!   when `des_norm`; B = (X'X)⁻¹ X'D, K x V;
-//! - residual variance s² = RSS / (T - K), t = B / sqrt([(X'X)⁻¹]_kk s²), z = Φ⁻¹(F_t(t; T - K)).
+//! - residual variance s² = RSS / dof, t = B / sqrt([(X'X)⁻¹]_kk s²), z = Φ⁻¹(F_t(t; dof)), dof = T - K for data of
+//!   full rank (see `dof.rs` for others).
+//!
+//! Confounds are regressed out of every voxel before both stages, over the volumes that count.
 
 mod accumulate;
+mod coverage;
+mod dof;
 mod maps;
+mod nuisance;
 mod rank;
+mod series;
 mod solve;
 
 use std::sync::Arc;
@@ -16,12 +23,17 @@ use std::sync::Arc;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
 
+pub use dof::DofRule;
 pub use maps::GroupMaps;
+pub use nuisance::Nuisance;
 
 use crate::components::{ComponentMaps, Peak};
 use crate::grid::{GridRelation, Sampling};
 use crate::volume::{Header, Limits, Orientation, Source, VolumeStream};
-use accumulate::{Pass, pass};
+use crate::zscore::two_sided;
+use accumulate::{Pass, Sums, pass};
+use coverage::LeftOut;
+use nuisance::Plan;
 
 /// How a dual regression is run.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +44,13 @@ pub struct Options {
     /// Interpolate a scan whose grid differs from the maps'. Without it such a scan is refused; a scan that only
     /// stores the same voxels in another order is always accepted.
     pub resample: bool,
-    /// Largest share of the maps' mask that may lie outside of the scan's field of view.
-    pub max_outside: f64,
-    /// Largest share of the mask's voxels that may hold NaN or infinity.
-    pub max_non_finite: f64,
+    /// Share of the brain mask's voxels outside of the scan, constant or not finite, from which on a scan is refused;
+    /// and of a component's squared weights, from which on its z is withheld.
+    pub max_left_out: f64,
+    /// The same share, from which on there is a warning.
+    pub warn_left_out: f64,
+    /// Fewest degrees of freedom that z is given for; one is the least there can be.
+    pub min_dof: usize,
     /// Whether z is computed at every voxel or only at the peaks.
     pub z_maps: bool,
     /// With two or more, reading runs beside the arithmetic, and the last step is shared among all of them.
@@ -48,8 +63,9 @@ impl Default for Options {
         Self {
             des_norm: true,
             resample: false,
-            max_outside: 0.25,
-            max_non_finite: 0.05,
+            max_left_out: 0.25,
+            warn_left_out: 0.05,
+            min_dof: 1,
             z_maps: false,
             threads: 2,
             limits: Limits::default(),
@@ -57,7 +73,7 @@ impl Default for Options {
     }
 }
 
-/// Why a component has no map of its own in a scan.
+/// Why a component has no map of its own in a scan, or why its statistics are withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
@@ -69,12 +85,24 @@ pub enum Flag {
     ConstantTimeCourse,
     /// The component's time course is a combination of those before it.
     CollinearTimeCourse,
+    /// Too much of the group map lies where the scan has no signal: the coefficients stand, z is withheld.
+    LowCoverage,
+}
+
+impl Flag {
+    /// Whether the component was left out of the regression.
+    pub fn is_left_out(self) -> bool {
+        self != Self::LowCoverage
+    }
 }
 
 /// What was done to a scan, for the result document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Facts {
+    /// Volumes of the file.
     pub volumes: usize,
+    /// Volumes that took part.
+    pub volumes_used: usize,
     pub tr_seconds: Option<f64>,
     /// Voxels of the maps' mask.
     pub voxels_mask: usize,
@@ -85,8 +113,16 @@ pub struct Facts {
     pub voxels_non_finite: usize,
     /// Voxels outside of the scan's field of view.
     pub voxels_outside: usize,
-    /// Degrees of freedom of t: volumes less components.
+    /// Rank of the confounds that were regressed out.
+    pub confounds_rank: usize,
+    /// Rank of the demeaned data in time beside the confounds; absent where there are too few voxels to tell.
+    pub rank: Option<usize>,
+    /// Degrees of freedom of t.
     pub dof: usize,
+    /// How they were found.
+    pub dof_rule: DofRule,
+    /// |z| that the strongest of as many voxels without any signal exceeds in one scan of twenty.
+    pub chance_z: f64,
     pub des_norm: bool,
     /// How the scan's grid lay to the maps': `same`, `reordered` or `resampled`.
     pub grid: &'static str,
@@ -101,58 +137,54 @@ pub struct DualRegression {
     pub maps: ComponentMaps,
     /// Flag of every component that was left out.
     pub flags: Vec<Option<Flag>>,
-    /// Peak of |z| of every component that was not.
+    /// Peak of |z| of every component that was not; of the coefficients where there is no z.
     pub peaks: Vec<Option<Peak>>,
+    /// Correlation of every component's map with its group map.
+    pub correlations: Vec<Option<f64>>,
     pub facts: Facts,
     pub warnings: Vec<Warning>,
 }
+
+/// Chance that the strongest voxel of a map without signal exceeds `chance_z`.
+const CHANCE: f64 = 0.05;
 
 fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
     JobError::new(Stage::Preprocess, code, message)
 }
 
-/// Regresses a 4-D scan on group maps. Memory: 16 V (K + 1) bytes beside the maps, whatever the number of volumes.
+/// Regresses a 4-D scan on group maps. Memory: 16 V (K + 1) bytes beside the maps and 16 bytes a volume for each of at
+/// most 1024 pairs of voxels, whatever the number of volumes.
 ///
 /// # Errors
 /// Those of reading a volume; `not_four_dimensional` for a 3-D file; `too_few_volumes` when T <= K + 1;
-/// `grid_mismatch`; `mask_empty` when too few voxels vary; `non_finite_voxels` above the allowed share;
+/// `grid_mismatch`; `mask_empty` when too few voxels vary; `low_coverage` above the allowed share of a brain mask;
 /// `no_usable_components` when every component had to be left out.
 pub fn dual_regression(
     source: &dyn Source,
     maps: &GroupMaps,
     options: &Options,
 ) -> Result<DualRegression, JobError> {
+    dual_regression_beside(source, maps, &Nuisance::default(), options)
+}
+
+/// The same with volumes left out and confounds regressed out, in the same pass. Memory grows by 8 V bytes for each
+/// confound.
+///
+/// # Errors
+/// Those of [`dual_regression`], with T the volumes that count less the confounds' rank; `confounds_invalid`.
+pub fn dual_regression_beside(
+    source: &dyn Source,
+    maps: &GroupMaps,
+    nuisance: &Nuisance,
+    options: &Options,
+) -> Result<DualRegression, JobError> {
     let stream = VolumeStream::open(source, &options.limits)?;
     let header = stream.header().clone();
     let mut warnings = Vec::new();
-    check_length(&header, maps.count())?;
+    let apart = Plan::new(nuisance, header.volumes)?;
+    check_length(&header, maps.count(), &apart)?;
     let sampling = plan(&header, maps, options, &mut warnings)?;
-
-    let mut excluded = vec![false; maps.mask().len()];
-    for &v in &sampling.outside {
-        excluded[v] = true;
-    }
-    let (mut non_finite, mut outcome) = (0, pass(stream, maps, &sampling, &excluded, options.threads)?);
-    if let Pass::NonFinite(list) = outcome {
-        non_finite = list.len();
-        if non_finite as f64 > options.max_non_finite * excluded.len() as f64 {
-            return Err(refuse(
-                ErrorCode::NonFiniteVoxels,
-                format!("{non_finite} of {} voxels in the mask hold NaN or infinity", excluded.len()),
-            ));
-        }
-        for v in list {
-            excluded[v] = true;
-        }
-        let again = VolumeStream::open(source, &options.limits)?;
-        if *again.header() != header {
-            return Err(refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time"));
-        }
-        outcome = pass(again, maps, &sampling, &excluded, options.threads)?;
-    }
-    let Pass::Done(sums) = outcome else {
-        return Err(refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time"));
-    };
+    let (sums, excluded, non_finite) = read(source, stream, maps, &sampling, &apart, options)?;
     if non_finite > 0 {
         warnings.push(Warning::new(
             WarningCode::NonFiniteVoxels,
@@ -166,17 +198,25 @@ pub fn dual_regression(
         ));
     }
 
-    let solution = solve::solve(*sums, maps, &excluded, options)?;
+    let outside = sampling.outside.len();
+    let left_out = LeftOut { outside, constant: 0, non_finite, all: excluded.len() };
+    let rounding = sums.series.rounding(&header, &sampling, &sums.pivot);
+    let solution = solve::solve(sums, maps, &excluded, left_out, rounding, options)?;
     let used = excluded.len() - solution.removed;
     let facts = Facts {
         volumes: header.volumes,
+        volumes_used: apart.volumes(header.volumes),
         tr_seconds: header.tr_seconds,
         voxels_mask: excluded.len(),
         voxels_used: used,
-        voxels_constant: solution.removed - sampling.outside.len() - non_finite,
+        voxels_constant: solution.removed - outside - non_finite,
         voxels_non_finite: non_finite,
-        voxels_outside: sampling.outside.len(),
-        dof: solution.dof,
+        voxels_outside: outside,
+        confounds_rank: apart.rank(),
+        rank: solution.degrees.rank,
+        dof: solution.degrees.dof,
+        dof_rule: solution.degrees.rule,
+        chance_z: two_sided(CHANCE / used as f64),
         des_norm: options.des_norm,
         grid: match sampling.relation {
             GridRelation::Same => "same",
@@ -184,13 +224,8 @@ pub fn dual_regression(
             GridRelation::Different => "resampled",
         },
     };
-    let left_out = solution.flags.iter().flatten().count();
-    if left_out > 0 {
-        warnings.push(Warning::new(
-            WarningCode::ComponentsLeftOut,
-            format!("{left_out} components could not be solved for"),
-        ));
-    }
+    warnings.extend(solution.warnings);
+    warn(&facts, &solution.flags, options, &mut warnings);
     Ok(DualRegression {
         time_courses: solution.time_courses,
         maps: ComponentMaps {
@@ -201,25 +236,96 @@ pub fn dual_regression(
         },
         flags: solution.flags,
         peaks: solution.peaks,
+        correlations: solution.correlations,
         facts,
         warnings,
     })
 }
 
-fn check_length(header: &Header, components: usize) -> Result<(), JobError> {
+/// Passes over the scan, and once more without the voxels that turned out not to be finite: the sums, which voxels were
+/// left out of them, and how many of these were not finite.
+fn read(
+    source: &dyn Source,
+    stream: VolumeStream<'_>,
+    maps: &GroupMaps,
+    sampling: &Sampling,
+    apart: &Plan,
+    options: &Options,
+) -> Result<(Sums, Vec<bool>, usize), JobError> {
+    let header = stream.header().clone();
+    let mut excluded = vec![false; maps.mask().len()];
+    for &v in &sampling.outside {
+        excluded[v] = true;
+    }
+    let list = match pass(stream, maps, sampling, &excluded, apart, options.threads)? {
+        Pass::Done(sums) => return Ok((*sums, excluded, 0)),
+        Pass::NonFinite(list) => list,
+    };
+    let left_out =
+        LeftOut { outside: sampling.outside.len(), constant: 0, non_finite: list.len(), all: excluded.len() };
+    left_out.judge(maps.has_brain_mask(), options.warn_left_out, options.max_left_out)?;
+    for &v in &list {
+        excluded[v] = true;
+    }
+    let changed = || refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time");
+    let again = VolumeStream::open(source, &options.limits)?;
+    if *again.header() != header {
+        return Err(changed());
+    }
+    match pass(again, maps, sampling, &excluded, apart, options.threads)? {
+        Pass::Done(sums) => Ok((*sums, excluded, list.len())),
+        Pass::NonFinite(_) => Err(changed()),
+    }
+}
+
+/// What the outcome has to be read with.
+fn warn(facts: &Facts, flags: &[Option<Flag>], options: &Options, warnings: &mut Vec<Warning>) {
+    let flagged =
+        |left_out: bool| flags.iter().flatten().filter(|flag| flag.is_left_out() == left_out).count();
+    if flagged(true) > 0 {
+        let text = format!("{} components could not be solved for", flagged(true));
+        warnings.push(Warning::new(WarningCode::ComponentsLeftOut, text));
+    }
+    if flagged(false) > 0 {
+        let text = format!(
+            "{} components have {:.0} % or more of their squared weights where the scan has no signal: their z and \
+             label are withheld",
+            flagged(false),
+            100.0 * options.max_left_out
+        );
+        warnings.push(Warning::new(WarningCode::ComponentsNotCovered, text));
+    }
+    let Facts { volumes_used, confounds_rank, dof, .. } = *facts;
+    let whole = (volumes_used - 1).saturating_sub(confounds_rank);
+    if let (Some(rank), true) = (facts.rank, facts.dof_rule != DofRule::FullRank) {
+        let text = format!(
+            "the volumes hold {rank} independent directions in time, not {whole} (they were filtered, interpolated or \
+             repeated): t has {dof} degrees of freedom"
+        );
+        warnings.push(Warning::new(WarningCode::ReducedRank, text));
+    }
+    if dof < options.min_dof.max(1) {
+        let text = format!("{dof} degrees of freedom are too few: there is no z");
+        warnings.push(Warning::new(WarningCode::FewDegreesOfFreedom, text));
+    }
+}
+
+fn check_length(header: &Header, components: usize, apart: &Plan) -> Result<(), JobError> {
     if !header.four_dimensional {
         return Err(refuse(
             ErrorCode::NotFourDimensional,
             "the file holds one volume without a time axis; a resting-state scan has four dimensions",
         ));
     }
-    if header.volumes <= components + 1 {
+    let (used, confounds) = (apart.volumes(header.volumes), apart.rank());
+    if used <= components + confounds + 1 {
+        let left = if used == header.volumes { "" } else { " that are left" };
+        let beside = if confounds == 0 { String::new() } else { format!(" beside {confounds} confounds") };
         return Err(refuse(
             ErrorCode::TooFewVolumes,
             format!(
-                "{} volumes are too few for {components} components: at least {} are needed",
-                header.volumes,
-                components + 2
+                "{used} volumes{left} are too few for {components} components{beside}: at least {} are needed",
+                components + confounds + 2
             ),
         ));
     }
@@ -268,20 +374,13 @@ fn plan(
         ));
     }
     let (outside, all) = (sampling.outside.len(), maps.mask().len());
-    if outside as f64 > options.max_outside * all as f64 {
+    if outside == all {
         return Err(refuse(
             ErrorCode::GridMismatch,
-            format!(
-                "{outside} of the {all} voxels in the maps' mask lie outside of the scan's {}",
-                words(&grid)
-            ),
+            format!("all {all} voxels of the maps lie outside of the scan's {}", words(&grid)),
         ));
     }
-    if outside > 0 {
-        warnings.push(Warning::new(
-            WarningCode::PartialCoverage,
-            format!("{outside} of {all} voxels lie outside of the scan"),
-        ));
-    }
+    let left_out = LeftOut { outside, constant: 0, non_finite: 0, all };
+    left_out.judge(maps.has_brain_mask(), options.warn_left_out, options.max_left_out)?;
     Ok(sampling)
 }

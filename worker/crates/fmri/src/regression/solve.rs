@@ -6,9 +6,11 @@ use std::thread;
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::{DenseSolveCore, Llt};
 use faer::{Accum, Mat, Par, Side};
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage, Warning};
 
 use super::accumulate::Sums;
+use super::coverage::LeftOut;
+use super::dof::{Degrees, Question, degrees};
 use super::maps::{GroupMaps, TILE};
 use super::rank::{Selection, select, submatrix};
 use super::{Flag, Options};
@@ -17,6 +19,8 @@ use crate::zscore::TToZ;
 
 /// A map's variance at and below this share of its variance in the whole mask counts as none.
 const EMPTY_MAP: f64 = 1e-12;
+/// A voxel that keeps no more of its variance than this beside the confounds counts as constant.
+const EXPLAINED: f64 = 1e-12;
 /// A time course's contribution at and below this share of the strongest one's counts as constant.
 const CONSTANT_COURSE: f64 = 1e-20;
 
@@ -26,9 +30,12 @@ pub(super) struct Solution {
     pub z: Option<Vec<Vec<f32>>>,
     pub flags: Vec<Option<Flag>>,
     pub peaks: Vec<Option<Peak>>,
+    /// Correlation of every component's map with its group map over the voxels that took part.
+    pub correlations: Vec<Option<f64>>,
     /// Voxels that took no part: constant or excluded.
     pub removed: usize,
-    pub dof: usize,
+    pub degrees: Degrees,
+    pub warnings: Vec<Warning>,
 }
 
 fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
@@ -99,9 +106,9 @@ struct StageTwo {
     /// Column of sums to X'd, and to the coefficients.
     to_product: Mat<f64>,
     to_beta: Mat<f64>,
-    /// Diagonal of (X'X)⁻¹.
-    spread: Vec<f64>,
-    dof: usize,
+    /// X', and (X'X)⁻¹.
+    design: Mat<f64>,
+    inverse: Mat<f64>,
 }
 
 fn stage_two(
@@ -141,19 +148,77 @@ fn stage_two(
         scale[i] * if j + 1 < rows { row[j] } else { -row.iter().zip(&mean).map(|(n, m)| n * m).sum::<f64>() }
     });
     let to_beta = &inverse * &to_product;
-    let spread = (0..kept.len()).map(|k| inverse[(k, k)]).collect();
-    let dof = volumes - kept.len();
-    Ok(StageTwo { kept: kept.into_iter().map(|k| one.kept[k]).collect(), to_product, to_beta, spread, dof })
+    let scaled = Mat::from_fn(kept.len(), volumes, |i, t| courses[(kept[i], t)] * scale[i]);
+    let kept = kept.into_iter().map(|k| one.kept[k]).collect();
+    Ok(StageTwo { kept, to_product, to_beta, design: scaled, inverse })
 }
 
-/// Solves both stages. `excluded` marks the voxels that were left out of the pass.
+/// Takes what the confounds explain out of all sums, and their rows away; they come back as volumes x rank.
+///
+/// With Q the confounds and d their residuals d - QQ'd: rho d' loses (rho Q)(Q'd), and a voxel's square loses |Q'd|².
+fn regress_out_confounds(sums: &mut Sums, count: usize) -> Mat<f64> {
+    let (rows, volumes) = (count + 2, sums.rho.ncols());
+    let rank = sums.rho.nrows() - rows;
+    let confounds = sums.rho.subrows(rows, rank).transpose().to_owned();
+    if rank == 0 {
+        return confounds;
+    }
+    // The row of ones has no part in the confounds: they have no mean.
+    let shares = sums.rho.subrows(0, count + 1) * &confounds;
+    for (tile, squares) in sums.tiles.iter_mut().zip(sums.squares.chunks_mut(TILE)) {
+        let explained = tile.subrows(rows, rank);
+        let mut rest = tile.subrows(0, rows).to_owned();
+        let mut top = rest.as_mut().subrows_mut(0, count + 1);
+        matmul(top.as_mut(), Accum::Add, shares.as_ref(), explained, -1.0, Par::Seq);
+        for (v, square) in squares.iter_mut().enumerate() {
+            let centred = *square - rest[(rows - 1, v)].powi(2) / volumes as f64;
+            let gone: f64 = explained.col(v).iter().map(|x| x * x).sum();
+            *square -= gone;
+            if centred - gone <= EXPLAINED * centred {
+                *square = 0.0;
+                rest.col_mut(v).fill(0.0);
+            }
+        }
+        *tile = rest;
+    }
+    let mut rho = sums.rho.subrows(0, rows).to_owned();
+    let mut top = rho.as_mut().subrows_mut(0, count + 1);
+    matmul(top.as_mut(), Accum::Add, shares.as_ref(), confounds.transpose(), -1.0, Par::Seq);
+    sums.rho = rho;
+    confounds
+}
+
+/// Series of the sample that took part, in whole pairs, without mean and confounds.
+fn cleaned_series(sums: &Sums, confounds: &Mat<f64>) -> Mat<f64> {
+    let positions = &sums.series.positions;
+    let varies = |v: usize| sums.squares[positions[v]] > 0.0;
+    let pairs = (0..positions.len() / 2).filter(|n| varies(2 * n) && varies(2 * n + 1));
+    let chosen: Vec<usize> = pairs.flat_map(|n| [2 * n, 2 * n + 1]).collect();
+    let all = sums.series.matrix();
+    let mut series = Mat::from_fn(all.nrows(), chosen.len(), |t, v| all[(t, chosen[v])]);
+    for column in series.col_iter_mut() {
+        let mean = column.sum() / column.nrows() as f64;
+        column.iter_mut().for_each(|x| *x -= mean);
+    }
+    if confounds.ncols() > 0 {
+        let explained = confounds * (confounds.transpose() * &series);
+        series -= explained;
+    }
+    series
+}
+
+/// Solves both stages. `excluded` marks the voxels that were left out of the pass, `left_out` counts them, and
+/// `rounding` is the variance that rounding of stored values leaves in the sample's series.
 pub(super) fn solve(
-    sums: Sums,
+    mut sums: Sums,
     maps: &GroupMaps,
     excluded: &[bool],
+    left_out: LeftOut,
+    rounding: f64,
     options: &Options,
 ) -> Result<Solution, JobError> {
     let count = maps.count();
+    let confounds = regress_out_confounds(&mut sums, count);
     let removed: Vec<bool> = sums.squares.iter().map(|&x| x == 0.0).collect();
     let gone = removed.iter().filter(|&&x| x).count();
     let used = removed.len() - gone;
@@ -165,9 +230,16 @@ pub(super) fn solve(
             format!("only {used} of {all} voxels in the mask vary over time: too few for {count} components"),
         ));
     }
+    let left_out = LeftOut { constant: gone - left_out.outside - left_out.non_finite, ..left_out };
+    let mut warnings = Vec::new();
+    warnings.extend(left_out.judge(maps.has_brain_mask(), options.warn_left_out, options.max_left_out)?);
     let mut flags = vec![None; count];
     let one = stage_one(maps, &removed, &mut flags)?;
     let two = stage_two(&one, &sums.rho, options.des_norm, &mut flags)?;
+    let unseen = maps.share_left_out(&removed).into_iter().map(|share| share >= options.max_left_out);
+    for (flag, _) in flags.iter_mut().zip(unseen).filter(|(flag, unseen)| flag.is_none() && *unseen) {
+        *flag = Some(Flag::LowCoverage);
+    }
 
     let offset = offset(maps, &sums.pivot, &removed);
     let volumes = sums.rho.ncols();
@@ -179,83 +251,174 @@ pub(super) fn solve(
             time_courses[t * count + k] = courses[(i, t)];
         }
     }
-    let maps_out = fill_maps(sums, &two, count, options);
-    let table = TToZ::new(two.dof);
-    let peaks = maps_out.peaks.iter().map(|peak| {
-        peak.map(|(t, voxel)| Peak {
+    let degrees = degrees(&Question {
+        series: cleaned_series(&sums, &confounds),
+        rounding,
+        confounds: &confounds,
+        design: &two.design,
+        inverse: &two.inverse,
+    })?;
+    let table = (degrees.dof >= options.min_dof.max(1)).then(|| TToZ::new(degrees.dof));
+    let maps_out = fill_maps(sums, maps, &two, degrees.dof, table.as_ref(), options);
+    let peaks = maps_out.peaks.iter().zip(&flags).map(|(peak, flag)| {
+        peak.map(|(strength, voxel)| Peak {
             peak_mni_mm: maps.grid().world(maps.mask()[voxel] as usize),
-            peak_z: Some(table.z(t)),
+            peak_z: table.as_ref().filter(|_| flag.is_none()).map(|table| table.z(strength)),
         })
+    });
+    let z = maps_out.z.map(|mut z| {
+        for (row, _) in z.iter_mut().zip(&flags).filter(|(_, flag)| flag.is_some()) {
+            row.fill(0.0);
+        }
+        z
+    });
+    let correlations = maps_out.moments.iter().zip(0..count).map(|(moments, k)| {
+        let is_own = one.kept.contains(&k) && two.kept.contains(&k);
+        is_own.then(|| moments.correlation(used as f64)).flatten()
     });
     Ok(Solution {
         time_courses,
         peaks: peaks.collect(),
+        correlations: correlations.collect(),
         betas: maps_out.betas,
-        z: maps_out.z,
+        z,
         flags,
         removed: gone,
-        dof: two.dof,
+        degrees,
+        warnings,
     })
+}
+
+/// Sums of a component's map b and its centred group map s over the voxels that took part.
+#[derive(Clone, Copy, Default)]
+struct Moments {
+    b: f64,
+    s: f64,
+    bb: f64,
+    ss: f64,
+    bs: f64,
+}
+
+impl Moments {
+    fn add(&mut self, b: f64, s: f64) {
+        self.b += b;
+        self.s += s;
+        self.bb += b * b;
+        self.ss += s * s;
+        self.bs += b * s;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.b += other.b;
+        self.s += other.s;
+        self.bb += other.bb;
+        self.ss += other.ss;
+        self.bs += other.bs;
+    }
+
+    fn correlation(&self, n: f64) -> Option<f64> {
+        let (bb, ss) = (self.bb - self.b * self.b / n, self.ss - self.s * self.s / n);
+        let r = (self.bs - self.b * self.s / n) / (bb * ss).sqrt();
+        r.is_finite().then_some(r.clamp(-1.0, 1.0))
+    }
 }
 
 struct Filled {
     betas: Vec<Vec<f32>>,
     z: Option<Vec<Vec<f32>>>,
-    /// Greatest |t| of every component, with its sign and its voxel.
+    /// Greatest |t| of every component, with its sign and its voxel; the greatest coefficient where there is no t.
     peaks: Vec<Option<(f64, usize)>>,
+    moments: Vec<Moments>,
 }
 
 /// One tile of sums with the places that its maps go to, a row a component.
 struct Task<'a> {
-    first: usize,
+    number: usize,
     sums: Mat<f64>,
     squares: &'a [f64],
+    group: &'a Mat<f64>,
     betas: Vec<&'a mut [f32]>,
     z: Vec<&'a mut [f32]>,
 }
 
+/// What a thread has found in its tiles.
+struct Found {
+    peaks: Vec<Option<(f64, usize)>>,
+    /// Number of a tile, and the moments of all components in it.
+    moments: Vec<(usize, Vec<Moments>)>,
+}
+
+/// What turns coefficients into t and z: the number of volumes, the degrees of freedom and their table.
+struct Statistics<'a> {
+    volumes: f64,
+    dof: f64,
+    table: Option<&'a TToZ>,
+    /// Square roots of the diagonal of (X'X)⁻¹.
+    spread: Vec<f64>,
+}
+
 /// Applies stage 2 to all voxels; every tile of sums is freed when its maps are written.
-fn fill_maps(sums: Sums, two: &StageTwo, count: usize, options: &Options) -> Filled {
-    let voxels = sums.squares.len();
+fn fill_maps(
+    sums: Sums,
+    maps: &GroupMaps,
+    two: &StageTwo,
+    dof: usize,
+    table: Option<&TToZ>,
+    options: &Options,
+) -> Filled {
+    let (voxels, count) = (sums.squares.len(), maps.count());
+    let with_z = options.z_maps && table.is_some();
     let empty = |wanted: bool| vec![vec![0f32; if wanted { voxels } else { 0 }]; count];
-    let (mut betas, mut z) = (empty(true), empty(options.z_maps));
+    let (mut betas, mut z) = (empty(true), empty(with_z));
     let mut beta_rows: Vec<_> = betas.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
     let mut z_rows: Vec<_> = z.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
-    let tasks =
-        sums.tiles.into_iter().zip(sums.squares.chunks(TILE)).enumerate().map(|(n, (tile, squares))| Task {
-            first: n * TILE,
-            sums: tile,
-            squares,
-            betas: beta_rows.iter_mut().filter_map(Iterator::next).collect(),
-            z: z_rows.iter_mut().filter_map(Iterator::next).collect(),
-        });
-    let volumes = sums.rho.ncols() as f64;
-    let table = TToZ::new(two.dof);
+    let parts = sums.tiles.into_iter().zip(sums.squares.chunks(TILE)).zip(&maps.tiles);
+    let tasks = parts.enumerate().map(|(number, ((tile, squares), group))| Task {
+        number,
+        sums: tile,
+        squares,
+        group,
+        betas: beta_rows.iter_mut().filter_map(Iterator::next).collect(),
+        z: z_rows.iter_mut().filter_map(Iterator::next).collect(),
+    });
+    let statistics = Statistics {
+        volumes: sums.rho.ncols() as f64,
+        dof: dof as f64,
+        table,
+        spread: (0..two.kept.len()).map(|k| two.inverse[(k, k)].sqrt()).collect(),
+    };
     let queue = Mutex::new(tasks);
     let work = || {
-        let mut peaks: Vec<Option<(f64, usize)>> = vec![None; count];
+        let mut found = Found { peaks: vec![None; count], moments: Vec::new() };
         loop {
             let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-            let Some(task) = next else { break peaks };
-            fill_tile(task, two, volumes, &table, &mut peaks);
+            let Some(task) = next else { break found };
+            fill_tile(task, two, &statistics, &mut found);
         }
     };
-    let peaks = thread::scope(|scope| {
+    let Found { peaks, mut moments } = thread::scope(|scope| {
         let others: Vec<_> = (1..options.threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut peaks = work();
+        let mut found = work();
         for other in others {
             let more = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            for (peak, other) in peaks.iter_mut().zip(more) {
+            for (peak, other) in found.peaks.iter_mut().zip(more.peaks) {
                 if let Some((t, voxel)) = other {
                     raise(peak, t, voxel);
                 }
             }
+            found.moments.extend(more.moments);
         }
-        peaks
+        found
     });
     drop(queue);
     drop((beta_rows, z_rows));
-    Filled { betas, z: options.z_maps.then_some(z), peaks }
+    // In the order of the tiles, so that threads do not change the sums.
+    moments.sort_by_key(|(number, _)| *number);
+    let mut sums = vec![Moments::default(); count];
+    for (_, parts) in moments {
+        sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.merge(part));
+    }
+    Filled { betas, z: with_z.then_some(z), peaks, moments: sums }
 }
 
 /// Keeps the greater |t|; of equals the first voxel, so that threads do not change the answer.
@@ -269,14 +432,8 @@ fn raise(peak: &mut Option<(f64, usize)>, t: f64, voxel: usize) {
     }
 }
 
-fn fill_tile(
-    mut task: Task<'_>,
-    two: &StageTwo,
-    volumes: f64,
-    table: &TToZ,
-    peaks: &mut [Option<(f64, usize)>],
-) {
-    let width = task.sums.ncols();
+fn fill_tile(mut task: Task<'_>, two: &StageTwo, statistics: &Statistics<'_>, found: &mut Found) {
+    let (width, first) = (task.sums.ncols(), task.number * TILE);
     let rows = two.kept.len();
     let mut beta = Mat::zeros(rows, width);
     matmul(beta.as_mut(), Accum::Replace, two.to_beta.as_ref(), task.sums.as_ref(), 1.0, Par::Seq);
@@ -286,25 +443,32 @@ fn fill_tile(
     let deviation: Vec<f64> = (0..width)
         .map(|v| {
             let sum = task.sums[(sum_row, v)];
-            let total = task.squares[v] - sum * sum / volumes;
+            let total = task.squares[v] - sum * sum / statistics.volumes;
             let fitted: f64 = beta.col(v).iter().zip(product.col(v).iter()).map(|(b, p)| b * p).sum();
             // Rounding may take a perfect fit below zero; what is left of it stands for "no residual".
-            ((total - fitted).max(total * 1e-15) / two.dof as f64).sqrt()
+            ((total - fitted).max(total * 1e-15) / statistics.dof).sqrt()
         })
         .collect();
+    let mut moments = vec![Moments::default(); task.betas.len()];
     for (i, &k) in two.kept.iter().enumerate() {
-        let spread = two.spread[i].sqrt();
+        let spread = statistics.spread[i];
         for v in 0..width {
             if task.squares[v] == 0.0 {
                 continue;
             }
             let b = beta[(i, v)];
             task.betas[k][v] = b as f32;
+            moments[k].add(b, task.group[(k, v)]);
+            let Some(table) = statistics.table else {
+                raise(&mut found.peaks[k], b, first + v);
+                continue;
+            };
             let t = b / (spread * deviation[v]);
-            raise(&mut peaks[k], t, task.first + v);
+            raise(&mut found.peaks[k], t, first + v);
             if let Some(z) = task.z.get_mut(k).and_then(|row| row.get_mut(v)) {
                 *z = table.z(t) as f32;
             }
         }
     }
+    found.moments.push((task.number, moments));
 }
