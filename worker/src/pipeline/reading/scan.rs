@@ -136,7 +136,8 @@ fn prepare(
     }
     let grid = input_grid(model);
     if model.manifest.trained_on.simulated {
-        let text = format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
+        let text =
+            format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
         reading.warnings.push(Warning::new(WarningCode::TrainedOnSimulated, text));
     }
     if let Some(seconds) = header.tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
