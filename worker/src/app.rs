@@ -61,6 +61,8 @@ pub struct Stores {
     pub identity: Identity,
     /// Containers whose jobs wait when they do not answer; none where a failure is the file's own.
     pub watched: Vec<String>,
+    /// Whether the files beside a scan belong to it: in the service a study is one blob.
+    pub sidecars: bool,
 }
 
 /// The stores of the service, with in-process retries.
@@ -80,7 +82,7 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
     };
     let results_container = settings.results_container.clone();
     let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
-    Ok(Stores { source: Arc::clone(&store), results: store, results_container, watched, identity })
+    Ok(Stores { source: Arc::clone(&store), results: store, results_container, watched, identity, sidecars: false })
 }
 
 /// The account of the settings.
@@ -190,7 +192,8 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
         write_heatmaps: settings.write_heatmaps,
         codec: Some(Arc::new(codec)),
-        scans: settings.scans,
+        scans: settings.scans.clone(),
+        sidecars: false,
         scan_limits: nightread_fmri::Limits {
             max_voxels: limits.voxels,
             max_inflated_bytes: limits.inflated_bytes,
@@ -232,7 +235,11 @@ impl Parts {
             self.opened.serve(options, opening)?,
             CpuPool::new(split.decode_threads)?,
             settings.limits.clone(),
-            ReadingOptions { scan_threads: split.decode_threads.min(2), ..self.reading.clone() },
+            ReadingOptions {
+                scan_threads: split.decode_threads.min(2),
+                sidecars: stores.sidecars,
+                ..self.reading.clone()
+            },
             settings.failpoint,
             Arc::new(outages),
         ))

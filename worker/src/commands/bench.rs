@@ -229,6 +229,7 @@ fn stores(results: &Path) -> Stores {
         results_container: RESULTS.to_owned(),
         identity: Identity::Version,
         watched: Vec::new(),
+        sidecars: false,
     }
 }
 

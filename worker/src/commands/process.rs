@@ -77,6 +77,7 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         // A copy of a data set has other times and inodes, and the same studies.
         identity: Identity::Content,
         watched: vec![LOCAL.to_owned()],
+        sidecars: true,
     };
     let worth_measuring = |parts: &Parts| {
         let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(parts, &out, blob));

@@ -62,6 +62,11 @@ fn require(settings: &Settings, problems: &mut Problems) {
     if settings.storage.is_none() {
         problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
     }
+    if settings.scans.nuisance.asks_for_table() {
+        problems.add(
+            "[scans] confounds and max_displacement_mm are for `nightread process`: in the service a study is one blob",
+        );
+    }
     if settings.engine.precision.as_deref().is_none_or(|precision| precision == "auto") {
         problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
     }

@@ -259,7 +259,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
     let model = tools.models.get(model_name(job, tools, media.modality())?)?;
     study.model = Some(Arc::clone(&model));
 
-    let mut reading = reading::read(body, media, job.source.name(), &model, tools, &mut study.timing).await?;
+    let mut reading = reading::read(body, media, &job.source, &model, tools, &mut study.timing).await?;
     reached(tools.failpoint, Failpoint::AfterInfer);
 
     write_artefacts(job, tools, study, &model, &mut reading).await?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nightread_domain::routing::Routing;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::Precision;
+use nightread_fmri::confounds::Wanted;
 
 use crate::pipeline::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
@@ -167,11 +168,13 @@ pub struct Limits {
 }
 
 /// What scans may do and leave behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScanSettings {
     pub resample: bool,
     pub write_maps: bool,
     pub write_time_courses: bool,
+    /// Volumes and confounds that are taken out.
+    pub nuisance: Wanted,
 }
 
 /// Everything a command needs, checked.

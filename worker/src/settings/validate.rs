@@ -7,6 +7,7 @@ use nightread_domain::BlobRef;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::media::Modality;
 use nightread_domain::routing::{Routing, Rule};
+use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
 use super::raw::{Problems, RawSettings};
@@ -58,6 +59,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             resample: raw.boolean("scans", "resample"),
             write_maps: raw.boolean("scans", "write_maps"),
             write_time_courses: raw.boolean("scans", "write_time_courses"),
+            nuisance: nuisance(raw, problems),
         },
         broker: broker(raw, problems),
         relay: relay(raw, problems),
@@ -131,6 +133,21 @@ fn endpoints(raw: &RawSettings, problems: &mut Problems) -> Vec<String> {
         }
     }
     endpoints
+}
+
+fn nuisance(raw: &RawSettings, problems: &mut Problems) -> Wanted {
+    let max_displacement_mm = raw.text("scans", "max_displacement_mm").and_then(|text| {
+        let limit = text.parse::<f64>().ok().filter(|limit| limit.is_finite() && *limit > 0.0);
+        if limit.is_none() {
+            problems.add("[scans] max_displacement_mm: a number of millimetres above 0 is expected");
+        }
+        limit
+    });
+    Wanted {
+        columns: raw.list("scans", "confounds"),
+        drop_volumes: raw.integer("scans", "drop_volumes").unwrap_or_default() as usize,
+        max_displacement_mm,
+    }
 }
 
 fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {

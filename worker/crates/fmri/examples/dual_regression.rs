@@ -1,6 +1,6 @@
 //! Dual regression from the command line, for comparisons and for making training data:
 //! `dual_regression --maps MAPS [--mask MASK] --out PREFIX [--z] [--projections] [--grid FILE] [--resample]
-//! [--threads N] SCAN`.
+//! [--threads N] [--confounds TSV --columns NAME,... [--drop N] [--max-displacement MM]] SCAN`.
 //!
 //! Writes raw little-endian arrays: `PREFIX.beta.f32` (K x V), `PREFIX.z.f32`, `PREFIX.tc.f64` (T x K), or with
 //! `--projections` only `PREFIX.projections.f32` (K x 3 x 45 x 45, zero for constant maps, the maps first put on the
@@ -10,14 +10,18 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use nightread_fmri::confounds::{Table, Wanted, find};
 use nightread_fmri::projection::{INPUT_LEN, ProjectionOptions, project};
 use nightread_fmri::regression::Options;
-use nightread_fmri::{ComponentMaps, FileSource, GroupMaps, Limits, Source, VolumeStream, dual_regression};
+use nightread_fmri::{
+    ComponentMaps, FileSource, GroupMaps, Limits, Source, VolumeStream, dual_regression_beside,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut maps, mut mask, mut out, mut scan) = (None, None, None, None);
     let (mut projections, mut grid) = (false, None);
     let mut options = Options::default();
+    let (mut wanted, mut table) = (Wanted::default(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -28,6 +32,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--threads" => options.threads = value()?.parse()?,
             "--projections" => projections = true,
             "--grid" => grid = Some(FileSource(PathBuf::from(value()?))),
+            "--confounds" => table = Some(Table::parse(&std::fs::read(value()?)?)?),
+            "--columns" => wanted.columns = value()?.split(',').map(str::to_owned).collect(),
+            "--drop" => wanted.drop_volumes = value()?.parse()?,
+            "--max-displacement" => wanted.max_displacement_mm = Some(value()?.parse()?),
             "--z" => options.z_maps = true,
             "--resample" => options.resample = true,
             _ => scan = Some(FileSource(PathBuf::from(argument))),
@@ -40,7 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let maps = GroupMaps::read(&maps, mask, &options.limits)?;
     let prepared = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let result = dual_regression(&scan, &maps, &options)?;
+    let volumes = VolumeStream::open(&scan, &options.limits)?.header().volumes;
+    let nuisance = find(&wanted, table.as_ref(), volumes)?.nuisance;
+    let result = dual_regression_beside(&scan, &maps, &nuisance, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     let bytes = |rows: &[Vec<f32>]| rows.iter().flatten().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     match out {

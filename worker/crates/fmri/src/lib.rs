@@ -2,6 +2,7 @@
 //! input, group ICA, and a simulator of scans. Pure computation on bytes; no network, no async runtime.
 
 pub mod components;
+pub mod confounds;
 pub mod grid;
 pub mod ica;
 pub mod projection;

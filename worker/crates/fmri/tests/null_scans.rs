@@ -108,21 +108,22 @@ fn smooth_maps() -> Vec<Vec<f64>> {
 /// Filters white noise over time, adds a baseline and stores it.
 fn scan(filter: &Filter, deviation: f64, store: Store, seed: u64) -> Vec<u8> {
     let (t, mut random) = (filter.len(), Random(seed));
-    let mut volumes = vec![vec![0f64; VOXELS]; t];
-    for v in 0..VOXELS {
-        let white: Vec<f64> = (0..t).map(|_| deviation * random.normal()).collect();
-        let base = 600.0 + 800.0 * random.unit();
-        for (i, row) in filter.iter().enumerate() {
-            volumes[i][v] = base + row.iter().zip(&white).map(|(a, b)| a * b).sum::<f64>();
-        }
-    }
+    let series: Vec<Vec<f64>> = (0..VOXELS)
+        .map(|_| {
+            let white: Vec<f64> = (0..t).map(|_| deviation * random.normal()).collect();
+            let base = 600.0 + 800.0 * random.unit();
+            let filtered = |row: &Vec<f64>| row.iter().zip(&white).map(|(a, b)| a * b).sum::<f64>();
+            filter.iter().map(|row| base + filtered(row)).collect()
+        })
+        .collect();
     let (datatype, slope) = match store {
         Store::Float | Store::Converted => (Datatype::F32, 0.0),
         Store::Integer(slope) => (Datatype::I16, slope),
     };
     let dims = DIMS.iter().map(|&n| n as i64).chain([t as i64]).collect();
     let nifti = Nifti { datatype, dims, slope, sform: Some(ROWS), ..Nifti::default() };
-    nifti.file(volumes.into_iter().flatten().map(|x| match store {
+    let values = (0..t).flat_map(|i| series.iter().map(move |series| series[i]));
+    nifti.file(values.map(|x| match store {
         Store::Float => x,
         Store::Converted => x.round(),
         Store::Integer(slope) => (x / f64::from(slope)).round(),

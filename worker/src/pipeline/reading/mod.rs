@@ -2,6 +2,7 @@
 
 mod radiograph;
 mod scan;
+mod sidecars;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nightread_domain::media::Modality;
 use nightread_domain::result::{Component, Finding};
-use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning};
+use nightread_domain::{BlobRef, ErrorCode, JobError, Media, Stage, Warning};
 use nightread_engine::Task;
 use nightread_imaging::{DecodeLimits, IsolatedCodec};
 use serde_json::Value;
@@ -27,6 +28,8 @@ pub struct ReadingOptions {
     pub write_heatmaps: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
+    /// Whether the files beside a scan belong to it.
+    pub sidecars: bool,
     pub scan_limits: nightread_fmri::Limits,
     /// Threads of one regression.
     pub scan_threads: usize,
@@ -62,18 +65,19 @@ pub enum NamedIn {
     Finding(usize),
 }
 
-/// Reads `body` with `model`; stage times go into `timing`. `name` is the blob's, for FSL's naming of component maps.
+/// Reads `body` with `model`; stage times go into `timing`. `source` is the blob: its name tells component maps as FSL
+/// names them, and what may lie beside a scan.
 pub async fn read(
     body: Bytes,
     media: Media,
-    name: &str,
+    source: &BlobRef,
     model: &Arc<Model>,
     tools: &Tools,
     timing: &mut BTreeMap<String, f64>,
 ) -> Result<Reading, JobError> {
     match (media.modality(), model.manifest.task) {
         (Modality::Radiograph, Task::Radiograph) => radiograph::read(body, model, tools, timing).await,
-        (Modality::Scan, Task::Components) => scan::read(body, media, name, model, tools, timing).await,
+        (Modality::Scan, Task::Components) => scan::read(body, media, source, model, tools, timing).await,
         (Modality::Scan, Task::Radiograph) => Err(mismatch("a scan", "radiographs")),
         (Modality::Radiograph, Task::Components) => Err(mismatch("a radiograph", "scans")),
     }

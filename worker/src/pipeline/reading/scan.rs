@@ -8,15 +8,19 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use nightread_domain::result::{Component, ComponentMap, LabelScore};
-use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning, WarningCode};
+use nightread_domain::{BlobRef, ErrorCode, JobError, Media, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
+use nightread_fmri::confounds::{Found, Wanted, find};
 use nightread_fmri::projection::{ProjectionOptions, project};
-use nightread_fmri::regression::{Flag, Options, dual_regression};
+use nightread_fmri::regression::{Flag, Options};
 use nightread_fmri::volume::Header;
-use nightread_fmri::{BytesSource, ComponentMaps, Grid, GridRelation, MNI_4MM, Peak, VolumeStream};
+use nightread_fmri::{
+    BytesSource, ComponentMaps, Grid, GridRelation, MNI_4MM, Peak, VolumeStream, dual_regression_beside,
+};
 use serde_json::Value;
 
+use super::sidecars::{self, Sidecars};
 use super::{Artefact, NamedIn, Reading, ReadingOptions};
 use crate::pipeline::models::Model;
 use crate::pipeline::process::{Tools, milliseconds};
@@ -59,18 +63,23 @@ struct Notes {
 pub(super) async fn read(
     body: Bytes,
     media: Media,
-    name: &str,
+    scan: &BlobRef,
     model: &Arc<Model>,
     tools: &Tools,
     timing: &mut BTreeMap<String, f64>,
 ) -> Result<Reading, JobError> {
     let options = tools.reading.clone();
     let described = Arc::clone(model);
-    let named_as_maps = name.rsplit('/').next().is_some_and(|file| file.contains(STAGE_2));
+    let named_as_maps = scan.name().rsplit('/').next().is_some_and(|file| file.contains(STAGE_2));
+    let beside = if tools.reading.sidecars && !named_as_maps {
+        sidecars::beside(scan, &options.scans.nuisance, &*tools.source).await?
+    } else {
+        Sidecars::default()
+    };
     let started = Instant::now();
     let prepared = tools
         .cpu
-        .run(Stage::Preprocess, move || prepare(&body, media, named_as_maps, &described, &options))
+        .run(Stage::Preprocess, move || prepare(&body, media, named_as_maps, &beside, &described, &options))
         .await?;
     timing.insert("preprocess".to_owned(), milliseconds(started.elapsed()));
 
@@ -95,6 +104,7 @@ fn prepare(
     body: &[u8],
     media: Media,
     named_as_maps: bool,
+    beside: &Sidecars,
     model: &Model,
     options: &ReadingOptions,
 ) -> Result<Prepared, JobError> {
@@ -106,9 +116,13 @@ fn prepare(
         ("volumes".to_owned(), header.volumes.into()),
         ("grid".to_owned(), header.grid.dims.to_vec().into()),
     ]);
-    if let Some(seconds) = header.tr_seconds {
+    let tr_seconds = beside.tr_seconds.or(header.tr_seconds);
+    if let Some(seconds) = tr_seconds {
         input.insert("tr_seconds".to_owned(), seconds.into());
+        let from = if beside.tr_seconds.is_some() { "sidecar" } else { "header" };
+        input.insert("tr_from".to_owned(), from.into());
     }
+    let mut taken_out = Found::default();
     let regressed = match &model.maps {
         Some(maps) if !named_as_maps => {
             let wanted = Options {
@@ -120,7 +134,11 @@ fn prepare(
                 limits: options.scan_limits,
                 ..Options::default()
             };
-            Some(dual_regression(&source, maps, &wanted).map_err(say_how_maps_are_named)?)
+            taken_out = find(&options.scans.nuisance, beside.table.as_ref(), header.volumes)?;
+            let regressed = dual_regression_beside(&source, maps, &taken_out.nuisance, &wanted);
+            let mut regressed = regressed.map_err(say_how_maps_are_named)?;
+            regressed.facts.tr_seconds = tr_seconds;
+            Some(regressed)
         }
         Some(_) => None,
         None if named_as_maps => None,
@@ -140,12 +158,12 @@ fn prepare(
             format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
         reading.warnings.push(Warning::new(WarningCode::TrainedOnSimulated, text));
     }
-    if let Some(seconds) = header.tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
+    if let Some(seconds) = tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
         let text = format!("the repetition time of {seconds} s is not plausible");
         reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
     }
     let (maps, mut notes, reading) = match regressed {
-        Some(regressed) => from_regression(&regressed, reading, options)?,
+        Some(regressed) => from_regression(&regressed, &taken_out, reading, options)?,
         None => from_maps(&source, &header, &grid, reading, options)?,
     };
     let maps = if maps.grid.dims == grid.dims { maps } else { maps.on_grid(&grid)? };
@@ -183,6 +201,7 @@ type Parts = (ComponentMaps, Vec<Notes>, Reading);
 
 fn from_regression(
     regressed: &nightread_fmri::DualRegression,
+    taken_out: &Found,
     mut reading: Reading,
     options: &ReadingOptions,
 ) -> Result<Parts, JobError> {
@@ -200,7 +219,13 @@ fn from_regression(
         Notes { peak: *peak, group_correlation: *correlation, flags, withheld }
     });
     if let Ok(Value::Object(facts)) = serde_json::to_value(&regressed.facts) {
-        reading.dual_regression = Some(facts.into_iter().collect());
+        let mut facts: BTreeMap<String, Value> = facts.into_iter().collect();
+        if options.scans.nuisance != Wanted::default() {
+            facts.insert("volumes_dropped".to_owned(), taken_out.dropped.into());
+            facts.insert("volumes_censored".to_owned(), taken_out.censored.into());
+            facts.insert("confounds".to_owned(), taken_out.names.clone().into());
+        }
+        reading.dual_regression = Some(facts);
     }
     reading.warnings.extend(regressed.warnings.iter().cloned());
     if options.scans.write_maps

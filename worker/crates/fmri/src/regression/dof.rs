@@ -15,10 +15,9 @@ use serde::Serialize;
 
 /// A direction counts when its variance is above this many times that of rounding.
 const OVER_ROUNDING: f64 = 1.5;
-/// A direction below this share of a strong one carries no noise of its own. Strong is the first that the components
-/// and five in a hundred of the directions leave.
+/// A direction below this share of a strong one carries no noise of its own. Strong is the first behind as many as there
+/// are components, but behind no fewer than a twentieth and no more than an eighth of all.
 const NEGLIGIBLE: f64 = 1e-4;
-const STRONG: f64 = 0.05;
 /// Rounding of double precision in the sums, as a share of the strongest direction.
 const ARITHMETIC: f64 = 1e-13;
 /// A filter is sharp when its last direction is so many times as strong as the first beside it, and has at least that
@@ -95,7 +94,7 @@ pub(super) fn degrees(question: &Question<'_>) -> Result<Degrees, JobError> {
         dof: (dimensions + 1).saturating_sub(components),
         rule: DofRule::FullRank,
     };
-    let strong = components.max((STRONG * volumes as f64) as usize);
+    let strong = components.min(volumes / 8).max(volumes / 20);
     if most == 0 || is_full(series, *rounding, confounds, strong) {
         return Ok(full);
     }
@@ -197,7 +196,7 @@ fn effective(question: &Question<'_>) -> f64 {
     let differences = Mat::from_fn(series.nrows(), pairs, |t, n| series[(t, 2 * n + 1)] - series[(t, 2 * n)]);
     let contrasts = *inverse * *design;
     let residuals = &differences - design.transpose() * (&contrasts * &differences);
-    let square = |matrix: &Mat<f64>| matrix.col_iter().flat_map(|c| c.iter()).map(|x| x * x).sum::<f64>();
+    let square = |matrix: &Mat<f64>| matrix.squared_norm_l2();
     // With E the residuals, Σ of them is EE'/n: its trace, and that of its square through the smaller Gram matrix.
     let n = pairs as f64;
     let trace = square(&residuals) / n;

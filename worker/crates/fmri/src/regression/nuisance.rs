@@ -74,7 +74,9 @@ impl Plan {
 fn orthogonalise(column: &mut [f64], others: &[Vec<f64>]) -> bool {
     let mean = column.iter().sum::<f64>() / column.len().max(1) as f64;
     let largest = column.iter().fold(0.0f64, |most, x| most.max(x.abs()));
-    column.iter_mut().for_each(|x| *x -= mean);
+    for x in column.iter_mut() {
+        *x -= mean;
+    }
     let length = |column: &[f64]| column.iter().map(|x| x * x).sum::<f64>().sqrt();
     let whole = length(column);
     // What centring leaves of a constant is rounding.
@@ -91,6 +93,8 @@ fn orthogonalise(column: &mut [f64], others: &[Vec<f64>]) -> bool {
     if left <= DEPENDENT * whole {
         return false;
     }
-    column.iter_mut().for_each(|x| *x /= left);
+    for x in column.iter_mut() {
+        *x /= left;
+    }
     true
 }
