@@ -15,7 +15,7 @@ from conftest import MODELS, seeded_network
 from torch import nn
 
 import export
-from nightread_models import checkpoints, manifest, onnx_export
+from nightread_models import checkpoints, group_maps, manifest, onnx_export
 from nightread_models.networks import parameter_count
 
 PARAMETERS = {"padchest-26": 6_974_234, "xrv-padchest-18": 6_966_034, "fmri-jhu-58": 23_626_874}
@@ -129,6 +129,19 @@ def test_checkpoint_of_the_fmri_network(networks: dict[str, nn.Module], tmp_path
     maps = manifest.read(folder)["maps"]
     assert maps["sha256"] == manifest.sha256(folder / str(maps["file"]))
     assert maps["affine"][0] == [4.0, 0.0, 0.0, -90.0]
+    assert "mask" not in maps
+    brain = np.zeros((45, 54, 45), np.uint8)
+    brain[5:40, 5:50, 5:40] = 1
+    affine = nibabel.load(tmp_path / "melodic_IC.nii.gz").affine
+    nibabel.save(nibabel.Nifti1Image(brain, affine), tmp_path / "mask.nii.gz")
+    checked = group_maps.read(tmp_path / "melodic_IC.nii.gz", maps)
+    group_maps.install(checked, folder, group_maps.read_mask(tmp_path / "mask.nii.gz", checked))
+    maps = manifest.read(folder)["maps"]
+    assert maps["mask_sha256"] == manifest.sha256(folder / str(maps["mask"]))
+    for wrong in (np.ones_like(brain), np.zeros_like(brain), brain[1:]):
+        nibabel.save(nibabel.Nifti1Image(wrong, affine), tmp_path / "wrong.nii.gz")
+        with pytest.raises(ValueError, match="mask"):
+            group_maps.read_mask(tmp_path / "wrong.nii.gz", checked)
 
 
 def test_old_file_format_and_old_names(networks: dict[str, nn.Module], tmp_path: Path) -> None:

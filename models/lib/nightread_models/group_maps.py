@@ -60,6 +60,9 @@ def install(maps: GroupMaps, folder: Path, mask: Path | None = None) -> None:
     table["affine"] = maps.affine
     if mask:
         table["mask"], table["mask_sha256"] = copy(mask, folder, "mask")
+    else:
+        # Without a mask the worker only warns about coverage; it must not look for a file that is not there.
+        table.pop("mask", None)
     manifest.write(folder, description)
 
 

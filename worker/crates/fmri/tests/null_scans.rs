@@ -241,6 +241,14 @@ fn fewer_directions_than_components_have_no_z() {
     }
 }
 
+/// The sample of series is chosen from the first block of volumes; a scan may begin with one volume many times.
+#[test]
+fn a_scan_that_begins_with_one_volume_many_times() {
+    let filter = taken_from(100, |i| i.max(50));
+    let out = regress(&scan(&filter, 25.0, Store::Integer(1.0), 8), &Nuisance::default());
+    assert_eq!((out.facts.rank, out.facts.voxels_used), (Some(49), VOXELS), "{:?}", out.facts);
+}
+
 /// Confounds take their rank from the degrees of freedom, whatever the data had already lost.
 #[test]
 fn confounds_count() {

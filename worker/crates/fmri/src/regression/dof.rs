@@ -9,7 +9,8 @@
 //! NeuroImage 2:173, 1995), or tr(RΣ) over the variance that Σ gives to the contrasts, whichever is more.
 //! Σ is taken from differences of neighbouring voxels, so that networks have little part in it.
 
-use faer::{Mat, Scale, Side};
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
+use faer::{Accum, Mat, Par, Scale, Side};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use serde::Serialize;
 
@@ -69,9 +70,28 @@ fn failed(what: impl std::fmt::Debug) -> JobError {
     JobError::new(Stage::Preprocess, ErrorCode::DecodeFailed, format!("the scan's rank: {what:?}"))
 }
 
-/// Mean over the voxels of the products of volumes, T x T.
+/// Mean over the voxels of the products of volumes, T x T; both triangles, of which one is computed.
 fn covariance(series: &Mat<f64>) -> Mat<f64> {
-    series * series.transpose() * Scale(1.0 / series.ncols().max(1) as f64)
+    let (volumes, scale) = (series.nrows(), 1.0 / series.ncols().max(1) as f64);
+    let mut out = Mat::zeros(volumes, volumes);
+    let whole = BlockStructure::Rectangular;
+    matmul(
+        out.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        series.as_ref(),
+        whole,
+        series.transpose(),
+        whole,
+        scale,
+        Par::Seq,
+    );
+    for column in 1..volumes {
+        for row in 0..column {
+            out[(row, column)] = out[(column, row)];
+        }
+    }
+    out
 }
 
 fn columns(series: &Mat<f64>, which: impl Fn(usize) -> bool) -> Mat<f64> {
@@ -125,9 +145,9 @@ fn is_full(series: &Mat<f64>, rounding: f64, confounds: &Mat<f64>, strong: usize
     if pairs < volumes {
         return false;
     }
-    // Two series a volume are enough here.
-    let every = pairs / volumes;
-    let part = columns(series, |v| (v / 2).is_multiple_of(every));
+    // A pair for each volume is enough here.
+    let chosen = |pair: usize| (pair * volumes / pairs) != ((pair + 1) * volumes / pairs);
+    let part = columns(series, |v| chosen(v / 2));
     let covariance = covariance(&part);
     let trace: f64 = (0..volumes).map(|t| covariance[(t, t)]).sum();
     let level = (4.0 * rounding * edge(volumes, part.ncols())).max(NEGLIGIBLE * trace / strong.max(1) as f64);

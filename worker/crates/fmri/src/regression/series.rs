@@ -24,20 +24,24 @@ pub(super) struct Series {
     /// Deviations from the pivot, a row a volume. Single precision: as exact as the stored values, or nearly so.
     rows: Vec<f32>,
     pairs: usize,
+    volumes: usize,
 }
 
 impl Series {
     pub(super) fn new(volumes: usize) -> Self {
         let pairs = (4 * volumes).clamp(PAIRS.0, PAIRS.1);
-        Self { positions: Vec::new(), rows: Vec::new(), pairs }
+        Self { positions: Vec::new(), rows: Vec::new(), pairs, volumes: 0 }
     }
 
     /// Takes in a block of deviations, a row a volume.
     pub(super) fn add(&mut self, block: &[f64], voxels: usize) {
-        if self.rows.is_empty() {
+        if self.positions.is_empty() {
             self.choose(block, voxels);
+            // Nothing had changed so far.
+            self.rows = vec![0.0; self.volumes * self.positions.len()];
         }
         for row in block.chunks_exact(voxels) {
+            self.volumes += 1;
             self.rows.extend(self.positions.iter().map(|&v| row[v] as f32));
         }
     }
@@ -56,12 +60,10 @@ impl Series {
         self.positions = places.flat_map(|n| [candidates[2 * n], candidates[2 * n + 1]]).collect();
     }
 
-    /// The series as a matrix, volumes x voxels.
-    pub(super) fn matrix(&self) -> Mat<f64> {
+    /// Chosen series as a matrix, volumes x voxels.
+    pub(super) fn matrix(&self, chosen: &[usize]) -> Mat<f64> {
         let width = self.positions.len();
-        Mat::from_fn(self.rows.len().checked_div(width).unwrap_or(0), width, |t, v| {
-            f64::from(self.rows[t * width + v])
-        })
+        Mat::from_fn(self.volumes, chosen.len(), |t, v| f64::from(self.rows[t * width + chosen[v]]))
     }
 
     /// Mean variance that rounding of the stored values leaves in a series (uniform, a twelfth of the squared step).

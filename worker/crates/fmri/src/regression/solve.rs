@@ -194,8 +194,7 @@ fn cleaned_series(sums: &Sums, confounds: &Mat<f64>) -> Mat<f64> {
     let varies = |v: usize| sums.squares[positions[v]] > 0.0;
     let pairs = (0..positions.len() / 2).filter(|n| varies(2 * n) && varies(2 * n + 1));
     let chosen: Vec<usize> = pairs.flat_map(|n| [2 * n, 2 * n + 1]).collect();
-    let all = sums.series.matrix();
-    let mut series = Mat::from_fn(all.nrows(), chosen.len(), |t, v| all[(t, chosen[v])]);
+    let mut series = sums.series.matrix(&chosen);
     for column in series.col_iter_mut() {
         let mean = column.sum() / column.nrows() as f64;
         column.iter_mut().for_each(|x| *x -= mean);
