@@ -202,8 +202,8 @@ error_codes! {
         "The group maps are linear combinations of each other.",
         "Make the group maps anew with fewer components.";
     NonFiniteVoxels = "non_finite_voxels", Permanent,
-        "A group map holds NaN or infinity.",
-        "Make the group maps anew.";
+        "Too many voxels hold NaN or infinity.",
+        "Preprocess the scan again.";
     NoUsableComponents = "no_usable_components", Permanent,
         "No component could be used.",
         "Look at the flags of the components; check the preprocessing.";
