@@ -82,7 +82,14 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
     };
     let results_container = settings.results_container.clone();
     let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
-    Ok(Stores { source: Arc::clone(&store), results: store, results_container, watched, identity, sidecars: false })
+    Ok(Stores {
+        source: Arc::clone(&store),
+        results: store,
+        results_container,
+        watched,
+        identity,
+        sidecars: false,
+    })
 }
 
 /// The account of the settings.
