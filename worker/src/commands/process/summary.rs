@@ -195,7 +195,7 @@ impl Summary {
                 outcome: row.outcome.as_str(),
                 code: row.error.as_ref().map(|error| error.code),
                 message: row.error.as_ref().map(|error| error.message.as_str()),
-                path: row.path.as_ref().map(|path| out.join(path.name())),
+                path: row.path.as_ref().map(|path| out.join(path.name()).display().to_string()),
                 document: row.document.as_deref(),
             })
             .collect();
@@ -236,7 +236,7 @@ struct Told<'a> {
     outcome: &'static str,
     code: Option<ErrorCode>,
     message: Option<&'a str>,
-    path: Option<PathBuf>,
+    path: Option<String>,
     document: Option<&'a ResultDocument>,
 }
 
