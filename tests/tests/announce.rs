@@ -201,7 +201,7 @@ async fn what_has_a_result_of_this_version_is_left_out() {
     let Some(bench) = Bench::shared("what_has_a_result_of_this_version_is_left_out").await else { return };
     // Names whose results sort in another order than they do; one too long for a plain result's name.
     let long = format!("{}/x.png", "d".repeat(200).repeat(5));
-    let names = ["a", "a b", "a-b", "a.json", "a.png", "a/b.png", "b", "ü.png", &long];
+    let names = ["a", "a b", "a-b", "a.jsn", "a.png", "a/b.png", "b", "ü.png", &long];
     let is_done = |name: &str| ["a", "a-b", "a/b.png", "bad", &long].contains(&name);
     for (number, name) in names.iter().enumerate() {
         bench.upload(name, grey(number as u8, 64, number)).await;
@@ -233,13 +233,13 @@ async fn what_has_a_result_of_this_version_is_left_out() {
     assert_eq!(left(&["--skip-done", "--model", "one-node"]).await, undone);
     assert_eq!(left(&["--skip-done"]).await, undone, "the routes name the same model");
     let place = format!("{}/a", bench.incoming);
-    assert_eq!(left(&["--skip-done", &place]).await, ["a b", "a.json", "a.png"]);
+    assert_eq!(left(&["--skip-done", &place]).await, ["a b", "a.jsn", "a.png"]);
     let with_failed: Vec<_> = [&undone[..3], &["b", "bad", "ü.png"]].concat();
     assert_eq!(left(&["--skip-done", "--retry-failed"]).await, with_failed);
     assert_eq!(left(&["--skip-done", "--suffix", "PNG", "--modified-since", "1h"]).await, ["a.png", "ü.png"]);
     // Another version of a blob has no result yet.
     bench.upload("a-b", grey(77, 64, 77)).await;
-    assert_eq!(left(&["--skip-done", &place]).await, ["a b", "a-b", "a.json", "a.png"]);
+    assert_eq!(left(&["--skip-done", &place]).await, ["a b", "a-b", "a.jsn", "a.png"]);
     // A list of names finds the same by asking for each.
     let list = format!("{0}/a\n{0}/a-b\n{0}/gone\n{0}/b\n{0}/{long}\n", bench.incoming);
     let mut command = settings.command(&["announce", "--names", "--skip-done", "--format", "json"]);

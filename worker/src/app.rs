@@ -59,10 +59,10 @@ pub struct Stores {
     pub results: Arc<dyn BlobStore>,
     pub results_container: String,
     pub identity: Identity,
-    /// Whether the files beside a scan belong to it: in the service a study is one blob.
-    pub sidecars: bool,
     /// Containers whose jobs wait when they do not answer; none where a failure is the file's own.
     pub watched: Vec<String>,
+    /// Whether the files beside a scan belong to it: in the service a study is one blob.
+    pub sidecars: bool,
 }
 
 /// The stores of the service, with in-process retries.

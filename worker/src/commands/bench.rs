@@ -228,8 +228,8 @@ fn stores(results: &Path) -> Stores {
         results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), results.to_owned())])),
         results_container: RESULTS.to_owned(),
         identity: Identity::Version,
-        sidecars: false,
         watched: Vec::new(),
+        sidecars: false,
     }
 }
 

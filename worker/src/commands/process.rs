@@ -76,8 +76,8 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         results_container: RESULTS.to_owned(),
         // A copy of a data set has other times and inodes, and the same studies.
         identity: Identity::Content,
-        sidecars: true,
         watched: vec![LOCAL.to_owned()],
+        sidecars: true,
     };
     let worth_measuring = |parts: &Parts| {
         let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(parts, &out, blob));

@@ -140,6 +140,9 @@ pub struct ComponentMap {
     /// Correlation of the map with its group map over the voxels that took part; absent for maps that were not regressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_correlation: Option<f64>,
+    /// Whether the peak is no higher than noise alone would give; absent where there is no z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_at_chance: Option<bool>,
 }
 
 /// The program that wrote the document.

@@ -31,9 +31,6 @@ const TOP_LABELS: usize = 3;
 /// tells a map from a scan, and a scan that is too short must not pass for maps.
 const STAGE_2: &str = "dr_stage2";
 
-/// Noted of a map whose peak is no higher than noise alone would give.
-const AT_CHANCE: &str = "peak_at_chance";
-
 /// The label of a map that says nothing; such a map never reaches the network.
 const EMPTY: &str = "EMPTY";
 
@@ -55,6 +52,7 @@ struct Prepared {
 struct Notes {
     peak: Option<Peak>,
     group_correlation: Option<f64>,
+    peak_at_chance: Option<bool>,
     flags: Vec<String>,
     /// The scan does not cover the component: no label.
     withheld: bool,
@@ -153,19 +151,19 @@ fn prepare(
         reading.warnings.push(Warning::new(WarningCode::Simulated, text));
     }
     let grid = input_grid(model);
+    if let Some(seconds) = tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
+        let text = format!("the repetition time of {seconds} s is not plausible");
+        reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
+    }
+    let (maps, mut notes, mut reading) = match regressed {
+        Some(regressed) => from_regression(&regressed, &taken_out, reading, options)?,
+        None => from_maps(&source, &header, &grid, reading, options)?,
+    };
     if model.manifest.trained_on.simulated {
         let text =
             format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
         reading.warnings.push(Warning::new(WarningCode::TrainedOnSimulated, text));
     }
-    if let Some(seconds) = tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
-        let text = format!("the repetition time of {seconds} s is not plausible");
-        reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
-    }
-    let (maps, mut notes, reading) = match regressed {
-        Some(regressed) => from_regression(&regressed, &taken_out, reading, options)?,
-        None => from_maps(&source, &header, &grid, reading, options)?,
-    };
     let maps = if maps.grid.dims == grid.dims { maps } else { maps.on_grid(&grid)? };
     let mut inputs = Vec::with_capacity(notes.len());
     for (map, notes) in maps.betas.iter().zip(&mut notes) {
@@ -207,16 +205,14 @@ fn from_regression(
 ) -> Result<Parts, JobError> {
     let each = regressed.flags.iter().zip(&regressed.peaks).zip(&regressed.correlations);
     let notes = each.map(|((flag, peak), correlation)| {
-        let mut flags = match flag.map(serde_json::to_value) {
+        let flags = match flag.map(serde_json::to_value) {
             Some(Ok(Value::String(name))) => vec![name],
             _ => Vec::new(),
         };
         let z = peak.and_then(|peak| peak.peak_z);
-        if z.is_some_and(|z| z.abs() <= regressed.facts.chance_z) {
-            flags.push(AT_CHANCE.to_owned());
-        }
+        let peak_at_chance = z.map(|z| z.abs() <= regressed.facts.chance_z);
         let withheld = *flag == Some(Flag::LowCoverage);
-        Notes { peak: *peak, group_correlation: *correlation, flags, withheld }
+        Notes { peak: *peak, peak_at_chance, group_correlation: *correlation, flags, withheld }
     });
     if let Ok(Value::Object(facts)) = serde_json::to_value(&regressed.facts) {
         let mut facts: BTreeMap<String, Value> = facts.into_iter().collect();
@@ -306,6 +302,7 @@ fn component(index: usize, scores: Option<Vec<Score>>, notes: Notes) -> Componen
             peak_mni_mm: peak.peak_mni_mm,
             peak_z: peak.peak_z,
             group_correlation: notes.group_correlation,
+            peak_at_chance: notes.peak_at_chance,
         }),
         flags: notes.flags,
     }

@@ -17,7 +17,7 @@ impl LeftOut {
     /// because maps without a threshold fill the whole box.
     ///
     /// # Errors
-    /// `low_coverage`.
+    /// `low_coverage`; `non_finite_voxels` where these alone are too many.
     pub(super) fn judge(self, brain: bool, warn: f64, refuse: f64) -> Result<Option<Warning>, JobError> {
         let Self { outside, constant, non_finite, all } = self;
         let gone = outside + constant + non_finite;
@@ -32,7 +32,9 @@ impl LeftOut {
             100.0 * share
         );
         if brain && share >= refuse {
-            return Err(JobError::new(Stage::Preprocess, ErrorCode::LowCoverage, said));
+            let alone = non_finite as f64 / all as f64 >= refuse;
+            let code = if alone { ErrorCode::NonFiniteVoxels } else { ErrorCode::LowCoverage };
+            return Err(JobError::new(Stage::Preprocess, code, said));
         }
         Ok(Some(Warning::new(WarningCode::PartialCoverage, said)))
     }
