@@ -26,47 +26,51 @@ impl Samples {
         self.len() == 0
     }
 
-    pub(crate) fn max(&self) -> u32 {
-        match self {
-            Self::U8(samples) => samples.iter().copied().max().map_or(0, u32::from),
-            Self::U16(samples) => samples.iter().copied().max().map_or(0, u32::from),
+    /// The least and the greatest sample; 0 and 0 when there is none.
+    pub(crate) fn range(&self) -> (u32, u32) {
+        fn range<T: Copy + Ord + Into<u32>>(samples: &[T]) -> (u32, u32) {
+            let Some(&first) = samples.first() else { return (0, 0) };
+            let (least, most) =
+                samples.iter().fold((first, first), |(least, most), &v| (least.min(v), most.max(v)));
+            (least.into(), most.into())
         }
+        match self {
+            Self::U8(samples) => range(samples),
+            Self::U16(samples) => range(samples),
+        }
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.range().1
     }
 
     /// Lowers what is above `most` to it.
     pub(crate) fn clamp(&mut self, most: u32) {
+        let most = u16::try_from(most).unwrap_or(u16::MAX);
+        self.each(|v| v.min(most));
+    }
+
+    /// All bits that any sample uses.
+    pub(crate) fn used_bits(&self) -> u16 {
         match self {
-            Self::U8(samples) => {
-                let most = u8::try_from(most).unwrap_or(u8::MAX);
-                for v in samples {
-                    *v = (*v).min(most);
-                }
-            }
-            Self::U16(samples) => {
-                let most = u16::try_from(most).unwrap_or(u16::MAX);
-                for v in samples {
-                    *v = (*v).min(most);
-                }
-            }
+            Self::U8(samples) => samples.iter().fold(0u8, |bits, v| bits | v).into(),
+            Self::U16(samples) => samples.iter().fold(0, |bits, v| bits | v),
         }
     }
 
-    /// Turns `MONOCHROME1` into `MONOCHROME2`: `max - v`, never below zero because every `v <= max`.
-    pub(crate) fn invert(&mut self, max_value: u32) {
+    /// Changes every sample.
+    pub(crate) fn each(&mut self, change: impl Fn(u16) -> u16) {
         match self {
-            Self::U8(samples) => {
-                let max = u8::try_from(max_value).unwrap_or(u8::MAX);
-                for v in samples {
-                    *v = max.saturating_sub(*v);
-                }
-            }
-            Self::U16(samples) => {
-                let max = u16::try_from(max_value).unwrap_or(u16::MAX);
-                for v in samples {
-                    *v = max.saturating_sub(*v);
-                }
-            }
+            Self::U8(samples) => samples.iter_mut().for_each(|v| *v = change(u16::from(*v)) as u8),
+            Self::U16(samples) => samples.iter_mut().for_each(|v| *v = change(*v)),
         }
+    }
+
+    /// Turns `MONOCHROME1` into `MONOCHROME2`: `max - v`. Every `v` must have been held against `max_value` before: what
+    /// lies above it would turn black, silently.
+    pub(crate) fn invert(&mut self, max_value: u32) {
+        let max = u16::try_from(max_value).unwrap_or(u16::MAX);
+        self.each(|v| max.saturating_sub(v));
     }
 }
 
@@ -128,6 +132,8 @@ pub struct Radiograph {
     height: u32,
     samples: Samples,
     max_value: u32,
+    /// The least and the greatest sample.
+    range: (u32, u32),
     facts: Facts,
     warnings: Vec<Warning>,
 }
@@ -156,22 +162,32 @@ impl Radiograph {
                 format!("the decoder gave {} samples where the header promises {expected}", samples.len()),
             ));
         }
-        let type_max = match samples {
-            Samples::U8(_) => u32::from(u8::MAX),
-            Samples::U16(_) => u32::from(u16::MAX),
-        };
-        if max_value < type_max {
-            let brightest = samples.max();
-            if brightest > max_value {
-                return Err(refuse(
-                    ErrorCode::ValueOutOfRange,
-                    format!(
-                        "the picture holds the value {brightest}, above its declared maximum {max_value}"
-                    ),
-                ));
-            }
+        let range = samples.range();
+        if range.1 > max_value {
+            return Err(refuse(
+                ErrorCode::ValueOutOfRange,
+                format!("the picture holds the value {}, above its declared maximum {max_value}", range.1),
+            ));
         }
-        Ok(Self { width, height, samples, max_value, facts, warnings })
+        Ok(Self { width, height, samples, max_value, range, facts, warnings })
+    }
+
+    /// The same for `MONOCHROME1`: checked as it is stored, and then inverted as `max_value - v`.
+    ///
+    /// # Errors
+    /// As [`Radiograph::new`].
+    pub fn inverted(
+        width: u32,
+        height: u32,
+        samples: Samples,
+        max_value: u32,
+        facts: Facts,
+        warnings: Vec<Warning>,
+    ) -> Result<Self, JobError> {
+        let mut picture = Self::new(width, height, samples, max_value, facts, warnings)?;
+        picture.samples.invert(max_value);
+        picture.range = (max_value - picture.range.1, max_value - picture.range.0);
+        Ok(picture)
     }
 
     /// Width in pixels, at least 1.
@@ -191,6 +207,11 @@ impl Radiograph {
     /// The value that normalises to +1024: 255, 65535, the stored maximum, or `2^BitsStored - 1`.
     pub fn max_value(&self) -> u32 {
         self.max_value
+    }
+
+    /// The least and the greatest sample.
+    pub fn range(&self) -> (u32, u32) {
+        self.range
     }
 
     pub fn facts(&self) -> &Facts {

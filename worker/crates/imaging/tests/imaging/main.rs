@@ -12,6 +12,7 @@ macro_rules! same {
 
 mod codec;
 mod compressed;
+mod contradictions;
 mod dicom;
 mod fixtures;
 mod formats;

@@ -10,7 +10,7 @@ use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
 use super::source::Source;
-use super::{Shape, rle};
+use super::{Shape, native, rle};
 use crate::codec::{Codec, CodecImage, CodecRequest};
 use crate::decode::jpeg::missing_eoi as missing_eoi_warning;
 use crate::decode::jpeg_markers::Markers;
@@ -18,57 +18,6 @@ use crate::decode::{isolated, j2k, jpeg_ls, value_above};
 use crate::error::refuse;
 use crate::options::DecodeOptions;
 use crate::radiograph::Samples;
-
-/// Uncompressed pixels. Bytes after the last pixel are padding.
-pub(super) fn native(
-    bytes: &[u8],
-    swapped: bool,
-    source: &Source<'_>,
-    shape: &Shape,
-    options: &DecodeOptions,
-) -> Result<Samples, JobError> {
-    if source.syntax.is_encapsulated_pixel_data() {
-        return Err(refuse(
-            ErrorCode::HeaderInvalid,
-            "the pixel data is not packed as its transfer syntax says",
-        ));
-    }
-    unpack(bytes, swapped, source.syntax.endianness(), shape, options)
-}
-
-fn unpack(
-    bytes: &[u8],
-    swapped: bool,
-    endianness: Endianness,
-    shape: &Shape,
-    options: &DecodeOptions,
-) -> Result<Samples, JobError> {
-    let expected = shape.pixels() * shape.bytes_per_sample();
-    if expected as u64 > options.limits.max_inflated_bytes {
-        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {expected} bytes")));
-    }
-    if bytes.len() < expected {
-        return Err(refuse(
-            ErrorCode::Truncated,
-            format!("the pixel data has {} bytes where the header promises {expected}", bytes.len()),
-        ));
-    }
-    if shape.bits_allocated == 8 {
-        // The last word of an odd picture holds its last pixel and a byte of padding, in either order.
-        let mut samples = bytes[..expected.next_multiple_of(2).min(bytes.len())].to_vec();
-        if swapped {
-            samples.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-        }
-        samples.truncate(expected);
-        return shape.masked_bytes(samples);
-    }
-    let pairs = bytes[..expected].chunks_exact(2);
-    let words = match endianness {
-        Endianness::Little => pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
-        Endianness::Big => pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect(),
-    };
-    shape.masked(words)
-}
 
 /// Compressed pixels; the fragments together are the frame. Where the codestream has fewer bits than the header says,
 /// `shape` is made to agree with it, with a warning.
@@ -91,9 +40,9 @@ pub(super) fn encapsulated(
     let lossy;
     let (codec, (frame, missing_eoi)) = match source.syntax.uid() {
         uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => {
-            return unpack(&frame, false, Endianness::Little, shape, options);
+            return native::unpack(&frame, frame.len(), false, Endianness::Little, shape, options, warnings);
         }
-        uids::RLE_LOSSLESS => return rle::decode(&frame, shape),
+        uids::RLE_LOSSLESS => return native::stored_bits(rle::decode(&frame, shape)?, shape, warnings),
         uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => {
             lossy = true;
             (Codec::Jpeg, jpeg(&frame, lossy, shape)?)
@@ -182,15 +131,12 @@ fn fit(
     warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
     let precision = u16::from(image.precision);
-    let inside = Shape { bits_stored: precision.clamp(1, 16), shift: 0, ..*shape };
     let mut samples = if precision > 8 {
-        let words: Vec<u16> = image.data.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-        inside.check_sign(&words)?;
-        Samples::U16(words)
+        Samples::U16(image.data.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect())
     } else {
-        inside.check_sign(&image.data)?;
         Samples::U8(image.data)
     };
+    native::check_sign(&samples, shape.signed, precision.clamp(1, 16), 0)?;
     if precision < shape.bits_stored {
         warnings.push(Warning::new(
             WarningCode::CodestreamNarrower,

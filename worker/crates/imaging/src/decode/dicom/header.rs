@@ -5,6 +5,8 @@ use dicom_dictionary_std::tags;
 
 /// Ages above this are kept as this: they identify people.
 const OLDEST: f32 = 90.0;
+const OVERLAY_BIT_POSITION: u16 = 0x0102;
+const OVERLAY_DATA: u16 = 0x3000;
 
 /// Every attribute is optional: hostile and careless files leave out anything.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +30,8 @@ pub(crate) struct Header {
     pub(crate) bits_stored: Option<u16>,
     pub(crate) high_bit: Option<u16>,
     pub(crate) signed: bool,
+    /// Bit positions of overlays that lie in the words of the pixels, one for each overlay group.
+    overlays: [Option<u16>; OVERLAYS],
     /// Only while reading: dates never leave this struct, the age does.
     pub(crate) birth_date: Option<Date>,
     pub(crate) study_date: Option<Date>,
@@ -35,30 +39,49 @@ pub(crate) struct Header {
 
 pub(crate) type Date = (i32, u32, u32);
 
+/// Overlay groups 6000 to 601E, the even ones.
+const OVERLAYS: usize = 16;
+
+/// Which of the overlay groups `tag` belongs to.
+fn overlay(tag: Tag) -> Option<usize> {
+    (0x6000..=0x601E)
+        .contains(&tag.0)
+        .then(|| usize::from(tag.0 - 0x6000))
+        .filter(|group| group % 2 == 0)
+        .map(|group| group / 2)
+}
+
 impl Header {
+    /// The bits of the words that belong to overlays.
+    pub(crate) fn overlay_bits(&self) -> u16 {
+        self.overlays.iter().flatten().filter(|&&bit| bit < 16).fold(0, |bits, bit| bits | 1 << bit)
+    }
+
     /// Whether a value at this place is wanted: `within` are the sequences around it, outermost first.
     pub(super) fn wants(within: &[Tag], tag: Tag) -> bool {
         match within {
-            [] => matches!(
-                tag,
-                tags::SOP_CLASS_UID
-                    | tags::MODALITY
-                    | tags::BODY_PART_EXAMINED
-                    | tags::VIEW_POSITION
-                    | tags::PATIENT_ORIENTATION
-                    | tags::PATIENT_AGE
-                    | tags::PATIENT_BIRTH_DATE
-                    | tags::STUDY_DATE
-                    | tags::PHOTOMETRIC_INTERPRETATION
-                    | tags::SAMPLES_PER_PIXEL
-                    | tags::NUMBER_OF_FRAMES
-                    | tags::ROWS
-                    | tags::COLUMNS
-                    | tags::BITS_ALLOCATED
-                    | tags::BITS_STORED
-                    | tags::HIGH_BIT
-                    | tags::PIXEL_REPRESENTATION
-            ),
+            [] => {
+                matches!(
+                    tag,
+                    tags::SOP_CLASS_UID
+                        | tags::MODALITY
+                        | tags::BODY_PART_EXAMINED
+                        | tags::VIEW_POSITION
+                        | tags::PATIENT_ORIENTATION
+                        | tags::PATIENT_AGE
+                        | tags::PATIENT_BIRTH_DATE
+                        | tags::STUDY_DATE
+                        | tags::PHOTOMETRIC_INTERPRETATION
+                        | tags::SAMPLES_PER_PIXEL
+                        | tags::NUMBER_OF_FRAMES
+                        | tags::ROWS
+                        | tags::COLUMNS
+                        | tags::BITS_ALLOCATED
+                        | tags::BITS_STORED
+                        | tags::HIGH_BIT
+                        | tags::PIXEL_REPRESENTATION
+                ) || overlay(tag).is_some() && matches!(tag.1, OVERLAY_BIT_POSITION | OVERLAY_DATA)
+            }
             [tags::VIEW_CODE_SEQUENCE | tags::ANATOMIC_REGION_SEQUENCE] => tag == tags::CODE_MEANING,
             _ => false,
         }
@@ -92,7 +115,12 @@ impl Header {
             (_, tags::BITS_STORED) => self.bits_stored = number(),
             (_, tags::HIGH_BIT) => self.high_bit = number(),
             (_, tags::PIXEL_REPRESENTATION) => self.signed = number() == Some(1),
-            _ => {}
+            (_, Tag(_, element)) => {
+                if let Some(group) = overlay(tag) {
+                    // An overlay with data of its own takes no bit of the pixels.
+                    self.overlays[group] = if element == OVERLAY_BIT_POSITION { number() } else { None };
+                }
+            }
         }
     }
 

@@ -20,10 +20,11 @@ use nightread_domain::media::Media;
 use crate::error::refuse;
 use crate::gate;
 use crate::options::DecodeOptions;
-use crate::radiograph::{Facts, Radiograph, Samples};
+use crate::radiograph::{Facts, Radiograph};
 
 mod frame;
 pub(crate) mod header;
+mod native;
 mod rle;
 mod source;
 mod walk;
@@ -52,17 +53,30 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     gate::judge_size(shape.columns, shape.rows, &options.limits, &options.gate, &mut warnings)?;
     facts.bits_stored = Some(shape.bits_stored);
 
-    let mut samples = match pixel_data {
-        PixelData::Native { bytes, swapped } => frame::native(bytes, swapped, &source, &shape, options)?,
+    let samples = match pixel_data {
+        PixelData::Native { .. } if source.syntax.is_encapsulated_pixel_data() => {
+            return Err(refuse(
+                ErrorCode::HeaderInvalid,
+                format!(
+                    "the pixel data is uncompressed although its transfer syntax, {}, says that it is compressed",
+                    source.syntax.name()
+                ),
+            ));
+        }
+        PixelData::Native { bytes, promised, swapped } => {
+            let endianness = source.syntax.endianness();
+            native::unpack(bytes, promised, swapped, endianness, &shape, options, &mut warnings)?
+        }
         PixelData::Encapsulated => {
             let fragments = walk.fragments()?;
             frame::encapsulated(&fragments, &source, &mut shape, options, &mut warnings)?
         }
     };
+    let (width, height, max_value) = (shape.columns, shape.rows, shape.max_value());
     if shape.inverted {
-        samples.invert(shape.max_value());
+        return Radiograph::inverted(width, height, samples, max_value, facts, warnings);
     }
-    Radiograph::new(shape.columns, shape.rows, samples, shape.max_value(), facts, warnings)
+    Radiograph::new(width, height, samples, max_value, facts, warnings)
 }
 
 /// The attributes that give pixel bytes their meaning, checked against each other.
@@ -73,8 +87,11 @@ pub(super) struct Shape {
     /// 8 or 16.
     pub(super) bits_allocated: u16,
     pub(super) bits_stored: u16,
-    /// How far the stored bits lie above the lowest bit of the word.
-    pub(super) shift: u16,
+    pub(super) high_bit: u16,
+    /// How far the stored bits lie above the lowest bit of the word, as `high_bit` says; `None` where it cannot be.
+    pub(super) shift: Option<u16>,
+    /// Bits of the words that old overlays claim.
+    pub(super) overlay_bits: u16,
     pub(super) signed: bool,
     /// `MONOCHROME1`.
     pub(super) inverted: bool,
@@ -111,25 +128,24 @@ impl Shape {
         let bits_allocated = header.bits_allocated.ok_or_else(|| missing("BitsAllocated"))?;
         let bits_stored = header.bits_stored.ok_or_else(|| missing("BitsStored"))?;
         let high_bit = header.high_bit.unwrap_or(bits_stored.saturating_sub(1));
-        if !matches!(bits_allocated, 8 | 16)
-            || bits_stored == 0
-            || high_bit >= bits_allocated
-            || high_bit + 1 < bits_stored
-        {
+        if !matches!(bits_allocated, 8 | 16) || bits_stored == 0 || bits_stored > bits_allocated {
             return Err(refuse(
                 ErrorCode::HeaderInvalid,
                 format!(
-                    "{bits_stored} bits stored below bit {high_bit} of {bits_allocated} is no layout this reader \
-                     knows; 8 or 16 bits are allocated to a radiograph's pixel"
+                    "{bits_stored} bits stored of {bits_allocated} is no layout this reader knows; 8 or 16 bits are \
+                     allocated to a radiograph's pixel"
                 ),
             ));
         }
+        let shift = if high_bit < bits_allocated { (high_bit + 1).checked_sub(bits_stored) } else { None };
         Ok(Self {
             columns: header.columns.map(u32::from).ok_or_else(|| missing("Columns"))?,
             rows: header.rows.map(u32::from).ok_or_else(|| missing("Rows"))?,
             bits_allocated,
             bits_stored,
-            shift: high_bit + 1 - bits_stored,
+            high_bit,
+            shift,
+            overlay_bits: header.overlay_bits(),
             signed: header.signed,
             inverted,
         })
@@ -147,41 +163,5 @@ impl Shape {
     /// `2^BitsStored - 1`.
     pub(super) fn max_value(&self) -> u32 {
         (1u32 << self.bits_stored) - 1
-    }
-
-    /// Takes the stored bits out of words and drops what old overlays left around them.
-    pub(super) fn masked(&self, mut words: Vec<u16>) -> Result<Samples, JobError> {
-        self.check_sign(&words)?;
-        let mask = self.max_value() as u16;
-        if mask != u16::MAX {
-            for word in &mut words {
-                *word = (*word >> self.shift) & mask;
-            }
-        }
-        Ok(Samples::U16(words))
-    }
-
-    /// The same for samples of one byte.
-    pub(super) fn masked_bytes(&self, mut bytes: Vec<u8>) -> Result<Samples, JobError> {
-        self.check_sign(&bytes)?;
-        let mask = self.max_value() as u8;
-        if mask != u8::MAX {
-            for byte in &mut bytes {
-                *byte = (*byte >> self.shift) & mask;
-            }
-        }
-        Ok(Samples::U8(bytes))
-    }
-
-    /// Refuses negative samples of a signed picture.
-    fn check_sign<T: Copy + Into<u16>>(&self, words: &[T]) -> Result<(), JobError> {
-        let sign = 1u16 << (self.bits_stored - 1 + self.shift);
-        if self.signed && words.iter().any(|&word| word.into() & sign != 0) {
-            return Err(refuse(
-                ErrorCode::ValueOutOfRange,
-                "the picture holds negative values; a radiograph's start at zero",
-            ));
-        }
-        Ok(())
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn decode(frame: &[u8], shape: &Shape) -> Result<Samples, JobError> {
     if segments == 1 {
         let mut bytes = Vec::with_capacity(pixels.min(frame.len().saturating_mul(64)));
         unpack(segment(0)?, pixels, |run| bytes.extend(run))?;
-        return shape.masked_bytes(bytes);
+        return Ok(Samples::U8(bytes));
     }
     let mut words = Vec::with_capacity(pixels.min(frame.len().saturating_mul(64)));
     unpack(segment(0)?, pixels, |run| words.extend(run.map(|byte| u16::from(byte) << 8)))?;
@@ -51,7 +51,7 @@ pub(super) fn decode(frame: &[u8], shape: &Shape) -> Result<Samples, JobError> {
             }
         }
     })?;
-    shape.masked(words)
+    Ok(Samples::U16(words))
 }
 
 /// PackBits: `n` in 0..=127 copies the next `n + 1` bytes, 129..=255 repeats the next byte `257 - n` times, 128 does

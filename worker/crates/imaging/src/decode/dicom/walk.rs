@@ -28,7 +28,8 @@ const MAX_FRAGMENTS: usize = 65_536;
 /// Where the pixels are.
 pub(super) enum PixelData<'a> {
     /// Uncompressed, to the end of the element or of the file. `swapped`: bytes of 8-bit samples lie in big-endian words.
-    Native { bytes: &'a [u8], swapped: bool },
+    /// `promised`: the length that the element claims.
+    Native { bytes: &'a [u8], promised: usize, swapped: bool },
     /// Compressed fragments follow; [`Walk::fragments`] collects them.
     Encapsulated,
 }
@@ -80,7 +81,10 @@ impl<'a> Walk<'a> {
                         let rest = self.data.get(start..).unwrap_or_default();
                         let bytes = rest.get(..length).unwrap_or(rest);
                         let swapped = self.big_endian && element.vr == VR::OW;
-                        return Ok((header.finish(), Some(PixelData::Native { bytes, swapped })));
+                        return Ok((
+                            header.finish(),
+                            Some(PixelData::Native { bytes, promised: length, swapped }),
+                        ));
                     }
                     let end = start.checked_add(length).filter(|&end| end <= self.data.len());
                     let Some(end) = end else {
