@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models reference lint fmt clean \
-	saturation demo-cloud soak parity bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test
+	saturation demo-cloud soak parity cases bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -88,11 +88,17 @@ soak: setup runtime samples parts ## Long storms: kills, broker restarts, storag
 	@cargo build --release --locked -p nightread
 	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
 
-parity: setup samples ## Hold the tensors against the real TorchXRayVision and scikit-image, picture by picture
-	@cargo build --release --locked -p nightread-imaging --examples
+parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors or mutated for one
+	@cargo build --release --locked -p nightread-imaging -p nightread-fmri --examples
 	@$(call venv,parity,worker/crates/imaging/parity/requirements.txt)
-	@.cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
+	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
+	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/imaging/parity/mutated.py \
+		--dump target/release/examples/dump_samples --scan target/release/examples/dump_scan
+
+cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
+	@cargo test --release --locked -q -p nightread-imaging --test imaging cases:: -- --nocapture
+	@cargo test --release --locked -q -p nightread --test cases -- --nocapture
 
 bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null

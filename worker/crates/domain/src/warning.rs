@@ -62,6 +62,51 @@ warning_codes! {
     PartOfRange = "part_of_range",
         "A 16-bit PNG or TIFF uses less than half of its range, so the picture is dark, or a negative nearly white.",
         "Set `png16_max` to the greatest value that the pictures can hold.";
+    ForProcessing = "for_processing",
+        "The header calls the picture raw (FOR PROCESSING); it was read as if it were made for people.",
+        "Announce the picture for presentation.";
+    NegativeRescaleSlope = "negative_rescale_slope",
+        "RescaleSlope is negative: the picture is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed picture; announce it with rising samples.";
+    FallingModalityLut = "falling_modality_lut",
+        "The modality LUT falls: the picture is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed picture; announce it with rising samples.";
+    FallingVoiLut = "falling_voi_lut",
+        "The VOI LUT falls: the picture is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed picture; announce it with rising samples.";
+    PresentationLutInverse = "presentation_lut_inverse",
+        "PresentationLUTShape is INVERSE: the picture is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed picture; announce it with rising samples.";
+    PaddingNotBlack = "padding_not_black",
+        "The padding around the picture is not black in what the model sees.",
+        "Announce the picture without padding.";
+    PictureTurned = "picture_turned",
+        "PatientOrientation is other than L\\F: the picture is turned or mirrored, and was read as it lies.",
+        "Announce the picture upright, with the patient's left on its right.";
+    LowContrast = "low_contrast",
+        "What the model sees is nearly one grey, or its values use a small part of their range.",
+        "Look at the picture; of a PNG or TIFF of fewer bits than 16 set `png16_max`.";
+    HighBitShifted = "high_bit_shifted",
+        "The stored bits lie above the lowest bit of their words; they were moved down, as HighBit says.",
+        "Compare with the displayed picture.";
+    HighBitContradicted = "high_bit_contradicted",
+        "HighBit says another place than the samples have; they were read where they lie.",
+        "Mend the header's HighBit.";
+    OverlayRemoved = "overlay_removed",
+        "An overlay lay in unused bits of the samples and was taken away.",
+        "None, unless the overlay is the finding.";
+    ExcessPixelData = "excess_pixel_data",
+        "The pixel data is longer than its picture, by less than a row; the rest was left out.",
+        "Check Rows, Columns and what wrote the file.";
+    TransferSyntaxContradicted = "transfer_syntax_contradicted",
+        "The elements are not written as the transfer syntax says; they were read as they are.",
+        "Mend what writes the file's meta group.";
+    HeaderRepaired = "header_repaired",
+        "The header breaks the rules of its encoding and was read around the fault.",
+        "Mend what writes the file.";
+    MissingDelimiter = "missing_delimiter",
+        "The compressed pixel data has no end mark; its frame was whole.",
+        "Check that the file was copied to its end.";
     // Scans.
     Simulated = "simulated",
         "The scan was simulated and shows nobody's brain.",

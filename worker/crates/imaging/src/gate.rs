@@ -5,14 +5,15 @@
 //! | modality CR, DX, DR or RG | accepted |
 //! | no modality, and no other kind of SOP class | warning `unverified_modality` |
 //! | any other modality | `wrong_modality` |
-//! | body part chest, thorax or lung | accepted |
-//! | no body part | warning `unverified_body_part` |
-//! | any other body part | `wrong_body_part` |
+//! | body part chest, thorax or lung, in any language of `words`, or by code | accepted |
+//! | no body part, or one like UNKNOWN or OTHER | warning `unverified_body_part` |
+//! | any other body part, or another beside the chest | `wrong_body_part` |
 //! | view PA or AP, outside the model's training views | warning `view_pa`, `view_ap` |
-//! | lateral, oblique, decubitus, lordotic or other named view | `wrong_view` |
+//! | lateral, oblique, decubitus, lordotic or other named view: by ViewPosition, code value, code meaning, modifier, body part or PatientOrientation, whatever the others say | `wrong_view` |
 //! | no view, or one this gate does not know | warning `unverified_view` |
 //! | age outside the training range | warning `outside_training_age` |
 //! | a side outside the training range | warning `outside_training_size` |
+//! | shown as a negative, raw, turned or padded with white, says the header | warnings of `appearance` |
 //! | more than the pixel limit, a side below the least | `too_many_pixels`, `too_small` |
 
 use nightread_domain::error::{ErrorCode, JobError};
@@ -22,6 +23,10 @@ use crate::decode::dicom::header::Header;
 use crate::error::refuse;
 use crate::options::DecodeLimits;
 use crate::radiograph::{Facts, View};
+
+mod appearance;
+mod codes;
+mod words;
 
 /// What the model was trained on; from its manifest. It never refuses a picture, it only warns.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +105,7 @@ pub(crate) fn judge_dicom(
     judge_modality(header, warnings)?;
     judge_body_part(header, warnings)?;
     facts.view = judge_view(header, warnings)?;
+    appearance::judge(header, warnings);
     if let Some(view) = facts.view
         && !policy.accepted_views.contains(&view)
     {
@@ -158,88 +164,110 @@ fn is_radiograph_class(uid: &str) -> bool {
         || uid == "1.2.840.10008.5.1.4.1.1.1.1.1"
 }
 
+/// As much of a code string as is legal: what was typed into the wrong field does not travel further.
+pub(crate) fn shown(code: &str) -> String {
+    code.chars().take(16).collect()
+}
+
+/// BodyPartExamined first; where it says nothing, AnatomicRegionSequence.
 fn judge_body_part(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), JobError> {
-    let named = match (header.body_part.as_deref(), header.region_meaning.as_deref()) {
-        (Some(part), _) => Some((part, is_chest(part))),
-        // A code meaning is prose ("Entire thorax"), so one word of it decides.
-        (None, Some(region)) => {
-            Some((region, words(region).any(|word| matches!(word, "CHEST" | "THORAX" | "LUNG" | "LUNGS"))))
-        }
-        (None, None) => None,
-    };
-    match named {
-        None => {
-            warnings.push(Warning::new(
-                WarningCode::UnverifiedBodyPart,
-                "the header names no body part; a chest was assumed",
-            ));
-            Ok(())
-        }
-        Some((_, true)) => Ok(()),
-        Some((part, false)) => Err(refuse(
+    let refuse_part = |part: &str| {
+        refuse(
             ErrorCode::WrongBodyPart,
-            format!("the body part is {part}; only chest pictures are read"),
-        )),
-    }
-}
-
-/// Chest in the DICOM vocabulary and in what devices write instead ("CHEST PA", "PORT CHEST", "TORAX").
-fn is_chest(part: &str) -> bool {
-    const NAMES: [&str; 9] =
-        ["CHEST", "THORAX", "TORAX", "TORACE", "THORACIC CAGE", "LUNG", "LUNGS", "POITRINE", "CXR"];
-    const COMPACT: [&str; 4] = ["CHESTPA", "CHESTAP", "PORTCHEST", "PORTABLECHEST"];
-    let words: Vec<&str> = words(part).collect();
-    // "CHEST ABDOMEN" is another examination: every further word must be a qualifier.
-    let is_qualifier = |word: &str| {
-        matches!(
-            word,
-            "PA" | "AP" | "FRONTAL" | "PORT" | "PORTABLE" | "BEDSIDE" | "UPRIGHT" | "ERECT" | "SUPINE"
-        ) || word.len() == 1
-            || word.bytes().all(|b| b.is_ascii_digit())
-            || is_lateral(word)
+            format!("the body part is {}; only chest pictures are read", shown(part)),
+        )
     };
-    let rest: Vec<&str> = words.iter().copied().filter(|word| !is_qualifier(word)).collect();
-    NAMES.contains(&rest.join(" ").as_str()) || COMPACT.contains(&words.concat().as_str())
+    let mut known = false;
+    if let Some(part) = header.body_part.as_deref() {
+        for part in part.split('\\').filter(|part| !words::is_unknown(part)) {
+            // Of several values each must be a chest: "CHEST\ABDOMEN" is another examination.
+            if !words::is_chest(part) {
+                return Err(refuse_part(part));
+            }
+            known = true;
+        }
+    }
+    if known {
+        return Ok(());
+    }
+    for region in &header.regions {
+        match (region.value.as_deref().and_then(codes::is_chest), region.meaning.as_deref()) {
+            (Some(true), _) => known = true,
+            (Some(false), meaning) => {
+                return Err(refuse_part(meaning.unwrap_or("not a chest, says its code")));
+            }
+            (None, None) => {}
+            (None, Some(meaning)) if words::is_unknown(meaning) => {}
+            (None, Some(meaning)) if words::means_chest(meaning) => known = true,
+            (None, Some(meaning)) => return Err(refuse_part(meaning)),
+        }
+    }
+    if !known {
+        warnings.push(Warning::new(
+            WarningCode::UnverifiedBodyPart,
+            "the header names no body part; a chest was assumed",
+        ));
+    }
+    Ok(())
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
-}
-
-fn is_lateral(word: &str) -> bool {
-    matches!(word, "LL" | "RL" | "LAT" | "LATERAL" | "LLAT" | "RLAT" | "LATL" | "LATR")
-}
-
-/// ViewPosition first, then ViewCodeSequence, then what the orientation of rows and columns proves.
+/// Everything that tells a view is heard: what any of it denies is no frontal view, and the first that names one names it.
 fn judge_view(header: &Header, warnings: &mut Vec<Warning>) -> Result<Option<View>, JobError> {
     let refuse_view = |name: &str| {
         Err(refuse(ErrorCode::WrongView, format!("the view is {name}; only frontal views (PA, AP) are read")))
     };
-    if header.body_part.as_deref().is_some_and(|part| words(part).any(is_lateral)) {
-        return refuse_view("lateral, says the body part");
+    if let Some(part) = header.body_part.as_deref()
+        && matches!(read_view(part), Reading::Other)
+        // "CHEST PA AND LAT" is the name of an examination of two pictures.
+        && !words::words(part).iter().any(|word| words::is_frontal(word))
+    {
+        return refuse_view(&format!("not frontal, says the body part {}", shown(part)));
     }
-    for named in [header.view_position.as_deref(), header.view_meaning.as_deref()].into_iter().flatten() {
-        match read_view(named) {
-            Reading::Frontal(view) => {
-                if orientation_is_lateral(header) {
-                    return refuse_view("called frontal but its rows run from front to back: lateral");
-                }
-                return Ok(view);
-            }
-            Reading::Other => return refuse_view(named),
+    let mut named = None;
+    let position = header.view_position.as_deref().map(|position| (read_view(position), shown(position)));
+    let codes = header.views.iter().flat_map(|code| {
+        let value = code
+            .value
+            .as_deref()
+            .and_then(|value| Some((codes::view(value)?, codes::meaning(value).unwrap_or(value).to_owned())));
+        value
+            .into_iter()
+            .chain(code.meaning.as_deref().map(|meaning| (read_view(meaning), meaning.to_owned())))
+    });
+    for (reading, name) in position.into_iter().chain(codes) {
+        match reading {
+            Reading::Other => return refuse_view(&name),
+            Reading::Frontal(view) => named = named.or(Some(view)),
             Reading::Unknown => {}
         }
     }
-    if orientation_is_lateral(header) {
-        return refuse_view("lateral, as its rows run from front to back");
+    for modifier in &header.view_modifiers {
+        if let Some(meaning) = modifier.value.as_deref().and_then(codes::meaning) {
+            return refuse_view(&format!("modified: {meaning}"));
+        }
+        if let Some(meaning) = modifier.meaning.as_deref()
+            && matches!(read_view(meaning), Reading::Other)
+        {
+            return refuse_view(&format!("modified: {meaning}"));
+        }
     }
-    warnings.push(Warning::new(
-        WarningCode::UnverifiedView,
-        "the header names no view; a frontal one was assumed",
-    ));
-    Ok(None)
+    if orientation_is_lateral(header) {
+        return refuse_view(if named.is_some() {
+            "called frontal but its rows or columns run from front to back: lateral"
+        } else {
+            "lateral, as its rows or columns run from front to back"
+        });
+    }
+    if named.is_none() {
+        warnings.push(Warning::new(
+            WarningCode::UnverifiedView,
+            "the header names no view that is known here; a frontal one was assumed",
+        ));
+    }
+    Ok(named.flatten())
 }
 
+/// What one part of a header says of the view.
 enum Reading {
     /// Frontal; `None` when the header says no more than that.
     Frontal(Option<View>),
@@ -249,42 +277,30 @@ enum Reading {
 }
 
 fn read_view(text: &str) -> Reading {
-    let words: Vec<&str> = words(text).collect();
-    let has = |names: &[&str]| words.iter().any(|word| names.contains(word));
+    let words = words::words(text);
+    let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
     // Order matters: "antero-posterior oblique" is oblique, "AP LORDOTIC" is lordotic.
-    if words.iter().any(|word| is_lateral(word))
-        || has(&[
-            "LLO",
-            "RLO",
-            "LAO",
-            "RAO",
-            "LPO",
-            "RPO",
-            "OBL",
-            "OBLIQUE",
-            "LLD",
-            "RLD",
-            "DECUB",
-            "DECUBITUS",
-        ])
-        || has(&["LORDOTIC", "APICAL", "AXIAL", "TANGENTIAL", "SAGITTAL", "TAN", "XTL"])
-    {
+    if words::are_other_view(&words) {
         return Reading::Other;
     }
     let joined = words.concat();
-    if joined.contains("POSTEROANTERIOR") || has(&["PA"]) {
+    if joined.contains("POSTEROANTERI") || joined == "PA" || has(&["PA", "后前位", "後前", "後前位"])
+    {
         return Reading::Frontal(Some(View::Pa));
     }
-    if joined.contains("ANTEROPOSTERIOR") || has(&["AP"]) {
+    if joined.contains("ANTEROPOSTERI") || joined == "AP" || has(&["AP", "前后位", "前後", "前後位"])
+    {
         return Reading::Frontal(Some(View::Ap));
     }
-    if has(&["FRONTAL"]) { Reading::Frontal(None) } else { Reading::Unknown }
+    if words.iter().any(|word| words::is_frontal(word)) { Reading::Frontal(None) } else { Reading::Unknown }
 }
 
-/// Certain only when the rows run along the anterior-posterior axis alone and the columns along head-foot alone.
+/// Whether one axis runs mainly from front to back or back to front, and the other between head and feet. The first letter
+/// of each is its main direction.
 fn orientation_is_lateral(header: &Header) -> bool {
     let Some(orientation) = header.patient_orientation.as_deref() else { return false };
-    matches!(orientation.split('\\').collect::<Vec<_>>()[..], ["A" | "P", "F" | "H"])
+    let axes: Vec<Option<char>> = orientation.split('\\').map(|axis| axis.trim().chars().next()).collect();
+    matches!(axes[..], [Some('A' | 'P'), Some('F' | 'H')] | [Some('F' | 'H'), Some('A' | 'P')])
 }
 
 #[cfg(test)]

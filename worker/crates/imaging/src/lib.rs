@@ -4,6 +4,7 @@
 //! sniff(&[u8]) -> Option<Media>
 //! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
 //! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
+//! low_contrast(&[f32]) -> Option<Warning>
 //! paint_heatmap(&Radiograph, &[f32], (h, w), size) -> Result<Vec<u8>, JobError>  // PNG
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! `decode` with a stable code, all permanent unless the code says otherwise.
 
 mod codec;
+mod contrast;
 mod decode;
 mod error;
 mod gate;
@@ -27,6 +29,7 @@ mod sniff;
 
 pub use codec::child as codec_child;
 pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec};
+pub use contrast::low_contrast;
 pub use decode::decode;
 pub use gate::GatePolicy;
 pub use heatmap::paint_heatmap;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use nightread_domain::result::Finding;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{Cam, Manifest, Preprocessing, Score, scores};
-use nightread_imaging::{DecodeOptions, Radiograph, XrvPreprocessing, decode, paint_heatmap, prepare};
+use nightread_imaging::{
+    DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
+};
 use serde_json::Value;
 
 use super::{Artefact, NamedIn, Reading};
@@ -40,7 +42,8 @@ pub(super) async fn read(
         let preprocessing_started = Instant::now();
         let tensor = prepare(&picture, &preprocessing);
         let preprocessed = preprocessing_started.elapsed();
-        let (input, warnings) = (input_facts(&picture), picture.warnings().to_vec());
+        let (input, mut warnings) = (input_facts(&picture), picture.warnings().to_vec());
+        warnings.extend(low_contrast(&tensor));
         // Held until its scores are known only where it may be painted.
         Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(picture)))
     });

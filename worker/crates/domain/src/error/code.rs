@@ -158,6 +158,9 @@ error_codes! {
     ValueOutOfRange = "value_out_of_range", Permanent,
         "Samples lie outside the range that the header or the settings allow.",
         "Correct the header, or `[pictures] png16_max`.";
+    BlankPicture = "blank_picture", Permanent,
+        "Every pixel has the same value: the picture shows nothing.",
+        "Look at the picture and export it again.";
     CodecDied = "codec_died", Permanent,
         "The codec's own process died on this file.",
         "Report the file; other studies are not affected.";

@@ -45,13 +45,21 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         ));
     }
     // The libraries below are fuzzed, but not ours: what they miss must end this job, not the worker.
-    catch_unwind(AssertUnwindSafe(|| match media {
+    let picture = catch_unwind(AssertUnwindSafe(|| match media {
         Media::Png => png::decode(bytes, options),
         Media::Jpeg => jpeg::decode(bytes, options),
         Media::Tiff => tiff::decode(bytes, options),
         Media::Dicom | Media::Nifti | Media::NiftiGz => dicom::decode(bytes, options),
     }))
-    .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))
+    .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))?;
+    let (least, most) = picture.range();
+    if least == most {
+        return Err(refuse(
+            ErrorCode::BlankPicture,
+            format!("every pixel has the value {least}: the picture shows nothing"),
+        ));
+    }
+    Ok(picture)
 }
 
 /// One frame through the isolated codec.

@@ -205,16 +205,31 @@ impl Dicom {
 
     /// The data set alone, in its transfer syntax (deflated where that says so).
     pub fn data_set(&self) -> Vec<u8> {
+        self.written(&self.object())
+    }
+
+    fn written(&self, object: &InMemDicomObject) -> Vec<u8> {
         let deflated = self.syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         let syntax = if deflated { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { self.syntax };
         let mut bytes = Vec::new();
         let syntax = TransferSyntaxRegistry.get(syntax).unwrap();
-        self.object().write_dataset_with_ts(&mut bytes, syntax).unwrap();
+        object.write_dataset_with_ts(&mut bytes, syntax).unwrap();
         if deflated { deflate(&bytes) } else { bytes }
     }
 
     /// The whole file: preamble, file meta group, data set.
     pub fn bytes(&self) -> Vec<u8> {
+        self.file(&self.data_set())
+    }
+
+    /// The same with one element more, a sequence for example.
+    pub fn bytes_with(&self, element: DataElement<InMemDicomObject>) -> Vec<u8> {
+        let mut object = self.object();
+        object.put(element);
+        self.file(&self.written(&object))
+    }
+
+    fn file(&self, data_set: &[u8]) -> Vec<u8> {
         let meta = FileMetaTableBuilder::new()
             .media_storage_sop_class_uid(uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE)
             .media_storage_sop_instance_uid("1.2.3.4")
@@ -224,7 +239,7 @@ impl Dicom {
         let mut bytes = vec![0; 128];
         bytes.extend_from_slice(b"DICM");
         meta.write(&mut bytes).unwrap();
-        bytes.extend_from_slice(&self.data_set());
+        bytes.extend_from_slice(data_set);
         bytes
     }
 }
@@ -424,6 +439,11 @@ pub fn pydicom_data() -> Option<PathBuf> {
         let inside = folder.join("data_store/data");
         if inside.is_dir() { inside } else { folder }
     })
+}
+
+/// Files that went wrong, with their right outcomes: `NIGHTREAD_CASES`, or the folder beside the workspace.
+pub fn cases(part: &str) -> Option<PathBuf> {
+    folder("NIGHTREAD_CASES", "../shared/cases").map(|cases| cases.join(part)).filter(|part| part.is_dir())
 }
 
 fn folder(variable: &str, default: &str) -> Option<PathBuf> {

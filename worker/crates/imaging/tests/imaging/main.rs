@@ -10,14 +10,17 @@ macro_rules! same {
     };
 }
 
+mod cases;
 mod codec;
 mod compressed;
 mod contradictions;
 mod dicom;
 mod fixtures;
 mod formats;
+mod headers;
 mod hostile;
 mod lossless;
+mod looks;
 mod mutations;
 mod named;
 mod pydicom_data;

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use dicom_dictionary_std::uids;
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
 use nightread_domain::error::{ErrorCode, Stage};
 use nightread_imaging::{
     DecodeLimits, DecodeOptions, InProcess, Samples, XrvPreprocessing, decode, prepare, sniff,
@@ -57,7 +60,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
                 png::ColorType::Indexed,
                 png::BitDepth::Eight,
                 &bytes,
-                Some(vec![9; 768]),
+                Some((0..768).map(|i| i as u8).collect()),
             ),
         ),
         ("jpeg grey", grey_jpeg.clone()),
@@ -66,6 +69,11 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("tiff", tiff(false, size, 16, 1, 1, &words)),
         ("tiff big endian rgb", tiff(true, size, 8, 2, 3, &rgb)),
         ("dicom explicit", dicom.bytes()),
+        ("dicom sequences", dicom.bytes_with(view_codes())),
+        (
+            "dicom implicit sequences",
+            dicom.clone().syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN).bytes_with(view_codes()),
+        ),
         ("dicom implicit", dicom.clone().syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN).bytes()),
         ("dicom big endian", dicom.clone().syntax(BIG_ENDIAN).bytes()),
         ("dicom deflated", dicom.clone().syntax(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN).bytes()),
@@ -79,6 +87,21 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("dicom j2k", dicom.clone().frame(uids::JPEG2000_LOSSLESS, J2K.to_vec()).bytes()),
         ("dicom jpeg-ls", dicom.frame(uids::JPEGLS_LOSSLESS, jpeg_ls(&deep, w, h, 12, 0)).bytes()),
     ]
+}
+
+/// A sequence that is looked into, with another inside.
+fn view_codes() -> DataElement<InMemDicomObject> {
+    let code = |value: &str| {
+        vec![
+            DataElement::new(tags::CODE_VALUE, VR::SH, PrimitiveValue::from(value)),
+            DataElement::new(tags::CODE_MEANING, VR::LO, PrimitiveValue::from("postero-anterior")),
+        ]
+    };
+    let modifier = DataSetSequence::from(vec![InMemDicomObject::from_element_iter(code("R-41198"))]);
+    let mut view = code("R-10214");
+    view.push(DataElement::new(tags::VIEW_MODIFIER_CODE_SEQUENCE, VR::SQ, modifier));
+    let items = vec![InMemDicomObject::from_element_iter(view)];
+    DataElement::new(tags::VIEW_CODE_SEQUENCE, VR::SQ, DataSetSequence::from(items))
 }
 
 fn mutate(seed: &[u8], noise: &mut Noise) -> Vec<u8> {

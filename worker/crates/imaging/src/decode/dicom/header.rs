@@ -3,10 +3,23 @@
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use super::lut::Lut;
+use super::text::text;
+
 /// Ages above this are kept as this: they identify people.
 const OLDEST: f32 = 90.0;
 const OVERLAY_BIT_POSITION: u16 = 0x0102;
 const OVERLAY_DATA: u16 = 0x3000;
+
+/// Codes kept of one sequence; a radiograph has one or two.
+const MOST_CODES: usize = 16;
+
+/// One entry of a code sequence, in any scheme.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Code {
+    pub(crate) value: Option<String>,
+    pub(crate) meaning: Option<String>,
+}
 
 /// Every attribute is optional: hostile and careless files leave out anything.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,24 +27,36 @@ pub(crate) struct Header {
     pub(crate) sop_class: Option<String>,
     pub(crate) modality: Option<String>,
     pub(crate) body_part: Option<String>,
-    /// Code meaning in AnatomicRegionSequence.
-    pub(crate) region_meaning: Option<String>,
+    /// AnatomicRegionSequence.
+    pub(crate) regions: Vec<Code>,
     pub(crate) view_position: Option<String>,
-    /// Code meaning in ViewCodeSequence.
-    pub(crate) view_meaning: Option<String>,
+    /// ViewCodeSequence.
+    pub(crate) views: Vec<Code>,
+    /// ViewModifierCodeSequence, inside of the former or beside it.
+    pub(crate) view_modifiers: Vec<Code>,
     pub(crate) patient_orientation: Option<String>,
     pub(crate) age_years: Option<f32>,
     pub(crate) photometric: Option<String>,
     pub(crate) samples_per_pixel: Option<u16>,
     pub(crate) frames: Option<u32>,
+    /// Entries of the extended offset table.
+    pub(crate) extended_offsets: usize,
     pub(crate) rows: Option<u16>,
     pub(crate) columns: Option<u16>,
     pub(crate) bits_allocated: Option<u16>,
     pub(crate) bits_stored: Option<u16>,
     pub(crate) high_bit: Option<u16>,
     pub(crate) signed: bool,
+    /// As it is stored, a negative one in two's complement.
+    pub(crate) padding: Option<u16>,
+    pub(crate) presentation_intent: Option<String>,
+    pub(crate) rescale_slope: Option<f64>,
+    pub(crate) presentation_lut_shape: Option<String>,
+    pub(crate) modality_lut: Lut,
+    pub(crate) voi_lut: Lut,
     /// Bit positions of overlays that lie in the words of the pixels, one for each overlay group.
-    overlays: [Option<u16>; OVERLAYS],
+    pub(crate) overlays: [Option<u16>; OVERLAYS],
+    pub(crate) charset: Option<String>,
     /// Only while reading: dates never leave this struct, the age does.
     pub(crate) birth_date: Option<Date>,
     pub(crate) study_date: Option<Date>,
@@ -44,11 +69,21 @@ const OVERLAYS: usize = 16;
 
 /// Which of the overlay groups `tag` belongs to.
 fn overlay(tag: Tag) -> Option<usize> {
-    (0x6000..=0x601E)
-        .contains(&tag.0)
-        .then(|| usize::from(tag.0 - 0x6000))
-        .filter(|group| group % 2 == 0)
-        .map(|group| group / 2)
+    let group = usize::from(tag.0.checked_sub(0x6000)?);
+    (group % 2 == 0 && group / 2 < OVERLAYS).then_some(group / 2)
+}
+
+/// Whether values of this sequence are wanted; `path` ends with its tag, outermost first.
+fn is_wanted(path: &[Tag]) -> bool {
+    matches!(
+        path,
+        [tags::VIEW_CODE_SEQUENCE
+            | tags::VIEW_MODIFIER_CODE_SEQUENCE
+            | tags::ANATOMIC_REGION_SEQUENCE
+            | tags::MODALITY_LUT_SEQUENCE
+            | tags::VOILUT_SEQUENCE]
+            | [tags::VIEW_CODE_SEQUENCE, tags::VIEW_MODIFIER_CODE_SEQUENCE]
+    )
 }
 
 impl Header {
@@ -57,14 +92,30 @@ impl Header {
         self.overlays.iter().flatten().filter(|&&bit| bit < 16).fold(0, |bits, bit| bits | 1 << bit)
     }
 
+    /// Whether the sequence `tag` holds something that is wanted: `within` are the sequences around it, outermost first.
+    pub(super) fn enters(within: &[Tag], tag: Tag) -> bool {
+        match *within {
+            [] => is_wanted(&[tag]),
+            [outer] => is_wanted(&[outer, tag]),
+            _ => false,
+        }
+    }
+
+    /// Whether the items of the innermost of these sequences are looked into.
+    pub(super) fn looks_into(within: &[Tag]) -> bool {
+        is_wanted(within)
+    }
+
     /// Whether a value at this place is wanted: `within` are the sequences around it, outermost first.
     pub(super) fn wants(within: &[Tag], tag: Tag) -> bool {
         match within {
             [] => {
                 matches!(
                     tag,
-                    tags::SOP_CLASS_UID
+                    tags::SPECIFIC_CHARACTER_SET
+                        | tags::SOP_CLASS_UID
                         | tags::MODALITY
+                        | tags::PRESENTATION_INTENT_TYPE
                         | tags::BODY_PART_EXAMINED
                         | tags::VIEW_POSITION
                         | tags::PATIENT_ORIENTATION
@@ -80,48 +131,101 @@ impl Header {
                         | tags::BITS_STORED
                         | tags::HIGH_BIT
                         | tags::PIXEL_REPRESENTATION
+                        | tags::PIXEL_PADDING_VALUE
+                        | tags::RESCALE_SLOPE
+                        | tags::PRESENTATION_LUT_SHAPE
+                        | tags::EXTENDED_OFFSET_TABLE
                 ) || overlay(tag).is_some() && matches!(tag.1, OVERLAY_BIT_POSITION | OVERLAY_DATA)
             }
-            [tags::VIEW_CODE_SEQUENCE | tags::ANATOMIC_REGION_SEQUENCE] => tag == tags::CODE_MEANING,
+            [tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE] => {
+                matches!(tag, tags::LUT_DESCRIPTOR | tags::LUT_DATA)
+            }
+            path if is_wanted(path) => {
+                matches!(tag, tags::CODE_VALUE | tags::LONG_CODE_VALUE | tags::CODE_MEANING)
+            }
             _ => false,
         }
     }
 
     /// Takes in one wanted value. What cannot be understood stays unknown.
     pub(super) fn set(&mut self, within: &[Tag], tag: Tag, value: &[u8], big_endian: bool) {
-        let number = || {
-            let word = *value.first_chunk::<2>()?;
-            Some(if big_endian { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) })
-        };
-        match (within, tag) {
-            ([tags::VIEW_CODE_SEQUENCE], _) => keep_first(&mut self.view_meaning, code_string(value, 64)),
-            ([tags::ANATOMIC_REGION_SEQUENCE], _) => {
-                keep_first(&mut self.region_meaning, code_string(value, 64));
+        let number = || word(value, big_endian);
+        match within {
+            [] => {}
+            [tags::MODALITY_LUT_SEQUENCE] => return self.modality_lut.set(tag, value, big_endian),
+            [tags::VOILUT_SEQUENCE] => return self.voi_lut.set(tag, value, big_endian),
+            _ => return self.set_code(within, tag, value),
+        }
+        match tag {
+            tags::SPECIFIC_CHARACTER_SET => self.charset = Some(text(value, None)),
+            tags::SOP_CLASS_UID => self.sop_class = uid(value),
+            tags::MODALITY => self.modality = self.code_string(value, 16),
+            tags::PRESENTATION_INTENT_TYPE => self.presentation_intent = self.code_string(value, 16),
+            // Longer than the 16 characters that are legal: devices write sentences, and their last word may be "lateral".
+            tags::BODY_PART_EXAMINED => self.body_part = self.code_string(value, 64),
+            tags::VIEW_POSITION => self.view_position = self.code_string(value, 64),
+            tags::PATIENT_ORIENTATION => self.patient_orientation = self.code_string(value, 16),
+            tags::PATIENT_AGE => self.age_years = age(value).or(self.age_years),
+            tags::PATIENT_BIRTH_DATE => self.birth_date = date(value),
+            tags::STUDY_DATE => self.study_date = date(value),
+            tags::PHOTOMETRIC_INTERPRETATION => self.photometric = self.code_string(value, 16),
+            tags::SAMPLES_PER_PIXEL => self.samples_per_pixel = number(),
+            tags::NUMBER_OF_FRAMES => self.frames = text(value, None).trim().parse().ok(),
+            tags::EXTENDED_OFFSET_TABLE => self.extended_offsets = value.len() / 8,
+            tags::ROWS => self.rows = number(),
+            tags::COLUMNS => self.columns = number(),
+            tags::BITS_ALLOCATED => self.bits_allocated = number(),
+            tags::BITS_STORED => self.bits_stored = number(),
+            tags::HIGH_BIT => self.high_bit = number(),
+            tags::PIXEL_REPRESENTATION => self.signed = number() == Some(1),
+            tags::PIXEL_PADDING_VALUE => self.padding = number(),
+            tags::RESCALE_SLOPE => {
+                self.rescale_slope =
+                    text(value, None).split('\\').next().and_then(|slope| slope.trim().parse().ok());
             }
-            (_, tags::SOP_CLASS_UID) => self.sop_class = uid(value),
-            (_, tags::MODALITY) => self.modality = code_string(value, 16),
-            (_, tags::BODY_PART_EXAMINED) => self.body_part = code_string(value, 16),
-            (_, tags::VIEW_POSITION) => self.view_position = code_string(value, 16),
-            (_, tags::PATIENT_ORIENTATION) => self.patient_orientation = code_string(value, 16),
-            (_, tags::PATIENT_AGE) => self.age_years = age(value).or(self.age_years),
-            (_, tags::PATIENT_BIRTH_DATE) => self.birth_date = date(value),
-            (_, tags::STUDY_DATE) => self.study_date = date(value),
-            (_, tags::PHOTOMETRIC_INTERPRETATION) => self.photometric = code_string(value, 16),
-            (_, tags::SAMPLES_PER_PIXEL) => self.samples_per_pixel = number(),
-            (_, tags::NUMBER_OF_FRAMES) => self.frames = text(value).trim().parse().ok(),
-            (_, tags::ROWS) => self.rows = number(),
-            (_, tags::COLUMNS) => self.columns = number(),
-            (_, tags::BITS_ALLOCATED) => self.bits_allocated = number(),
-            (_, tags::BITS_STORED) => self.bits_stored = number(),
-            (_, tags::HIGH_BIT) => self.high_bit = number(),
-            (_, tags::PIXEL_REPRESENTATION) => self.signed = number() == Some(1),
-            (_, Tag(_, element)) => {
+            tags::PRESENTATION_LUT_SHAPE => self.presentation_lut_shape = self.code_string(value, 16),
+            Tag(_, element) => {
                 if let Some(group) = overlay(tag) {
                     // An overlay with data of its own takes no bit of the pixels.
                     self.overlays[group] = if element == OVERLAY_BIT_POSITION { number() } else { None };
                 }
             }
         }
+    }
+
+    fn set_code(&mut self, within: &[Tag], tag: Tag, value: &[u8]) {
+        let text = self.code_string(value, 64);
+        let codes = match within {
+            [tags::ANATOMIC_REGION_SEQUENCE] => &mut self.regions,
+            [tags::VIEW_CODE_SEQUENCE] => &mut self.views,
+            _ => &mut self.view_modifiers,
+        };
+        if let Some(last) = codes.last_mut()
+            && tag == tags::CODE_MEANING
+            && last.meaning.is_none()
+        {
+            last.meaning = text;
+        } else if codes.len() < MOST_CODES {
+            // Elements rise, so that a value after a meaning is that of the next item.
+            codes.push(if tag == tags::CODE_MEANING {
+                Code { value: None, meaning: text }
+            } else {
+                Code { value: text, meaning: None }
+            });
+        }
+    }
+
+    /// Upper case; letters, digits and the separators of code strings, anything else a space; at most `most` characters.
+    /// So a name or a number that was typed into the wrong field cannot travel further than the vocabulary's own length.
+    fn code_string(&self, value: &[u8], most: usize) -> Option<String> {
+        let code: String = text(&value[..value.len().min(4 * most)], self.charset.as_deref())
+            .chars()
+            .take(most)
+            .flat_map(char::to_uppercase)
+            .map(|c| if c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '\\') { c } else { ' ' })
+            .collect();
+        let code = code.trim().to_owned();
+        (!code.is_empty()).then_some(code)
     }
 
     /// Works out the age and forgets the dates it came from.
@@ -138,37 +242,19 @@ impl Header {
     }
 }
 
-fn keep_first(slot: &mut Option<String>, value: Option<String>) {
-    if slot.is_none() {
-        *slot = value;
-    }
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).trim_matches(['\0', ' ']).to_owned()
+fn word(value: &[u8], big_endian: bool) -> Option<u16> {
+    let word = *value.first_chunk::<2>()?;
+    Some(if big_endian { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) })
 }
 
 fn uid(value: &[u8]) -> Option<String> {
-    let uid: String = text(value).chars().filter(|c| matches!(c, '0'..='9' | '.')).take(64).collect();
+    let uid: String = text(value, None).chars().filter(|c| matches!(c, '0'..='9' | '.')).take(64).collect();
     (!uid.is_empty()).then_some(uid)
-}
-
-/// Upper case; letters, digits and the separators of code strings, anything else a space; at most `most` characters. So
-/// a name or a number that was typed into the wrong field cannot travel further than the vocabulary's own length.
-fn code_string(value: &[u8], most: usize) -> Option<String> {
-    let code: String = text(value)
-        .chars()
-        .take(most)
-        .map(|c| c.to_ascii_uppercase())
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '\\') { c } else { ' ' })
-        .collect();
-    let code = code.trim().to_owned();
-    (!code.is_empty()).then_some(code)
 }
 
 /// An age string: three digits and D, W, M or Y.
 fn age(value: &[u8]) -> Option<f32> {
-    let text = text(value);
+    let text = text(value, None);
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let count: u16 = digits.trim().parse().ok()?;
     let years = f32::from(count)
@@ -184,7 +270,7 @@ fn age(value: &[u8]) -> Option<f32> {
 
 /// `YYYYMMDD`, or the older `YYYY.MM.DD`.
 fn date(value: &[u8]) -> Option<Date> {
-    let digits: String = text(value).chars().filter(char::is_ascii_digit).collect();
+    let digits: String = text(value, None).chars().filter(char::is_ascii_digit).collect();
     if digits.len() != 8 {
         return None;
     }
@@ -234,9 +320,11 @@ mod tests {
 
     #[test]
     fn code_strings_are_cut_to_their_alphabet() {
-        assert_eq!(code_string(b"Chest ", 16).as_deref(), Some("CHEST"));
-        assert_eq!(code_string(b"M\xFCller, Hans (1960) and more", 16).as_deref(), Some("M LLER  HANS  19"));
-        assert_eq!(code_string(b" \0", 16), None);
+        let header = Header::default();
+        let code_string = |value: &[u8]| header.code_string(value, 16);
+        assert_eq!(code_string(b"Chest ").as_deref(), Some("CHEST"));
+        assert_eq!(code_string(b"M\xFCller, Hans (1960) and more").as_deref(), Some("M\u{DC}LLER  HANS  19"));
+        assert_eq!(code_string(b" \0"), None);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! The samples are what TorchXRayVision's `read_xray_dcm` sees: the stored values, no rescale slope, no window;
 //! `MONOCHROME1` inverted as `max - v` with `max = 2^BitsStored - 1`.
 //!
-//! On purpose unlike it: bits outside `BitsStored` (old overlays) are masked, where pydicom leaves them in; negative
-//! samples are refused, where it would normalise them below -1024; and a header that claims several frames is refused.
+//! On purpose unlike it: bits that an old overlay claims are taken away, where pydicom leaves them in; bits outside
+//! `BitsStored` that nothing claims are refused, as are negative samples, which it would normalise below -1024, and a file
+//! that holds several frames. What the header says of the display (a falling LUT, `INVERSE`, an orientation) changes no
+//! sample, as it did not in training, but is a warning.
 //!
 //! | transfer syntax | decoded by |
 //! |---|---|
@@ -14,6 +16,7 @@
 //! | JPEG 2000, with and without loss | `openjp2` (OpenJPEG through c2rust), in a child process |
 //! | JPEG-LS, with and without loss | CharLS (C++), in a child process |
 
+use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::Media;
 
@@ -22,53 +25,69 @@ use crate::gate;
 use crate::options::DecodeOptions;
 use crate::radiograph::{Facts, Radiograph};
 
+mod element;
+mod fragments;
 mod frame;
 pub(crate) mod header;
+mod lut;
 mod native;
 mod rle;
 mod source;
+mod text;
 mod walk;
 
+use fragments::{fragments, several};
 use header::Header;
-use walk::{PixelData, Walk};
+use walk::{Found, PixelData};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobError> {
     let source = source::open(bytes, options)?;
-    let mut walk = Walk::new(&source)?;
-    let (header, pixel_data) = walk.header()?;
-
     let mut warnings = Vec::new();
+    let Found { header, pixels, big_endian } = walk::walk(&source, &mut warnings)?;
+
     let mut facts = Facts::new(Media::Dicom);
     facts.modality.clone_from(&header.modality);
-    facts.body_part.clone_from(&header.body_part);
+    facts.body_part = header.body_part.as_deref().map(gate::shown);
     facts.photometric.clone_from(&header.photometric);
     facts.age_years = header.age_years;
     facts.transfer_syntax = Some(source.syntax.uid().to_owned());
     gate::judge_dicom(&header, &options.gate, &mut facts, &mut warnings)?;
 
-    let Some(pixel_data) = pixel_data else {
+    let Some(pixels) = pixels else {
         return Err(refuse(ErrorCode::HeaderInvalid, "the file has no pixel data"));
     };
     let mut shape = Shape::read(&header)?;
     gate::judge_size(shape.columns, shape.rows, &options.limits, &options.gate, &mut warnings)?;
     facts.bits_stored = Some(shape.bits_stored);
 
-    let samples = match pixel_data {
-        PixelData::Native { .. } if source.syntax.is_encapsulated_pixel_data() => {
-            return Err(refuse(
-                ErrorCode::HeaderInvalid,
-                format!(
-                    "the pixel data is uncompressed although its transfer syntax, {}, says that it is compressed",
-                    source.syntax.name()
-                ),
-            ));
+    let syntax = source.syntax;
+    let samples = match pixels {
+        PixelData::Native { .. } if syntax.is_encapsulated_pixel_data() => {
+            return Err(contradicted(format!(
+                "the pixel data is uncompressed although its transfer syntax, {}, says that it is compressed",
+                syntax.name()
+            )));
         }
         PixelData::Native { bytes, promised, swapped } => {
-            let endianness = source.syntax.endianness();
+            let endianness = if big_endian { Endianness::Big } else { Endianness::Little };
             native::unpack(bytes, promised, swapped, endianness, &shape, options, &mut warnings)?
         }
-        PixelData::Encapsulated => {
-            let fragments = walk.fragments()?;
+        PixelData::Encapsulated { .. } if !source.is_named => {
+            return Err(contradicted(
+                "the pixel data is compressed, but the file names no transfer syntax: by what is not known",
+            ));
+        }
+        PixelData::Encapsulated { .. } if !syntax.is_encapsulated_pixel_data() => {
+            return Err(contradicted(format!(
+                "the pixel data is compressed although its transfer syntax, {}, says that it is not",
+                syntax.name()
+            )));
+        }
+        PixelData::Encapsulated { at } => {
+            if header.extended_offsets > 1 {
+                return Err(several(header.extended_offsets, "the extended offset table has"));
+            }
+            let fragments = fragments(&source.data, at, &mut warnings)?;
             frame::encapsulated(&fragments, &source, &mut shape, options, &mut warnings)?
         }
     };
@@ -77,6 +96,10 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         return Radiograph::inverted(width, height, samples, max_value, facts, warnings);
     }
     Radiograph::new(width, height, samples, max_value, facts, warnings)
+}
+
+fn contradicted(message: impl Into<String>) -> JobError {
+    refuse(ErrorCode::HeaderInvalid, message)
 }
 
 /// The attributes that give pixel bytes their meaning, checked against each other.

@@ -6,7 +6,7 @@
 
 use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
-use nightread_domain::warning::Warning;
+use nightread_domain::warning::{Warning, WarningCode};
 
 use super::Shape;
 use crate::error::refuse;
@@ -82,7 +82,7 @@ fn judge_length(
     }
     if excess > 1 {
         warnings.push(Warning::new(
-            "excess_pixel_data",
+            WarningCode::ExcessPixelData,
             format!("the pixel data is {excess} bytes longer than its picture; they were left out"),
         ));
     }
@@ -102,7 +102,7 @@ pub(super) fn stored_bits(
         Some(0) if inside(0) => 0,
         Some(shift) if shift > 0 && inside(shift) => {
             warnings.push(Warning::new(
-                "high_bit_shifted",
+                WarningCode::HighBitShifted,
                 format!(
                     "the stored bits lie {shift} bits above the lowest, as HighBit says; they were moved down"
                 ),
@@ -112,7 +112,7 @@ pub(super) fn stored_bits(
         // HighBit may be careless; the samples are not.
         Some(1..) | None if inside(0) => {
             warnings.push(Warning::new(
-                "high_bit_contradicted",
+                WarningCode::HighBitContradicted,
                 format!(
                     "HighBit is {}, but all samples lie in the lowest {} bits; they were taken as they are",
                     shape.high_bit, shape.bits_stored
@@ -125,7 +125,7 @@ pub(super) fn stored_bits(
     check_sign(&samples, shape.signed, shape.bits_stored, shift)?;
     if used & !(field << shift) != 0 {
         warnings.push(Warning::new(
-            "overlay_removed",
+            WarningCode::OverlayRemoved,
             "an overlay lies in the bits around the samples; it was taken away",
         ));
     }

@@ -1,0 +1,128 @@
+//! The fragments of compressed pixel data, and what may be wrong with their frame.
+
+use dicom_core::Tag;
+use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::warning::{Warning, WarningCode};
+
+use super::element::{Form, ITEM, SEQUENCE_END};
+use crate::error::refuse;
+
+/// One frame is one fragment, or a few hundred when a writer streams; a million would be an attack on memory.
+const MAX_FRAGMENTS: usize = 65_536;
+/// Items are in the byte order of the encapsulated syntaxes.
+const FORM: Form = Form::IMPLICIT;
+
+/// Collects the fragments that start at `at`, without the offset table before them.
+///
+/// A missing end mark is a warning: whether the frame is whole, its own codec knows.
+pub(super) fn fragments<'a>(
+    data: &'a [u8],
+    mut at: usize,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<&'a [u8]>, JobError> {
+    let mut fragments: Vec<&[u8]> = Vec::new();
+    let mut table = None;
+    loop {
+        let rest = data.get(at..).unwrap_or_default();
+        let (Some(tag), Some(length)) = (FORM.tag(rest, 0), FORM.long(rest, 4)) else {
+            unclosed(rest, table.is_some(), warnings)?;
+            break;
+        };
+        match tag {
+            ITEM => {
+                let item = item(rest, length)?;
+                at += 8 + item.len();
+                if table.is_none() {
+                    table = Some(item.len() / 4);
+                    continue;
+                }
+                if fragments.len() >= MAX_FRAGMENTS {
+                    return Err(refuse(
+                        ErrorCode::HeaderInvalid,
+                        format!("the pixel data is in more than {MAX_FRAGMENTS} fragments"),
+                    ));
+                }
+                fragments.push(item);
+            }
+            SEQUENCE_END => break,
+            // Trailing padding, or zeros where the delimiter should be.
+            other if other > Tag(0x7FE0, 0x0010) && other.0 != ITEM.0 && !fragments.is_empty() => {
+                warn_unclosed(warnings);
+                break;
+            }
+            _ if !fragments.is_empty() && rest.iter().all(|&byte| byte == 0) => {
+                warn_unclosed(warnings);
+                break;
+            }
+            other => {
+                return Err(refuse(
+                    ErrorCode::HeaderInvalid,
+                    format!(
+                        "behind fragment {} of the pixel data stands {other}, neither a fragment nor the end mark",
+                        fragments.len()
+                    ),
+                ));
+            }
+        }
+    }
+    if table.unwrap_or(0) > 1 {
+        return Err(several(table.unwrap_or(0), "the offset table has"));
+    }
+    let pictures = pictures(&fragments);
+    if pictures > 1 {
+        return Err(several(pictures, "the fragments hold"));
+    }
+    Ok(fragments)
+}
+
+pub(super) fn several(frames: usize, what: &str) -> JobError {
+    refuse(
+        ErrorCode::MultiFrame,
+        format!("the file's header says one frame, but {what} {frames}; one picture was expected"),
+    )
+}
+
+fn item(rest: &[u8], length: u32) -> Result<&[u8], JobError> {
+    if length == u32::MAX {
+        return Err(refuse(ErrorCode::HeaderInvalid, "a fragment of the pixel data has no length"));
+    }
+    let length = length as usize;
+    rest.get(8..8 + length).ok_or_else(|| {
+        refuse(
+            ErrorCode::Truncated,
+            format!(
+                "the file ends inside its pixel data: {} of a fragment's {length} bytes are there",
+                rest.len() - 8
+            ),
+        )
+    })
+}
+
+/// Fewer bytes are left than a mark has: nothing, zeros, or the first half of the end mark.
+fn unclosed(rest: &[u8], started: bool, warnings: &mut Vec<Warning>) -> Result<(), JobError> {
+    let mark = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+    if started && (mark.starts_with(rest) || rest.iter().all(|&byte| byte == 0)) {
+        warn_unclosed(warnings);
+        return Ok(());
+    }
+    Err(refuse(ErrorCode::Truncated, "the file ends inside its pixel data"))
+}
+
+fn warn_unclosed(warnings: &mut Vec<Warning>) {
+    warnings.push(Warning::new(
+        WarningCode::MissingDelimiter,
+        "the pixel data has no end mark; its frame was taken as far as it goes",
+    ));
+}
+
+/// How many JPEG or JPEG 2000 pictures start in fragments of their own behind one that ended.
+fn pictures(fragments: &[&[u8]]) -> usize {
+    let starts = |fragment: &[u8]| {
+        fragment.starts_with(&[0xFF, 0xD8, 0xFF]) || fragment.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
+    };
+    let ends = |fragment: &[u8]| {
+        let length = fragment.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        fragment[..length].ends_with(&[0xFF, 0xD9])
+    };
+    1 + fragments.windows(2).filter(|pair| ends(pair[0]) && starts(pair[1])).count()
+}
