@@ -46,7 +46,8 @@ pub(super) fn unpack(
     stored_bits(samples, shape, warnings)
 }
 
-/// One byte too many pads the element to an even length. A row too many, or more, is the shape of another picture.
+/// One byte too many pads the element to an even length. A row too many, or more, or whole columns too many are the shape of
+/// another picture.
 fn judge_length(
     held: usize,
     promised: usize,
@@ -72,7 +73,9 @@ fn judge_length(
         ));
     }
     let excess = promised - expected;
-    if excess >= row {
+    // A column more in every row is a picture that would be read askew.
+    let column = shape.rows as usize * shape.bytes_per_sample();
+    if excess >= row || excess >= column && excess % column <= 1 {
         return Err(refuse(
             ErrorCode::HeaderInvalid,
             format!(

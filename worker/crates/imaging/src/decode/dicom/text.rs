@@ -31,8 +31,11 @@ fn decode(value: &[u8], charset: &str) -> String {
             "ISO_IR 6" => continue,
             _ => Cow::Owned(without_escapes(value)),
         };
+        // What its decoder cannot read it writes as a backslash and the byte's number.
+        let slashes = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\\').count();
         if let Ok(text) = set.decode(&bytes)
             && !text.contains('\u{FFFD}')
+            && slashes(text.as_bytes()) <= slashes(&bytes)
         {
             return text;
         }
