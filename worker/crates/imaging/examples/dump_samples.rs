@@ -11,7 +11,7 @@ use nightread_imaging::{
 fn main() -> io::Result<()> {
     // The codec's child is this program started again with this word.
     if std::env::args().nth(1).as_deref() == Some("codec-child") {
-        return nightread_imaging::codec_child::serve(io::stdin().lock(), io::stdout().lock());
+        return nightread_imaging::codec_child::serve();
     }
     let codec = Arc::new(ChildCodec::new(std::env::current_exe()?, ["codec-child"]));
     let options = DecodeOptions { codec: Some(codec), ..DecodeOptions::default() };
