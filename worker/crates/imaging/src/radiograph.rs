@@ -26,22 +26,23 @@ impl Samples {
         self.len() == 0
     }
 
-    /// The least and the greatest sample; 0 and 0 when there is none.
-    pub(crate) fn range(&self) -> (u32, u32) {
-        fn range<T: Copy + Ord + Into<u32>>(samples: &[T]) -> (u32, u32) {
-            let Some(&first) = samples.first() else { return (0, 0) };
-            let (least, most) =
-                samples.iter().fold((first, first), |(least, most), &v| (least.min(v), most.max(v)));
-            (least.into(), most.into())
-        }
+    /// The greatest sample; 0 when there is none.
+    pub(crate) fn max(&self) -> u32 {
         match self {
-            Self::U8(samples) => range(samples),
-            Self::U16(samples) => range(samples),
+            Self::U8(samples) => samples.iter().fold(0, |most, &v| v.max(most)).into(),
+            Self::U16(samples) => samples.iter().fold(0, |most, &v| v.max(most)).into(),
         }
     }
 
-    pub(crate) fn max(&self) -> u32 {
-        self.range().1
+    /// Whether all samples are the same. Cheap unless they are.
+    pub(crate) fn is_flat(&self) -> bool {
+        fn flat<T: PartialEq>(samples: &[T]) -> bool {
+            samples.first().is_none_or(|first| samples.iter().all(|v| v == first))
+        }
+        match self {
+            Self::U8(samples) => flat(samples),
+            Self::U16(samples) => flat(samples),
+        }
     }
 
     /// Lowers what is above `most` to it.
@@ -132,8 +133,6 @@ pub struct Radiograph {
     height: u32,
     samples: Samples,
     max_value: u32,
-    /// The least and the greatest sample.
-    range: (u32, u32),
     facts: Facts,
     warnings: Vec<Warning>,
 }
@@ -162,14 +161,22 @@ impl Radiograph {
                 format!("the decoder gave {} samples where the header promises {expected}", samples.len()),
             ));
         }
-        let range = samples.range();
-        if range.1 > max_value {
-            return Err(refuse(
-                ErrorCode::ValueOutOfRange,
-                format!("the picture holds the value {}, above its declared maximum {max_value}", range.1),
-            ));
+        let type_max = match samples {
+            Samples::U8(_) => u32::from(u8::MAX),
+            Samples::U16(_) => u32::from(u16::MAX),
+        };
+        if max_value < type_max {
+            let brightest = samples.max();
+            if brightest > max_value {
+                return Err(refuse(
+                    ErrorCode::ValueOutOfRange,
+                    format!(
+                        "the picture holds the value {brightest}, above its declared maximum {max_value}"
+                    ),
+                ));
+            }
         }
-        Ok(Self { width, height, samples, max_value, range, facts, warnings })
+        Ok(Self { width, height, samples, max_value, facts, warnings })
     }
 
     /// The same for `MONOCHROME1`: checked as it is stored, and then inverted as `max_value - v`.
@@ -186,7 +193,6 @@ impl Radiograph {
     ) -> Result<Self, JobError> {
         let mut picture = Self::new(width, height, samples, max_value, facts, warnings)?;
         picture.samples.invert(max_value);
-        picture.range = (max_value - picture.range.1, max_value - picture.range.0);
         Ok(picture)
     }
 
@@ -207,11 +213,6 @@ impl Radiograph {
     /// The value that normalises to +1024: 255, 65535, the stored maximum, or `2^BitsStored - 1`.
     pub fn max_value(&self) -> u32 {
         self.max_value
-    }
-
-    /// The least and the greatest sample.
-    pub fn range(&self) -> (u32, u32) {
-        self.range
     }
 
     pub fn facts(&self) -> &Facts {

@@ -52,12 +52,8 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         Media::Dicom | Media::Nifti | Media::NiftiGz => dicom::decode(bytes, options),
     }))
     .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))?;
-    let (least, most) = picture.range();
-    if least == most {
-        return Err(refuse(
-            ErrorCode::BlankPicture,
-            format!("every pixel has the value {least}: the picture shows nothing"),
-        ));
+    if picture.samples().is_flat() {
+        return Err(refuse(ErrorCode::BlankPicture, "all pixels have one value: the picture shows nothing"));
     }
     Ok(picture)
 }

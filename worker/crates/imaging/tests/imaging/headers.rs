@@ -500,6 +500,7 @@ fn two_frames_where_one_is_said() {
         File { syntax: uids::JPEGLS_LOSSLESS, pixels, ..File::new(f) }
     };
     reads("one", &file(vec![], vec![table(&[0]), one.clone()]), &[]);
+    reads("one, without a table", &file(vec![], vec![one.clone()]), &["header_repaired"]);
     let extended =
         |count: u64| f.element(0x7FE0_0001, "OB", &(0..count).flat_map(u64::to_le_bytes).collect::<Vec<_>>());
     reads("one, extended", &file(extended(1), vec![table(&[]), one.clone()]), &[]);

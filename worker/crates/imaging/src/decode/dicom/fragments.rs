@@ -33,8 +33,15 @@ pub(super) fn fragments<'a>(
                 let item = item(rest, length)?;
                 at += 8 + item.len();
                 if table.is_none() {
-                    table = Some(item.len() / 4);
-                    continue;
+                    if !starts_a_picture(item) {
+                        table = Some(item.len() / 4);
+                        continue;
+                    }
+                    table = Some(0);
+                    warnings.push(Warning::new(
+                        WarningCode::HeaderRepaired,
+                        "the offset table in front of the fragments is missing",
+                    ));
                 }
                 if fragments.len() >= MAX_FRAGMENTS {
                     return Err(refuse(
@@ -117,12 +124,14 @@ fn warn_unclosed(warnings: &mut Vec<Warning>) {
 
 /// How many JPEG or JPEG 2000 pictures start in fragments of their own behind one that ended.
 fn pictures(fragments: &[&[u8]]) -> usize {
-    let starts = |fragment: &[u8]| {
-        fragment.starts_with(&[0xFF, 0xD8, 0xFF]) || fragment.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
-    };
     let ends = |fragment: &[u8]| {
         let length = fragment.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         fragment[..length].ends_with(&[0xFF, 0xD9])
     };
-    1 + fragments.windows(2).filter(|pair| ends(pair[0]) && starts(pair[1])).count()
+    1 + fragments.windows(2).filter(|pair| ends(pair[0]) && starts_a_picture(pair[1])).count()
+}
+
+/// The start of a JPEG or of a JPEG 2000 codestream.
+fn starts_a_picture(fragment: &[u8]) -> bool {
+    fragment.starts_with(&[0xFF, 0xD8, 0xFF]) || fragment.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
 }

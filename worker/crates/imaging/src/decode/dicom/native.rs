@@ -150,7 +150,7 @@ fn beyond(used: u16, claimed: Option<u16>, shape: &Shape) -> JobError {
         format!(
             "the pixels use bit {} of their words, outside the {} bits that the header says are stored below bit {}; no \
              overlay is declared there",
-            15 - above.leading_zeros(),
+            above.checked_ilog2().unwrap_or(0),
             shape.bits_stored,
             u32::from(shape.high_bit) + 1
         ),

@@ -32,7 +32,7 @@ fn decode(value: &[u8], charset: &str) -> String {
             _ => Cow::Owned(without_escapes(value)),
         };
         // What its decoder cannot read it writes as a backslash and the byte's number.
-        let slashes = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\\').count();
+        let slashes = |bytes: &[u8]| bytes.split(|&byte| byte == b'\\').count();
         if let Ok(text) = set.decode(&bytes)
             && !text.contains('\u{FFFD}')
             && slashes(text.as_bytes()) <= slashes(&bytes)
