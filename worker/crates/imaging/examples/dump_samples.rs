@@ -26,6 +26,7 @@ fn main() -> io::Result<()> {
                 let head = serde_json::json!({
                     "ok": true, "width": picture.width(), "height": picture.height(),
                     "max_value": picture.max_value(), "warnings": warnings,
+                    "media": picture.facts().media, "photometric": picture.facts().photometric,
                 });
                 writeln!(out, "{head}")?;
                 let words: Vec<u8> = match picture.samples() {

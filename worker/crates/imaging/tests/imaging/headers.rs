@@ -472,7 +472,7 @@ fn a_whole_frame_without_its_end_mark() {
         };
         let file = |tail: &[u8]| File { syntax, pixels: fragments(tail), ..File::new(f) };
         reads(syntax, &file(&end), &[]);
-        for tail in [&[][..], &[0; 8], &[0; 3], &[0; 40], &end[..2], &end[..4], &end[..7]] {
+        for tail in [&[][..], &[0; 8], &[0; 3], &[0; 40], &end[..2], &end[..4], &end[..7], &[9; 5]] {
             reads(syntax, &file(tail), &["missing_delimiter"]);
         }
         let padding = f.element(0xFFFC_FFFC, "OB", &[0; 20]);

@@ -25,7 +25,7 @@ pub(super) fn fragments<'a>(
     loop {
         let rest = data.get(at..).unwrap_or_default();
         let (Some(tag), Some(length)) = (FORM.tag(rest, 0), FORM.long(rest, 4)) else {
-            unclosed(rest, table.is_some(), warnings)?;
+            unclosed(rest, !fragments.is_empty(), warnings)?;
             break;
         };
         match tag {
@@ -105,14 +105,14 @@ fn item(rest: &[u8], length: u32) -> Result<&[u8], JobError> {
     })
 }
 
-/// Fewer bytes are left than a mark has: nothing, zeros, or the first half of the end mark.
+/// Fewer bytes are left than a mark has: nothing, zeros, a part of the end mark, remains of something. Only the start of
+/// another fragment proves that the file was cut.
 fn unclosed(rest: &[u8], started: bool, warnings: &mut Vec<Warning>) -> Result<(), JobError> {
-    let mark = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
-    if started && (mark.starts_with(rest) || rest.iter().all(|&byte| byte == 0)) {
-        warn_unclosed(warnings);
-        return Ok(());
+    if !started || FORM.tag(rest, 0) == Some(ITEM) {
+        return Err(refuse(ErrorCode::Truncated, "the file ends inside its pixel data"));
     }
-    Err(refuse(ErrorCode::Truncated, "the file ends inside its pixel data"))
+    warn_unclosed(warnings);
+    Ok(())
 }
 
 fn warn_unclosed(warnings: &mut Vec<Warning>) {
