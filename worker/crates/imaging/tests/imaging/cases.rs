@@ -70,6 +70,9 @@ fn judge(
             .ok_or_else(|| format!("refused as {}", error.code));
     }
     let (picture, codes) = outcome.as_ref().map_err(|error| format!("refused: {error}"))?;
+    if right == "read" {
+        return Ok(());
+    }
     let Some(samples) = right.strip_prefix("samples ") else {
         let own = codes.iter().any(|code| !ORDINARY.contains(&code.as_str()));
         return own.then_some(()).ok_or_else(|| "has no warning of its own".to_owned());
@@ -131,7 +134,7 @@ fn every_case_ends_as_written() {
             let outcome = read(&path, &told);
             let is_right = matches!(&outcome, Ok((picture, codes))
                 if picture.max_value() == 4095 && !codes.iter().any(|code| code == "low_contrast"));
-            row("  with png16_max 4095", if is_right { right } else { "samples with 4095" }, &outcome);
+            row("  with png16_max 4095", if is_right { "read" } else { "samples with 4095" }, &outcome);
         }
     }
     for path in real(&folder) {
