@@ -2,8 +2,6 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-# ONNX Runtime reports to Microsoft unless it finds this when it is loaded: for tests, examples and Python as well as the binary.
-export ORT_DISABLE_TELEMETRY := 1
 .PHONY: help demo test setup parts build runtime samples check models reference lint fmt clean \
 	saturation demo-cloud soak parity cases bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test
 
@@ -98,9 +96,8 @@ parity: setup samples ## Hold tensors against TorchXRayVision's and mutated file
 	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/imaging/parity/mutated.py \
 		--dump target/release/examples/dump_samples --scan target/release/examples/dump_scan
 
-cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
+cases: setup ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
 	@cargo test --release --locked -q -p nightread-imaging --test imaging cases:: -- --nocapture
-	@cargo test --release --locked -q -p nightread --test cases -- --nocapture
 
 bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null

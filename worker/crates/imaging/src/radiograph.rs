@@ -34,24 +34,6 @@ impl Samples {
         }
     }
 
-    /// Lowers what is above `most` to it.
-    pub(crate) fn clamp(&mut self, most: u32) {
-        match self {
-            Self::U8(samples) => {
-                let most = u8::try_from(most).unwrap_or(u8::MAX);
-                for v in samples {
-                    *v = (*v).min(most);
-                }
-            }
-            Self::U16(samples) => {
-                let most = u16::try_from(most).unwrap_or(u16::MAX);
-                for v in samples {
-                    *v = (*v).min(most);
-                }
-            }
-        }
-    }
-
     /// Whether all samples are the same. Cheap unless they are.
     pub(crate) fn is_flat(&self) -> bool {
         fn flat<T: PartialEq>(samples: &[T]) -> bool {
@@ -61,6 +43,12 @@ impl Samples {
             Self::U8(samples) => flat(samples),
             Self::U16(samples) => flat(samples),
         }
+    }
+
+    /// Lowers what is above `most` to it.
+    pub(crate) fn clamp(&mut self, most: u32) {
+        let most = u16::try_from(most).unwrap_or(u16::MAX);
+        self.each(|v| v.min(most));
     }
 
     /// All bits that any sample uses.
