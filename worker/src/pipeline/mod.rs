@@ -10,4 +10,5 @@ pub mod process;
 pub mod reading;
 pub mod split;
 pub mod store;
+pub mod valve;
 mod waiting;

@@ -234,4 +234,13 @@ impl BlobStore for WatchedStore {
     async fn probe(&self, container: &str) -> Result<(), JobError> {
         self.inner.probe(container).await
     }
+
+    // No job's business, so that nothing is concluded from how these end.
+    async fn names(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
+        self.inner.names(container, prefix).await
+    }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        self.inner.remove(blob).await
+    }
 }

@@ -76,6 +76,16 @@ impl FolderStore {
     }
 }
 
+/// That a folder lies below `root` wherever links in its name lead, unless they may lead anywhere.
+fn within(root: &Path, folder: &Path, links: Links) -> io::Result<()> {
+    match links {
+        Links::Inside if !folder.canonicalize()?.starts_with(root.canonicalize()?) => {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+        Links::Inside | Links::Anywhere => Ok(()),
+    }
+}
+
 /// A blob's path below its container's folder.
 fn inner(blob: &BlobRef) -> Result<PathBuf, JobError> {
     if blob.name().split('/').any(str::is_empty) {
@@ -194,6 +204,38 @@ impl BlobStore for FolderStore {
         blocking(Stage::Start, move || {
             fs::read_dir(&root).map_err(|error| unreadable(Stage::Start, error))?;
             if writes { try_writing(&root).map_err(|error| unwritable(&root, error)) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn names(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
+        let (root, links, folder) = (self.root(container)?.to_path_buf(), self.links, prefix.to_owned());
+        let found = blocking(Stage::Fetch, move || {
+            let folder = root.join(folder);
+            let listed = || -> io::Result<Vec<std::ffi::OsString>> {
+                match within(&root, &folder, links).and_then(|()| fs::read_dir(&folder)) {
+                    Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name())).collect(),
+                    Err(error) if is_absent(&error) => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                }
+            };
+            listed().map_err(|error| unreadable(Stage::Fetch, error))
+        })
+        .await?;
+        // Drafts of writes that go on begin with a dot.
+        let names = found.iter().filter_map(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        Ok(names.filter_map(|name| BlobRef::new(container, format!("{prefix}{name}")).ok()).collect())
+    }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        let (root, links) = (self.root(blob.container())?.to_path_buf(), self.links);
+        let path = self.path_of(blob)?;
+        blocking(Stage::Store, move || {
+            let folder = path.parent().unwrap_or(&root);
+            match within(&root, folder, links).and_then(|()| fs::remove_file(&path)) {
+                Err(error) if !is_absent(&error) => Err(unwritable(&root, error)),
+                _ => Ok(()),
+            }
         })
         .await
     }

@@ -98,4 +98,12 @@ impl<S: BlobStore> BlobStore for RetryingStore<S> {
     async fn probe(&self, container: &str) -> Result<(), JobError> {
         self.inner.probe(container).await
     }
+
+    async fn names(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
+        self.retried(|| self.inner.names(container, prefix)).await
+    }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        self.retried(|| self.inner.remove(blob)).await
+    }
 }

@@ -268,6 +268,16 @@ impl BlobStore for AzureStore {
         let found = self.container(container)?.get_properties(None).await;
         found.map(drop).map_err(|error| error::classified(Stage::Start, &error))
     }
+
+    async fn names(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
+        let page = self.list_page(container, prefix, None, false).await?;
+        // A name that is no name of ours is nobody's business here.
+        Ok(page.items.into_iter().flatten().map(|item| item.blob).collect())
+    }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        self.delete(blob).await
+    }
 }
 
 /// The tier of blobs that cannot be read.
