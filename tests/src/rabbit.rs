@@ -14,13 +14,62 @@ use lapin::{Channel, Connection, ConnectionProperties, message::Delivery};
 use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
 use tempfile::TempDir;
 
-use crate::parts::{Ending, Part, free_port, skipped};
+use crate::parts::{Ending, Part, free_port, root, skipped};
 use crate::wait;
 
-const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// Where Debian's packages put the programs.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
 /// Virtual hosts made at the start: making them later needs a slow command each.
 const VIRTUAL_HOSTS: usize = 40;
+
+/// Which RabbitMQ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The one that is installed on this machine: 3.10 where that is Debian 12.
+    Installed,
+    /// The one that `tests/setup-rabbitmq-4` unpacked.
+    Four,
+}
+
+impl Release {
+    /// What `NIGHTREAD_TEST_RABBITMQ` asks for: `4`, or nothing.
+    pub fn asked_for() -> Self {
+        match std::env::var("NIGHTREAD_TEST_RABBITMQ").as_deref() {
+            Ok("4") => Self::Four,
+            _ => Self::Installed,
+        }
+    }
+
+    pub fn is_there(self) -> bool {
+        match self {
+            Self::Installed => Path::new(PROGRAMS).join("rabbitmq-server").exists(),
+            Self::Four => root().join(".cache/rabbitmq-4/complete").exists(),
+        }
+    }
+
+    /// Says by name that a test did not run. RabbitMQ 4 cannot be had everywhere, and need not be.
+    pub fn skipped(self, test: &str) {
+        match self {
+            Self::Installed => skipped(test, "RabbitMQ"),
+            Self::Four => {
+                eprintln!("SKIPPED: {test} on RabbitMQ 4: `tests/setup-rabbitmq-4` cannot have it here");
+            }
+        }
+    }
+
+    /// How to run one of its programs with `folder` at hand.
+    fn command(self, folder: &Path, program: &str) -> Vec<String> {
+        let program = format!("{PROGRAMS}/{program}");
+        match self {
+            Self::Installed => vec![program],
+            Self::Four => {
+                let enter = root().join("tests/in-rabbitmq-4").display().to_string();
+                vec![enter, folder.display().to_string(), program]
+            }
+        }
+    }
+}
 
 /// Names what a TLS listener of the node shows, PEM files.
 #[derive(Clone, Debug)]
@@ -44,6 +93,7 @@ struct Node {
     server: Option<Part>,
     _names: Part,
     folder: TempDir,
+    release: Release,
     port: u16,
     tls_port: Option<u16>,
     /// Plain and TLS.
@@ -66,7 +116,7 @@ impl Rabbit {
             .await
             .as_ref();
         if shared.is_none() {
-            skipped(test, "RabbitMQ");
+            Release::asked_for().skipped(test);
         }
         shared
     }
@@ -80,30 +130,40 @@ impl Rabbit {
         }
         let managed = MANAGED.get_or_init(|| Self::start_managed(None)).await.as_ref();
         if managed.is_none() {
-            skipped(test, "RabbitMQ");
+            Release::asked_for().skipped(test);
         }
         managed
     }
 
     /// A node of our own: free ports, own name, own cookie, own name server, all data in a temporary folder.
     pub async fn start(tls: Option<Tls>) -> Option<Self> {
-        Self::start_node(tls, None).await
+        Self::start_node(Release::asked_for(), tls, None, "").await
+    }
+
+    /// One of this release with these lines in its configuration.
+    pub async fn start_of(release: Release, configuration: &str) -> Option<Self> {
+        Self::start_node(release, None, None, configuration).await
     }
 
     /// The same with the management plug-in.
     pub async fn start_managed(tls: Option<Tls>) -> Option<Self> {
-        Self::start_node(tls, Some((free_port(), free_port()))).await
+        Self::start_node(Release::asked_for(), tls, Some((free_port(), free_port())), "").await
     }
 
-    async fn start_node(tls: Option<Tls>, management_ports: Option<(u16, u16)>) -> Option<Self> {
-        if !Path::new(SERVER).exists() {
+    async fn start_node(
+        release: Release,
+        tls: Option<Tls>,
+        management_ports: Option<(u16, u16)>,
+        configuration: &str,
+    ) -> Option<Self> {
+        if !release.is_there() {
             return None;
         }
         let folder =
             tempfile::Builder::new().prefix("nightread-rabbit-").tempdir().expect("a temporary folder");
         let (port, names_port, distribution_port) = (free_port(), free_port(), free_port());
         let tls_port = tls.as_ref().map(|_| free_port());
-        configure(folder.path(), port, tls.as_ref().zip(tls_port), management_ports);
+        configure(folder.path(), port, tls.as_ref().zip(tls_port), management_ports, configuration);
         let path = |name: &str| folder.path().join(name).to_str().expect("a UTF-8 path").to_owned();
         let environment = vec![
             ("HOME", path("")),
@@ -130,8 +190,16 @@ impl Rabbit {
             tokio::net::TcpStream::connect(("127.0.0.1", names_port)).await.ok()
         })
         .await;
-        let mut node =
-            Node { server: None, _names: names, folder, port, tls_port, management_ports, environment };
+        let mut node = Node {
+            server: None,
+            _names: names,
+            folder,
+            release,
+            port,
+            tls_port,
+            management_ports,
+            environment,
+        };
         node.resume().await;
         Some(Self { node: Some(node), given: None, next_host: AtomicUsize::new(0) })
     }
@@ -179,6 +247,11 @@ impl Rabbit {
         Some(format!("https://guest:guest@localhost:{}", node.management_ports?.1))
     }
 
+    /// Which RabbitMQ this is; `None` for a given one.
+    pub fn release(&self) -> Option<Release> {
+        self.node.as_ref().map(|node| node.release)
+    }
+
     /// The node's process, for its share of the processor.
     pub fn process(&self) -> Option<u32> {
         let folder = self.node.as_ref()?.folder.path();
@@ -188,8 +261,12 @@ impl Rabbit {
     /// Runs `rabbitmqctl` on a node of our own.
     pub async fn control(&self, arguments: &[&str]) {
         let node = self.node.as_ref().expect("only a node of our own is controlled");
-        let mut command = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
-        command.args(arguments).envs(node.environment.iter().map(|(name, value)| (*name, value)));
+        let words = node.release.command(node.folder.path(), "rabbitmqctl");
+        let mut command = tokio::process::Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .args(arguments)
+            .envs(node.environment.iter().map(|(name, value)| (*name, value)));
         let output = command.output().await.expect("rabbitmqctl runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -209,7 +286,9 @@ impl Rabbit {
 
 impl Node {
     async fn resume(&mut self) {
-        self.server = Some(Part::start("rabbitmq", &[SERVER], &self.environment, self.folder.path()));
+        let command = self.release.command(self.folder.path(), "rabbitmq-server");
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        self.server = Some(Part::start("rabbitmq", &command, &self.environment, self.folder.path()));
         let url = format!("amqp://guest:guest@127.0.0.1:{}/t0", self.port);
         wait::until("RabbitMQ to let us in", || async {
             Connection::connect(&url, ConnectionProperties::default()).await.ok()
@@ -232,17 +311,26 @@ async fn empty(url: &str) {
     }
 }
 
-fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>, management_ports: Option<(u16, u16)>) {
+fn configure(
+    folder: &Path,
+    port: u16,
+    tls: Option<(&Tls, u16)>,
+    management_ports: Option<(u16, u16)>,
+    more: &str,
+) {
     let definitions = folder.join("definitions.json");
     let hosts: Vec<_> =
         (0..VIRTUAL_HOSTS).map(|host| serde_json::json!({"name": format!("t{host}")})).collect();
+    let allowed = |user: &str, host: usize| serde_json::json!({"user": user, "vhost": format!("t{host}"), "configure": ".*", "write": ".*", "read": ".*"});
     let permissions: Vec<_> = (0..VIRTUAL_HOSTS)
-        .map(|host| {
-            serde_json::json!({"user": "guest", "vhost": format!("t{host}"), "configure": ".*", "write": ".*", "read": ".*"})
-        })
+        .flat_map(|host| [allowed("guest", host), allowed(&format!("worker-t{host}"), host)])
         .collect();
-    // Importing definitions takes the place of making the default user.
-    let users = serde_json::json!([{"name": "guest", "password": "guest", "tags": "administrator"}]);
+    // Importing definitions takes the place of making the default user. Each virtual host has a worker's login too, whose
+    // rights and limits a test may change.
+    let mut users = vec![serde_json::json!({"name": "guest", "password": "guest", "tags": "administrator"})];
+    users.extend((0..VIRTUAL_HOSTS).map(
+        |host| serde_json::json!({"name": format!("worker-t{host}"), "password": "secret", "tags": ""}),
+    ));
     let text = serde_json::json!({"users": users, "vhosts": hosts, "permissions": permissions}).to_string();
     std::fs::write(&definitions, text).expect("definitions");
     let mut conf = format!(
@@ -251,7 +339,8 @@ fn configure(folder: &Path, port: u16, tls: Option<(&Tls, u16)>, management_port
          log.file.level = info\n\
          disk_free_limit.absolute = 50MB\n\
          vm_memory_high_watermark.absolute = 2GB\n\
-         raft.wal_max_size_bytes = 64000000\n",
+         raft.wal_max_size_bytes = 64000000\n\
+         {more}\n",
         definitions.display()
     );
     let secured = tls.is_some();

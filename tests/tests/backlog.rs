@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use nightread::adapters::queue::rabbitmq::{
-    Management, Publisher, RabbitIntake, RabbitOptions, Report, recent_reports, topology,
+    DeadLetters, Management, Publisher, RabbitIntake, RabbitOptions, Report, recent_reports, topology,
 };
 use nightread::telemetry::ledger::LaneWork;
 use nightread_domain::message::Attributes;
@@ -346,4 +346,51 @@ async fn the_plug_in_is_reached_over_tls_and_only_when_its_certificate_is_known(
     assert_eq!(counts[topology::DEAD_QUEUE].messages(), 0);
     let missing = known.counts(&["nightread.jobs.none".to_owned()]).await.expect_err("no such queue");
     assert_eq!(missing.code, ErrorCode::BrokerRejected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_topology_is_checked_to_its_bindings_and_policies_and_letters_are_called_by_what_the_broker_did()
+{
+    let test =
+        "the_topology_is_checked_to_its_bindings_and_policies_and_letters_are_called_by_what_the_broker_did";
+    let Some(bench) = Bench::new(test).await else { return };
+    let rabbit = Rabbit::managed(test).await.expect("it is there");
+    let check = async |management: &str| {
+        let mut command = Command::new(binary());
+        command.args(["topology", "--check"]).env("NIGHTREAD_BROKER_URL", &bench.options.url);
+        command.env("NIGHTREAD_BACKLOG_MANAGEMENT_URL", management).stdin(Stdio::null());
+        let output = output(command).await;
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.success(), text.concat())
+    };
+    let (sound, said) = check("").await;
+    assert!(sound && said.contains("Only names were looked at"), "{said}");
+    let (sound, said) = check(&bench.management).await;
+    assert!(sound, "{said}");
+    let observer = Observer::connect(&bench.options.url).await;
+    let (queue, exchange, key) = (topology::DEAD_QUEUE.into(), topology::DEAD.into(), "".into());
+    let unbound = observer.channel().queue_unbind(queue, exchange, key, lapin::types::FieldTable::default());
+    unbound.await.expect("unbound");
+    let host = bench.options.url.rsplit('/').next().expect("a virtual host");
+    let policy = r#"{"message-ttl": 100}"#;
+    rabbit
+        .control(&["set_policy", "-p", host, "--apply-to", "queues", "tidy", "^nightread.jobs", policy])
+        .await;
+    // The plug-in is some seconds late with policies.
+    let named = "queue nightread.jobs.dead: policy tidy sets message-ttl";
+    let said = wait::until("the policy to be named", || async {
+        let (sound, said) = check(&bench.management).await;
+        assert!(!sound && said.contains("nothing leads from exchange nightread.dead"), "{said}");
+        said.contains(named).then_some(said)
+    })
+    .await;
+    assert!(said.contains("dead letters would vanish"), "{said}");
+    topology::declare(&bench.options).await.expect("declared");
+    // What the policy lets expire in its lane died of that, and of no worker. It must not cover the letters too.
+    rabbit.control(&["set_policy", "-p", host, "--apply-to", "queues", "tidy", "jobs.ingest$", policy]).await;
+    bench.announce(Lane::Ingest, 1).await;
+    observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
+    let letters = DeadLetters::open(&bench.options).await.expect("opened").peek(1).await.expect("peeked");
+    assert_eq!(letters[0].code, ErrorCode::MessageExpired);
+    assert!(letters[0].dead_at.is_some() && letters[0].reason.is_some());
 }

@@ -11,9 +11,10 @@ use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nightread::adapters::queue::rabbitmq::{
-    DeadLetters, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent, SessionState, Swept,
-    Verdict, topology,
+    Courier, DeadLetters, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent, SessionState,
+    Swept, Verdict, topology,
 };
+use nightread::pipeline::valve::{PauseReason, Valve};
 use nightread_domain::message::Attributes;
 use nightread_domain::{
     Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, Settlement, Stage, Status,
@@ -26,6 +27,7 @@ use nightread_tests::wait;
 struct Bench {
     options: RabbitOptions,
     publisher: Arc<Publisher>,
+    courier: Arc<Courier>,
     intake: RabbitIntake,
     observer: Observer,
 }
@@ -39,9 +41,10 @@ impl Bench {
 
     async fn over(options: RabbitOptions) -> Self {
         let publisher = Arc::new(Publisher::new(options.clone()));
-        let intake = RabbitIntake::start(options.clone(), Arc::clone(&publisher));
+        let courier = Courier::new(Arc::clone(&publisher), Valve::default(), None);
+        let intake = RabbitIntake::with(options.clone(), Arc::clone(&courier));
         let observer = Observer::connect(&options.url).await;
-        Self { options, publisher, intake, observer }
+        Self { options, publisher, courier, intake, observer }
     }
 
     async fn announce(&self, lane: Lane, body: &str) {
@@ -203,22 +206,45 @@ async fn a_redriven_letter_that_fails_again_arrives_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_published_stays_where_it_was() {
-    let Some(rabbit) = Rabbit::shared("what_cannot_be_published_stays_where_it_was").await else { return };
+async fn what_cannot_be_published_stays_in_hand_and_nothing_more_is_taken() {
+    let test = "what_cannot_be_published_stays_in_hand_and_nothing_more_is_taken";
+    let Some(rabbit) = Rabbit::shared(test).await else { return };
     let mut bench = Bench::new(rabbit, 4).await;
     let channel = bench.observer.channel();
-    channel
-        .queue_unbind(topology::DEAD_QUEUE.into(), topology::DEAD.into(), "".into(), FieldTable::default())
-        .await
-        .expect("unbound");
+    let (queue, exchange) = (topology::DEAD_QUEUE, topology::DEAD);
+    let nothing = FieldTable::default;
+    channel.queue_unbind(queue.into(), exchange.into(), "".into(), nothing()).await.expect("unbound");
     bench.announce(Lane::Ingest, "stays").await;
     let delivery = bench.next().await;
-    let error = delivery.settlement.settle(dead()).await.expect_err("nobody takes it");
-    assert_eq!(error.code, ErrorCode::BrokerRejected);
-    assert!(error.is_transient());
-    let again = bench.next().await;
-    assert_eq!(again.message.body, "stays");
-    again.settlement.settle(Disposition::Done).await.expect("settled");
+    let settling = tokio::spawn(delivery.settlement.settle(dead()));
+    let valve = bench.courier.valve().clone();
+    tokio::time::timeout(wait::patience(), valve.closed()).await.expect("a pause in time");
+    let why = valve.reasons().remove(&PauseReason::Publishing).expect("the reason");
+    assert!(why.contains(topology::DEAD), "{why}");
+    // What was announced meanwhile waits in its lane, untouched.
+    for body in ["one", "two", "three"] {
+        bench.announce(Lane::Ingest, body).await;
+    }
+    bench.depth(Lane::Ingest, 3).await;
+    let taken = tokio::time::timeout(Duration::from_secs(1), bench.intake.next()).await;
+    assert!(taken.is_err(), "nothing is taken during a pause: {taken:?}");
+    assert!(!settling.is_finished(), "the delivery is still in hand");
+    let channel = bench.observer.channel();
+    let bound =
+        channel.queue_bind(queue.into(), exchange.into(), "".into(), QueueBindOptions::default(), nothing());
+    bound.await.expect("bound");
+    settling.await.expect("no panic").expect("settled after all");
+    bench.observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let next = bench.next().await;
+        // What came while the consumers were being cancelled went back once.
+        assert!(next.message.attributes.delivery_count <= 1, "{:?}", next.message.attributes);
+        seen.insert(next.message.body.clone());
+        next.settlement.settle(Disposition::Done).await.expect("settled");
+    }
+    assert_eq!(seen.len(), 3);
+    bench.depth(Lane::Ingest, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,11 +256,7 @@ async fn a_delivery_dropped_unsettled_comes_again_and_is_counted_and_ends_as_wor
     for deliveries in 0..=50 {
         let delivery = bench.next().await;
         assert_eq!(delivery.message.attributes.delivery_count, deliveries);
-        if deliveries % 2 == 0 {
-            drop(delivery);
-        } else {
-            delivery.settlement.settle(Disposition::Return).await.expect("returned");
-        }
+        drop(delivery);
     }
     // The broker's own limit is the safety net behind the worker's rule.
     bench.observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;

@@ -190,7 +190,7 @@ async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_ar
         bench.upload(&format!("{number}.png"), grey(number, 64, number.into())).await;
     }
     bench.upload("killer.png", grey(99, 64, 99)).await;
-    let gate = bench.proxy.gate(Method::GET, "killer.png");
+    let gate = bench.proxy.gate(Method::GET, &format!("{}/killer.png", bench.incoming));
     for number in 0..10 {
         bench.announce(Lane::Ingest, &format!("{number}.png")).await;
     }
@@ -216,10 +216,19 @@ async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_ar
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_storage_costs_no_attempt_and_no_picture() {
-    let Some(bench) = Bench::shared("an_outage_of_storage_costs_no_attempt_and_no_picture").await else {
-        return;
+async fn an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_and_no_picture() {
+    let test = "an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_and_no_picture";
+    let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::shared(test).await) else {
+        return skipped(test, "RabbitMQ or Azurite");
     };
+    if !Worker::is_built(test) {
+        return;
+    }
+    // The broker takes back, with its channel, what is unacknowledged for so long.
+    for setting in ["consumer_timeout, 8000", "channel_tick_interval, 1000"] {
+        rabbit.control(&["eval", &format!("application:set_env(rabbit, {setting}).")]).await;
+    }
+    let bench = Bench::over(test, &rabbit, azurite).await;
     let worker = bench.start_with(&bench.settings().with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1"));
     worker.ready().await;
     for number in 0..60_usize {
@@ -230,7 +239,8 @@ async fn an_outage_of_storage_costs_no_attempt_and_no_picture() {
         bench.announce(Lane::Bulk, &format!("{number}.png")).await;
     }
     wait::until("the breaker to open", || async {
-        (worker.metric("nightread_storage_outage", "").await > 0.0).then_some(())
+        let ready = worker.get("/ready").await?;
+        (ready.starts_with("HTTP/1.1 503") && ready.contains("storage: ")).then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -242,6 +252,10 @@ async fn an_outage_of_storage_costs_no_attempt_and_no_picture() {
     }
     bench.settled(&[&worker], PATIENCE).await;
     assert_eq!(bench.dead().await.len(), 0);
+    let sessions = worker.metric("nightread_broker_sessions_total", "").await;
+    assert!((sessions - 1.0).abs() < 0.5, "the broker never lost patience: {sessions} sessions");
+    let suspects = worker.metric("nightread_messages_total", "suspected").await;
+    assert!(suspects < 0.5, "nobody was suspected for the outage");
 }
 
 /// Puts a link in the place of another in one step.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nightread::adapters::queue::rabbitmq::{DeadLetters, Publisher, RabbitIntake, RabbitOptions, topology};
+use nightread::adapters::queue::rabbitmq::{
+    Courier, DeadLetters, Publisher, RabbitIntake, RabbitOptions, topology,
+};
+use nightread::pipeline::valve::{Pause, PauseReason, Valve};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, Stage};
 use nightread_tests::rabbit::{Observer, Rabbit};
@@ -34,7 +37,7 @@ async fn suspecting(rabbit: &Rabbit, bodies: &[&str], lane: Lane) -> (RabbitOpti
     }
     for delivery in held {
         assert!(!delivery.message.attributes.suspect);
-        delivery.settlement.settle(Disposition::Suspect).await.expect("set aside");
+        delivery.settlement.settle(Disposition::Suspect { started: false }).await.expect("set aside");
     }
     let observer = Observer::connect(&options.url).await;
     (options, intake, observer)
@@ -78,7 +81,7 @@ async fn a_suspect_that_only_failed_goes_back_to_its_lane_and_one_that_is_given_
     let retried = next(&mut intake).await;
     let attributes = &retried.message.attributes;
     assert_eq!((attributes.lane, attributes.suspect, attributes.attempt), (Lane::Fmri, false, 1));
-    retried.settlement.settle(Disposition::Suspect).await.expect("settled");
+    retried.settlement.settle(Disposition::Suspect { started: false }).await.expect("settled");
     let suspect = next(&mut intake).await;
     assert_eq!(suspect.message.attributes.attempt, 1, "real failures are remembered");
     suspect.settlement.settle(Disposition::DeadLetter { error: error() }).await.expect("settled");
@@ -86,4 +89,104 @@ async fn a_suspect_that_only_failed_goes_back_to_its_lane_and_one_that_is_given_
     let letters = DeadLetters::open(&options).await.expect("opened").peek(1).await.expect("peeked");
     assert_eq!(letters[0].message.attributes.lane, Lane::Fmri);
     assert_eq!(letters[0].message.attributes.message_id.as_deref(), Some("scan"));
+}
+
+/// A worker's intake, its valve, and a place for what it takes.
+struct Taker {
+    valve: Valve,
+    intake: RabbitIntake,
+}
+
+impl Taker {
+    fn start(options: &RabbitOptions, permits: usize) -> Self {
+        let options = RabbitOptions { permits, ..options.clone() };
+        let valve = Valve::default();
+        let publisher = Arc::new(Publisher::new(options.clone()));
+        let courier = Courier::new(publisher, valve.clone(), None);
+        Self { valve, intake: RabbitIntake::with(options, courier) }
+    }
+
+    fn pause(&self) -> Pause {
+        self.valve.pause(PauseReason::Storage, "a test says so")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pauses_with_suspects_waiting_blame_nobody() {
+    const SUSPECTS: usize = 12;
+    const PICTURES: usize = 60;
+    let Some(rabbit) = Rabbit::shared("pauses_with_suspects_waiting_blame_nobody").await else { return };
+    let options = rabbit.declared().await;
+    let publisher = Publisher::new(options.clone());
+    let observer = Observer::connect(&options.url).await;
+    let message =
+        |body: String| Message { body: body.into(), attributes: Attributes::for_lane(Lane::Ingest) };
+    for number in 0..SUSPECTS {
+        publisher.announce(&message(format!("suspect {number}"))).await.expect("confirmed");
+    }
+    let mut first = Taker::start(&options, SUSPECTS);
+    let mut held = Vec::new();
+    for _ in 0..SUSPECTS {
+        held.push(next(&mut first.intake).await);
+    }
+    for delivery in held {
+        delivery.settlement.settle(Disposition::Suspect { started: false }).await.expect("set aside");
+    }
+    first.intake.stop().await;
+    drop(first);
+    for number in 0..PICTURES {
+        publisher.announce(&message(format!("picture {number}"))).await.expect("confirmed");
+    }
+    // Nobody asks these for deliveries: whatever they prefetch goes back at the next pause, not begun.
+    let takers: Vec<_> = (0..8).map(|_| Taker::start(&options, 4)).collect();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let pauses: Vec<_> = takers.iter().map(Taker::pause).collect();
+        let all = PICTURES + SUSPECTS;
+        wait::until("everything to be back", || async {
+            let back = observer.depth(&topology::lane_queue(Lane::Ingest)).await
+                + observer.depth(topology::SUSPECT_QUEUE).await;
+            (back as usize == all).then_some(())
+        })
+        .await;
+        drop(pauses);
+    }
+    drop(takers);
+    let mut last = Taker::start(&options, 4);
+    let mut counts = Vec::new();
+    for _ in 0..PICTURES + SUSPECTS {
+        let delivery = next(&mut last.intake).await;
+        let attributes = &delivery.message.attributes;
+        let was_suspect = delivery.message.body.starts_with(b"suspect");
+        assert_eq!(attributes.suspect, was_suspect);
+        // What was on its way to a consumer that was cancelled the broker itself returned and counted, before we could.
+        counts.push(attributes.delivery_count);
+        delivery.settlement.settle(Disposition::Done).await.expect("settled");
+    }
+    assert!(counts.iter().all(|count| *count <= 2), "nothing adds up over 160 pauses: {counts:?}");
+    assert_eq!(observer.depth(topology::DEAD_QUEUE).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_remembers_that_a_worker_failed_over_it_and_begins_anew_when_it_is_given_back() {
+    let Some(rabbit) = Rabbit::shared(
+        "a_suspect_remembers_that_a_worker_failed_over_it_and_begins_anew_when_it_is_given_back",
+    )
+    .await
+    else {
+        return;
+    };
+    let (_, mut intake, observer) = suspecting(rabbit, &["killer"], Lane::Ingest).await;
+    // A worker that dies of it, one that fails over it, and one that gives it back at a drain.
+    drop(next(&mut intake).await);
+    let second = next(&mut intake).await;
+    assert_eq!(second.message.attributes.delivery_count, 1);
+    second.settlement.settle(Disposition::Suspect { started: true }).await.expect("set aside");
+    let third = next(&mut intake).await;
+    assert_eq!((third.message.attributes.delivery_count, third.message.attributes.suspect), (2, true));
+    third.settlement.settle(Disposition::Return).await.expect("given back");
+    let fourth = next(&mut intake).await;
+    assert_eq!(fourth.message.attributes.delivery_count, 0, "whatever was counted, it begins anew");
+    fourth.settlement.settle(Disposition::Done).await.expect("settled");
+    observer.wait_for_depth(topology::SUSPECT_QUEUE, 0).await;
 }

@@ -137,6 +137,7 @@ pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions>
         ca_pem: broker.ca_file.as_ref().map(read).transpose()?,
         permits: limits.jobs,
         weights: broker.weights,
+        consumer_timeout: broker.consumer_timeout,
         ..RabbitOptions::new(broker.url.reveal())
     })
 }

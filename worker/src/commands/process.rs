@@ -23,6 +23,7 @@ use crate::cli::{Format, ProcessArgs};
 use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::models::Opening;
 use crate::pipeline::process::Tools;
+use crate::pipeline::valve::Valve;
 use crate::telemetry::logs::{self, Verbosity};
 
 pub(super) use self::inputs::Inputs;
@@ -132,7 +133,8 @@ async fn consume(
     let stop = Stop::default();
     tokio::spawn(stop_on_interrupt(stop.clone()));
     let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;
-    let run = Run { tools, allowed, observer: watch, stop, drain_deadline, outage: Outage::End };
+    let (valve, outage) = (Valve::default(), Outage::End);
+    let run = Run { tools, allowed, observer: watch, stop, valve, drain_deadline, outage };
     Ok(run.run(Box::new(MemoryQueue::new(messages))).await)
 }
 

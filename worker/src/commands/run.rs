@@ -8,14 +8,15 @@ use anyhow::{Context, Result};
 use nightread_domain::{ErrorClass, JobError};
 
 use self::machine::Machine;
-use self::vitals::{ServiceObserver, ServiceVitals, tell_of_work};
+use self::vitals::{ServiceObserver, ServiceVitals, tell_of_pauses, tell_of_work};
 use super::{FAILED, WRONG_USE, require_broker, sound_settings, stop_on_signals};
-use crate::adapters::queue::rabbitmq::{Publisher, RabbitIntake, SessionState};
+use crate::adapters::queue::rabbitmq::{Courier, Outbox, Publisher, RabbitIntake, SessionState};
 use crate::app;
 use crate::cli::RunArgs;
 use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::models::Opening;
 use crate::pipeline::process::{Tools, WORKER_VERSION};
+use crate::pipeline::valve::Valve;
 use crate::settings::{Problems, Settings};
 use crate::telemetry::health::HealthServer;
 use crate::telemetry::ledger::Ledger;
@@ -33,7 +34,8 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     };
     let _telemetry = logs::start(logs::Reader::Collector);
     let prometheus = metrics::install().context("the metrics recorder does not start")?;
-    let vitals = Arc::new(ServiceVitals::new(prometheus));
+    let valve = Valve::default();
+    let vitals = Arc::new(ServiceVitals::new(prometheus, valve.clone()));
     let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals))
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
@@ -42,7 +44,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let tools = Arc::new(app::tools(&settings, &stores, None, Opening::AtStart, |_| true)?);
     vitals.models_are_warm(Arc::clone(&tools));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(serve(&settings, tools, &vitals))?;
+    let ended = runtime.block_on(serve(&settings, tools, &vitals, valve))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     match ended {
         Ended::Fatal(error) => {
@@ -72,7 +74,12 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
     }
 }
 
-async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVitals>) -> Result<Ended> {
+async fn serve(
+    settings: &Settings,
+    tools: Arc<Tools>,
+    vitals: &Arc<ServiceVitals>,
+    valve: Valve,
+) -> Result<Ended> {
     let stop = Stop::default();
     // The first signal drains; a second one gives back what is in hand.
     stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
@@ -82,17 +89,22 @@ async fn serve(settings: &Settings, tools: Arc<Tools>, vitals: &Arc<ServiceVital
     let broker = settings.broker.as_ref().context("a broker was required above")?;
     let options = app::rabbit(broker, &settings.limits)?;
     let publisher = Arc::new(Publisher::new(options.clone()));
-    let intake = RabbitIntake::start(options, Arc::clone(&publisher));
+    let outbox = Arc::new(Outbox::new(Arc::clone(&tools.results), tools.results_container.as_str()));
+    let courier = Courier::new(Arc::clone(&publisher), valve.clone(), Some(outbox));
+    vitals.publishes_by(Arc::clone(&publisher));
+    tokio::spawn(tell_of_pauses(valve.clone()));
+    tokio::spawn(Arc::clone(&courier).empty_outbox());
+    let intake = RabbitIntake::with(options, courier);
     let watcher = intake.watcher();
     tokio::spawn(follow_session(watcher.state(), Arc::clone(vitals)));
-    let teller = settings.publish_results.then(|| Arc::clone(&publisher));
     let ledger = Arc::new(Ledger::new(Instant::now()));
     tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,
-        observer: Arc::new(ServiceObserver::new(teller, Arc::clone(vitals), ledger)),
+        observer: Arc::new(ServiceObserver::new(settings.publish_results, ledger)),
         stop: stop.clone(),
+        valve,
         drain_deadline: settings.drain,
         outage: Outage::Wait,
     };

@@ -4,17 +4,45 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{WRONG_USE, broker_of, print};
-use crate::adapters::queue::rabbitmq::topology;
+use super::{FAILED, WRONG_USE, broker_of, print, say};
+use crate::adapters::queue::rabbitmq::{Management, RabbitOptions, topology};
 use crate::cli::TopologyArgs;
+use crate::settings::Settings;
 
 pub(super) fn run(args: &TopologyArgs) -> Result<ExitCode> {
-    let Some((_, options)) = broker_of(&args.common)? else { return Ok(ExitCode::from(WRONG_USE)) };
+    let Some((settings, options)) = broker_of(&args.common)? else { return Ok(ExitCode::from(WRONG_USE)) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let version = runtime.block_on(async {
-        if args.check { topology::check(&options).await } else { topology::declare(&options).await }
-    })?;
-    let done = if args.check { "is there as it should be" } else { "is declared" };
-    print(&format!("RabbitMQ {}.{}: the topology {done}", version.major, version.minor))?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(async {
+        if args.check {
+            return check(&settings, &options).await;
+        }
+        let version = topology::declare(&options).await?;
+        print(&format!("RabbitMQ {version}: the topology is declared"))?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Names by AMQP; arguments, bindings and policies by the management plug-in, where there is one.
+async fn check(settings: &Settings, options: &RabbitOptions) -> Result<ExitCode> {
+    let version = topology::check(options).await?;
+    let Some(url) = &settings.backlog.management_url else {
+        print(&format!(
+            "RabbitMQ {version}: every exchange and queue is there. Only names were looked at: arguments, bindings and policies \
+             are seen through the management plug-in ([backlog] management_url)"
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let management = Management::new(url.reveal(), &options.virtual_host()?, options.ca_pem.as_deref())?;
+    let differences = management.differences().await?;
+    if differences.is_empty() {
+        print(&format!("RabbitMQ {version}: the topology is there as it should be"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for difference in &differences {
+        say(difference);
+    }
+    say(
+        "`nightread topology` makes what is missing; what has other arguments must be deleted first, when it is empty",
+    );
+    Ok(ExitCode::from(FAILED))
 }

@@ -1,20 +1,24 @@
 //! The intake loop: takes deliveries while there are permits, and alone settles them. Nothing is done by default:
 //! a delivery dropped on any path goes back to its queue.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::FutureExt;
 use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, split};
 use nightread_domain::message::Attributes;
-use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Stage};
+use nightread_domain::{
+    Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Notice, Settlement, Stage,
+};
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::process::{Report, Tools, process};
+use super::process::{Report, Tools, done_before, process};
+use super::valve::{Pause, PauseReason, Valve};
 use crate::telemetry::traces;
 
 /// From this many earlier deliveries on, a message is suspected of killing workers and runs alone. Most are innocent:
@@ -24,11 +28,18 @@ const SUSPECT_DELIVERIES: u32 = 2;
 /// At this many starts as a suspect it is given up. Suspects are prefetched singly, so that nothing but a start counts.
 const DEADLY_STARTS: u32 = 8;
 
+/// What giving back may take once everything is to be given back: the machine may have seconds.
+const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Told of everything that ends. For progress bars, metrics and result events.
-#[async_trait]
 pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// A job ended and its delivery is about to be settled so. An error here gives the delivery back.
-    async fn job_ended(&self, report: &Report, disposition: &Disposition) -> Result<(), JobError>;
+    /// A job ended and its delivery is about to be settled so.
+    fn job_ended(&self, report: &Report, disposition: &Disposition);
+
+    /// What is to be told of it before its delivery is settled.
+    fn notice(&self, _report: &Report) -> Option<Notice> {
+        None
+    }
 
     /// A message that never became a job was settled so.
     fn message_settled(&self, _disposition: &Disposition) {}
@@ -84,6 +95,8 @@ pub struct Run {
     pub allowed: AllowedSources,
     pub observer: Arc<dyn Observer>,
     pub stop: Stop,
+    /// Closed while work would be in vain. The intake obeys it too.
+    pub valve: Valve,
     pub drain_deadline: Duration,
     pub outage: Outage,
 }
@@ -115,6 +128,9 @@ enum Step {
     Settle(Disposition),
 }
 
+/// What becomes of a delivery, and what is to be told first.
+type Decided = (Disposition, Option<Notice>);
+
 #[derive(Debug)]
 struct Shared {
     run: Run,
@@ -141,11 +157,15 @@ impl Run {
                 tools.outages.watch(tools.limits.probe_interval, &*shared.run.observer).await;
             }
         });
+        let pausing = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move { shared.follow_outages().await }
+        });
         let jobs = TaskTracker::new();
         loop {
             let next = async {
                 let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-                shared.outage_over().await;
+                shared.run.valve.opened().await;
                 match intake.next().await {
                     Ok(delivery) => delivery.map(|delivery| (permit, delivery)),
                     Err(error) => {
@@ -178,6 +198,7 @@ impl Run {
             jobs.wait().await;
         }
         watching.abort();
+        pausing.abort();
         match shared.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Ended::Fatal(error),
             None if stop.abandon.is_cancelled() => Ended::GaveBack,
@@ -187,39 +208,67 @@ impl Run {
 }
 
 impl Shared {
-    async fn handle(&self, delivery: Delivery) {
-        let Delivery { message, settlement } = delivery;
+    async fn handle(self: Arc<Self>, delivery: Delivery) {
+        let Delivery { message, mut settlement } = delivery;
+        let abandoned = self.run.stop.abandon.cancelled();
         let decided = tokio::select! {
             biased;
-            () = self.run.stop.abandon.cancelled() => return,
-            decided = self.decide(&message) => decided,
+            () = abandoned => {
+                let _ = timeout(GIVE_BACK_PATIENCE, settlement.settle(Disposition::Return)).await;
+                return;
+            }
+            decided = AssertUnwindSafe(self.decide(&message)).catch_unwind() => decided,
         };
-        let what = decided.as_str();
-        if let Err(error) = settlement.settle(decided).await {
-            // The message comes again and finds its result.
-            tracing::warn!(%error, disposition = what, "a delivery was not settled");
+        let (disposition, notice) = decided.unwrap_or_else(|_panic| {
+            tracing::error!("a job panicked; its message is suspected");
+            (Disposition::Suspect { started: true }, None)
+        });
+        if let Some(notice) = notice {
+            settlement.tell_first(notice);
+        }
+        self.settle(settlement, disposition).await;
+    }
+
+    /// As long as it takes, but for a worker that must go: what is dropped comes again.
+    async fn settle(&self, settlement: Box<dyn Settlement>, disposition: Disposition) {
+        let what = disposition.as_str();
+        let late = async {
+            self.run.stop.abandon.cancelled().await;
+            tokio::time::sleep(GIVE_BACK_PATIENCE).await;
+        };
+        tokio::select! {
+            settled = settlement.settle(disposition) => if let Err(error) = settled {
+                // The message comes again and finds its result.
+                tracing::warn!(%error, disposition = what, "a delivery was not settled");
+            },
+            () = late => tracing::warn!(disposition = what, "a delivery was not settled in time"),
         }
     }
 
-    async fn decide(&self, message: &Message) -> Disposition {
+    async fn decide(&self, message: &Message) -> Decided {
         let settled = |disposition: Disposition| {
             self.run.observer.message_settled(&disposition);
-            disposition
+            (disposition, None)
         };
-        let deliveries = message.attributes.delivery_count;
-        if message.attributes.suspect && deliveries >= DEADLY_STARTS {
-            let times = deliveries + SUSPECT_DELIVERIES;
-            let text = format!("handed out {times} times, the last {deliveries} alone, and never finished");
-            return settled(dead(JobError::new(Stage::Settle, ErrorCode::WorkerDied, text)));
+        let Attributes { suspect, delivery_count, .. } = message.attributes;
+        if !suspect && delivery_count >= SUSPECT_DELIVERIES {
+            return settled(Disposition::Suspect { started: false });
         }
-        if !message.attributes.suspect && deliveries >= SUSPECT_DELIVERIES {
-            return settled(Disposition::Suspect);
+        let job = match self.job_of(message) {
+            Ok(Step::Job(job)) => job,
+            Ok(Step::Settle(disposition)) => return settled(disposition),
+            Err(error) => return settled(dead(error)),
+        };
+        if suspect && delivery_count >= DEADLY_STARTS {
+            match done_before(&job, message.attributes.lane, &self.run.tools).await {
+                // A study that is stored is done, whatever became of its workers.
+                Ok(Some((disposition, report))) => return self.conclude(disposition, &report),
+                Ok(None) => return settled(dead(given_up(delivery_count))),
+                // Whoever cannot ask cannot read either: the job fails for that reason.
+                Err(_) => {}
+            }
         }
-        match self.job_of(message) {
-            Ok(Step::Job(job)) => self.job(job, message).await,
-            Ok(Step::Settle(disposition)) => settled(disposition),
-            Err(error) => settled(dead(error)),
-        }
+        self.job(job, message).await
     }
 
     fn job_of(&self, message: &Message) -> Result<Step, JobError> {
@@ -241,7 +290,7 @@ impl Shared {
         Ok(Step::Settle(Disposition::Done))
     }
 
-    async fn job(&self, job: Job, message: &Message) -> Disposition {
+    async fn job(&self, job: Job, message: &Message) -> Decided {
         let attributes = &message.attributes;
         // Ids only: a blob's name may hold what a log must not.
         let span = tracing::info_span!(
@@ -261,22 +310,23 @@ impl Shared {
                 let _beside_others = self.alone.read().await;
                 process(&job, attributes.lane, &self.run.tools).await
             };
-            self.conclude(disposition, &report).await
+            self.conclude(disposition, &report)
         }
         .instrument(span)
         .await
     }
 
     /// Tells the observer, and has the last word.
-    async fn conclude(&self, disposition: Disposition, report: &Report) -> Disposition {
-        if let (Disposition::Return, Some(code)) = (&disposition, report.outcome.code()) {
-            self.die(JobError::new(Stage::Infer, code, format!("the worker cannot go on: {code}")));
-        }
+    fn conclude(&self, disposition: Disposition, report: &Report) -> Decided {
         // Whoever waits for this run is told at once.
         if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
             self.die(JobError::new(error.stage, error.code, error.message.clone()));
             self.run.stop.abandon.cancel();
         }
+        let disposition = match disposition {
+            Disposition::Return => self.cannot_go_on(report),
+            other => other,
+        };
         tracing::info!(
             outcome = report.outcome.as_str(),
             code = report.outcome.code().map_or("", ErrorCode::as_str),
@@ -284,18 +334,34 @@ impl Shared {
             elapsed_ms = report.elapsed.as_secs_f64() * 1e3,
             "job ended"
         );
-        match self.run.observer.job_ended(report, &disposition).await {
-            Ok(()) => disposition,
-            Err(error) => {
-                tracing::warn!(%error, "the end of a job could not be announced; its delivery goes back");
-                Disposition::Return
-            }
+        self.run.observer.job_ended(report, &disposition);
+        let notice = self.run.observer.notice(report);
+        (disposition, notice)
+    }
+
+    fn cannot_go_on(&self, report: &Report) -> Disposition {
+        let Some(code) = report.outcome.code() else { return Disposition::Return };
+        self.die(JobError::new(Stage::Infer, code, format!("the worker cannot go on: {code}")));
+        // An engine may have failed over this very input. What is wrong with the world is no job's fault.
+        if matches!(code, ErrorCode::EngineFailed | ErrorCode::Internal) {
+            Disposition::Suspect { started: true }
+        } else {
+            Disposition::Return
         }
     }
 
-    async fn outage_over(&self) {
-        // An error means that nothing is watched any more, so that nothing is waited for.
-        let _ = self.run.tools.outages.pauses().wait_for(Option::is_none).await;
+    /// Takes nothing while no job can end.
+    async fn follow_outages(&self) {
+        let mut pauses = self.run.tools.outages.pauses();
+        let mut held: Option<Pause> = None;
+        loop {
+            let why = pauses.borrow_and_update().as_ref().map(ToString::to_string);
+            drop(held.take());
+            held = why.map(|why| self.run.valve.pause(PauseReason::Storage, why));
+            if pauses.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The first fatal error is the cause of the exit; what follows is its echo.
@@ -304,6 +370,12 @@ impl Shared {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.run.stop.drain.cancel();
     }
+}
+
+fn given_up(starts: u32) -> JobError {
+    let times = starts + SUSPECT_DELIVERIES;
+    let text = format!("handed out {times} times, the last {starts} alone, and never finished");
+    JobError::new(Stage::Settle, ErrorCode::WorkerDied, text)
 }
 
 fn dead(error: JobError) -> Disposition {

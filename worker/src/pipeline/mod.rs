@@ -10,5 +10,6 @@ pub mod process;
 pub mod reading;
 pub mod split;
 pub mod store;
+pub mod valve;
 pub mod version;
 mod waiting;

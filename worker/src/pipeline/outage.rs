@@ -235,7 +235,12 @@ impl BlobStore for WatchedStore {
         self.inner.probe(container).await
     }
 
+    // No job's business, so that nothing is concluded from how these end.
     async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
         self.inner.some_below(container, prefix).await
+    }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        self.inner.remove(blob).await
     }
 }

@@ -216,6 +216,23 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
     }
 }
 
+/// How the study ended before, if it did. Nothing is downloaded, so whatever the blob is, asking kills no worker.
+pub async fn done_before(
+    job: &Job,
+    lane: Lane,
+    tools: &Tools,
+) -> Result<Option<(Disposition, Report)>, JobError> {
+    let started = Instant::now();
+    let properties = Some(tools.source.properties(&job.source).await?);
+    let study = Study { properties, ..Study::default() };
+    let ended = read_before(job, tools, &study).await?;
+    Ok(ended.map(|Ended { outcome, document, path, fresh, .. }| {
+        let (job, error, elapsed) = (job.clone(), document.error.clone(), started.elapsed());
+        let (document, path) = (Some(document), Some(path));
+        (Disposition::Done, Report { job, lane, outcome, document, path, error, elapsed, fresh })
+    }))
+}
+
 struct Ended {
     outcome: Outcome,
     document: Arc<ResultDocument>,

@@ -184,6 +184,13 @@ pub const KEYS: &[Key] = &[
     ),
     secret("broker", "url", "amqps://user:password@host:5671/vhost"),
     key("broker", "ca_file", Text, "", "certificate authority of the broker, PEM"),
+    key(
+        "broker",
+        "consumer_timeout_seconds",
+        Integer,
+        "1800",
+        "the broker's `consumer_timeout`; what it must be told and does not take is recorded before half of it",
+    ),
     key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving pictures may take"),
     key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take"),
     key("broker", "fmri_weight", Integer, "1", "share of the permits that scans may take"),

@@ -66,6 +66,8 @@ pub struct BrokerSettings {
     pub ca_file: Option<PathBuf>,
     /// Shares of the permits: ingest, bulk, fmri.
     pub weights: [u64; 3],
+    /// How long the broker lets a delivery be unacknowledged.
+    pub consumer_timeout: Duration,
 }
 
 /// The Storage queue that is relayed from.

@@ -218,6 +218,9 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
     engine
 }
 
+/// In seconds. Whatever cannot be settled must be recorded within half of it.
+const SHORTEST_CONSUMER_TIMEOUT: u64 = 10;
+
 fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> {
     let url = raw.text("broker", "url")?;
     if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
@@ -232,7 +235,14 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
     if ca_file.as_deref().is_some_and(|file| !file.is_file()) {
         problems.add("[broker] ca_file: no such file");
     }
-    Some(BrokerSettings { url: Secret::new(url), ca_file, weights })
+    let consumer_timeout = raw.integer("broker", "consumer_timeout_seconds").unwrap_or_default();
+    if consumer_timeout < SHORTEST_CONSUMER_TIMEOUT {
+        problems.add(format!(
+            "[broker] consumer_timeout_seconds: at least {SHORTEST_CONSUMER_TIMEOUT} is expected"
+        ));
+    }
+    let consumer_timeout = Duration::from_secs(consumer_timeout);
+    Some(BrokerSettings { url: Secret::new(url), ca_file, weights, consumer_timeout })
 }
 
 fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {

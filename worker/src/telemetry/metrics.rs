@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use nightread_domain::{Disposition, Lane};
 
 use crate::pipeline::process::{Report, WORKER_VERSION};
+use crate::pipeline::valve::PauseReason;
 
 const JOBS: &str = "nightread_jobs_total";
 const STAGE_SECONDS: &str = "nightread_stage_seconds";
@@ -20,6 +21,10 @@ const STORAGE_OUTAGE: &str = "nightread_storage_outage";
 const CONTAINER_UP: &str = "nightread_storage_container_up";
 const BROKER_UP: &str = "nightread_broker_up";
 const BROKER_SESSIONS: &str = "nightread_broker_sessions_total";
+const BROKER_BLOCKED: &str = "nightread_broker_blocked";
+const PUBLISH_FAILURES: &str = "nightread_publish_failures_total";
+const PAUSED: &str = "nightread_paused";
+const OUTBOX: &str = "nightread_outbox_records_total";
 const BATCH_ITEMS: &str = "nightread_batch_items_total";
 const BATCHES: &str = "nightread_batches_total";
 const RELAYED: &str = "nightread_relay_messages_total";
@@ -61,6 +66,13 @@ fn describe() {
     describe_gauge!(CONTAINER_UP, "1 while a container of the settings lets jobs in, 0 while its jobs wait");
     describe_gauge!(BROKER_UP, "1 while the broker session is up");
     describe_counter!(BROKER_SESSIONS, "broker sessions opened");
+    describe_gauge!(BROKER_BLOCKED, "1 while the broker is short of memory or disk and takes no messages");
+    describe_counter!(PUBLISH_FAILURES, "messages that the broker did not take at the first or a later try");
+    describe_gauge!(PAUSED, "1 while nothing is taken for this reason");
+    describe_counter!(
+        OUTBOX,
+        "messages recorded with the results because the broker took none, and told later"
+    );
     describe_counter!(BATCH_ITEMS, "items that went through the inference engine");
     describe_counter!(BATCHES, "batches that the inference engine ran");
     describe_counter!(RELAYED, "messages taken from the Storage queue, by outcome");
@@ -141,6 +153,26 @@ pub fn broker_session(up: bool) {
     if up {
         counter!(BROKER_SESSIONS).increment(1);
     }
+}
+
+/// The broker is short of memory or disk, as its last word says.
+pub fn broker_blocked(blocked: bool) {
+    gauge!(BROKER_BLOCKED).set(f64::from(u8::from(blocked)));
+}
+
+/// The broker did not take a message; it is tried again.
+pub fn publish_failed() {
+    counter!(PUBLISH_FAILURES).increment(1);
+}
+
+/// Whether nothing is taken for this reason.
+pub fn paused(reason: PauseReason, yes: bool) {
+    gauge!(PAUSED, "reason" => reason.as_str()).set(f64::from(u8::from(yes)));
+}
+
+/// A message was `recorded` in the outbox, or `told` from it.
+pub fn outbox(what: &'static str) {
+    counter!(OUTBOX, "event" => what).increment(1);
 }
 
 /// A message of the Storage queue was handled.

@@ -18,7 +18,7 @@ pub use job::{Job, Lane};
 pub use media::{Media, Modality};
 pub use message::{Attributes, Message};
 pub use ports::{
-    BlobStore, Delivery, Disposition, Fetched, Intake, Settlement, WriteCondition, WriteOutcome,
+    BlobStore, Delivery, Disposition, Fetched, Intake, Notice, Settlement, WriteCondition, WriteOutcome,
 };
 pub use result::{ResultDocument, Status};
 pub use warning::{Warning, WarningCode};

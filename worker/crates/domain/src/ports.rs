@@ -70,6 +70,9 @@ pub trait BlobStore: Debug + Send + Sync {
 
     /// Some thousands at most of the blobs whose names begin with `prefix`, which ends in a slash; in no order.
     async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError>;
+
+    /// Removes a blob; one that is gone already is fine.
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError>;
 }
 
 /// What is to become of a delivery.
@@ -77,7 +80,7 @@ pub trait BlobStore: Debug + Send + Sync {
 pub enum Disposition {
     /// Acknowledge: the result is stored, or there was nothing to do.
     Done,
-    /// Give it back untouched, no failure counted (drain, outage, fatal error).
+    /// Give it back untouched, nothing counted (drain, pause, fatal error): it is not to blame.
     Return,
     /// Publish a copy with `attempt` + 1 to the delay of at least this length, confirm, then acknowledge.
     RetryAfter { delay: Duration, error: JobError },
@@ -86,8 +89,9 @@ pub enum Disposition {
     Postpone { delay: Duration, error: JobError, refused_since: Option<u64> },
     /// Publish to the dead letters with the code, confirm, then acknowledge.
     DeadLetter { error: JobError },
-    /// Publish to the suspects, confirm, then acknowledge: it is to run alone.
-    Suspect,
+    /// Publish to the suspects, confirm, then acknowledge: it is to run alone. `started`: the worker failed over it, which
+    /// counts as one more start.
+    Suspect { started: bool },
     /// Publish each of these as a message of its own, confirm, then acknowledge.
     Split(Vec<Message>),
 }
@@ -101,7 +105,7 @@ impl Disposition {
             Self::RetryAfter { .. } => "retried",
             Self::Postpone { .. } => "postponed",
             Self::DeadLetter { .. } => "dead_lettered",
-            Self::Suspect => "suspected",
+            Self::Suspect { .. } => "suspected",
             Self::Split(_) => "split",
         }
     }
@@ -111,15 +115,31 @@ impl Disposition {
             Self::RetryAfter { error, .. } | Self::Postpone { error, .. } | Self::DeadLetter { error } => {
                 Some(error.code)
             }
-            Self::Done | Self::Return | Self::Suspect | Self::Split(_) => None,
+            Self::Done | Self::Return | Self::Suspect { .. } | Self::Split(_) => None,
         }
     }
+}
+
+/// Something to be told to whoever listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The same for every telling of one thing, so that listeners can drop repeats.
+    pub id: String,
+    /// What it is about, in words between dots.
+    pub topic: String,
+    pub correlation_id: Option<String>,
+    pub content_type: &'static str,
+    pub body: Bytes,
 }
 
 /// The right to settle one delivery, once. Dropped unsettled, the delivery goes back to the queue.
 #[async_trait]
 pub trait Settlement: Debug + Send {
-    /// An error here is never a failure of the job: the message comes again and finds its result.
+    /// To be told before the delivery is acknowledged, whatever becomes of it. A queue that nobody listens to need not.
+    fn tell_first(&mut self, _notice: Notice) {}
+
+    /// Waits as long as the queue does not take what must be published first: the delivery stays in hand meanwhile. An
+    /// error here is never a failure of the job: the message comes again and finds its result.
     async fn settle(self: Box<Self>, disposition: Disposition) -> Result<(), JobError>;
 }
 

@@ -95,7 +95,7 @@ impl Settlement for InHand {
         let Some(mut message) = self.message.take() else { return Ok(()) };
         match disposition {
             Disposition::Done => self.shared.change(|state| state.pending -= 1),
-            Disposition::Return => give_back(&self.shared, message),
+            Disposition::Return => give_back(&self.shared, message, 0),
             Disposition::RetryAfter { delay, .. } => {
                 message.attributes.attempt += 1;
                 message.attributes.delivery_count = 0;
@@ -110,10 +110,11 @@ impl Settlement for InHand {
                 state.pending -= 1;
                 state.dead.push((message, error.code));
             }),
-            Disposition::Suspect => self.shared.change(|state| {
+            Disposition::Suspect { started } => self.shared.change(|state| {
                 state.pending -= 1;
+                let starts = if message.attributes.suspect { message.attributes.delivery_count } else { 0 };
                 message.attributes.suspect = true;
-                message.attributes.delivery_count = 0;
+                message.attributes.delivery_count = starts + u32::from(started);
                 state.ready.push_back(message);
             }),
             Disposition::Split(parts) => self.shared.change(|state| {
@@ -128,13 +129,13 @@ impl Settlement for InHand {
 impl Drop for InHand {
     fn drop(&mut self) {
         if let Some(message) = self.message.take() {
-            give_back(&self.shared, message);
+            give_back(&self.shared, message, 1);
         }
     }
 }
 
-fn give_back(shared: &Shared, mut message: Message) {
-    message.attributes.delivery_count += 1;
+fn give_back(shared: &Shared, mut message: Message, counted: u32) {
+    message.attributes.delivery_count += counted;
     shared.change(|state| {
         state.pending -= 1;
         state.ready.push_front(message);

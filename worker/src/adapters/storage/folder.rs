@@ -80,6 +80,16 @@ impl FolderStore {
     }
 }
 
+/// That a folder lies below `root` wherever links in its name lead, unless they may lead anywhere.
+fn within(root: &Path, folder: &Path, links: Links) -> io::Result<()> {
+    match links {
+        Links::Inside if !folder.canonicalize()?.starts_with(root.canonicalize()?) => {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+        Links::Inside | Links::Anywhere => Ok(()),
+    }
+}
+
 /// A blob's path below its container's folder.
 fn inner(blob: &BlobRef) -> Result<PathBuf, JobError> {
     if blob.name().split('/').any(str::is_empty) {
@@ -207,14 +217,29 @@ impl BlobStore for FolderStore {
         let (folder, container) = (root.join(prefix), container.to_owned());
         let found = blocking(Stage::Start, move || {
             // What cannot be looked into cannot be judged; a reading that needs it will say so.
-            let files =
-                WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+            // Drafts of writes that go on begin with a dot.
+            let files = WalkDir::new(folder).into_iter().flatten().filter(|entry| {
+                entry.file_type().is_file() && !entry.file_name().as_encoded_bytes().starts_with(b".")
+            });
             let names =
                 files.filter_map(|entry| entry.path().strip_prefix(&root).ok()?.to_str().map(str::to_owned));
             Ok(names.take(MOST_LISTED).collect::<Vec<_>>())
         })
         .await?;
         Ok(found.into_iter().filter_map(|name| BlobRef::new(&container, name).ok()).collect())
+    }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        let (root, links) = (self.root(blob.container())?.to_path_buf(), self.links);
+        let path = self.path_of(blob)?;
+        blocking(Stage::Store, move || {
+            let folder = path.parent().unwrap_or(&root);
+            match within(&root, folder, links).and_then(|()| fs::remove_file(&path)) {
+                Err(error) if !is_absent(&error) => Err(unwritable(&root, error)),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 }
 

@@ -102,4 +102,8 @@ impl<S: BlobStore> BlobStore for RetryingStore<S> {
     async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
         self.retried(|| self.inner.some_below(container, prefix)).await
     }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        self.retried(|| self.inner.remove(blob)).await
+    }
 }

@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::{BlobRef, Disposition, ErrorCode, JobError, Stage};
@@ -72,15 +71,13 @@ impl Watch {
     }
 }
 
-#[async_trait]
 impl Observer for Watch {
-    async fn job_ended(&self, report: &Report, _disposition: &Disposition) -> Result<(), JobError> {
+    fn job_ended(&self, report: &Report, _disposition: &Disposition) {
         let row = Row::of(self.root.join(report.job.source.name()), report);
         // What comes again counts when it ends for good; its row stands until then.
         match report.outcome {
             Outcome::Unfinished(_) => self.note(row),
             _ => self.end(row),
         }
-        Ok(())
     }
 }

@@ -1,19 +1,20 @@
 //! What the service tells of itself: readiness, metrics, result events.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use nightread_domain::message::Attributes;
-use nightread_domain::{Disposition, JobError, Lane};
+use nightread_domain::{Disposition, Lane, Notice};
 use sha2::{Digest, Sha256};
 use tokio::time::MissedTickBehavior;
 
 use crate::adapters::queue::rabbitmq::{Publisher, Report as WorkReport, ResultData, ResultEvent};
 use crate::pipeline::intake::Observer;
 use crate::pipeline::process::{Outcome, Report, Tools};
+use crate::pipeline::valve::{PauseReason, Valve};
 use crate::telemetry::health::Vitals;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics;
@@ -25,12 +26,20 @@ pub(super) struct ServiceVitals {
     tools: OnceLock<Arc<Tools>>,
     storage: AtomicBool,
     broker: AtomicBool,
+    valve: Valve,
+    publisher: OnceLock<Arc<Publisher>>,
 }
 
 impl ServiceVitals {
-    pub fn new(prometheus: PrometheusHandle) -> Self {
+    pub fn new(prometheus: PrometheusHandle, valve: Valve) -> Self {
         let no = || AtomicBool::new(false);
-        Self { prometheus, tools: OnceLock::new(), storage: no(), broker: no() }
+        let (tools, publisher) = (OnceLock::new(), OnceLock::new());
+        Self { prometheus, tools, storage: no(), broker: no(), valve, publisher }
+    }
+
+    pub fn publishes_by(&self, publisher: Arc<Publisher>) {
+        // Set once, by the start.
+        let _first = self.publisher.set(publisher);
     }
 
     pub fn models_are_warm(&self, tools: Arc<Tools>) {
@@ -59,7 +68,9 @@ impl Vitals for ServiceVitals {
             (self.broker.load(Ordering::Relaxed), "broker"),
         ]
         .into_iter()
-        .filter_map(|(up, what)| (!up).then_some(what))
+        .filter(|(up, _)| !up)
+        .map(|(_, what)| what.to_owned())
+        .chain(self.valve.reasons().into_iter().map(|(reason, why)| format!("{}: {why}", reason.as_str())))
         .collect();
         if waiting.is_empty() { self.alive() } else { Err(waiting.join(", ")) }
     }
@@ -69,21 +80,21 @@ impl Vitals for ServiceVitals {
             let (items, batches) = tools.models.computed();
             metrics::engine_totals(items, batches);
         }
+        metrics::broker_blocked(self.publisher.get().is_some_and(|publisher| publisher.is_blocked()));
         self.prometheus.render()
     }
 }
 
-/// Counts endings, and tells of results before their deliveries are settled.
+/// Counts endings, and says what is to be told of results before their deliveries are settled.
 #[derive(Debug)]
 pub(super) struct ServiceObserver {
-    teller: Option<Arc<Publisher>>,
-    vitals: Arc<ServiceVitals>,
+    tells: bool,
     ledger: Arc<Ledger>,
 }
 
 impl ServiceObserver {
-    pub fn new(teller: Option<Arc<Publisher>>, vitals: Arc<ServiceVitals>, ledger: Arc<Ledger>) -> Self {
-        Self { teller, vitals, ledger }
+    pub fn new(tells: bool, ledger: Arc<Ledger>) -> Self {
+        Self { tells, ledger }
     }
 }
 
@@ -102,18 +113,28 @@ pub(super) async fn tell_of_work(ledger: Arc<Ledger>, publisher: Arc<Publisher>,
     }
 }
 
+/// Shows, as long as the worker runs, whether it takes anything and why not.
+pub(super) async fn tell_of_pauses(valve: Valve) {
+    let tell = |reasons: &BTreeMap<PauseReason, String>| {
+        for reason in PauseReason::ALL {
+            metrics::paused(reason, reasons.contains_key(&reason));
+        }
+    };
+    valve.follow(tell).await;
+}
+
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-#[async_trait]
 impl Observer for ServiceObserver {
-    async fn job_ended(&self, report: &Report, disposition: &Disposition) -> Result<(), JobError> {
-        if let (Some(teller), Some(event)) = (&self.teller, event_of(report)) {
-            teller.tell(&event).await?;
-        }
+    fn job_ended(&self, report: &Report, disposition: &Disposition) {
         metrics::job_ended(report, disposition);
-        Ok(())
+    }
+
+    fn notice(&self, report: &Report) -> Option<Notice> {
+        let event = event_of(report).filter(|_| self.tells)?;
+        event.notice().inspect_err(|error| tracing::error!(%error, "a result is not told of")).ok()
     }
 
     fn message_settled(&self, disposition: &Disposition) {
@@ -142,7 +163,6 @@ impl Observer for ServiceObserver {
 
     fn outage(&self, open: bool) {
         metrics::storage_outage(open);
-        self.vitals.storage_answers(!open);
     }
 }
 

@@ -58,6 +58,15 @@ error_codes! {
     WorkerDied = "worker_died", Permanent,
         "Workers died each time they read this study alone.",
         "Read the blob with `nightread process` on a machine of your own and report what ends it; redrive after an upgrade.";
+    MessageExpired = "message_expired", Permanent,
+        "The broker let the message expire in its lane before a worker took it: a policy or its sender set a time to live.",
+        "Remove the `message-ttl` from the policy that covers the lanes (`nightread topology --check` names it); then redrive.";
+    QueueFull = "queue_full", Permanent,
+        "The broker dropped the message from a lane that was longer or larger than a policy allows.",
+        "Remove the limit from the policy that covers the lanes, or add workers; then redrive.";
+    MessageRejected = "message_rejected", Permanent,
+        "Somebody other than a worker put the message among the dead letters.",
+        "Find out who else consumes from the lanes or publishes dead letters; then redrive.";
     AttemptsExhausted = "attempts_exhausted", Permanent,
         "Transient failures used up all attempts.",
         "Read the last error in the letter; redrive when its cause is gone.";

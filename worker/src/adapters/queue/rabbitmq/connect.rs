@@ -66,6 +66,8 @@ pub(super) fn classified(what: &str, error: lapin::Error) -> JobError {
         _ => None,
     };
     match refusal {
+        // A connection too many is one of a moment: others end.
+        Some(said) if said.contains("limit") => unavailable(format!("{what}: {said}")),
         Some(said) => JobError::new(Stage::Settle, ErrorCode::BrokerRejected, format!("{what}: {said}")),
         None => unavailable(what),
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::connect::{classified, connect, unavailable};
+use super::death::{Death, death};
 use super::publisher::{Outgoing, Publisher};
 use super::{RabbitOptions, properties, topology};
 
@@ -41,11 +42,11 @@ const ID_DIGITS: usize = 12;
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     pub message: Message,
-    /// `worker_died` also for what the broker itself dead-lettered at its delivery limit.
+    /// Ours, or what the broker's reason means: `worker_died` for its delivery limit.
     pub code: ErrorCode,
     pub reason: Option<String>,
     pub stage: Option<Stage>,
-    /// Seconds since 1970, when we dead-lettered it.
+    /// Seconds since 1970.
     pub dead_at: Option<u64>,
     properties: BasicProperties,
 }
@@ -292,7 +293,7 @@ fn revived(letter: DeadLetter) -> Outgoing {
     // It waits anew: the days that it lay here are not days that a worker was late.
     .with_timestamp(properties::now());
     Outgoing {
-        exchange: topology::JOBS,
+        exchange: topology::JOBS.to_owned(),
         key: topology::lane_key(letter.message.attributes.lane),
         properties: copy,
         body: letter.message.body,
@@ -303,13 +304,8 @@ fn revived(letter: DeadLetter) -> Outgoing {
 fn letter(raw: Raw) -> (DeadLetter, Acker) {
     // Its routing key still names the lane, whoever dead-lettered it.
     let lane = topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest);
-    let (code, reason, stage) = properties::death(&raw.properties);
-    let header = |name: &str| raw.properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
-    let dead_at = match header(properties::DEAD_AT) {
-        Some(AMQPValue::Timestamp(at)) => Some(*at),
-        _ => None,
-    };
-    let attributes = properties::attributes(lane, &raw.properties);
+    let Death { code, reason, stage, at } = death(&raw.properties);
+    let attributes = properties::attributes(lane, false, &raw.properties);
     let message = Message { body: Bytes::from(raw.data), attributes };
-    (DeadLetter { message, code, reason, stage, dead_at, properties: raw.properties }, raw.acker)
+    (DeadLetter { message, code, reason, stage, dead_at: at, properties: raw.properties }, raw.acker)
 }

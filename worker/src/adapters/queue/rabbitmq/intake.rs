@@ -4,29 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use nightread_domain::message::Attributes;
-use nightread_domain::{Delivery, Intake, JobError, Message};
+use nightread_domain::{Delivery, Intake, JobError};
 use tokio::sync::watch;
 
-use super::session::{self, Shared, Taken};
-use super::settlement::RabbitSettlement;
-use super::{Publisher, RabbitOptions, SessionState, properties};
+use super::session::{self, Shared};
+use super::{Courier, Publisher, RabbitOptions, SessionState};
+use crate::pipeline::valve::Valve;
 
-/// Consumes the three lanes and the suspects. Dropping it stops the session loop; settlements keep working until they are gone.
+/// Consumes the three lanes and the suspects while the valve is open. Dropping it stops the session loop; settlements keep
+/// working until they are gone.
 #[derive(Debug)]
 pub struct RabbitIntake {
     shared: Arc<Shared>,
-    publisher: Arc<Publisher>,
 }
 
 impl RabbitIntake {
     /// Starts the session loop, which connects by itself, now or whenever the broker is there. `publisher` carries
     /// what is retried, split or dead-lettered.
     pub fn start(options: RabbitOptions, publisher: Arc<Publisher>) -> Self {
-        let shared = Arc::new(Shared::new(&options));
+        Self::with(options, Courier::new(publisher, Valve::default(), None))
+    }
+
+    /// The same with a courier of its own, and the valve that it knows.
+    pub fn with(options: RabbitOptions, courier: Arc<Courier>) -> Self {
+        let shared = Arc::new(Shared::new(&options, courier));
         tokio::spawn(session::run(options, Arc::clone(&shared)));
-        Self { shared, publisher }
+        // Whoever waits for a delivery looks again when the valve opens.
+        let waker = Arc::downgrade(&shared);
+        let valve = shared.courier.valve().clone();
+        tokio::spawn(async move {
+            valve
+                .follow(|_| {
+                    if let Some(shared) = waker.upgrade() {
+                        shared.wake();
+                    }
+                })
+                .await;
+        });
+        Self { shared }
     }
 
     /// Looks at the session from outside, also when the intake is gone.
@@ -63,22 +78,8 @@ impl Drop for RabbitIntake {
 #[async_trait]
 impl Intake for RabbitIntake {
     async fn next(&mut self) -> Result<Option<Delivery>, JobError> {
-        match self.shared.take().await {
-            Taken::Ended(how) => how.map(|()| None),
-            Taken::Delivery { lane, suspect, mut raw, epoch } => {
-                let body = Bytes::from(std::mem::take(&mut raw.data));
-                let attributes = Attributes { suspect, ..properties::attributes(lane, &raw.properties) };
-                let message = Message { body, attributes };
-                let settlement = RabbitSettlement::new(
-                    *raw,
-                    &message,
-                    epoch,
-                    Arc::clone(&self.shared),
-                    Arc::clone(&self.publisher),
-                );
-                Ok(Some(Delivery { message, settlement: Box::new(settlement) }))
-            }
-        }
+        let taken = self.shared.take().await?;
+        Ok(taken.map(|taken| taken.into_delivery(&self.shared)))
     }
 
     async fn stop(&mut self) {

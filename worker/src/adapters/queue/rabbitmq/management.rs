@@ -8,6 +8,7 @@ use std::time::Duration;
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
 use reqwest::{Certificate, Client, StatusCode, Url};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::adapters::tls;
 
@@ -44,13 +45,14 @@ struct Answer {
 /// The plug-in of one broker.
 pub struct Management {
     client: Client,
-    /// With user and password; never shown.
-    queues: Url,
+    /// `.../api`, with user and password; never shown.
+    api: Url,
+    virtual_host: String,
 }
 
 impl fmt::Debug for Management {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Management").field("host", &self.queues.host_str()).finish_non_exhaustive()
+        f.debug_struct("Management").field("host", &self.api.host_str()).finish_non_exhaustive()
     }
 }
 
@@ -60,15 +62,13 @@ impl Management {
         tls::install_provider();
         let invalid = |what: &str| JobError::new(Stage::Start, ErrorCode::SettingsInvalid, what);
         // The parser's words would quote the password.
-        let mut queues = Url::parse(url).map_err(|_| {
+        let mut api = Url::parse(url).map_err(|_| {
             invalid("[backlog] management_url: http[s]://user:password@host:port is expected")
         })?;
-        queues
-            .path_segments_mut()
+        api.path_segments_mut()
             .map_err(|()| invalid("[backlog] management_url: http[s]://user:password@host:port is expected"))?
             .pop_if_empty()
-            .extend(["api", "queues", virtual_host]);
-        queues.set_query(Some("columns=name,messages_ready,messages_unacknowledged,consumers"));
+            .push("api");
         let mut builder = Client::builder()
             .timeout(TIMEOUT)
             // A redirect could carry the password to another host.
@@ -81,14 +81,15 @@ impl Management {
         }
         let client =
             builder.build().map_err(|error| invalid("no HTTP client can be made").with_source(error))?;
-        Ok(Self { client, queues })
+        Ok(Self { client, api, virtual_host: virtual_host.to_owned() })
     }
 
     /// Counts of these queues. Waits while one has none yet; `broker_rejected` when one is missing or the login is refused.
     pub async fn counts(&self, names: &[String]) -> Result<BTreeMap<String, QueueCount>, JobError> {
         let mut tries = 1;
         loop {
-            let answers = self.ask().await?;
+            let answers: Vec<Answer> =
+                self.ask("queues", "name,messages_ready,messages_unacknowledged,consumers").await?;
             match counted(names, &answers)? {
                 Some(counts) => return Ok(counts),
                 None if tries < TRIES => tokio::time::sleep(BETWEEN_TRIES).await,
@@ -98,9 +99,15 @@ impl Management {
         }
     }
 
-    async fn ask(&self) -> Result<Vec<Answer>, JobError> {
+    /// All there is of a kind in the virtual host.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        columns: &str,
+    ) -> Result<Vec<T>, JobError> {
+        let url = self.address(kind, columns)?;
         // Its errors name the address, and the address holds the password.
-        let sent = self.client.get(self.queues.clone()).send().await.map_err(reqwest::Error::without_url);
+        let sent = self.client.get(url).send().await.map_err(reqwest::Error::without_url);
         let response =
             sent.map_err(|error| away("the management plug-in does not answer").with_source(error))?;
         match response.status() {
@@ -120,9 +127,19 @@ impl Management {
         let body = response.bytes().await.map_err(reqwest::Error::without_url);
         let body =
             body.map_err(|error| away("the management plug-in stopped answering").with_source(error))?;
-        serde_json::from_slice(&body).map_err(|error| {
-            away("the management plug-in's answer is not a list of queues").with_source(error)
-        })
+        serde_json::from_slice(&body)
+            .map_err(|error| away("the management plug-in's answer is not a list").with_source(error))
+    }
+}
+
+impl Management {
+    fn address(&self, kind: &str, columns: &str) -> Result<Url, JobError> {
+        let mut url = self.api.clone();
+        url.path_segments_mut()
+            .map_err(|()| away("the management plug-in has no base address"))?
+            .extend([kind, &self.virtual_host]);
+        url.query_pairs_mut().append_pair("columns", columns);
+        Ok(url)
     }
 }
 
@@ -169,7 +186,8 @@ mod tests {
     #[test]
     fn the_address_is_built_of_segments_and_never_shown() {
         let management = Management::new("https://monitor:HUSH@host:15671/", "/", None).expect("an address");
-        assert_eq!(management.queues.path(), "/api/queues/%2F");
+        let address = management.address("queues", "name").expect("an address");
+        assert_eq!((address.path(), address.query()), ("/api/queues/%2F", Some("columns=name")));
         assert!(!format!("{management:?}").contains("HUSH"));
         let error = Management::new("https//HUSH", "/", None).expect_err("no address");
         assert!(!format!("{error:?}").contains("HUSH"));

@@ -1,12 +1,16 @@
 //! RabbitMQ. The session loop is owned here: connect, declare nothing, consume; on any error drop everything, back
 //! off, begin again. Nothing of a client library's recovery is trusted with acknowledgements.
 
+mod audit;
 mod bulk;
 mod connect;
+mod courier;
 mod dead;
+mod death;
 mod intake;
 pub(crate) mod lanes;
 mod management;
+mod outbox;
 mod properties;
 mod publisher;
 mod reports;
@@ -22,9 +26,11 @@ use std::time::Duration;
 use nightread_domain::JobError;
 
 pub use self::bulk::{BulkLink, Sent};
+pub use self::courier::Courier;
 pub use self::dead::{DeadLetter, DeadLetters, Swept, Verdict};
 pub use self::intake::{RabbitIntake, SessionWatcher};
 pub use self::management::{Management, QueueCount};
+pub use self::outbox::Outbox;
 pub use self::publisher::Publisher;
 pub use self::reports::{Report, recent_reports};
 pub use self::results::{ResultData, ResultEvent};
@@ -45,6 +51,9 @@ pub struct RabbitOptions {
     pub weights: [u64; 3],
     /// The longest wait between two tries to connect.
     pub longest_backoff: Duration,
+    /// How long the broker lets a delivery be unacknowledged (`consumer_timeout`). What cannot be settled is recorded before
+    /// half of it.
+    pub consumer_timeout: Duration,
 }
 
 impl RabbitOptions {
@@ -56,6 +65,7 @@ impl RabbitOptions {
             permits: 8,
             weights: [6, 3, 1],
             longest_backoff: Duration::from_secs(15),
+            consumer_timeout: Duration::from_mins(30),
         }
     }
 }

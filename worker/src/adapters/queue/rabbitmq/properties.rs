@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use nightread_domain::message::Attributes;
-use nightread_domain::{ErrorCode, JobError, Lane, Stage};
+use nightread_domain::{JobError, Lane};
 
 pub(super) const ATTEMPT: &str = "attempt";
 pub(super) const REDRIVEN: &str = "redriven";
@@ -17,6 +17,8 @@ pub(super) const STAGE: &str = "stage";
 pub(super) const DEAD_AT: &str = "dead-at";
 /// Since when the container of its blob has not let anybody in.
 pub(super) const REFUSED_SINCE: &str = "refused-since";
+/// How often a suspect was started, as far as the broker does not count it.
+const STARTS: &str = "starts";
 const LAST_ERROR: &str = "last-error";
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const TRACEPARENT: &str = "traceparent";
@@ -30,10 +32,12 @@ const MAX_CLOUD_ATTRIBUTES: usize = 32;
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// What the pipeline may know of a delivery. Everything here comes from a stranger.
-pub(super) fn attributes(lane: Lane, properties: &BasicProperties) -> Attributes {
+pub(super) fn attributes(lane: Lane, suspect: bool, properties: &BasicProperties) -> Attributes {
     let header = |name: &str| properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
     let content_type = properties.content_type().as_ref().and_then(short);
     let structured = content_type.as_deref().is_some_and(|kind| kind.starts_with("application/cloudevents"));
+    let counted = header(DELIVERY_COUNT).and_then(number).unwrap_or(0);
+    let known = if suspect { header(STARTS).and_then(number).unwrap_or(0) } else { 0 };
     let cloud_event = if structured { BTreeMap::new() } else { cloud_attributes(properties) };
     Attributes {
         lane,
@@ -44,11 +48,16 @@ pub(super) fn attributes(lane: Lane, properties: &BasicProperties) -> Attributes
         traceparent: header(TRACEPARENT).and_then(text).or_else(|| cloud_event.get(TRACEPARENT).cloned()),
         attempt: header(ATTEMPT).and_then(number).unwrap_or(0),
         refused_since: header(REFUSED_SINCE).and_then(timestamp),
-        delivery_count: header(DELIVERY_COUNT).and_then(number).unwrap_or(0),
-        suspect: false,
+        delivery_count: counted.saturating_add(known),
+        suspect,
         redriven: matches!(header(REDRIVEN), Some(AMQPValue::Boolean(true))),
         cloud_event,
     }
+}
+
+/// The header of a suspect that was started so often.
+pub(super) fn starts(count: u32) -> (&'static str, AMQPValue) {
+    (STARTS, AMQPValue::LongUInt(count))
 }
 
 /// Seconds since 1970.
@@ -93,7 +102,7 @@ pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
 }
 
 /// A copy for publishing again. Leaves behind what would harm it: `x-death` (RabbitMQ takes the copy's next death
-/// for a cycle and drops it), counters of the broker, `CC` and `BCC` (a stranger's routing), `expiration` (it would
+/// for a cycle and drops it), counters of the broker and of suspicion, `CC` and `BCC` (a stranger's routing), `expiration` (it would
 /// die in a delay), `user_id` (checked against *our* login; a mismatch closes the channel) and `reply_to`.
 pub(super) fn copied(original: &BasicProperties) -> BasicProperties {
     let mut headers = FieldTable::default();
@@ -172,22 +181,6 @@ pub(super) fn dead_headers(
     ]
 }
 
-/// Why a dead letter died. What the broker itself dead-lettered has no headers of ours: it met the delivery limit.
-pub(super) fn death(properties: &BasicProperties) -> (ErrorCode, Option<String>, Option<Stage>) {
-    let header = |name: &str| {
-        properties.headers().as_ref().and_then(|headers| headers.inner().get(name)).and_then(text)
-    };
-    let known = |code: String| ErrorCode::ALL.iter().copied().find(|known| known.as_str() == code);
-    let stage = |name: String| {
-        use Stage::{Announce, Decode, Fetch, Infer, Preprocess, Report, Settle, Start, Store};
-        [Announce, Fetch, Decode, Preprocess, Infer, Report, Store, Settle, Start]
-            .into_iter()
-            .find(|stage| stage.as_str() == name)
-    };
-    let code = header(ERROR_CODE).and_then(known).unwrap_or(ErrorCode::WorkerDied);
-    (code, header(ERROR_MESSAGE), header(STAGE).and_then(stage))
-}
-
 /// Every header as text, for people.
 pub(super) fn shown(properties: &BasicProperties) -> Vec<(String, String)> {
     let headers = properties.headers().iter().flat_map(FieldTable::inner);
@@ -228,8 +221,10 @@ fn number_of_any_kind(value: &AMQPValue) -> String {
 }
 
 fn is_brokers(name: &str) -> bool {
-    matches!(name, "x-death" | DELIVERY_COUNT | "x-acquired-count" | "CC" | "BCC" | "x-opt-delivery-count")
-        || name.starts_with("x-first-death-")
+    matches!(
+        name,
+        "x-death" | STARTS | DELIVERY_COUNT | "x-acquired-count" | "CC" | "BCC" | "x-opt-delivery-count"
+    ) || name.starts_with("x-first-death-")
         || name.starts_with("x-last-death-")
         || name == super::topology::DELAY_HEADER
 }
@@ -245,7 +240,7 @@ fn cloud_attributes(properties: &BasicProperties) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn text(value: &AMQPValue) -> Option<String> {
+pub(super) fn text(value: &AMQPValue) -> Option<String> {
     let bytes = match value {
         AMQPValue::LongString(text) => text.as_bytes(),
         AMQPValue::ShortString(text) => text.as_str().as_bytes(),
@@ -334,7 +329,7 @@ mod tests {
         sent.refused_since = Some(1_700_000_000);
         sent.redriven = true;
         sent.cloud_event = BTreeMap::from([("type".to_owned(), "t".to_owned())]);
-        assert_eq!(attributes(Lane::Bulk, &properties(&sent)), sent);
+        assert_eq!(attributes(Lane::Bulk, false, &properties(&sent)), sent);
     }
 
     #[test]
@@ -348,14 +343,6 @@ mod tests {
             ("cloudEventsid", long("x")),
             ("x-delivery-count", AMQPValue::LongLongInt(-1)),
         ]);
-        assert_eq!(attributes(Lane::Ingest, &odd), Attributes::for_lane(Lane::Ingest));
-    }
-
-    #[test]
-    fn a_letter_that_the_broker_killed_reads_as_worker_died() {
-        assert_eq!(death(&headers(&[("x-death", long("history"))])).0, ErrorCode::WorkerDied);
-        let error = JobError::new(Stage::Fetch, ErrorCode::NoRoute, "why");
-        let ours = with(BasicProperties::default(), dead_headers(Lane::Fmri, 2, 0, &error));
-        assert_eq!(death(&ours), (ErrorCode::NoRoute, Some("why".to_owned()), Some(Stage::Fetch)));
+        assert_eq!(attributes(Lane::Ingest, false, &odd), Attributes::for_lane(Lane::Ingest));
     }
 }

@@ -1,43 +1,58 @@
 //! Publishing with confirmation, on a connection of its own: an alarm in the broker blocks publishers, and must
 //! not block acknowledgements.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
-use nightread_domain::{ErrorClass, ErrorCode, JobError, Message, Stage};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionStatus};
+use nightread_domain::{ErrorClass, ErrorCode, JobError, Message, Notice, Stage};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::connect::{classified, connect, unavailable};
+use super::connect::{classified, connect, forgiving, unavailable};
 use super::{RabbitOptions, properties, topology};
 
 /// How long the broker may take to say that it has a message.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One message on its way out.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outgoing {
-    pub exchange: &'static str,
+    pub exchange: String,
     pub key: String,
     pub properties: BasicProperties,
+    /// Kept beside the rest where it is recorded.
+    #[serde(skip)]
     pub body: Bytes,
     /// Whether somebody must receive it. An event for whoever listens need not be received by anyone.
     pub mandatory: bool,
 }
 
+/// What to do with a broker that is short of memory or disk, and says nothing until it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alarm {
+    /// As with any other silence: an error after a while.
+    GiveUp,
+    /// The message is on its way: another try would only double it.
+    Wait,
+}
+
 struct Link {
-    /// Dropped with the channel; held because a channel dies with its connection.
     connection: Connection,
-    channel: Channel,
-    serial: u64,
+    /// One for each exchange: a refusal closes the channel, and must not take with it what goes elsewhere.
+    channels: HashMap<String, Channel>,
 }
 
 /// Publishes persistently and waits for the broker's word. Connects when it is needed, and again after a failure.
 pub struct Publisher {
     options: RabbitOptions,
-    link: Mutex<(Option<Link>, u64)>,
+    link: Mutex<Option<Link>>,
+    /// Of the link in use, beside it: a blocked broker may keep whoever holds the link waiting.
+    status: std::sync::Mutex<Option<ConnectionStatus>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -49,50 +64,58 @@ impl fmt::Debug for Publisher {
 impl Publisher {
     /// Connects nowhere yet.
     pub fn new(options: RabbitOptions) -> Self {
-        Self { options, link: Mutex::new((None, 0)) }
+        Self { options, link: Mutex::new(None), status: std::sync::Mutex::new(None) }
     }
 
     /// Publishes an announcement to its lane and waits until the broker has it for good.
     pub async fn announce(&self, message: &Message) -> Result<(), JobError> {
-        self.publish(&Outgoing {
-            exchange: topology::JOBS,
-            key: topology::lane_key(message.attributes.lane),
-            properties: properties::properties(&message.attributes),
-            body: message.body.clone(),
-            mandatory: true,
-        })
-        .await
+        self.publish(&announcement(message)).await
     }
 
     /// Whether a publish could succeed now: there is a link, or one could be made, and the broker reads from it.
     pub async fn is_reachable(&self) -> Result<(), JobError> {
-        self.channel(None).await?;
-        let guard = self.link.lock().await;
-        if guard.0.as_ref().is_some_and(|link| link.connection.status().blocked()) {
-            return Err(unavailable("the broker is short of memory or disk"));
-        }
-        Ok(())
+        self.channel(topology::JOBS).await.map(drop)
+    }
+
+    /// Whether the broker is short of memory or disk, as far as it told this link.
+    pub fn is_blocked(&self) -> bool {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.as_ref().is_some_and(|status| status.connected() && status.blocked())
     }
 
     /// A broken link is found out by using it, so a failed publish is tried once more on a new one. The copy that
     /// may come of it is harmless: every consumer finds the work done.
     pub(super) async fn publish(&self, outgoing: &Outgoing) -> Result<(), JobError> {
-        let (channel, serial) = self.channel(None).await?;
-        match self.publish_on(&channel, outgoing).await {
+        self.publish_with(outgoing, Alarm::GiveUp).await
+    }
+
+    /// The same, but waits out an alarm under which the message was sent. One that already stands is an error at once.
+    pub(super) async fn publish_through_alarms(&self, outgoing: &Outgoing) -> Result<(), JobError> {
+        self.publish_with(outgoing, Alarm::Wait).await
+    }
+
+    async fn publish_with(&self, outgoing: &Outgoing, alarm: Alarm) -> Result<(), JobError> {
+        let channel = self.channel(&outgoing.exchange).await?;
+        match self.publish_on(&channel, outgoing, alarm).await {
+            // What the broker refuses, it would refuse again.
             Err(error) if error.code == ErrorCode::BrokerUnavailable && !channel.status().connected() => {
-                let (channel, _) = self.channel(Some(serial)).await?;
-                self.publish_on(&channel, outgoing).await
+                let channel = self.channel(&outgoing.exchange).await?;
+                self.publish_on(&channel, outgoing, alarm).await
             }
             done => done,
         }
     }
 
-    async fn publish_on(&self, channel: &Channel, outgoing: &Outgoing) -> Result<(), JobError> {
+    async fn publish_on(&self, channel: &Channel, outgoing: &Outgoing, alarm: Alarm) -> Result<(), JobError> {
+        let exchange = &outgoing.exchange;
+        if alarm == Alarm::Wait && self.is_blocked() {
+            return Err(blocked());
+        }
         let options = BasicPublishOptions { mandatory: outgoing.mandatory, ..Default::default() };
         let confirmed = async {
             let sent = channel
                 .basic_publish(
-                    outgoing.exchange.into(),
+                    exchange.as_str().into(),
                     outgoing.key.as_str().into(),
                     options,
                     &outgoing.body,
@@ -101,40 +124,92 @@ impl Publisher {
                 .await?;
             sent.await
         };
-        match tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await {
-            Ok(Ok(Confirmation::Ack(None))) => Ok(()),
-            Ok(Ok(Confirmation::Ack(Some(_)))) => Err(JobError::new(
+        tokio::pin!(confirmed);
+        let confirmed = loop {
+            match tokio::time::timeout(CONFIRM_TIMEOUT, &mut confirmed).await {
+                Ok(confirmed) => break confirmed,
+                Err(_) if alarm == Alarm::Wait && self.is_blocked() => {}
+                Err(_) if self.is_blocked() => return Err(blocked()),
+                Err(_) => return Err(unavailable("the broker did not confirm a message in time")),
+            }
+        };
+        match confirmed {
+            Ok(Confirmation::Ack(None)) => Ok(()),
+            Ok(Confirmation::Ack(Some(_))) => Err(JobError::new(
                 Stage::Settle,
                 ErrorCode::BrokerRejected,
-                format!("no queue takes what is published to {}", outgoing.exchange),
+                format!("no queue takes what is published to {exchange}"),
             )
             // Somebody deleted a queue; the message stays where it was until it is back.
             .with_class(ErrorClass::Transient)),
-            Ok(Ok(Confirmation::Nack(_) | Confirmation::NotRequested)) => {
-                Err(unavailable("the broker did not take a message"))
+            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => {
+                Err(unavailable(format!("the broker did not take a message for {exchange}")))
             }
-            Ok(Err(error)) => Err(unavailable("the connection for publishing failed").with_source(error)),
-            Err(_) => Err(unavailable("the broker did not confirm a message in time")),
+            Err(error) => {
+                Err(forgiving(classified(&format!("the broker takes nothing for {exchange}"), error)))
+            }
         }
     }
 
-    /// The channel in use; a new one when there is none, or when the one of serial `broken` still stands in.
-    async fn channel(&self, broken: Option<u64>) -> Result<(Channel, u64), JobError> {
-        let mut guard = self.link.lock().await;
-        let (link, serials) = &mut *guard;
-        if let Some(link) = link.as_ref().filter(|link| Some(link.serial) != broken)
-            && link.channel.status().connected()
-        {
-            return Ok((link.channel.clone(), link.serial));
+    /// The channel for an exchange; a new one when there is none that works.
+    async fn channel(&self, exchange: &str) -> Result<Channel, JobError> {
+        // It would answer nothing either, and whoever waits for it holds the link.
+        if self.is_blocked() {
+            return Err(blocked());
         }
-        *link = None;
-        let connection = connect(&self.options, "publish").await?;
+        let mut guard = self.link.lock().await;
+        if !guard.as_ref().is_some_and(|link| link.connection.status().connected()) {
+            *guard = None;
+        }
+        if let Some(channel) = guard.as_ref().and_then(|link| link.channels.get(exchange))
+            && channel.status().connected()
+        {
+            return Ok(channel.clone());
+        }
+        let link = match &mut *guard {
+            Some(link) => link,
+            none => {
+                let connection = connect(&self.options, "publish").await?;
+                let status = connection.status().clone();
+                *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+                none.insert(Link { connection, channels: HashMap::new() })
+            }
+        };
         let refused = |error| classified("the broker opens no channel for publishing", error);
-        let channel = connection.create_channel().await.map_err(refused)?;
+        let channel = link.connection.create_channel().await.map_err(refused)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
-        *serials += 1;
-        let serial = *serials;
-        *link = Some(Link { connection, channel: channel.clone(), serial });
-        Ok((channel, serial))
+        link.channels.insert(exchange.to_owned(), channel.clone());
+        Ok(channel)
+    }
+}
+
+fn blocked() -> JobError {
+    unavailable("the broker is short of memory or disk and takes no messages")
+}
+
+/// An announcement on its way to its lane.
+pub(super) fn announcement(message: &Message) -> Outgoing {
+    Outgoing {
+        exchange: topology::JOBS.to_owned(),
+        key: topology::lane_key(message.attributes.lane),
+        properties: properties::properties(&message.attributes),
+        body: message.body.clone(),
+        mandatory: true,
+    }
+}
+
+/// Something on its way to whoever listens; nobody need.
+pub(super) fn told(notice: Notice) -> Outgoing {
+    use nightread_domain::{Attributes, Lane};
+    let mut attributes = Attributes::for_lane(Lane::Ingest);
+    attributes.message_id = Some(notice.id);
+    attributes.correlation_id = notice.correlation_id;
+    attributes.content_type = Some(notice.content_type.to_owned());
+    Outgoing {
+        exchange: topology::RESULTS.to_owned(),
+        key: notice.topic,
+        properties: properties::properties(&attributes),
+        body: notice.body,
+        mandatory: false,
     }
 }

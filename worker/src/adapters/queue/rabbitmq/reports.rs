@@ -75,7 +75,7 @@ impl Publisher {
         let mut attributes = Attributes::for_lane(Lane::Ingest);
         attributes.content_type = Some("application/json".to_owned());
         self.publish(&Outgoing {
-            exchange: topology::RESULTS,
+            exchange: topology::RESULTS.to_owned(),
             key: report.key().to_owned(),
             properties: properties::properties(&attributes),
             body: Bytes::from(body),

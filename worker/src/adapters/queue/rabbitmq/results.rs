@@ -1,13 +1,12 @@
 //! `nightread.result`: told to whoever listens for each stored document.
 
 use bytes::Bytes;
-use nightread_domain::message::Attributes;
-use nightread_domain::{ErrorCode, JobError, Lane, Stage, Status};
+use nightread_domain::{ErrorCode, JobError, Notice, Stage, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::publisher::Outgoing;
-use super::{Publisher, properties, topology};
+use super::Publisher;
+use super::publisher::told;
 
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
@@ -56,6 +55,21 @@ impl ResultEvent {
         }
     }
 
+    /// As it is told to whoever listens.
+    pub fn notice(&self) -> Result<Notice, JobError> {
+        let body = serde_json::to_vec(self).map_err(|error| {
+            JobError::new(Stage::Report, ErrorCode::Internal, "a result event does not serialise")
+                .with_source(error)
+        })?;
+        Ok(Notice {
+            id: self.id.clone(),
+            topic: self.key(),
+            correlation_id: self.data.correlation_id.clone(),
+            content_type: CONTENT_TYPE,
+            body: Bytes::from(body),
+        })
+    }
+
     /// `result.<status>.<model>`, for listeners that want only some. Dots would be separators.
     fn key(&self) -> String {
         format!("result.{}.{}", self.data.status.as_str(), self.data.model.replace('.', "-"))
@@ -65,21 +79,6 @@ impl ResultEvent {
 impl Publisher {
     /// Tells of a result and waits until the broker has it. Nobody need be listening.
     pub async fn tell(&self, event: &ResultEvent) -> Result<(), JobError> {
-        let body = serde_json::to_vec(event).map_err(|error| {
-            JobError::new(Stage::Report, ErrorCode::Internal, "a result event does not serialise")
-                .with_source(error)
-        })?;
-        let mut attributes = Attributes::for_lane(Lane::Ingest);
-        attributes.message_id = Some(event.id.clone());
-        attributes.correlation_id.clone_from(&event.data.correlation_id);
-        attributes.content_type = Some(CONTENT_TYPE.to_owned());
-        self.publish(&Outgoing {
-            exchange: topology::RESULTS,
-            key: event.key(),
-            properties: properties::properties(&attributes),
-            body: Bytes::from(body),
-            mandatory: false,
-        })
-        .await
+        self.publish(&told(event.notice()?)).await
     }
 }

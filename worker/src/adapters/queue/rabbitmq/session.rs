@@ -1,28 +1,42 @@
 //! The session loop: one connection, a consumer for each lane and one for the suspects, and a merge of what they bring.
+//!
+//! While the valve is closed the session stands without consumers: what is in hand is settled over it, what was not begun
+//! is given back. In this order: consumers cancelled, the ends of their streams awaited, then given back; under a
+//! live consumer what goes back comes again at once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::{SelectAll, select_all};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use futures::stream::{BoxStream, SelectAll};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, Consumer, message::Delivery as Raw};
-use nightread_domain::{ErrorCode, JobError, Lane};
+use lapin::{Channel, Connection, message::Delivery as Raw};
+use nightread_domain::{Delivery, Disposition, ErrorCode, JobError, Lane, Message};
 use rand::RngExt;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{classified, connect, forgiving, unavailable};
+use super::courier::Courier;
 use super::lanes::{INGEST_ACTIVE, Lanes};
-use super::{RabbitOptions, SessionState, topology};
+use super::settlement::RabbitSettlement;
+use super::{RabbitOptions, SessionState, properties, topology};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
+/// A session that held for so long was a sound one: the next try to connect is an early one again.
+const SOUND_SESSION: Duration = Duration::from_secs(30);
+
 /// How long cancelled consumers may take to end.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it takes at most to see that a session without consumers is broken.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the session loop, the intake and the settlements share.
 #[derive(Debug)]
@@ -38,12 +52,14 @@ pub(super) struct Shared {
     /// The loop has ended and its connection is closed.
     pub done: CancellationToken,
     pub state: watch::Sender<SessionState>,
+    pub courier: Arc<Courier>,
+    pub consumer_timeout: Duration,
 }
 
 #[derive(Debug)]
 struct Queue {
-    ready: [VecDeque<Raw>; 3],
-    suspects: VecDeque<Raw>,
+    ready: [VecDeque<Arrived>; 3],
+    suspects: VecDeque<Arrived>,
     lanes: Lanes,
     ingest_seen: Option<Instant>,
     ended: Option<Result<(), JobError>>,
@@ -69,15 +85,32 @@ impl Source {
     }
 }
 
-/// What the intake hands out next.
+type Arrived = (Raw, Instant);
+
+/// A delivery that counts among those in hand of its lane.
 #[derive(Debug)]
-pub(super) enum Taken {
-    Delivery { lane: Lane, suspect: bool, raw: Box<Raw>, epoch: u64 },
-    Ended(Result<(), JobError>),
+pub(super) struct Taken {
+    pub lane: Lane,
+    pub suspect: bool,
+    pub raw: Raw,
+    pub epoch: u64,
+    /// The broker's patience with it began then.
+    pub arrived: Instant,
+}
+
+impl Taken {
+    /// As the pipeline sees it.
+    pub fn into_delivery(mut self, shared: &Arc<Shared>) -> Delivery {
+        let body = Bytes::from(std::mem::take(&mut self.raw.data));
+        let attributes = properties::attributes(self.lane, self.suspect, &self.raw.properties);
+        let message = Message { body, attributes };
+        let settlement = RabbitSettlement::new(self, &message, Arc::clone(shared));
+        Delivery { message, settlement: Box::new(settlement) }
+    }
 }
 
 impl Shared {
-    pub fn new(options: &RabbitOptions) -> Self {
+    pub fn new(options: &RabbitOptions, courier: Arc<Courier>) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 ready: Default::default(),
@@ -92,6 +125,8 @@ impl Shared {
             stop: CancellationToken::new(),
             done: CancellationToken::new(),
             state: watch::Sender::new(SessionState::Down),
+            courier,
+            consumer_timeout: options.consumer_timeout,
         }
     }
 
@@ -99,42 +134,53 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next delivery. Cancel-safe: nothing is taken before it is returned.
-    pub async fn take(&self) -> Taken {
+    /// Waits for the next delivery, and while the valve is closed; `None` when there will be no more. Cancel-safe:
+    /// nothing is taken before it is returned.
+    pub async fn take(&self) -> Result<Option<Taken>, JobError> {
         loop {
             let changed = self.changed.notified();
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
             if let Some(taken) = self.try_take() {
-                return taken;
+                return Ok(Some(taken));
+            }
+            if let Some(how) = self.how_it_ended() {
+                return how.map(|()| None);
             }
             changed.await;
         }
     }
 
-    fn try_take(&self) -> Option<Taken> {
+    fn how_it_ended(&self) -> Option<Result<(), JobError>> {
         let mut queue = self.queue();
-        if self.stop.is_cancelled() {
-            return Some(Taken::Ended(Ok(())));
+        let how = queue.ended.take()?;
+        // Who asks again is told again.
+        queue.ended = Some(Ok(()));
+        Some(how)
+    }
+
+    fn try_take(&self) -> Option<Taken> {
+        if !self.courier.valve().is_open() {
+            return None;
         }
+        let mut queue = self.queue();
         let in_hand = [0, 1, 2].map(|lane: usize| self.in_hand[lane].load(Ordering::Acquire));
         let ready = [0, 1, 2].map(|lane: usize| !queue.ready[lane].is_empty());
         let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
-        let taken = if let Some(raw) = queue.suspects.pop_front() {
+        let (lane, suspect, arrived) = if let Some(arrived) = queue.suspects.pop_front() {
             // First of all: every delivery of a suspect is to be a start, because starts are what is counted.
-            Some((topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest), true, raw))
+            (lane_of_suspect(&arrived.0), true, arrived)
         } else {
-            let lane = queue.lanes.next(ready, in_hand, active);
-            lane.and_then(|lane| Some((lane, false, queue.ready[lane as usize].pop_front()?)))
+            let lane = queue.lanes.next(ready, in_hand, active)?;
+            (lane, false, queue.ready[lane as usize].pop_front()?)
         };
-        if let Some((lane, suspect, raw)) = taken {
-            self.in_hand[lane as usize].fetch_add(1, Ordering::AcqRel);
-            let epoch = self.epoch.load(Ordering::Acquire);
-            return Some(Taken::Delivery { lane, suspect, raw: Box::new(raw), epoch });
-        }
-        queue.ended.take().map(|ended| {
-            // Who asks again is told again.
-            queue.ended = Some(Ok(()));
-            Taken::Ended(ended)
-        })
+        Some(self.taken(lane, suspect, arrived))
+    }
+
+    fn taken(&self, lane: Lane, suspect: bool, (raw, arrived): Arrived) -> Taken {
+        self.in_hand[lane as usize].fetch_add(1, Ordering::AcqRel);
+        Taken { lane, suspect, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
     }
 
     /// A settlement is gone: its permit is free.
@@ -152,7 +198,17 @@ impl Shared {
         self.epoch.load(Ordering::Acquire) == epoch && *self.state.borrow() == SessionState::Up
     }
 
+    /// Waits until the session of this epoch is over.
+    pub async fn lost(&self, epoch: u64) {
+        let over = |state: &SessionState| {
+            *state == SessionState::Down || self.epoch.load(Ordering::Acquire) != epoch
+        };
+        // The sender is ours, so this ends with the session alone.
+        let _ = self.state.subscribe().wait_for(over).await;
+    }
+
     fn arrived(&self, source: Source, raw: Raw) {
+        let raw = (raw, Instant::now());
         let mut queue = self.queue();
         if source == Source::Lane(Lane::Ingest) {
             queue.ingest_seen = Some(Instant::now());
@@ -165,11 +221,38 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Takes back what was not handed out yet.
-    fn unclaimed(&self) -> Vec<Raw> {
+    /// Takes back what was not handed out yet; it counts as in hand until it is settled.
+    fn unclaimed(&self) -> Vec<Taken> {
         let mut queue = self.queue();
-        let suspects = std::mem::take(&mut queue.suspects);
-        queue.ready.iter_mut().flat_map(std::mem::take).chain(suspects).collect()
+        let suspects = std::mem::take(&mut queue.suspects).into_iter();
+        let suspects = suspects.map(|arrived| (lane_of_suspect(&arrived.0), true, arrived));
+        let lanes = Lane::ALL.into_iter().flat_map(|lane| {
+            let waiting = std::mem::take(&mut queue.ready[lane as usize]);
+            waiting.into_iter().map(move |arrived| (lane, false, arrived)).collect::<Vec<_>>()
+        });
+        let all: Vec<_> = lanes.chain(suspects).collect();
+        drop(queue);
+        all.into_iter().map(|(lane, suspect, arrived)| self.taken(lane, suspect, arrived)).collect()
+    }
+
+    /// Forgets it: its tags died with their channels, and the broker has the messages again.
+    fn forget_unclaimed(&self) {
+        for taken in self.unclaimed() {
+            self.released(taken.lane);
+        }
+    }
+
+    /// Returns what was not begun, so that nothing is suspected for it. What must be published for that waits until it can.
+    fn give_back_unclaimed(self: &Arc<Self>) {
+        // The last first: what goes back goes to the front of its queue.
+        for taken in self.unclaimed().into_iter().rev() {
+            let settlement = taken.into_delivery(self).settlement;
+            tokio::spawn(async move {
+                if let Err(error) = settlement.settle(Disposition::Return).await {
+                    tracing::debug!(%error, "a delivery that was not begun was not given back");
+                }
+            });
+        }
     }
 
     fn ended(&self, how: Result<(), JobError>) {
@@ -182,16 +265,21 @@ impl Shared {
     }
 }
 
+fn lane_of_suspect(raw: &Raw) -> Lane {
+    topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest)
+}
+
 /// Runs sessions until the shared token stops it, or the broker refuses the very first.
 pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
     let _done = shared.done.clone().drop_guard();
     let mut backoff = FIRST_BACKOFF;
     let mut stood = false;
     loop {
-        let result = session(&options, &shared, &mut stood).await;
+        let mut since = None;
+        let result = session(&options, &shared, &mut since).await;
         shared.state.send_replace(SessionState::Down);
-        // Their tags died with their channel, and the broker has the messages again.
-        drop(shared.unclaimed());
+        shared.forget_unclaimed();
+        stood |= since.is_some();
         let error = match result {
             Ok(()) => return shared.ended(Ok(())),
             Err(error) if error.code == ErrorCode::BrokerRejected && !stood => {
@@ -202,6 +290,10 @@ pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
         if shared.stop.is_cancelled() {
             return shared.ended(Ok(()));
         }
+        // One that did not hold is no sign that the next will.
+        if since.is_some_and(|since: Instant| since.elapsed() >= SOUND_SESSION) {
+            backoff = FIRST_BACKOFF;
+        }
         let wait = rand::rng().random_range(backoff / 2..=backoff);
         tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "no session with the broker; trying again");
         tokio::select! {
@@ -209,58 +301,39 @@ pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
             () = tokio::time::sleep(wait) => {}
         }
         backoff = (backoff * 2).min(options.longest_backoff);
-        if stood {
-            // It stood for a while since the last failure: begin gently again.
-            backoff = backoff.min(Duration::from_secs(2));
-        }
     }
 }
 
-/// One session. `Ok` when it was stopped and everything in hand is settled.
-async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> Result<(), JobError> {
+/// One session; `since` is set when it first consumes. `Ok` when it was stopped and everything in hand is settled.
+async fn session(
+    options: &RabbitOptions,
+    shared: &Arc<Shared>,
+    since: &mut Option<Instant>,
+) -> Result<(), JobError> {
     let opened = tokio::select! {
         () = shared.stop.cancelled() => return Ok(()),
         opened = open(options) => opened?,
     };
-    let (connection, consumers) = opened;
-    let channels: Vec<_> =
-        consumers.iter().map(|(_, channel, consumer)| (channel.clone(), consumer.tag())).collect();
-    let mut deliveries: SelectAll<_> =
-        select_all(consumers.into_iter().map(|(source, _, consumer)| consumer.map(move |raw| (source, raw))));
+    let (connection, channels) = opened;
     shared.epoch.fetch_add(1, Ordering::AcqRel);
     shared.state.send_replace(SessionState::Up);
-    *stood = true;
-    tracing::info!("consuming from the broker");
     loop {
         tokio::select! {
+            biased;
             () = shared.stop.cancelled() => break,
-            next = deliveries.next() => match next {
-                Some((source, Ok(raw))) => shared.arrived(source, raw),
-                Some((source, Err(error))) => {
-                    return Err(classified(&format!("the consumer of {} failed", source.queue()), error));
-                }
-                None => return Err(unavailable("the consumers were cancelled")),
-            },
+            () = shared.courier.valve().opened() => {}
+            () = ended(&connection, &channels) => return Err(unavailable("the broker went away during a pause")),
         }
-        // A consumer that the broker cancels (its queue was deleted or moved) ends without an error.
-        if deliveries.len() < Source::all().count() {
-            return Err(unavailable("the broker cancelled a consumer"));
+        let mut consumers = consume(&channels).await?;
+        since.get_or_insert_with(Instant::now);
+        tracing::info!("consuming from the broker");
+        if let Some(error) = take_in(&mut consumers, shared).await {
+            return Err(error);
         }
+        cancel(&channels, &mut consumers, shared).await?;
+        shared.give_back_unclaimed();
     }
-    // By reference: a channel closes when its last handle is dropped, and settlements need it until the end.
-    for (channel, tag) in &channels {
-        let _ = channel.basic_cancel(tag.clone(), BasicCancelOptions::default()).await;
-    }
-    // What was on its way when the consumers were cancelled still comes out of their streams, which then end.
-    let last = async {
-        while let Some((source, Ok(raw))) = deliveries.next().await {
-            shared.arrived(source, raw);
-        }
-    };
-    let _ = tokio::time::timeout(CANCEL_PATIENCE, last).await;
-    for raw in shared.unclaimed() {
-        let _ = raw.nack(BasicNackOptions { requeue: true, ..Default::default() }).await;
-    }
+    shared.courier.hurry();
     shared.ended(Ok(()));
     while !shared.idle() {
         let changed = shared.changed.notified();
@@ -281,38 +354,86 @@ async fn session(options: &RabbitOptions, shared: &Shared, stood: &mut bool) -> 
     Ok(())
 }
 
-async fn open(options: &RabbitOptions) -> Result<(Connection, Vec<(Source, Channel, Consumer)>), JobError> {
+/// Takes in what consumers bring, until the worker stops or the valve closes; an error when a consumer fails.
+async fn take_in(consumers: &mut Consumers, shared: &Shared) -> Option<JobError> {
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return None,
+            () = shared.courier.valve().closed() => return None,
+            next = consumers.next() => match next {
+                Some((source, Ok(raw))) => shared.arrived(source, raw),
+                Some((source, Err(error))) => {
+                    return Some(classified(&format!("the consumer of {} failed", source.queue()), error));
+                }
+                None => return Some(unavailable("the consumers were cancelled")),
+            },
+        }
+        // A consumer that the broker cancels (its queue was deleted or moved) ends without an error.
+        if consumers.len() < Source::all().count() {
+            return Some(unavailable("the broker cancelled a consumer"));
+        }
+    }
+}
+
+/// Cancels every consumer and takes in what was on its way: it still comes out of the streams, which then end.
+async fn cancel(channels: &Channels, consumers: &mut Consumers, shared: &Shared) -> Result<(), JobError> {
+    let cancelled = async {
+        // By reference: a channel closes when its last handle is dropped, and settlements need it until the end.
+        for (source, channel) in channels {
+            let tag = source.queue();
+            let cancelled = channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await;
+            cancelled.map_err(|error| unavailable("a consumer was not cancelled").with_source(error))?;
+        }
+        while let Some((source, next)) = consumers.next().await {
+            let failed = |error| unavailable("a consumer failed while it was cancelled").with_source(error);
+            shared.arrived(source, next.map_err(failed)?);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(CANCEL_PATIENCE, cancelled).await {
+        Ok(cancelled) => cancelled,
+        Err(_) => Err(unavailable("the consumers were not cancelled in time")),
+    }
+}
+
+/// Ends when connection or channels do. Without consumers nothing else tells.
+async fn ended(connection: &Connection, channels: &Channels) {
+    while connection.status().connected() && channels.iter().all(|(_, channel)| channel.status().connected())
+    {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+type Channels = Vec<(Source, Channel)>;
+type Consumers = SelectAll<BoxStream<'static, (Source, lapin::Result<Raw>)>>;
+
+async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobError> {
     let connection = connect(options, "consume").await?;
     let lanes = Lanes::new(options.permits, options.weights);
-    let mut consumers = Vec::new();
+    let mut channels = Vec::new();
     for source in Source::all() {
         let prefetch = match source {
             Source::Lane(lane) => lanes.prefetch(lane),
             Source::Suspects => 1,
         };
-        let (channel, consumer) = consume(&connection, source, prefetch).await?;
-        consumers.push((source, channel, consumer));
+        let refused = |error| classified("the broker opens no channel", error);
+        let channel = connection.create_channel().await.map_err(refused)?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
+        channels.push((source, channel));
     }
-    Ok((connection, consumers))
+    Ok((connection, channels))
 }
 
-async fn consume(
-    connection: &Connection,
-    source: Source,
-    prefetch: u16,
-) -> Result<(Channel, Consumer), JobError> {
-    let queue = source.queue();
-    let refused = |error| classified(&format!("cannot consume from {queue}"), error);
-    let channel = connection.create_channel().await.map_err(refused)?;
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
-    let consumer = channel
-        .basic_consume(
-            queue.as_str().into(),
-            queue.as_str().into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .map_err(refused)?;
-    Ok((channel, consumer))
+async fn consume(channels: &Channels) -> Result<Consumers, JobError> {
+    let mut consumers = SelectAll::new();
+    for (source, channel) in channels {
+        let (source, queue) = (*source, source.queue());
+        let options = BasicConsumeOptions::default();
+        let consumer = channel
+            .basic_consume(queue.as_str().into(), queue.as_str().into(), options, FieldTable::default())
+            .await
+            .map_err(|error| classified(&format!("cannot consume from {queue}"), error))?;
+        consumers.push(consumer.map(move |raw| (source, raw)).boxed());
+    }
+    Ok(consumers)
 }

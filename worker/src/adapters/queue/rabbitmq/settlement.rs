@@ -1,5 +1,9 @@
 //! What becomes of one delivery. A copy is published and confirmed before its original is acknowledged, so that a
 //! crash between the two makes a duplicate and never a loss.
+//!
+//! Brokers before 4.3 count whatever comes back, later ones only what a lost connection brings back. So nothing is given
+//! back in a way that could count against it: what was returned once already, or lies among the suspects, goes back as
+//! a copy, whose count begins anew.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +12,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use lapin::message::Delivery as Raw;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{Acker, BasicProperties};
-use nightread_domain::{Disposition, JobError, Lane, Message, Settlement};
+use nightread_domain::{Attributes, Disposition, JobError, Lane, Message, Notice, Settlement};
+use tokio::time::Instant;
 
 use super::connect::unavailable;
 use super::properties;
-use super::publisher::{Outgoing, Publisher};
-use super::session::Shared;
+use super::publisher::{Outgoing, announcement, told};
+use super::session::{Shared, Taken};
 use super::topology::{self, Delay};
 
 /// Publishes of one split in flight at once; each waits for its own confirmation.
@@ -26,13 +30,18 @@ const SPLIT_IN_FLIGHT: usize = 64;
 pub(super) struct RabbitSettlement {
     acker: Option<Acker>,
     lane: Lane,
+    suspect: bool,
     epoch: u64,
     attempt: u32,
+    /// Returns that the broker counts; for a suspect its starts.
+    deliveries: u32,
     properties: BasicProperties,
     key: String,
     body: Bytes,
+    notice: Option<Notice>,
+    /// When what cannot be published is recorded.
+    until: Instant,
     shared: Arc<Shared>,
-    publisher: Arc<Publisher>,
 }
 
 impl fmt::Debug for RabbitSettlement {
@@ -45,14 +54,10 @@ impl fmt::Debug for RabbitSettlement {
 }
 
 impl RabbitSettlement {
-    pub fn new(
-        raw: Raw,
-        message: &Message,
-        epoch: u64,
-        shared: Arc<Shared>,
-        publisher: Arc<Publisher>,
-    ) -> Self {
-        let lane = message.attributes.lane;
+    /// Of a delivery that is counted among those in hand of its lane; dropped, it is not any more.
+    pub fn new(taken: Taken, message: &Message, shared: Arc<Shared>) -> Self {
+        let Attributes { lane, suspect, attempt, delivery_count, .. } = message.attributes;
+        let Taken { raw, epoch, arrived, .. } = taken;
         // Whatever came through a foreign exchange returns to the lane it was found in.
         let key = match raw.routing_key.as_str() {
             key if topology::lane_of_key(key) == Some(lane) => key.to_owned(),
@@ -61,13 +66,16 @@ impl RabbitSettlement {
         Self {
             acker: Some(raw.acker),
             lane,
+            suspect,
             epoch,
-            attempt: message.attributes.attempt,
+            attempt,
+            deliveries: delivery_count,
             properties: raw.properties,
             key,
             body: message.body.clone(),
+            notice: None,
+            until: arrived + shared.consumer_timeout / 2,
             shared,
-            publisher,
         }
     }
 
@@ -92,9 +100,25 @@ impl RabbitSettlement {
         self.publish(topology::DEAD, properties::with(properties::copied(&self.properties), headers)).await
     }
 
-    async fn publish(&self, exchange: &'static str, properties: BasicProperties) -> Result<(), JobError> {
+    /// To the suspects, with so many starts known.
+    async fn suspected(&self, starts: u32) -> Result<(), JobError> {
+        let copy = properties::copied(&self.properties);
+        self.publish(topology::SUSPECT, properties::with(copy, [properties::starts(starts)])).await
+    }
+
+    async fn publish(&self, exchange: &str, properties: BasicProperties) -> Result<(), JobError> {
         let (key, body) = (self.key.clone(), self.body.clone());
-        self.publisher.publish(&Outgoing { exchange, key, properties, body, mandatory: true }).await
+        let exchange = exchange.to_owned();
+        self.carry(Outgoing { exchange, key, properties, body, mandatory: true }).await
+    }
+
+    /// Waits for the broker, but no longer than this delivery is ours.
+    async fn carry(&self, outgoing: Outgoing) -> Result<(), JobError> {
+        tokio::select! {
+            biased;
+            () = self.shared.lost(self.epoch) => Err(lost()),
+            carried = self.shared.courier.carry(outgoing, self.until) => carried,
+        }
     }
 
     async fn split(&self, parts: Vec<Message>) -> Result<(), JobError> {
@@ -102,7 +126,7 @@ impl RabbitSettlement {
             .map(Ok)
             .try_for_each_concurrent(
                 SPLIT_IN_FLIGHT,
-                |part| async move { self.publisher.announce(&part).await },
+                |part| async move { self.carry(announcement(&part)).await },
             )
             .await
     }
@@ -112,9 +136,18 @@ impl RabbitSettlement {
         settled(acker.ack(BasicAckOptions::default()).await)
     }
 
+    /// Untouched, and never so that it could be suspected or given up for it.
     async fn give_back(&mut self) -> Result<(), JobError> {
-        let Some(acker) = self.acker.take() else { return Ok(()) };
-        settled(acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await)
+        if self.suspect {
+            // Brokers also count what they had on the way to a consumer that was cancelled: counts are no memory of starts.
+            self.suspected(0).await?;
+        } else if self.deliveries > 0 {
+            self.publish(topology::JOBS, properties::copied(&self.properties)).await?;
+        } else {
+            let Some(acker) = self.acker.take() else { return Ok(()) };
+            return settled(acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await);
+        }
+        self.ack().await
     }
 }
 
@@ -133,37 +166,37 @@ fn lost() -> JobError {
 
 #[async_trait]
 impl Settlement for RabbitSettlement {
+    fn tell_first(&mut self, notice: Notice) {
+        self.notice = Some(notice);
+    }
+
     async fn settle(mut self: Box<Self>, disposition: Disposition) -> Result<(), JobError> {
         if !self.shared.is_current(self.epoch) {
             // Publishing a copy of what comes again anyway would double it.
             self.acker = None;
             return Err(lost());
         }
+        if let Some(notice) = self.notice.take() {
+            self.carry(told(notice)).await?;
+        }
         match disposition {
-            Disposition::Done => self.ack().await,
-            Disposition::Return => self.give_back().await,
+            Disposition::Done => {}
+            Disposition::Return => return self.give_back().await,
             Disposition::RetryAfter { delay, error } => {
                 self.delayed(delay, self.attempt.saturating_add(1), &error).await?;
-                self.ack().await
             }
             Disposition::Postpone { delay, error, refused_since } => {
                 self.remember(refused_since);
                 self.delayed(delay, self.attempt, &error).await?;
-                self.ack().await
             }
-            Disposition::DeadLetter { error } => {
-                self.dead(&error).await?;
-                self.ack().await
+            Disposition::DeadLetter { error } => self.dead(&error).await?,
+            Disposition::Suspect { started } => {
+                let known = if self.suspect { self.deliveries } else { 0 };
+                self.suspected(known.saturating_add(started.into())).await?;
             }
-            Disposition::Suspect => {
-                self.publish(topology::SUSPECT, properties::copied(&self.properties)).await?;
-                self.ack().await
-            }
-            Disposition::Split(parts) => {
-                self.split(parts).await?;
-                self.ack().await
-            }
+            Disposition::Split(parts) => self.split(parts).await?,
         }
+        self.ack().await
     }
 }
 

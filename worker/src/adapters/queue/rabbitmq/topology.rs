@@ -103,10 +103,51 @@ pub fn lane_of_key(key: &str) -> Option<Lane> {
 
 /// Every queue, in the order in which it is declared.
 pub fn queues() -> Vec<String> {
-    let lanes = Lane::ALL.into_iter().map(lane_queue);
-    let delays = Delay::ALL.into_iter().map(Delay::queue);
-    let aside = [DEAD_QUEUE, SUSPECT_QUEUE, REPORTS].map(str::to_owned).into_iter();
-    aside.chain(lanes).chain(delays).collect()
+    layout().into_iter().map(|(queue, _)| queue).collect()
+}
+
+/// Every queue with its arguments, in the order in which it is declared.
+pub(super) fn layout() -> Vec<(String, FieldTable)> {
+    let aside = [
+        (DEAD_QUEUE.to_owned(), dead_arguments()),
+        (SUSPECT_QUEUE.to_owned(), lane_arguments()),
+        (REPORTS.to_owned(), reports_arguments()),
+    ];
+    let lanes = Lane::ALL.into_iter().map(|lane| (lane_queue(lane), lane_arguments()));
+    let delays = Delay::ALL.into_iter().map(|delay| (delay.queue(), delay_arguments(delay)));
+    aside.into_iter().chain(lanes).chain(delays).collect()
+}
+
+/// What leads from an exchange into a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Binding {
+    pub queue: String,
+    pub exchange: &'static str,
+    pub key: String,
+    pub arguments: FieldTable,
+}
+
+pub(super) fn bindings() -> Vec<Binding> {
+    let plain = |queue: String, exchange, key: &str| Binding {
+        queue,
+        exchange,
+        key: key.to_owned(),
+        arguments: FieldTable::default(),
+    };
+    let aside = [
+        plain(DEAD_QUEUE.to_owned(), DEAD, ""),
+        plain(SUSPECT_QUEUE.to_owned(), SUSPECT, ""),
+        plain(REPORTS.to_owned(), RESULTS, "report.#"),
+        // An announcement without a lane is an arriving picture.
+        plain(lane_queue(Lane::Ingest), JOBS, "job"),
+    ];
+    let lanes =
+        Lane::ALL.into_iter().map(|lane| plain(lane_queue(lane), JOBS, &format!("{}.#", lane_key(lane))));
+    let delays = Delay::ALL.into_iter().map(|delay| Binding {
+        arguments: table([("x-match", text("all")), (DELAY_HEADER, text(delay.as_str()))]),
+        ..plain(delay.queue(), DELAY, "")
+    });
+    aside.into_iter().chain(lanes).chain(delays).collect()
 }
 
 /// Declares everything; safe to repeat. `broker_rejected` when something stands there with other arguments, or
@@ -120,29 +161,18 @@ pub async fn declare(options: &RabbitOptions) -> Result<BrokerVersion, JobError>
         let declared = channel.exchange_declare(exchange.into(), kind, durable, FieldTable::default()).await;
         declared.map_err(|error| classified(&format!("cannot declare exchange {exchange}"), error))?;
     }
-    declare_queue(&channel, DEAD_QUEUE, dead_arguments()).await?;
-    bind(&channel, DEAD_QUEUE, DEAD, "", FieldTable::default()).await?;
-    declare_queue(&channel, SUSPECT_QUEUE, lane_arguments()).await?;
-    bind(&channel, SUSPECT_QUEUE, SUSPECT, "", FieldTable::default()).await?;
-    for lane in Lane::ALL {
-        let queue = lane_queue(lane);
-        declare_queue(&channel, &queue, lane_arguments()).await?;
-        bind(&channel, &queue, JOBS, &format!("{}.#", lane_key(lane)), FieldTable::default()).await?;
+    for (queue, arguments) in layout() {
+        declare_queue(&channel, &queue, arguments).await?;
     }
-    // An announcement without a lane is an arriving picture.
-    bind(&channel, &lane_queue(Lane::Ingest), JOBS, "job", FieldTable::default()).await?;
-    for delay in Delay::ALL {
-        declare_queue(&channel, &delay.queue(), delay_arguments(delay)).await?;
-        let matching = table([("x-match", text("all")), (DELAY_HEADER, text(delay.as_str()))]);
-        bind(&channel, &delay.queue(), DELAY, "", matching).await?;
+    for Binding { queue, exchange, key, arguments } in bindings() {
+        bind(&channel, &queue, exchange, &key, arguments).await?;
     }
-    declare_queue(&channel, REPORTS, reports_arguments()).await?;
-    bind(&channel, REPORTS, RESULTS, "report.#", FieldTable::default()).await?;
     close(&connection).await;
     Ok(version)
 }
 
-/// Checks that everything is there, changing nothing; `broker_rejected` names what is missing.
+/// Checks that everything is there by name, changing nothing: arguments, bindings and policies only the
+/// management plug-in can tell. `broker_rejected` names what is missing.
 pub async fn check(options: &RabbitOptions) -> Result<BrokerVersion, JobError> {
     let version = BrokerVersion::check(options).await?;
     let connection = connect(options, "topology check").await?;
@@ -192,7 +222,7 @@ fn note(missing: &mut Vec<String>, kind: &str, name: &str, found: lapin::Result<
     }
 }
 
-fn exchanges() -> [(&'static str, ExchangeKind); 5] {
+pub(super) fn exchanges() -> [(&'static str, ExchangeKind); 5] {
     [
         (JOBS, ExchangeKind::Topic),
         (DEAD, ExchangeKind::Fanout),

@@ -274,6 +274,10 @@ impl BlobStore for AzureStore {
         // A name that Nightread would refuse is none that it wrote.
         Ok(page.items.into_iter().flatten().map(|item| item.blob).collect())
     }
+
+    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
+        self.delete(blob).await
+    }
 }
 
 /// The tier of blobs that cannot be read.
