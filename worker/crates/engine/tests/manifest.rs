@@ -346,6 +346,7 @@ fn whatever_decides_a_result_is_in_the_digest_and_nothing_else() {
         ("views = [\"PA\"]", "views = [\"PA\", \"AP\"]"),
         ("age_years = [0.0, 99.0]", "age_years = [18.0, 99.0]"),
         ("min_side_px = 4", "min_side_px = 5"),
+        ("min_side_px = 4", "min_side_px = 4\nsimulated = true"),
     ];
     let mut seen: Vec<_> = deciding.map(|(from, to)| replaced(from, to)).into();
     seen.push(decided(|text| text.replace("size = 4", "size = 5").replace("[1, 4, 4]", "[1, 5, 5]")));

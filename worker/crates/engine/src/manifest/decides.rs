@@ -69,6 +69,8 @@ struct Seen<'m> {
     age_years: Option<[f64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     min_side_px: Option<usize>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    simulated: bool,
 }
 
 #[derive(Serialize)]
@@ -119,6 +121,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 views: &trained_on.views,
                 age_years: trained_on.age_years,
                 min_side_px: trained_on.min_side_px,
+                simulated: trained_on.simulated,
             },
             maps: manifest.maps.as_ref().map(Regressors::from),
         }
