@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use nightread_domain::{JobError, Media};
+use nightread_domain::{Body, JobError, Media};
 use nightread_engine::{Task, tune};
 
 use crate::app::{Parts, Stores};
@@ -85,7 +85,7 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
     match &sample.what {
         What::Picture(body) => {
             let timing = &mut BTreeMap::new();
-            reading::read(body.clone(), Media::Png, "", &sample.model, tools, timing).await?;
+            reading::read(Body::Held(body.clone()), Media::Png, "", &sample.model, tools, timing).await?;
         }
         What::Component(tensor) => {
             let engine = tools.models.engine(&sample.model.key).await?;

@@ -4,6 +4,7 @@
 pub mod components;
 pub mod grid;
 pub mod ica;
+pub mod place;
 pub mod projection;
 mod random;
 pub mod regression;
@@ -13,5 +14,6 @@ mod zscore;
 
 pub use components::{ComponentMaps, Peak};
 pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
+pub use place::{Frame, Placed, place};
 pub use regression::{DualRegression, Flag, GroupMaps, dual_regression};
-pub use volume::{BytesSource, FileSource, Limits, Source, VolumeStream};
+pub use volume::{BytesSource, FileSource, LimitNames, Limits, Source, VolumeStream};

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nightread_domain::media::Modality;
 use nightread_domain::result::{Component, Finding};
-use nightread_domain::{ErrorCode, JobError, Media, Stage, Warning};
+use nightread_domain::{Body, ErrorCode, JobError, Media, Stage, Warning};
 use nightread_engine::Task;
+use nightread_fmri::volume::foreign;
 use nightread_imaging::{DecodeLimits, IsolatedCodec};
 use serde_json::Value;
 
@@ -62,9 +63,31 @@ pub enum NamedIn {
     Finding(usize),
 }
 
+/// Bytes that are nothing that is read here: named where that is known.
+pub fn unknown(head: &[u8], name: &str) -> JobError {
+    if let Some(error) = foreign(head, name) {
+        return error;
+    }
+    match nightread_imaging::foreign(head) {
+        Some(what) => {
+            JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"))
+        }
+        None => {
+            let text = "the bytes are no picture or scan that is read here";
+            JobError::new(Stage::Decode, ErrorCode::NotAnImage, text)
+        }
+    }
+}
+
+/// A blob that was fetched and now cannot be read any more.
+pub fn unreadable(error: std::io::Error) -> JobError {
+    JobError::new(Stage::Decode, ErrorCode::StorageUnavailable, "reading what was fetched failed")
+        .with_source(error)
+}
+
 /// Reads `body` with `model`; stage times go into `timing`. `name` is the blob's, for FSL's naming of component maps.
 pub async fn read(
-    body: Bytes,
+    body: Body,
     media: Media,
     name: &str,
     model: &Arc<Model>,

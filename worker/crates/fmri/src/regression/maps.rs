@@ -6,8 +6,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use crate::grid::{Grid, GridRelation, Sampling};
-use crate::volume::{Limits, Source, VolumeStream};
+use crate::grid::{Grid, Sampling};
+use crate::place::Frame;
+use crate::volume::{Limits, Mask, MaskRule, Orientation, Source, VolumeStream};
 
 /// Voxels of one tile: a tile's columns stay in the cache while a block of volumes passes.
 pub(super) const TILE: usize = 4096;
@@ -18,7 +19,9 @@ pub(super) const TILE: usize = 4096;
 #[derive(Debug)]
 pub struct GroupMaps {
     grid: Grid,
+    orientation: Orientation,
     mask: Arc<[u32]>,
+    mask_rule: MaskRule,
     count: usize,
     /// Tiles of (K + 1) x voxels: the maps with their mean over the mask removed, and a row of ones.
     pub(super) tiles: Vec<Mat<f64>>,
@@ -31,7 +34,8 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
 }
 
 impl GroupMaps {
-    /// Takes K maps (each V values, in the mask's order) on the voxels `mask` (linear indices, ascending) of a grid.
+    /// Takes K maps (each V values, in the mask's order) on the voxels `mask` (linear indices, ascending) of a grid in
+    /// MNI152 space.
     ///
     /// # Errors
     /// `mask_empty` when the mask has no voxels or there are no maps; `volume_header_invalid` when lengths disagree
@@ -84,41 +88,50 @@ impl GroupMaps {
         for tile in &tiles {
             add_gram(&mut gram, tile);
         }
-        Ok(Self { grid, mask: mask.into(), count, tiles, gram })
+        let (orientation, mask_rule) = (Orientation::Sform(4), MaskRule::Binary);
+        Ok(Self { grid, orientation, mask: mask.into(), mask_rule, count, tiles, gram })
     }
 
-    /// Reads K maps from a 4-D NIfTI file. The mask is a 3-D file on the same grid (voxels above zero), or, without
-    /// one, the voxels where any map differs from zero.
+    /// Reads K maps from a 4-D NIfTI file. The mask is a 3-D file of the same voxels ([`Mask::read`]), or, without one, the
+    /// voxels where any map differs from zero.
     ///
     /// # Errors
-    /// Those of reading volumes; `grid_mismatch` when mask and maps differ in grid; those of [`GroupMaps::new`].
+    /// Those of reading volumes and masks; those of [`GroupMaps::new`].
     pub fn read(maps: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
-        let grid = VolumeStream::open(maps, limits)?.header().grid;
-        let inside = match mask {
+        let header = VolumeStream::open(maps, limits)?.header().clone();
+        let grid = header.grid;
+        let (mask, mask_rule) = match mask {
             Some(source) => {
-                let stream = VolumeStream::open(source, limits)?;
-                if stream.header().grid.relation(&grid) != Some(GridRelation::Same) {
-                    return Err(refuse(
-                        ErrorCode::GridMismatch,
-                        "the mask is not on the grid of the group maps",
-                    ));
-                }
-                voxels_where(stream, |x| x > 0.0)?
+                let read = Mask::read(source, &Frame::of(&header, "the group maps"), false, limits)?;
+                (read.voxels, read.rule)
             }
-            None => voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?,
+            None => {
+                let inside = voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?;
+                ((0..grid.len() as u32).filter(|&v| inside[v as usize]).collect(), MaskRule::AnyMap)
+            }
         };
-        let mask: Vec<u32> = (0..grid.len()).filter(|&v| inside[v]).map(|v| v as u32).collect();
         let mut stream = VolumeStream::open(maps, limits)?;
         let count = stream.header().volumes;
         let voxels = Sampling::plan(&grid, &grid, &mask)?;
-        let out = Self::assemble(grid, mask, count, |row| {
+        let mut out = Self::assemble(grid, mask, count, |row| {
             if let Some(raw) = stream.next_volume()? {
                 raw.sample(&voxels, row);
             }
             Ok(())
         })?;
         stream.finish()?;
+        (out.orientation, out.mask_rule) = (header.orientation, mask_rule);
         Ok(out)
+    }
+
+    /// How the maps' own header places them.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    /// How the mask came about.
+    pub fn mask_rule(&self) -> MaskRule {
+        self.mask_rule
     }
 
     /// The grid of the maps, and of every component map made with them.

@@ -20,7 +20,8 @@ pub use maps::GroupMaps;
 
 use crate::components::{ComponentMaps, Peak};
 use crate::grid::{GridRelation, Sampling};
-use crate::volume::{Header, Limits, Orientation, Source, VolumeStream};
+use crate::place::{Frame, place};
+use crate::volume::{Header, Limits, MaskRule, Source, VolumeStream};
 use accumulate::{Pass, pass};
 
 /// How a dual regression is run.
@@ -90,6 +91,8 @@ pub struct Facts {
     pub des_norm: bool,
     /// How the scan's grid lay to the maps': `same`, `reordered` or `resampled`.
     pub grid: &'static str,
+    /// How the maps' mask came about.
+    pub mask: MaskRule,
 }
 
 /// The outcome of a dual regression.
@@ -183,6 +186,7 @@ pub fn dual_regression(
             GridRelation::Reordered => "reordered",
             GridRelation::Different => "resampled",
         },
+        mask: maps.mask_rule(),
     };
     let left_out = solution.flags.iter().flatten().count();
     if left_out > 0 {
@@ -195,6 +199,7 @@ pub fn dual_regression(
         time_courses: solution.time_courses,
         maps: ComponentMaps {
             grid: *maps.grid(),
+            orientation: maps.orientation(),
             mask: Arc::clone(maps.mask()),
             betas: solution.betas,
             z: solution.z,
@@ -233,47 +238,17 @@ fn plan(
     options: &Options,
     warnings: &mut Vec<Warning>,
 ) -> Result<Sampling, JobError> {
-    let (mut grid, target) = (header.grid, maps.grid());
-    let words = |grid: &crate::Grid| {
-        let ([x, y, z], [a, b, c]) = (grid.dims, grid.affine.voxel_mm());
-        format!("{x}x{y}x{z} voxels of {a:.2}x{b:.2}x{c:.2} mm")
-    };
-    if header.orientation == Orientation::Unknown {
-        let sizes = grid.affine.voxel_mm().into_iter().zip(target.affine.voxel_mm());
-        if grid.dims != target.dims || sizes.into_iter().any(|(a, b)| (a - b).abs() > 0.01 * b) {
-            return Err(refuse(
-                ErrorCode::GridMismatch,
-                format!(
-                    "the scan says no place in space and its {} differ from the maps' {}",
-                    words(&grid),
-                    words(target)
-                ),
-            ));
-        }
-        warnings.push(Warning::new(
-            WarningCode::NoOrientation,
-            "the scan says no place in space; it was taken to be on the maps' grid",
-        ));
-        grid = *target;
-    }
-    let sampling = Sampling::plan(&grid, target, maps.mask())?;
-    if sampling.relation == GridRelation::Different && !options.resample {
-        return Err(refuse(
-            ErrorCode::GridMismatch,
-            format!(
-                "the scan's {} lie otherwise than the maps' {}, and resampling is off",
-                words(&grid),
-                words(target)
-            ),
-        ));
-    }
+    let target = Frame { grid: maps.grid(), orientation: maps.orientation(), called: "the group maps" };
+    let placed = place(&Frame::of(header, "the scan"), &target, maps.mask(), options.resample)?;
+    warnings.extend(placed.warnings);
+    let sampling = placed.sampling;
     let (outside, all) = (sampling.outside.len(), maps.mask().len());
     if outside as f64 > options.max_outside * all as f64 {
         return Err(refuse(
             ErrorCode::GridMismatch,
             format!(
                 "{outside} of the {all} voxels in the maps' mask lie outside of the scan's {}",
-                words(&grid)
+                header.grid.words()
             ),
         ));
     }

@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
-use flate2::bufread::MultiGzDecoder;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use super::datatype::{Datatype, Endian, Sample, with_sample};
+use super::gunzip::Gunzip;
 use super::header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, sniff};
 use super::source::{Limits, Source};
 use crate::grid::{Sampler, Sampling};
@@ -65,7 +65,7 @@ impl<'a> VolumeStream<'a> {
         }
         let compressed = start.starts_with(&[0x1f, 0x8b]);
         let mut reader: Box<dyn Read + Send + 'a> =
-            if compressed { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) };
+            if compressed { Box::new(Gunzip::new(plain)) } else { Box::new(plain) };
 
         let mut bytes = [0; NIFTI2_BYTES];
         reader.read_exact(&mut bytes[..NIFTI1_BYTES]).map_err(|e| failed(e, "the header"))?;
@@ -130,7 +130,10 @@ impl<'a> VolumeStream<'a> {
             return Err(JobError::new(
                 Stage::Decode,
                 ErrorCode::InflatesTooLarge,
-                format!("the file inflates past the limit of {} bytes", self.limits.max_inflated_bytes),
+                format!(
+                    "the file inflates past the limit of {} bytes ({})",
+                    self.limits.max_inflated_bytes, self.limits.names.inflated_bytes
+                ),
             ));
         }
         Ok(rest)
