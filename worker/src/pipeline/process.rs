@@ -240,7 +240,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
         return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
     }
     check_size(&properties, tools.limits.blob_bytes)?;
-    let mut _room = tools.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
+    let room = tools.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
     let (Fetched { body, sha256 }, properties) = timed(study, "fetch", fetch(job, tools, properties)).await?;
     study.properties = Some(properties);
     study.sha256 = Some(sha256);
@@ -259,11 +259,13 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
     study.model = Some(Arc::clone(&model));
 
     let kept = body.kept().cloned();
-    if kept.is_some() && media.modality() == Modality::Radiograph {
+    let _room = if kept.is_some() && media.modality() == Modality::Radiograph {
         // It is to be held in memory after all; who waits for room holds none.
-        drop(_room);
-        _room = tools.room_for(body.len()).await?;
-    }
+        drop(room);
+        tools.room_for(body.len()).await?
+    } else {
+        room
+    };
     let read = reading::read(body, media, job.source.name(), &model, tools, &mut study.timing).await;
     // Whatever was read out of a file that was written to meanwhile is nobody's.
     if let Some(kept) = kept

@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
         "spool_dir",
         Text,
         "",
-        "folder on a local disk for blobs over [limits] memory_bytes; default: the system's temporary folder",
+        "folder on a local disk for blobs over [limits] memory_bytes; default: TMPDIR, else /var/tmp, else /tmp",
     ),
     key("storage", "client_id", Text, "", "client id of a user-assigned managed identity"),
     key("sources", "containers", List, "incoming", "the only containers that announcements may name"),

@@ -9,6 +9,7 @@ pub mod projection;
 mod random;
 pub mod regression;
 pub mod simulate;
+pub mod survey;
 pub mod volume;
 mod zscore;
 

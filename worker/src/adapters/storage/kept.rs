@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nightread_domain::body::Kept;
@@ -76,7 +76,7 @@ impl Read for At<'_> {
 /// Where blobs that are too large for memory are kept while they are read.
 #[derive(Clone)]
 pub struct Spool {
-    /// `None` for the system's folder of temporary files.
+    /// `None` for the system's folders of temporary files.
     folder: Option<PathBuf>,
     /// Blobs of more bytes than this do not stay in memory.
     memory_bytes: u64,
@@ -86,7 +86,7 @@ pub struct Spool {
 
 impl fmt::Debug for Spool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spool").field("folder", &self.folder()).finish_non_exhaustive()
+        f.debug_struct("Spool").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -111,8 +111,10 @@ impl Spool {
         bytes > self.memory_bytes
     }
 
-    fn folder(&self) -> PathBuf {
-        self.folder.clone().unwrap_or_else(std::env::temp_dir)
+    /// Folders to try, in order. What is large belongs on a disk, and `/tmp` is memory on many machines.
+    fn folders(&self) -> Vec<PathBuf> {
+        let named = self.folder.clone().or_else(|| std::env::var_os("TMPDIR").map(PathBuf::from));
+        named.map_or_else(|| vec![PathBuf::from("/var/tmp"), std::env::temp_dir()], |folder| vec![folder])
     }
 
     /// An empty file without a name, so that it is gone with the process however that ends, with all its room reserved.
@@ -120,32 +122,53 @@ impl Spool {
         let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, u64::from(self.all)) as u32;
         let closing = |_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing");
         let room = Arc::clone(&self.room).acquire_many_owned(wanted).await.map_err(closing)?;
-        let spool = self.clone();
+        let folders = self.folders();
         let made = tokio::task::spawn_blocking(move || {
-            let file = tempfile::tempfile_in(spool.folder()).map_err(|error| spool.failed(error))?;
-            reserve(&file, bytes).map_err(|error| spool.failed(error))?;
-            Ok(Spooling { file, written: 0, bytes, spool, room })
+            let (folder, file) = unnamed_file(folders)?;
+            reserve(&file, bytes).map_err(|error| failed(&folder, error))?;
+            Ok(Spooling { file, written: 0, bytes, folder, room })
         });
         made.await.unwrap_or_else(|panicked| {
             Err(JobError::new(Stage::Fetch, ErrorCode::Internal, "a storage task panicked")
                 .with_source(panicked))
         })
     }
+}
 
-    /// No room, or a folder that cannot be written to: this machine's matter, never the study's.
-    fn failed(&self, error: io::Error) -> JobError {
-        let what = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "has no room",
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "is not there",
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "cannot be written to",
-            _ => "failed",
-        };
-        let message = format!(
-            "the folder for large blobs {what}: {} ([storage] spool_dir): {error}",
-            self.folder().display()
-        );
-        JobError::new(Stage::Fetch, ErrorCode::SpoolUnavailable, message).with_source(error)
+/// In the first folder that is there and can be written to. A full one is not passed over: what comes next may be memory.
+fn unnamed_file(folders: Vec<PathBuf>) -> Result<(PathBuf, File), JobError> {
+    let mut first = None;
+    for folder in folders {
+        match tempfile::tempfile_in(&folder) {
+            Ok(file) => return Ok((folder, file)),
+            Err(error) => {
+                let passed_over = !is_full(&error);
+                let error = failed(&folder, error);
+                if !passed_over {
+                    return Err(error);
+                }
+                first.get_or_insert(error);
+            }
+        }
     }
+    Err(first.unwrap_or_else(|| JobError::new(Stage::Fetch, ErrorCode::Internal, "no folder was named")))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// No room, or a folder that cannot be written to: this machine's matter, never the study's.
+fn failed(folder: &Path, error: io::Error) -> JobError {
+    let what = match error.kind() {
+        _ if is_full(&error) => "has no room",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "is not there",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "cannot be written to",
+        _ => "failed",
+    };
+    let message =
+        format!("the folder for large blobs {what}: {} ([storage] spool_dir): {error}", folder.display());
+    JobError::new(Stage::Fetch, ErrorCode::SpoolUnavailable, message).with_source(error)
 }
 
 /// Blocks set aside now make a full disk show before the download. A file system that cannot is left to show it later.
@@ -164,14 +187,14 @@ pub(super) struct Spooling {
     file: File,
     written: u64,
     bytes: u64,
-    spool: Spool,
+    folder: PathBuf,
     room: OwnedSemaphorePermit,
 }
 
 impl Spooling {
     /// Appends. Blocks.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), JobError> {
-        self.file.write_all_at(piece, self.written).map_err(|error| self.spool.failed(error))?;
+        self.file.write_all_at(piece, self.written).map_err(|error| failed(&self.folder, error))?;
         self.written += piece.len() as u64;
         Ok(())
     }
@@ -179,7 +202,7 @@ impl Spooling {
     /// The blob, when all of it was written. Blocks.
     pub fn finish(self) -> Result<Body, JobError> {
         debug_assert_eq!(self.written, self.bytes);
-        let mut kept = KeptFile::new(self.file).map_err(|error| self.spool.failed(error))?;
+        let mut kept = KeptFile::new(self.file).map_err(|error| failed(&self.folder, error))?;
         kept.room = Some(self.room);
         Ok(kept.into())
     }

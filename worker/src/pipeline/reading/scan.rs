@@ -129,7 +129,11 @@ fn prepare(
             from_maps(&source, &header, &own, reading, options)?
         }
     };
-    let (maps, peaks, mut flags, reading) = prepared;
+    let (maps, mut peaks, mut flags, reading) = prepared;
+    // Millimetres of a grid without a place would be invented.
+    if model.maps.as_ref().is_some_and(|maps| maps.orientation() == Orientation::Unknown) {
+        peaks.fill(None);
+    }
     let maps = if maps.grid.dims == grid.dims { maps } else { maps.on_grid(&grid)? };
     let inputs = maps
         .betas

@@ -11,7 +11,7 @@ mod maps;
 mod rank;
 mod solve;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
@@ -21,6 +21,7 @@ pub use maps::GroupMaps;
 use crate::components::{ComponentMaps, Peak};
 use crate::grid::{GridRelation, Sampling};
 use crate::place::{Frame, place};
+use crate::survey::{Overlap, Survey};
 use crate::volume::{Header, Limits, MaskRule, Source, VolumeStream};
 use accumulate::{Pass, pass};
 
@@ -93,6 +94,8 @@ pub struct Facts {
     pub grid: &'static str,
     /// How the maps' mask came about.
     pub mask: MaskRule,
+    /// How well the scan's tissue fits the maps' mask.
+    pub overlap: Overlap,
 }
 
 /// The outcome of a dual regression.
@@ -125,11 +128,14 @@ pub fn dual_regression(
     maps: &GroupMaps,
     options: &Options,
 ) -> Result<DualRegression, JobError> {
-    let stream = VolumeStream::open(source, &options.limits)?;
+    let mut stream = VolumeStream::open(source, &options.limits)?;
     let header = stream.header().clone();
     let mut warnings = Vec::new();
     check_length(&header, maps.count())?;
     let sampling = plan(&header, maps, options, &mut warnings)?;
+    let survey = Survey::plan(&header, &frame(maps), maps.mask())?;
+    let survey = Arc::new(Mutex::new(survey));
+    stream.show_to(&survey);
 
     let mut excluded = vec![false; maps.mask().len()];
     for &v in &sampling.outside {
@@ -156,6 +162,10 @@ pub fn dual_regression(
     let Pass::Done(sums) = outcome else {
         return Err(refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time"));
     };
+    let survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
+    survey.check_series()?;
+    let (overlap, low) = survey.overlap();
+    warnings.extend(low);
     if non_finite > 0 {
         warnings.push(Warning::new(
             WarningCode::NonFiniteVoxels,
@@ -187,6 +197,7 @@ pub fn dual_regression(
             GridRelation::Different => "resampled",
         },
         mask: maps.mask_rule(),
+        overlap,
     };
     let left_out = solution.flags.iter().flatten().count();
     if left_out > 0 {
@@ -231,6 +242,10 @@ fn check_length(header: &Header, components: usize) -> Result<(), JobError> {
     Ok(())
 }
 
+fn frame(maps: &GroupMaps) -> Frame<'_> {
+    Frame { grid: maps.grid(), orientation: maps.orientation(), called: "the group maps" }
+}
+
 /// How the scan is sampled at the maps' voxels, or why it cannot be.
 fn plan(
     header: &Header,
@@ -238,8 +253,7 @@ fn plan(
     options: &Options,
     warnings: &mut Vec<Warning>,
 ) -> Result<Sampling, JobError> {
-    let target = Frame { grid: maps.grid(), orientation: maps.orientation(), called: "the group maps" };
-    let placed = place(&Frame::of(header, "the scan"), &target, maps.mask(), options.resample)?;
+    let placed = place(&Frame::of(header, "the scan"), &frame(maps), maps.mask(), options.resample)?;
     warnings.extend(placed.warnings);
     let sampling = placed.sampling;
     let (outside, all) = (sampling.outside.len(), maps.mask().len());

@@ -47,6 +47,11 @@ impl Default for Limits {
 pub trait Source: Sync {
     /// A reader at the first byte of the file, compressed or not.
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// What messages call it, where it has a name.
+    fn name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A scan held in memory.
@@ -66,5 +71,9 @@ pub struct FileSource(pub PathBuf);
 impl Source for FileSource {
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(File::open(&self.0)?))
+    }
+
+    fn name(&self) -> Option<String> {
+        Some(self.0.display().to_string())
     }
 }
