@@ -91,7 +91,7 @@ fn scans_that_went_wrong_once() {
                 }
             }
             Warned(warning) => {
-                assert!(document["status"] == "ok" && has(&document, warning), "{name}: {said}")
+                assert!(document["status"] == "ok" && has(&document, warning), "{name}: {said}");
             }
             Refused(wanted, words) => {
                 assert!(code == Some(wanted) && message.contains(words), "{name}: {document:#}");

@@ -193,7 +193,7 @@ fn a_space_is_kept_and_never_invented() {
         write_group(&group, folder.path(), true).unwrap();
         for name in ["maps.nii.gz", "mask.nii.gz"] {
             let (codes, grid) = written(folder.path(), name);
-            assert_eq!((codes, grid), ([0, i32::from(out)], group.grid), "{scans:?} {mask}");
+            assert_eq!((codes, grid), ([0, out], group.grid), "{scans:?} {mask}");
         }
         let doubts = group.warnings.iter().filter(|warning| warning.code == "no_orientation");
         assert_eq!(doubts.clone().count() > 0, out == 0, "{scans:?} {mask}: {:?}", group.warnings);

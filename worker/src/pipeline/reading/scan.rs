@@ -122,12 +122,11 @@ fn prepare(
         reading.warnings.push(Warning::new(WarningCode::Simulated, text));
     }
     let (grid, orientation) = input_grid(model);
-    let prepared = match regressed {
-        Some(regressed) => from_regression(&regressed, reading, options)?,
-        None => {
-            let own = Frame { grid: &grid, orientation, called: "the model's grid" };
-            from_maps(&source, &header, &own, reading, options)?
-        }
+    let prepared = if let Some(regressed) = regressed {
+        from_regression(&regressed, reading, options)?
+    } else {
+        let own = Frame { grid: &grid, orientation, called: "the model's grid" };
+        from_maps(&source, &header, &own, reading, options)?
     };
     let (maps, mut peaks, mut flags, reading) = prepared;
     // Millimetres of a grid without a place would be invented.

@@ -88,9 +88,9 @@ fn fragment_text(group: &GroupIca, sha256: &str, des_norm: bool) -> String {
     let list = |row: &[f64]| row.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(", ");
     let rows: Vec<String> = group.grid.affine.0.iter().map(|row| format!("[{}]", list(row))).collect();
     // Writing to a string cannot fail.
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "# Group ICA of {} scans, {} volumes; {} voxels, {} space.\n",
+        "# Group ICA of {} scans, {} volumes; {} voxels, {} space.",
         group.runs,
         group.volumes,
         group.mask.len(),

@@ -100,15 +100,12 @@ impl GroupMaps {
     pub fn read(maps: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
         let header = VolumeStream::open(maps, limits)?.header().clone();
         let grid = header.grid;
-        let (mask, mask_rule) = match mask {
-            Some(source) => {
-                let read = Mask::read(source, &Frame::of(&header, "the group maps"), false, limits)?;
-                (read.voxels, read.rule)
-            }
-            None => {
-                let inside = voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?;
-                ((0..grid.len() as u32).filter(|&v| inside[v as usize]).collect(), MaskRule::AnyMap)
-            }
+        let (mask, mask_rule) = if let Some(source) = mask {
+            let read = Mask::read(source, &Frame::of(&header, "the group maps"), false, limits)?;
+            (read.voxels, read.rule)
+        } else {
+            let inside = voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?;
+            ((0..grid.len() as u32).filter(|&v| inside[v as usize]).collect(), MaskRule::AnyMap)
         };
         let mut stream = VolumeStream::open(maps, limits)?;
         let count = stream.header().volumes;

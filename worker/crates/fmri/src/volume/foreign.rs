@@ -72,11 +72,12 @@ fn by_bytes(head: &[u8]) -> Option<(&'static str, &'static str)> {
 
 fn by_name(name: &str) -> Option<(&'static str, &'static str)> {
     let name = name.to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    if name.ends_with(".brik") {
+    let extension =
+        name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.').map(|(_, extension)| extension);
+    if extension == Some("brik") {
         return Some(("the voxels of an AFNI .HEAD/.BRIK pair", "convert with `3dAFNItoNIFTI`"));
     }
-    name.ends_with(".img").then_some(("named as the voxels of a .hdr/.img pair", PAIR))
+    (extension == Some("img")).then_some(("named as the voxels of a .hdr/.img pair", PAIR))
 }
 
 /// FreeSurfer's MGH: big-endian version 1, four lengths, a voxel type of 0, 1, 3, 4 or 10.
