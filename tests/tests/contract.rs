@@ -8,11 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use nightread::adapters::storage::Spool;
 use nightread::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use nightread::adapters::storage::folder::FolderStore;
-use nightread_domain::{BlobRef, BlobStore, ErrorClass, ErrorCode, WriteCondition, WriteOutcome};
+use nightread_domain::{
+    BlobProperties, BlobRef, BlobStore, ErrorClass, ErrorCode, WriteCondition, WriteOutcome,
+};
 use nightread_tests::azurite::{self, Azurite};
-use nightread_tests::contract::{self, Bench, ODD_NAMES};
+use nightread_tests::contract::{self, Bench, ODD_NAMES, bytes_of};
 use nightread_tests::parts::fresh_name;
 use nightread_tests::proxy::{FaultProxy, Faults};
 use sha2::{Digest, Sha256};
@@ -97,6 +100,58 @@ async fn a_folder_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_keeps_the_contract_when_nothing_is_held_in_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let container = "incoming".to_owned();
+    let store = FolderStore::new([(container.clone(), folder.path().to_owned())]).with_memory_bytes(0);
+    contract::run(&FolderBench { store, container }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_to_while_it_is_read_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = FolderStore::new([("incoming".to_owned(), folder.path().to_owned())]).with_memory_bytes(0);
+    let scan = blob("incoming", "scan.nii");
+    let path = folder.path().join("scan.nii");
+    std::fs::write(&path, [7; 4000]).expect("written");
+    let properties = store.properties(&scan).await.expect("properties");
+    let fetched = store.fetch(&scan, &properties, 1 << 30).await.expect("fetched");
+    let kept = fetched.body.kept().expect("it lies in the folder");
+    assert!(kept.is_unchanged().expect("looked at"));
+    assert_eq!(fetched.body.head(3).expect("a head"), [7_u8; 3][..]);
+    std::fs::write(&path, [8; 4001]).expect("written over");
+    assert!(!kept.is_unchanged().expect("looked at"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azure_keeps_the_contract_when_blobs_are_spooled() {
+    let Some(azurite) = Azurite::shared("azure_keeps_the_contract_when_blobs_are_spooled").await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let AzureBench { store, container } = azure(azurite, "spooled").await;
+    // Room for one at a time: the next waits until the last is dropped.
+    let store = store.with_spool(Spool::new(Some(folder.path().to_owned()), 100, 1 << 20));
+    let bench = AzureBench { store, container };
+    contract::run(&bench).await;
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "nothing has a name");
+
+    // A disk without room, and a folder that is not there: the machine's fault, told by its path.
+    let scan = blob(&bench.container, "too-large-for-the-disk.nii");
+    bench.put(&scan, Bytes::from_static(&[1; 1000])).await;
+    let properties = bench.store.properties(&scan).await.expect("properties");
+    let huge = BlobProperties { bytes: 1 << 52, ..properties.clone() };
+    let error = bench.store.fetch(&scan, &huge, u64::MAX).await.expect_err("no disk is so large");
+    assert_eq!((error.code, error.class), (ErrorCode::SpoolUnavailable, ErrorClass::Transient));
+    assert!(error.message.contains(&folder.path().display().to_string()), "{error}");
+    let gone = folder.path().join("gone");
+    let store = bench.store.with_spool(Spool::new(Some(gone), 100, 1 << 30));
+    let error = store.fetch(&scan, &properties, u64::MAX).await.expect_err("no such folder");
+    assert_eq!(error.code, ErrorCode::SpoolUnavailable);
+    assert!(error.message.contains("is not there"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn azure_keeps_the_contract() {
     let Some(azurite) = Azurite::shared("azure_keeps_the_contract").await else { return };
     contract::run(&azure(azurite, "contract").await).await;
@@ -126,11 +181,19 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
         cut: 0.05,
         ..Faults::default()
     });
-    for _ in 0..5 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spooling = AzureStore::new(
+        Account::connection_string(&azurite::connection_string(proxy.port())).expect("sound"),
+        options,
+    );
+    let spool = Spool::new(Some(folder.path().to_owned()), 1 << 20, 1 << 30);
+    let spooling = spooling.expect("a store").with_spool(spool);
+    for round in 0..6 {
+        let store = if round % 2 == 0 { &store } else { &spooling };
         // Each range is retried by itself: fifteen ranges at one fault in five never come through in one piece.
         match store.fetch(&scan, &properties, 1 << 30).await {
             Ok(fetched) => {
-                assert!(fetched.body == body);
+                assert!(bytes_of(&fetched) == body);
                 assert_eq!(fetched.sha256, digest);
             }
             Err(error) => assert_eq!(error.class, ErrorClass::Transient, "{error}"),
@@ -148,7 +211,8 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
     assert_eq!(store.properties(&scan).await.expect_err("away").code, ErrorCode::StorageUnavailable);
     proxy.set_outage(false);
     proxy.set_faults(Faults::default());
-    assert!(store.fetch(&scan, &properties, 1 << 30).await.expect("all is well again").body == body);
+    let fetched = store.fetch(&scan, &properties, 1 << 30).await.expect("all is well again");
+    assert!(bytes_of(&fetched) == body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

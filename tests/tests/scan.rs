@@ -37,10 +37,12 @@ fn scan(seed: u64) -> Bytes {
     simulate(&networks, &options, Vec::new(), Some(1)).expect("a scan").into()
 }
 
-/// A worker with the shipped models, which routes each kind of study by what is there for it.
+/// A worker with the shipped models, which routes each kind of study by what is there for it. Scans are spooled, and most
+/// pictures too.
 fn settings(bench: &Bench) -> WorkerSettings {
     bench
         .settings()
+        .with("NIGHTREAD_LIMITS_MEMORY_BYTES", "10000")
         .with("NIGHTREAD_MODELS_DIR", &root().join("models").display().to_string())
         .with("NIGHTREAD_ENGINE_SESSIONS", "1")
         .with("NIGHTREAD_SCANS_WRITE_MAPS", "true")
@@ -187,4 +189,35 @@ fn three_dimensional() -> Bytes {
 /// One volume fewer than can be regressed on the shipped maps.
 fn short() -> Bytes {
     written(Some(COUNT + 1))
+}
+
+/// Measures a run of gigabytes, which no suite has the time for: `NIGHTREAD_LARGE_SCAN=run.nii.gz cargo test --release -p
+/// nightread-tests --test scan -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a file of gigabytes, and as much memory and disk"]
+async fn a_run_of_gigabytes_is_read_in_little_memory() {
+    let test = "a_run_of_gigabytes_is_read_in_little_memory";
+    let Some(path) = std::env::var_os("NIGHTREAD_LARGE_SCAN") else { return };
+    let Some(bench) = Bench::shared(test).await else { return };
+    let name = std::path::Path::new(&path).file_name().and_then(|name| name.to_str()).expect("a name");
+    bench.upload(name, std::fs::read(&path).expect("the scan").into()).await;
+    let settings = settings(&bench)
+        .with("NIGHTREAD_LIMITS_MEMORY_BYTES", "134217728")
+        .with("NIGHTREAD_SCANS_RESAMPLE", "true");
+    let worker = bench.start_with(&settings);
+    let started = std::time::Instant::now();
+    bench.announce(Lane::Fmri, name).await;
+    let (what, version) = ("the result", version(MODEL));
+    let document =
+        wait::until_within(Duration::from_hours(1), what, || bench.result_of(MODEL, &version, name)).await;
+    let (now, most) = worker.memory();
+    eprintln!(
+        "{name}: {:.0} s, {} MiB at most, {} now",
+        started.elapsed().as_secs_f64(),
+        most >> 20,
+        now >> 20
+    );
+    eprintln!("{:#}", document["timing_ms"]);
+    assert_eq!(document["status"], "ok", "{document:#}");
+    assert!(most < 3 << 29, "{most} bytes");
 }

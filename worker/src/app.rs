@@ -9,9 +9,11 @@ use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, tune};
+use nightread_fmri::LimitNames;
 use nightread_imaging::{ChildCodec, DecodeLimits};
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
+use crate::adapters::storage::Spool;
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
@@ -28,6 +30,9 @@ use crate::settings::{
     StorageSettings,
 };
 use crate::trial;
+
+/// Most that a compressed picture may inflate to.
+const PICTURE_INFLATED_BYTES: u64 = 4 << 30;
 
 /// Reads and merges settings: flag over environment over file over default.
 pub fn settings(
@@ -72,11 +77,15 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         StorageSettings::Folder(root) => {
             let containers = settings.source_containers.iter().chain([&settings.results_container]);
             let folders = containers.map(|name| (name.clone(), root.join(name)));
-            let store = FolderStore::new(folders).with_results(&settings.results_container);
+            let store = FolderStore::new(folders)
+                .with_results(&settings.results_container)
+                .with_memory_bytes(settings.limits.memory_bytes);
             Arc::new(RetryingStore::new(store, budget))
         }
         StorageSettings::Azure(access) => {
-            let store = AzureStore::new(account(access)?, AzureOptions::default())?;
+            let limits = &settings.limits;
+            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
+            let store = AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool);
             Arc::new(RetryingStore::new(store, budget))
         }
     };
@@ -193,6 +202,7 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         scan_limits: nightread_fmri::Limits {
             max_voxels: limits.voxels,
             max_inflated_bytes: limits.inflated_bytes,
+            names: LimitNames::SETTINGS,
             ..nightread_fmri::Limits::default()
         },
         scan_threads: 1,
@@ -203,7 +213,8 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
 fn decode_limits(limits: &Limits) -> DecodeLimits {
     DecodeLimits {
         max_pixels: limits.pixels,
-        max_inflated_bytes: limits.inflated_bytes,
+        // A picture is inflated in memory.
+        max_inflated_bytes: limits.inflated_bytes.min(PICTURE_INFLATED_BYTES),
         ..DecodeLimits::default()
     }
 }

@@ -303,8 +303,9 @@ pub struct CheckArgs {
 Example:
   nightread group-ica scans/*.nii.gz --components 20 --mask brain.nii.gz --out group
 
-Writes maps.nii.gz, and maps.toml: the [maps] table of a model manifest, which dual regression uses. The same seed and
-scans give the same maps. Memory holds one scan and a bounded state, whatever the number of scans.")]
+Writes maps.nii.gz, mask.nii.gz (the voxels that vary in every scan), mixing.tsv, components.tsv (explained variance and
+stability), and maps.toml: the [maps] table of a model manifest, which dual regression uses. The same seed and scans give
+the same maps. Memory holds one scan and a bounded state, whatever the number of scans.")]
 pub struct GroupIcaArgs {
     /// 4-D NIfTI scans on one grid
     #[arg(required = true, value_name = "SCAN")]
@@ -312,7 +313,8 @@ pub struct GroupIcaArgs {
     /// Number of components
     #[arg(long, value_name = "K")]
     pub components: usize,
-    /// 3-D NIfTI brain mask; interpolated when it is on another grid
+    /// 3-D NIfTI brain mask, binary or a probability (half of its greatest is the border); interpolated when it is on
+    /// another grid
     #[arg(long)]
     pub mask: PathBuf,
     #[arg(long, value_name = "DIR")]

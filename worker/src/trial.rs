@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use nightread_domain::{BlobRef, JobError, Media};
+use nightread_domain::{BlobRef, Body, JobError, Media};
 use nightread_engine::{Task, tune};
 
 use crate::app::{Parts, Stores};
@@ -86,7 +86,7 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
         What::Picture(body) => {
             let timing = &mut BTreeMap::new();
             let name = BlobRef::new("trial", "picture.png")?;
-            reading::read(body.clone(), Media::Png, &name, &sample.model, tools, timing).await?;
+            reading::read(Body::Held(body.clone()), Media::Png, &name, &sample.model, tools, timing).await?;
         }
         What::Component(tensor) => {
             let engine = tools.models.engine(&sample.model.key).await?;

@@ -350,3 +350,147 @@ fn every_bad_scan_is_a_failed_document_and_stops_no_other() {
     assert_eq!(read["other-grid.nii.gz"]["dual_regression"]["grid"], "resampled");
     assert!(read.values().all(|document| document["components"].as_array().unwrap().len() == COUNT));
 }
+
+/// Bytes at an offset of an inflated file, and the whole compressed again.
+fn patched(plain: &[u8], patches: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = plain.to_vec();
+    for (at, patch) in patches {
+        bytes[*at..at + patch.len()].copy_from_slice(patch);
+    }
+    gzip(&bytes)
+}
+
+fn warns(document: &Value, code: &str) -> bool {
+    document["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == code)
+}
+
+#[test]
+fn odd_files_are_read_as_what_they_hold_and_their_oddness_is_told() {
+    let work = TempDir::new().unwrap();
+    let folder = work.path().join("in");
+    fs::create_dir(&folder).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    let scan = simulated(work.path(), 21);
+    let (packed, plain) = (fs::read(&scan).unwrap(), inflated(&scan));
+    put("base.nii.gz", &packed);
+    put("padded.nii.gz", &[&packed[..], &[0; 1000]].concat());
+    put("empty-member.nii.gz", &[gzip(&[]), packed.clone()].concat());
+    put("short-member.nii.gz", &[gzip(&plain[..100]), gzip(&plain[100..])].concat());
+    put("bitpix.nii.gz", &patched(&plain, &[(72, &64i16.to_le_bytes())]));
+    put("tr.nii.gz", &patched(&plain, &[(92, &2000f32.to_le_bytes())]));
+    // A qform of the same space that runs the other way, and no forms at all.
+    put("mirrored-qform.nii.gz", &patched(&plain, &[(252, &4i16.to_le_bytes()), (76, &1f32.to_le_bytes())]));
+    put("no-place.nii.gz", &patched(&plain, &[(254, &0i16.to_le_bytes())]));
+    let expected = [
+        ("base.nii.gz", None),
+        ("padded.nii.gz", None),
+        ("empty-member.nii.gz", None),
+        ("short-member.nii.gz", None),
+        ("bitpix.nii.gz", Some("bitpix_ignored")),
+        ("tr.nii.gz", Some("implausible_tr")),
+        ("mirrored-qform.nii.gz", Some("qform_disagrees")),
+        ("no-place.nii.gz", Some("no_orientation")),
+    ];
+    let ran = process(std::slice::from_ref(&folder), &work.path().join("out"), &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.json);
+    let read = documents(&ran);
+    let base = &read["base.nii.gz"];
+    assert_eq!((&base["input"]["space"], &base["input"]["sform_code"]), (&"mni152".into(), &4.into()));
+    assert_eq!(base["input"]["affine"][0], serde_json::json!([-4.0, 0.0, 0.0, 88.0]));
+    for (name, code) in expected {
+        assert_eq!(read[name]["components"], base["components"], "{name}");
+        for (_, other) in expected {
+            let Some(other) = other else { continue };
+            assert_eq!(warns(&read[name], other), code == Some(other), "{name}: {}", read[name]["warnings"]);
+        }
+    }
+    assert_eq!(read["no-place.nii.gz"]["input"]["space"], "unknown");
+    assert_eq!(read["no-place.nii.gz"]["input"].get("affine"), None);
+
+    // Kept in files instead of memory: the same, also where a second pass is needed.
+    let mut hole = plain.clone();
+    let voxel = maps().mask()[0] as usize;
+    let (datatype, bytes) = (i16::from_le_bytes([plain[70], plain[71]]), plain.len());
+    if datatype == 16 {
+        hole[352 + 4 * voxel..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    put("hole.nii", &hole);
+    let files = ["base.nii.gz", "padded.nii.gz", "hole.nii"].map(|name| folder.join(name));
+    let ran = process(&files, &work.path().join("kept"), &[("NIGHTREAD_LIMITS_MEMORY_BYTES", "1000")]);
+    assert_eq!(ran.code, Some(0), "{}", ran.json);
+    let kept = documents(&ran);
+    for name in ["base.nii.gz", "padded.nii.gz"] {
+        assert_eq!(kept[name]["components"], base["components"], "{name}");
+        assert_eq!(kept[name]["source"]["sha256"], read[name]["source"]["sha256"], "{name}");
+    }
+    assert_eq!(kept["hole.nii"]["source"]["bytes"], bytes);
+    assert_eq!(warns(&kept["hole.nii"], "non_finite_voxels"), datatype == 16);
+}
+
+#[test]
+fn what_is_no_scan_is_named_with_what_to_do() {
+    let work = TempDir::new().unwrap();
+    let folder = work.path().join("in");
+    fs::create_dir(&folder).unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    let scan = simulated(work.path(), 22);
+    let plain = inflated(&scan);
+    put("pair.hdr", &{
+        let mut header = plain[..348].to_vec();
+        header[344..348].copy_from_slice(b"ni1\0");
+        header
+    });
+    let mut mgh: Vec<u8> = [1i32, 64, 64, 30, 100, 3, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
+    mgh.resize(4000, 0);
+    put("scan.mgz", &gzip(&mgh));
+    put("scan.nii.bz2", b"BZh91AY&SY0000");
+    put("labels.nii.gz", &patched(&plain, &[(68, &1002i16.to_le_bytes())]));
+    // Component maps announced by intent alone, and such as nobody announced.
+    let regressed = dual_regression(&FileSource(scan), &maps(), &Options::default()).unwrap().maps;
+    let all = nifti(regressed.grid, Some(COUNT), |k| regressed.volume(&regressed.betas[k]).into());
+    put("melodic_z.nii.gz", &patched(&all, &[(68, &5i16.to_le_bytes())]));
+    put("melodic_t.nii.gz", &patched(&all, &[(68, &3i16.to_le_bytes())]));
+    let shipped = FileSource(maps_file());
+    let mut stream = VolumeStream::open(&shipped, &Limits::default()).unwrap();
+    let mut group = vec![vec![0.0; regressed.grid.len()]; COUNT];
+    for map in &mut group {
+        stream.next_volume().unwrap().unwrap().values(map);
+    }
+    let twice = nifti(regressed.grid, Some(2 * COUNT), |k| {
+        // Two sets of maps, so that their number would pass for a scan's.
+        let turned = |v: usize| group[k % COUNT][if k < COUNT { v } else { group[0].len() - 1 - v }] as f32;
+        (0..group[0].len()).map(turned).collect()
+    });
+    put("unannounced.nii.gz", &gzip(&twice));
+    // Maps without a place that are another size, mirrored: never laid anywhere, not even by resampling.
+    put("dr_stage2_nowhere.nii.gz", &patched(&all, &[(254, &[0, 0]), (80, &2f32.to_le_bytes())]));
+
+    let ran = process(
+        std::slice::from_ref(&folder),
+        &work.path().join("out"),
+        &[("NIGHTREAD_SCANS_RESAMPLE", "true")],
+    );
+    let rows = ran.json["results"].as_array().unwrap();
+    let read: BTreeMap<String, Value> = documents(&ran);
+    for (name, code, words) in [
+        ("pair.hdr", "unsupported_media", "fslchfiletype"),
+        ("scan.mgz", "unsupported_media", "mri_convert"),
+        ("scan.nii.bz2", "unsupported_media", "bzip2"),
+        ("labels.nii.gz", "not_four_dimensional", "labels"),
+        ("unannounced.nii.gz", "not_four_dimensional", "intent code 3 or 5"),
+        ("dr_stage2_nowhere.nii.gz", "grid_mismatch", "neither qform nor sform"),
+    ] {
+        let error = read.get(name).map_or_else(
+            || {
+                let row = rows.iter().find(|row| row["file"].as_str().unwrap().ends_with(name));
+                row.unwrap_or_else(|| panic!("no row for {name} in {}", ran.json)).clone()
+            },
+            |document| document["error"].clone(),
+        );
+        assert!(error.to_string().contains(code) && error.to_string().contains(words), "{name}: {error}");
+    }
+    for name in ["melodic_z.nii.gz", "melodic_t.nii.gz"] {
+        assert!(warns(&read[name], "read_as_component_maps"), "{name}");
+        assert_eq!(read[name]["components"].as_array().unwrap().len(), COUNT);
+    }
+}

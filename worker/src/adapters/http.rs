@@ -180,7 +180,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         stream.write_all(b"GET / HT").await.expect("it reads");
         let mut answer = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "it is closed, with or without a word");
     }
 

@@ -9,7 +9,7 @@ use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
 use nightread_fmri::{FileSource, Source};
 use serde_json::json;
 
-use super::print;
+use super::{print, say};
 use crate::cli::{Format, GroupIcaArgs};
 
 pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
@@ -34,6 +34,15 @@ pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
     let group = group?;
     write_group(&group, &args.out, !args.no_des_norm)
         .with_context(|| format!("cannot write to {}", args.out.display()))?;
+    for warning in &group.warnings {
+        say(&format!("warning: {}: {}", warning.code, warning.message));
+    }
+    if !group.converged {
+        say(&format!(
+            "warning: FastICA did not converge in {} iterations in the best of {} starts: these maps are one of many answers",
+            options.max_iterations, options.restarts
+        ));
+    }
     match args.format {
         Format::Table => print(&as_text(&group, args))?,
         Format::Json => print(&serde_json::to_string_pretty(&as_json(&group))?)?,
@@ -56,7 +65,7 @@ fn as_text(group: &GroupIca, args: &GroupIcaArgs) -> String {
     let convergence = if group.converged { "converged" } else { "did NOT converge" };
     format!(
         "{} components of {} scans ({} volumes) on {} voxels; {convergence}, mean stability over starts {stability:.3}\n\
-         maps and the [maps] table of a model manifest: {}",
+         maps, mask, mixing, explained variance and the [maps] table of a model manifest: {}",
         group.maps.len(),
         group.runs,
         group.volumes,
@@ -74,6 +83,10 @@ fn as_json(group: &GroupIca) -> serde_json::Value {
         "constant_voxels": group.constant_voxels,
         "converged": group.converged,
         "explained": group.explained,
+        "explained_together": group.explained_together,
+        "space": group.orientation.space(),
+        "mask": group.mask_rule,
+        "warnings": group.warnings,
         "stability": group.stability,
     })
 }

@@ -71,8 +71,10 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         Err(problem) => return Ok(wrong_use(&problem)),
     };
 
+    let source = FolderStore::of_a_person([(LOCAL.to_owned(), root.clone())])
+        .with_memory_bytes(settings.limits.memory_bytes);
     let stores = Stores {
-        source: Arc::new(FolderStore::of_a_person([(LOCAL.to_owned(), root.clone())])),
+        source: Arc::new(source),
         results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), out.clone())])),
         results_container: RESULTS.to_owned(),
         // A copy of a data set has other times and inodes, and the same studies.

@@ -13,7 +13,7 @@ use nightread_domain::{
     BlobKind, BlobProperties, BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
     Lane, Media, Modality, Stage, WriteCondition,
 };
-use nightread_imaging::{foreign, sniff};
+use nightread_imaging::sniff;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -28,6 +28,12 @@ use crate::settings::Limits;
 
 /// Version written into every document; a new one reads failed studies again.
 pub const WORKER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Bytes from which the format is told.
+const SNIFFED: usize = 64 << 10;
+
+/// How long a study waits for room on this machine's disk.
+const SPOOL_DELAY: Duration = Duration::from_mins(1);
 
 /// Granularity of the byte permits, so that terabytes fit the semaphore's counter.
 const PERMIT_BYTES: u64 = 4096;
@@ -259,7 +265,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
         return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
     }
     check_size(&properties, tools.limits.blob_bytes)?;
-    let _room = tools.room_for(properties.bytes).await?;
+    let room = tools.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
     let (Fetched { body, sha256 }, properties) = timed(study, "fetch", fetch(job, tools, properties)).await?;
     study.properties = Some(properties);
     study.sha256 = Some(sha256);
@@ -270,21 +276,30 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
     }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
-    let media = sniff(&body).ok_or_else(|| match foreign(&body) {
-        Some(what) => {
-            JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"))
-        }
-        None => JobError::new(
-            Stage::Decode,
-            ErrorCode::NotAnImage,
-            "the bytes are no picture or scan that is read here",
-        ),
-    })?;
+    let head = body.head(SNIFFED).map_err(reading::unreadable)?;
+    let media = sniff(&head).ok_or_else(|| reading::unknown(&head, job.source.name()))?;
+    drop(head);
     study.media = Some(media);
     let model = tools.models.get(model_name(job, tools, media.modality())?)?;
     study.model = Some(Arc::clone(&model));
 
-    let mut reading = reading::read(body, media, &job.source, &model, tools, &mut study.timing).await?;
+    let kept = body.kept().cloned();
+    let _room = if kept.is_some() && media.modality() == Modality::Radiograph {
+        // It is to be held in memory after all; who waits for room holds none.
+        drop(room);
+        tools.room_for(body.len()).await?
+    } else {
+        room
+    };
+    let read = reading::read(body, media, &job.source, &model, tools, &mut study.timing).await;
+    // Whatever was read out of a file that was written to meanwhile is nobody's.
+    if let Some(kept) = kept
+        && !kept.is_unchanged().map_err(reading::unreadable)?
+    {
+        let text = "the file was written to while it was read";
+        return Err(JobError::new(Stage::Decode, ErrorCode::BlobChanged, text));
+    }
+    let mut reading = read?;
     reached(tools.failpoint, Failpoint::AfterInfer);
 
     write_artefacts(job, tools, study, &model, &mut reading).await?;
@@ -324,7 +339,7 @@ fn check_size(properties: &BlobProperties, limit: u64) -> Result<(), JobError> {
         bytes if bytes > limit => Err(JobError::new(
             Stage::Fetch,
             ErrorCode::BlobTooLarge,
-            format!("the blob has {bytes} bytes, {limit} are allowed"),
+            format!("the blob has {bytes} bytes, {limit} are allowed ([limits] blob_bytes)"),
         )),
         _ => Ok(()),
     }
@@ -462,7 +477,9 @@ async fn fail(
     error: JobError,
     started: Instant,
 ) -> Result<Ended, JobError> {
+    // This machine's disk is not the study's fault.
     let exhausted = error.is_transient()
+        && error.code != ErrorCode::SpoolUnavailable
         && job.attempt + 1 >= tools.limits.attempts
         && waiting::is_own(&error, job, tools);
     if error.is_fatal() || (error.is_transient() && !exhausted) || !is_documented(error.code) {
@@ -509,6 +526,9 @@ fn is_documented(code: ErrorCode) -> bool {
 }
 
 fn disposition_of(job: &Job, error: JobError, tools: &Tools) -> Disposition {
+    if error.code == ErrorCode::SpoolUnavailable {
+        return Disposition::Postpone { delay: SPOOL_DELAY, error, refused_since: None };
+    }
     match error.class {
         ErrorClass::Fatal => Disposition::Return,
         ErrorClass::Permanent => Disposition::DeadLetter { error },

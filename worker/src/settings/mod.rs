@@ -166,6 +166,10 @@ impl EngineSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub blob_bytes: u64,
+    pub picture_bytes: u64,
+    /// Larger blobs are kept in files.
+    pub memory_bytes: u64,
+    pub spool_bytes: u64,
     pub pixels: u64,
     pub inflated_bytes: u64,
     pub voxels: u64,
@@ -194,6 +198,8 @@ pub struct ScanSettings {
 pub struct Settings {
     /// Absent for commands that bring their own storage.
     pub storage: Option<StorageSettings>,
+    /// Where blobs are kept that are too large for memory; `None` for the system's temporary folder.
+    pub spool_dir: Option<PathBuf>,
     pub source_containers: Vec<String>,
     /// Further addresses of the account, as events name it.
     pub source_endpoints: Vec<String>,

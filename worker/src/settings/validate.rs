@@ -53,6 +53,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         routing: routing(&raw.routes, problems),
         engine,
         limits,
+        spool_dir: spool_dir(raw, problems),
         png16_max: u32::try_from(png16_max).ok()?,
         write_heatmaps: raw.boolean("pictures", "write_heatmaps"),
         scans: ScanSettings {
@@ -150,6 +151,14 @@ fn endpoints(raw: &RawSettings, problems: &mut Problems) -> Vec<String> {
     endpoints
 }
 
+fn spool_dir(raw: &RawSettings, problems: &mut Problems) -> Option<PathBuf> {
+    let folder = raw.text("storage", "spool_dir").map(PathBuf::from);
+    if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_dir()) {
+        problems.add(format!("[storage] spool_dir: {} is no folder", folder.display()));
+    }
+    folder
+}
+
 fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
     let mut at_least_one = |section, name| {
         let value = raw.integer(section, name).unwrap_or_default();
@@ -160,6 +169,9 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
     };
     let limits = Limits {
         blob_bytes: at_least_one("limits", "blob_bytes"),
+        picture_bytes: at_least_one("limits", "picture_bytes"),
+        memory_bytes: at_least_one("limits", "memory_bytes"),
+        spool_bytes: at_least_one("limits", "spool_bytes"),
         pixels: at_least_one("limits", "pixels"),
         inflated_bytes: at_least_one("limits", "inflated_bytes"),
         voxels: at_least_one("limits", "voxels"),

@@ -2,6 +2,7 @@
 
 pub mod announcement;
 pub mod blob;
+pub mod body;
 pub mod error;
 pub mod job;
 pub mod media;
@@ -13,6 +14,7 @@ pub mod storing;
 pub mod warning;
 
 pub use blob::{BlobKind, BlobProperties, BlobRef, ETag};
+pub use body::Body;
 pub use error::{ErrorClass, ErrorCode, JobError, Stage};
 pub use job::{Job, Lane};
 pub use media::{Media, Modality};

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::blob::{BlobProperties, BlobRef, ETag};
+use crate::body::Body;
 use crate::error::{ErrorCode, JobError};
 use crate::message::Message;
 
@@ -29,9 +30,9 @@ pub enum WriteOutcome {
 }
 
 /// A whole blob of one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Fetched {
-    pub body: Bytes,
+    pub body: Body,
     /// SHA-256 of `body`, in lower-case hexadecimal. Taken by the store piece by piece as the bytes come: those are still
     /// in the processor's cache then, and a scan of gigabytes holds nobody up.
     pub sha256: String,

@@ -124,8 +124,29 @@ warning_codes! {
         "Some components could not be solved for.",
         "Look at the flags of the components.";
     NoOrientation = "no_orientation",
-        "The scan says no place in space; it was taken to be on the maps' grid.",
+        "A file has neither qform nor sform code: voxels were taken one for one, and which side is left was assumed.",
         "Write sform or qform with its code.";
+    NotTemplateSpace = "not_template_space",
+        "The header puts the scan in scanner, aligned or Talairach space, and it was resampled as it lies.",
+        "Register the scan to the template of the model's maps first.";
+    QformDisagrees = "qform_disagrees",
+        "The header's qform and sform contradict each other; the sform was taken.",
+        "Look at left and right in a viewer, and write both forms alike.";
+    LowOverlap = "low_overlap",
+        "The scan's tissue and the maps' mask overlap less than in registered scans.",
+        "Look at the registration to the maps' template.";
+    BitpixIgnored = "bitpix_ignored",
+        "The header's bits of a voxel contradict its type of voxel; the type was followed.",
+        "Write the header anew with a tool that knows NIfTI.";
+    ImplausibleTr = "implausible_tr",
+        "The header says a repetition time that no scanner has, or a fourth axis in other units than time.",
+        "Correct pixdim[4] and its unit, or send the sidecar.";
+    MaskNotBinary = "mask_not_binary",
+        "A mask has more than two values; half of its greatest was the border.",
+        "Threshold the mask yourself, if another border is meant.";
+    MaskShrunk = "mask_shrunk",
+        "One scan of a group analysis takes a large part of the mask away from all.",
+        "Leave that scan out, or look at its field of view and preprocessing.";
     PartialCoverage = "partial_coverage",
         "A part of the brain mask has no signal: outside of the scan, constant, or not finite.",
         "Check the field of view, the registration and the preprocessing.";
@@ -141,9 +162,6 @@ warning_codes! {
     TrainedOnSimulated = "trained_on_simulated",
         "The model has seen simulated scans only; what it says about a person's brain is not validated.",
         "Use it for trying things; bring a model that was trained on real scans.";
-    ImplausibleTr = "implausible_tr",
-        "The repetition time is outside of 0.1 to 20 seconds.",
-        "Correct the header or the sidecar; often the unit is wrong.";
 }
 
 impl fmt::Display for WarningCode {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
 
-use crate::grid::{Grid, GridRelation, Sampling};
+use crate::grid::{Grid, Sampling};
+use crate::place::{Frame, Placed, place};
 use crate::volume::{Description, Limits, Orientation, Source, Storage, VolumeStream, VolumeWriter};
 
 /// More maps than this in one file are refused: group analyses have tens to a few hundred components.
@@ -16,6 +17,8 @@ const MAX_MAPS: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct ComponentMaps {
     pub grid: Grid,
+    /// How a header places the grid; kept in what is written.
+    pub orientation: Orientation,
     /// The voxels as linear indices, ascending.
     pub mask: Arc<[u32]>,
     /// Regression coefficients, K maps of V values.
@@ -47,31 +50,20 @@ impl ComponentMaps {
     /// Those of reading volumes; `grid_mismatch`; `too_many_voxels` for more than 1024 maps.
     pub fn read(
         source: &dyn Source,
-        grid: &Grid,
+        target: &Frame<'_>,
         resample: bool,
         limits: &Limits,
     ) -> Result<(Self, Vec<Warning>), JobError> {
+        let grid = target.grid;
         let mut stream = VolumeStream::open(source, limits)?;
         let header = stream.header().clone();
         if header.volumes > MAX_MAPS {
             let message = format!("{} component maps are over the limit of {MAX_MAPS}", header.volumes);
             return Err(refuse(ErrorCode::TooManyVoxels, message));
         }
-        if header.orientation == Orientation::Unknown && header.grid.dims != grid.dims {
-            return Err(refuse(
-                ErrorCode::GridMismatch,
-                "the maps say no place in space and have another size",
-            ));
-        }
-        let own = if header.orientation == Orientation::Unknown { grid } else { &header.grid };
         let mask: Arc<[u32]> = (0..grid.len() as u32).collect();
-        let sampling = Sampling::plan(own, grid, &mask)?;
-        if sampling.relation == GridRelation::Different && !resample {
-            return Err(refuse(
-                ErrorCode::GridMismatch,
-                "the maps lie on another grid, and resampling is off",
-            ));
-        }
+        let Placed { sampling, mut warnings } =
+            place(&Frame::of(&header, "the file of maps"), target, &mask, resample)?;
         if sampling.outside.len() == mask.len() {
             return Err(refuse(ErrorCode::GridMismatch, "the maps lie outside of the grid altogether"));
         }
@@ -83,14 +75,13 @@ impl ComponentMaps {
             betas.push(volume.iter().map(|&x| if x.is_finite() { x as f32 } else { 0.0 }).collect());
         }
         stream.finish()?;
-        let mut warnings = Vec::new();
         if bad > 0 {
             warnings.push(Warning::new(
                 WarningCode::NonFiniteVoxels,
                 format!("{bad} voxels held NaN or infinity: read as zero"),
             ));
         }
-        Ok((Self { grid: *grid, mask, betas, z: None }, warnings))
+        Ok((Self { grid: *grid, orientation: target.orientation, mask, betas, z: None }, warnings))
     }
 
     /// The same maps interpolated onto another grid (trilinear; zero where they do not reach). z is not carried over.
@@ -110,7 +101,7 @@ impl ComponentMaps {
             sampling.apply(&whole, &mut out);
             betas.push(out.iter().map(|&x| x as f32).collect());
         }
-        Ok(Self { grid: *grid, mask, betas, z: None })
+        Ok(Self { grid: *grid, orientation: self.orientation, mask, betas, z: None })
     }
 
     /// Peaks of the coefficients themselves, for maps without statistics; `None` for maps that are zero.
@@ -143,7 +134,7 @@ impl ComponentMaps {
             volumes: Some(maps.len()),
             storage: Storage::F32,
             tr_seconds: None,
-            space: 4,
+            space: self.orientation.code() as i16,
             text: text.to_owned(),
         };
         let mut file = VolumeWriter::new(writer, description, Some(6))?;

@@ -55,6 +55,16 @@ impl Affine {
         Self(out)
     }
 
+    /// The direction of the world that each voxel axis runs along most: `RAS` when the first runs to the right.
+    pub fn axis_codes(&self) -> String {
+        let along = |j: usize| {
+            let column = [self.0[0][j], self.0[1][j], self.0[2][j]];
+            let most = (0..3).max_by(|&a, &b| column[a].abs().total_cmp(&column[b].abs())).unwrap_or(0);
+            [["L", "R"], ["P", "A"], ["I", "S"]][most][usize::from(column[most] > 0.0)]
+        };
+        (0..3).map(along).collect()
+    }
+
     /// Lengths of the voxel edges, in millimetres.
     pub fn voxel_mm(&self) -> [f64; 3] {
         std::array::from_fn(|j| (self.0[0][j].powi(2) + self.0[1][j].powi(2) + self.0[2][j].powi(2)).sqrt())
@@ -109,7 +119,19 @@ impl Grid {
         self.affine.apply(self.position(index).map(|x| x as f64))
     }
 
-    fn corners(&self) -> [[f64; 3]; 8] {
+    /// World position of the middle of the grid.
+    pub fn centre(&self) -> [f64; 3] {
+        self.affine.apply(self.dims.map(|n| (n.max(1) - 1) as f64 / 2.0))
+    }
+
+    /// "45x54x45 voxels of 4.00x4.00x4.00 mm".
+    pub fn words(&self) -> String {
+        let ([x, y, z], [a, b, c]) = (self.dims, self.affine.voxel_mm());
+        format!("{x}x{y}x{z} voxels of {a:.2}x{b:.2}x{c:.2} mm")
+    }
+
+    /// The eight outermost voxel centres, as voxel positions.
+    pub(crate) fn corners(&self) -> [[f64; 3]; 8] {
         std::array::from_fn(|c| {
             std::array::from_fn(
                 |axis| if c >> axis & 1 == 1 { (self.dims[axis].max(1) - 1) as f64 } else { 0.0 },

@@ -5,14 +5,17 @@ pub mod components;
 pub mod confounds;
 pub mod grid;
 pub mod ica;
+pub mod place;
 pub mod projection;
 mod random;
 pub mod regression;
 pub mod simulate;
+pub mod survey;
 pub mod volume;
 mod zscore;
 
 pub use components::{ComponentMaps, Peak};
 pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
+pub use place::{Frame, Placed, place};
 pub use regression::{DualRegression, Flag, GroupMaps, Nuisance, dual_regression, dual_regression_beside};
-pub use volume::{BytesSource, FileSource, Limits, Source, VolumeStream};
+pub use volume::{BytesSource, FileSource, LimitNames, Limits, Source, VolumeStream};

@@ -150,3 +150,160 @@ fn cohorts_that_cannot_be_decomposed_are_refused() {
         (0..30).flat_map(|t| (0..VOXELS).map(move |v| f64::from(t % 7) * (v % 5) as f64)).collect();
     assert_eq!(code(&[file([12, 12, 10, 30], poor)], &Options::new(3)), ErrorCode::NoUsableComponents);
 }
+
+fn with_mask(
+    files: &[Vec<u8>],
+    mask: &[u8],
+    options: &Options,
+) -> Result<GroupIca, nightread_domain::JobError> {
+    let runs: Vec<BytesSource<'_>> = files.iter().map(|file| BytesSource(file)).collect();
+    let runs: Vec<&dyn Source> = runs.iter().map(|run| run as &dyn Source).collect();
+    group_ica(&runs, &BytesSource(mask), options, &mut |_| {})
+}
+
+/// The same file with another sform code; 0 leaves it without a place.
+fn coded(mut file: Vec<u8>, code: u8) -> Vec<u8> {
+    file[254] = code;
+    file
+}
+
+/// Codes (qform, sform) and grid of a written file.
+fn written(folder: &std::path::Path, name: &str) -> ([i32; 2], nightread_fmri::Grid) {
+    let source = nightread_fmri::FileSource(folder.join(name));
+    let stream = nightread_fmri::VolumeStream::open(&source, &Limits::default()).unwrap();
+    (stream.header().codes, stream.header().grid)
+}
+
+#[test]
+fn a_space_is_kept_and_never_invented() {
+    let quick = Options { restarts: 1, ..Options::new(COUNT) };
+    // (scans, mask) by sform code, and the code that is written.
+    for (scans, mask, out) in [
+        ([4, 4], 4, 4),
+        ([1, 1], 4, 1),
+        ([2, 4], 4, 2),
+        ([0, 0], 0, 0),
+        ([0, 0], 4, 0),
+        ([4, 4], 0, 0),
+        ([4, 0], 4, 0),
+    ] {
+        let files: Vec<_> = cohort(2).into_iter().zip(scans).map(|(file, code)| coded(file, code)).collect();
+        let group = with_mask(&files, &coded(everywhere(), mask), &quick).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        write_group(&group, folder.path(), true).unwrap();
+        for name in ["maps.nii.gz", "mask.nii.gz"] {
+            let (codes, grid) = written(folder.path(), name);
+            assert_eq!((codes, grid), ([0, out], group.grid), "{scans:?} {mask}");
+        }
+        let doubts = group.warnings.iter().filter(|warning| warning.code == "no_orientation");
+        assert_eq!(doubts.clone().count() > 0, out == 0, "{scans:?} {mask}: {:?}", group.warnings);
+        if mask == 4 && scans == [4, 0] {
+            assert!(doubts.clone().all(|warning| warning.message.starts_with("scan 2: ")));
+            assert!(doubts.clone().all(|warning| warning.message.contains("left to right")));
+        }
+        let text = std::fs::read_to_string(folder.path().join("maps.toml")).unwrap();
+        assert_eq!(text.contains("# no_orientation"), out == 0, "{text}");
+    }
+    // Another size, or other voxels, without a place: nothing is laid at a corner.
+    let small = Nifti { datatype: Datatype::U8, dims: vec![11, 12, 10], sform: None, ..Nifti::default() };
+    let coarse = Nifti { dims: DIMS.to_vec(), pixdim: [1.0, 3.0, 3.0, 3.0], ..small.clone() };
+    for mask in [small.file(vec![1.0; 11 * 120]), coarse.file(vec![1.0; VOXELS])] {
+        assert_eq!(with_mask(&cohort(2), &mask, &quick).unwrap_err().code, ErrorCode::GridMismatch);
+    }
+}
+
+#[test]
+fn one_rule_reads_every_mask_on_its_own_grid_and_on_another() {
+    let quick = Options { restarts: 1, ..Options::new(COUNT) };
+    let files = cohort(2);
+    let inside = |v: usize| v / 12 % 12 >= 3;
+    let voxels = |dims: [i64; 3], size: f32, value: &dyn Fn(usize) -> f64| {
+        let sform = Some([[size, 0.0, 0.0, -3.0], [0.0, size, 0.0, -4.0], [0.0, 0.0, size, -5.0]]);
+        let mask = Nifti { datatype: Datatype::F32, dims: dims.to_vec(), sform, ..Nifti::default() };
+        let bytes = mask.file((0..dims.iter().product::<i64>() as usize).map(value));
+        with_mask(&files, &bytes, &quick).unwrap()
+    };
+    let plain = voxels(DIMS, 2.0, &|v| f64::from(u8::from(inside(v))));
+    assert_eq!(plain.mask.len(), (0..VOXELS).filter(|&v| inside(v) && v != 0).count());
+    assert!(plain.warnings.is_empty(), "{:?}", plain.warnings);
+    let bright = voxels(DIMS, 2.0, &|v| 255.0 * f64::from(u8::from(inside(v))));
+    assert_eq!((bright.mask.len(), bright.warnings.len()), (plain.mask.len(), 0));
+    // Probabilities everywhere: half of the greatest, 0.9, is the border, and said.
+    let probable =
+        voxels(DIMS, 2.0, &|v| if inside(v) { 0.46 + 0.44 * f64::from(v as u32 % 2) } else { 0.02 });
+    assert_eq!(
+        (probable.mask.len(), probable.warnings[0].code.as_str()),
+        (plain.mask.len(), "mask_not_binary")
+    );
+    // On a grid of 5 mm, whatever "inside" is called.
+    let other = |value: f64| voxels([5, 5, 5], 5.0, &|v| if v / 5 % 5 >= 2 { value } else { 0.0 });
+    let (one, many) = (other(1.0), other(255.0));
+    assert_eq!(one.mask, many.mask);
+    assert!(one.mask.len() > 100 && one.mask.len() < VOXELS);
+    let faint = voxels([5, 5, 5], 5.0, &|v| if v / 5 % 5 >= 2 { 0.9 } else { 0.001 });
+    assert_eq!(faint.mask.len(), one.mask.len());
+}
+
+#[test]
+fn a_scan_that_takes_much_of_the_mask_is_named() {
+    let mut files = cohort(3);
+    let offset = files[2].len() - 40 * VOXELS * 4;
+    // The lower half of the third scan never changes.
+    for t in 0..40 {
+        let at = offset + t * VOXELS * 4;
+        files[2][at..at + VOXELS * 2].fill(0);
+    }
+    let group = run(&files, &Options { restarts: 1, ..Options::new(COUNT) }).unwrap();
+    assert_eq!(group.mask.len(), VOXELS / 2);
+    let named: Vec<_> = group.warnings.iter().filter(|warning| warning.code == "mask_shrunk").collect();
+    assert_eq!(named.len(), 1);
+    assert!(named[0].message.starts_with("scan 3: 720 of the mask's 1440 voxels"), "{}", named[0].message);
+    // Errors name the scan too, also before the first voxel is read.
+    files[1].truncate(9000);
+    let error = run(&files, &Options::new(COUNT)).unwrap_err();
+    assert!(error.code == ErrorCode::Truncated && error.message.starts_with("scan 2: "), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sub-07_bold.nii");
+    std::fs::write(&path, &files[1][..200]).unwrap();
+    let source = nightread_fmri::FileSource(path);
+    let error =
+        group_ica(&[&source], &BytesSource(&everywhere()), &Options::new(2), &mut |_| {}).unwrap_err();
+    assert!(error.message.starts_with("scan 1 (") && error.message.contains("sub-07_bold.nii)"), "{error}");
+}
+
+#[test]
+fn the_longest_run_decides_the_reduction_and_mixing_holds_the_explained_variance() {
+    let mut files = cohort(4);
+    let (header, volume) = (files[0].len() - 40 * VOXELS * 4, VOXELS * 4);
+    let mut short = files[0][..header + 5 * volume].to_vec();
+    short[48..50].copy_from_slice(&5i16.to_le_bytes());
+    files.insert(0, short);
+    let group = run(&files, &Options { restarts: 1, ..Options::new(COUNT) }).unwrap();
+    // 165 volumes are twice the longest run, and reduced to 79; twice the first would have been 9.
+    assert_eq!((group.volumes, group.mixing.len(), group.mixing[0].len()), (165, 79, COUNT));
+    let power: Vec<f64> = (0..COUNT).map(|k| group.mixing.iter().map(|row| row[k] * row[k]).sum()).collect();
+    let all: f64 = power.iter().sum();
+    for (power, explained) in power.iter().zip(&group.explained) {
+        assert!((power / all - explained).abs() < 1e-3, "{power} of {all} is not {explained}");
+    }
+    assert!(
+        group.explained_together > 0.01 && group.explained_together < 1.0,
+        "{}",
+        group.explained_together
+    );
+
+    let hasty = run(&files, &Options { restarts: 2, max_iterations: 1, ..Options::new(COUNT) }).unwrap();
+    assert!(!hasty.converged);
+    let folder = tempfile::tempdir().unwrap();
+    write_group(&hasty, folder.path(), true).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(
+        read("maps.toml").contains("did NOT converge")
+            && read("maps.toml").contains("mask = \"mask.nii.gz\"")
+    );
+    assert_eq!(read("mixing.tsv").lines().count(), 80);
+    assert_eq!(read("components.tsv").lines().count(), COUNT + 1);
+    let open = |name: &str| nightread_fmri::FileSource(folder.path().join(name));
+    let maps = GroupMaps::read(&open("maps.nii.gz"), Some(&open("mask.nii.gz")), &Limits::default()).unwrap();
+    assert_eq!(maps.mask().len(), hasty.mask.len());
+}

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use flate2::bufread::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use memchr::memmem;
 use nightread_domain::media::Media;
 
@@ -95,7 +95,7 @@ fn is_nifti(bytes: &[u8]) -> bool {
 fn gzip_holds_nifti(bytes: &[u8]) -> bool {
     let mut head = Vec::with_capacity(NIFTI2_HEADER);
     // A stream that ends early still gives the bytes before its end; judging them is the decoder's business.
-    let _ = GzDecoder::new(bytes).take(NIFTI2_HEADER as u64).read_to_end(&mut head);
+    let _ = MultiGzDecoder::new(bytes).take(NIFTI2_HEADER as u64).read_to_end(&mut head);
     is_nifti(&head)
 }
 

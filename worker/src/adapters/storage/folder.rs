@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use nightread_domain::{
-    BlobKind, BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
-    WriteOutcome,
+    BlobKind, BlobProperties, BlobRef, BlobStore, Body, ETag, ErrorCode, Fetched, JobError, Stage,
+    WriteCondition, WriteOutcome,
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -21,6 +21,7 @@ use walkdir::WalkDir;
 
 use self::beneath::Links;
 use self::fault::{is_absent, unreadable, unwritable};
+use super::kept::{KeptFile, MEMORY_BYTES};
 
 /// As many as a page of Azure's listing has.
 const MOST_LISTED: usize = 5000;
@@ -40,12 +41,25 @@ pub struct FolderStore {
     containers: BTreeMap<String, PathBuf>,
     links: Links,
     results: Option<String>,
+    /// Larger files are read where they lie.
+    memory_bytes: u64,
 }
 
 impl FolderStore {
     /// Nothing outside the folders is read or written, wherever links in them lead.
     pub fn new(containers: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        Self { containers: containers.into_iter().collect(), links: Links::Inside, results: None }
+        Self {
+            containers: containers.into_iter().collect(),
+            links: Links::Inside,
+            results: None,
+            memory_bytes: MEMORY_BYTES,
+        }
+    }
+
+    /// With another bound than [`MEMORY_BYTES`] on what is held in memory.
+    #[must_use]
+    pub fn with_memory_bytes(self, memory_bytes: u64) -> Self {
+        Self { memory_bytes, ..self }
     }
 
     /// A person's own files: links are followed.
@@ -152,12 +166,13 @@ impl BlobStore for FolderStore {
         }
         let place = self.place(blob)?;
         let expected = properties.clone();
+        let in_memory = expected.bytes <= self.memory_bytes;
         let read = blocking(Stage::Fetch, move || {
             let (file, found) = place.open_file(Stage::Fetch)?;
             if found != expected {
                 return Ok(None);
             }
-            whole(&file, &expected).map_err(|error| unreadable(Stage::Fetch, error))
+            whole(&file, &expected, in_memory).map_err(|error| unreadable(Stage::Fetch, error))
         })
         .await?;
         read.ok_or_else(|| {
@@ -243,10 +258,13 @@ impl BlobStore for FolderStore {
     }
 }
 
-/// The bytes of a file of exactly this version, with their digest; `None` when it is another by now.
-fn whole(file: &File, expected: &BlobProperties) -> io::Result<Option<Fetched>> {
-    let mut body = Vec::with_capacity(expected.bytes as usize);
+/// The bytes of a file of exactly this version, held or to be read where they lie, with their digest; `None` when it is
+/// another by now.
+fn whole(file: &File, expected: &BlobProperties, in_memory: bool) -> io::Result<Option<Fetched>> {
+    let kept = if in_memory { None } else { Some(KeptFile::new(file.try_clone()?)?) };
+    let mut body = Vec::with_capacity(if in_memory { expected.bytes as usize } else { PIECE as usize });
     let mut digest = Sha256::new();
+    let mut bytes = 0;
     // One byte more than promised shows a file that grew while it was read.
     let mut whole = file.take(expected.bytes + 1);
     loop {
@@ -255,10 +273,15 @@ fn whole(file: &File, expected: &BlobProperties) -> io::Result<Option<Fetched>> 
             break;
         }
         digest.update(&body[before..]);
+        bytes += (body.len() - before) as u64;
+        if !in_memory {
+            body.clear();
+        }
     }
-    let unchanged = body.len() as u64 == expected.bytes && properties_of(&file.metadata()?)? == *expected;
+    let unchanged = bytes == expected.bytes && properties_of(&file.metadata()?)? == *expected;
     let sha256 = hex::encode(digest.finalize());
-    Ok(unchanged.then(|| Fetched { body: body.into(), sha256 }))
+    let body = kept.map_or_else(|| Body::from(body), Body::from);
+    Ok(unchanged.then_some(Fetched { body, sha256 }))
 }
 
 /// A file that nobody sees yet, with the permissions that any program's files get here.

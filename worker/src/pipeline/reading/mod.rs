@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nightread_domain::media::Modality;
 use nightread_domain::result::{Component, Finding};
-use nightread_domain::{BlobRef, ErrorCode, JobError, Media, Stage, Warning};
+use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning};
 use nightread_engine::Task;
+use nightread_fmri::volume::foreign;
 use nightread_imaging::{DecodeLimits, IsolatedCodec};
 use serde_json::Value;
 
@@ -65,10 +66,28 @@ pub enum NamedIn {
     Finding(usize),
 }
 
+/// Bytes that are nothing that is read here: named where that is known.
+pub fn unknown(head: &[u8], name: &str) -> JobError {
+    if let Some(error) = foreign(head, name) {
+        return error;
+    }
+    if let Some(what) = nightread_imaging::foreign(head) {
+        return JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"));
+    }
+    let text = "the bytes are no picture or scan that is read here";
+    JobError::new(Stage::Decode, ErrorCode::NotAnImage, text)
+}
+
+/// A blob that was fetched and now cannot be read any more.
+pub fn unreadable(error: std::io::Error) -> JobError {
+    JobError::new(Stage::Decode, ErrorCode::StorageUnavailable, "reading what was fetched failed")
+        .with_source(error)
+}
+
 /// Reads `body` with `model`; stage times go into `timing`. `source` is the blob: its name tells component maps as FSL
 /// names them, and what may lie beside a scan.
 pub async fn read(
-    body: Bytes,
+    body: Body,
     media: Media,
     source: &BlobRef,
     model: &Arc<Model>,

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use nightread_domain::result::Finding;
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use nightread_engine::{Cam, Manifest, Preprocessing, Score, scores};
 use nightread_imaging::{
     DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
 };
 use serde_json::Value;
 
-use super::{Artefact, NamedIn, Reading};
+use super::{Artefact, NamedIn, Reading, unreadable};
 use crate::pipeline::models::Model;
 use crate::pipeline::process::{Tools, milliseconds};
 
@@ -21,11 +20,16 @@ use crate::pipeline::process::{Tools, milliseconds};
 const HEATMAP_SIDE: u32 = 512;
 
 pub(super) async fn read(
-    body: Bytes,
+    body: Body,
     model: &Arc<Model>,
     tools: &Tools,
     timing: &mut BTreeMap<String, f64>,
 ) -> Result<Reading, JobError> {
+    let (bytes, limit) = (body.len(), tools.limits.picture_bytes);
+    if bytes > limit {
+        let text = format!("the picture has {bytes} bytes, {limit} are allowed ([limits] picture_bytes)");
+        return Err(JobError::new(Stage::Decode, ErrorCode::BlobTooLarge, text));
+    }
     let options = DecodeOptions {
         limits: tools.reading.decode,
         gate: model.gate.clone(),
@@ -36,6 +40,7 @@ pub(super) async fn read(
     let keeps = tools.reading.write_heatmaps && model.manifest.output.cam.is_some();
     let prepared = tools.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
+        let body = body.into_bytes().map_err(unreadable)?;
         let picture = decode(&body, &options)?;
         drop(body);
         let decoded = started.elapsed();

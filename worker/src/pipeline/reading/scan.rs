@@ -5,18 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
 use nightread_domain::result::{Component, ComponentMap, LabelScore};
-use nightread_domain::{BlobRef, ErrorCode, JobError, Media, Stage, Warning, WarningCode};
+use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
-use nightread_fmri::volume::Header;
+use nightread_fmri::volume::{Header, Orientation};
 use nightread_fmri::{
-    BytesSource, ComponentMaps, Grid, GridRelation, MNI_4MM, Peak, VolumeStream, dual_regression_beside,
+    ComponentMaps, Frame, Grid, GridRelation, MNI_4MM, Peak, Source, VolumeStream, dual_regression_beside,
 };
 use serde_json::Value;
 
@@ -27,8 +26,8 @@ use crate::pipeline::process::{Tools, milliseconds};
 
 const TOP_LABELS: usize = 3;
 
-/// In the names that FSL gives to the maps of stage 2; such a file is read as maps and not regressed. Nothing in the bytes
-/// tells a map from a scan, and a scan that is too short must not pass for maps.
+/// In the names that FSL gives to the maps of stage 2; such a file is read as maps and not regressed, and so is one whose
+/// intent code says z or t. A scan that is too short must not pass for maps.
 const STAGE_2: &str = "dr_stage2";
 
 /// The label of a map that says nothing; such a map never reaches the network.
@@ -39,6 +38,15 @@ const MIN_DOF: usize = 10;
 
 /// Repetition times that scanners have, in seconds.
 const PLAUSIBLE_TR: std::ops::RangeInclusive<f64> = 0.1..=20.0;
+
+/// A fetched blob as the volumes' reader opens it.
+struct Opened<'a>(&'a Body);
+
+impl Source for Opened<'_> {
+    fn open(&self) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
+        Ok(self.0.open())
+    }
+}
 
 /// Everything about a scan but its labels.
 struct Prepared {
@@ -59,7 +67,7 @@ struct Notes {
 }
 
 pub(super) async fn read(
-    body: Bytes,
+    body: Body,
     media: Media,
     scan: &BlobRef,
     model: &Arc<Model>,
@@ -99,21 +107,21 @@ pub(super) async fn read(
 }
 
 fn prepare(
-    body: &[u8],
+    body: &Body,
     media: Media,
     named_as_maps: bool,
     beside: &Sidecars,
     model: &Model,
     options: &ReadingOptions,
 ) -> Result<Prepared, JobError> {
-    let source = BytesSource(body);
+    let source = Opened(body);
     let projection = projection(&model.manifest)?;
     let header = VolumeStream::open(&source, &options.scan_limits)?.header().clone();
-    let mut input = BTreeMap::from([
-        ("media".to_owned(), media.as_str().into()),
-        ("volumes".to_owned(), header.volumes.into()),
-        ("grid".to_owned(), header.grid.dims.to_vec().into()),
-    ]);
+    let read_as_maps = named_as_maps || header.intent.is_component_map();
+    if !read_as_maps {
+        header.intent.check_scan()?;
+    }
+    let mut input = input_facts(&header, media);
     let tr_seconds = beside.tr_seconds.or(header.tr_seconds);
     if let Some(seconds) = tr_seconds {
         input.insert("tr_seconds".to_owned(), seconds.into());
@@ -122,7 +130,7 @@ fn prepare(
     }
     let mut taken_out = Found::default();
     let regressed = match &model.maps {
-        Some(maps) if !named_as_maps => {
+        Some(maps) if !read_as_maps => {
             let wanted = Options {
                 des_norm: model.manifest.maps.as_ref().and_then(|maps| maps.des_norm).unwrap_or(true),
                 resample: options.scans.resample,
@@ -139,26 +147,38 @@ fn prepare(
             Some(regressed)
         }
         Some(_) => None,
-        None if named_as_maps => None,
+        None if read_as_maps => None,
         None => {
             let text = format!("{} comes without group maps: it reads component maps only", model.facts.name);
             return Err(JobError::new(Stage::Preprocess, ErrorCode::NoUsableComponents, text));
         }
     };
-    let mut reading = Reading { input, ..Reading::default() };
+    let mut reading = Reading { input, warnings: header.warnings.clone(), ..Reading::default() };
     if header.simulated {
         let text = "the file says that it was simulated by Nightread: it shows no person's brain";
         reading.warnings.push(Warning::new(WarningCode::Simulated, text));
     }
-    let grid = input_grid(model);
-    if let Some(seconds) = tr_seconds.filter(|seconds| !PLAUSIBLE_TR.contains(seconds)) {
-        let text = format!("the repetition time of {seconds} s is not plausible");
-        reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
+    let (grid, orientation) = input_grid(model);
+    if let Some(seconds) = beside.tr_seconds {
+        // The sidecar wins, so that no doubt about the header's is left.
+        reading.warnings.retain(|warning| warning.code != WarningCode::ImplausibleTr.as_str());
+        if !PLAUSIBLE_TR.contains(&seconds) {
+            let text = format!("the sidecar's repetition time of {seconds} s is not plausible");
+            reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
+        }
     }
-    let (maps, mut notes, mut reading) = match regressed {
-        Some(regressed) => from_regression(&regressed, &taken_out, reading, options)?,
-        None => from_maps(&source, &header, &grid, reading, options)?,
+    let (maps, mut notes, mut reading) = if let Some(regressed) = regressed {
+        from_regression(&regressed, &taken_out, reading, options)?
+    } else {
+        let own = Frame { grid: &grid, orientation, called: "the model's grid" };
+        from_maps(&source, &header, &own, reading, options)?
     };
+    // Millimetres of a grid without a place would be invented.
+    if model.maps.as_ref().is_some_and(|maps| maps.orientation() == Orientation::Unknown) {
+        for notes in &mut notes {
+            notes.peak = None;
+        }
+    }
     if model.manifest.trained_on.simulated {
         let text =
             format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
@@ -181,16 +201,34 @@ fn prepare(
     Ok(Prepared { inputs, notes, reading })
 }
 
-/// The grid that inputs are made on: that of the model's own maps, which it was trained on, where they have the input's
+/// What of a header shaped the reading.
+fn input_facts(header: &Header, media: Media) -> BTreeMap<String, Value> {
+    let mut input = BTreeMap::from([
+        ("media".to_owned(), media.as_str().into()),
+        ("volumes".to_owned(), header.volumes.into()),
+        ("grid".to_owned(), header.grid.dims.to_vec().into()),
+        ("space".to_owned(), header.orientation.space().into()),
+        ("qform_code".to_owned(), header.codes[0].into()),
+        ("sform_code".to_owned(), header.codes[1].into()),
+    ]);
+    if header.orientation != Orientation::Unknown {
+        let rows = header.grid.affine.0.into_iter().chain([[0.0, 0.0, 0.0, 1.0]]);
+        input.insert("affine".to_owned(), rows.map(|row| row.to_vec()).collect::<Vec<_>>().into());
+    }
+    input
+}
+
+/// The grid that inputs are made on, and how a header places it: that of the model's own maps, which it was trained on, where they have the input's
 /// size.
-fn input_grid(model: &Model) -> Grid {
-    let own = model.maps.as_ref().map(|maps| *maps.grid());
-    own.filter(|grid| grid.dims == MNI_4MM.dims).unwrap_or(MNI_4MM)
+fn input_grid(model: &Model) -> (Grid, Orientation) {
+    let own = model.maps.as_ref().map(|maps| (*maps.grid(), maps.orientation()));
+    own.filter(|(grid, _)| grid.dims == MNI_4MM.dims).unwrap_or((MNI_4MM, Orientation::Sform(4)))
 }
 
 fn say_how_maps_are_named(mut error: JobError) -> JobError {
     if error.code == ErrorCode::NotFourDimensional {
-        error.message = format!("{}; a component map has {STAGE_2} in its name", error.message);
+        error.message =
+            format!("{}; a component map has {STAGE_2} in its name or intent code 3 or 5", error.message);
     }
     error
 }
@@ -248,15 +286,18 @@ fn from_regression(
 
 /// Maps on the standard 4 mm grid are taken as they are also where the model's own grid lies part of a voxel away.
 fn from_maps(
-    source: &BytesSource<'_>,
+    source: &Opened<'_>,
     header: &Header,
-    own: &Grid,
+    own: &Frame<'_>,
     mut reading: Reading,
     options: &ReadingOptions,
 ) -> Result<Parts, JobError> {
     let standard = MNI_4MM.relation(&header.grid) == Some(GridRelation::Same);
-    let grid = if standard { &MNI_4MM } else { own };
-    let (maps, warnings) = ComponentMaps::read(source, grid, options.scans.resample, &options.scan_limits)?;
+    let standard = standard && header.orientation != Orientation::Unknown;
+    let target =
+        if standard { Frame { grid: &MNI_4MM, orientation: header.orientation, ..*own } } else { *own };
+    let (maps, warnings) =
+        ComponentMaps::read(source, &target, options.scans.resample, &options.scan_limits)?;
     reading.warnings.extend(warnings);
     let text = "the file was taken for component maps and not regressed";
     reading.warnings.push(Warning::new(WarningCode::ReadAsComponentMaps, text));

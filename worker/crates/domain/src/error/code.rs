@@ -114,6 +114,10 @@ error_codes! {
     StorageRejected = "storage_rejected", Permanent,
         "Storage refused the request as wrong.",
         "Read the detail; most often a name or a setting that the service does not allow.";
+    /// Nobody's fault but this machine's.
+    SpoolUnavailable = "spool_unavailable", Transient,
+        "A large blob found no room on this machine's disk; the study waits and loses no attempt.",
+        "Make room in the folder that the detail names, or name a larger one in [storage] spool_dir.";
     /// Another writer kept changing the result under us.
     ResultContended = "result_contended", Transient,
         "Another writer kept changing the result.",

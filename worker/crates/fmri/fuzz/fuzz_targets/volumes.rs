@@ -6,7 +6,7 @@ use nightread_domain::ErrorClass;
 use nightread_fmri::{BytesSource, Limits, VolumeStream};
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits { max_volume_voxels: 1 << 16, max_voxels: 1 << 18, max_inflated_bytes: 1 << 21 };
+    let limits = Limits { max_volume_voxels: 1 << 16, max_voxels: 1 << 18, max_inflated_bytes: 1 << 21, ..Limits::default() };
     let source = BytesSource(bytes);
     let read = || {
         let mut stream = VolumeStream::open(&source, &limits)?;

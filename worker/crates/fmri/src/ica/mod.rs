@@ -8,17 +8,20 @@
 mod fastica;
 mod migp;
 mod output;
+mod run;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 
 pub use output::{SIGN_CONVENTION, write_group};
 
-use crate::grid::{Grid, GridRelation, Sampling};
+use crate::grid::{Affine, Grid};
+use crate::place::Frame;
 use crate::random::Random;
-use crate::volume::{Limits, Source, VolumeStream};
-use migp::{Migp, Tiles, gram, strongest, widths};
+use crate::volume::{Header, Limits, Mask, MaskRule, Orientation, Source};
+use migp::{Migp, Tiles, gram, strongest};
+use run::{Run, header_of, read_run};
 
 /// How a group ICA is run.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ pub struct Options {
     pub restarts: usize,
     pub max_iterations: usize,
     pub tolerance: f64,
-    /// Most rows that a MIGP reduction keeps. The usual choice, twice the volumes of the first run less one, is
+    /// Most rows that a MIGP reduction keeps. The usual choice, twice the volumes of the longest run less one, is
     /// taken when it is smaller.
     pub max_state_rows: usize,
     /// Interpolate runs whose grid differs from the first run's.
@@ -66,12 +69,19 @@ pub enum Progress {
 #[derive(Clone, Debug)]
 pub struct GroupIca {
     pub grid: Grid,
+    /// The first run's; `Unknown` where the mask or any run has no place, because then nothing vouches for the maps'.
+    pub orientation: Orientation,
+    pub mask_rule: MaskRule,
     /// Voxels that vary in every run, as linear indices, ascending.
     pub mask: Vec<u32>,
     /// K maps of V values: mean zero, standard deviation one, greatest absolute value positive.
     pub maps: Vec<Vec<f32>>,
-    /// Share of the reduced data's variance that every component explains.
+    /// Share of the components' common variance that every component explains.
     pub explained: Vec<f64>,
+    /// Share of the variance of all runs' reduced data that the components explain together.
+    pub explained_together: f64,
+    /// Rows of the reduced data by K: what each component adds to each row. The rows are MIGP's, not volumes.
+    pub mixing: Vec<Vec<f64>>,
     /// Mean, over the other starts, of the best absolute correlation with one of their components.
     pub stability: Vec<f64>,
     /// Voxels of the mask that did not vary in some run.
@@ -79,188 +89,205 @@ pub struct GroupIca {
     pub converged: bool,
     pub runs: usize,
     pub volumes: usize,
+    pub warnings: Vec<Warning>,
 }
+
+/// A run that alone takes this share of the mask away from all is named.
+const MUCH_OF_THE_MASK: f64 = 0.1;
 
 fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
     JobError::new(Stage::Preprocess, code, message)
 }
 
 /// Runs a group ICA over scans. The grid is the first run's; `mask` may be on another grid and is interpolated to it
-/// (at and above one half is inside). Memory: one run and the MIGP state, whatever the number of runs.
+/// ([`Mask::read`]). Memory: one run and the MIGP state, whatever the number of runs.
 ///
 /// The same seed, runs and options give the same maps.
 ///
 /// # Errors
-/// Those of reading volumes; `grid_mismatch`, `not_four_dimensional`, `mask_empty`; `too_few_volumes` when all runs
-/// together have fewer volumes than components; `no_usable_components` when the data has lower rank.
+/// Those of reading volumes, with the scan's name; `grid_mismatch`, `not_four_dimensional`, `mask_empty`;
+/// `too_few_volumes` when all runs together have fewer volumes than components; `no_usable_components` when the data has
+/// lower rank.
 pub fn group_ica(
     runs: &[&dyn Source],
     mask: &dyn Source,
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<GroupIca, JobError> {
-    let Some(first) = runs.first() else {
+    if runs.is_empty() {
         return Err(refuse(ErrorCode::TooFewVolumes, "a group ICA needs at least one scan"));
-    };
+    }
     if options.components == 0 {
         return Err(refuse(ErrorCode::TooFewVolumes, "a group ICA needs at least one component"));
     }
-    let header = VolumeStream::open(*first, &options.limits)?.header().clone();
-    let mask = read_mask(mask, &header.grid, &options.limits)?;
-    let keep = (2 * header.volumes)
-        .saturating_sub(1)
-        .clamp(options.components, options.max_state_rows.max(options.components));
-    let mut state = Migp::new(mask.len(), keep);
-    let mut varies = vec![true; mask.len()];
-    let mut order: Vec<usize> = (0..runs.len()).collect();
-    Random::stream(options.seed, 1).shuffle(&mut order);
-    let mut volumes = 0;
-    for (done, &run) in order.iter().enumerate() {
-        let tiles = read_run(runs[run], &header.grid, &mask, options, &mut varies).map_err(|mut error| {
-            error.message = format!("scan {}: {}", run + 1, error.message);
-            error
-        })?;
-        volumes += tiles.first().map_or(0, Mat::nrows);
-        state.append(&tiles, Par::Seq)?;
-        progress(Progress::Run { done: done + 1, of: runs.len() });
-    }
+    // All headers before the first voxel: a wrong file shows at once, and the longest run is known.
+    let headers = runs
+        .iter()
+        .enumerate()
+        .map(|(n, &run)| header_of(run, options).map_err(|error| in_scan(error, &name_of(run, n))));
+    let headers = headers.collect::<Result<Vec<Header>, JobError>>()?;
+    let first = Frame::of(&headers[0], "the first scan");
+    let mask = Mask::read(mask, &first, true, &options.limits)?;
+    let Cohort { state, varies, lost, volumes, mut warnings } =
+        read_all(runs, &headers, &first, &mask, options, progress)?;
     let used = varies.iter().filter(|&&x| x).count();
+    let all = mask.voxels.len();
+    for (n, &lost) in lost.iter().enumerate() {
+        if lost as f64 > MUCH_OF_THE_MASK * all as f64 {
+            let name = name_of(runs[n], n);
+            let text = format!(
+                "{name}: {lost} of the mask's {all} voxels do not vary or lie outside of its view, and are lost to all; {used} are left"
+            );
+            warnings.push(Warning::new(WarningCode::MaskShrunk, text));
+        }
+    }
     if used <= options.components {
-        return Err(refuse(
-            ErrorCode::MaskEmpty,
-            format!("only {used} voxels of the mask vary in every scan"),
-        ));
+        let worst = (0..runs.len()).max_by_key(|&n| lost[n]).unwrap_or(0);
+        let name = name_of(runs[worst], worst);
+        let text =
+            format!("only {used} voxels of the mask vary in every scan; {name} alone lacks {}", lost[worst]);
+        return Err(refuse(ErrorCode::MaskEmpty, text));
     }
     if volumes < options.components {
         let message = format!("{volumes} volumes are too few for {} components", options.components);
         return Err(refuse(ErrorCode::TooFewVolumes, message));
     }
-    let data = state.finish(&varies);
-    let Whitened { z, values } = whiten(data, used, options.components)?;
-    let (best, others) = search(&z, options, progress)?;
-    let explained = |row: usize| -> f64 {
-        let total: f64 = values.iter().sum();
-        best.rows.row(row).iter().zip(&values).map(|(w, l)| w * w * l).sum::<f64>() / total
-    };
-    let mut ranking: Vec<usize> = (0..options.components).collect();
-    ranking.sort_by(|&a, &b| explained(b).total_cmp(&explained(a)));
-    let all = maps_of(&best.rows, &z, used);
+    let placed = mask.placed && headers.iter().all(|header| header.orientation != Orientation::Unknown);
+    let orientation = if placed { headers[0].orientation } else { Orientation::Unknown };
+    let solved = solve(state.finish(&varies), used, options, progress)?;
     Ok(GroupIca {
-        grid: header.grid,
-        mask: mask.iter().zip(&varies).filter(|(_, keep)| **keep).map(|(&v, _)| v).collect(),
-        maps: ranking.iter().map(|&k| all[k].clone()).collect(),
-        explained: ranking.iter().map(|&k| explained(k)).collect(),
-        stability: ranking.iter().map(|&k| stability(&best.rows, k, &others)).collect(),
-        constant_voxels: mask.len() - used,
-        converged: best.converged,
+        grid: if placed { headers[0].grid } else { nowhere(&headers[0].grid) },
+        orientation,
+        mask_rule: mask.rule,
+        mask: mask.voxels.iter().zip(&varies).filter(|(_, keep)| **keep).map(|(&v, _)| v).collect(),
+        maps: solved.maps,
+        explained: solved.explained,
+        explained_together: solved.explained_together,
+        mixing: solved.mixing,
+        stability: solved.stability,
+        constant_voxels: all - used,
+        converged: solved.converged,
         runs: runs.len(),
         volumes,
+        warnings: mask.warnings.into_iter().chain(warnings).collect(),
     })
 }
 
-/// The mask's voxels on a grid.
-fn read_mask(source: &dyn Source, grid: &Grid, limits: &Limits) -> Result<Vec<u32>, JobError> {
-    let mut stream = VolumeStream::open(source, limits)?;
-    let all: Vec<u32> = (0..grid.len() as u32).collect();
-    let sampling = Sampling::plan(&stream.header().grid, grid, &all)?;
-    let mut values = vec![0.0; grid.len()];
-    if let Some(raw) = stream.next_volume()? {
-        raw.sample(&sampling, &mut values);
-    }
-    stream.finish()?;
-    let interpolated = sampling.relation == GridRelation::Different;
-    let inside = |x: f64| if interpolated { x >= 0.5 } else { x > 0.0 };
-    let mask: Vec<u32> = all.into_iter().filter(|&v| inside(values[v as usize])).collect();
-    if mask.is_empty() {
-        return Err(refuse(ErrorCode::MaskEmpty, "the mask has no voxels on the scans' grid"));
-    }
-    Ok(mask)
+/// What all runs leave behind.
+struct Cohort {
+    state: Migp,
+    varies: Vec<bool>,
+    /// Voxels of the mask that each run lacks.
+    lost: Vec<usize>,
+    volumes: usize,
+    warnings: Vec<Warning>,
 }
 
-/// One run, normalised: T x voxels, in tiles. Voxels without variance become zero and are marked.
-fn read_run(
-    source: &dyn Source,
-    grid: &Grid,
-    mask: &[u32],
+fn read_all(
+    runs: &[&dyn Source],
+    headers: &[Header],
+    first: &Frame<'_>,
+    mask: &Mask,
     options: &Options,
-    varies: &mut [bool],
-) -> Result<Tiles, JobError> {
-    let mut stream = VolumeStream::open(source, &options.limits)?;
-    let header = stream.header().clone();
-    if !header.four_dimensional || header.volumes < 2 {
-        return Err(refuse(
-            ErrorCode::NotFourDimensional,
-            "a run needs a time axis with at least two volumes",
-        ));
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Cohort, JobError> {
+    let longest = headers.iter().map(|header| header.volumes).max().unwrap_or(0);
+    let keep = (2 * longest)
+        .saturating_sub(1)
+        .clamp(options.components, options.max_state_rows.max(options.components));
+    let mut state = Migp::new(mask.voxels.len(), keep);
+    let mut varies = vec![true; mask.voxels.len()];
+    let mut lost = vec![0; runs.len()];
+    let mut said = vec![Vec::new(); runs.len()];
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    Random::stream(options.seed, 1).shuffle(&mut order);
+    for (done, &n) in order.iter().enumerate() {
+        let name = name_of(runs[n], n);
+        let run = read_run(runs[n], first, &mask.voxels, options, &mut varies);
+        let Run { tiles, lost: gone, warnings } = run.map_err(|error| in_scan(error, &name))?;
+        let named = |warning: Warning| Warning { message: format!("{name}: {}", warning.message), ..warning };
+        (lost[n], said[n]) = (gone, warnings.into_iter().map(named).collect());
+        state.append(&tiles, Par::Seq)?;
+        progress(Progress::Run { done: done + 1, of: runs.len() });
     }
-    let sampling = Sampling::plan(&header.grid, grid, mask)?;
-    if sampling.relation == GridRelation::Different && !options.resample {
-        return Err(refuse(
-            ErrorCode::GridMismatch,
-            "the scan is not on the first scan's grid, and resampling is off",
-        ));
-    }
-    for &v in &sampling.outside {
-        varies[v] = false;
-    }
-    let mut tiles: Tiles = widths(mask.len()).map(|width| Mat::zeros(header.volumes, width)).collect();
-    let mut volume = vec![0.0; mask.len()];
-    // Against the first volume, so that single precision holds the fluctuations and not the baseline.
-    let mut pivot = Vec::new();
-    let mut t = 0;
-    while let Some(raw) = stream.next_volume()? {
-        raw.sample(&sampling, &mut volume);
-        if t == 0 {
-            pivot.clone_from(&volume);
-        }
-        let mut from = 0;
-        for tile in &mut tiles {
-            for (cell, v) in tile.row_mut(t).iter_mut().zip(from..) {
-                *cell = (volume[v] - pivot[v]) as f32;
-            }
-            from += tile.ncols();
-        }
-        t += 1;
-    }
-    stream.finish()?;
-    let mut v = 0;
-    for tile in &mut tiles {
-        for column in 0..tile.ncols() {
-            varies[v] &= standardise(tile.col_as_slice_mut(column));
-            v += 1;
-        }
-    }
-    Ok(tiles)
+    let volumes = headers.iter().map(|header| header.volumes).sum();
+    Ok(Cohort { state, varies, lost, volumes, warnings: said.concat() })
 }
 
-/// Takes mean and line out of a time series and divides it by its standard deviation. A series that is not finite,
-/// or varies less about its line than single precision can tell, becomes zero: `false`.
-fn standardise(series: &mut [f32]) -> bool {
-    let n = series.len() as f64;
-    let time = |t: usize| t as f64 - (n - 1.0) / 2.0;
-    let mean = series.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let slope = series.iter().enumerate().map(|(t, &x)| time(t) * f64::from(x)).sum::<f64>() * 12.0
-        / (n * (n * n - 1.0));
-    let rest = |t: usize, x: f32| f64::from(x) - mean - slope * time(t);
-    let square: f64 = series.iter().enumerate().map(|(t, &x)| rest(t, x).powi(2)).sum();
-    let deviation = (square / (n - 1.0)).sqrt();
-    let greatest = series.iter().fold(0f32, |best, x| best.max(x.abs()));
-    let good = deviation.is_finite() && deviation > 1e-6 * f64::from(greatest);
-    for (t, x) in series.iter_mut().enumerate() {
-        *x = if good { (rest(t, *x) / deviation) as f32 } else { 0.0 };
-    }
-    good
+/// What a scan is called: its own name beside its place in the list.
+fn name_of(run: &dyn Source, n: usize) -> String {
+    let number = n + 1;
+    run.name().map_or_else(|| format!("scan {number}"), |name| format!("scan {number} ({name})"))
+}
+
+fn in_scan(mut error: JobError, name: &str) -> JobError {
+    error.message = format!("{name}: {}", error.message);
+    error
+}
+
+/// A grid without a place: voxel sizes alone.
+fn nowhere(grid: &Grid) -> Grid {
+    let sizes = grid.affine.voxel_mm();
+    let rows = std::array::from_fn(|i| std::array::from_fn(|j| if i == j { sizes[i] } else { 0.0 }));
+    Grid { affine: Affine(rows), ..*grid }
+}
+
+/// The components, by the variance that they explain.
+struct Solved {
+    maps: Vec<Vec<f32>>,
+    explained: Vec<f64>,
+    explained_together: f64,
+    mixing: Vec<Vec<f64>>,
+    stability: Vec<f64>,
+    converged: bool,
+}
+
+fn solve(
+    data: Tiles,
+    voxels: usize,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Solved, JobError> {
+    let Whitened { z, vectors, values, total } = whiten(data, voxels, options.components)?;
+    let (best, others) = search(&z, options, progress)?;
+    let common: f64 = values.iter().sum();
+    let explained = |row: usize| -> f64 {
+        best.rows.row(row).iter().zip(&values).map(|(w, l)| w * w * l).sum::<f64>() / common
+    };
+    let mut ranking: Vec<usize> = (0..options.components).collect();
+    ranking.sort_by(|&a, &b| explained(b).total_cmp(&explained(a)));
+    let all = maps_of(&best.rows, &z, voxels);
+    // X = U diag(sqrt(lambda / V)) z and z = W' u, with u = factor * map.
+    let mixed = |r: usize, k: usize| -> f64 {
+        let parts = (0..values.len())
+            .map(|j| vectors[(r, j)] * (values[j] / voxels as f64).sqrt() * best.rows[(k, j)]);
+        parts.sum::<f64>() * all[k].1
+    };
+    let mixing = (0..vectors.nrows()).map(|r| ranking.iter().map(|&k| mixed(r, k)).collect()).collect();
+    Ok(Solved {
+        maps: ranking.iter().map(|&k| all[k].0.clone()).collect(),
+        explained: ranking.iter().map(|&k| explained(k)).collect(),
+        explained_together: common / total,
+        mixing,
+        stability: ranking.iter().map(|&k| stability(&best.rows, k, &others)).collect(),
+        converged: best.converged,
+    })
 }
 
 struct Whitened {
     /// Tiles of K x voxels with unit covariance.
     z: Vec<Mat<f64>>,
-    /// Eigenvalues of the principal components.
+    /// The principal components, rows x K, with their eigenvalues.
+    vectors: Mat<f64>,
     values: Vec<f64>,
+    /// Sum of all eigenvalues.
+    total: f64,
 }
 
 fn whiten(data: Tiles, voxels: usize, components: usize) -> Result<Whitened, JobError> {
-    let (vectors, values) = strongest(&gram(&data, Par::Seq), components)?;
+    let gram = gram(&data, Par::Seq);
+    let total = (0..gram.nrows()).map(|i| gram[(i, i)]).sum();
+    let (vectors, values) = strongest(&gram, components)?;
     let least = 1e-9 * values.first().copied().unwrap_or(0.0);
     if values.len() < components || values.iter().any(|&x| x.is_nan() || x <= least) {
         let rank = values.iter().filter(|&&x| x > least).count();
@@ -275,7 +302,7 @@ fn whiten(data: Tiles, voxels: usize, components: usize) -> Result<Whitened, Job
         matmul(out.as_mut(), Accum::Replace, turn.as_ref(), tile.as_ref(), 1.0, Par::Seq);
         z.push(Mat::from_fn(components, tile.ncols(), |i, j| f64::from(out[(i, j)])));
     }
-    Ok(Whitened { z, values })
+    Ok(Whitened { z, vectors, values, total })
 }
 
 /// All starts; the best, and the unmixing rows of the others.
@@ -312,8 +339,8 @@ fn search(
     Ok((chosen, all.into_iter().map(|one| one.rows).collect()))
 }
 
-/// Unmixed maps, standardised, with the greatest absolute value positive.
-fn maps_of(rows: &Mat<f64>, z: &[Mat<f64>], voxels: usize) -> Vec<Vec<f32>> {
+/// Unmixed maps, standardised, with the greatest absolute value positive; each with the factor that was taken out.
+fn maps_of(rows: &Mat<f64>, z: &[Mat<f64>], voxels: usize) -> Vec<(Vec<f32>, f64)> {
     let mut maps = vec![Vec::with_capacity(voxels); rows.nrows()];
     for tile in z {
         let u = rows * tile;
@@ -328,7 +355,7 @@ fn maps_of(rows: &Mat<f64>, z: &[Mat<f64>], voxels: usize) -> Vec<Vec<f32>> {
             let peak =
                 map.iter().copied().fold(0.0f64, |best, x| if x.abs() > best.abs() { x } else { best });
             let scale = 1f64.copysign(peak) / deviation;
-            map.iter().map(|x| ((x - mean) * scale) as f32).collect()
+            (map.iter().map(|x| ((x - mean) * scale) as f32).collect(), scale.recip())
         })
         .collect()
 }

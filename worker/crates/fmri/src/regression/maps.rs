@@ -6,8 +6,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use crate::grid::{Grid, GridRelation, Sampling};
-use crate::volume::{Limits, Source, VolumeStream};
+use crate::grid::{Grid, Sampling};
+use crate::place::Frame;
+use crate::volume::{Limits, Mask, MaskRule, Orientation, Source, VolumeStream};
 
 /// Voxels of one tile: a tile's columns stay in the cache while a block of volumes passes.
 pub(super) const TILE: usize = 4096;
@@ -18,7 +19,9 @@ pub(super) const TILE: usize = 4096;
 #[derive(Debug)]
 pub struct GroupMaps {
     grid: Grid,
+    orientation: Orientation,
     mask: Arc<[u32]>,
+    mask_rule: MaskRule,
     count: usize,
     /// Whether the mask was given as such; otherwise it is where any map differs from zero.
     brain: bool,
@@ -35,7 +38,8 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
 }
 
 impl GroupMaps {
-    /// Takes K maps (each V values, in the mask's order) on the voxels `mask` (linear indices, ascending) of a grid.
+    /// Takes K maps (each V values, in the mask's order) on the voxels `mask` (linear indices, ascending) of a grid in
+    /// MNI152 space.
     ///
     /// # Errors
     /// `mask_empty` when the mask has no voxels or there are no maps; `volume_header_invalid` when lengths disagree
@@ -90,47 +94,53 @@ impl GroupMaps {
         for tile in &tiles {
             add_gram(&mut gram, tile);
         }
-        Ok(Self { grid, mask: mask.into(), count, brain: true, means, tiles, gram })
+        let (orientation, mask_rule) = (Orientation::Sform(4), MaskRule::Binary);
+        Ok(Self { grid, orientation, mask: mask.into(), mask_rule, count, brain: true, means, tiles, gram })
     }
 
-    /// Reads K maps from a 4-D NIfTI file. The mask is a 3-D file on the same grid (voxels above zero), or, without
-    /// one, the voxels where any map differs from zero.
+    /// Reads K maps from a 4-D NIfTI file. The mask is a 3-D file of the same voxels ([`Mask::read`]), or, without one, the
+    /// voxels where any map differs from zero.
     ///
     /// # Errors
-    /// Those of reading volumes; `grid_mismatch` when mask and maps differ in grid; those of [`GroupMaps::new`].
+    /// Those of reading volumes and masks; those of [`GroupMaps::new`].
     pub fn read(maps: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
-        let grid = VolumeStream::open(maps, limits)?.header().grid;
+        let header = VolumeStream::open(maps, limits)?.header().clone();
+        let grid = header.grid;
         let brain = mask.is_some();
-        let inside = match mask {
-            Some(source) => {
-                let stream = VolumeStream::open(source, limits)?;
-                if stream.header().grid.relation(&grid) != Some(GridRelation::Same) {
-                    return Err(refuse(
-                        ErrorCode::GridMismatch,
-                        "the mask is not on the grid of the group maps",
-                    ));
-                }
-                voxels_where(stream, |x| x > 0.0)?
-            }
-            None => voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?,
+        let (mask, mask_rule) = if let Some(source) = mask {
+            let read = Mask::read(source, &Frame::of(&header, "the group maps"), false, limits)?;
+            (read.voxels, read.rule)
+        } else {
+            let inside = voxels_where(VolumeStream::open(maps, limits)?, |x| x != 0.0)?;
+            ((0..grid.len() as u32).filter(|&v| inside[v as usize]).collect(), MaskRule::AnyMap)
         };
-        let mask: Vec<u32> = (0..grid.len()).filter(|&v| inside[v]).map(|v| v as u32).collect();
         let mut stream = VolumeStream::open(maps, limits)?;
         let count = stream.header().volumes;
         let voxels = Sampling::plan(&grid, &grid, &mask)?;
-        let out = Self::assemble(grid, mask, count, |row| {
+        let mut out = Self::assemble(grid, mask, count, |row| {
             if let Some(raw) = stream.next_volume()? {
                 raw.sample(&voxels, row);
             }
             Ok(())
         })?;
         stream.finish()?;
-        Ok(Self { brain, ..out })
+        (out.orientation, out.mask_rule, out.brain) = (header.orientation, mask_rule, brain);
+        Ok(out)
     }
 
     /// Whether the mask was given as such, and is not only where the maps differ from zero.
     pub fn has_brain_mask(&self) -> bool {
         self.brain
+    }
+
+    /// How the maps' own header places them.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    /// How the mask came about.
+    pub fn mask_rule(&self) -> MaskRule {
+        self.mask_rule
     }
 
     /// The grid of the maps, and of every component map made with them.

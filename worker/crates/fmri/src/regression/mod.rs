@@ -18,7 +18,7 @@ mod rank;
 mod series;
 mod solve;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
@@ -29,7 +29,9 @@ pub use nuisance::Nuisance;
 
 use crate::components::{ComponentMaps, Peak};
 use crate::grid::{GridRelation, Sampling};
-use crate::volume::{Header, Limits, Orientation, Source, VolumeStream};
+use crate::place::{Frame, place};
+use crate::survey::{Overlap, Survey};
+use crate::volume::{Header, Limits, MaskRule, Source, VolumeStream};
 use crate::zscore::two_sided;
 use accumulate::{Pass, Sums, pass};
 use coverage::LeftOut;
@@ -126,6 +128,10 @@ pub struct Facts {
     pub des_norm: bool,
     /// How the scan's grid lay to the maps': `same`, `reordered` or `resampled`.
     pub grid: &'static str,
+    /// How the maps' mask came about.
+    pub mask: MaskRule,
+    /// How well the scan's tissue fits the maps' mask.
+    pub overlap: Overlap,
 }
 
 /// The outcome of a dual regression.
@@ -178,13 +184,20 @@ pub fn dual_regression_beside(
     nuisance: &Nuisance,
     options: &Options,
 ) -> Result<DualRegression, JobError> {
-    let stream = VolumeStream::open(source, &options.limits)?;
+    let mut stream = VolumeStream::open(source, &options.limits)?;
     let header = stream.header().clone();
     let mut warnings = Vec::new();
     let apart = Plan::new(nuisance, header.volumes)?;
     check_length(&header, maps.count(), &apart)?;
     let sampling = plan(&header, maps, options, &mut warnings)?;
+    let survey = Survey::plan(&header, &frame(maps), maps.mask())?;
+    let survey = Arc::new(Mutex::new(survey));
+    stream.show_to(&survey);
     let (sums, excluded, non_finite) = read(source, stream, maps, &sampling, &apart, options)?;
+    let survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
+    survey.check_series()?;
+    let (overlap, low) = survey.overlap();
+    warnings.extend(low);
     if non_finite > 0 {
         warnings.push(Warning::new(
             WarningCode::NonFiniteVoxels,
@@ -223,6 +236,8 @@ pub fn dual_regression_beside(
             GridRelation::Reordered => "reordered",
             GridRelation::Different => "resampled",
         },
+        mask: maps.mask_rule(),
+        overlap,
     };
     warnings.extend(solution.warnings);
     warn(&facts, &solution.flags, options, &mut warnings);
@@ -230,6 +245,7 @@ pub fn dual_regression_beside(
         time_courses: solution.time_courses,
         maps: ComponentMaps {
             grid: *maps.grid(),
+            orientation: maps.orientation(),
             mask: Arc::clone(maps.mask()),
             betas: solution.betas,
             z: solution.z,
@@ -332,6 +348,10 @@ fn check_length(header: &Header, components: usize, apart: &Plan) -> Result<(), 
     Ok(())
 }
 
+fn frame(maps: &GroupMaps) -> Frame<'_> {
+    Frame { grid: maps.grid(), orientation: maps.orientation(), called: "the group maps" }
+}
+
 /// How the scan is sampled at the maps' voxels, or why it cannot be.
 fn plan(
     header: &Header,
@@ -339,45 +359,14 @@ fn plan(
     options: &Options,
     warnings: &mut Vec<Warning>,
 ) -> Result<Sampling, JobError> {
-    let (mut grid, target) = (header.grid, maps.grid());
-    let words = |grid: &crate::Grid| {
-        let ([x, y, z], [a, b, c]) = (grid.dims, grid.affine.voxel_mm());
-        format!("{x}x{y}x{z} voxels of {a:.2}x{b:.2}x{c:.2} mm")
-    };
-    if header.orientation == Orientation::Unknown {
-        let sizes = grid.affine.voxel_mm().into_iter().zip(target.affine.voxel_mm());
-        if grid.dims != target.dims || sizes.into_iter().any(|(a, b)| (a - b).abs() > 0.01 * b) {
-            return Err(refuse(
-                ErrorCode::GridMismatch,
-                format!(
-                    "the scan says no place in space and its {} differ from the maps' {}",
-                    words(&grid),
-                    words(target)
-                ),
-            ));
-        }
-        warnings.push(Warning::new(
-            WarningCode::NoOrientation,
-            "the scan says no place in space; it was taken to be on the maps' grid",
-        ));
-        grid = *target;
-    }
-    let sampling = Sampling::plan(&grid, target, maps.mask())?;
-    if sampling.relation == GridRelation::Different && !options.resample {
-        return Err(refuse(
-            ErrorCode::GridMismatch,
-            format!(
-                "the scan's {} lie otherwise than the maps' {}, and resampling is off",
-                words(&grid),
-                words(target)
-            ),
-        ));
-    }
+    let placed = place(&Frame::of(header, "the scan"), &frame(maps), maps.mask(), options.resample)?;
+    warnings.extend(placed.warnings);
+    let sampling = placed.sampling;
     let (outside, all) = (sampling.outside.len(), maps.mask().len());
     if outside == all {
         return Err(refuse(
             ErrorCode::GridMismatch,
-            format!("all {all} voxels of the maps lie outside of the scan's {}", words(&grid)),
+            format!("all {all} voxels of the maps lie outside of the scan's {}", header.grid.words()),
         ));
     }
     let left_out = LeftOut { outside, constant: 0, non_finite: 0, all };

@@ -77,6 +77,11 @@ impl Datatype {
         }
     }
 
+    /// A sentence's end about the width of this type.
+    pub(super) fn words(self) -> String {
+        format!("voxels of datatype {} take {}, and were read so", self.code(), 8 * self.bytes())
+    }
+
     /// Whether a sample can be NaN or infinite.
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F64)

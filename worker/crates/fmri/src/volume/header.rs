@@ -1,10 +1,12 @@
 //! NIfTI-1 and NIfTI-2 headers, after the field tables of `nifti1.h` and `nifti2.h` (NIfTI Data Format Working Group).
 
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 
 use super::datatype::{Datatype, Endian};
+use super::intent::Intent;
+use super::placement::placement;
 use super::source::Limits;
-use crate::grid::{Affine, Grid};
+use crate::grid::Grid;
 
 /// Size of a NIfTI-1 header; a NIfTI-2 header has [`NIFTI2_BYTES`].
 pub const NIFTI1_BYTES: usize = 348;
@@ -16,6 +18,9 @@ pub const SIMULATED: &str = "Simulated by Nightread";
 /// Extensions larger than this are refused: nothing in them is read.
 const MAX_EXTENSION_BYTES: u64 = 64 << 20;
 
+/// Repetition times that scanners have, in seconds: single slabs at 0.1, sparse designs up to 20.
+const PLAUSIBLE_TR: std::ops::RangeInclusive<f64> = 0.1..=20.0;
+
 /// Where the affine came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orientation {
@@ -25,6 +30,29 @@ pub enum Orientation {
     Qform(i32),
     /// Neither: voxel sizes only, so the place in the world is not known.
     Unknown,
+}
+
+impl Orientation {
+    /// The code of the form that the affine was taken from; 0 for none.
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::Sform(code) | Self::Qform(code) => code,
+            Self::Unknown => 0,
+        }
+    }
+
+    /// The space that a code names, in words.
+    pub const fn space(self) -> &'static str {
+        match self.code() {
+            0 => "unknown",
+            1 => "scanner",
+            2 => "aligned",
+            3 => "talairach",
+            4 => "mni152",
+            5 => "template",
+            _ => "other",
+        }
+    }
 }
 
 /// What a volume's header says, validated.
@@ -42,15 +70,21 @@ pub struct Header {
     pub slope: f64,
     pub intercept: f64,
     pub orientation: Orientation,
+    /// Codes of the header's two forms as they stand there, qform first.
+    pub codes: [i32; 2],
+    /// What the voxels are.
+    pub intent: Intent,
     /// Repetition time in seconds, when the header says one.
     pub tr_seconds: Option<f64>,
     /// Byte offset of the first voxel.
     pub data_offset: u64,
     /// Whether the description says that this project simulated the file.
     pub simulated: bool,
+    /// Doubts about the header itself.
+    pub warnings: Vec<Warning>,
 }
 
-fn invalid(message: impl Into<String>) -> JobError {
+pub(super) fn invalid(message: impl Into<String>) -> JobError {
     JobError::new(Stage::Decode, ErrorCode::VolumeHeaderInvalid, message)
 }
 
@@ -87,22 +121,25 @@ impl Fields<'_> {
 }
 
 /// The fields that the two versions keep at different places.
-struct Raw {
+pub(super) struct Raw {
     dim: [i64; 8],
-    pixdim: [f64; 8],
+    pub(super) pixdim: [f64; 8],
     datatype: i64,
     bitpix: i64,
     vox_offset: f64,
     slope: f64,
     intercept: f64,
-    qform_code: i32,
-    sform_code: i32,
-    quaternion: [f64; 6],
-    srow: [[f64; 4]; 3],
+    pub(super) qform_code: i32,
+    pub(super) sform_code: i32,
+    pub(super) quaternion: [f64; 6],
+    pub(super) srow: [[f64; 4]; 3],
     units: i32,
+    intent: i32,
     minimum_offset: u64,
     simulated: bool,
 }
+
+const PAIR: &str = "the header belongs to a .hdr/.img pair; single files are read";
 
 /// Version and byte order from the first four bytes, `sizeof_hdr`; the header's size in bytes. `None`: not NIfTI.
 pub fn sniff(start: [u8; 4]) -> Option<(usize, Endian)> {
@@ -119,7 +156,7 @@ impl Raw {
     fn nifti1(f: &Fields<'_>) -> Result<Self, JobError> {
         match &f.bytes[344..348] {
             b"n+1\0" => {}
-            b"ni1\0" => return Err(invalid("the header belongs to a .hdr/.img pair; single files are read")),
+            b"ni1\0" => return Err(invalid(PAIR)),
             _ => return Err(invalid("the header has no NIfTI-1 magic; Analyze files are not read")),
         }
         Ok(Self {
@@ -135,6 +172,7 @@ impl Raw {
             quaternion: std::array::from_fn(|i| f.f32(256 + 4 * i)),
             srow: std::array::from_fn(|r| std::array::from_fn(|c| f.f32(280 + 16 * r + 4 * c))),
             units: i32::from(f.bytes[123]),
+            intent: f.i16(68) as i32,
             minimum_offset: 352,
             simulated: f.bytes[148..].starts_with(SIMULATED.as_bytes()),
         })
@@ -143,9 +181,7 @@ impl Raw {
     fn nifti2(f: &Fields<'_>) -> Result<Self, JobError> {
         match &f.bytes[4..12] {
             b"n+2\0\r\n\x1a\n" => {}
-            b"ni2\0\r\n\x1a\n" => {
-                return Err(invalid("the header belongs to a .hdr/.img pair; single files are read"));
-            }
+            b"ni2\0\r\n\x1a\n" => return Err(invalid(PAIR)),
             _ => return Err(invalid("the header has no NIfTI-2 magic or was changed by a text transfer")),
         }
         Ok(Self {
@@ -161,6 +197,7 @@ impl Raw {
             quaternion: std::array::from_fn(|i| f.f64(352 + 8 * i)),
             srow: std::array::from_fn(|r| std::array::from_fn(|c| f.f64(400 + 32 * r + 8 * c))),
             units: f.i32(500),
+            intent: f.i32(504),
             minimum_offset: 544,
             simulated: f.bytes[240..].starts_with(SIMULATED.as_bytes()),
         })
@@ -184,10 +221,14 @@ impl Header {
         let fields = Fields { bytes, endian };
         let raw = if size == NIFTI1_BYTES { Raw::nifti1(&fields)? } else { Raw::nifti2(&fields)? };
 
+        refuse_grayordinates(raw.intent)?;
         let (dims, volumes, four_dimensional) = shape(&raw.dim)?;
         let datatype = Datatype::from_code(raw.datatype as i16)?;
+        let mut warnings = Vec::new();
+        // What a voxel takes follows from its type; the second statement of it is only as good as its writer.
         if raw.bitpix != 8 * datatype.bytes() as i64 {
-            return Err(invalid(format!("{} bits a voxel do not fit datatype {}", raw.bitpix, raw.datatype)));
+            let text = format!("the header says {} bits a voxel; {}", raw.bitpix, datatype.words());
+            warnings.push(Warning::new(WarningCode::BitpixIgnored, text));
         }
         let voxels = within_limits(dims, volumes, datatype, limits)?;
         let offset = raw.vox_offset;
@@ -201,7 +242,8 @@ impl Header {
         if scaled && !raw.intercept.is_finite() {
             return Err(invalid("the scaling intercept is not a number"));
         }
-        let (affine, orientation) = placement(&raw)?;
+        let (affine, orientation) = placement(&raw, dims, &mut warnings)?;
+        let tr_seconds = if four_dimensional { repetition_time(&raw, &mut warnings) } else { None };
         Ok(Self {
             endian,
             datatype,
@@ -211,9 +253,12 @@ impl Header {
             slope: if scaled { raw.slope } else { 1.0 },
             intercept: if scaled { raw.intercept } else { 0.0 },
             orientation,
-            tr_seconds: if four_dimensional { repetition_time(raw.pixdim[4], raw.units) } else { None },
+            codes: [raw.qform_code, raw.sform_code],
+            intent: Intent(raw.intent),
+            tr_seconds,
             data_offset: offset as u64,
             simulated: raw.simulated,
+            warnings,
         })
     }
 
@@ -267,73 +312,61 @@ fn within_limits(
             format!("{x}x{y}x{z} voxels and {volumes} volumes are over the limit of {limit} voxels {what}"),
         )
     };
+    let scan = format!("a scan ({})", limits.names.voxels);
     let volume = product(&dims)
         .filter(|&n| n <= limits.max_volume_voxels)
         .ok_or_else(|| too_many("a volume", limits.max_volume_voxels))?;
     let all = volume
         .checked_mul(volumes as u64)
         .filter(|&n| n <= limits.max_voxels)
-        .ok_or_else(|| too_many("a scan", limits.max_voxels))?;
+        .ok_or_else(|| too_many(&scan, limits.max_voxels))?;
     match all.checked_mul(datatype.bytes() as u64) {
         Some(bytes) if bytes <= limits.max_inflated_bytes => Ok(volume),
         _ => Err(JobError::new(
             Stage::Decode,
             ErrorCode::InflatesTooLarge,
-            format!("the scan's voxels take more than the limit of {} bytes", limits.max_inflated_bytes),
+            format!(
+                "the scan's voxels take more than the limit of {} bytes ({})",
+                limits.max_inflated_bytes, limits.names.inflated_bytes
+            ),
         )),
     }
 }
 
-/// The affine: sform, else qform, else voxel sizes alone.
-fn placement(raw: &Raw) -> Result<(Affine, Orientation), JobError> {
-    let (affine, orientation) = if raw.sform_code > 0 {
-        (Affine(raw.srow), Orientation::Sform(raw.sform_code))
-    } else if raw.qform_code > 0 {
-        (from_quaternion(raw)?, Orientation::Qform(raw.qform_code))
-    } else {
-        let size = |i: usize| {
-            let x = raw.pixdim[i].abs();
-            if x.is_finite() && x > 0.0 { x } else { 1.0 }
-        };
-        let rows = [[size(1), 0.0, 0.0, 0.0], [0.0, size(2), 0.0, 0.0], [0.0, 0.0, size(3), 0.0]];
-        (Affine(rows), Orientation::Unknown)
-    };
-    if affine.inverse().is_none() {
-        return Err(invalid("the header's affine is singular or not a number"));
+/// CIFTI keeps its matrix in a NIfTI-2 file of six and more axes (intents 3000 to 3099).
+fn refuse_grayordinates(intent: i32) -> Result<(), JobError> {
+    if !(3000..3100).contains(&intent) {
+        return Ok(());
     }
-    Ok((affine, orientation))
+    let text = "the file is CIFTI, a matrix of grayordinates, which is not read; \
+                take the volume with `wb_command -cifti-separate in.nii COLUMN -volume-all out.nii.gz`";
+    Err(JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, text))
 }
 
-/// Method 2 of `nifti1.h`: rotation from the unit quaternion (a, b, c, d), columns scaled by the voxel sizes,
-/// the third also by `qfac`, then the offset.
-fn from_quaternion(raw: &Raw) -> Result<Affine, JobError> {
-    let [b, c, d, x, y, z] = raw.quaternion;
-    let rest = 1.0 - (b * b + c * c + d * d);
-    // Single precision leaves the square sum a little over one; farther off it is no rotation.
-    if rest.is_nan() || rest < -1e-5 {
-        return Err(invalid("the header's quaternion is not a rotation"));
-    }
-    let a = rest.max(0.0).sqrt();
-    let qfac = if raw.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
-    let s = [raw.pixdim[1], raw.pixdim[2], raw.pixdim[3] * qfac];
-    let rotation = [
-        [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
-        [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
-        [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - b * b - c * c],
-    ];
-    let offset = [x, y, z];
-    Ok(Affine(std::array::from_fn(|r| {
-        [rotation[r][0] * s[0], rotation[r][1] * s[1], rotation[r][2] * s[2], offset[r]]
-    })))
-}
-
-/// Repetition time in seconds by the header's temporal unit; without a unit, seconds.
-fn repetition_time(step: f64, units: i32) -> Option<f64> {
-    let seconds = match units & 0x38 {
-        16 => step / 1e3,
-        24 => step / 1e6,
-        0 | 8 => step,
-        _ => return None,
+/// Repetition time in seconds by the header's temporal unit; without a unit, seconds. Warns of one that no scanner has
+/// and of a fourth axis in other units than time.
+fn repetition_time(raw: &Raw, warnings: &mut Vec<Warning>) -> Option<f64> {
+    let step = raw.pixdim[4];
+    let mut doubt = |text: String| warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
+    let (seconds, unit) = match raw.units & 0x38 {
+        16 => (step / 1e3, "milliseconds"),
+        24 => (step / 1e6, "microseconds"),
+        0 => (step, "of no unit, taken for seconds"),
+        8 => (step, "seconds"),
+        other => {
+            doubt(format!("the header's fourth axis is in other units than time (code {other})"));
+            return None;
+        }
     };
+    if seconds == 0.0 {
+        return None; // Left out by the writer.
+    }
+    if !PLAUSIBLE_TR.contains(&seconds) {
+        doubt(format!(
+            "the header says a repetition time of {step} {unit}: {} to {} s are usual",
+            PLAUSIBLE_TR.start(),
+            PLAUSIBLE_TR.end()
+        ));
+    }
     (seconds.is_finite() && seconds > 0.0).then_some(seconds)
 }

@@ -1,13 +1,21 @@
 //! NIfTI volumes: headers, streaming readers over plain or gzip-compressed bytes, and a writer.
 
 mod datatype;
+mod foreign;
+mod gunzip;
 mod header;
+mod intent;
+mod mask;
+mod placement;
 mod source;
 mod stream;
 mod write;
 
 pub use datatype::{Datatype, Endian};
+pub use foreign::foreign;
 pub use header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, Orientation, SIMULATED, sniff};
-pub use source::{BytesSource, FileSource, Limits, Source};
+pub use intent::Intent;
+pub use mask::{Mask, MaskRule};
+pub use source::{BytesSource, FileSource, LimitNames, Limits, Source};
 pub use stream::{RawVolume, VolumeStream};
 pub use write::{Description, Storage, VolumeWriter};

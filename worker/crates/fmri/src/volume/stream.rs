@@ -1,14 +1,16 @@
 //! Reading a scan volume by volume out of a plain or gzip-compressed stream.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::bufread::MultiGzDecoder;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use super::datatype::{Datatype, Endian, Sample, with_sample};
+use super::gunzip::Gunzip;
 use super::header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, sniff};
 use super::source::{Limits, Source};
 use crate::grid::{Sampler, Sampling};
+use crate::survey::Survey;
 
 const READ_AHEAD: usize = 256 << 10;
 
@@ -20,6 +22,7 @@ pub struct VolumeStream<'a> {
     raw: Vec<u8>,
     next: usize,
     limits: Limits,
+    survey: Option<Arc<Mutex<Survey>>>,
 }
 
 impl std::fmt::Debug for VolumeStream<'_> {
@@ -65,7 +68,7 @@ impl<'a> VolumeStream<'a> {
         }
         let compressed = start.starts_with(&[0x1f, 0x8b]);
         let mut reader: Box<dyn Read + Send + 'a> =
-            if compressed { Box::new(MultiGzDecoder::new(plain)) } else { Box::new(plain) };
+            if compressed { Box::new(Gunzip::new(plain)) } else { Box::new(plain) };
 
         let mut bytes = [0; NIFTI2_BYTES];
         reader.read_exact(&mut bytes[..NIFTI1_BYTES]).map_err(|e| failed(e, "the header"))?;
@@ -81,7 +84,12 @@ impl<'a> VolumeStream<'a> {
         if skipped < gap {
             return Err(failed(ErrorKind::UnexpectedEof.into(), "the header's extensions"));
         }
-        Ok(Self { header, reader, compressed, raw: Vec::new(), next: 0, limits: *limits })
+        Ok(Self { header, reader, compressed, raw: Vec::new(), next: 0, limits: *limits, survey: None })
+    }
+
+    /// Shows the volumes to a survey as they pass.
+    pub fn show_to(&mut self, survey: &Arc<Mutex<Survey>>) {
+        self.survey = Some(Arc::clone(survey));
     }
 
     pub fn header(&self) -> &Header {
@@ -111,8 +119,12 @@ impl<'a> VolumeStream<'a> {
                 return Err(failed(ErrorKind::UnexpectedEof.into(), &what()));
             }
         }
+        let volume = RawVolume { bytes: &self.raw, header: &self.header };
+        if let Some(survey) = &self.survey {
+            survey.lock().unwrap_or_else(PoisonError::into_inner).look(self.next, volume);
+        }
         self.next += 1;
-        Ok(Some(RawVolume { bytes: &self.raw, header: &self.header }))
+        Ok(Some(volume))
     }
 
     /// Reads what follows the data to the end, so that a compressed stream's length and checksum are verified;
@@ -130,7 +142,10 @@ impl<'a> VolumeStream<'a> {
             return Err(JobError::new(
                 Stage::Decode,
                 ErrorCode::InflatesTooLarge,
-                format!("the file inflates past the limit of {} bytes", self.limits.max_inflated_bytes),
+                format!(
+                    "the file inflates past the limit of {} bytes ({})",
+                    self.limits.max_inflated_bytes, self.limits.names.inflated_bytes
+                ),
             ));
         }
         Ok(rest)

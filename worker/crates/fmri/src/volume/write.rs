@@ -41,7 +41,7 @@ pub struct Description {
     pub volumes: Option<usize>,
     pub storage: Storage,
     pub tr_seconds: Option<f64>,
-    /// sform code: 1 scanner, 2 aligned, 4 MNI152.
+    /// sform code: 1 scanner, 2 aligned, 4 MNI152; 0 writes no place, only voxel sizes.
     pub space: i16,
     /// At most 79 ASCII characters.
     pub text: String,
@@ -166,7 +166,8 @@ fn header(description: &Description) -> io::Result<[u8; DATA_OFFSET]> {
     let text: Vec<u8> = description.text.bytes().filter(u8::is_ascii).take(79).collect();
     put(148, &text);
     put(254, &description.space.to_le_bytes());
-    for (r, row) in grid.affine.0.iter().enumerate() {
+    let rows = if description.space == 0 { &[] } else { &grid.affine.0[..] };
+    for (r, row) in rows.iter().enumerate() {
         for (c, cell) in row.iter().enumerate() {
             put(280 + 16 * r + 4 * c, &(*cell as f32).to_le_bytes());
         }

@@ -11,11 +11,12 @@ use azure_storage_blob::BlobClient;
 use azure_storage_blob::models::BlobClientDownloadOptions;
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
-use nightread_domain::{BlobProperties, ETag, Fetched, JobError, Stage};
+use nightread_domain::{BlobProperties, ETag, ErrorCode, Fetched, JobError, Stage};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
 use super::{AzureOptions, error, to_etag};
+use crate::adapters::storage::Spool;
 
 pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
@@ -27,6 +28,59 @@ const RANGE_TRIES: u32 = 4;
 
 /// Downloads exactly the version in `properties`; the caller has checked its size against the limit.
 pub(super) async fn pinned(
+    blob: &BlobClient,
+    properties: &BlobProperties,
+    options: &AzureOptions,
+    spool: &Spool,
+) -> Result<Fetched, JobError> {
+    if spool.takes(properties.bytes) {
+        spooled(blob, properties, options, spool).await
+    } else {
+        in_memory(blob, properties, options).await
+    }
+}
+
+/// Range after range into a file. Those in flight wait for the one before them, so that memory holds these few alone.
+async fn spooled(
+    blob: &BlobClient,
+    properties: &BlobProperties,
+    options: &AzureOptions,
+    spool: &Spool,
+) -> Result<Fetched, JobError> {
+    let length = options.range_bytes.max(1) as u64;
+    let mut state = (spool.file(properties.bytes).await?, Sha256::new());
+    let starts = (0..properties.bytes.div_ceil(length)).map(|index| index * length);
+    let mut ranges = stream::iter(starts)
+        .map(|start| async move {
+            let mut chunk = vec![0; length.min(properties.bytes - start) as usize];
+            range(blob, &properties.etag, start, &mut chunk).await?;
+            Ok::<_, JobError>(chunk)
+        })
+        .buffered(options.parallel_ranges.max(1));
+    while let Some(chunk) = ranges.try_next().await? {
+        // Digest and disk may take as long as the network: neither may hold up the reactor.
+        state = blocking(move || {
+            let (mut file, mut digest) = state;
+            digest.update(&chunk);
+            file.write(&chunk)?;
+            Ok((file, digest))
+        })
+        .await?;
+    }
+    let (file, digest) = state;
+    let body = blocking(move || file.finish()).await?;
+    Ok(Fetched { body, sha256: hex::encode(digest.finalize()) })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
+        Err(JobError::new(Stage::Fetch, ErrorCode::Internal, "a storage task panicked").with_source(panicked))
+    })
+}
+
+async fn in_memory(
     blob: &BlobClient,
     properties: &BlobProperties,
     options: &AzureOptions,

@@ -30,6 +30,7 @@ pub use self::account::{Account, Service};
 pub(crate) use self::error::{classified, is_code};
 pub use self::list::{Listed, ListedPage};
 use self::sign::Signer;
+use crate::adapters::storage::Spool;
 use crate::adapters::tls;
 
 /// What differs between a data centre and a test bench.
@@ -62,6 +63,7 @@ pub struct AzureStore {
     options: AzureOptions,
     client: ClientOptions,
     containers: Mutex<HashMap<String, Arc<BlobContainerClient>>>,
+    spool: Spool,
 }
 
 impl fmt::Debug for AzureStore {
@@ -75,7 +77,14 @@ impl AzureStore {
     pub fn new(account: Account, options: AzureOptions) -> Result<Self, JobError> {
         let endpoint = account.endpoint.clone();
         let client = client_options(account, options, Service::Blob)?;
-        Ok(Self { endpoint, options, client, containers: Mutex::default() })
+        Ok(Self { endpoint, options, client, containers: Mutex::default(), spool: Spool::default() })
+    }
+
+    /// With another place for large blobs than the system's folder of temporary files.
+    #[must_use]
+    pub fn with_spool(mut self, spool: Spool) -> Self {
+        self.spool = spool;
+        self
     }
 
     fn container(&self, name: &str) -> Result<Arc<BlobContainerClient>, JobError> {
@@ -203,7 +212,7 @@ impl BlobStore for AzureStore {
         if properties.bytes > limit {
             return Err(error::too_large(Stage::Fetch, limit));
         }
-        download::pinned(&self.blob(blob)?, properties, &self.options).await
+        download::pinned(&self.blob(blob)?, properties, &self.options, &self.spool).await
     }
 
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {

@@ -1,0 +1,209 @@
+//! Large blobs in files: a folder's own, or spooled on a local disk, so that memory does not grow with a scan.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nightread_domain::body::Kept;
+use nightread_domain::{Body, ErrorCode, JobError, Stage};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Granularity of the room for spooled bytes, so that terabytes fit the semaphore's counter.
+const PERMIT_BYTES: u64 = 1 << 20;
+
+/// A whole blob in an open file.
+#[derive(Debug)]
+pub(super) struct KeptFile {
+    file: File,
+    bytes: u64,
+    state: State,
+    /// Given back with the file.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// What a write to a file changes.
+type State = (u64, i64, i64);
+
+fn state(metadata: &Metadata) -> State {
+    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+impl KeptFile {
+    /// An open file as it is now.
+    pub fn new(file: File) -> io::Result<Self> {
+        let state = state(&file.metadata()?);
+        Ok(Self { file, bytes: state.0, state, room: None })
+    }
+}
+
+impl From<KeptFile> for Body {
+    fn from(file: KeptFile) -> Self {
+        Self::Kept(Arc::new(file))
+    }
+}
+
+impl Kept for KeptFile {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn open(&self) -> Box<dyn Read + Send + '_> {
+        Box::new(At { file: &self.file, at: 0 })
+    }
+
+    fn is_unchanged(&self) -> io::Result<bool> {
+        Ok(state(&self.file.metadata()?) == self.state)
+    }
+}
+
+/// Reads with a place of its own: the file's is shared among all that read it.
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Where blobs that are too large for memory are kept while they are read.
+#[derive(Clone)]
+pub struct Spool {
+    /// `None` for the system's folders of temporary files.
+    folder: Option<PathBuf>,
+    /// Blobs of more bytes than this do not stay in memory.
+    memory_bytes: u64,
+    all: u32,
+    room: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Most of a blob that stays in memory, where nothing else is said.
+pub const MEMORY_BYTES: u64 = 128 << 20;
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self::new(None, MEMORY_BYTES, 32 << 30)
+    }
+}
+
+impl Spool {
+    /// `most`: bytes of all spooled blobs together; further ones wait.
+    pub fn new(folder: Option<PathBuf>, memory_bytes: u64, most: u64) -> Self {
+        let all = most.div_ceil(PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3)) as u32;
+        Self { folder, memory_bytes, all, room: Arc::new(Semaphore::new(all as usize)) }
+    }
+
+    /// Whether a blob of this size is kept outside of memory.
+    pub fn takes(&self, bytes: u64) -> bool {
+        bytes > self.memory_bytes
+    }
+
+    /// Folders to try, in order. What is large belongs on a disk, and `/tmp` is memory on many machines.
+    fn folders(&self) -> Vec<PathBuf> {
+        let named = self.folder.clone().or_else(|| std::env::var_os("TMPDIR").map(PathBuf::from));
+        named.map_or_else(|| vec![PathBuf::from("/var/tmp"), std::env::temp_dir()], |folder| vec![folder])
+    }
+
+    /// An empty file without a name, so that it is gone with the process however that ends, with all its room reserved.
+    pub(super) async fn file(&self, bytes: u64) -> Result<Spooling, JobError> {
+        let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, u64::from(self.all)) as u32;
+        let closing = |_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing");
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await.map_err(closing)?;
+        let folders = self.folders();
+        let made = tokio::task::spawn_blocking(move || {
+            let (folder, file) = unnamed_file(folders)?;
+            reserve(&file, bytes).map_err(|error| failed(&folder, error))?;
+            Ok(Spooling { file, written: 0, bytes, folder, room })
+        });
+        made.await.unwrap_or_else(|panicked| {
+            Err(JobError::new(Stage::Fetch, ErrorCode::Internal, "a storage task panicked")
+                .with_source(panicked))
+        })
+    }
+}
+
+/// In the first folder that is there and can be written to. A full one is not passed over: what comes next may be memory.
+fn unnamed_file(folders: Vec<PathBuf>) -> Result<(PathBuf, File), JobError> {
+    let mut first = None;
+    for folder in folders {
+        match tempfile::tempfile_in(&folder) {
+            Ok(file) => return Ok((folder, file)),
+            Err(error) => {
+                let passed_over = !is_full(&error);
+                let error = failed(&folder, error);
+                if !passed_over {
+                    return Err(error);
+                }
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| JobError::new(Stage::Fetch, ErrorCode::Internal, "no folder was named")))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// No room, or a folder that cannot be written to: this machine's matter, never the study's.
+fn failed(folder: &Path, error: io::Error) -> JobError {
+    let what = match error.kind() {
+        _ if is_full(&error) => "has no room",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "is not there",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "cannot be written to",
+        _ => "failed",
+    };
+    let message =
+        format!("the folder for large blobs {what}: {} ([storage] spool_dir): {error}", folder.display());
+    JobError::new(Stage::Fetch, ErrorCode::SpoolUnavailable, message).with_source(error)
+}
+
+/// Blocks set aside now make a full disk show before the download. A file system that cannot is left to show it later.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A spooled blob while it is written, from its first byte to its last.
+#[derive(Debug)]
+pub(super) struct Spooling {
+    file: File,
+    written: u64,
+    bytes: u64,
+    folder: PathBuf,
+    room: OwnedSemaphorePermit,
+}
+
+impl Spooling {
+    /// Appends. Blocks.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), JobError> {
+        self.file.write_all_at(piece, self.written).map_err(|error| failed(&self.folder, error))?;
+        self.written += piece.len() as u64;
+        Ok(())
+    }
+
+    /// The blob, when all of it was written. Blocks.
+    pub fn finish(self) -> Result<Body, JobError> {
+        debug_assert_eq!(self.written, self.bytes);
+        let mut kept = KeptFile::new(self.file).map_err(|error| failed(&self.folder, error))?;
+        kept.room = Some(self.room);
+        Ok(kept.into())
+    }
+}
