@@ -150,7 +150,9 @@ proptest! {
         for (row, _) in spoilt.iter_mut().zip(&left_out).filter(|(_, out)| **out) {
             row.fill(f64::NAN);
         }
-        spoilt.iter_mut().for_each(|row| row[7] = 3.0);
+        for row in &mut spoilt {
+            row[7] = 3.0;
+        }
         let nuisance = Nuisance { left_out: left_out.clone(), columns: columns.clone() };
         let out = run(&spoilt, &maps(dims, &s), &nuisance, threads);
 
