@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, split};
 use nightread_domain::message::Attributes;
+use nightread_domain::result::ErrorFacts;
 use nightread_domain::{
     Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Notice, Settlement, Stage,
 };
@@ -226,6 +227,10 @@ impl Shared {
         if let Some(notice) = notice {
             settlement.tell_first(notice);
         }
+        if let Disposition::DeadLetter { error } = &disposition {
+            let id = message.attributes.message_id.as_deref().unwrap_or("");
+            tracing::warn!(message_id = id, code = %error.code, %error, "dead-lettered");
+        }
         self.settle(settlement, disposition).await;
     }
 
@@ -320,7 +325,7 @@ impl Shared {
     fn conclude(&self, disposition: Disposition, report: &Report) -> Decided {
         // Whoever waits for this run is told at once.
         if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
-            self.die(JobError::new(error.stage, error.code, error.message.clone()));
+            self.die(error.clone());
             self.run.stop.abandon.cancel();
         }
         let disposition = match disposition {
@@ -330,6 +335,7 @@ impl Shared {
         tracing::info!(
             outcome = report.outcome.as_str(),
             code = report.outcome.code().map_or("", ErrorCode::as_str),
+            error = report.error.as_ref().map(|facts| facts.message.as_str()),
             disposition = disposition.as_str(),
             elapsed_ms = report.elapsed.as_secs_f64() * 1e3,
             "job ended"
@@ -340,8 +346,10 @@ impl Shared {
     }
 
     fn cannot_go_on(&self, report: &Report) -> Disposition {
-        let Some(code) = report.outcome.code() else { return Disposition::Return };
-        self.die(JobError::new(Stage::Infer, code, format!("the worker cannot go on: {code}")));
+        let Some(ErrorFacts { stage, code, message }) = report.error.clone() else {
+            return Disposition::Return;
+        };
+        self.die(JobError::new(stage, code, message));
         // An engine may have failed over this very input. What is wrong with the world is no job's fault.
         if matches!(code, ErrorCode::EngineFailed | ErrorCode::Internal) {
             Disposition::Suspect { started: true }
@@ -356,8 +364,9 @@ impl Shared {
         let mut held: Option<Pause> = None;
         loop {
             let why = pauses.borrow_and_update().as_ref().map(ToString::to_string);
-            drop(held.take());
-            held = why.map(|why| self.run.valve.pause(PauseReason::Storage, why));
+            // The old one goes when the new one is there, so that nothing is taken between them.
+            let pause = why.map(|why| self.run.valve.pause(PauseReason::Storage, why));
+            drop(std::mem::replace(&mut held, pause));
             if pauses.changed().await.is_err() {
                 return;
             }

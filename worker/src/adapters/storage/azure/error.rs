@@ -110,14 +110,17 @@ pub(crate) fn classified(stage: Stage, error: &Error) -> JobError {
         }
         ErrorKind::Credential => {
             JobError::new(stage, ErrorCode::StorageUnauthenticated, "no identity gave a token for storage")
+                .with_source(error.to_string())
                 // An identity service that is away comes back; what it refuses for good ends in 401 or 403.
                 .with_class(ErrorClass::Transient)
         }
         _ if is_timeout(error) => {
             JobError::new(stage, ErrorCode::StorageTimeout, "storage did not answer in time")
         }
-        _ => JobError::new(stage, ErrorCode::StorageUnavailable, "the connection to storage failed")
-            .with_source(innermost(error)),
+        _ => {
+            let text = format!("the connection to storage{} failed", at_host(error));
+            JobError::new(stage, ErrorCode::StorageUnavailable, text).with_source(told(error))
+        }
     }
 }
 
@@ -180,9 +183,18 @@ fn is_timeout(error: &Error) -> bool {
     })
 }
 
-/// The last cause says what happened; the ones before it quote the URL.
-fn innermost(error: &Error) -> String {
-    causes(error).last().map_or_else(String::new, ToString::to_string)
+/// ` at host:port`, where the client knows whom it asked.
+fn at_host(error: &Error) -> String {
+    let asked = causes(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>()?.url());
+    let host = asked.and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    host.map_or_else(String::new, |(host, port)| format!(" at {host}:{port}"))
+}
+
+/// The causes without those that quote the URL.
+fn told(error: &Error) -> String {
+    let quotes = |cause: &(dyn StdError + 'static)| cause.is::<reqwest::Error>() || cause.is::<Error>();
+    let told: Vec<_> = causes(error).filter(|cause| !quotes(*cause)).map(ToString::to_string).collect();
+    told.join(": ")
 }
 
 fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {

@@ -17,6 +17,9 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 /// Outside Azure nobody answers at the metadata address, and the connection would hang.
 const FIRST_TRY: Duration = Duration::from_secs(5);
 
+/// Characters that are told of a refusal.
+const MOST_WORDS: usize = 400;
+
 type Named = (&'static str, Arc<dyn TokenCredential>);
 
 /// The first credential that works is the one that is kept: a worker never changes who it is.
@@ -84,9 +87,10 @@ impl TokenCredential for Chain {
                     let _ = self.chosen.set(index);
                     return Ok(token);
                 }
+                // Azure's own words: its code (AADSTS...) tells what to mend.
                 Ok(Err(error)) => {
-                    tracing::debug!(identity = name, %error, "this identity gives no token");
-                    refusals.push(format!("{name} gives no token"));
+                    let words: String = error.to_string().chars().take(MOST_WORDS).collect();
+                    refusals.push(format!("{name} gives no token ({words})"));
                 }
                 Err(_) => refusals.push(format!("{name} did not answer in {} s", FIRST_TRY.as_secs())),
             }
