@@ -5,7 +5,8 @@ use bytes::Bytes;
 /// The name and version under which the one-node model's results lie.
 pub const MODEL_PATH: &str = "one-node/1.0.0-fp32";
 
-/// A square grey PNG of one value, made distinct by `number` in a text chunk.
+/// A square grey PNG of one value but for a pixel, since a picture of one value is refused; made distinct by `number` in a text
+/// chunk.
 pub fn grey(value: u8, side: u32, number: usize) -> Bytes {
     let mut body = Vec::new();
     let mut encoder = png::Encoder::new(&mut body, side, side);
@@ -13,7 +14,9 @@ pub fn grey(value: u8, side: u32, number: usize) -> Bytes {
     encoder.set_depth(png::BitDepth::Eight);
     encoder.add_text_chunk("number".to_owned(), number.to_string()).expect("a sound chunk");
     let mut writer = encoder.write_header().expect("a header");
-    writer.write_image_data(&vec![value; (side * side) as usize]).expect("pixels");
+    let mut pixels = vec![value; (side * side) as usize];
+    pixels[0] ^= 1;
+    writer.write_image_data(&pixels).expect("pixels");
     writer.finish().expect("an end");
     body.into()
 }

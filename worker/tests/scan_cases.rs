@@ -60,7 +60,8 @@ fn scans_that_went_wrong_once() {
         ("02-gz-first-member-empty.nii.gz", false, AsBase(None)),
         ("03-bitpix-32-of-int16.nii.gz", false, AsBase(Some("bitpix_ignored"))),
         ("06-native-space-scanner-code.nii.gz", false, Refused("grid_mismatch", "resampling is off")),
-        ("06-native-space-scanner-code.nii.gz", true, Warned("not_template_space")),
+        // A third of the brain mask has no signal where the head lies: that is refused before its place is doubted.
+        ("06-native-space-scanner-code.nii.gz", true, Refused("low_coverage", "30 %")),
         (
             "07-dr_stage2_no-place-2mm-mirrored.nii.gz",
             false,
@@ -96,10 +97,6 @@ fn scans_that_went_wrong_once() {
             Refused(wanted, words) => {
                 assert!(code == Some(wanted) && message.contains(words), "{name}: {document:#}");
             }
-        }
-        if name.starts_with("06") && resample {
-            let dice = document["dual_regression"]["overlap"]["dice"].as_f64().expect("an overlap figure");
-            assert!(dice < 0.8 && has(&document, "low_overlap"), "{name}: {dice}");
         }
     }
 }
