@@ -40,9 +40,10 @@ def fleet_broker(rabbitmq):
 
 
 def picture(value):
-    """A grey PNG of 64 by 64 pixels."""
+    """A grey PNG of 64 by 64 pixels, of one value but for a pixel: a picture of one value is refused."""
     chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    rows = (b"\0" + bytes([value]) * 64) * 64
+    rows = bytearray((b"\0" + bytes([value]) * 64) * 64)
+    rows[1] ^= 1
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
