@@ -66,7 +66,7 @@ def health_findings(root):
     [(key, value)] = health["body"].items()
     if f'"{key}": "{value}"' not in source:
         yield f"the body {health['body']} is not answered"
-    listen = re.search(r'key\("http", "listen", Text, "[^"]*:(\d+)"', file_ending(rust(root), "settings/keys.rs"))
+    listen = re.search(r'key\(\s*"http",\s*"listen",\s*Text,\s*"[^"]*:(\d+)"', file_ending(rust(root), "settings/keys.rs"))
     if listen is None or int(listen.group(1)) != settings_of(root)["ports"]["health"]:
         yield "the port of the health endpoint differs from the default of [http] listen"
 
