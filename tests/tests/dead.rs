@@ -124,13 +124,13 @@ async fn letters_are_counted_shown_sent_back_and_thrown_away() {
         .iter()
         .map(|of| (of["code"].as_str().expect("a code"), of["count"].as_u64().expect("a count")))
         .collect();
-    let expected = [("attempts_exhausted", 3), ("message_unparseable", 1), ("worker_died", 1)];
+    let expected = [("attempts_exhausted", 3), ("message_unparseable", 1), ("message_rejected", 1)];
     assert_eq!(codes, expected.into());
     assert_eq!(listing["letters"].as_array().map(Vec::len), Some(2));
     assert_eq!(listing["codes"][0]["oldest"], "2023-11-14T22:13:20Z");
-    let table = bench.run(&["list", "--code", "worker_died"]).await;
+    let table = bench.run(&["list", "--code", "message_rejected"]).await;
     let table = String::from_utf8(table.stdout).expect("text");
-    assert!(table.contains("worker_died") && !table.contains("attempts_exhausted"), "{table}");
+    assert!(table.contains("message_rejected") && !table.contains("attempts_exhausted"), "{table}");
     assert!(table.ends_with("1 dead letters, 1 listed\n"), "{table}");
 
     let id = listing["letters"][0]["id"].as_str().expect("an id").to_owned();

@@ -68,7 +68,7 @@ async fn a_worker_answers_and_works_beside_idle_clients() {
     println!("/healthz beside {CLIENTS} idle clients: {median:?}");
     for number in 0..JOBS {
         let name = format!("{number}.png");
-        bench.upload(&name, grey(number as u8, 32, number)).await;
+        bench.upload(&name, grey(number as u8, 64, number)).await;
         bench.announce(Lane::Ingest, &name).await;
     }
     wait::until("all to be read", || async {

