@@ -206,7 +206,7 @@ def scale_set(body):
         "admin": (vm["osProfile"]["adminUsername"], linux["ssh"]["publicKeys"][0]["keyData"], linux["disablePasswordAuthentication"]),
         "cloud_init": base64.b64decode(vm["osProfile"]["customData"]).decode(),
         "image": vm["storageProfile"]["imageReference"],
-        "os_disk": (vm["storageProfile"]["osDisk"]["caching"], vm["storageProfile"]["osDisk"]["diffDiskSettings"]["option"], vm["storageProfile"]["osDisk"]["diffDiskSettings"]["placement"], vm["storageProfile"]["osDisk"]["managedDisk"]["storageAccountType"]),
+        "os_disk": (vm["storageProfile"]["osDisk"]["caching"], vm["storageProfile"]["osDisk"]["diffDiskSettings"]["option"], vm["storageProfile"]["osDisk"]["diffDiskSettings"]["placement"], vm["storageProfile"]["osDisk"]["managedDisk"]["storageAccountType"], vm["storageProfile"]["osDisk"]["diskSizeGB"]),
         "boot_diagnostics": vm["diagnosticsProfile"]["bootDiagnostics"]["enabled"],
         "nic": (nic["name"], nic["properties"]["enableAcceleratedNetworking"], nic["properties"]["enableIPForwarding"], short(address["properties"]["subnet"]["id"])),
         "public_address": "publicIPAddressConfiguration" in address["properties"],

@@ -201,7 +201,7 @@ def scale_set(r):
         "admin": (r["admin_username"], one(r["admin_ssh_key"])["public_key"], r["disable_password_authentication"]),
         "cloud_init": base64.b64decode(r["custom_data"]).decode(),
         "image": one(r["source_image_reference"]),
-        "os_disk": (disk["caching"], local["option"], local["placement"], disk["storage_account_type"]),
+        "os_disk": (disk["caching"], local["option"], local["placement"], disk["storage_account_type"], disk["disk_size_gb"]),
         "boot_diagnostics": len(r["boot_diagnostics"]) == 1,
         "nic": (nic["name"], nic["accelerated_networking_enabled"], nic["ip_forwarding_enabled"], short(address["subnet_id"])),
         "public_address": bool(address["public_ip_address"]),

@@ -162,6 +162,21 @@ def test_nothing_that_starts_the_program_lets_its_runtime_report(bicep_facts):
         assert off in env.splitlines()
 
 
+def test_large_scans_are_spooled_to_a_disk(bicep_facts):
+    """Where nobody says so they go to the folders of temporary files, which are memory in a container."""
+    folder = SETTINGS["spool"]["folder"]
+    service = (UNITS / "nightread.service").read_text().splitlines()
+    assert folder == f"/var/cache/{SETTINGS['names']['user']}"
+    assert {f"CacheDirectory={SETTINGS['names']['user']}", f"Environment=NIGHTREAD_STORAGE_SPOOL_DIR=%C/{SETTINGS['names']['user']}"} <= set(service)
+    image = (fleet.INFRA / "docker/Dockerfile").read_text()
+    assert f"VOLUME {folder}\n" in image and f"NIGHTREAD_STORAGE_SPOOL_DIR={folder} \\\n" in image
+    assert re.search(rf"install -d -o 990 -g 990 -m 0700 {folder}$", image, re.M), "the volume would belong to root"
+    for machine in bicep_facts["prod"]["scale_sets"].values():
+        [env] = [f["content"] for f in yaml.safe_load(machine["cloud_init"])["write_files"] if f["path"] == "/etc/nightread/nightread.env"]
+        assert f"NIGHTREAD_STORAGE_SPOOL_DIR={folder}" in env.splitlines()
+        assert machine["os_disk"][-1] << 30 >= (32 << 30) + (16 << 30), "32 GiB of spooled scans beside the system"
+
+
 def test_a_worker_has_longer_to_stop_than_to_drain(rendered_units):
     text = (rendered_units / "nightread.service").read_text()
     stop = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1))

@@ -131,6 +131,8 @@ resource workers 'Microsoft.Compute/virtualMachineScaleSets@2025-04-01' = {
         osDisk: {
           createOption: 'FromImage'
           caching: 'ReadOnly'
+          // Of the local disk, so that it costs nothing: the image's own size leaves no room for scans of gigabytes.
+          diskSizeGB: settings.spool.systemDiskGib
           diffDiskSettings: {
             option: 'Local'
             placement: nvmeOnly ? 'NvmeDisk' : 'ResourceDisk'

@@ -71,7 +71,8 @@ var r13 = replace(r12, '@@HEALTH_PORT@@', string(settings.ports.health))
 var r14 = replace(r13, '@@DRAIN_SECONDS@@', string(settings.drain.deadlineSeconds))
 var r15 = replace(r14, '@@BROKER_USER@@', settings.names.brokerUsers.worker)
 var r16 = replace(r15, '@@SECRET_PASSWORD@@', settings.names.secrets.workerPassword)
-var customData = replace(r16, '@@SECRET_CA@@', settings.names.secrets.brokerCa)
+var r17 = replace(r16, '@@SECRET_CA@@', settings.names.secrets.brokerCa)
+var customData = replace(r17, '@@SPOOL_DIR@@', settings.spool.folder)
 
 module regular 'scale-set.bicep' = {
   name: 'scale-set-regular'

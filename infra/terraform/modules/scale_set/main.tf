@@ -90,6 +90,8 @@ resource "azurerm_linux_virtual_machine_scale_set" "this" {
   os_disk {
     caching              = "ReadOnly"
     storage_account_type = "Standard_LRS"
+    # Of the local disk, so that it costs nothing: the image's own size leaves no room for scans of gigabytes.
+    disk_size_gb = local.settings.spool.systemDiskGib
 
     # The provider's default, CacheDisk, does not exist on v5 sizes.
     diff_disk_settings {

@@ -24,7 +24,8 @@ locals {
   r14         = replace(local.r13, "@@DRAIN_SECONDS@@", tostring(local.settings.drain.deadlineSeconds))
   r15         = replace(local.r14, "@@BROKER_USER@@", local.settings.names.brokerUsers.worker)
   r16         = replace(local.r15, "@@SECRET_PASSWORD@@", local.settings.names.secrets.workerPassword)
-  custom_data = replace(local.r16, "@@SECRET_CA@@", local.settings.names.secrets.brokerCa)
+  r17         = replace(local.r16, "@@SECRET_CA@@", local.settings.names.secrets.brokerCa)
+  custom_data = replace(local.r17, "@@SPOOL_DIR@@", local.settings.spool.folder)
 }
 
 module "regular" {
