@@ -100,8 +100,9 @@ parity: setup samples ## Hold tensors against TorchXRayVision's and mutated file
 	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/imaging/parity/mutated.py \
 		--dump target/release/examples/dump_samples --scan target/release/examples/dump_scan
 
-cases: setup ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
-	@cargo test --release --locked -q -p nightread-imaging --test imaging cases:: -- --nocapture
+cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
+	@cargo test --release --workspace --locked -q --test imaging cases:: -- --nocapture
+	@cargo test --release --workspace --locked -q --test scan_cases -- --nocapture --test-threads 1
 
 bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null

@@ -5,8 +5,7 @@
 
 Pillow, imageio and tifffile read PNG, JPEG and TIFF, pydicom with all its decoders reads DICOM, nibabel reads NIfTI. What must
 not be: a file from which Nightread takes samples that differ from those of every reader that reads it (without loss: at
-all; with loss: by more than 2/255 of the range), without a warning. Prints the account and exits with 1 when there is one;
-of lossy pictures a single block that overflows is counted apart.
+all; with loss: by more than 2/255 of the range), without a warning. Prints the account and exits with 1 when there is one.
 """
 
 import argparse
@@ -49,6 +48,7 @@ ORDINARY = {
     "outside_training_size", "no_orientation",
 }
 LOSSY_SYNTAXES = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91"}
+COLUMNS = ("same", "refused by all", "refused by us", "read by us", "other, warned", "other, silent")
 # Kinds of changes that leave the length as it is.
 IN_PLACE = (0, 1, 2, 6)
 PLUGINS = ("pylibjpeg", "pillow", "pyjpegls", "pydicom")
@@ -321,15 +321,6 @@ def readings(theirs, head):
     return [*theirs, *(head["max_value"] - each.astype(np.int64) for each in theirs)]
 
 
-def is_one_block(ours, theirs, most):
-    """Whether a lossy picture differs in one block of its transform alone. A bit error that gives a coefficient which no
-    picture has makes the arithmetic of each decoder overflow in its own way; none of them notices."""
-    if not most or ours.shape != theirs.shape:
-        return False
-    rows, columns = np.nonzero(np.abs(ours.astype(np.int64) - theirs.astype(np.int64)) > most)
-    return bool(np.ptp(rows) < 16 and np.ptp(columns) < 16)
-
-
 def tolerance(name, head, path):
     """The greatest difference of samples that decoders may have."""
     if name == "NIfTI":
@@ -372,8 +363,6 @@ def account(name, suffix, seeds, readers, dump, count, keep):
                 kinds["same"] += 1
             elif set(head["warnings"]) - ORDINARY:
                 kinds["other, warned"] += 1
-            elif any(is_one_block(ours, each, tolerance(name, head, path)) for each in theirs):
-                kinds["one block"] += 1
             else:
                 kinds["other, silent"] += 1
                 silent.append(f"{name} {number}: {head} others {[each.shape for each in theirs]}")
@@ -381,8 +370,7 @@ def account(name, suffix, seeds, readers, dump, count, keep):
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / path.name).write_bytes(path.read_bytes())
             path.unlink()
-    columns = ("same", "refused by all", "refused by us", "read by us", "other, warned", "one block", "other, silent")
-    print(f"{name:<8}{count:>7}" + "".join(f"{kinds[column]:>15}" for column in columns), flush=True)
+    print(f"{name:<8}{count:>7}" + "".join(f"{kinds[column]:>15}" for column in COLUMNS), flush=True)
     return silent
 
 
@@ -406,12 +394,8 @@ def main():
         ("DICOM", ".dcm", dicom_seeds, [by_dicom_plugin(plugin) for plugin in PLUGINS], arguments.dump),
         ("NIfTI", ".nii", nifti_seeds, [by_nibabel], arguments.scan),
     ]
-    print("'other': Nightread's samples differ from those of every other reader; 'one block': by one overflowing block of a lossy")
-    print("transform, in which all decoders differ; 'read by us': no other reads the file")
-    print(f"{'':<8}{'files':>7}" + "".join(
-        f"{column:>15}"
-        for column in ("same", "refused by all", "refused by us", "read by us", "other, warned", "one block", "other, silent")
-    ))
+    print("'other': Nightread's samples differ from those of every other reader; 'read by us': no other reads the file")
+    print(f"{'':<8}{'files':>7}" + "".join(f"{column:>15}" for column in COLUMNS))
     silent = []
     for name, suffix, seeds, readers, program in formats:
         if arguments.only in (None, name):

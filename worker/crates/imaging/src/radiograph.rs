@@ -45,6 +45,17 @@ impl Samples {
         }
     }
 
+    /// Whether no sample of 16 bits has its highest bit: quickly answered unless that is so.
+    pub(crate) fn lies_in_lower_half(&self) -> bool {
+        const AT_ONCE: usize = 4096;
+        match self {
+            Self::U8(_) => false,
+            Self::U16(samples) => {
+                samples.chunks(AT_ONCE).all(|some| some.iter().fold(0, |bits, v| bits | v) <= u16::MAX / 2)
+            }
+        }
+    }
+
     /// Lowers what is above `most` to it.
     pub(crate) fn clamp(&mut self, most: u32) {
         let most = u16::try_from(most).unwrap_or(u16::MAX);
@@ -103,6 +114,7 @@ pub struct Facts {
     pub view: Option<View>,
     pub body_part: Option<String>,
     pub photometric: Option<String>,
+    /// The bits that the samples have: of a compressed picture its own, where the header claims more.
     pub bits_stored: Option<u16>,
     /// Transfer syntax UID of a DICOM file.
     pub transfer_syntax: Option<String>,

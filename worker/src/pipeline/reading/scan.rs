@@ -13,7 +13,7 @@ use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
-use nightread_fmri::volume::{Header, Orientation};
+use nightread_fmri::volume::{Header, Orientation, PLAUSIBLE_TR};
 use nightread_fmri::{
     ComponentMaps, Frame, Grid, GridRelation, MNI_4MM, Peak, Source, VolumeStream, dual_regression_beside,
 };
@@ -35,9 +35,6 @@ const EMPTY: &str = "EMPTY";
 
 /// z from fewer degrees of freedom says little; there is none.
 const MIN_DOF: usize = 10;
-
-/// Repetition times that scanners have, in seconds.
-const PLAUSIBLE_TR: std::ops::RangeInclusive<f64> = 0.1..=20.0;
 
 /// A fetched blob as the volumes' reader opens it.
 struct Opened<'a>(&'a Body);

@@ -19,7 +19,7 @@ pub const SIMULATED: &str = "Simulated by Nightread";
 const MAX_EXTENSION_BYTES: u64 = 64 << 20;
 
 /// Repetition times that scanners have, in seconds: single slabs at 0.1, sparse designs up to 20.
-const PLAUSIBLE_TR: std::ops::RangeInclusive<f64> = 0.1..=20.0;
+pub const PLAUSIBLE_TR: std::ops::RangeInclusive<f64> = 0.1..=20.0;
 
 /// Where the affine came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

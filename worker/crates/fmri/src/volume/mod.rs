@@ -13,7 +13,7 @@ mod write;
 
 pub use datatype::{Datatype, Endian};
 pub use foreign::foreign;
-pub use header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, Orientation, SIMULATED, sniff};
+pub use header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, Orientation, PLAUSIBLE_TR, SIMULATED, sniff};
 pub use intent::Intent;
 pub use mask::{Mask, MaskRule};
 pub use source::{BytesSource, FileSource, LimitNames, Limits, Source};

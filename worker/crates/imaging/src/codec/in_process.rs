@@ -2,14 +2,12 @@
 
 use charls::CharLS;
 use jpeg2k::{DecodeParameters, Image};
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, precision};
+use libjpeg_turbo_rs::precision;
 use nightread_domain::error::{ErrorCode, JobError};
 
+use super::jpeg::{self, jpeg_error};
 use super::{Codec, CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
-
-/// A progressive picture has about ten scans; each costs a pass over all its pixels.
-const MAX_SCANS: usize = 64;
 
 /// Decodes in this process, for the child's body, for fuzzing and for benches: nothing is isolated.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,7 +16,7 @@ pub struct InProcess;
 impl IsolatedCodec for InProcess {
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
         match request.codec {
-            Codec::Jpeg => jpeg(request),
+            Codec::Jpeg => jpeg::decode(request),
             Codec::JpegLossless => jpeg_lossless(request),
             Codec::JpegLs => jpeg_ls(request),
             Codec::Jpeg2000 => jpeg_2000(request),
@@ -27,7 +25,7 @@ impl IsolatedCodec for InProcess {
 }
 
 /// Holds the frame's own header against the request; gives the precision.
-fn check(request: &CodecRequest<'_>, size: (u32, u32), bits: u32) -> Result<u8, JobError> {
+pub(super) fn check(request: &CodecRequest<'_>, size: (u32, u32), bits: u32) -> Result<u8, JobError> {
     if size != (request.columns, request.rows) {
         return Err(refuse(
             ErrorCode::DecodeFailed,
@@ -45,45 +43,12 @@ fn check(request: &CodecRequest<'_>, size: (u32, u32), bits: u32) -> Result<u8, 
     })
 }
 
-fn one_component(components: usize) -> Result<(), JobError> {
+pub(super) fn one_component(components: usize) -> Result<(), JobError> {
     if components == 1 {
         return Ok(());
     }
     let message = format!("the compressed picture has {components} components; radiographs have one");
     Err(refuse(ErrorCode::ColourImage, message))
-}
-
-fn jpeg(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-    let limits = DecodeLimits {
-        max_pixels: u64::from(request.columns) * u64::from(request.rows),
-        max_scans: MAX_SCANS,
-        max_memory: Some(request.working_bytes),
-        ..DecodeLimits::default()
-    };
-    let mut decoder = Decoder::new_with_limits(request.frame, limits).map_err(jpeg_error)?;
-    let header = decoder.header();
-    let size = (u32::from(header.width), u32::from(header.height));
-    let precision = check(request, size, header.precision.into())?;
-    let components = header.components.len();
-    match (precision, components) {
-        (8, 1) => decoder.set_output_format(PixelFormat::Grayscale),
-        (8, 3) => decoder.set_output_format(PixelFormat::Rgb),
-        (12, 1) => return jpeg_12(request, &limits),
-        (_, other) => one_component(other)?,
-    }
-    decoder.set_stop_on_warning(true);
-    let image = decoder.decode_image().map_err(jpeg_error)?;
-    let data = match components {
-        1 => image.data,
-        _ => image.data.into_iter().step_by(3).collect(),
-    };
-    Ok(CodecImage { precision, data })
-}
-
-fn jpeg_12(request: &CodecRequest<'_>, limits: &DecodeLimits) -> Result<CodecImage, JobError> {
-    let image = precision::decompress_12bit_with_limits(request.frame, limits).map_err(jpeg_error)?;
-    let data = image.data.into_iter().flat_map(|value| (value.clamp(0, 4095) as u16).to_le_bytes()).collect();
-    Ok(CodecImage { precision: 12, data })
 }
 
 fn jpeg_lossless(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
@@ -95,22 +60,22 @@ fn jpeg_lossless(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
 }
 
 /// Samples as the answer holds them.
-fn packed(samples: impl Iterator<Item = u16>, precision: u8) -> Vec<u8> {
-    if precision > 8 {
-        samples.flat_map(u16::to_le_bytes).collect()
-    } else {
-        samples.map(|sample| sample as u8).collect()
+fn packed(samples: impl ExactSizeIterator<Item = u16>, precision: u8) -> Vec<u8> {
+    if precision <= 8 {
+        return samples.map(|sample| sample as u8).collect();
     }
+    let mut packed = Vec::new();
+    pack(samples, &mut packed);
+    packed
 }
 
-fn jpeg_error(error: JpegError) -> JobError {
-    let code = match error {
-        JpegError::UnexpectedEof => ErrorCode::Truncated,
-        JpegError::LimitExceeded { .. } => ErrorCode::InflatesTooLarge,
-        JpegError::Unsupported(_) => ErrorCode::UnsupportedMedia,
-        _ => ErrorCode::DecodeFailed,
-    };
-    refuse(code, format!("the JPEG cannot be decoded: {error}")).with_source(error)
+/// Adds words in little-endian order. Not by `flat_map`, which makes a loop over single bytes of it.
+pub(super) fn pack(samples: impl ExactSizeIterator<Item = u16>, into: &mut Vec<u8>) {
+    let start = into.len();
+    into.resize(start + 2 * samples.len(), 0);
+    for (pair, sample) in into[start..].as_chunks_mut().0.iter_mut().zip(samples) {
+        *pair = sample.to_le_bytes();
+    }
 }
 
 fn jpeg_ls(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {

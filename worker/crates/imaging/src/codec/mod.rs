@@ -16,7 +16,9 @@ use nightread_domain::error::JobError;
 pub mod child;
 mod confine;
 mod in_process;
+mod jpeg;
 mod link;
+mod plausible;
 mod runner;
 mod wire;
 

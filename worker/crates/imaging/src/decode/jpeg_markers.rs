@@ -41,7 +41,8 @@ impl<'a> Markers<'a> {
     /// `truncated` where scans, restart intervals or the rest of a scan's data are missing; `decode_failed` for what is no
     /// JPEG; `unsupported_media` for a height that is given after the picture.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, JobError> {
-        let mut walk = Walk { bytes, at: 2, restart_interval: 0, frame: None, scans: 0 };
+        let mut walk =
+            Walk { bytes, at: 2, restart_interval: 0, quantisers: [None; 16], frame: None, scans: 0 };
         if !bytes.starts_with(&[0xFF, 0xD8]) {
             return Err(malformed("it does not start as one"));
         }
@@ -172,6 +173,8 @@ struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
     restart_interval: u16,
+    /// By its number.
+    quantisers: [Option<&'a [u8]>; 16],
     frame: Option<Frame>,
     scans: usize,
 }
@@ -193,6 +196,10 @@ impl<'a> Walk<'a> {
                     if self.frame.replace(frame).is_some() {
                         return Err(malformed("it has two frame headers"));
                     }
+                }
+                0xDB => {
+                    let segment = self.segment()?;
+                    self.define_quantisers(segment)?;
                 }
                 0xDD => {
                     let interval = self.segment()?.first_chunk::<2>().copied();
@@ -234,6 +241,25 @@ impl<'a> Walk<'a> {
         rest.get(2..length).ok_or_else(cut_short)
     }
 
+    /// Notes quantisation tables. One that changes after the first scan is legal, but taken by the codec for all scans.
+    fn define_quantisers(&mut self, mut segment: &'a [u8]) -> Result<(), JobError> {
+        while let Some((&head, rest)) = segment.split_first() {
+            let length = if head >> 4 == 0 { 64 } else { 128 };
+            let (table, rest) = rest
+                .split_at_checked(length)
+                .ok_or_else(|| malformed("a quantisation table is too short"))?;
+            let known = self.quantisers[usize::from(head & 15)].replace(table);
+            if self.scans > 0 && known.is_some_and(|known| known != table) {
+                return Err(refuse(
+                    ErrorCode::UnsupportedMedia,
+                    "a JPEG that changes a quantisation table between its scans is not read",
+                ));
+            }
+            segment = rest;
+        }
+        Ok(())
+    }
+
     /// Goes to the marker after a scan's data, counting restart intervals.
     fn scan(&mut self, segment: &[u8]) -> Result<(), JobError> {
         let frame = self.frame.as_mut().ok_or_else(|| malformed("a scan comes before the frame header"))?;
@@ -247,6 +273,10 @@ impl<'a> Walk<'a> {
             let next = self.bytes.get(self.at + skipped + 1);
             match next {
                 Some(0x00) => self.at += skipped + 2,
+                // Fill bytes belong to markers. Before a stuffed zero they are damage, of which each decoder makes its own.
+                Some(0xFF) if self.bytes.get(self.at + skipped + 2) == Some(&0x00) => {
+                    return Err(malformed("fill bytes lie inside its data"));
+                }
                 Some(0xFF) => self.at += skipped + 1,
                 Some(&code @ 0xD0..=0xD7) => {
                     if u64::from(code & 7) != restarts % 8 {

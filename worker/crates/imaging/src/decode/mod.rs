@@ -79,11 +79,9 @@ pub(crate) fn isolated(request: &CodecRequest<'_>, options: &DecodeOptions) -> R
 
 /// Warns of a 16-bit PNG or TIFF whose brightest sample is below half of the range that it is normalised by. Nothing in the
 /// file says what its true maximum is.
-fn doubt_range(brightest: u32, samples: &Samples, options: &DecodeOptions, warnings: &mut Vec<Warning>) {
-    if matches!(samples, Samples::U16(_))
-        && options.stored_max.is_none()
-        && brightest <= u32::from(u16::MAX) / 2
-    {
+fn doubt_range(samples: &Samples, options: &DecodeOptions, warnings: &mut Vec<Warning>) {
+    if options.stored_max.is_none() && samples.lies_in_lower_half() {
+        let brightest = samples.max();
         warnings.push(Warning::new(
             WarningCode::PartOfRange,
             format!("the greatest stored value is {brightest} of 65535; was the true maximum set?"),

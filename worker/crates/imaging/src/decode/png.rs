@@ -115,9 +115,7 @@ fn read(bytes: &[u8], mut warnings: Vec<Warning>, options: &DecodeOptions) -> Re
         Samples::U8(_) => u32::from(u8::MAX),
         Samples::U16(_) => options.stored_max.unwrap_or(u32::from(u16::MAX)),
     };
-    if depth == BitDepth::Sixteen {
-        doubt_range(samples.max(), &samples, options, &mut warnings);
-    }
+    doubt_range(&samples, options, &mut warnings);
     let mut facts = Facts::new(Media::Png);
     facts.bits_stored = Some(stored_bits);
     facts.photometric = Some(

@@ -81,11 +81,11 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         // The library inverted from the type's maximum.
         samples.invert(if bits == 8 { u8::MAX.into() } else { u16::MAX.into() });
     }
-    let stored = samples.max();
-    if stored > max_value {
-        return Err(value_above(stored, max_value));
+    // Before a negative is inverted: what lies above would turn black, silently.
+    if options.stored_max.is_some() && samples.max() > max_value {
+        return Err(value_above(samples.max(), max_value));
     }
-    doubt_range(stored, &samples, options, &mut warnings);
+    doubt_range(&samples, options, &mut warnings);
     if white_is_zero {
         samples.invert(max_value);
     }

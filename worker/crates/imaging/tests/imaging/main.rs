@@ -14,6 +14,7 @@ mod cases;
 mod codec;
 mod compressed;
 mod contradictions;
+mod damaged;
 mod dicom;
 mod fixtures;
 mod formats;

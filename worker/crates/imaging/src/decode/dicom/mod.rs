@@ -58,7 +58,6 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     };
     let mut shape = Shape::read(&header)?;
     gate::judge_size(shape.columns, shape.rows, &options.limits, &options.gate, &mut warnings)?;
-    facts.bits_stored = Some(shape.bits_stored);
 
     let syntax = source.syntax;
     let samples = match pixels {
@@ -91,6 +90,8 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
             frame::encapsulated(&fragments, &source, &mut shape, options, &mut warnings)?
         }
     };
+    // Not before: a codestream may have fewer bits than the header says.
+    facts.bits_stored = Some(shape.bits_stored);
     let (width, height, max_value) = (shape.columns, shape.rows, shape.max_value());
     if shape.inverted {
         return Radiograph::inverted(width, height, samples, max_value, facts, warnings);
