@@ -151,6 +151,7 @@ fn hold(filters: &[(&str, Filter)], stores: &[Store], rule: Option<DofRule>) {
             let out = regress(&scan(filter, 25.0, store, n as u64), &Nuisance::default());
             let share = share(&out);
             let facts = &out.facts;
+            println!("{name}, {store:?}: {share:.3} %, dof {} by {:?}", facts.dof, facts.dof_rule);
             assert!((0.1..=0.5).contains(&share), "{name}, {store:?}: {share:.3} %, {facts:?}");
             assert!(rule.is_none_or(|rule| facts.dof_rule == rule), "{name}, {store:?}: {facts:?}");
             assert_eq!(
@@ -210,6 +211,10 @@ fn gentle_filters_and_interpolation_have_as_many_as_they_are_worth() {
         ("cubic between neighbours", interpolated(160, &marked, 4)),
         ("linear over runs", interpolated(160, &runs, 2)),
         ("last volume repeated", taken_from(120, |i| i.min(107))),
+        ("last volume for 15 %", taken_from(120, |i| i.min(102))),
+        ("last volume for a quarter", taken_from(120, |i| i.min(90))),
+        ("a volume for 15 % in the middle", taken_from(200, |i| if (80..110).contains(&i) { 80 } else { i })),
+        ("each third repeated", taken_from(120, |i| if i % 3 == 2 { i - 1 } else { i })),
         (
             "half a volume late",
             (0..120)

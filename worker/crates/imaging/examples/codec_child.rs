@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::{fs, net, process, thread};
 
 use nightread_domain::error::JobError;
-use nightread_imaging::{CodecImage, CodecRequest, IsolatedCodec, codec_child};
+use nightread_imaging::{CodecImage, CodecRequest, IsolatedCodec, Samples, codec_child};
 
 #[derive(Debug)]
 struct Attempt(String);
@@ -31,7 +31,8 @@ impl IsolatedCodec for Attempt {
             "overflow" => drop(deep(request.frame, 1)),
             _ => {}
         }
-        Ok(CodecImage { precision: 8, data: vec![7; request.columns as usize * request.rows as usize] })
+        let samples = Samples::U8(vec![7; request.columns as usize * request.rows as usize]);
+        Ok(CodecImage { precision: 8, samples })
     }
 }
 

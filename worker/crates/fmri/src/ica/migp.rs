@@ -32,19 +32,31 @@ impl Migp {
         self.tiles.first().map_or(0, Mat::nrows)
     }
 
-    /// Appends a run (rows of V values) and reduces when there are too many rows. Whether it reduced.
-    pub fn append(&mut self, run: &Tiles, par: Par) -> Result<bool, JobError> {
-        for (tile, more) in self.tiles.iter_mut().zip(run) {
-            let (old, width) = (tile.nrows(), tile.ncols());
-            let mut grown = Mat::zeros(old + more.nrows(), width);
-            grown.subrows_mut(0, old).copy_from(&*tile);
-            grown.subrows_mut(old, more.nrows()).copy_from(more);
-            *tile = grown;
+    /// Appends a run (rows of V values), tile by tile so that nothing is held twice, and reduces when there are too many
+    /// rows.
+    pub fn append(&mut self, run: Tiles, par: Par) -> Result<(), JobError> {
+        if self.rows() == 0 {
+            self.tiles = run;
+        } else {
+            for (tile, more) in self.tiles.iter_mut().zip(run) {
+                let (old, width) = (tile.nrows(), tile.ncols());
+                let mut grown = Mat::zeros(old + more.nrows(), width);
+                grown.subrows_mut(0, old).copy_from(&*tile);
+                grown.subrows_mut(old, more.nrows()).copy_from(&more);
+                *tile = grown;
+            }
         }
-        if self.rows() <= FACTOR * self.keep {
-            return Ok(false);
-        }
-        // W <- U'W keeps the weight of every direction; nothing is whitened.
+        if self.rows() > FACTOR * self.keep { self.reduce(par) } else { Ok(()) }
+    }
+
+    /// Reduces before a run of so many volumes is read, if that has more rows than are kept: beside such a run there is
+    /// room for no more.
+    pub fn make_room(&mut self, volumes: usize, par: Par) -> Result<(), JobError> {
+        if volumes > self.keep && self.rows() > self.keep { self.reduce(par) } else { Ok(()) }
+    }
+
+    /// W <- U'W keeps the weight of every direction; nothing is whitened.
+    fn reduce(&mut self, par: Par) -> Result<(), JobError> {
         let (vectors, _) = strongest(&gram(&self.tiles, par), self.keep)?;
         let turn = Mat::from_fn(vectors.ncols(), vectors.nrows(), |i, j| vectors[(j, i)] as f32);
         for tile in &mut self.tiles {
@@ -52,7 +64,7 @@ impl Migp {
             matmul(reduced.as_mut(), Accum::Replace, turn.as_ref(), tile.as_ref(), 1.0, par);
             *tile = reduced;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Takes voxels out and removes every row's mean over those that stay.
@@ -68,11 +80,12 @@ impl Migp {
             }
         }
         debug_assert_eq!(keep.len(), self.voxels);
-        let columns = |tile: &Mat<f32>, keep: &[bool]| {
+        // Each tile goes as its successor is made.
+        let columns = |tile: Mat<f32>, keep: &[bool]| {
             let chosen: Vec<usize> = (0..tile.ncols()).filter(|&v| keep[v]).collect();
             Mat::from_fn(rows, chosen.len(), |r, v| (f64::from(tile[(r, chosen[v])]) - mean[r]) as f32)
         };
-        self.tiles.iter().zip(keep.chunks(TILE)).map(|(tile, keep)| columns(tile, keep)).collect()
+        self.tiles.into_iter().zip(keep.chunks(TILE)).map(|(tile, keep)| columns(tile, keep)).collect()
     }
 }
 

@@ -203,11 +203,12 @@ fn read_all(
     Random::stream(options.seed, 1).shuffle(&mut order);
     for (done, &n) in order.iter().enumerate() {
         let name = name_of(runs[n], n);
+        state.make_room(headers[n].volumes, Par::Seq)?;
         let run = read_run(runs[n], first, &mask.voxels, options, &mut varies);
         let Run { tiles, lost: gone, warnings } = run.map_err(|error| in_scan(error, &name))?;
         let named = |warning: Warning| Warning { message: format!("{name}: {}", warning.message), ..warning };
         (lost[n], said[n]) = (gone, warnings.into_iter().map(named).collect());
-        state.append(&tiles, Par::Seq)?;
+        state.append(tiles, Par::Seq)?;
         progress(Progress::Run { done: done + 1, of: runs.len() });
     }
     let volumes = headers.iter().map(|header| header.volumes).sum();

@@ -4,9 +4,9 @@
 //! W white and F the filter, the residuals live in the range of F. The rank r is counted on a sample of voxels, above
 //! what rounding of the stored values leaves. Where F is a projection (a sharp band, regressed confounds, every volume
 //! twice) t has r + 1 - K degrees of freedom in FSL's count, which is T - K at full rank. Where it is not (gentle
-//! filters, volumes interpolated from others, one volume repeated often) the directions weigh unequally, and the
-//! residuals' covariance Σ says how many equal ones they stand for: ν = tr(RΣ)² / tr(RΣRΣ) (Worsley and Friston,
-//! NeuroImage 2:173, 1995), or tr(RΣ) over the variance that Σ gives to the contrasts, whichever is more.
+//! filters, volumes interpolated from others, one volume repeated often) the directions weigh unequally, and t is that of
+//! Worsley and Friston (NeuroImage 2:173, 1995): the residuals' covariance Σ says how many equal directions they stand for,
+//! ν = tr(RΣ)² / tr(RΣRΣ), and what variance each contrast c has in place of RSS / ν: c'Σc RSS / tr(RΣ).
 //! Σ is taken from differences of neighbouring voxels, so that networks have little part in it.
 
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
@@ -39,18 +39,20 @@ pub enum DofRule {
     FullRank,
     /// The rank less the components.
     Rank,
-    /// As many as equal directions would have to be for the same spread of t.
+    /// As many as equal directions would have to be for the same spread of the residual variance.
     Effective,
 }
 
 /// Degrees of freedom of one scan.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Degrees {
     /// Rank of the demeaned data, confounds regressed out; `None` where the sample is too small to tell.
     pub rank: Option<usize>,
     /// Zero where nothing is left.
     pub dof: usize,
     pub rule: DofRule,
+    /// By how much each component's variance differs from what equal directions would give; empty where it does not.
+    pub inflation: Vec<f64>,
 }
 
 /// What is asked about.
@@ -113,6 +115,7 @@ pub(super) fn degrees(question: &Question<'_>) -> Result<Degrees, JobError> {
         rank: (most == dimensions).then_some(dimensions),
         dof: (dimensions + 1).saturating_sub(components),
         rule: DofRule::FullRank,
+        inflation: Vec::new(),
     };
     let strong = components.min(volumes / 8).max(volumes / 20);
     if most == 0 || is_full(series, *rounding, confounds, strong) {
@@ -123,15 +126,19 @@ pub(super) fn degrees(question: &Question<'_>) -> Result<Degrees, JobError> {
     if rank >= most {
         return Ok(full);
     }
-    let by_rank =
-        Degrees { rank: Some(rank), dof: (rank + 1).saturating_sub(components), rule: DofRule::Rank };
+    let by_rank = Degrees {
+        rank: Some(rank),
+        dof: (rank + 1).saturating_sub(components),
+        rule: DofRule::Rank,
+        inflation: Vec::new(),
+    };
     let (last, next) = (values[rank.saturating_sub(1)], values[rank].max(f64::MIN_POSITIVE));
     let sharp = last >= SHARP * next && last >= LEVEL * values[rank / 2];
     if by_rank.dof < FEW || (sharp && is_even(&vectors, rank)) {
         return Ok(by_rank);
     }
-    let dof = (effective(question).round() as usize).min(full.dof);
-    Ok(Degrees { rank: Some(rank), dof, rule: DofRule::Effective })
+    let (dof, inflation) = effective(question, full.dof);
+    Ok(Degrees { rank: Some(rank), dof, rule: DofRule::Effective, inflation })
 }
 
 /// Largest eigenvalue of the covariance of white series of unit variance (Marchenko and Pastur).
@@ -209,25 +216,24 @@ fn is_even(vectors: &Mat<f64>, rank: usize) -> bool {
     variance / (mean * mean) < EVEN + 1.0 / rank as f64
 }
 
-/// Degrees of freedom of the residuals by their covariance.
-fn effective(question: &Question<'_>) -> f64 {
+/// Degrees of freedom of the residuals by their covariance, no more than `most`, and the inflation of every component.
+fn effective(question: &Question<'_>, most: usize) -> (usize, Vec<f64>) {
     let Question { series, design, inverse, .. } = question;
     let pairs = series.ncols() / 2;
     let differences = Mat::from_fn(series.nrows(), pairs, |t, n| series[(t, 2 * n + 1)] - series[(t, 2 * n)]);
     let contrasts = *inverse * *design;
     let residuals = &differences - design.transpose() * (&contrasts * &differences);
     let square = |matrix: &Mat<f64>| matrix.squared_norm_l2();
-    // With E the residuals, Σ of them is EE'/n: its trace, and that of its square through the smaller Gram matrix.
+    // With E the residuals, Σ of them is EE'/n: its trace, and that of its square without what n series add by chance.
     let n = pairs as f64;
     let trace = square(&residuals) / n;
     let whole = square(&covariance(&residuals)) - trace * trace / n;
-    let satterthwaite = if whole > 0.0 { trace * trace / whole } else { 0.0 };
-    // Variance that the differences have along the contrasts of unit length, on average.
+    let dof = if whole > 0.0 { (trace * trace / whole).round() as usize } else { 0 }.min(most);
+    // Variance that the differences have along each contrast of unit length.
     let along = &contrasts * &differences;
-    let variances = (0..contrasts.nrows()).map(|k| {
-        let length: f64 = contrasts.row(k).iter().map(|x| x * x).sum();
-        along.row(k).iter().map(|x| x * x).sum::<f64>() / n / length
+    let inflation = (0..contrasts.nrows()).map(|k| {
+        let length = contrasts.row(k).squared_norm_l2();
+        along.row(k).squared_norm_l2() / n / length * dof as f64 / trace
     });
-    let mean = variances.sum::<f64>() / contrasts.nrows().max(1) as f64;
-    satterthwaite.max(if mean > 0.0 { trace / mean } else { 0.0 })
+    (dof, inflation.collect())
 }

@@ -258,7 +258,7 @@ pub(super) fn solve(
         inverse: &two.inverse,
     })?;
     let table = (degrees.dof >= options.min_dof.max(1)).then(|| TToZ::new(degrees.dof));
-    let maps_out = fill_maps(sums, maps, &two, degrees.dof, table.as_ref(), options);
+    let maps_out = fill_maps(sums, maps, &two, &degrees, table.as_ref(), options);
     let peaks = maps_out.peaks.iter().zip(&flags).map(|(peak, flag)| {
         peak.map(|(strength, voxel)| Peak {
             peak_mni_mm: maps.grid().world(maps.mask()[voxel] as usize),
@@ -352,7 +352,7 @@ struct Statistics<'a> {
     volumes: f64,
     dof: f64,
     table: Option<&'a TToZ>,
-    /// Square roots of the diagonal of (X'X)⁻¹.
+    /// Square roots of the diagonal of (X'X)⁻¹, where directions weigh unequally each with its component's inflation.
     spread: Vec<f64>,
 }
 
@@ -361,7 +361,7 @@ fn fill_maps(
     sums: Sums,
     maps: &GroupMaps,
     two: &StageTwo,
-    dof: usize,
+    degrees: &Degrees,
     table: Option<&TToZ>,
     options: &Options,
 ) -> Filled {
@@ -382,9 +382,11 @@ fn fill_maps(
     });
     let statistics = Statistics {
         volumes: sums.rho.ncols() as f64,
-        dof: dof as f64,
+        dof: degrees.dof as f64,
         table,
-        spread: (0..two.kept.len()).map(|k| two.inverse[(k, k)].sqrt()).collect(),
+        spread: (0..two.kept.len())
+            .map(|k| (two.inverse[(k, k)] * degrees.inflation.get(k).unwrap_or(&1.0)).sqrt())
+            .collect(),
     };
     let queue = Mutex::new(tasks);
     let work = || {

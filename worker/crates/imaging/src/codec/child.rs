@@ -12,9 +12,12 @@ use super::confine::{confine, limit_processor_time};
 use super::wire::{Answer, Ask, Greeting, MAX_LINE, Start};
 use super::{Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec};
 use crate::error::refuse;
+use crate::radiograph::Samples;
 
 /// Characters of a refusal, few enough for a line however they are escaped.
 const MOST_WORDS: usize = MAX_LINE / 8;
+/// Words that are turned into bytes at one time: as many as the pipe holds.
+const AT_ONCE: usize = 1 << 19;
 
 /// Serves frames on standard input and output until the input ends or a frame is refused.
 ///
@@ -45,9 +48,9 @@ pub fn serve_with(codec: &dyn IsolatedCodec) -> io::Result<()> {
         let mut frame = vec![0; usize::try_from(ask.frame_bytes).unwrap_or(usize::MAX)];
         input.read_exact(&mut frame)?;
         match decode(codec, &ask, &frame) {
-            Ok(CodecImage { precision, data }) => {
+            Ok(CodecImage { precision, samples }) => {
                 tell(&mut output, &Answer::Decoded { precision })?;
-                output.write_all(&data)?;
+                hand_over(&mut output, &samples)?;
             }
             // What led a decoder astray shall not meet the next picture.
             Err(error) => {
@@ -57,6 +60,21 @@ pub fn serve_with(codec: &dyn IsolatedCodec) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes as they are, words in little-endian order.
+fn hand_over(output: &mut impl Write, samples: &Samples) -> io::Result<()> {
+    match samples {
+        Samples::U8(samples) => output.write_all(samples),
+        // Piece by piece, so that the picture is not held twice.
+        Samples::U16(samples) => samples.chunks(AT_ONCE).try_for_each(|some| {
+            let mut bytes = vec![0; 2 * some.len()];
+            for (pair, sample) in bytes.as_chunks_mut().0.iter_mut().zip(some) {
+                *pair = sample.to_le_bytes();
+            }
+            output.write_all(&bytes)
+        }),
+    }
 }
 
 fn decode(codec: &dyn IsolatedCodec, ask: &Ask, frame: &[u8]) -> Result<CodecImage, JobError> {

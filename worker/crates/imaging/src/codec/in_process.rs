@@ -8,6 +8,7 @@ use nightread_domain::error::{ErrorCode, JobError};
 use super::jpeg::{self, jpeg_error};
 use super::{Codec, CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
+use crate::radiograph::Samples;
 
 /// Decodes in this process, for the child's body, for fuzzing and for benches: nothing is isolated.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,25 +57,15 @@ fn jpeg_lossless(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     one_component(image.num_components)?;
     let size = (image.width as u32, image.height as u32);
     let precision = check(request, size, image.precision.into())?;
-    Ok(CodecImage { precision, data: packed(image.data.into_iter(), precision) })
+    Ok(CodecImage { precision, samples: packed(image.data.into_iter(), precision) })
 }
 
-/// Samples as the answer holds them.
-fn packed(samples: impl ExactSizeIterator<Item = u16>, precision: u8) -> Vec<u8> {
-    if precision <= 8 {
-        return samples.map(|sample| sample as u8).collect();
-    }
-    let mut packed = Vec::new();
-    pack(samples, &mut packed);
-    packed
-}
-
-/// Adds words in little-endian order. Not by `flat_map`, which makes a loop over single bytes of it.
-pub(super) fn pack(samples: impl ExactSizeIterator<Item = u16>, into: &mut Vec<u8>) {
-    let start = into.len();
-    into.resize(start + 2 * samples.len(), 0);
-    for (pair, sample) in into[start..].as_chunks_mut().0.iter_mut().zip(samples) {
-        *pair = sample.to_le_bytes();
+/// Samples of so many bits.
+fn packed(samples: impl Iterator<Item = u16>, precision: u8) -> Samples {
+    if precision > 8 {
+        Samples::U16(samples.collect())
+    } else {
+        Samples::U8(samples.map(|v| v as u8).collect())
     }
 }
 
@@ -88,11 +79,13 @@ fn jpeg_ls(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     let bits = u32::try_from(info.bits_per_sample).unwrap_or(0);
     let precision = check(request, (info.width, info.height), bits)?;
     // A fresh instance: the decoder that read the header above cannot start over.
-    let mut data = CharLS::default().decode(request.frame).map_err(refused)?;
-    if cfg!(target_endian = "big") && precision > 8 {
-        data.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-    }
-    Ok(CodecImage { precision, data })
+    let data = CharLS::default().decode(request.frame).map_err(refused)?;
+    let samples = if precision > 8 {
+        Samples::U16(data.as_chunks().0.iter().map(|pair| u16::from_ne_bytes(*pair)).collect())
+    } else {
+        Samples::U8(data)
+    };
+    Ok(CodecImage { precision, samples })
 }
 
 /// OpenJPEG gives what the training code's reader gives, in lossy pictures too; `hayro-jpeg2000`, which is safe Rust and
@@ -117,5 +110,8 @@ fn jpeg_2000(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
             "the picture holds negative values; a radiograph's start at zero",
         ));
     }
-    Ok(CodecImage { precision, data: packed(values.iter().map(|&value| value.min(most) as u16), precision) })
+    Ok(CodecImage {
+        precision,
+        samples: packed(values.iter().map(|&value| value.min(most) as u16), precision),
+    })
 }

@@ -9,10 +9,11 @@ use libjpeg_turbo_rs::decode::marker::{JpegMetadata, MarkerReader, ScanInfo};
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, read_coefficients, simd};
 use nightread_domain::error::{ErrorCode, JobError};
 
-use super::in_process::{check, one_component, pack};
+use super::in_process::{check, one_component};
 use super::plausible::{Plausible, in_rows};
 use super::{CodecImage, CodecRequest};
 use crate::error::refuse;
+use crate::radiograph::Samples;
 
 /// A progressive picture has about ten scans; each costs a pass over all its pixels.
 const MAX_SCANS: usize = 64;
@@ -34,18 +35,15 @@ pub(super) fn decode(request: &CodecRequest<'_>) -> Result<CodecImage, JobError>
             format!("the JPEG's coefficients take {kept} bytes"),
         ));
     }
-    let data = match (precision, frame.components.len()) {
+    let samples = match (precision, frame.components.len()) {
         (8, 1) => {
             let transform = simd::detect().idct_islow;
-            grey(
-                request,
-                &metadata,
-                |block, table, samples| transform(block, &table.values, samples),
-                |row, into| into.extend_from_slice(row),
-            )?
+            let eight_bits =
+                |block: &_, table: &QuantTable, samples: &mut _| transform(block, &table.values, samples);
+            Samples::U8(grey(request, &metadata, eight_bits)?)
         }
-        (12, 1) => grey(request, &metadata, twelve_bits, |row, into| pack(row.iter().copied(), into))?,
-        (8, 3) => colour(request, &metadata)?,
+        (12, 1) => Samples::U16(grey(request, &metadata, twelve_bits)?),
+        (8, 3) => Samples::U8(colour(request, &metadata)?),
         (_, 1) => {
             return Err(refuse(
                 ErrorCode::UnsupportedMedia,
@@ -54,10 +52,10 @@ pub(super) fn decode(request: &CodecRequest<'_>) -> Result<CodecImage, JobError>
         }
         (_, other) => {
             one_component(other)?;
-            Vec::new()
+            Samples::U8(Vec::new())
         }
     };
-    Ok(CodecImage { precision, data })
+    Ok(CodecImage { precision, samples })
 }
 
 /// One block of 12-bit samples, as libjpeg gives it.
@@ -68,20 +66,19 @@ fn twelve_bits(block: &[i16; 64], table: &QuantTable, samples: &mut [u16; 64]) {
     *samples = idct_8x8_12bit(&dequantised).map(|sample| (sample.saturating_add(2048)).clamp(0, 4095) as u16);
 }
 
-/// Puts a grey picture together of its blocks: each through `transform`, each row of pixels through `pack`.
+/// Puts a grey picture together of its blocks: each through `transform`.
 fn grey<T: Copy + Default>(
     request: &CodecRequest<'_>,
     metadata: &JpegMetadata,
     transform: impl Fn(&[i16; 64], &QuantTable, &mut [T; 64]),
-    pack: impl Fn(&[T], &mut Vec<u8>),
-) -> Result<Vec<u8>, JobError> {
+) -> Result<Vec<T>, JobError> {
     let (columns, rows) = (request.columns as usize, request.rows as usize);
     let across = columns.div_ceil(8);
     let table = quantisers(metadata, 0)?;
     let plausible = Plausible::new(table, metadata.frame.precision);
     let mut strip = vec![T::default(); 64 * across];
     let mut samples = [T::default(); 64];
-    let mut picture = Vec::with_capacity(columns * rows * size_of::<T>());
+    let mut picture = Vec::with_capacity(columns * rows);
     let mut take = |x: usize, y: usize, block: &[i16; 64]| {
         plausible.check(block)?;
         transform(block, table, &mut samples);
@@ -90,7 +87,7 @@ fn grey<T: Copy + Default>(
         }
         if x + 1 == across {
             for line in strip.chunks_exact(8 * across).take(rows - 8 * y) {
-                pack(&line[..columns], &mut picture);
+                picture.extend_from_slice(&line[..columns]);
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! One child process and the two pipes to it. No call waits past its deadline.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,7 +16,6 @@ use serde::de::DeserializeOwned;
 
 use super::wire::MAX_LINE;
 
-#[cfg(target_os = "linux")]
 /// The most a pipe holds without privileges: fewer turns between parent and child for each picture.
 const PIPE_BYTES: usize = 1 << 20;
 /// How long a child that closed its pipe may take to end.
@@ -129,6 +129,25 @@ impl Link {
         }
         // A vector may have more capacity than was asked for.
         if taken.len() == count { Ok(taken) } else { Err(Broken::Died) }
+    }
+
+    /// Reads the `count` little-endian words after a line, without a second copy of them.
+    pub(super) fn take_words(&mut self, count: usize, deadline: Instant) -> Result<Vec<u16>, Broken> {
+        let mut words = Vec::with_capacity(count);
+        let mut bytes = std::mem::take(&mut self.ahead);
+        bytes.reserve(PIPE_BYTES);
+        loop {
+            let (pairs, odd) = bytes.as_chunks();
+            words.extend(pairs.iter().map(|pair| u16::from_le_bytes(*pair)));
+            let odd = odd.first().copied();
+            bytes.clear();
+            bytes.extend(odd);
+            match words.len().cmp(&count) {
+                Ordering::Less => self.more(&mut bytes, deadline)?,
+                Ordering::Equal if odd.is_none() => return Ok(words),
+                _ => return Err(Broken::Died),
+            }
+        }
     }
 
     /// Reads into the spare capacity of `into`, at least one byte.

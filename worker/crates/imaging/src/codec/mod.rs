@@ -13,6 +13,8 @@ use std::fmt;
 
 use nightread_domain::error::JobError;
 
+use crate::radiograph::Samples;
+
 pub mod child;
 mod confine;
 mod in_process;
@@ -72,10 +74,10 @@ pub struct CodecRequest<'a> {
 /// Decoded samples in row order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodecImage {
-    /// Bits of a sample, 1 to 16. Up to 8 they are bytes, above little-endian words.
+    /// Bits of a sample, 1 to 16.
     pub precision: u8,
-    /// Exactly `columns * rows` samples.
-    pub data: Vec<u8>,
+    /// Exactly `columns * rows`; bytes up to 8 bits, words above.
+    pub samples: Samples,
 }
 
 /// Decodes one frame somewhere a crash cannot reach the worker.

@@ -14,6 +14,7 @@ use super::wire::{Answer, Ask, Greeting, Start};
 use super::{CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
 use crate::options::DecodeLimits;
+use crate::radiograph::Samples;
 
 /// Frames that one child serves. Starting another costs about as much as a small picture.
 const FRAMES: u32 = 256;
@@ -165,15 +166,19 @@ impl ChildCodec {
         if !(1..=request.bits).contains(&u16::from(precision)) {
             return Err((Broken::Died, link));
         }
-        let bytes = if precision > 8 { 2 } else { 1 };
-        let count = request.columns as usize * request.rows as usize * bytes;
-        match link.take(count, deadline) {
-            Ok(data) => {
+        let count = request.columns as usize * request.rows as usize;
+        let taken = if precision > 8 {
+            link.take_words(count, deadline).map(Samples::U16)
+        } else {
+            link.take(count, deadline).map(Samples::U8)
+        };
+        match taken {
+            Ok(samples) => {
                 link.served += 1;
                 if link.served < FRAMES {
                     self.keep(link);
                 }
-                Ok(Ok(CodecImage { precision, data }))
+                Ok(Ok(CodecImage { precision, samples }))
             }
             Err(broken) => Err((broken, link)),
         }

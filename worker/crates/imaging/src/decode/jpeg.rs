@@ -15,7 +15,7 @@ use crate::codec::{Codec, CodecRequest};
 use crate::error::refuse;
 use crate::gate;
 use crate::options::DecodeOptions;
-use crate::radiograph::{Facts, Radiograph, Samples};
+use crate::radiograph::{Facts, Radiograph};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobError> {
     let mut warnings = Vec::new();
@@ -50,12 +50,12 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         working_bytes: options.limits.max_inflated_bytes,
         frame: &markers.picture,
     };
-    let samples = isolated(&request, options)?.data;
+    let samples = isolated(&request, options)?.samples;
 
     let mut facts = Facts::new(Media::Jpeg);
     facts.bits_stored = Some(8);
     facts.photometric = Some(if markers.components == 1 { "MONOCHROME2" } else { "RGB" }.to_owned());
-    Radiograph::new(markers.width, markers.height, Samples::U8(samples), u32::from(u8::MAX), facts, warnings)
+    Radiograph::new(markers.width, markers.height, samples, u32::from(u8::MAX), facts, warnings)
 }
 
 /// The doubt of a picture that is whole but for its last two bytes.

@@ -67,11 +67,11 @@ pub(crate) fn isolated(request: &CodecRequest<'_>, options: &DecodeOptions) -> R
         )
     })?;
     let image = codec.decode(request)?;
-    let expected = request.columns as usize * request.rows as usize * if image.precision > 8 { 2 } else { 1 };
-    if image.data.len() != expected {
+    let expected = request.columns as usize * request.rows as usize;
+    if image.samples.len() != expected {
         return Err(refuse(
             ErrorCode::DecodeFailed,
-            format!("the codec gave {} bytes where {expected} were expected", image.data.len()),
+            format!("the codec gave {} samples where {expected} were expected", image.samples.len()),
         ));
     }
     Ok(image)

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nightread_domain::error::{ErrorClass, ErrorCode};
-use nightread_imaging::{ChildCodec, Codec, CodecRequest, IsolatedCodec};
+use nightread_imaging::{ChildCodec, Codec, CodecRequest, IsolatedCodec, Samples};
 
 use crate::fixtures::{child_codec, child_program, grey, jpeg_ls};
 
@@ -23,8 +23,7 @@ fn one_child_decodes_one_frame_after_another() {
         let frame = jpeg_ls(&samples, side as u16, 43, 15, 0);
         let image = codec.decode(&request(&frame, side, 43)).unwrap();
         assert_eq!(image.precision, 15);
-        let words: Vec<u16> = image.data.chunks_exact(2).map(|p| u16::from_le_bytes([p[0], p[1]])).collect();
-        same!(words, samples);
+        same!(image.samples, Samples::U16(samples));
         assert_eq!(codec.idle_children(), [first]);
     }
 }
@@ -168,7 +167,7 @@ fn a_codec_that_reaches_out_is_killed() {
     }
     // The same codec without an attempt, so that it is the attempt that kills.
     let codec = ChildCodec::new(child_program(), ["nothing"]).with_timeout(Duration::from_mins(1));
-    assert_eq!(codec.decode(&request(&[], 8, 8)).unwrap().data, [7; 64]);
+    assert_eq!(codec.decode(&request(&[], 8, 8)).unwrap().samples, Samples::U8(vec![7; 64]));
 }
 
 /// Dying in order is allowed: a panic is an answer, an abort a death, and neither takes long.

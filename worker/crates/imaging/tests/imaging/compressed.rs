@@ -94,6 +94,7 @@ fn a_codestream_of_fewer_bits_than_the_header_says_keeps_its_own_range() {
             };
             assert!(near(&words(&picture), &right, most), "{syntax} {photometric}");
             assert_eq!(picture.max_value(), u32::from(max), "{syntax}");
+            assert_eq!(picture.facts().bits_stored, Some((u32::from(max) + 1).ilog2() as u16), "{syntax}");
             assert_eq!(codes(&picture), ["codestream_narrower"], "{syntax}");
         }
     }

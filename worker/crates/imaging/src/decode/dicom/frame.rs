@@ -131,11 +131,7 @@ fn fit(
     warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
     let precision = u16::from(image.precision);
-    let mut samples = if precision > 8 {
-        Samples::U16(image.data.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect())
-    } else {
-        Samples::U8(image.data)
-    };
+    let mut samples = image.samples;
     native::check_sign(&samples, shape.signed, precision.clamp(1, 16), 0)?;
     if precision < shape.bits_stored {
         warnings.push(Warning::new(
