@@ -65,6 +65,11 @@ impl WorkerSettings {
         found.map_or("", |(_, url)| url)
     }
 
+    /// Every variable that it is told.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// With no more file descriptors than these.
     #[must_use]
     pub fn descriptors(mut self, most: u32) -> Self {

@@ -449,6 +449,35 @@ async fn hostile_messages_are_handed_on_and_never_routed_by_their_own_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_expires_in_a_lane_without_workers_died_of_that() {
+    let test = "what_expires_in_a_lane_without_workers_died_of_that";
+    let Some(rabbit) = Rabbit::shared(test).await else { return };
+    let options = rabbit.declared().await;
+    let observer = Observer::connect(&options.url).await;
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id("late".into())
+        .with_content_type("application/json".into())
+        .with_expiration("100".into());
+    let (exchange, key) = (topology::JOBS.into(), topology::lane_key(Lane::Ingest));
+    let body = br#"{"blob": "incoming/late.png"}"#;
+    let sent = observer.channel().basic_publish(
+        exchange,
+        key.as_str().into(),
+        BasicPublishOptions::default(),
+        body,
+        properties,
+    );
+    drop(sent.await.expect("sent"));
+    observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
+    let letters = DeadLetters::open(&options).await.expect("opened");
+    let letter = letters.peek(1).await.expect("peeked").swap_remove(0);
+    assert_eq!(letter.code, ErrorCode::MessageExpired, "and of no worker");
+    assert_eq!(letter.message.attributes.message_id.as_deref(), Some("late"));
+    letters.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_dies_is_followed_by_another_and_nothing_is_lost_or_doubled() {
     let test = "a_session_that_dies_is_followed_by_another_and_nothing_is_lost_or_doubled";
     let Some(mut rabbit) = Rabbit::start(None).await else {
@@ -466,7 +495,7 @@ async fn a_session_that_dies_is_followed_by_another_and_nothing_is_lost_or_doubl
         orphans.pop().expect("three").settlement.settle(retry()).await.expect_err("the session is over");
     assert_eq!(early.code, ErrorCode::BrokerUnavailable);
     rabbit.resume().await;
-    tokio::time::timeout(wait::patience(), state.wait_for(|state| *state == SessionState::Up))
+    tokio::time::timeout(wait::patience(), state.wait_for(|state| state.is_up()))
         .await
         .expect("a new session in time")
         .expect("seen");

@@ -40,6 +40,11 @@ struct Trouble {
 impl Trouble {
     /// Pictures are uploaded and announced; the worker has a login of its own, and nobody works yet.
     async fn new(test: &str, rabbit: &Rabbit) -> Option<Self> {
+        Self::with_room(test, rabbit, None).await
+    }
+
+    /// The same with an ear that refuses more than so many events.
+    async fn with_room(test: &str, rabbit: &Rabbit, room: Option<i64>) -> Option<Self> {
         let Some(azurite) = Azurite::shared(test).await else {
             skipped(test, "Azurite");
             return None;
@@ -52,6 +57,10 @@ impl Trouble {
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
         let mut quorum = FieldTable::default();
         quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        if let Some(room) = room {
+            quorum.insert("x-max-length".into(), AMQPValue::LongLongInt(room));
+            quorum.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        }
         observer.channel().queue_declare(EAR.into(), durable, quorum).await.expect("an ear");
         let virtual_host = bench.options.url.rsplit('/').next().expect("a virtual host").to_owned();
         let user = format!("worker-{virtual_host}");
@@ -122,11 +131,7 @@ impl Trouble {
 
     /// The broker is sound again: everything ends well.
     async fn ends_well(&self, worker: &Worker) {
-        for number in 0..PICTURES {
-            assert_eq!(self.bench.wait_for_result(&format!("{number}.png")).await["status"], "ok");
-        }
-        worker.ready().await;
-        self.bench.settled(&[worker], PATIENCE).await;
+        // Listening first: a queue that is full takes nothing until somebody does.
         let told = Mutex::new(BTreeSet::new());
         wait::until_within(PATIENCE, "every event and an empty outbox", || async {
             for event in self.observer.drain(EAR).await {
@@ -139,6 +144,11 @@ impl Trouble {
             (left == 0 && told.lock().expect("nobody panics with it").len() == PICTURES).then_some(())
         })
         .await;
+        for number in 0..PICTURES {
+            assert_eq!(self.bench.wait_for_result(&format!("{number}.png")).await["status"], "ok");
+        }
+        worker.ready().await;
+        self.bench.settled(&[worker], PATIENCE).await;
         assert_eq!(self.bench.dead().await.len(), 0, "nobody is blamed");
         let reads = self.logged("\"outcome\":\"read\"");
         assert!(reads <= PICTURES, "{reads} readings of {PICTURES} pictures");
@@ -186,6 +196,32 @@ async fn the_right_to_publish_is_revoked_and_granted_again() {
     trouble.recorded(&worker).await;
     assert_eq!(trouble.bench.dead().await.len(), 0);
     trouble.allow(rabbit, ".*").await;
+    trouble.ends_well(&worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_of_results_is_full_and_emptied_again() {
+    let test = "a_queue_of_results_is_full_and_emptied_again";
+    let Some(rabbit) = Rabbit::shared(test).await else { return };
+    let Some(trouble) = Trouble::with_room(test, rabbit, Some(5)).await else { return };
+    let worker = trouble.kills().await;
+    assert!(trouble.paused(&worker).await.contains("nightread.results"), "it says what takes nothing");
+    trouble.recorded(&worker).await;
+    assert_eq!(trouble.bench.dead().await.len(), 0);
+    trouble.ends_well(&worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_allowed_and_then_more() {
+    let test = "one_connection_is_allowed_and_then_more";
+    let Some(rabbit) = Rabbit::shared(test).await else { return };
+    let Some(trouble) = Trouble::new(test, rabbit).await else { return };
+    rabbit.control(&["set_user_limits", &trouble.user, r#"{"max-connections": 1}"#]).await;
+    let worker = trouble.kills().await;
+    assert!(trouble.paused(&worker).await.contains("limit"), "it says why");
+    trouble.recorded(&worker).await;
+    assert_eq!(trouble.bench.dead().await.len(), 0);
+    rabbit.control(&["clear_user_limits", &trouble.user, "all"]).await;
     trouble.ends_well(&worker).await;
 }
 

@@ -1,10 +1,10 @@
 //! Storage as it really behaves: refusals of an account and of a container, archived blobs, folders, leases; a real
 //! worker, broker and Azurite, and a scripted proxy for the answers that Azurite cannot give.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane, WriteCondition, WriteOutcome};
@@ -146,6 +146,54 @@ async fn a_container_that_refuses_delays_its_own_jobs_alone() {
         let result = wait::until("a redriven result", || document(&bench, &shut, name)).await;
         assert_eq!(result["status"], "ok", "{name}");
     }
+}
+
+/// A figure and no verdict: 40 pictures beside a container that refuses its own, and alone, turn by turn.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures; run it by name with --ignored --nocapture"]
+async fn the_pace_beside_a_container_that_refuses() {
+    let Some(bench) = Bench::shared("the_pace_beside_a_container_that_refuses").await else { return };
+    let shut = format!("{}-shut", bench.incoming);
+    bench.direct.create_container(&shut).await.expect("a container");
+    let theirs = upload_many(&bench, &shut, 40).await;
+    for number in 0..40_usize {
+        bench.upload(&format!("{number}.png"), grey(number as u8, 1_000, number)).await;
+    }
+    let containers = format!("{},{shut}", bench.incoming);
+    let worker = bench.start_with(&bench.settings().with("NIGHTREAD_SOURCES_CONTAINERS", &containers));
+    worker.ready().await;
+    let mut seconds = [Vec::new(), Vec::new()];
+    for round in 0..15 {
+        let refused = round % 2;
+        if refused == 1 {
+            bench.proxy.refuse(Some(&shut), 403, "AuthorizationPermissionMismatch", "");
+            announce_all(&bench, &shut, &theirs).await;
+        }
+        let read = async || worker.metric("nightread_jobs_total", "outcome=\"read\"").await;
+        let (before, start) = (read().await, Instant::now());
+        for number in 0..40 {
+            // Forced, or it would be found done.
+            let body = json!({"blob": format!("{}/{number}.png", bench.incoming), "force": true}).to_string();
+            bench.publish(Lane::Ingest, &format!("{round} {number}"), body).await;
+        }
+        wait::until("40 to be read", || async { (read().await >= before + 40.0).then_some(()) }).await;
+        seconds[refused].push(start.elapsed().as_secs_f64());
+        bench.proxy.let_in();
+        wait::until_within(PATIENCE, "all to be settled", || async {
+            let open = worker.metric("nightread_storage_container_up", &shut).await > 0.5;
+            let observer = bench.observer().await;
+            (open && bench.waiting(&observer).await == 0).then_some(())
+        })
+        .await;
+    }
+    let medians = seconds.map(|mut seconds| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    });
+    println!(
+        "40 read alone in {:.2} s, beside a container that refuses in {:.2} s (medians)",
+        medians[0], medians[1]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,21 @@
-//! The reference pages that are made from the code: error codes, warning codes, settings.
+//! The reference pages that are made from the code: error codes, warning codes, settings, metrics.
 
 use std::fmt::Write;
 
 use nightread_domain::{ErrorClass, ErrorCode, WarningCode};
 
 use crate::settings::keys::{KEYS, Kind};
+use crate::telemetry::metrics::process;
+use crate::telemetry::metrics::table::{self, METRICS, Teller};
 
 /// File name and Markdown text of every page in `worker/docs/reference`.
-pub fn pages() -> [(&'static str, String); 3] {
-    [("errors.md", errors()), ("warnings.md", warnings()), ("settings.md", settings())]
+pub fn pages() -> [(&'static str, String); 4] {
+    [
+        ("errors.md", errors()),
+        ("warnings.md", warnings()),
+        ("settings.md", settings()),
+        ("metrics.md", metrics()),
+    ]
 }
 
 const MADE: &str = "Made by `make reference` from the code; a test holds it current.";
@@ -76,6 +83,42 @@ fn settings() -> String {
                 &mut text,
                 &[&format!("`{}`", key.name), &format!("`{}`", key.variable()), kind, &default, key.help],
             );
+        }
+    }
+    text
+}
+
+fn metrics() -> String {
+    let mut text = format!(
+        "# Metrics\n\n{MADE}\n\nPrometheus text under `/metrics`. Labels come from closed sets; `code` is an [error code](errors.md). Series of a closed \
+         set are there from the start and begin at 0, so that an alert on the first of its kind fires; those with `model` when the models are \
+         open. Each command also tells of its own process: {}; children that decode are processes of their own and not in \
+         them. Processor time is in whole seconds. Buckets, in seconds:\n\n",
+        process::names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    );
+    for metric in METRICS {
+        if let table::Kind::Histogram(bounds) = metric.kind {
+            let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+            let _infallible = writeln!(text, "- `{}`: {}", metric.name, bounds.join(", "));
+        }
+    }
+    for teller in Teller::ALL {
+        let command = match teller {
+            Teller::Backlog => "backlog --serve",
+            other => other.as_str(),
+        };
+        let _infallible = write!(
+            text,
+            "\n## nightread {command}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n"
+        );
+        for metric in METRICS.iter().filter(|metric| metric.told_by.contains(&teller)) {
+            let kind = match metric.kind {
+                table::Kind::Counter => "counter",
+                table::Kind::Gauge => "gauge",
+                table::Kind::Histogram(_) => "histogram",
+            };
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            row(&mut text, &[&format!("`{}`", metric.name), kind, &labels.join(", "), metric.meaning]);
         }
     }
     text

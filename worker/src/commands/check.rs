@@ -60,8 +60,8 @@ impl Purpose {
     }
 }
 
-/// What settings are for, where nobody says it: the bridges that they describe, else the service where they name a broker,
-/// else `process`.
+/// What settings are for, where nobody says it: the bridges that they describe, and the service where they have routes or nothing
+/// else that needs their broker, else `process`.
 fn purposes(settings: &Settings) -> Vec<Purpose> {
     let mut found = Vec::new();
     if settings.relay.is_some() {
@@ -73,11 +73,12 @@ fn purposes(settings: &Settings) -> Vec<Purpose> {
     if settings.backlog.management_url.is_some() {
         found.push(Purpose::Backlog);
     }
-    match (&settings.broker, found.is_empty()) {
-        (Some(_), true) => vec![Purpose::Run],
-        (None, true) => vec![Purpose::Process],
-        (_, false) => found,
+    match &settings.broker {
+        Some(_) if found.is_empty() || !settings.routing.rules.is_empty() => found.push(Purpose::Run),
+        None if found.is_empty() => found.push(Purpose::Process),
+        _ => {}
     }
+    found
 }
 
 /// Everything that was looked at.

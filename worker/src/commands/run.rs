@@ -20,6 +20,7 @@ use crate::pipeline::valve::Valve;
 use crate::settings::{Problems, Settings};
 use crate::telemetry::health::HealthServer;
 use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
 
 mod machine;
@@ -33,15 +34,16 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(logs::Reader::Collector);
-    let prometheus = metrics::install().context("the metrics recorder does not start")?;
+    let prometheus = metrics::install(Teller::Run).context("the metrics recorder does not start")?;
     let valve = Valve::default();
     let vitals = Arc::new(ServiceVitals::new(prometheus, valve.clone()));
     let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals))
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
 
     let stores = app::stores(&settings)?;
     let tools = Arc::new(app::tools(&settings, &stores, None, Opening::AtStart, |_| true)?);
+    metrics::models(tools.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(&settings, tools, &vitals, valve))?;
@@ -81,6 +83,7 @@ async fn serve(
     valve: Valve,
 ) -> Result<Ended> {
     let stop = Stop::default();
+    vitals.stops_by(stop.drain.clone());
     // The first signal drains; a second one gives back what is in hand.
     stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
     if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {
@@ -96,7 +99,8 @@ async fn serve(
     tokio::spawn(Arc::clone(&courier).empty_outbox());
     let intake = RabbitIntake::with(options, courier);
     let watcher = intake.watcher();
-    tokio::spawn(follow_session(watcher.state(), Arc::clone(vitals)));
+    vitals.consumes_by(watcher.clone());
+    tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
     tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
     let run = Run {
@@ -130,11 +134,14 @@ async fn storage_answers(
     loop {
         match probe_all(settings, tools).await {
             Ok(()) => {
-                vitals.storage_answers(true);
+                vitals.storage_answers(Ok(()));
                 return None;
             }
             Err(error) if error.class == ErrorClass::Fatal => return Some(Ended::Fatal(error)),
-            Err(error) => tracing::error!(%error, "not ready: storage does not let this worker in"),
+            Err(error) => {
+                tracing::error!(%error, "not ready: storage does not let this worker in");
+                vitals.storage_answers(Err(error.message));
+            }
         }
         tokio::select! {
             () = stop.drain.cancelled() => return Some(Ended::Drained),
@@ -161,11 +168,14 @@ async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
     Ok(())
 }
 
-async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>, vitals: Arc<ServiceVitals>) {
+async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>) {
+    let mut was_up = false;
     loop {
-        let up = *state.borrow_and_update() == SessionState::Up;
-        vitals.broker_session(up);
-        metrics::broker_session(up);
+        let now = *state.borrow_and_update();
+        if now.is_up() != was_up {
+            metrics::broker_session(now.is_up());
+            was_up = now.is_up();
+        }
         if state.changed().await.is_err() {
             return;
         }

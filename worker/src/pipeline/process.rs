@@ -119,6 +119,8 @@ pub struct Report {
     pub job: Job,
     pub lane: Lane,
     pub outcome: Outcome,
+    /// The model that reads it; empty where none was chosen.
+    pub model: String,
     /// The document written, or the one that was there already.
     pub document: Option<Arc<ResultDocument>>,
     pub path: Option<BlobRef>,
@@ -152,6 +154,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The labels of those that have an error's code.
+    pub const WITH_CODE: [&str; 3] = ["failed", "unfinished", "given_up"];
+    /// All labels.
+    pub const LABELS: [&str; 7] =
+        ["read", "already_done", "superseded", "no_study", "failed", "unfinished", "given_up"];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -193,10 +201,12 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
             Err(error) => fail(job, tools, &mut study, error, started).await.map(Some),
         },
     };
-    let report = |outcome, document, path, error, fresh| Report {
+    let chosen = study.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone());
+    let report = |outcome, model, document, path, error, fresh| Report {
         job: job.clone(),
         lane,
         outcome,
+        model,
         document,
         path,
         error,
@@ -204,12 +214,12 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
         fresh,
     };
     match ended {
-        Ok(Some(Ended { outcome, document, path, dead, fresh })) => {
+        Ok(Some(Ended { outcome, model, document, path, dead, fresh })) => {
             let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
             let error = document.error.clone();
-            (disposition, report(outcome, Some(document), Some(path), error, fresh))
+            (disposition, report(outcome, model, Some(document), Some(path), error, fresh))
         }
-        Ok(None) => (Disposition::Done, report(Outcome::NoStudy, None, None, None, false)),
+        Ok(None) => (Disposition::Done, report(Outcome::NoStudy, chosen, None, None, None, false)),
         Err(error) => {
             let facts = ErrorFacts::from(&error);
             let disposition = disposition_of(job, error, tools);
@@ -217,7 +227,7 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
                 Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
                 _ => Outcome::Unfinished(facts.code),
             };
-            (disposition, report(outcome, None, None, Some(facts), false))
+            (disposition, report(outcome, chosen, None, None, Some(facts), false))
         }
     }
 }
@@ -232,15 +242,17 @@ pub async fn done_before(
     let properties = Some(tools.source.properties(&job.source).await?);
     let study = Study { properties, ..Study::default() };
     let ended = read_before(job, tools, &study).await?;
-    Ok(ended.map(|Ended { outcome, document, path, fresh, .. }| {
+    Ok(ended.map(|Ended { outcome, model, document, path, fresh, .. }| {
         let (job, error, elapsed) = (job.clone(), document.error.clone(), started.elapsed());
         let (document, path) = (Some(document), Some(path));
-        (Disposition::Done, Report { job, lane, outcome, document, path, error, elapsed, fresh })
+        (Disposition::Done, Report { job, lane, outcome, model, document, path, error, elapsed, fresh })
     }))
 }
 
 struct Ended {
     outcome: Outcome,
+    /// The name of the one that read it.
+    model: String,
     document: Arc<ResultDocument>,
     path: BlobRef,
     /// Also to be dead-lettered.
@@ -310,7 +322,8 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
         Stored::Written => Outcome::Read,
         Stored::Superseded => Outcome::Superseded,
     };
-    Ok(Some(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: true }))
+    let name = model.facts.name.clone();
+    Ok(Some(Ended { outcome, model: name, document: Arc::new(document), path, dead: None, fresh: true }))
 }
 
 /// A result that is already there, under any model that could be meant.
@@ -327,7 +340,8 @@ async fn read_before(job: &Job, tools: &Tools, study: &Study) -> Result<Option<E
                     document.error.as_ref().map_or(Outcome::AlreadyDone, |e| Outcome::Failed(e.code))
                 }
             };
-            return Ok(Some(Ended { outcome, document: Arc::new(document), path, dead: None, fresh: false }));
+            let (model, document) = (name.to_owned(), Arc::new(document));
+            return Ok(Some(Ended { outcome, model, document, path, dead: None, fresh: false }));
         }
     }
     Ok(None)
@@ -511,7 +525,8 @@ async fn fail(
         Stored::Written => Outcome::Failed(error.code),
         Stored::Superseded => Outcome::Superseded,
     };
-    Ok(Ended { outcome, document: Arc::new(document), path, dead: exhausted.then_some(error), fresh: true })
+    let (model, document) = (model.facts.name.clone(), Arc::new(document));
+    Ok(Ended { outcome, model, document, path, dead: exhausted.then_some(error), fresh: true })
 }
 
 /// A message that names what it must not, or nothing that exists here, gets no document: it must not create paths.

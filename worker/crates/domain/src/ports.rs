@@ -98,6 +98,10 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// The labels of those that come of an error, and of those that do not.
+    pub const WITH_CODE: [&str; 3] = ["retried", "postponed", "dead_lettered"];
+    pub const WITHOUT_CODE: [&str; 4] = ["done", "returned", "suspected", "split"];
+
     /// The label of this disposition in metrics and logs.
     pub const fn as_str(&self) -> &'static str {
         match self {

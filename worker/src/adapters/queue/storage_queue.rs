@@ -11,6 +11,7 @@ use azure_storage_queue::models::{
 };
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 use nightread_domain::{ErrorCode, JobError, Stage};
+use time::OffsetDateTime;
 
 use crate::adapters::storage::azure::{Account, AzureOptions, Service, classified, client_options, is_code};
 
@@ -32,6 +33,8 @@ pub struct Received {
     receipt: String,
     /// As it was put there, encoded or not.
     pub text: String,
+    /// Since when it is there, by the service's clock.
+    pub inserted: Option<OffsetDateTime>,
     /// How often it has been taken, this time included.
     pub taken: u64,
 }
@@ -84,6 +87,7 @@ impl StorageQueue {
             Some(Received {
                 id: item.message_id?,
                 receipt: item.pop_receipt?,
+                inserted: item.insertion_time,
                 text: item.message_text.unwrap_or_default(),
                 taken: u64::try_from(item.dequeue_count.unwrap_or(1)).unwrap_or(1),
             })

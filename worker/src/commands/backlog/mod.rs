@@ -6,9 +6,8 @@ mod show;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -29,6 +28,7 @@ use crate::app;
 use crate::cli::{Common, Format};
 use crate::settings::{BacklogSettings, Problems, Settings};
 use crate::telemetry::health::{HealthServer, Vitals};
+use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
 
 #[derive(Args, Debug)]
@@ -165,7 +165,6 @@ impl Watch {
         let storage_queue = self.before_the_broker().await;
         let seen = Seen { at, counts: &counts, reports: &reports, storage_queue };
         let (backlog, conclusion) = estimate(&seen, &self.settings);
-        metrics::backlog(&backlog.figures());
         let published = self.publish(now, &backlog, &conclusion).await;
         Ok((backlog, published))
     }
@@ -190,10 +189,11 @@ impl Watch {
     }
 
     async fn go_on(&self, every: Duration, serve: Option<SocketAddr>, format: Format) -> Result<ExitCode> {
-        let vitals = Arc::new(WatchVitals { prometheus: OnceLock::new(), seen: AtomicBool::new(false) });
+        let vitals = Arc::new(WatchVitals::new());
         let _server = match serve {
             Some(address) => {
-                let prometheus = metrics::install().context("the metrics recorder does not start")?;
+                let prometheus =
+                    metrics::install(Teller::Backlog).context("the metrics recorder does not start")?;
                 // Set once, here.
                 let _first = vitals.prometheus.set(prometheus);
                 let server = HealthServer::start(address, Arc::<WatchVitals>::clone(&vitals));
@@ -214,15 +214,18 @@ impl Watch {
                 _ = tick.tick() => {}
             }
             let looked = self.once().await;
-            vitals.seen.store(looked.is_ok(), Ordering::Relaxed);
             match looked {
                 Ok((backlog, published)) => {
+                    vitals.saw(&backlog);
                     tell(&backlog, format)?;
                     if let Err(error) = published {
                         tracing::error!(%error, "the backlog was not published");
                     }
                 }
-                Err(error) => tracing::error!(%error, "the backlog could not be counted"),
+                Err(error) => {
+                    tracing::error!(%error, "the backlog could not be counted");
+                    vitals.saw_nothing(&error);
+                }
             }
         }
     }
@@ -263,11 +266,39 @@ impl Backlog {
     }
 }
 
-/// Ready while the last look could count.
+/// What the last look found. Ready while it could count.
 #[derive(Debug)]
 struct WatchVitals {
     prometheus: OnceLock<PrometheusHandle>,
-    seen: AtomicBool,
+    last: Mutex<LastLook>,
+}
+
+#[derive(Debug)]
+struct LastLook {
+    /// The figures as text, or why there are none.
+    figures: Result<String, String>,
+    /// When a look last could count, or when we began.
+    succeeded: Instant,
+}
+
+impl WatchVitals {
+    fn new() -> Self {
+        let last = LastLook { figures: Err("broker: not asked yet".to_owned()), succeeded: Instant::now() };
+        Self { prometheus: OnceLock::new(), last: Mutex::new(last) }
+    }
+
+    fn last(&self) -> MutexGuard<'_, LastLook> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn saw(&self, backlog: &Backlog) {
+        *self.last() =
+            LastLook { figures: Ok(metrics::backlog(&backlog.figures())), succeeded: Instant::now() };
+    }
+
+    fn saw_nothing(&self, error: &JobError) {
+        self.last().figures = Err(format!("broker: {}", error.message));
+    }
 }
 
 impl Vitals for WatchVitals {
@@ -276,11 +307,15 @@ impl Vitals for WatchVitals {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.seen.load(Ordering::Relaxed) { Ok(()) } else { Err("broker".to_owned()) }
+        self.last().figures.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
     fn metrics(&self) -> String {
-        self.prometheus.get().map(PrometheusHandle::render).unwrap_or_default()
+        let Some(prometheus) = self.prometheus.get() else { return String::new() };
+        let last = self.last();
+        metrics::backlog_seen(last.succeeded.elapsed());
+        // What nobody can see now is not told.
+        metrics::render(prometheus) + last.figures.as_deref().unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use nightread_domain::{ErrorClass, JobError};
 use serde_json::json;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use self::envelope::opened;
@@ -22,6 +23,7 @@ use crate::app;
 use crate::cli::{Common, Format};
 use crate::settings::{Problems, RelaySettings, Settings};
 use crate::telemetry::health::HealthServer;
+use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
 
 #[derive(Args, Debug)]
@@ -80,13 +82,13 @@ pub(super) fn run(args: &RelayArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(if args.once { logs::Reader::here() } else { logs::Reader::Collector });
-    let prometheus = metrics::install().context("the metrics recorder does not start")?;
+    let prometheus = metrics::install(Teller::Relay).context("the metrics recorder does not start")?;
     let vitals = Arc::new(RelayVitals::new(prometheus));
     let _health = if args.once {
         None
     } else {
         let server = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals));
-        Some(server.with_context(|| format!("cannot listen on {}", settings.listen))?)
+        Some(server.with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(async {
@@ -123,7 +125,7 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
 struct Relay {
     queue: StorageQueue,
     poison: StorageQueue,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     settings: RelaySettings,
     vitals: Arc<RelayVitals>,
 }
@@ -134,7 +136,8 @@ impl Relay {
         let broker = settings.broker.as_ref().context("a broker was required above")?;
         let (account, name) = app::queue_account(&relay, settings)?;
         let (queue, poison) = StorageQueue::with_poison(account, name.as_deref())?;
-        let publisher = Publisher::new(app::rabbit(broker, &settings.limits)?);
+        let publisher = Arc::new(Publisher::new(app::rabbit(broker, &settings.limits)?));
+        vitals.publishes_by(Arc::clone(&publisher));
         Ok(Self { queue, poison, publisher, settings: relay, vitals })
     }
 
@@ -210,26 +213,44 @@ impl Relay {
         if received.taken > self.settings.most_takes {
             return self.put_aside(received, "it was taken too often").await;
         }
-        let Some(message) = opened(&received.text) else {
+        let Some(mut message) = opened(&received.text) else {
             return self.put_aside(received, "it is not JSON, plain or in base64").await;
         };
+        // It waits since then, wherever it lay.
+        let inserted = received.inserted.map(OffsetDateTime::unix_timestamp);
+        message.attributes.announced_at = inserted.and_then(|at| u64::try_from(at).ok());
         // While it is hidden it is ours; some of that time is for the deletion.
         let deadline = Instant::now() + self.settings.hidden * 3 / 4;
         let mut wait = Duration::from_millis(200);
         loop {
             match self.publisher.announce(&message).await {
-                Ok(()) => return self.delete(received, Outcome::Relayed).await,
+                Ok(()) => {
+                    self.vitals.published(None);
+                    let waited = received.inserted.map(|at| OffsetDateTime::now_utc() - at);
+                    // A clock that is behind the service's tells no time.
+                    if let Some(waited) = waited.and_then(|waited| Duration::try_from(waited).ok()) {
+                        metrics::queue_waited(waited);
+                    }
+                    return self.delete(received, Outcome::Relayed).await;
+                }
                 Err(error) if Instant::now() + wait < deadline && !stop.is_cancelled() => {
+                    self.not_published(&error);
                     tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "the broker does not take an event; trying again");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
                 Err(error) => {
+                    self.not_published(&error);
                     tracing::error!(%error, "an event stays in its queue and comes again");
                     return Outcome::Left;
                 }
             }
         }
+    }
+
+    fn not_published(&self, error: &JobError) {
+        metrics::publish_failed();
+        self.vitals.published(Some(error.message.clone()));
     }
 
     async fn put_aside(&self, received: &Received, why: &str) -> Outcome {

@@ -1,8 +1,7 @@
 //! What the service tells of itself: readiness, metrics, result events.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -10,8 +9,11 @@ use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, Lane, Notice};
 use sha2::{Digest, Sha256};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
-use crate::adapters::queue::rabbitmq::{Publisher, Report as WorkReport, ResultData, ResultEvent};
+use crate::adapters::queue::rabbitmq::{
+    Publisher, Report as WorkReport, ResultData, ResultEvent, SessionState, SessionWatcher,
+};
 use crate::pipeline::intake::Observer;
 use crate::pipeline::process::{Outcome, Report, Tools};
 use crate::pipeline::valve::{PauseReason, Valve};
@@ -19,22 +21,30 @@ use crate::telemetry::health::Vitals;
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics;
 
-/// Latches that `/ready` waits for.
+/// What `/ready` asks: everything without which this worker takes no work, or takes it in vain.
 #[derive(Debug)]
 pub(super) struct ServiceVitals {
     prometheus: PrometheusHandle,
     tools: OnceLock<Arc<Tools>>,
-    storage: AtomicBool,
-    broker: AtomicBool,
+    /// `None` until it was asked; then whether it answered at the start, and what else.
+    storage: Mutex<Option<Result<(), String>>>,
+    session: OnceLock<SessionWatcher>,
     valve: Valve,
     publisher: OnceLock<Arc<Publisher>>,
+    drain: OnceLock<CancellationToken>,
 }
 
 impl ServiceVitals {
     pub fn new(prometheus: PrometheusHandle, valve: Valve) -> Self {
-        let no = || AtomicBool::new(false);
-        let (tools, publisher) = (OnceLock::new(), OnceLock::new());
-        Self { prometheus, tools, storage: no(), broker: no(), valve, publisher }
+        Self {
+            prometheus,
+            tools: OnceLock::new(),
+            storage: Mutex::new(None),
+            session: OnceLock::new(),
+            valve,
+            publisher: OnceLock::new(),
+            drain: OnceLock::new(),
+        }
     }
 
     pub fn publishes_by(&self, publisher: Arc<Publisher>) {
@@ -47,12 +57,56 @@ impl ServiceVitals {
         let _first = self.tools.set(tools);
     }
 
-    pub fn storage_answers(&self, yes: bool) {
-        self.storage.store(yes, Ordering::Relaxed);
+    pub fn stops_by(&self, drain: CancellationToken) {
+        // Set once, by the start.
+        let _first = self.drain.set(drain);
     }
 
-    pub fn broker_session(&self, up: bool) {
-        self.broker.store(up, Ordering::Relaxed);
+    pub fn storage_answers(&self, answer: Result<(), String>) {
+        *self.storage.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    pub fn consumes_by(&self, session: SessionWatcher) {
+        // Set once, by the start.
+        let _first = self.session.set(session);
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.publisher.get().is_some_and(|publisher| publisher.is_blocked())
+    }
+
+    /// Everything that is waited for, the deepest cause first.
+    fn waiting(&self) -> Vec<String> {
+        if self.tools.get().is_none() {
+            // Nothing else has been begun.
+            return vec!["models".to_owned()];
+        }
+        let mut waiting = Vec::new();
+        if self.drain.get().is_some_and(CancellationToken::is_cancelled) {
+            waiting.push("stopping".to_owned());
+        }
+        let paused = self.valve.reasons();
+        match &*self.storage.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => waiting.push("storage".to_owned()),
+            Some(Err(why)) => waiting.push(format!("storage: {why}")),
+            Some(Ok(())) => {}
+        }
+        let session = self.session.get();
+        let consumes = match session.map_or(SessionState::Down, |session| *session.state().borrow()) {
+            SessionState::Consuming => true,
+            // A pause has no consumers, and says so itself.
+            SessionState::Up => !paused.is_empty(),
+            SessionState::Down => false,
+        };
+        if !consumes {
+            let why = session.and_then(SessionWatcher::trouble);
+            waiting.push(why.map_or_else(|| "broker".to_owned(), |why| format!("broker: {why}")));
+        }
+        if self.is_blocked() && !paused.contains_key(&PauseReason::Publishing) {
+            waiting.push("publishing: the broker is short of memory or disk".to_owned());
+        }
+        waiting.extend(paused.into_iter().map(|(reason, why)| format!("{}: {why}", reason.as_str())));
+        waiting
     }
 }
 
@@ -62,16 +116,7 @@ impl Vitals for ServiceVitals {
     }
 
     fn ready(&self) -> Result<(), String> {
-        let waiting: Vec<_> = [
-            (self.tools.get().is_some(), "models"),
-            (self.storage.load(Ordering::Relaxed), "storage"),
-            (self.broker.load(Ordering::Relaxed), "broker"),
-        ]
-        .into_iter()
-        .filter(|(up, _)| !up)
-        .map(|(_, what)| what.to_owned())
-        .chain(self.valve.reasons().into_iter().map(|(reason, why)| format!("{}: {why}", reason.as_str())))
-        .collect();
+        let waiting = self.waiting();
         if waiting.is_empty() { self.alive() } else { Err(waiting.join(", ")) }
     }
 
@@ -80,8 +125,8 @@ impl Vitals for ServiceVitals {
             let (items, batches) = tools.models.computed();
             metrics::engine_totals(items, batches);
         }
-        metrics::broker_blocked(self.publisher.get().is_some_and(|publisher| publisher.is_blocked()));
-        self.prometheus.render()
+        metrics::broker_blocked(self.is_blocked());
+        metrics::render(&self.prometheus)
     }
 }
 
@@ -101,7 +146,8 @@ impl ServiceObserver {
 /// Tells the fleet, again and again, what this worker's messages cost and how old they were. Nobody waits for it: a
 /// report that does not get through is one of many.
 pub(super) async fn tell_of_work(ledger: Arc<Ledger>, publisher: Arc<Publisher>, every: Duration) {
-    let mut tick = tokio::time::interval(every);
+    // Nothing is done yet; and the connection that takes work comes before the one that tells of it.
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

@@ -21,6 +21,7 @@ use crate::app;
 use crate::cli::{Common, Format};
 use crate::settings::{Problems, Settings};
 use crate::telemetry::health::HealthServer;
+use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
 
 #[derive(Args, Debug)]
@@ -48,12 +49,12 @@ pub(super) fn run(args: &WebhookArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(logs::Reader::Collector);
-    let prometheus = metrics::install().context("the metrics recorder does not start")?;
+    let prometheus = metrics::install(Teller::Webhook).context("the metrics recorder does not start")?;
     let vitals = Arc::new(RelayVitals::new(prometheus));
     // It has no queue to wait for.
     vitals.queue(true);
     let _health = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals))
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let published = runtime.block_on(serve(&settings, vitals))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -74,10 +75,11 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
 async fn serve(settings: &Settings, vitals: Arc<RelayVitals>) -> Result<u64> {
     let webhook = settings.webhook.clone().context("a token was required above")?;
     let broker = settings.broker.as_ref().context("a broker was required above")?;
-    let publisher = Publisher::new(app::rabbit(broker, &settings.limits)?);
+    let publisher = Arc::new(Publisher::new(app::rabbit(broker, &settings.limits)?));
+    vitals.publishes_by(Arc::clone(&publisher));
     let listener = tokio::net::TcpListener::bind(webhook.listen)
         .await
-        .with_context(|| format!("cannot listen on {}", webhook.listen))?;
+        .with_context(|| format!("cannot listen on {} ([webhook] listen)", webhook.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, "taking events");
     let stop = CancellationToken::new();

@@ -37,13 +37,13 @@ const RETRY_AFTER_SECONDS: &str = "10";
 #[derive(Debug)]
 pub(super) struct Webhook {
     settings: WebhookSettings,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     publications: Semaphore,
     published: AtomicU64,
 }
 
 impl Webhook {
-    pub fn new(settings: WebhookSettings, publisher: Publisher) -> Self {
+    pub fn new(settings: WebhookSettings, publisher: Arc<Publisher>) -> Self {
         Self {
             settings,
             publisher,
@@ -128,6 +128,7 @@ impl Webhook {
                     Ok(StatusCode::NO_CONTENT.into_response())
                 }
                 Err(error) => {
+                    metrics::publish_failed();
                     tracing::warn!(%error, "an event is not taken; its sender is asked to come again");
                     Err((
                         StatusCode::SERVICE_UNAVAILABLE,

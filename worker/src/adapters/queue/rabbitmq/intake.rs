@@ -62,6 +62,11 @@ impl SessionWatcher {
         self.shared.state.subscribe()
     }
 
+    /// Why the last session ended or did not begin, until one consumes.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble()
+    }
+
     /// After a stop: waits until everything in hand is settled and the connection is closed, so that the broker has
     /// read every acknowledgement. False when that took longer than `patience`.
     pub async fn closed(&self, patience: Duration) -> bool {

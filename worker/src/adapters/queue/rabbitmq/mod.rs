@@ -2,6 +2,7 @@
 //! off, begin again. Nothing of a client library's recovery is trusted with acknowledgements.
 
 mod audit;
+mod backoff;
 mod bulk;
 mod connect;
 mod courier;
@@ -92,5 +93,14 @@ impl fmt::Debug for RabbitOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
     Down,
+    /// Without consumers: at its start, or during a pause.
     Up,
+    /// With a consumer on every queue.
+    Consuming,
+}
+
+impl SessionState {
+    pub fn is_up(self) -> bool {
+        self != Self::Down
+    }
 }

@@ -21,16 +21,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::Backoff;
 use super::connect::{classified, connect, forgiving, unavailable};
 use super::courier::Courier;
 use super::lanes::{INGEST_ACTIVE, Lanes};
 use super::settlement::RabbitSettlement;
 use super::{RabbitOptions, SessionState, properties, topology};
-
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-
-/// A session that held for so long was a sound one: the next try to connect is an early one again.
-const SOUND_SESSION: Duration = Duration::from_secs(30);
 
 /// How long cancelled consumers may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,6 +48,8 @@ pub(super) struct Shared {
     /// The loop has ended and its connection is closed.
     pub done: CancellationToken,
     pub state: watch::Sender<SessionState>,
+    /// Why the last session ended, or did not begin, while none stands.
+    trouble: Mutex<Option<String>>,
     pub courier: Arc<Courier>,
     pub consumer_timeout: Duration,
 }
@@ -125,9 +123,18 @@ impl Shared {
             stop: CancellationToken::new(),
             done: CancellationToken::new(),
             state: watch::Sender::new(SessionState::Down),
+            trouble: Mutex::new(None),
             courier,
             consumer_timeout: options.consumer_timeout,
         }
+    }
+
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn has_trouble(&self, why: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -195,14 +202,12 @@ impl Shared {
     }
 
     pub fn is_current(&self, epoch: u64) -> bool {
-        self.epoch.load(Ordering::Acquire) == epoch && *self.state.borrow() == SessionState::Up
+        self.epoch.load(Ordering::Acquire) == epoch && self.state.borrow().is_up()
     }
 
     /// Waits until the session of this epoch is over.
     pub async fn lost(&self, epoch: u64) {
-        let over = |state: &SessionState| {
-            *state == SessionState::Down || self.epoch.load(Ordering::Acquire) != epoch
-        };
+        let over = |state: &SessionState| !state.is_up() || self.epoch.load(Ordering::Acquire) != epoch;
         // The sender is ours, so this ends with the session alone.
         let _ = self.state.subscribe().wait_for(over).await;
     }
@@ -272,7 +277,7 @@ fn lane_of_suspect(raw: &Raw) -> Lane {
 /// Runs sessions until the shared token stops it, or the broker refuses the very first.
 pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
     let _done = shared.done.clone().drop_guard();
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(options.longest_backoff);
     let mut stood = false;
     loop {
         let mut since = None;
@@ -287,20 +292,17 @@ pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
             }
             Err(error) => forgiving(error),
         };
+        shared.has_trouble(Some(error.in_full()));
         if shared.stop.is_cancelled() {
             return shared.ended(Ok(()));
         }
-        // One that did not hold is no sign that the next will.
-        if since.is_some_and(|since: Instant| since.elapsed() >= SOUND_SESSION) {
-            backoff = FIRST_BACKOFF;
-        }
-        let wait = rand::rng().random_range(backoff / 2..=backoff);
+        let most = backoff.after(since.map(|since: Instant| since.elapsed()));
+        let wait = rand::rng().random_range(most / 2..=most);
         tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "no session with the broker; trying again");
         tokio::select! {
             () = shared.stop.cancelled() => return shared.ended(Ok(())),
             () = tokio::time::sleep(wait) => {}
         }
-        backoff = (backoff * 2).min(options.longest_backoff);
     }
 }
 
@@ -326,10 +328,13 @@ async fn session(
         }
         let mut consumers = consume(&channels).await?;
         since.get_or_insert_with(Instant::now);
+        shared.has_trouble(None);
+        shared.state.send_replace(SessionState::Consuming);
         tracing::info!("consuming from the broker");
         if let Some(error) = take_in(&mut consumers, shared).await {
             return Err(error);
         }
+        shared.state.send_replace(SessionState::Up);
         cancel(&channels, &mut consumers, shared).await?;
         shared.give_back_unclaimed();
     }

@@ -1,0 +1,105 @@
+//! Closed label sets start at 0. A series that begins with its first event has no increase at that event, so that an alert on
+//! the first dead letter would not fire.
+
+use metrics::{counter, gauge, histogram};
+use nightread_domain::{Disposition, ErrorClass, ErrorCode, Lane};
+
+use super::table::{
+    BACKLOG_AGE, BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS, EVENTS, EVENTS_IGNORED, JOB_ERRORS,
+    JOB_SECONDS, JOBS, JOBS_IN_HAND, MESSAGES, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
+    STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
+};
+use crate::pipeline::process::Outcome;
+use crate::pipeline::valve::PauseReason;
+
+/// Stages that a document times.
+const STAGES: [&str; 6] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps"];
+const RELAY_OUTCOMES: [&str; 4] = ["relayed", "late", "poisoned", "left"];
+const EVENT_KINDS: [&str; 4] = ["preempt", "terminate", "reboot", "redeploy"];
+
+/// What answers the webhook has. Others that HTTP knows are none of ours.
+const STATUSES: [(&str, &[u16]); 3] = [
+    ("post", &[200, 204, 400, 401, 408, 413, 415, 503]),
+    ("options", &[200, 401, 403]),
+    ("other", &[401, 405]),
+];
+
+pub(super) fn start(teller: Teller) {
+    if teller != Teller::Backlog {
+        counter!(BROKER_SESSIONS.name).absolute(0);
+        counter!(PUBLISH_FAILURES.name).absolute(0);
+        gauge!(BROKER_UP.name).set(0.0);
+        gauge!(BROKER_BLOCKED.name).set(0.0);
+    }
+    match teller {
+        Teller::Run => run(),
+        Teller::Relay => relay(),
+        Teller::Webhook => {
+            for (kind, statuses) in STATUSES {
+                for status in statuses {
+                    counter!(WEBHOOK.name, "kind" => kind, "status" => status.to_string()).absolute(0);
+                }
+            }
+        }
+        Teller::Backlog => gauge!(BACKLOG_AGE.name).set(0.0),
+    }
+}
+
+/// Of every model that may be named, and of jobs for which none was chosen.
+pub(super) fn models<'a>(names: impl Iterator<Item = &'a str>) {
+    for model in names.chain([""]) {
+        for outcome in Outcome::LABELS {
+            for lane in Lane::ALL {
+                let model = model.to_owned();
+                counter!(JOBS.name, "outcome" => outcome, "lane" => lane.as_str(), "model" => model)
+                    .absolute(0);
+            }
+        }
+    }
+}
+
+fn run() {
+    for code in ErrorCode::ALL.iter().copied().filter(|code| code.class() != ErrorClass::Fatal) {
+        for outcome in Outcome::WITH_CODE {
+            counter!(JOB_ERRORS.name, "outcome" => outcome, "code" => code.as_str()).absolute(0);
+        }
+        for disposition in Disposition::WITH_CODE {
+            counter!(MESSAGES.name, "disposition" => disposition, "code" => code.as_str()).absolute(0);
+        }
+    }
+    for disposition in Disposition::WITHOUT_CODE {
+        counter!(MESSAGES.name, "disposition" => disposition, "code" => "").absolute(0);
+    }
+    for kind in ["own_result", "other_type"] {
+        counter!(EVENTS_IGNORED.name, "kind" => kind).absolute(0);
+    }
+    for event in ["recorded", "told"] {
+        counter!(OUTBOX.name, "event" => event).absolute(0);
+    }
+    for outcome in ["answered", "failed"] {
+        counter!(EVENT_POLLS.name, "outcome" => outcome).absolute(0);
+    }
+    for kind in EVENT_KINDS {
+        counter!(EVENTS.name, "kind" => kind).absolute(0);
+    }
+    for reason in PauseReason::ALL {
+        gauge!(PAUSED.name, "reason" => reason.as_str()).set(0.0);
+    }
+    gauge!(JOBS_IN_HAND.name).set(0.0);
+    gauge!(STORAGE_OUTAGE.name).set(0.0);
+    for lane in Lane::ALL {
+        // Asked for, a histogram is there.
+        let _empty = histogram!(JOB_SECONDS.name, "lane" => lane.as_str());
+        let _empty = histogram!(WAITED.name, "lane" => lane.as_str());
+    }
+    for stage in STAGES {
+        let _empty = histogram!(STAGE_SECONDS.name, "stage" => stage);
+    }
+}
+
+fn relay() {
+    for outcome in RELAY_OUTCOMES {
+        counter!(RELAYED.name, "outcome" => outcome).absolute(0);
+    }
+    let _empty = histogram!(QUEUE_WAITED.name);
+}
