@@ -8,7 +8,7 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
-use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, tune};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, TELEMETRY_OFF, tune};
 use nightread_fmri::LimitNames;
 use nightread_imaging::{ChildCodec, DecodeLimits};
 
@@ -221,7 +221,9 @@ fn decode_limits(limits: &Limits) -> DecodeLimits {
 
 /// The children that decode, one of them started: a system that cannot confine it is no system to read on.
 pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
-    let codec = ChildCodec::new(this_program()?, ["codec-child"]);
+    // The variable spares each child a start anew: see `privacy`.
+    let (name, value) = TELEMETRY_OFF;
+    let codec = ChildCodec::new(this_program()?, ["codec-child"]).with_variable(name, value);
     let codec = codec.with_memory(ChildCodec::memory_for(&decode_limits(limits)));
     codec.make_ready()?;
     Ok(codec)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use nightread_domain::media::Modality;
 use nightread_domain::result::ModelFacts;
@@ -75,10 +76,8 @@ impl Opened {
         runtime: Runtime,
         provider: Provider,
     ) -> Result<Self, JobError> {
-        let (mut models, mut by_name) = (Vec::new(), BTreeMap::new());
-        for (name, precision) in names {
+        let open = |(name, precision): &(String, Precision)| {
             let model = nightread_engine::Model::open(catalogue.get(name)?, *precision)?;
-            model.keeps_to_its_files()?;
             let described = Model {
                 manifest: Arc::clone(model.manifest()),
                 key: model.key().clone(),
@@ -86,6 +85,21 @@ impl Opened {
                 gate: gate(model.manifest()),
                 maps: group_maps(model.manifest())?.map(Arc::new),
             };
+            Ok((model, described))
+        };
+        // Side by side: digests of a hundred megabytes are a good part of the time that one small study takes.
+        let opened: Vec<Result<_, JobError>> = thread::scope(|scope| {
+            let open = |named| scope.spawn(move || open(named));
+            let opening: Vec<_> = names.iter().map(open).collect();
+            let broken = |_| {
+                let text = "looking at a model's files was broken off";
+                Err(JobError::new(Stage::Start, ErrorCode::Internal, text))
+            };
+            opening.into_iter().map(|open| open.join().unwrap_or_else(broken)).collect()
+        });
+        let (mut models, mut by_name) = (Vec::new(), BTreeMap::new());
+        for open in opened {
+            let (model, described) = open?;
             by_name.insert(described.facts.name.clone(), Arc::new(described));
             models.push(model);
         }
@@ -225,14 +239,14 @@ pub fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
     }
 }
 
-/// The maps beside a model, after the digests of all its files were checked.
+/// The maps beside a model, after their digests were checked.
 fn group_maps(manifest: &Manifest) -> Result<Option<GroupMaps>, JobError> {
     let Some(maps) = &manifest.maps else { return Ok(None) };
     if maps.sha256.is_none() {
         let text = format!("the group maps of {} are not shipped with it: see its model card", manifest.name);
         return Err(JobError::new(Stage::Start, ErrorCode::ModelMissing, text));
     }
-    Manifest::load(&manifest.folder)?;
+    manifest.verify_maps()?;
     let mask = maps.mask.as_ref().map(|mask| FileSource(manifest.path_of(mask)));
     let mask = mask.as_ref().map(|mask| mask as &dyn Source);
     let read = GroupMaps::read(&FileSource(manifest.path_of(&maps.file)), mask, &Limits::default())?;

@@ -1,11 +1,13 @@
 //! A model whose weights were found to be the ones its manifest names.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
+use crate::digest::Digesting;
 use crate::manifest::{Availability, Manifest, Precision};
 use crate::{digest, onnx};
 
@@ -41,11 +43,31 @@ struct Digested {
     sha256: String,
 }
 
+impl Digested {
+    fn verify(&self) -> Result<(), JobError> {
+        self.compare(&digest::of_file(&self.path).map_err(|error| self.unreadable(&error))?)
+    }
+
+    fn compare(&self, found: &str) -> Result<(), JobError> {
+        let Self { path, sha256 } = self;
+        if found == sha256 {
+            return Ok(());
+        }
+        let path = path.display();
+        Err(mismatch(format!("{path} has sha256 {found}, its manifest says {sha256}")))
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> JobError {
+        missing(format!("{} cannot be read: {error}", self.path.display()))
+    }
+}
+
 impl Model {
-    /// Finds the weights of a precision and checks the digest of each of their files.
+    /// Finds the weights of a precision, checks the digest of each of their files, and that the graph keeps to those files:
+    /// what the manifest does not list is not digested.
     ///
     /// Errors: `model_missing` when weights are not there (with the manifest's own words on how to obtain them),
-    /// `model_mismatch` when the precision is not offered or a digest differs.
+    /// `model_mismatch` when the precision is not offered, a digest differs, or tensors lie in other files.
     pub fn open(manifest: &Arc<Manifest>, precision: Precision) -> Result<Self, JobError> {
         let name = &manifest.name;
         let weights = match (manifest.availability(precision), manifest.weights(precision)) {
@@ -78,34 +100,27 @@ impl Model {
             files: listed.iter().map(digested).collect(),
             manifest: Arc::clone(manifest),
         };
-        model.verify()?;
+        // The graph is read once, for its digest and for what it says.
+        let Some((graph, data)) = model.files.split_first() else { return Ok(model) };
+        let mut bytes = Digesting::open(&graph.path).map_err(|error| graph.unreadable(&error))?;
+        let used = onnx::data_files(&mut bytes);
+        graph.compare(&bytes.finish().map_err(|error| graph.unreadable(&error))?)?;
+        data.iter().try_for_each(Digested::verify)?;
+        model.keeps_to_its_files(used)?;
         Ok(model)
     }
 
     /// Compares every file with the manifest's digest. The engine does so again when its sessions are open: ONNX Runtime
     /// reads the files itself (bytes handed over would cost one more copy of the weights in every session).
     pub(crate) fn verify(&self) -> Result<(), JobError> {
-        self.files.iter().try_for_each(|Digested { path, sha256 }| {
-            let path_shown = path.display();
-            match digest::of_file(path) {
-                Ok(found) if found == *sha256 => Ok(()),
-                Ok(found) => {
-                    Err(mismatch(format!("{path_shown} has sha256 {found}, its manifest says {sha256}")))
-                }
-                Err(error) => Err(missing(format!("{path_shown} cannot be read: {error}"))),
-            }
-        })
+        self.files.iter().try_for_each(Digested::verify)
     }
 
-    /// `model_mismatch` unless the graph's tensors lie in itself and in exactly the files that the manifest lists: what is
-    /// not listed is not digested. No session opens before this was asked.
-    pub fn keeps_to_its_files(&self) -> Result<(), JobError> {
+    /// `model_mismatch` unless the tensors of the graph lie in itself and in exactly the files that the manifest lists.
+    fn keeps_to_its_files(&self, used: Result<BTreeSet<String>, String>) -> Result<(), JobError> {
         let listed = self.manifest.weights(self.precision).map_or(&[][..], |weights| &weights.data);
-        let path = self.path();
-        let shown = path.display();
-        let bytes =
-            std::fs::read(path).map_err(|error| missing(format!("{shown} cannot be read: {error}")))?;
-        let used = onnx::data_files(&bytes).map_err(|words| mismatch(format!("{shown} {words}")))?;
+        let shown = self.path().display();
+        let used = used.map_err(|words| mismatch(format!("{shown} {words}")))?;
         let table = format!("weights.{}.data", self.precision);
         for location in &used {
             if listed.iter().any(|data| data.file == *location) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Buf;
 use prost::Message;
 
 pub(crate) const FLOAT: i32 = 1;
@@ -113,7 +114,7 @@ impl Tensor {
 }
 
 /// The files beside an ONNX file that hold its tensors, as it names them. Errors are words.
-pub(crate) fn data_files(bytes: &[u8]) -> Result<BTreeSet<String>, String> {
+pub(crate) fn data_files(bytes: impl Buf) -> Result<BTreeSet<String>, String> {
     let model = Model::decode(bytes).map_err(|error| format!("is no ONNX file: {error}"))?;
     if model.graph.is_none() {
         return Err("is no ONNX file: it has no graph".to_owned());
@@ -251,7 +252,7 @@ mod tests {
             "start",
             "step",
         ];
-        let found = data_files(&model.encode_to_vec()).unwrap();
+        let found = data_files(model.encode_to_vec().as_slice()).unwrap();
         assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), wanted);
     }
 
@@ -259,11 +260,13 @@ mod tests {
     fn what_names_no_file_or_is_no_graph_is_refused() {
         let nameless = Tensor { data_location: EXTERNAL, name: "w".to_owned(), ..Tensor::default() };
         let of = |graph: Graph| Model { graph: Some(graph), ..Model::default() }.encode_to_vec();
-        let words = data_files(&of(Graph { initializer: vec![nameless], ..Graph::default() })).unwrap_err();
+        let words =
+            data_files(of(Graph { initializer: vec![nameless], ..Graph::default() }).as_slice()).unwrap_err();
         assert!(words.contains("\"w\"") && words.contains("without naming"), "{words}");
         let compiled = Node { op_type: COMPILED.to_owned(), attribute: Vec::new() };
-        let words = data_files(&of(Graph { node: vec![compiled], ..Graph::default() })).unwrap_err();
+        let words =
+            data_files(of(Graph { node: vec![compiled], ..Graph::default() }).as_slice()).unwrap_err();
         assert!(words.contains("compiled"), "{words}");
-        assert!(data_files(b"").is_err() && data_files(b"not ONNX at all").is_err());
+        assert!(data_files(&b""[..]).is_err() && data_files(&b"not ONNX at all"[..]).is_err());
     }
 }

@@ -46,7 +46,6 @@ impl Prepared {
     /// sharing cannot be had otherwise, that is a warning.
     pub fn new(runtime: &Runtime, model: Model, provider: Provider) -> Result<Self, JobError> {
         runtime.require(provider)?;
-        model.keeps_to_its_files()?;
         let graph = match provider {
             Provider::OpenVino => None,
             Provider::Cpu => {

@@ -87,17 +87,8 @@ fn check_labels(manifest: &Manifest, problem: &mut impl FnMut(&str, String)) {
 
 fn check_files(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str, String)) {
     let mut look = |at: &str, file: &str, sha256: Option<&str>| {
-        let path = manifest.path_of(file);
-        if !path.is_file() {
-            problem(at, format!("{file:?} is not in the folder"));
-        } else if let (Files::Verified, Some(expected)) = (files, sha256) {
-            match digest::of_file(&path) {
-                Ok(found) if found == expected => {}
-                Ok(found) => {
-                    problem(at, format!("{file:?} has sha256 {found}, the manifest says {expected}"));
-                }
-                Err(error) => problem(at, format!("{file:?} cannot be read: {error}")),
-            }
+        if let Err(what) = check_file(manifest, files, file, sha256) {
+            problem(at, what);
         }
     };
     for precision in Precision::ALL {
@@ -109,13 +100,32 @@ fn check_files(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str,
             }
         }
     }
-    if let Some(maps) = manifest.maps.as_ref().filter(|maps| maps.sha256.is_some()) {
-        look("maps.file", &maps.file, maps.sha256.as_deref());
-        if let Some(mask) = &maps.mask {
-            look("maps.mask", mask, maps.mask_sha256.as_deref());
+    look("card", &manifest.card, None);
+    check_maps(manifest, files, problem);
+}
+
+/// The group maps and their mask.
+pub(super) fn check_maps(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str, String)) {
+    let Some(maps) = manifest.maps.as_ref().filter(|maps| maps.sha256.is_some()) else { return };
+    let mask = maps.mask.as_ref().map(|mask| ("maps.mask", mask, maps.mask_sha256.as_deref()));
+    for (at, file, sha256) in [("maps.file", &maps.file, maps.sha256.as_deref())].into_iter().chain(mask) {
+        if let Err(what) = check_file(manifest, files, file, sha256) {
+            problem(at, what);
         }
     }
-    look("card", &manifest.card, None);
+}
+
+fn check_file(manifest: &Manifest, files: Files, file: &str, sha256: Option<&str>) -> Result<(), String> {
+    let path = manifest.path_of(file);
+    if !path.is_file() {
+        return Err(format!("{file:?} is not in the folder"));
+    }
+    let (Files::Verified, Some(expected)) = (files, sha256) else { return Ok(()) };
+    match digest::of_file(&path) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => Err(format!("{file:?} has sha256 {found}, the manifest says {expected}")),
+        Err(error) => Err(format!("{file:?} cannot be read: {error}")),
+    }
 }
 
 fn is_slug(name: &str) -> bool {

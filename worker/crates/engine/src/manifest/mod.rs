@@ -265,6 +265,18 @@ impl Manifest {
         parse::load(folder, check::Files::Present)
     }
 
+    /// Compares the group maps and their mask with the digests that the manifest gives them.
+    pub fn verify_maps(&self) -> Result<(), ManifestProblems> {
+        let mut problems = Vec::new();
+        check::check_maps(self, check::Files::Verified, &mut |at, what| {
+            problems.push(Problem { at: at.to_owned(), what });
+        });
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ManifestProblems { path: self.folder.join(MANIFEST_FILE), problems })
+    }
+
     /// The weights of a precision, when the manifest has them.
     pub fn weights(&self, precision: Precision) -> Option<&Weights> {
         match precision {

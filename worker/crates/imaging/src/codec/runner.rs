@@ -35,6 +35,7 @@ const CHILDS_CODES: [ErrorCode; 6] = [
 pub struct ChildCodec {
     program: PathBuf,
     args: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
     memory_bytes: u64,
     timeout: Duration,
     idle: Mutex<Vec<Link>>,
@@ -47,6 +48,7 @@ impl ChildCodec {
         Self {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
             memory_bytes: Self::memory_for(&DecodeLimits::default()),
             timeout: Duration::from_secs(30),
             idle: Mutex::default(),
@@ -57,6 +59,13 @@ impl ChildCodec {
     /// about 16, and 64 MiB; 1 GiB at least.
     pub fn memory_for(limits: &DecodeLimits) -> u64 {
         limits.max_pixels.saturating_mul(24).saturating_add(64 << 20).max(1 << 30)
+    }
+
+    /// A variable in the environment of each child, which is empty otherwise.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
     }
 
     /// Address space of each child, its own code included.
@@ -105,7 +114,7 @@ impl ChildCodec {
 
     fn start(&self, deadline: Instant) -> Result<Link, JobError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).env_clear();
+        command.args(&self.args).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut link = Link::start(&mut command).map_err(|error| {
             let class = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::PermissionDenied => ErrorClass::Fatal,
