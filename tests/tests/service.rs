@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightread::adapters::queue::rabbitmq::topology;
-use nightread_domain::{ErrorCode, Lane};
+use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane};
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
 use nightread_tests::parts::{Ending, skipped};
-use nightread_tests::pictures::{grey, logit};
+use nightread_tests::pictures::{grey, logit, result_name};
 use nightread_tests::proxy::Method;
 use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
@@ -114,6 +114,31 @@ async fn hostile_messages_are_refused_counted_and_never_followed() {
     assert_eq!(worker.metric("nightread_events_ignored_total", "own_result").await as u32, 1);
     let refused = worker.metric("nightread_messages_total", "dead_lettered").await as usize;
     assert_eq!(refused, hostile.len() + garbage.len() + 1, "each is counted");
+}
+
+/// A worker that was not upgraded yet, beside newer ones: their results must outlive it, and their jobs wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_of_a_newer_form_stays_and_its_job_waits_for_a_newer_worker() {
+    let name = "a_result_of_a_newer_form_stays_and_its_job_waits_for_a_newer_worker";
+    let Some(bench) = Bench::shared(name).await else { return };
+    for name in ["newer.png", "plain.png"] {
+        bench.upload(name, grey(9, 64, 0)).await;
+    }
+    let newer = json!({"schema": "nightread.result.v2", "status": "ok", "study": {"name": "newer.png"}});
+    let newer = newer.to_string();
+    let there =
+        BlobRef::new(bench.results.as_str(), result_name(&bench.incoming, "newer.png")).expect("a name");
+    bench.direct.put(&there, newer.clone().into()).await.expect("planted");
+    let worker = bench.start();
+    bench.announce(Lane::Ingest, "newer.png").await;
+    bench.announce(Lane::Ingest, "plain.png").await;
+    bench.wait_for_result("plain.png").await;
+    // Twice refused: once on its way through the shortest delay, and now in the next.
+    bench.observer().await.wait_for_depth(&topology::Delay::Seconds30.queue(), 1).await;
+    let found = bench.direct.read(&there, 1 << 20).await.expect("storage answers").map(|(body, _)| body);
+    assert_eq!(found.as_deref(), Some(newer.as_bytes()), "not a byte of it changed");
+    assert!(bench.dead().await.is_empty());
+    drop(worker);
 }
 
 /// Kills a worker at a named instant of its first job, then lets another finish.

@@ -124,6 +124,51 @@ fn another_manifest_under_a_version_that_has_results_is_refused() {
     assert!(all(&shelf.process(&first, &out)).contains("already_done"), "it counts by its weights");
 }
 
+#[test]
+fn a_document_of_a_newer_form_is_never_replaced_and_a_torn_one_is() {
+    let Some(data) = pydicom_data() else {
+        return missing("a_document_of_a_newer_form_is_never_replaced_and_a_torn_one_is");
+    };
+    let (work, shelf) = (TempDir::new().unwrap(), Shelf::new());
+    let (out, input) = (work.path().join("results"), data.join("RG1_UNCR.dcm"));
+    fs::create_dir(&out).unwrap();
+    assert_eq!(shelf.process(&input, &out).status.code(), Some(0));
+    let (path, read) = document(&out);
+    checked(&read);
+    let with = |key: &str, value: Value| {
+        let mut other = read.clone();
+        other[key] = value;
+        serde_json::to_vec(&other).unwrap()
+    };
+    let newer = [
+        // Another form, a smaller one with nothing in it that is known, and this form with a word that is not known.
+        with("schema", "nightread.result.v2".into()),
+        br#"{"schema": "nightread.result.v9", "study": {}}"#.to_vec(),
+        with("status", "postponed".into()),
+    ];
+    for there in newer {
+        fs::write(&path, &there).unwrap();
+        for force in [None, Some("--force")] {
+            let mut command = nightread();
+            command.args(["process", "--format", "json", "--models"]).arg(shelf.0.path());
+            command.args(force).arg("--out").args([&out, &input]);
+            let refused = command.output().unwrap();
+            let told = all(&refused);
+            assert_eq!(refused.status.code(), Some(1), "{told}");
+            assert!(told.contains("result_newer_schema") && told.contains("given_up"), "{told}");
+            assert_eq!(fs::read(&path).unwrap(), there, "{told}");
+        }
+    }
+    // Torn, somebody else's, or nothing at all: no result.
+    let whole = serde_json::to_vec(&read).unwrap();
+    for torn in [&whole[..whole.len() / 2], br#"{"schema": "x"}"#, b""] {
+        fs::write(&path, torn).unwrap();
+        let again = shelf.process(&input, &out);
+        assert_eq!(again.status.code(), Some(0), "{}", all(&again));
+        checked(&document(&out).1);
+    }
+}
+
 /// The manifest of a model whose graph keeps its weights in a second file.
 fn manifest_of_two_files(graph: &[u8], data: &[u8]) -> String {
     let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));

@@ -496,6 +496,10 @@ async fn fail(
         && error.code != ErrorCode::SpoolUnavailable
         && job.attempt + 1 >= tools.limits.attempts
         && waiting::is_own(&error, job, tools);
+    if exhausted && error.code == ErrorCode::ResultNewerSchema {
+        // Its own name stays: whoever redrives must know that an older worker must not try.
+        return Err(error.with_class(ErrorClass::Permanent));
+    }
     if error.is_fatal() || (error.is_transient() && !exhausted) || !is_documented(error.code) {
         return Err(error);
     }
@@ -537,6 +541,8 @@ fn is_documented(code: ErrorCode) -> bool {
             | ErrorCode::UnknownModel
             | ErrorCode::NoRoute
             | ErrorCode::MessageUnparseable
+            // There is a document, and it stays.
+            | ErrorCode::ResultNewerSchema
     )
 }
 

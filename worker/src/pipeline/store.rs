@@ -1,9 +1,12 @@
 //! Writes a result document so that many writers, in any order, end with the right one.
 
 use bytes::Bytes;
-use nightread_domain::result::ResultDocument;
-use nightread_domain::storing::{Candidate, Verdict, before_reading, before_writing};
-use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome};
+use nightread_domain::result::{ResultDocument, SCHEMA, SCHEMAS};
+use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing};
+use nightread_domain::{
+    BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
+};
+use serde::Deserialize;
 
 /// A document larger than this is not one of ours.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -20,9 +23,44 @@ pub enum Stored {
 }
 
 /// The document that is already there, if it is one.
+///
+/// Errors: `result_newer_schema`; what storage says.
 pub async fn existing(results: &dyn BlobStore, path: &BlobRef) -> Result<Option<ResultDocument>, JobError> {
-    let found = results.read(path, MAX_DOCUMENT_BYTES).await?;
-    Ok(found.and_then(|(body, _)| serde_json::from_slice(&body).ok()))
+    match results.read(path, MAX_DOCUMENT_BYTES).await? {
+        Some((body, _)) => parsed(path, &body),
+        None => Ok(None),
+    }
+}
+
+/// The document in these bytes, or nothing where they are torn or somebody else's. One that is whole and of a form that this
+/// worker does not know is neither: a newer worker made it, and it must stay.
+fn parsed(path: &BlobRef, body: &[u8]) -> Result<Option<ResultDocument>, JobError> {
+    #[derive(Deserialize)]
+    struct Named {
+        schema: String,
+    }
+    let unknown = |words: String| Err(JobError::new(Stage::Store, ErrorCode::ResultNewerSchema, words));
+    let Ok(Named { schema }) = serde_json::from_slice(body) else { return Ok(None) };
+    if !schema.starts_with(SCHEMAS) {
+        return Ok(None);
+    }
+    if schema != SCHEMA {
+        return unknown(format!("{path} is of the form {schema:?}; this worker knows {SCHEMA:?}"));
+    }
+    match serde_json::from_slice(body) {
+        Ok(document) => Ok(Some(document)),
+        Err(error) => unknown(format!("{path} holds what this worker does not know: {error}")),
+    }
+}
+
+/// A run over a folder has no newer worker beside it that could take the job later.
+fn alone(error: JobError, ours: &Candidate<'_>) -> JobError {
+    match ours.identity {
+        Identity::Content if error.code == ErrorCode::ResultNewerSchema => {
+            error.with_class(ErrorClass::Permanent)
+        }
+        Identity::Content | Identity::Version => error,
+    }
 }
 
 /// Whether an existing document makes this job's work unnecessary.
@@ -31,7 +69,9 @@ pub async fn already_done(
     path: &BlobRef,
     ours: &Candidate<'_>,
 ) -> Result<Option<ResultDocument>, JobError> {
-    let Some(document) = existing(results, path).await? else { return Ok(None) };
+    let Some(document) = existing(results, path).await.map_err(|error| alone(error, ours))? else {
+        return Ok(None);
+    };
     Ok(match before_reading(&document, ours)? {
         Verdict::AlreadyDone | Verdict::NewerExists => Some(document),
         Verdict::Replace | Verdict::AskSource => None,
@@ -56,10 +96,10 @@ pub async fn store(
             return Ok(Stored::Written);
         }
         let Some((found, etag)) = results.read(path, MAX_DOCUMENT_BYTES).await? else { continue };
-        let verdict = match serde_json::from_slice::<ResultDocument>(&found) {
-            Ok(existing) => before_writing(&existing, ours, document.status)?,
+        let verdict = match parsed(path, &found).map_err(|error| alone(error, ours))? {
+            Some(existing) => before_writing(&existing, ours, document.status)?,
             // A torn or foreign file under our name is no result.
-            Err(_) => Verdict::Replace,
+            None => Verdict::Replace,
         };
         let replace = match verdict {
             Verdict::Replace => true,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 use nightread_domain::storing::same_version;
-use nightread_domain::{BlobRef, BlobStore, JobError};
+use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError};
 
 use super::models::Model;
 use super::store::existing;
@@ -23,7 +23,13 @@ pub async fn agrees(results: &dyn BlobStore, container: &str, model: &Model) -> 
     let documents: Vec<_> = listed.into_iter().filter(is_document).collect();
     let step = documents.len().div_ceil(OPENED).max(1);
     let opened = futures::stream::iter(documents.into_iter().step_by(step))
-        .map(|blob| async move { existing(results, &blob).await })
+        .map(|blob| async move {
+            match existing(results, &blob).await {
+                // A newer worker's: it is left alone, and says nothing to this one.
+                Err(unknown) if unknown.code == ErrorCode::ResultNewerSchema => Ok(None),
+                found => found,
+            }
+        })
         .buffer_unordered(AT_ONCE);
     opened
         .try_for_each(|found| {

@@ -13,6 +13,9 @@ use crate::warning::Warning;
 /// The value of `schema` in every document of this form.
 pub const SCHEMA: &str = "nightread.result.v1";
 
+/// What the `schema` of documents of every form begins with.
+pub const SCHEMAS: &str = "nightread.result.";
+
 /// Said in every document.
 pub const NOTICE: &str =
     "Research output of a machine-learning model. Not a medical device, not for diagnosis.";

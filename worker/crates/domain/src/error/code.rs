@@ -122,6 +122,10 @@ error_codes! {
     ResultContended = "result_contended", Transient,
         "Another writer kept changing the result.",
         "None: it is tried again.";
+    /// Overwriting it would destroy a reading that this worker cannot judge.
+    ResultNewerSchema = "result_newer_schema", Transient,
+        "A newer worker has written this result in a form that this one does not know; it is left as it is.",
+        "None while workers are being upgraded: a newer one takes the job. After going back to an older version, upgrade again, or move those results away; then redrive.";
     // Reading a picture.
     NotAnImage = "not_an_image", Permanent,
         "The bytes are no format that is read.",
