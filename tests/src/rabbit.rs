@@ -20,6 +20,9 @@ use crate::wait;
 /// Where Debian's packages put the programs.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
+/// Lines of a node's log that a test that failed shows.
+const LAST_WORDS: usize = 40;
+
 /// Virtual hosts made at the start: making them later needs a slow command each.
 const VIRTUAL_HOSTS: usize = 40;
 
@@ -281,6 +284,20 @@ impl Rabbit {
     /// Starts it again, on the same ports and data.
     pub async fn resume(&mut self) {
         self.node.as_mut().expect("only a node of our own can be started").resume().await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // What the server's own output does not say stands in its log.
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("logs/node.log")).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("the last of RabbitMQ's log:");
+            for line in &lines[lines.len().saturating_sub(LAST_WORDS)..] {
+                eprintln!("    {line}");
+            }
+        }
     }
 }
 

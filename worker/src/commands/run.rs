@@ -151,7 +151,12 @@ async fn storage_answers(
 }
 
 async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
-    tools.results.probe(&settings.results_container).await?;
+    let named = |container: &str, mut error: JobError| {
+        error.message = format!("container {container}: {}", error.message);
+        error
+    };
+    let results = &settings.results_container;
+    tools.results.probe(results).await.map_err(|error| named(results, error))?;
     let mut refused = Vec::new();
     for container in &settings.source_containers {
         if let Err(error) = tools.source.probe(container).await {
@@ -159,7 +164,7 @@ async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
         }
     }
     if refused.len() == settings.source_containers.len() {
-        return refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error));
+        return refused.into_iter().next().map_or(Ok(()), |(container, error)| Err(named(container, error)));
     }
     for (container, error) in refused {
         tracing::error!(%error, container, "a container does not answer; its jobs wait");

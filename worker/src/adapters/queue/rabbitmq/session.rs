@@ -366,16 +366,16 @@ async fn take_in(consumers: &mut Consumers, shared: &Shared) -> Option<JobError>
             () = shared.stop.cancelled() => return None,
             () = shared.courier.valve().closed() => return None,
             next = consumers.next() => match next {
-                Some((source, Ok(raw))) => shared.arrived(source, raw),
-                Some((source, Err(error))) => {
+                Some((source, Some(Ok(raw)))) => shared.arrived(source, raw),
+                Some((source, Some(Err(error)))) => {
                     return Some(classified(&format!("the consumer of {} failed", source.queue()), error));
+                }
+                // Its queue was deleted or moved: a lane that nobody serves is not to look like an empty one.
+                Some((source, None)) => {
+                    return Some(unavailable(format!("the broker cancelled the consumer of {}", source.queue())));
                 }
                 None => return Some(unavailable("the consumers were cancelled")),
             },
-        }
-        // A consumer that the broker cancels (its queue was deleted or moved) ends without an error.
-        if consumers.len() < Source::all().count() {
-            return Some(unavailable("the broker cancelled a consumer"));
         }
     }
 }
@@ -391,7 +391,9 @@ async fn cancel(channels: &Channels, consumers: &mut Consumers, shared: &Shared)
         }
         while let Some((source, next)) = consumers.next().await {
             let failed = |error| unavailable("a consumer failed while it was cancelled").with_source(error);
-            shared.arrived(source, next.map_err(failed)?);
+            if let Some(next) = next {
+                shared.arrived(source, next.map_err(failed)?);
+            }
         }
         Ok(())
     };
@@ -410,7 +412,8 @@ async fn ended(connection: &Connection, channels: &Channels) {
 }
 
 type Channels = Vec<(Source, Channel)>;
-type Consumers = SelectAll<BoxStream<'static, (Source, lapin::Result<Raw>)>>;
+/// Each stream says when it ends: among others that would not be noticed.
+type Consumers = SelectAll<BoxStream<'static, (Source, Option<lapin::Result<Raw>>)>>;
 
 async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobError> {
     let connection = connect(options, "consume").await?;
@@ -438,7 +441,8 @@ async fn consume(channels: &Channels) -> Result<Consumers, JobError> {
             .basic_consume(queue.as_str().into(), queue.as_str().into(), options, FieldTable::default())
             .await
             .map_err(|error| classified(&format!("cannot consume from {queue}"), error))?;
-        consumers.push(consumer.map(move |raw| (source, raw)).boxed());
+        let brought = consumer.map(move |raw| (source, Some(raw)));
+        consumers.push(brought.chain(futures::stream::iter([(source, None)])).boxed());
     }
     Ok(consumers)
 }
