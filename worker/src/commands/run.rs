@@ -96,9 +96,17 @@ async fn serve(
     let courier = Courier::new(Arc::clone(&publisher), valve.clone(), Some(outbox));
     vitals.publishes_by(Arc::clone(&publisher));
     tokio::spawn(tell_of_pauses(valve.clone()));
-    tokio::spawn(Arc::clone(&courier).empty_outbox());
-    let intake = RabbitIntake::with(options, courier);
+    let intake = RabbitIntake::with(options, Arc::clone(&courier));
     let watcher = intake.watcher();
+    tokio::spawn({
+        let mut state = watcher.state();
+        async move {
+            // Where connections are short, the one that takes work comes first: the other would be of no use without it.
+            if state.wait_for(|state| state.is_up()).await.is_ok() {
+                courier.empty_outbox().await;
+            }
+        }
+    });
     vitals.consumes_by(watcher.clone());
     tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
