@@ -130,7 +130,7 @@ bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and 
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@cd worker/crates/imaging && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
+		cargo +nightly fuzz run --release $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
 	@cd worker/crates/fmri && for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
 

@@ -22,6 +22,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import imagecodecs
 import imageio.v3 as iio
 import nibabel
 import numpy as np
@@ -35,8 +36,11 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -113,6 +117,15 @@ def tiff_seeds():
     ]
 
 
+# Frames that pydicom does not compress.
+FRAMES = {
+    JPEGBaseline8Bit: lambda pixels: written(lambda out: Image.fromarray(pixels).save(out, "JPEG", quality=95)),
+    JPEGExtended12Bit: lambda pixels: imagecodecs.jpeg8_encode(pixels, level=92, bitspersample=12),
+    JPEGLosslessSV1: lambda pixels: imagecodecs.ljpeg_encode(pixels, bitspersample=12),
+    JPEG2000: lambda pixels: imagecodecs.jpeg2k_encode(pixels, level=55, codecformat="j2k", bitspersample=12),
+}
+
+
 def dicom(bits, syntax, photometric="MONOCHROME2"):
     pixels = picture(bits)
     data = Dataset()
@@ -134,8 +147,8 @@ def dicom(bits, syntax, photometric="MONOCHROME2"):
         pixels = pixels.byteswap()
     data.PixelData = pixels.tobytes()
     data["PixelData"].VR = "OB" if bits <= 8 else "OW"
-    if syntax == JPEGBaseline8Bit:
-        frame = written(lambda out: Image.fromarray(pixels).save(out, "JPEG", quality=95))
+    if syntax in FRAMES:
+        frame = FRAMES[syntax](pixels)
         data.file_meta.TransferSyntaxUID = syntax
         data.PixelData = pydicom.encaps.encapsulate([frame])
         data["PixelData"].is_undefined_length = True
@@ -157,6 +170,9 @@ def dicom_seeds():
         dicom(8, JPEGBaseline8Bit),
         dicom(12, JPEG2000Lossless),
         dicom(12, JPEGLSLossless),
+        dicom(12, JPEGExtended12Bit),
+        dicom(12, JPEGLosslessSV1),
+        dicom(12, JPEG2000),
     ]
 
 

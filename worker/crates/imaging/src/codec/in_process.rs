@@ -2,6 +2,7 @@
 
 use charls::CharLS;
 use jpeg2k::{DecodeParameters, Image};
+use libjpeg_turbo_rs::decode::marker::{JpegMetadata, MarkerReader};
 use libjpeg_turbo_rs::precision;
 use nightread_domain::error::{ErrorCode, JobError};
 
@@ -52,21 +53,57 @@ pub(super) fn one_component(components: usize) -> Result<(), JobError> {
     Err(refuse(ErrorCode::ColourImage, message))
 }
 
+/// The library drops the bits of a sample above the precision. No whole picture has any (T.81 H.1.2.1), so that they are the
+/// only sign of an error in the data, which runs on to the end of its rows: the picture is decoded as one of 16 bits, which
+/// has its values about another middle.
 fn jpeg_lossless(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-    let image = precision::decompress_lossless_arbitrary(request.frame).map_err(jpeg_error)?;
-    one_component(image.num_components)?;
-    let size = (image.width as u32, image.height as u32);
-    let precision = check(request, size, image.precision.into())?;
-    Ok(CodecImage { precision, samples: packed(image.data.into_iter(), precision) })
+    let malformed = |how: &str| refuse(ErrorCode::DecodeFailed, format!("the JPEG is malformed: {how}"));
+    let JpegMetadata { frame: header, scan, .. } =
+        MarkerReader::new(request.frame).read_markers().map_err(jpeg_error)?;
+    one_component(header.components.len())?;
+    let precision = check(request, (header.width.into(), header.height.into()), header.precision.into())?;
+    if precision < 2 || scan.succ_low >= precision {
+        return Err(malformed("its precision and its point transform do not fit"));
+    }
+    let mut frame = request.frame.to_vec();
+    *precision_of(&mut frame).ok_or_else(|| malformed("it has no frame header"))? = 16;
+    let mut samples = precision::decompress_lossless_arbitrary(&frame).map_err(jpeg_error)?.data;
+    let middle = (1u16 << 15) - (1 << (precision - 1));
+    let mut bits = 0;
+    for sample in &mut samples {
+        *sample = sample.wrapping_sub(middle);
+        bits |= *sample;
+    }
+    if bits > u16::MAX >> (16 - precision) {
+        return Err(refuse(
+            ErrorCode::DecodeFailed,
+            format!("the JPEG is damaged: it holds values of more than its {precision} bits"),
+        ));
+    }
+    Ok(CodecImage { precision, samples: packed(samples, precision) })
+}
+
+/// Where the first frame header of a lossless JPEG gives its precision.
+fn precision_of(frame: &mut [u8]) -> Option<&mut u8> {
+    let mut at = 2;
+    loop {
+        match *frame.get(at..at + 2)? {
+            [0xFF, 0xFF] => at += 1,
+            [0xFF, 0xC3] => return frame.get_mut(at + 4),
+            [0xFF, _] => {
+                at += 2 + usize::from(u16::from_be_bytes([*frame.get(at + 2)?, *frame.get(at + 3)?]));
+            }
+            _ => return None,
+        }
+    }
 }
 
 /// Samples of so many bits.
-fn packed(samples: impl Iterator<Item = u16>, precision: u8) -> Samples {
+fn packed(samples: Vec<u16>, precision: u8) -> Samples {
     if precision > 8 {
-        Samples::U16(samples.collect())
-    } else {
-        Samples::U8(samples.map(|v| v as u8).collect())
+        return Samples::U16(samples);
     }
+    Samples::U8(samples.into_iter().map(|sample| sample as u8).collect())
 }
 
 fn jpeg_ls(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
@@ -112,6 +149,6 @@ fn jpeg_2000(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     }
     Ok(CodecImage {
         precision,
-        samples: packed(values.iter().map(|&value| value.min(most) as u16), precision),
+        samples: packed(values.iter().map(|&value| value.min(most) as u16).collect(), precision),
     })
 }

@@ -60,7 +60,7 @@ pub(super) fn decode(request: &CodecRequest<'_>) -> Result<CodecImage, JobError>
 
 /// One block of 12-bit samples, as libjpeg gives it.
 fn twelve_bits(block: &[i16; 64], table: &QuantTable, samples: &mut [u16; 64]) {
-    // No product overflows: the block is plausible.
+    // A plausible block holds no product of more than 16 bits.
     let dequantised =
         std::array::from_fn(|k| i32::from(block[k]).wrapping_mul(table.values[k].into()) as i16);
     *samples = idct_8x8_12bit(&dequantised).map(|sample| (sample.saturating_add(2048)).clamp(0, 4095) as u16);

@@ -18,15 +18,16 @@ pub(super) struct Plausible {
     quantisers: [i16; 64],
     exact: [[f32; 8]; 8],
     basis: [[f32; 8]; 8],
-    /// Bits of a sample above 8.
+    /// How many times 8 bits' is `farthest`, as a power of two.
     depth: u32,
-    /// How far from mid-grey a sample may be before it is clamped. libjpeg's table of clamped samples ends here, and 16-bit
-    /// arithmetic is exact up to here.
+    /// How far from mid-grey a sample may be before it is clamped. Up to here libjpeg's table clamps it (8 bits), and every
+    /// coefficient fits the 16 bits of the transforms (12 bits: no coefficient is more than 8 times the farthest sample).
     farthest: f32,
 }
 
 impl Plausible {
     pub(super) fn new(table: &QuantTable, precision: u8) -> Self {
+        let depth = u32::from(precision.saturating_sub(8)).min(3);
         let wave = |u: usize, x: usize| {
             let scale = if u == 0 { 0.125f32.sqrt() } else { 0.5 };
             scale * (((2 * x + 1) * u) as f32 * std::f32::consts::PI / 16.0).cos()
@@ -35,8 +36,8 @@ impl Plausible {
             quantisers: table.values.map(|value| value.min(SUSPECT) as i16),
             exact: square(|v, u| f32::from(table.values[8 * v + u])),
             basis: square(wave),
-            depth: u32::from(precision.saturating_sub(8)),
-            farthest: (2u32 << precision) as f32,
+            depth,
+            farthest: (512u32 << depth) as f32,
         }
     }
 

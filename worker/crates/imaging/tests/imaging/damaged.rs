@@ -6,7 +6,8 @@ use libjpeg_turbo_rs::{Decoder, Encoder, PixelFormat, Subsampling, precision};
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_imaging::{Radiograph, decode};
 
-use crate::fixtures::{Dicom, Noise, options, words};
+use crate::fixtures::{Dicom, Noise, grey, options, words};
+use crate::lossless::Lossless;
 
 const W: usize = 75;
 const H: usize = 61;
@@ -128,6 +129,38 @@ fn one_block_beyond_the_range_is_enough() {
     }
 }
 
+/// The same in 12 bits, where a coefficient may be too great for the transform before its samples are: white stays white.
+#[test]
+fn twelve_bits_are_clamped_or_refused_and_never_wrapped() {
+    let mut pixels = vec![2048i16; W * H];
+    for (from, value) in [(16, 3048), (40, 1048)] {
+        for row in 8..16 {
+            pixels[row * W + from..row * W + from + 8].fill(value);
+        }
+    }
+    let frame = twelve(&pixels, 100);
+    let at = quantisers(&frame)[0];
+    assert_eq!(frame[at], 1);
+    for (step, is_read) in
+        [(1, true), (2, true), (3, true), (4, true), (5, false), (8, false), (33, false), (255, false)]
+    {
+        let mut frame = frame.clone();
+        frame[at] = step;
+        match read_twelve(frame) {
+            Ok(picture) => {
+                assert!(is_read, "a step of {step} is read");
+                let (bright, dark) = (2048 + 1000 * i32::from(step), 2048 - 1000 * i32::from(step));
+                let got = [20, 44].map(|x| i32::from(words(&picture)[10 * W + x]));
+                assert_eq!(got, [bright.min(4095), dark.max(0)], "{step}");
+            }
+            outcome => {
+                assert!(!is_read, "a step of {step}");
+                assert_damaged(outcome, "12 bits");
+            }
+        }
+    }
+}
+
 /// The most that pixels can hold is within what is read, and block by block it is what the library makes of the whole.
 #[test]
 fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
@@ -138,10 +171,10 @@ fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
         ("squares", (0..W * H).map(|i| 255 * ((i % W + i / W) % 2) as u8).collect()),
         ("stripes", (0..W * H).map(|i| 255 * (i % W / 4 % 2) as u8).collect()),
     ];
-    for (pattern, grey) in &patterns {
-        let colour: Vec<u8> = grey.iter().flat_map(|&v| [v, 255 - v, v / 2]).collect();
+    for (pattern, pixels) in &patterns {
+        let colour: Vec<u8> = pixels.iter().flat_map(|&v| [v, 255 - v, v / 2]).collect();
         for quality in [1, 10, 60, 95, 100] {
-            let files = encoded(grey, 1, quality).into_iter().chain(encoded(&colour, 3, quality));
+            let files = encoded(pixels, 1, quality).into_iter().chain(encoded(&colour, 3, quality));
             for (name, file) in files {
                 let outcome = decode(&file, &options());
                 let format = if name.starts_with('1') { PixelFormat::Grayscale } else { PixelFormat::Rgb };
@@ -160,7 +193,11 @@ fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
                     }
                 }
             }
-            let wide: Vec<i16> = grey.iter().map(|&v| i16::from(v) * 16 + i16::from(v) / 16).collect();
+            // Steps of thousands of 4096 values, in dots, may go as far as what is refused.
+            if quality == 1 {
+                continue;
+            }
+            let wide: Vec<i16> = pixels.iter().map(|&v| i16::from(v) * 16 + i16::from(v) / 16).collect();
             let frame = twelve(&wide, quality);
             let right = precision::decompress_12bit(&frame).unwrap().data;
             let picture = read_twelve(frame).unwrap_or_else(|error| panic!("{pattern}, {quality}: {error}"));
@@ -222,6 +259,40 @@ fn fill_bytes_inside_of_the_data_are_refused() {
                 let bytes = [&file[..at], fill, &[0xFF, 0], &file[at + 2..]].concat();
                 let Err(error) = decode(&bytes, &options()) else { panic!("{name} is read") };
                 assert_eq!(error.code, ErrorCode::DecodeFailed, "{name}: {error}");
+            }
+        }
+    }
+}
+
+/// A bit error in a lossless picture runs on to the end of its row; values of more bits than it has betray it. The library
+/// drops these bits, other decoders clamp.
+#[test]
+fn lossless_values_beyond_their_precision_are_refused() {
+    let (width, height) = (W as u16, H as u16);
+    for precision in 2..=15u8 {
+        let most = (1u16 << precision) - 1;
+        let samples = grey(width.into(), height.into(), most);
+        for predictor in 1..=7 {
+            for point_transform in [0, 1] {
+                for restart_rows in [0, 3] {
+                    let kind = Lossless {
+                        predictor,
+                        point_transform,
+                        restart_rows,
+                        ..Lossless::new(width, height, precision)
+                    };
+                    let read = |samples: &[u16]| {
+                        let dicom = Dicom::new(width, height, precision.into(), &[]);
+                        decode(&dicom.frame(uids::JPEG_LOSSLESS, kind.encode(samples)).bytes(), &options())
+                    };
+                    same!(words(&read(&samples).unwrap()), kind.kept(&samples), "{kind:?}");
+                    for (at, value) in [(0, most + 1), (W * 30 + 7, most + 2), (W * H - 1, u16::MAX)] {
+                        let mut samples = samples.clone();
+                        samples[at] = value;
+                        let error = read(&samples).expect_err("damage");
+                        assert!(error.message.contains("values of more than"), "{kind:?} {at}: {error}");
+                    }
+                }
             }
         }
     }
