@@ -81,6 +81,7 @@ lint: setup ## Format check, and clippy with warnings denied
 
 reference: build ## Write the reference pages that are made from the code
 	@$(BINARY) reference worker/docs/reference
+	@$(BINARY) contract > worker/contract.json
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -1,4 +1,4 @@
-"""Names that code and infrastructure must agree on, taken from the Rust source itself, from the settings and from the templates.
+"""Names that code and infrastructure must agree on, taken from the worker's contract, from the settings and from the templates.
 
 Each finding is a line; `drifts_are_seen` changes either side in a copy and wants a line. Nothing is skipped.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fleet
-from worker_source import CommandLine, file_ending, rust, setting_names
+from worker_contract import command_problems, contract_of, default_of, variables
 
 REPOSITORY = fleet.INFRA.parent
 COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-backlog": "backlog", "nightread-announce": "announce"}
@@ -27,90 +27,82 @@ def settings_of(root):
 
 
 def queue_findings(root):
-    names, topology = settings_of(root)["names"], file_ending(rust(root), "queue/rabbitmq/topology.rs")
-    literals = set(re.findall(r'"([^"]*)"', topology))
-    exchanges = [names[key] for key in names if key == "exchange" or key.endswith("Exchange")]
-    for name in (*exchanges, names["suspectQueue"], names["deadQueue"], names["reportsQueue"]):
-        if name not in literals:
-            yield f"{name} is not in topology.rs"
-    lanes = re.search(r"fn as_str.*?\n    }", file_ending(rust(root), "domain/src/routing.rs", "domain/src/job.rs", "domain/src/lane.rs"), re.S)
-    lane_words = set(re.findall(r'=> "([a-z]+)"', lanes.group(0))) if lanes else set()
-    if "nightread.jobs.{}" not in literals or lane_words != set(names["laneQueues"]):
-        yield f"lanes {sorted(lane_words)} are not {sorted(names['laneQueues'])}"
-    for lane, queue in names["laneQueues"].items():
-        if queue != f"nightread.jobs.{lane}":
-            yield f"queue of lane {lane} is {queue}"
-    delays = set(re.findall(r'=> "(\d+[sm])"', topology))
-    if "nightread.jobs.delay.{}" not in literals or delays != set(names["delayQueues"]):
-        yield f"delays {sorted(delays)} are not {sorted(names['delayQueues'])}"
-    for delay, queue in names["delayQueues"].items():
-        if queue != f"nightread.jobs.delay.{delay}":
-            yield f"queue of delay {delay} is {queue}"
-    if f'"{names["routingKey"]}.{{}}"' not in topology:
-        yield f"routing key {names['routingKey']} is not in topology.rs"
+    names, broker = settings_of(root)["names"], contract_of(root)["broker"]
+    exchanges = {"jobs": names["exchange"]} | {key: names[f"{key}Exchange"] for key in ("dead", "delay", "suspect", "results")}
+    ours = {
+        "exchanges": exchanges,
+        "lane_queues": names["laneQueues"],
+        "lane_keys": {lane: f"{names['routingKey']}.{lane}" for lane in names["laneQueues"]},
+        "delay_queues": names["delayQueues"],
+        "suspect_queue": names["suspectQueue"],
+        "dead_queue": names["deadQueue"],
+        "reports_queue": names["reportsQueue"],
+    }
+    for key in sorted(broker.keys() | ours.keys()):
+        if broker.get(key) != ours.get(key):
+            yield f"{key}: the worker has {broker.get(key)}, the settings {ours.get(key)}"
 
 
 def storage_queue_findings(root):
-    names, sources = settings_of(root)["names"], rust(root)
-    suffix = re.search(r'POISON_SUFFIX: &str = "([^"]+)"', file_ending(sources, "queue/storage_queue.rs"))
-    if suffix is None or names["storagePoisonQueue"] != names["storageQueue"] + suffix.group(1):
+    names, contract = settings_of(root)["names"], contract_of(root)
+    if names["storagePoisonQueue"] != names["storageQueue"] + contract["storage_queue"]["poison_suffix"]:
         yield f"the relay puts poison into another queue than {names['storagePoisonQueue']}"
-    if not re.search(rf'key\("relay", "queue", Text, "{names["storageQueue"]}"', file_ending(sources, "settings/keys.rs")):
+    if default_of(contract, "relay", "queue") != names["storageQueue"]:
         yield f"the default of [relay] queue is not {names['storageQueue']}"
 
 
 def health_findings(root):
-    health, source = settings_of(root)["health"], file_ending(rust(root), "telemetry/health.rs")
-    if f'"{health["path"]}"' not in source:
+    settings, contract = settings_of(root), contract_of(root)
+    health, http = settings["health"], contract["http"]
+    if health["path"] != http["alive"]:
         yield f"{health['path']} is not served"
-    [(key, value)] = health["body"].items()
-    if f'"{key}": "{value}"' not in source:
+    if health["body"] != http["alive_body"]:
         yield f"the body {health['body']} is not answered"
-    listen = re.search(r'key\(\s*"http",\s*"listen",\s*Text,\s*"[^"]*:(\d+)"', file_ending(rust(root), "settings/keys.rs"))
-    if listen is None or int(listen.group(1)) != settings_of(root)["ports"]["health"]:
+    if default_of(contract, "http", "listen").rpartition(":")[2] != str(settings["ports"]["health"]):
         yield "the port of the health endpoint differs from the default of [http] listen"
 
 
 def variable_findings(root, paths):
-    known = setting_names(rust(root))
+    known = variables(contract_of(root))
     for path in paths:
         for name in sorted(used_names(root / "infra" / path) - known):
             yield f"{path}: {name} is no setting"
 
 
 def metric_findings(root):
-    metrics, source = settings_of(root)["metrics"], "".join(rust(root).values())
-    threshold = settings_of(root)["autoscale"]["regular"]["scaleOut"]["thresholdSecondsPerWorker"]
-    if not re.search(rf'"scale_out_seconds",\s*Integer,\s*"{threshold}"', file_ending(rust(root), "settings/keys.rs")):
+    settings, contract = settings_of(root), contract_of(root)
+    metrics, monitor = settings["metrics"], contract["azure_monitor"]
+    threshold = settings["autoscale"]["regular"]["scaleOut"]["thresholdSecondsPerWorker"]
+    if default_of(contract, "backlog", "scale_out_seconds") != str(threshold):
         yield f"the default of [backlog] scale_out_seconds is not {threshold}"
-    names = settings_of(root)["names"]
+    names = settings["names"]
     allowed = re.search(r"ensure_user \"\$USER_RELAY\".* '(\S+)' '(\S+)' '(\S+)'", (root / "infra/shared/scripts/setup-broker").read_text())
     if not re.search(allowed.group(2), names["resultsExchange"]) or not re.search(allowed.group(3), names["reportsQueue"]):
         yield "the backlog's user may not read what workers report, or not leave what it concluded"
-    for key in ("namespace", "backlogSecondsPerWorker", "deadLetters", "oldestJobAgeSeconds", "storageQueueDepth", "tokenAudience"):
-        if f'"{metrics[key]}"' not in source and f'"{metrics[key].rstrip("/")}' not in source:
-            yield f"metric {key} {metrics[key]} is not in the worker"
+    if metrics["namespace"] != monitor["namespace"] or f"{metrics['tokenAudience']}/.default" != monitor["scope"]:
+        yield "metrics go to another namespace, or with a token for somebody else"
+    published = {metrics[key] for key in ("backlogSecondsPerWorker", "deadLetters", "oldestJobAgeSeconds", "storageQueueDepth")}
+    for name in sorted(published ^ set(monitor["metrics"])):
+        yield f"metric {name} is {'not published' if name in published else 'not known to the settings'}"
 
 
 def imds_findings(root):
-    version, source = settings_of(root)["imds"]["scheduledEventsApiVersion"], "".join(rust(root).values())
-    if "scheduledevents" not in source or version not in source:
+    version = settings_of(root)["imds"]["scheduledEventsApiVersion"]
+    if not contract_of(root)["imds"]["scheduled_events"].endswith(f"/scheduledevents?api-version={version}"):
         yield f"scheduled events are not asked for with api-version {version}"
 
 
 def event_findings(root):
     """What is subscribed to is what the worker reads, no less and no more."""
-    source = file_ending(rust(root), "announcement/events.rs")
-    read = set(re.findall(r'const BLOB_\w+: &str = "([^"]+)"', source))
+    read = set(contract_of(root)["event_types"])
     for kind in sorted(read ^ set(settings_of(root)["events"]["types"])):
         yield f"{kind} is {'not subscribed to' if kind in read else 'no work for the worker'}"
 
 
 def container_findings(root):
-    keys = file_ending(rust(root), "settings/keys.rs")
-    names = settings_of(root)["names"]["containers"]
+    contract, names = contract_of(root), settings_of(root)["names"]["containers"]
     for section, name, container in (("sources", "containers", names["incoming"]), ("results", "container", names["results"])):
-        if not re.search(rf'key\("{section}", "{name}", \w+, "{container}"', keys):
+        if default_of(contract, section, name) != container:
             yield f"the default of [{section}] {name} is not {container}"
 
 
@@ -135,10 +127,10 @@ def named_commands(root):
 
 def command_findings(root, command):
     """What is wrong with each mention of one command."""
-    line = CommandLine(rust(root))
+    contract = contract_of(root)
     for path, words in named_commands(root):
         if words[0] == command:
-            yield from (f"{path}: {problem}" for problem in line.problems(words))
+            yield from (f"{path}: {problem}" for problem in command_problems(contract, words))
 
 
 def identity_findings(root):
@@ -187,37 +179,41 @@ def test_every_command_that_is_named_is_one_of_the_worker(command):
 
 
 DRIFTS = [
-    ("queues", "worker/src/adapters/queue/rabbitmq/topology.rs", '"nightread.results"', '"nightread.result"'),
-    ("queues", "worker/src/adapters/queue/rabbitmq/topology.rs", '=> "30s"', '=> "31s"'),
+    ("queues", "worker/contract.json", '"nightread.results"', '"nightread.result"'),
+    ("queues", "worker/contract.json", '"nightread.jobs.delay.30s"', '"nightread.jobs.delay.31s"'),
     ("queues", "infra/shared/settings.json", '"nightread.jobs.bulk"', '"nightread.jobs.batch"'),
     ("machine scripts", "infra/shared/scripts/setup-broker", "|fmri|suspect)", "|fmri)"),
     ("metrics", "infra/shared/scripts/setup-broker", "'^nightread\\.reports$'", "'^$'"),
     ("metrics", "infra/shared/settings.json", '"thresholdSecondsPerWorker": 600', '"thresholdSecondsPerWorker": 700'),
+    ("metrics", "worker/contract.json", '"OldestJobAgeSeconds"', '"OldestJobAge"'),
+    ("metrics", "infra/shared/settings.json", '"nightread/queue"', '"nightread/queues"'),
+    ("queues", "worker/contract.json", '"job.ingest"', '"work.ingest"'),
+    ("scheduled events", "worker/contract.json", "api-version=2020-07-01", "api-version=2021-07-01"),
     ("scheduled events", "infra/shared/settings.json", '"scheduledEventsApiVersion": "2020-07-01"', '"scheduledEventsApiVersion": "2021-07-01"'),
-    ("storage queues", "worker/src/adapters/queue/storage_queue.rs", '"-poison"', '"-bad"'),
+    ("storage queues", "worker/contract.json", '"-poison"', '"-bad"'),
     ("storage queues", "infra/shared/settings.json", '"storageQueue": "blob-created"', '"storageQueue": "blobs-created"'),
-    ("health", "worker/src/telemetry/health.rs", '"/healthz"', '"/health"'),
+    ("health", "worker/contract.json", '"/healthz"', '"/health"'),
     ("health", "infra/shared/settings.json", '"Healthy"', '"healthy"'),
     ("health", "infra/shared/settings.json", '"health": 8080', '"health": 8081'),
     ("events", "infra/shared/settings.json", '"Microsoft.Storage.BlobRenamed", ', ""),
-    ("events", "worker/crates/domain/src/announcement/events.rs", '"Microsoft.Storage.BlobTierChanged"', '"Microsoft.Storage.BlobDeleted"'),
+    ("events", "worker/contract.json", '"Microsoft.Storage.BlobTierChanged"', '"Microsoft.Storage.BlobDeleted"'),
     ("containers", "infra/shared/settings.json", '"results": "results"', '"results": "result"'),
-    ("worker variables", "worker/src/settings/keys.rs", '"drain_seconds"', '"drain_time"'),
+    ("worker variables", "worker/contract.json", "_DRAIN_SECONDS", "_DRAIN_TIME"),
     ("worker variables", "infra/shared/cloud-init/worker.yaml", "NIGHTREAD_BROKER_CA_FILE", "NIGHTREAD_BROKER_CA"),
     ("broker variables", "infra/shared/cloud-init/broker.yaml", "NIGHTREAD_BACKLOG_RESOURCE_ID", "NIGHTREAD_BACKLOG_RESOURCE"),
-    ("broker variables", "worker/src/settings/keys.rs", '"management_url"', '"management"'),
+    ("broker variables", "worker/contract.json", "_MANAGEMENT_URL", "_MANAGEMENT"),
     ("units", "infra/package/systemd/nightread.service", "nightread run ", "nightread start "),
     ("machine scripts", "infra/shared/settings.json", '"ingest": ', '"arrivals": '),
     ("machine scripts", "infra/shared/scripts/azure-fetch", "2018-02-01", "2019-08-01"),
     ("machine scripts", "infra/shared/settings.json", '"metric": "DeadLetters"', '"metric": "Dead"'),
 ]
 COMMAND_DRIFTS = [
-    ("run", "worker/src/cli.rs", "    Run(RunArgs)", "    Serve(RunArgs)"),
-    ("run", "worker/src/cli.rs", "pub config: Option<PathBuf>", "pub settings: Option<PathBuf>"),
+    ("run", "worker/contract.json", '"run": {', '"serve": {'),
+    ("run", "worker/contract.json", '"--config"', '"--settings"'),
     ("run", "infra/package/systemd/nightread.service", "run --config", "run --settings"),
-    ("announce", "worker/src/commands/announce/args.rs", "pub skip_done: bool", "pub skip_known: bool"),
-    ("backlog", "worker/src/commands/backlog/mod.rs", "pub publish: bool", "pub send: bool"),
-    ("relay", "worker/src/cli.rs", "    Relay(", "    Pull("),
+    ("announce", "worker/contract.json", '"--skip-done"', '"--skip-known"'),
+    ("backlog", "worker/contract.json", '"--publish"', '"--send"'),
+    ("relay", "worker/contract.json", '"relay": {', '"pull": {'),
     ("topology", "infra/shared/scripts/setup-broker", 'nightread" topology --config', 'nightread" topology --declare --config'),
 ]
 
@@ -226,10 +222,8 @@ def drifted(file, old, new, folder):
     """A copy of what the contract reads, with one change."""
     for copied in ("infra/shared", "infra/package", "infra/docker"):
         shutil.copytree(REPOSITORY / copied, folder / copied)
-    for path, text in rust(REPOSITORY).items():
-        copy = folder / path.relative_to(REPOSITORY)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(text)
+    (folder / "worker").mkdir()
+    shutil.copy(REPOSITORY / "worker/contract.json", folder / "worker/contract.json")
     changed = folder / file
     assert old in changed.read_text(), f"{file} no longer says {old}"
     changed.write_text(changed.read_text().replace(old, new))

@@ -126,6 +126,9 @@ Example:
     /// Decode pictures for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
+    /// Print what others may rely on, as JSON (internal)
+    #[command(hide = true)]
+    Contract,
     /// Write the reference pages that are made from the code (internal)
     #[command(hide = true)]
     Reference {

@@ -6,6 +6,7 @@ pub mod adapters;
 pub mod app;
 pub mod cli;
 pub mod commands;
+pub mod contract;
 pub mod pipeline;
 pub mod privacy;
 pub mod reference;

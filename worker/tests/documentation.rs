@@ -31,6 +31,17 @@ fn settings_have_distinct_variables_and_say_what_they_are() {
 }
 
 #[test]
+fn the_contract_is_current() {
+    let path = support::repository().join("worker/contract.json");
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written.strip_suffix('\n') == Some(&nightread::contract::text()),
+        "{} is not current: run `make reference`",
+        path.display()
+    );
+}
+
+#[test]
 fn the_generated_reference_is_current() {
     for (name, text) in nightread::reference::pages() {
         let path = support::repository().join("worker/docs/reference").join(name);

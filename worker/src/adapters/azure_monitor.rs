@@ -21,9 +21,9 @@ use super::tls;
 use crate::settings::MetricsSettings;
 
 /// The audience is `https://monitoring.azure.com/`, with its slash; a scope is an audience and `/.default`.
-const SCOPE: &str = "https://monitoring.azure.com//.default";
+pub const SCOPE: &str = "https://monitoring.azure.com//.default";
 
-const NAMESPACE: &str = "nightread/queue";
+pub const NAMESPACE: &str = "nightread/queue";
 
 const TIMEOUT: Duration = Duration::from_secs(8);
 const TRIES: u32 = 4;

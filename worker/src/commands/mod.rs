@@ -29,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::app;
 use crate::cli::{Cli, Command, Common};
-use crate::reference;
 use crate::settings::{Problems, Settings};
 use crate::telemetry::logs;
+use crate::{contract, reference};
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const WRONG_USE: u8 = 2;
@@ -59,6 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::CodecChild => {
             nightread_imaging::codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }
+        Command::Contract => print(&contract::text()).map(|()| ExitCode::SUCCESS),
         Command::Reference { out } => write_reference(&out),
     };
     ended.unwrap_or_else(|error| {

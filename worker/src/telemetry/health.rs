@@ -80,17 +80,27 @@ impl Drop for HealthServer {
     }
 }
 
+/// Asked by scale sets and by probes.
+pub const ALIVE: &str = "/healthz";
+pub const READY: &str = "/ready";
+pub const METRICS: &str = "/metrics";
+
+/// As the Application Health extension of a scale set wants it.
+pub fn alive_body() -> serde_json::Value {
+    json!({ "ApplicationHealthState": "Healthy" })
+}
+
 fn router(vitals: Arc<dyn Vitals>) -> Router {
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .route(ALIVE, get(healthz))
+        .route(READY, get(ready))
+        .route(METRICS, get(metrics))
         .with_state(vitals)
 }
 
 async fn healthz(State(vitals): State<Arc<dyn Vitals>>) -> Response {
     match vitals.alive() {
-        Ok(()) => Json(json!({ "ApplicationHealthState": "Healthy" })).into_response(),
+        Ok(()) => Json(alive_body()).into_response(),
         Err(reason) => {
             let body = Json(json!({ "ApplicationHealthState": "Unhealthy", "reason": reason }));
             (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()

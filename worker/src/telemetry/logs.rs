@@ -12,6 +12,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+/// The variable that says what is logged, as `tracing` has it.
+pub const FILTER: &str = "NIGHTREAD_LOG";
+
 /// Who reads the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
@@ -81,7 +84,7 @@ pub fn start(reader: Reader) -> Telemetry {
             Verbosity::Debug => "info,nightread=debug,ort=warn",
         },
     };
-    let filter = EnvFilter::try_from_env("NIGHTREAD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(default));
     let filter = filter.and(filter_fn(is_safe));
     let coloured =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());

@@ -12,6 +12,7 @@ mod resolve;
 mod url;
 
 pub use encoding::{base64_of, without_mark};
+pub use events::EVENT_TYPES;
 pub use resolve::{AllowedSources, Resolved};
 
 /// Longer bodies are refused before they are parsed.

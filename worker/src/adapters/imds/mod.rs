@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc2822;
 
 pub use self::watch::{Notice, Watch};
 
-const EVENTS: &str = "/metadata/scheduledevents?api-version=2020-07-01";
+pub const EVENTS: &str = "/metadata/scheduledevents?api-version=2020-07-01";
 const NAME: &str = "/metadata/instance/compute/name?api-version=2021-02-01&format=text";
 
 /// The first answer may take two minutes.

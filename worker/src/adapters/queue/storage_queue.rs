@@ -19,7 +19,7 @@ use crate::adapters::storage::azure::{Account, AzureOptions, Service, classified
 pub const MAX_RECEIVED: usize = 32;
 
 /// What a queue of poison messages is called, after the queue they come from.
-const POISON_SUFFIX: &str = "-poison";
+pub const POISON_SUFFIX: &str = "-poison";
 
 /// A queue.
 pub struct StorageQueue {

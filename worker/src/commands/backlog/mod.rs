@@ -64,6 +64,10 @@ pub struct BacklogArgs {
     pub format: Format,
 }
 
+/// What `--publish` sends to Azure Monitor.
+pub(crate) const PUBLISHED: [&str; 4] =
+    ["BacklogSecondsPerWorker", "DeadLetters", "OldestJobAgeSeconds", "StorageQueueDepth"];
+
 fn pause(text: &str) -> Result<Duration, String> {
     let wrong = || "a number with s, m or h is expected, for example 60s".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -239,13 +243,13 @@ fn counted_queues() -> Vec<String> {
 impl Backlog {
     /// The custom metrics of Azure Monitor. A Storage queue that nobody named has no depth.
     fn metrics(&self) -> Vec<(&'static str, f64)> {
-        let mut metrics = vec![
-            ("BacklogSecondsPerWorker", self.seconds_per_worker),
-            ("DeadLetters", self.dead_letters as f64),
-            ("OldestJobAgeSeconds", self.oldest_job_age_seconds as f64),
+        let values = [
+            Some(self.seconds_per_worker),
+            Some(self.dead_letters as f64),
+            Some(self.oldest_job_age_seconds as f64),
+            self.storage_queue.map(|depth| depth as f64),
         ];
-        metrics.extend(self.storage_queue.map(|depth| ("StorageQueueDepth", depth as f64)));
-        metrics
+        PUBLISHED.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     /// The same for Prometheus.

@@ -14,6 +14,8 @@ const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
 /// Of accounts with a hierarchical namespace: uploads under a draft's name end with it.
 const BLOB_RENAMED: &str = "Microsoft.Storage.BlobRenamed";
 const BLOB_TIER_CHANGED: &str = "Microsoft.Storage.BlobTierChanged";
+/// The types that announce a study, now or sometimes: what Event Grid is to send.
+pub const EVENT_TYPES: [&str; 3] = [BLOB_CREATED, BLOB_RENAMED, BLOB_TIER_CHANGED];
 /// The type of the envelope that Dapr's pub/sub puts around whatever was published.
 const DAPR: &str = "com.dapr.event.sent";
 
