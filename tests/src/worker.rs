@@ -12,6 +12,15 @@ use crate::wait;
 pub struct WorkerSettings {
     environment: Vec<(String, String)>,
     descriptors: Option<u32>,
+    disk: Option<Disk>,
+}
+
+/// A file system of the worker's own, that nobody else sees.
+#[derive(Clone, Debug)]
+struct Disk {
+    at: PathBuf,
+    /// Of `mount -t tmpfs`.
+    options: String,
 }
 
 impl WorkerSettings {
@@ -20,12 +29,14 @@ impl WorkerSettings {
         let runtime = runtime().map(|path| path.display().to_string()).unwrap_or_default();
         let models = root().join("tests/fixtures/models").display().to_string();
         let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-        Self { environment: Vec::new(), descriptors: None }
+        Self { environment: Vec::new(), descriptors: None, disk: None }
             .with("NIGHTREAD_BROKER_URL", broker_url)
             .with("NIGHTREAD_MODELS_DIR", &models)
             .with("NIGHTREAD_MODELS_PRECISION", "fp32")
             .with("NIGHTREAD_MODELS_RUNTIME", &runtime)
             .with("NIGHTREAD_LIMITS_PROBE_SECONDS", "1")
+            // Tests run beside each other.
+            .with("NIGHTREAD_HTTP_LISTEN", "127.0.0.1:0")
             // Measuring how to split the cores would only delay what is tested.
             .with("NIGHTREAD_ENGINE_SESSIONS", &cores)
             .with("NIGHTREAD_ENGINE_INTRA_THREADS", "1")
@@ -77,18 +88,51 @@ impl WorkerSettings {
         self
     }
 
+    /// With a file system of its own mounted there; see [`has_private_disks`].
+    #[must_use]
+    pub fn disk(mut self, at: &Path, options: &str) -> Self {
+        self.disk = Some(Disk { at: at.to_owned(), options: options.to_owned() });
+        self
+    }
+
     /// Any command of the binary with these settings, killed by the kernel should the test be.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]);
-        if let Some(most) = self.descriptors {
-            command.args(["prlimit".to_owned(), format!("--nofile={most}:{most}"), "--".to_owned()]);
+        let mut words: Vec<String> = Vec::new();
+        let mut say = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
+        if let Some(disk) = &self.disk {
+            say(&[&PRIVATE_DISK[..], &["sh", "-c", ON_DISK, "sh"]].concat());
+            say(&[disk.at.to_str().expect("a UTF-8 path"), &disk.options]);
         }
-        command.arg(binary()).args(arguments);
+        // After the namespaces: whoever gets new rights loses what was said of a parent's death.
+        say(&["setpriv", "--pdeathsig", "KILL", "--"]);
+        if let Some(most) = self.descriptors {
+            say(&["prlimit", &format!("--nofile={most}:{most}"), "--"]);
+        }
+        say(&[binary().to_str().expect("a UTF-8 path")]);
+        say(arguments);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(root());
         command
     }
+}
+
+/// What gives a program mounts of its own, without being root.
+const PRIVATE_DISK: [&str; 4] = ["unshare", "--mount", "--map-root-user", "--"];
+
+/// Mounts at the first argument with the second as options, and becomes the rest.
+const ON_DISK: &str = r#"mount -t tmpfs -o "$2" tmpfs "$1" && shift 2 && exec "$@""#;
+
+/// Whether [`WorkerSettings::disk`] can be had here; said by name when not.
+pub fn has_private_disks(test: &str) -> bool {
+    let mut tried = Command::new(PRIVATE_DISK[0]);
+    tried.args(&PRIVATE_DISK[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+    if tried.output().is_ok_and(|tried| tried.status.success()) {
+        return true;
+    }
+    eprintln!("SKIPPED: {test}: no mount namespaces for this user");
+    false
 }
 
 /// A running `nightread run`. Dropped, it is killed; the kernel kills it should the test itself be killed.
@@ -127,10 +171,20 @@ impl Worker {
         Self { child, port, log }
     }
 
+    /// A path as the worker sees it, with the file systems that are its own.
+    pub fn sees(&self, path: &Path) -> PathBuf {
+        let below = path.strip_prefix("/").expect("an absolute path");
+        Path::new("/proc").join(self.child.id().to_string()).join("root").join(below)
+    }
+
     /// SIGKILL, as a power cut.
     pub fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where its health endpoints are.

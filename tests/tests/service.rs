@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightread::adapters::queue::rabbitmq::topology;
@@ -14,9 +12,9 @@ use nightread_tests::bench::Bench;
 use nightread_tests::parts::{Ending, skipped};
 use nightread_tests::pictures::{grey, logit, result_name};
 use nightread_tests::proxy::Method;
-use nightread_tests::rabbit::{Observer, Rabbit};
+use nightread_tests::rabbit::Rabbit;
 use nightread_tests::wait;
-use nightread_tests::worker::{Worker, WorkerSettings};
+use nightread_tests::worker::Worker;
 use serde_json::json;
 
 /// Long enough for the delay queues of five and thirty seconds.
@@ -283,60 +281,6 @@ async fn an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_
     assert!(suspects < 0.5, "nobody was suspected for the outage");
 }
 
-/// Puts a link in the place of another in one step.
-fn point(link: &Path, to: &Path) {
-    let draft = link.with_extension("new");
-    symlink(to, &draft).expect("a link");
-    std::fs::rename(draft, link).expect("renamed");
-}
-
-fn results_in(folder: &Path) -> usize {
-    let entries =
-        std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let count = |path: PathBuf| {
-        let is_result = path.extension().is_some_and(|end| end == "json");
-        if path.is_dir() { results_in(&path) } else { usize::from(is_result) }
-    };
-    entries.map(count).sum()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_takes_no_results_is_an_outage_and_no_picture_s_fault() {
-    let test = "a_disk_that_takes_no_results_is_an_outage_and_no_picture_s_fault";
-    let Some(rabbit) = Rabbit::shared(test).await.filter(|_| Worker::is_built(test)) else { return };
-    let options = rabbit.declared().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let (results, disk) = (folder.path().join("results"), folder.path().join("disk"));
-    let settings = WorkerSettings::new(&options.url)
-        .folder(folder.path())
-        .with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1")
-        .with("NIGHTREAD_LIMITS_ATTEMPTS", "2");
-    std::fs::rename(&results, &disk).expect("renamed");
-    point(&results, &disk);
-    let worker = Worker::start(&settings, folder.path());
-    worker.ready().await;
-    for number in 0..12_usize {
-        let picture = grey(number as u8, 64, number);
-        std::fs::write(folder.path().join(format!("incoming/{number}.png")), picture).expect("a file");
-    }
-    // Nobody makes files there, root neither.
-    point(&results, Path::new("/sys"));
-    let announced = settings.command(&["announce"]).output().expect("it runs");
-    assert!(announced.status.success(), "{}", String::from_utf8_lossy(&announced.stderr));
-    let outage = || worker.metric("nightread_storage_outage", "");
-    wait::until("an outage", || async { (outage().await > 0.0).then_some(()) }).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(outage().await > 0.0, "a probe that only looks would have ended it");
-    let log = worker.log();
-    assert!(log.contains("storage_unwritable") && log.contains(&results.display().to_string()), "{log}");
-    let observer = Observer::connect(&options.url).await;
-    assert_eq!(observer.depth(topology::DEAD_QUEUE).await, 0);
-
-    point(&results, &disk);
-    wait::until_within(PATIENCE, "every result", || async { (results_in(&disk) == 12).then_some(()) }).await;
-    assert_eq!(observer.depth(topology::DEAD_QUEUE).await, 0, "no attempt was counted");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_outlives_its_broker() {
     let test = "a_worker_outlives_its_broker";
@@ -416,4 +360,45 @@ async fn a_second_signal_gives_everything_back_at_once() {
     assert!(worker.ended().await.success());
     let observer = bench.observer().await;
     observer.wait_for_depth(&topology::lane_queue(Lane::Ingest), 4).await;
+}
+
+/// The start opens some of the documents that are there. One that it did not open is met by its own job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_of_another_model_is_refused_by_its_own_job_where_the_start_did_not_open_it() {
+    let test = "a_document_of_another_model_is_refused_by_its_own_job_where_the_start_did_not_open_it";
+    let Some(bench) = Bench::shared(test).await else { return };
+    bench.upload("000.png", grey(1, 64, 0)).await;
+    let first = bench.start();
+    bench.announce(Lane::Ingest, "000.png").await;
+    let made = bench.wait_for_result("000.png").await;
+    bench.settled(&[&first], PATIENCE).await;
+    drop(first);
+    // Of two hundred and one every fourth is opened, in the order of the listing: this is none of them.
+    let (rare, another) = ("101.png", "0".repeat(64));
+    for number in 1..=200 {
+        let name = format!("{number:03}.png");
+        let mut document = made.clone();
+        document["source"]["blob"] = name.as_str().into();
+        if name == rare {
+            document["model"]["sha256"] = another.as_str().into();
+        }
+        let blob = BlobRef::new(bench.results.as_str(), result_name(&bench.incoming, &name)).expect("a name");
+        bench.direct.put(&blob, document.to_string().into()).await.expect("stored");
+    }
+    bench.upload(rare, grey(101, 64, 0)).await;
+    let before = bench.result(rare).await;
+
+    let mut worker = bench.start();
+    worker.ready().await;
+    bench.announce(Lane::Ingest, rare).await;
+    assert!(!worker.ended().await.success(), "{}", worker.log());
+    let log = worker.log();
+    let ours = made["model"]["sha256"].as_str().expect("a digest");
+    let cause = log.lines().find(|line| line.contains("the worker cannot go on")).expect("a cause");
+    for said in ["model_mismatch", another.as_str(), ours] {
+        assert!(cause.contains(said), "{said}: {cause}");
+    }
+    assert_eq!(bench.result(rare).await, before, "it is not read again in silence");
+    assert_eq!(bench.dead().await.len(), 0);
+    bench.observer().await.wait_for_depth(&topology::lane_queue(Lane::Ingest), 1).await;
 }

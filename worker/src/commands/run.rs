@@ -148,7 +148,7 @@ async fn storage_answers(
             Err(error) if error.class == ErrorClass::Fatal => return Some(Ended::Fatal(error)),
             Err(error) => {
                 tracing::error!(%error, "not ready: storage does not let this worker in");
-                vitals.storage_answers(Err(error.message));
+                vitals.storage_answers(Err(error.in_full()));
             }
         }
         tokio::select! {

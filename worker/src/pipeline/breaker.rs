@@ -15,21 +15,22 @@ pub enum Call {
     Properties(BlobRef),
     /// The bytes of a blob, all or some.
     Read(BlobRef),
-    Write(BlobRef),
+    /// So many bytes into a blob.
+    Write(BlobRef, usize),
 }
 
 impl Call {
     pub fn container(&self) -> &str {
         match self {
             Self::Container(container) => container,
-            Self::Properties(blob) | Self::Read(blob) | Self::Write(blob) => blob.container(),
+            Self::Properties(blob) | Self::Read(blob) | Self::Write(blob, _) => blob.container(),
         }
     }
 
     fn blob(&self) -> Option<&BlobRef> {
         match self {
             Self::Container(_) => None,
-            Self::Properties(blob) | Self::Read(blob) | Self::Write(blob) => Some(blob),
+            Self::Properties(blob) | Self::Read(blob) | Self::Write(blob, _) => Some(blob),
         }
     }
 
@@ -39,7 +40,7 @@ impl Call {
             Self::Container(_) => "asking the container",
             Self::Properties(_) => "looking at a blob",
             Self::Read(_) => "reading a blob",
-            Self::Write(_) => "writing a blob",
+            Self::Write(..) => "writing a blob",
         }
     }
 }
@@ -102,11 +103,9 @@ impl Breakers {
         known.last = Some(call.clone());
         let (here, is_closed) = (known.in_a_row, known.open.is_none());
         self.in_a_row = self.in_a_row.saturating_add(u32::from(is_another));
-        if error.code == ErrorCode::StorageUnwritable {
-            // A disk that takes nothing is no blob's fault, from the first time on; the probe of its folder writes.
-            return is_closed && self.open(&Call::Container(call.container().to_owned()), error);
-        }
-        is_closed && here.max(self.in_a_row) >= self.threshold && self.open(call, error)
+        // A disk that takes nothing is no blob's fault, from the first time on.
+        let at_once = error.code == ErrorCode::StorageUnwritable;
+        is_closed && (at_once || here.max(self.in_a_row) >= self.threshold) && self.open(call, error)
     }
 
     /// Opens a container at once. False when it was open, or when nothing is to be opened here.
@@ -141,9 +140,10 @@ impl Breakers {
         self.why_open(&self.results).or_else(|| sources?.first().copied())
     }
 
-    /// What failed last in each open container.
-    pub fn open_calls(&self) -> Vec<Call> {
-        self.containers.values().filter_map(|known| Some(known.open.as_ref()?.call.clone())).collect()
+    /// What opened each open container, and why it was not done.
+    pub fn open_calls(&self) -> Vec<(Call, ErrorCode)> {
+        let open = self.containers.values().filter_map(|known| known.open.as_ref());
+        open.map(|open| (open.call.clone(), open.code)).collect()
     }
 
     /// The containers that are not open.
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(breakers.paused(), None);
         breakers.answered("bbb");
         assert!(breakers.why_open("bbb").is_some(), "a late answer proves nothing");
-        assert_eq!(breakers.open_calls(), [looking("bbb", 2)], "what is asked again is what was refused");
+        let asked_again = [(looking("bbb", 2), ErrorCode::StorageForbidden)];
+        assert_eq!(breakers.open_calls(), asked_again, "what is asked again is what was refused");
         breakers.probe_passed("bbb");
         assert_eq!(breakers.why_open("bbb"), None);
     }
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn results_or_all_sources_away_pause() {
         let mut results = breakers(1);
-        let write = Call::Write(BlobRef::new("results", "a.json").expect("a name"));
+        let write = Call::Write(BlobRef::new("results", "a.json").expect("a name"), 7);
         assert!(results.failed(&write, &refused()));
         assert!(results.paused().is_some_and(|(_, why)| why.contains("writing a blob in results")));
         let mut sources = breakers(1);
@@ -245,9 +246,9 @@ mod tests {
     fn a_disk_that_takes_nothing_opens_at_once() {
         let mut breakers = breakers(5);
         let full = JobError::new(Stage::Store, ErrorCode::StorageUnwritable, "no space left");
-        let write = Call::Write(BlobRef::new("results", "a.json").expect("a name"));
+        let write = Call::Write(BlobRef::new("results", "a.json").expect("a name"), 1 << 20);
         assert!(breakers.failed(&write, &full) && !breakers.failed(&write, &full));
-        assert_eq!(breakers.open_calls(), [Call::Container("results".to_owned())]);
+        assert_eq!(breakers.open_calls(), [(write, ErrorCode::StorageUnwritable)]);
     }
 
     #[test]

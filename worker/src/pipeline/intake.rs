@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::process::{Report, Tools, done_before, process};
+use super::process::{Tools, done_before, process};
+use super::report::Report;
 use super::valve::{Pause, PauseReason, Valve};
 use crate::telemetry::traces;
 

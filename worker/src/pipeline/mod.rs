@@ -8,6 +8,7 @@ pub mod models;
 pub mod outage;
 pub mod process;
 pub mod reading;
+pub mod report;
 pub mod split;
 pub mod store;
 pub mod valve;

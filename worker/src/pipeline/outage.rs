@@ -117,8 +117,8 @@ impl Outages {
     }
 
     async fn probe(&self) {
-        let asked = self.with(|breakers| breakers.open_calls()).into_iter().map(|call| async move {
-            let answer = repeat(self.store(call.container()), &call).await;
+        let asked = self.with(|breakers| breakers.open_calls()).into_iter().map(|(call, code)| async move {
+            let answer = repeat(self.store(call.container()), &call, code).await;
             (call, answer)
         });
         for (call, answer) in join_all(asked).await {
@@ -139,13 +139,16 @@ impl Outages {
     }
 
     fn tell(&self, observer: &dyn Observer) {
-        for call in self.with(|breakers| breakers.open_calls()) {
+        let (open, closed, paused) = self.with(|breakers| {
+            let paused = breakers.paused().map(|(_, why)| why.to_owned());
+            (breakers.open_calls(), breakers.closed(), paused)
+        });
+        for (call, _) in open {
             observer.container(call.container(), false);
         }
-        for name in self.with(|breakers| breakers.closed()) {
+        for name in closed {
             observer.container(&name, true);
         }
-        let paused = self.paused().map(|(_, why)| why);
         self.paused.send_if_modified(|known| {
             let changed = *known != paused;
             match (&paused, known.is_some()) {
@@ -165,17 +168,25 @@ impl Outages {
     }
 }
 
-/// Asks again what failed, at no cost and without an effect.
-async fn repeat(store: &dyn BlobStore, call: &Call) -> Result<(), JobError> {
+/// Asks again what failed with `code`, without an effect.
+async fn repeat(store: &dyn BlobStore, call: &Call, code: ErrorCode) -> Result<(), JobError> {
     match call {
         Call::Container(container) => store.probe(container).await,
         Call::Properties(blob) => store.properties(blob).await.map(drop),
         // One piece comes, and is thrown away.
         Call::Read(blob) => store.read(blob, 1).await.map(drop),
-        Call::Write(blob) => {
+        Call::Write(blob, bytes) => {
+            // A disk decides before the condition does, by where and how much is written. The container's probe comes first:
+            // room for one small document would be used up at once, and the pause would come and go.
+            let body = if code == ErrorCode::StorageUnwritable {
+                store.probe(blob.container()).await?;
+                Bytes::from(vec![0; *bytes])
+            } else {
+                Bytes::new()
+            };
             // No version has this mark: whoever may write is told that the condition does not hold.
             let nothing = WriteCondition::IfMatch(ETag("\"nightread-probe\"".to_owned()));
-            store.write(blob, Bytes::new(), &BTreeMap::new(), nothing).await.map(drop)
+            store.write(blob, body, &BTreeMap::new(), nothing).await.map(drop)
         }
     }
 }
@@ -227,8 +238,9 @@ impl BlobStore for WatchedStore {
         metadata: &BTreeMap<String, String>,
         condition: WriteCondition,
     ) -> Result<WriteOutcome, JobError> {
+        let bytes = body.len();
         let result = self.inner.write(blob, body, metadata, condition).await;
-        self.noted(&Call::Write(blob.clone()), result)
+        self.noted(&Call::Write(blob.clone(), bytes), result)
     }
 
     async fn probe(&self, container: &str) -> Result<(), JobError> {
@@ -242,5 +254,132 @@ impl BlobStore for WatchedStore {
 
     async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
         self.inner.remove(blob).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use nightread_domain::{Disposition, Stage};
+
+    use super::*;
+    use crate::pipeline::report::Report;
+
+    /// Results on a disk with so many bytes left, one folder of which belongs to somebody else.
+    #[derive(Debug, Default)]
+    struct Disk {
+        left: AtomicUsize,
+        others: Mutex<Option<&'static str>>,
+        probed: AtomicUsize,
+    }
+
+    const PROBED: usize = 64 << 10;
+
+    impl Disk {
+        fn takes(&self, name: &str, bytes: usize) -> Result<(), JobError> {
+            let others = *self.others.lock().unwrap();
+            if others.is_some_and(|folder| name.starts_with(folder))
+                || bytes > self.left.load(Ordering::Relaxed)
+            {
+                return Err(JobError::new(Stage::Store, ErrorCode::StorageUnwritable, "it takes nothing"));
+            }
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl BlobStore for Disk {
+        async fn properties(&self, _: &BlobRef) -> Result<BlobProperties, JobError> {
+            unimplemented!()
+        }
+
+        async fn fetch(&self, _: &BlobRef, _: &BlobProperties, _: u64) -> Result<Fetched, JobError> {
+            unimplemented!()
+        }
+
+        async fn read(&self, _: &BlobRef, _: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
+            unimplemented!()
+        }
+
+        async fn write(
+            &self,
+            blob: &BlobRef,
+            body: Bytes,
+            _: &BTreeMap<String, String>,
+            condition: WriteCondition,
+        ) -> Result<WriteOutcome, JobError> {
+            self.takes(blob.name(), body.len())?;
+            Ok(match condition {
+                WriteCondition::IfAbsent => WriteOutcome::Written(ETag("1".to_owned())),
+                WriteCondition::IfMatch(_) => WriteOutcome::ConditionFailed,
+            })
+        }
+
+        async fn probe(&self, container: &str) -> Result<(), JobError> {
+            if container == "results" {
+                self.probed.fetch_add(1, Ordering::Relaxed);
+                return self.takes("probe", PROBED);
+            }
+            Ok(())
+        }
+
+        async fn some_below(&self, _: &str, _: &str) -> Result<Vec<BlobRef>, JobError> {
+            unimplemented!()
+        }
+
+        async fn remove(&self, _: &BlobRef) -> Result<(), JobError> {
+            unimplemented!()
+        }
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn job_ended(&self, _: &Report, _: &Disposition) {}
+    }
+
+    /// Whether the pause holds over many probes after a refused write of `bytes`, and ends when `mend` was done.
+    async fn holds(disk: &Arc<Disk>, bytes: usize, mend: impl FnOnce(&Disk)) {
+        let store: Arc<dyn BlobStore> = Arc::<Disk>::clone(disk);
+        let (source, results) = (Arc::clone(&store), Arc::clone(&store));
+        let outages = Outages::new(source, results, vec!["in".to_owned()], "results".to_owned(), 5);
+        let outages = Arc::new(outages);
+        let watching = Arc::clone(&outages);
+        let watching = tokio::spawn(async move { watching.watch(Duration::from_secs(1), &Nobody).await });
+        let watched = WatchedStore::new(store, Arc::clone(&outages));
+        let blob = BlobRef::new("results", "maps/a.nii.gz").expect("a name");
+        let (body, none) = (Bytes::from(vec![7; bytes]), BTreeMap::new());
+        let refused = watched.write(&blob, body, &none, WriteCondition::IfAbsent).await.expect_err("refused");
+        assert_eq!(refused.code, ErrorCode::StorageUnwritable);
+        let mut pauses = outages.pauses();
+        pauses.wait_for(Option::is_some).await.expect("a pause");
+        let before = disk.probed.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(disk.probed.load(Ordering::Relaxed) >= before + 10, "it is asked again and again");
+        assert!(pauses.borrow().is_some() && !pauses.has_changed().expect("watched"), "it came and went");
+        mend(disk);
+        pauses.wait_for(Option::is_none).await.expect("no pause");
+        watching.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_has_room_for_the_probe_alone_is_still_full() {
+        let disk = Arc::new(Disk { left: AtomicUsize::new(2 * PROBED), ..Disk::default() });
+        holds(&disk, 3 * PROBED, |disk| disk.left.store(4 * PROBED, Ordering::Relaxed)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_is_full_until_the_probe_fits() {
+        let disk = Arc::new(Disk::default());
+        holds(&disk, PROBED / 8, |disk| disk.left.store(PROBED, Ordering::Relaxed)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_refuses_is_asked_itself() {
+        let disk = Arc::new(Disk { left: AtomicUsize::new(usize::MAX), ..Disk::default() });
+        *disk.others.lock().unwrap() = Some("maps/");
+        holds(&disk, 10, |disk| *disk.others.lock().unwrap() = None).await;
     }
 }

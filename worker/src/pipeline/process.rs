@@ -22,6 +22,7 @@ use super::failpoint::{Failpoint, reached};
 use super::models::{Model, Models};
 use super::outage::{Outages, WatchedStore};
 use super::reading::{self, NamedIn, Reading, ReadingOptions};
+use super::report::{Outcome, Report};
 use super::store::{self, Stored};
 use super::{version, waiting};
 use crate::settings::Limits;
@@ -110,73 +111,6 @@ impl Tools {
             .acquire_many(wanted)
             .await
             .map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))
-    }
-}
-
-/// How a job ended, for the table, the metrics and the result event.
-#[derive(Clone, Debug)]
-pub struct Report {
-    pub job: Job,
-    pub lane: Lane,
-    pub outcome: Outcome,
-    /// The model that reads it; empty where none was chosen.
-    pub model: String,
-    /// The document written, or the one that was there already.
-    pub document: Option<Arc<ResultDocument>>,
-    pub path: Option<BlobRef>,
-    /// Why the study was not read, where it was not.
-    pub error: Option<ErrorFacts>,
-    pub elapsed: Duration,
-    fresh: bool,
-}
-
-impl Report {
-    /// Whether `document` was made by this job, and not found.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
-    }
-}
-
-/// The label of a finished job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Read,
-    Failed(ErrorCode),
-    AlreadyDone,
-    /// A newer version of the source was read meanwhile.
-    Superseded,
-    /// The blob stands for a folder.
-    NoStudy,
-    /// Not finished: comes again.
-    Unfinished(ErrorCode),
-    /// Ends without a document, as a dead letter: nothing says where one would go, or it cannot be written.
-    GivenUp(ErrorCode),
-}
-
-impl Outcome {
-    /// The labels of those that have an error's code.
-    pub const WITH_CODE: [&str; 3] = ["failed", "unfinished", "given_up"];
-    /// All labels.
-    pub const LABELS: [&str; 7] =
-        ["read", "already_done", "superseded", "no_study", "failed", "unfinished", "given_up"];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Failed(_) => "failed",
-            Self::AlreadyDone => "already_done",
-            Self::Superseded => "superseded",
-            Self::NoStudy => "no_study",
-            Self::Unfinished(_) => "unfinished",
-            Self::GivenUp(_) => "given_up",
-        }
-    }
-
-    pub const fn code(self) -> Option<ErrorCode> {
-        match self {
-            Self::Failed(code) | Self::Unfinished(code) | Self::GivenUp(code) => Some(code),
-            Self::Read | Self::AlreadyDone | Self::Superseded | Self::NoStudy => None,
-        }
     }
 }
 

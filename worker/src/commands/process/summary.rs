@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::super::table::{shown, table};
 use super::inputs::LeftOut;
-use crate::pipeline::process::{Outcome, Report};
+use crate::pipeline::report::{Outcome, Report};
 use crate::telemetry::logs::Verbosity;
 
 /// Longer tables are cut, but never of a failure; the documents hold everything.

@@ -11,7 +11,7 @@ use nightread_domain::{BlobRef, Disposition, ErrorCode, JobError, Stage};
 
 use super::summary::Row;
 use crate::pipeline::intake::Observer;
-use crate::pipeline::process::{Outcome, Report};
+use crate::pipeline::report::{Outcome, Report};
 
 /// The rows so far, by file.
 #[derive(Debug)]

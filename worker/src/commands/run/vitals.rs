@@ -15,7 +15,8 @@ use crate::adapters::queue::rabbitmq::{
     Publisher, Report as WorkReport, ResultData, ResultEvent, SessionState, SessionWatcher,
 };
 use crate::pipeline::intake::Observer;
-use crate::pipeline::process::{Outcome, Report, Tools};
+use crate::pipeline::process::Tools;
+use crate::pipeline::report::{Outcome, Report};
 use crate::pipeline::valve::{PauseReason, Valve};
 use crate::telemetry::health::Vitals;
 use crate::telemetry::ledger::Ledger;

@@ -21,7 +21,8 @@ use self::table::{
     STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
 };
 
-use crate::pipeline::process::{Report, WORKER_VERSION};
+use crate::pipeline::process::WORKER_VERSION;
+use crate::pipeline::report::Report;
 use crate::pipeline::valve::PauseReason;
 
 /// Installs the recorder for this process; the handle renders the text form. What `teller` tells and is no matter of models

@@ -9,7 +9,7 @@ use super::table::{
     JOB_SECONDS, JOBS, JOBS_IN_HAND, MESSAGES, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
     STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
 };
-use crate::pipeline::process::Outcome;
+use crate::pipeline::report::Outcome;
 use crate::pipeline::valve::PauseReason;
 
 /// Stages that a document times.

@@ -23,7 +23,7 @@ pub(super) fn unreadable(stage: Stage, error: io::Error) -> JobError {
         }
         _ => (ErrorCode::StorageUnavailable, format!("the file cannot be read: {}", said(&error))),
     };
-    blamed(JobError::new(stage, code, message)).with_source(error)
+    blamed(JobError::new(stage, code, message)).with_source(bare(error))
 }
 
 /// A pipe, a device, a socket.
@@ -60,7 +60,7 @@ pub(super) fn unwritable(root: &Path, error: io::Error) -> JobError {
             (ErrorCode::StorageUnwritable, text)
         }
     };
-    blamed(JobError::new(Stage::Store, code, message)).with_source(error)
+    blamed(JobError::new(Stage::Store, code, message)).with_source(bare(error))
 }
 
 /// Rights on a file are the file's own, where an account's are everybody's.
@@ -85,6 +85,11 @@ fn errno(error: &io::Error) -> Option<Errno> {
         ErrorKind::ReadOnlyFilesystem => Some(Errno::ROFS),
         _ => None,
     })
+}
+
+/// The system's error without a path that a library put around it: folders of blobs are named by others.
+fn bare(error: io::Error) -> io::Error {
+    errno(&error).map_or(error, io::Error::from)
 }
 
 /// "No space left on device (os error 28)".
@@ -117,12 +122,23 @@ mod tests {
         );
     }
 
+    /// As a library says it that knows the path.
+    fn denied() -> io::Error {
+        let outer =
+            tempfile::Builder::new().tempfile_in("/proc/Jane-Doe").expect_err("nobody makes files there");
+        assert!(outer.to_string().contains("Jane-Doe"), "or this test shows nothing: {outer}");
+        outer
+    }
+
     #[test]
     fn the_number_is_found_inside_a_library_s_words() {
         let outer = tempfile::Builder::new().tempfile_in("/nowhere/at/all").expect_err("no folder");
         assert!(outer.raw_os_error().is_none(), "or this test shows nothing");
         assert_eq!(errno(&outer), Some(Errno::NOENT));
         assert!(!said(&outer).contains("nowhere"), "{}", said(&outer));
+        for error in [unwritable(Path::new("/results"), denied()), unreadable(Stage::Fetch, denied())] {
+            assert!(!error.in_full().contains("Jane-Doe"), "{error}");
+        }
     }
 
     #[test]
