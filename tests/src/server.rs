@@ -14,6 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::{TlsAcceptor, rustls};
 
 /// One request, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ type Script = dyn Fn(&Asked) -> Answer + Send + Sync;
 
 /// The server, on a free port; it ends when it is dropped.
 pub struct ScriptedServer {
+    /// Scheme and host.
+    place: &'static str,
     port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
     accepting: JoinHandle<()>,
@@ -62,26 +66,56 @@ impl fmt::Debug for ScriptedServer {
 
 impl ScriptedServer {
     pub async fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::listen(None, script).await
+    }
+
+    /// Over TLS, with this certificate and its key.
+    pub async fn start_secured(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a certificate and its key");
+        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), script).await
+    }
+
+    async fn listen(
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
+        let place = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (script, log): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&asked));
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let (script, log) = (Arc::clone(&script), Arc::clone(&log));
+                let (script, log, tls) = (Arc::clone(&script), Arc::clone(&log), tls.clone());
                 tokio::spawn(async move {
                     let service = service_fn(|request| serve(request, Arc::clone(&script), Arc::clone(&log)));
-                    let served = hyper::server::conn::http1::Builder::new();
-                    let _ = served.serve_connection(TokioIo::new(stream), service).await;
+                    let http = hyper::server::conn::http1::Builder::new();
+                    match tls {
+                        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            drop(http.serve_connection(TokioIo::new(stream), service).await);
+                        }
+                    }
                 });
             }
         });
-        Self { port, asked, accepting }
+        Self { place, port, asked, accepting }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}:{}", self.place, self.port)
     }
 
     /// Everything so far, in the order in which it came.

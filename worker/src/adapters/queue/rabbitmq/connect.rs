@@ -35,11 +35,16 @@ pub(super) fn tls_config(options: &RabbitOptions) -> OwnedTLSConfig {
     OwnedTLSConfig { identity: None, cert_chain: options.ca_pem.clone() }
 }
 
+/// Whom an address names, for errors.
+pub(super) fn place(uri: &AMQPUri) -> String {
+    format!("{}:{}", uri.authority.host, uri.authority.port)
+}
+
 /// `purpose` tells the two connections of a worker apart in the broker's list.
 pub(super) async fn connect(options: &RabbitOptions, purpose: &str) -> Result<Connection, JobError> {
     let name = format!("{} {purpose}", options.connection_name);
     let uri = address(options)?;
-    let host = format!("{}:{}", uri.authority.host, uri.authority.port);
+    let host = place(&uri);
     let at_start = |error: JobError| error.at_stage(Stage::Start);
     let builder = DefaultConnectionBuilder::new()
         .map_err(|error| at_start(classified("no runtime for the broker's connection", error)))?

@@ -108,8 +108,9 @@ impl Management {
         let url = self.address(kind, columns)?;
         // Its errors name the address, and the address holds the password.
         let sent = self.client.get(url).send().await.map_err(reqwest::Error::without_url);
-        let response =
-            sent.map_err(|error| away("the management plug-in does not answer").with_source(error))?;
+        let response = sent.map_err(|error| {
+            away(format!("the management plug-in{} does not answer", self.place())).with_source(error)
+        })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
@@ -133,6 +134,12 @@ impl Management {
 }
 
 impl Management {
+    /// ` at host:port`, of an address that must not be shown.
+    fn place(&self) -> String {
+        let (host, port) = (self.api.host_str(), self.api.port_or_known_default());
+        host.zip(port).map_or_else(String::new, |(host, port)| format!(" at {host}:{port}"))
+    }
+
     fn address(&self, kind: &str, columns: &str) -> Result<Url, JobError> {
         let mut url = self.api.clone();
         url.path_segments_mut()

@@ -8,10 +8,11 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::AMQPValue;
+use lapin::uri::AMQPUri;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use super::RabbitOptions;
-use super::connect::{address, tls_config, unavailable};
+use super::connect::{address, place, tls_config, unavailable};
 
 /// The first whose quorum queues know message TTL and at-least-once dead-lettering.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
@@ -20,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A greeting is one frame of a few hundred bytes.
 const MAX_GREETING: usize = 64 * 1024;
+
+/// What a TLS listener answers to words that are none of TLS begins so.
+const TLS_ALERT: u8 = 21;
 
 /// A broker's version, as far as it decides anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +49,11 @@ impl BrokerVersion {
 
     /// Asks the broker; `broker_rejected` when it is too old or no RabbitMQ.
     pub async fn check(options: &RabbitOptions) -> Result<Self, JobError> {
-        let greeting = tokio::time::timeout(PATIENCE, greeting(options))
+        let uri = address(options)?;
+        let host = place(&uri);
+        let greeting = tokio::time::timeout(PATIENCE, greeting(options, uri))
             .await
-            .map_err(|_| unavailable("the broker did not greet in time"))??;
+            .map_err(|_| unavailable(format!("the broker at {host} did not greet in time")))??;
         let text = |name: &str| match greeting.inner().get(name) {
             Some(AMQPValue::LongString(text)) => Some(text.to_string()),
             _ => None,
@@ -64,11 +70,14 @@ impl BrokerVersion {
     }
 }
 
-async fn greeting(options: &RabbitOptions) -> Result<lapin::types::FieldTable, JobError> {
-    let gone = |error: std::io::Error| unavailable("cannot connect to the broker").with_source(error);
+async fn greeting(options: &RabbitOptions, uri: AMQPUri) -> Result<lapin::types::FieldTable, JobError> {
+    let host = place(&uri);
+    let gone = |error: std::io::Error| {
+        unavailable(format!("cannot connect to the broker at {host}")).with_source(error)
+    };
     let runtime = lapin::runtime::default_runtime()
         .map_err(|error| unavailable("no runtime for the broker's connection").with_source(error))?;
-    let (uri, tls) = (address(options)?, tls_config(options));
+    let tls = tls_config(options);
     let mut stream = uri.connect_with_config_async(tls.as_ref(), &runtime).await.map_err(gone)?;
     stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(gone)?;
     stream.flush().await.map_err(gone)?;
@@ -82,7 +91,12 @@ async fn greeting(options: &RabbitOptions) -> Result<lapin::types::FieldTable, J
                 return Ok(start.server_properties);
             }
             Err(error) if error.is_incomplete() && count > 0 && received.len() < MAX_GREETING => {}
-            _ => return Err(unavailable("the broker's greeting is not AMQP 0-9-1")),
+            _ if received.first() == Some(&TLS_ALERT) => {
+                return Err(unavailable(format!("the broker at {host} speaks TLS there: amqps:// is meant")));
+            }
+            _ => {
+                return Err(unavailable(format!("what answers at {host} greets in no words of AMQP 0-9-1")));
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who the worker is: managed identity on Azure machines, workload identity in clusters, Azure CLI at a desk.
 
+use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,15 +9,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::{ClientOptions, Transport};
+use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions, Transport};
 use azure_identity::{
     AzureCliCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
     WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use nightread_domain::{ErrorCode, JobError, Stage};
+use serde::Deserialize;
 
 /// Outside Azure nobody answers at the metadata address, and the connection would hang.
 const FIRST_TRY: Duration = Duration::from_secs(5);
+
+const MOST_RETRIES: u32 = 2;
 
 /// Characters that are told of a refusal.
 const MOST_WORDS: usize = 400;
@@ -40,7 +45,13 @@ pub(in crate::adapters) fn chain(
     client_id: Option<&str>,
     transport: &Transport,
 ) -> Result<Arc<Chain>, JobError> {
-    let client_options = ClientOptions { transport: Some(transport.clone()), ..ClientOptions::default() };
+    // Fewer tries than by default: what the last of them met is to be told before the time for one candidate is over.
+    let retry = ExponentialRetryOptions { max_retries: MOST_RETRIES, ..ExponentialRetryOptions::default() };
+    let client_options = ClientOptions {
+        transport: Some(transport.clone()),
+        retry: RetryOptions::exponential(retry),
+        ..ClientOptions::default()
+    };
     let managed = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
         user_assigned_id: client_id.map(|id| UserAssignedId::ClientId(id.to_owned())),
         client_options: client_options.clone(),
@@ -87,16 +98,53 @@ impl TokenCredential for Chain {
                     let _ = self.chosen.set(index);
                     return Ok(token);
                 }
-                // Azure's own words: its code (AADSTS...) tells what to mend.
-                Ok(Err(error)) => {
-                    let words: String = error.to_string().chars().take(MOST_WORDS).collect();
-                    refusals.push(format!("{name} gives no token ({words})"));
-                }
+                Ok(Err(error)) => refusals.push(format!("{name} gives no token ({})", words(&error))),
                 Err(_) => refusals.push(format!("{name} did not answer in {} s", FIRST_TRY.as_secs())),
             }
         }
         Err(Error::with_message(ErrorKind::Credential, refusals.join(", ")))
     }
+}
+
+/// Azure's own words: its code (AADSTS...) tells what to mend. The credentials drop some of the answers, and quote none of the
+/// causes of a connection that failed.
+fn words(error: &Error) -> String {
+    let mut told = one_line(&error.to_string());
+    let mut say = |more: &str| {
+        let more = one_line(more);
+        if !more.is_empty() && !told.contains(&more) {
+            told = format!("{told}: {more}");
+        }
+    };
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        say(&error.to_string());
+        if let Some(azure) = error.downcast_ref::<Error>()
+            && let ErrorKind::HttpResponse { status, raw_response: Some(raw), .. } = azure.kind()
+        {
+            let answer: Refusal<'_> = serde_json::from_slice(raw.body()).unwrap_or_default();
+            say(&format!("{} {}", u16::from(*status), answer.error));
+            say(&answer.error_description);
+        }
+        cause = error.source();
+    }
+    told.chars().take(MOST_WORDS).collect()
+}
+
+/// As Entra ID and the metadata service say it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal<'a> {
+    #[serde(borrow)]
+    error: Cow<'a, str>,
+    #[serde(borrow)]
+    error_description: Cow<'a, str>,
+}
+
+/// What links to a page of help is left out: codes are to be found within what is told.
+fn one_line(text: &str) -> String {
+    let words = text.lines().filter(|line| !line.starts_with("To troubleshoot, visit ")).collect::<Vec<_>>();
+    words.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

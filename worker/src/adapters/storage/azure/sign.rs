@@ -119,7 +119,7 @@ impl Policy for Signer {
         let current = self.current(None).await?;
         apply(&current.grant, &unsigned, request);
         let response = next[0].send(ctx, request, &next[1..]).await?;
-        if !is_refusal(&response) || matches!(self.source, Source::Fixed) {
+        if !is_unknown_to_storage(&response) || matches!(self.source, Source::Fixed) {
             return Ok(response);
         }
         // Once: a token may have been revoked or a clock may have jumped. A second refusal is for the operator.
@@ -142,7 +142,7 @@ fn apply(grant: &Grant, unsigned: &Url, request: &mut Request) {
 }
 
 /// 401 for a bad token; a bad signature is a 403 that says so.
-fn is_refusal(response: &AsyncRawResponse) -> bool {
+fn is_unknown_to_storage(response: &AsyncRawResponse) -> bool {
     match response.status() {
         StatusCode::Unauthorized => true,
         StatusCode::Forbidden => {
