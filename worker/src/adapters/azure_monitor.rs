@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure_core::credentials::TokenCredential;
+use azure_core::credentials::{AccessToken, TokenCredential};
 use azure_core::http::Transport;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use reqwest::{Client, StatusCode};
@@ -94,12 +94,24 @@ impl AzureMonitor {
         Ok(Self { client, url, identity })
     }
 
+    /// The status with which the service answers when nothing is published, once the identity has a token for it.
+    pub async fn answers(&self) -> Result<u16, JobError> {
+        let answer = self.client.get(&self.url).send().await;
+        let status = answer.map_err(is_away)?.status();
+        self.token().await?;
+        Ok(status.as_u16())
+    }
+
+    async fn token(&self) -> Result<AccessToken, JobError> {
+        self.identity.get_token(&[SCOPE], None).await.map_err(|error| {
+            unavailable("no identity here gives a token for Azure Monitor").with_source(error)
+        })
+    }
+
     /// Publishes each value as the one sample of its minute. Every metric is tried, whatever became of the others; the
     /// first failure is returned.
     pub async fn publish(&self, at: OffsetDateTime, metrics: &[(&str, f64)]) -> Result<(), JobError> {
-        let token = self.identity.get_token(&[SCOPE], None).await.map_err(|error| {
-            unavailable("no identity here gives a token for Azure Monitor").with_source(error)
-        })?;
+        let token = self.token().await?;
         let mut failed = None;
         for (metric, value) in metrics {
             if let Err(error) = self.post(token.token.secret(), document(at, metric, *value)?).await {
@@ -132,9 +144,7 @@ impl AzureMonitor {
         let request = self.client.post(&self.url).header("content-type", "application/json").body(body);
         let response = match request.bearer_auth(token).send().await {
             Ok(response) => response,
-            Err(error) => {
-                return Err((unavailable("Azure Monitor does not answer").with_source(error), None));
-            }
+            Err(error) => return Err((is_away(error), None)),
         };
         let status = response.status();
         if status.is_success() {
@@ -176,6 +186,12 @@ fn document(at: OffsetDateTime, metric: &str, value: f64) -> Result<String, JobE
     let series = [Values { min: value, max: value, sum: value, count: 1 }];
     let data = Data { base_data: BaseData { metric, namespace: NAMESPACE, series } };
     serde_json::to_string(&Document { time: &time, data }).map_err(|error| internal(error.into()))
+}
+
+fn is_away(error: reqwest::Error) -> JobError {
+    let asked = error.url().and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
+    let place = asked.map_or_else(String::new, |(host, port)| format!(" at {host}:{port}"));
+    unavailable(format!("Azure Monitor{place} does not answer")).with_source(error.without_url())
 }
 
 fn unavailable(message: impl Into<String>) -> JobError {

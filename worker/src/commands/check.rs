@@ -2,6 +2,7 @@
 
 mod engine;
 mod outside;
+mod ports;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use self::engine::Engine;
 use self::outside::Outside;
 use super::table::table;
 use super::{FAILED, backlog, print, relay, require_broker, run as service, webhook};
+use crate::adapters::queue::rabbitmq::Rights;
 use crate::app;
 use crate::cli::{CheckArgs, Format};
 use crate::settings::{Problems, RawSettings, Settings, doubts};
@@ -42,6 +44,16 @@ impl Purpose {
 
     fn opens_models(self) -> bool {
         matches!(self, Self::Process | Self::Run)
+    }
+
+    /// What it does with the broker.
+    fn rights(self) -> Rights {
+        match self {
+            Self::Process => Rights::default(),
+            Self::Run => Rights::of_a_worker(),
+            Self::Relay | Self::Announce | Self::Webhook => Rights::of_who_announces(),
+            Self::Backlog => Rights::of_the_backlog(),
+        }
     }
 
     /// What the command would refuse to start without.

@@ -1,5 +1,5 @@
-//! Broker and storage: signed in to as the command would, with nothing published and nothing taken. The right to write is
-//! tried with one blob that is deleted again.
+//! Broker, storage, ports and Azure Monitor: signed in to as the command would, with nothing published and nothing taken. The
+//! right to write is tried with one blob that is deleted again.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,8 +11,9 @@ use bytes::Bytes;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, Stage, WriteCondition};
 use serde_json::{Map, Value};
 
-use super::Purpose;
-use crate::adapters::queue::rabbitmq::{Management, topology};
+use super::{Purpose, ports};
+use crate::adapters::azure_monitor::AzureMonitor;
+use crate::adapters::queue::rabbitmq::{Management, Rights, topology};
 use crate::adapters::queue::storage_queue::StorageQueue;
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
@@ -43,7 +44,8 @@ impl Outside {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let found = runtime.block_on(async {
             let mut look = Look { settings, found: Vec::new(), problems };
-            look.at_broker().await;
+            look.at_ports(purposes).await;
+            look.at_broker(purposes).await;
             if purposes.iter().any(|purpose| matches!(purpose, Purpose::Run | Purpose::Announce)) {
                 look.at_storage(purposes.contains(&Purpose::Run), &opened).await;
             }
@@ -52,6 +54,7 @@ impl Outside {
             }
             if purposes.contains(&Purpose::Backlog) {
                 look.at_management().await;
+                look.at_monitor().await;
             }
             look.found
         });
@@ -93,7 +96,25 @@ impl Look<'_> {
         well
     }
 
-    async fn at_broker(&mut self) {
+    /// Where the command would listen.
+    async fn at_ports(&mut self, purposes: &[Purpose]) {
+        let settings = self.settings;
+        let serves = [Purpose::Run, Purpose::Relay, Purpose::Webhook];
+        if !purposes.iter().any(|purpose| serves.contains(purpose)) {
+            return;
+        }
+        let mut ports = vec![("health endpoints", settings.listen)];
+        if let Some(webhook) = settings.webhook.as_ref().filter(|_| purposes.contains(&Purpose::Webhook)) {
+            ports.push(("webhook", webhook.listen));
+        }
+        let runs = ports::is_nightread(settings.listen).await;
+        for (what, address) in ports {
+            let question = async { ports::free(address, runs) };
+            self.ask(&format!("{what} at {address}"), question).await;
+        }
+    }
+
+    async fn at_broker(&mut self, purposes: &[Purpose]) {
         let settings = self.settings;
         let Some(broker) = &settings.broker else { return };
         let options = match app::rabbit(broker, &settings.limits) {
@@ -108,7 +129,17 @@ impl Look<'_> {
             ))
         };
         // A handshake with TLS is a large future.
-        self.ask("broker", Box::pin(question)).await;
+        let is_there = self.ask("broker", Box::pin(question)).await;
+        let rights = purposes.iter().map(|purpose| purpose.rights()).fold(Rights::default(), Rights::and);
+        if !is_there || rights == Rights::default() {
+            return;
+        }
+        let question = async {
+            rights.check(&options).await?;
+            let (consume, publish) = (rights.consume.len(), rights.publish.len());
+            Ok::<_, JobError>(format!("may consume (queues: {consume}) and publish (exchanges: {publish})"))
+        };
+        self.ask("rights at the broker", Box::pin(question)).await;
     }
 
     async fn at_storage(&mut self, writes: bool, opened: &[&Opened]) {
@@ -174,6 +205,19 @@ impl Look<'_> {
             Ok::<_, JobError>(format!("counts {} queues", counts.len()))
         };
         self.ask("management plug-in", question).await;
+    }
+
+    async fn at_monitor(&mut self) {
+        let settings = self.settings;
+        let Some(metrics) = &settings.backlog.metrics else { return };
+        let question = async {
+            let monitor = AzureMonitor::new(metrics, settings.client_id.as_deref())?;
+            let status = monitor.answers().await?;
+            Ok::<_, JobError>(format!(
+                "answers ({status}), and the identity has a token for it; the right to publish is not looked at"
+            ))
+        };
+        self.ask("Azure Monitor", Box::pin(question)).await;
     }
 }
 

@@ -16,6 +16,7 @@ mod properties;
 mod publisher;
 mod reports;
 mod results;
+mod rights;
 mod session;
 mod settlement;
 pub mod topology;
@@ -35,6 +36,7 @@ pub use self::outbox::Outbox;
 pub use self::publisher::Publisher;
 pub use self::reports::{Report, recent_reports};
 pub use self::results::{ResultData, ResultEvent};
+pub use self::rights::Rights;
 pub use self::version::BrokerVersion;
 
 /// How to reach the broker, and how much to take from it.
