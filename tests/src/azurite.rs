@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use azure_core::credentials::Secret;
+use azure_core::http::Url;
 use nightread::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use tempfile::TempDir;
 
@@ -12,7 +14,8 @@ use crate::wait;
 
 /// The account and key that every Azurite has.
 const ACCOUNT: &str = "devstoreaccount1";
-const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Blob storage for tests: ours, or the one that `NIGHTREAD_TEST_STORAGE` names.
 #[derive(Debug)]
@@ -117,6 +120,37 @@ pub fn queue_connection_string(port: u16) -> String {
     format!(
         "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
     )
+}
+
+/// A service of an account, as its signatures name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Blob,
+    Queue,
+}
+
+/// The address of an Azurite on this port, or of a proxy before one, with `below` it and a signature for everything; and the
+/// signature itself.
+pub fn sas_url(port: u16, service: Service, below: &str) -> (String, String) {
+    let services = if service == Service::Blob { "b" } else { "q" };
+    let (permissions, types, version) = ("rwdlacup", "sco", "2022-11-02");
+    let (starts, ends, protocol) = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z", "https,http");
+    let to_sign = format!(
+        "{ACCOUNT}\n{permissions}\n{services}\n{types}\n{starts}\n{ends}\n\n{protocol}\n{version}\n\n"
+    );
+    let signature = azure_core::hmac::hmac_sha256(&to_sign, &Secret::new(KEY)).expect("a signature");
+    let mut url: Url = format!("http://127.0.0.1:{port}/{ACCOUNT}{below}").parse().expect("an address");
+    url.query_pairs_mut().extend_pairs([
+        ("sv", version),
+        ("ss", services),
+        ("srt", types),
+        ("sp", permissions),
+        ("st", starts),
+        ("se", ends),
+        ("spr", protocol),
+        ("sig", &signature),
+    ]);
+    (url.into(), signature)
 }
 
 fn address_of(connection_string: &str) -> Option<SocketAddr> {

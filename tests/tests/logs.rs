@@ -1,35 +1,52 @@
-//! What must never stand in a log, however much is asked of it: names of blobs, bodies of messages, signatures.
+//! What must never stand in a log, however much is asked of it: names of blobs, bodies of messages, signatures, keys, tokens.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::process::Stdio;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use azure_core::base64;
 use lapin::options::QueueDeleteOptions;
 use nightread::adapters::queue::rabbitmq::topology;
 use nightread_domain::{ErrorCode, Lane};
+use nightread_tests::azurite::{self, KEY, Service};
 use nightread_tests::bench::Bench;
+use nightread_tests::parts::{free_port, skipped};
 use nightread_tests::pictures::grey;
-use serde_json::json;
+use nightread_tests::queues::{self, Queues};
+use nightread_tests::rabbit::Rabbit;
+use nightread_tests::wait;
+use nightread_tests::worker::{Worker, WorkerSettings};
+use serde_json::{Value, json};
 
 /// Stands in every name and every body.
 const MARK: &str = "Jane-Doe-1970";
 
+const TOKEN: &str = "a-token-for-the-tests-only";
+
+/// A signature as it is, and as it stands in an address.
+fn forms(signature: &str) -> [String; 2] {
+    let encoded = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    [signature.to_owned(), encoded]
+}
+
 /// Fails with the line that tells too much.
-fn tells_nothing(log: &str, what: &str) {
+fn tells_nothing(log: &str, what: &str, secrets: &[String]) {
     assert!(!log.is_empty(), "{what} says something");
+    let always = [MARK, KEY, TOKEN, "sig=", "SharedKey ", "AccountKey=", "guest:guest"];
     for line in log.lines() {
-        for secret in [MARK, "sig=", "SharedKey ", "AccountKey="] {
+        for secret in always.into_iter().chain(secrets.iter().map(String::as_str)) {
             assert!(!line.contains(secret), "{what} tells {secret:?}: {line}");
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_level_tells_names_bodies_or_signatures() {
-    let Some(bench) = Bench::shared("no_level_tells_names_bodies_or_signatures").await else { return };
-    let settings = bench.settings().with("NIGHTREAD_LOG", "trace");
-    let worker = bench.start_with(&settings);
+/// Good and bad pictures, and messages of every kind, all of them marked.
+async fn announce_everything(bench: &Bench) -> String {
     let good = format!("{MARK}/good.png");
     bench.upload(&good, grey(100, 64, 0)).await;
     bench.upload(&format!("{MARK}/bad.png"), b"no picture at all".to_vec().into()).await;
@@ -42,17 +59,30 @@ async fn no_level_tells_names_bodies_or_signatures() {
     bench.publish(Lane::Ingest, "grid", event.replace(&format!("event-{MARK}"), "event")).await;
     bench.publish(Lane::Bulk, "garbage", format!("{{\"{MARK}\": 7}}")).await;
     bench.publish(Lane::Bulk, "elsewhere", json!({"blob": format!("secrets/{MARK}")}).to_string()).await;
-    bench.wait_for_result(&good).await;
-    bench.settled(&[&worker], Duration::from_mins(2)).await;
+    good
+}
+
+/// Two dead letters, each one line that says why.
+async fn dead_letters_are_told(bench: &Bench, worker: &Worker) {
     let codes: Vec<ErrorCode> = bench.dead().await.into_iter().map(|letter| letter.code).collect();
     assert_eq!(codes.len(), 2, "{codes:?}");
-    tells_nothing(&worker.log(), "the worker");
-    // Each dead letter is one line that says why.
     let log = worker.log();
     for code in ["message_unparseable", "source_not_allowed"] {
         let told = log.lines().filter(|line| line.contains("dead-lettered") && line.contains(code)).count();
         assert_eq!(told, 1, "{code}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_level_tells_names_bodies_or_signatures() {
+    let Some(bench) = Bench::shared("no_level_tells_names_bodies_or_signatures").await else { return };
+    let settings = bench.settings().with("NIGHTREAD_LOG", "trace");
+    let worker = bench.start_with(&settings);
+    let good = announce_everything(&bench).await;
+    bench.wait_for_result(&good).await;
+    bench.settled(&[&worker], Duration::from_mins(2)).await;
+    tells_nothing(&worker.log(), "the worker", &[]);
+    dead_letters_are_told(&bench, &worker).await;
     drop(worker);
 
     // Nobody takes what is published: the client library is given the whole message back.
@@ -73,5 +103,175 @@ async fn no_level_tells_names_bodies_or_signatures() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let _ = child.kill();
     let output = child.wait_with_output().expect("it ended");
-    tells_nothing(&String::from_utf8_lossy(&output.stderr), "announce");
+    tells_nothing(&String::from_utf8_lossy(&output.stderr), "announce", &[]);
+}
+
+/// A signature stands in the address of every request, so in whatever is said of one that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_access_signature_is_in_no_line() {
+    let Some(bench) = Bench::shared("a_shared_access_signature_is_in_no_line").await else { return };
+    let (url, signature) = azurite::sas_url(bench.proxy.port(), Service::Blob, "");
+    let secrets = forms(&signature);
+    let with = |url: &str| {
+        WorkerSettings::new(&bench.options.url)
+            .with("NIGHTREAD_STORAGE_KIND", "azure")
+            .with("NIGHTREAD_STORAGE_SAS_URL", url)
+            .with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1")
+            .with("NIGHTREAD_SOURCES_CONTAINERS", &bench.incoming)
+            .with("NIGHTREAD_RESULTS_CONTAINER", &bench.results)
+            .with("NIGHTREAD_LOG", "trace")
+    };
+    let settings = with(&url);
+    let worker = bench.start_with(&settings);
+    worker.ready().await;
+    // Connections that break, answers that refuse, then a sound account.
+    let away = |worker: &'static str| format!("{worker} to see that storage is away");
+    bench.proxy.set_outage(true);
+    let good = announce_everything(&bench).await;
+    wait::until(&away("the worker"), || async {
+        worker.get("/ready").await.filter(|ready| ready.contains("storage: "))
+    })
+    .await;
+    bench.proxy.set_outage(false);
+    bench.proxy.refuse(None, 403, "AuthenticationFailed", &format!("Signature did not match. '{signature}'"));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    bench.proxy.let_in();
+    bench.wait_for_result(&good).await;
+    bench.settled(&[&worker], Duration::from_mins(5)).await;
+    let ready = worker.get("/ready").await.expect("an answer");
+    tells_nothing(&(worker.log() + &ready), "the worker", &secrets);
+    dead_letters_are_told(&bench, &worker).await;
+    assert!(
+        worker.log().contains("storage does not know us"),
+        "or the refusal was not seen: {}",
+        worker.log()
+    );
+    drop(worker);
+
+    // One that the service does not accept, from the start on.
+    let wrong = signature.chars().rev().collect::<String>();
+    let mut refused = url.clone();
+    for (right, wrong) in forms(&signature).iter().zip(forms(&wrong)) {
+        refused = refused.replace(right.as_str(), &wrong);
+    }
+    let worker = bench.start_with(&with(&refused));
+    wait::until("the worker to be refused", || async { worker.log().contains("not ready").then_some(()) })
+        .await;
+    let log = worker.log();
+    assert!(log.contains("storage_forbidden"), "{log}");
+    tells_nothing(&log, "a worker that is refused", &forms(&wrong));
+    drop(worker);
+    let check = with(&refused).command(&["check", "--for", "run"]).output().expect("it runs");
+    let told = String::from_utf8_lossy(&check.stdout).into_owned() + &String::from_utf8_lossy(&check.stderr);
+    assert!(told.contains("storage_forbidden"), "{told}");
+    for secret in forms(&wrong) {
+        assert!(!told.contains(&secret), "{told}");
+    }
+    let listed = settings.command(&["announce", "--format", "json"]).output().expect("it runs");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    tells_nothing(&String::from_utf8_lossy(&listed.stderr), "announce", &secrets);
+}
+
+/// An event whose id may be logged and whose blob may not.
+fn event(id: &str) -> Value {
+    let mut event = queues::event(&format!("{MARK}-{id}.png"));
+    event["id"] = id.into();
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_tells_no_names_bodies_or_signatures() {
+    let test = "the_relay_tells_no_names_bodies_or_signatures";
+    let Some(parts) = Queues::shared(test).await else { return };
+    let Some((queue, settings, observer)) = queues::bench(test).await else { return };
+    for body in [event("one").to_string(), event("two").to_string(), format!("{{\"{MARK}\": 7}}")] {
+        queue.main.put(&base64::encode(body)).await.expect("put");
+    }
+    queue.main.put(&format!("{MARK}, not in base64")).await.expect("put");
+    let port = parts.address().port();
+    let (url, signature) = azurite::sas_url(port, Service::Queue, &format!("/{}", queue.name));
+    let settings = settings
+        .with("NIGHTREAD_RELAY_CONNECTION_STRING", "")
+        .with("NIGHTREAD_RELAY_QUEUE", "")
+        .with("NIGHTREAD_RELAY_SAS_URL", &url)
+        .with("NIGHTREAD_LOG", "trace");
+    let ran = queues::relay_once(&settings);
+    let log = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{log}");
+    let published = observer.drain(&topology::lane_queue(Lane::Ingest)).await.len();
+    assert!(published >= 2, "{published}: {}", String::from_utf8_lossy(&ran.stdout));
+    tells_nothing(&log, "the relay", &forms(&signature));
+
+    // Its queue is away, or refuses.
+    for at in [free_port(), port] {
+        let (url, signature) = azurite::sas_url(at, Service::Queue, &format!("/{}", queue.name));
+        let url = if at == port { url.replace("2100-01-01", "2100-01-02") } else { url };
+        let settings = settings.clone().with("NIGHTREAD_RELAY_SAS_URL", &url);
+        let mut command = settings.command(&["relay", "--format", "json"]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let _ = child.kill();
+        let log = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
+        assert!(log.contains("storage_un"), "{log}");
+        tells_nothing(&log, "a relay without its queue", &forms(&signature));
+    }
+}
+
+/// A running command whose log is read; killed when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn post(port: u16, target: &str, headers: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let length = body.len();
+    let request = format!(
+        "POST {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_tells_no_names_bodies_or_tokens() {
+    let test = "the_webhook_tells_no_names_bodies_or_tokens";
+    let Some(rabbit) = Rabbit::shared(test).await.filter(|_| Worker::is_built(test)) else {
+        return skipped(test, "RabbitMQ or the binary");
+    };
+    let options = rabbit.declared().await;
+    let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+    let path: &Path = &folder.path().join("webhook.log");
+    let log = File::create(path).expect("a file");
+    let settings = WorkerSettings::new(&options.url)
+        .with("NIGHTREAD_WEBHOOK_TOKEN", TOKEN)
+        .with("NIGHTREAD_WEBHOOK_LISTEN", &format!("127.0.0.1:{port}"))
+        .with("NIGHTREAD_LOG", "trace");
+    let mut command = settings.command(&["webhook", "--format", "json"]);
+    let running =
+        Running(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("started"));
+    wait::until("the webhook to listen", || async { TcpStream::connect(("127.0.0.1", port)).ok() }).await;
+    let json = "Content-Type: application/json";
+    let known = format!("Authorization: Bearer {TOKEN}\r\n{json}");
+    let body = json!({"blob": format!("incoming/{MARK}.png")}).to_string();
+    let in_query = format!("/events?access_token={TOKEN}");
+    assert!(post(port, "/events", &known, &body).contains("204"));
+    assert!(post(port, &in_query, json, &body).contains("204"));
+    assert!(post(port, "/events", &known, &format!("{{\"{MARK}\": 7}}")).contains("400"));
+    assert!(post(port, &format!("/{MARK}"), &known, &body).contains("404"));
+    assert!(post(port, "/events", json, &body).contains("401"));
+    // Nobody takes what is published now.
+    let observer = nightread_tests::rabbit::Observer::connect(&options.url).await;
+    let lane = topology::lane_queue(Lane::Ingest);
+    observer.channel().queue_delete(lane.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    assert!(post(port, "/events", &known, &body).contains("503"));
+    drop(running);
+    tells_nothing(&std::fs::read_to_string(path).expect("a log"), "the webhook", &[]);
 }

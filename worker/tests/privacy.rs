@@ -6,12 +6,15 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nightread_fmri::volume::{Description, Storage, VolumeWriter};
 use nightread_fmri::{FileSource, GroupMaps, Limits};
+use support::sockets::{self, Socket};
 use support::{repository, runtime};
 use tempfile::TempDir;
 
@@ -28,7 +31,16 @@ struct Trace {
     log: String,
     /// One line for each system call of interest; `None` where programs cannot be traced.
     calls: Option<Vec<String>>,
+    /// What was seen open while it ran, by itself and its children.
+    sockets: BTreeSet<Socket>,
     home: TempDir,
+}
+
+/// What a program may reach.
+struct Wanted<'w> {
+    call: &'w dyn Fn(&str) -> bool,
+    /// Here and there.
+    socket: &'w dyn Fn(&SocketAddr, &SocketAddr) -> bool,
 }
 
 impl Trace {
@@ -41,24 +53,32 @@ impl Trace {
         fs::read_dir(self.home.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// No name was resolved, and no inet socket was opened but those that `wanted` lets through.
-    fn assert_private(&self, what: &str, wanted: impl Fn(&str) -> bool) {
+    /// No name was resolved, and no inet socket was opened but those that are wanted.
+    fn assert_private(&self, what: &str, wanted: &Wanted<'_>) {
         let resolving = self.calls(|call| call.contains("resolv.conf") || call.contains("htons(53)"));
         assert!(resolving.is_empty(), "{what} resolves names: {resolving:#?}");
         let named = |call: &str| {
             let used = ["connect(", "bind(", "sendto(", "sendmsg(", "sendmmsg("];
             used.iter().any(|name| call.contains(name)) && call.contains("AF_INET")
         };
-        let reached = self.calls(|call| named(call) && !wanted(call));
+        let reached = self.calls(|call| named(call) && !(wanted.call)(call));
         assert!(reached.is_empty(), "{what} reaches for the network: {reached:#?}");
+        let is_wanted = |socket: &Socket| match socket {
+            Socket::Inet { here, there, .. } => (wanted.socket)(here, there),
+            // One that is neither bound nor connected yet.
+            Socket::Other => true,
+        };
+        let open: Vec<_> = self.sockets.iter().filter(|socket| !is_wanted(socket)).collect();
+        assert!(open.is_empty(), "{what} has sockets open: {open:#?}");
         let left = self.left_at_home();
         assert!(left.is_empty(), "{what} leaves {left:?} in the home folder");
     }
 
     fn assert_no_inet_socket(&self, what: &str) {
-        self.assert_private(what, |_| false);
+        self.assert_private(what, &Wanted { call: &|_| false, socket: &|_, _| false });
         let sockets = self.calls(|call| call.contains("socket(AF_INET"));
         assert!(sockets.is_empty(), "{what} opens inet sockets: {sockets:#?}");
+        assert!(self.sockets.is_empty(), "{what} has sockets open: {:#?}", self.sockets);
     }
 }
 
@@ -97,20 +117,36 @@ fn traced(prefix: &[&str], arguments: &[&str], settings: &[(&str, &str)], until:
     let file = |path: &Path| fs::File::create(path).unwrap();
     let mut child = command.stdin(Stdio::null()).stdout(file(&stdout)).stderr(file(&stderr)).spawn().unwrap();
     let log = || fs::read_to_string(&stderr).unwrap();
-    if let Some(until) = until {
-        let started = Instant::now();
-        while !log().contains(until) {
-            assert!(child.try_wait().unwrap().is_none(), "it ended by itself: {}", log());
-            assert!(started.elapsed() < PATIENCE, "its log never says {until:?}: {}", log());
-            std::thread::sleep(Duration::from_millis(20));
+    let (ended, process) = (AtomicBool::new(false), child.id());
+    let (status, sockets) = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| sockets::watch(process, &ended));
+        let ending = Ending(&ended);
+        if let Some(until) = until {
+            let started = Instant::now();
+            while !log().contains(until) {
+                assert!(child.try_wait().unwrap().is_none(), "it ended by itself: {}", log());
+                assert!(started.elapsed() < PATIENCE, "its log never says {until:?}: {}", log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            for process in with_children(process) {
+                let _ = Command::new("kill").args(["-TERM", &process.to_string()]).status();
+            }
         }
-        for process in with_children(child.id()) {
-            let _ = Command::new("kill").args(["-TERM", &process.to_string()]).status();
-        }
-    }
-    let status = child.wait().unwrap();
+        let status = child.wait().unwrap();
+        drop(ending);
+        (status, watching.join().unwrap())
+    });
     let calls = tracing.then(|| fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect());
-    Trace { status, log: log(), calls, home }
+    Trace { status, log: log(), calls, sockets, home }
+}
+
+/// Tells the watching thread of the end, of a panic too.
+struct Ending<'e>(&'e AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The processes under this one that run the binary.
@@ -124,7 +160,9 @@ fn with_children(process: u32) -> Vec<u32> {
 
 fn tell_what_cannot_be_had(test: &str, trace: &Trace, isolated: bool) {
     if trace.calls.is_none() {
-        eprintln!("SKIPPED: {test}: strace is not here or may not trace: only the home folder was looked at");
+        eprintln!(
+            "SKIPPED: {test}: strace is not here or may not trace: sockets were looked for in /proc again and again"
+        );
     }
     if !isolated {
         eprintln!("SKIPPED: {test}: no network namespace can be made here: run in the one there is");
@@ -235,7 +273,10 @@ fn the_service_reaches_what_its_settings_name_and_nothing_else() {
         to(broker, "127.0.0.1") && call.contains("connect(")
             || to(health, "0.0.0.0") && call.contains("bind(")
     };
-    trace.assert_private("run", named);
+    let known = |here: &SocketAddr, there: &SocketAddr| here.port() == health || there.port() == broker;
+    trace.assert_private("run", &Wanted { call: &named, socket: &known });
+    let listens = |socket: &Socket| matches!(socket, Socket::Inet { here, .. } if here.port() == health);
+    assert!(trace.sockets.iter().any(listens), "or /proc shows nothing: {:?}", trace.sockets);
 }
 
 /// The same look at a run that is asked to report: it finds the traces, so that the tests above can fail.

@@ -1,6 +1,8 @@
 //! Running the binary and finding real data.
 #![allow(dead_code, clippy::print_stderr)] // each test file uses its part
 
+pub mod sockets;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -110,3 +110,76 @@ fn allowed() -> Result<Rules, seccompiler::BackendError> {
     }
     Ok(rules)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+    use super::allowed;
+
+    #[test]
+    fn nothing_that_opens_reaches_out_or_starts_is_on_the_list() {
+        let allowed = allowed().expect("a list");
+        // What every architecture has. aarch64 has no others of these kinds.
+        let everywhere = [
+            libc::SYS_bind,
+            libc::SYS_bpf,
+            libc::SYS_clone,
+            libc::SYS_clone3,
+            libc::SYS_connect,
+            libc::SYS_dup,
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_fcntl,
+            libc::SYS_io_uring_setup,
+            libc::SYS_ioctl,
+            libc::SYS_kill,
+            libc::SYS_linkat,
+            libc::SYS_memfd_create,
+            libc::SYS_mount,
+            libc::SYS_openat,
+            libc::SYS_openat2,
+            libc::SYS_pidfd_open,
+            libc::SYS_prctl,
+            libc::SYS_process_vm_readv,
+            libc::SYS_process_vm_writev,
+            libc::SYS_ptrace,
+            libc::SYS_recvfrom,
+            libc::SYS_sendmsg,
+            libc::SYS_sendto,
+            libc::SYS_seccomp,
+            libc::SYS_setns,
+            libc::SYS_socket,
+            libc::SYS_socketpair,
+            libc::SYS_tkill,
+            libc::SYS_unlinkat,
+            libc::SYS_unshare,
+            libc::SYS_userfaultfd,
+        ];
+        #[cfg(target_arch = "x86_64")]
+        let older = [
+            libc::SYS_creat,
+            libc::SYS_dup2,
+            libc::SYS_fork,
+            libc::SYS_link,
+            libc::SYS_open,
+            libc::SYS_unlink,
+            libc::SYS_vfork,
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let older = [];
+        for call in everywhere.into_iter().chain(older) {
+            assert!(!allowed.contains_key(&call), "system call {call} is allowed");
+        }
+    }
+
+    #[test]
+    fn the_list_is_a_filter_on_both_architectures() {
+        for arch in [TargetArch::x86_64, TargetArch::aarch64] {
+            let rules = allowed().expect("a list");
+            let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch);
+            let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a program");
+            assert!(program.len() > 24, "a rule for each call");
+        }
+    }
+}
