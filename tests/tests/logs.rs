@@ -169,7 +169,9 @@ async fn a_shared_access_signature_is_in_no_line() {
     }
     let listed = settings.command(&["announce", "--format", "json"]).output().expect("it runs");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
-    tells_nothing(&String::from_utf8_lossy(&listed.stderr), "announce", &secrets);
+    let told =
+        String::from_utf8_lossy(&listed.stdout).into_owned() + &String::from_utf8_lossy(&listed.stderr);
+    tells_nothing(&told, "announce", &secrets);
 }
 
 /// An event whose id may be logged and whose blob may not.
