@@ -1,4 +1,4 @@
-//! Long runs whose account or figures are printed: `soak chaos|lies|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
+//! Long runs whose account or figures are printed: `soak chaos|cluster|lies|stopped|clock|oom|descriptors|memory|disk|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
 //! [numbers]`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -6,10 +6,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nightread_tests::account::Account;
 use nightread_tests::chaos::{self, Plan};
-use nightread_tests::{announcing, lies, measure, queues, simulated};
+use nightread_tests::cluster_storm::{self, Weather};
+use nightread_tests::{announcing, lies, little, little_room, measure, queues, simulated};
 
-const USAGE: &str = "usage: soak chaos [blobs kills seed] | lies [blobs seconds] | outage [announcements seconds] | \
+const USAGE: &str = "usage: soak chaos [blobs kills seed] | cluster [blobs kills seconds] | stopped [blobs seconds] | clock [blobs seconds] | \
+                     oom [blobs kills] | descriptors [blobs] | memory [announcements mebibytes] | \
+                     disk [announcements times seconds] | lies [blobs seconds] | outage [announcements seconds] | \
                      fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs] | \
                      announce [published counted] | relabel [blobs kills] | relay [events kills] | simulate [jobs milliseconds]";
 
@@ -20,6 +24,33 @@ async fn main() -> ExitCode {
         |index: usize, default: usize| words.get(index).and_then(|word| word.parse().ok()).unwrap_or(default);
     match words.first().map_or("chaos", String::as_str) {
         "chaos" => return storm(number(1, 1000), number(2, 20), number(3, 1)).await,
+        "cluster" => return clustered(number(1, 5_000), number(2, 50), number(3, 120)).await,
+        "stopped" => {
+            let stop = Duration::from_secs(number(2, 600) as u64);
+            return told(little::stopped("soak", number(1, 500), stop, 20).await.as_ref().map(sound));
+        }
+        "clock" => {
+            let off = Duration::from_secs(number(2, 60) as u64);
+            return told(little::clock("soak", number(1, 500), off).await.as_ref().map(sound));
+        }
+        "oom" => {
+            return told(
+                little::out_of_memory("soak", number(1, 500), number(2, 10)).await.as_ref().map(sound),
+            );
+        }
+        "descriptors" => {
+            return told(little::descriptors("soak", number(1, 1_000)).await.as_ref().map(sound));
+        }
+        "memory" => {
+            let bytes = (number(2, 256) as u64) << 20;
+            let account = little_room::memory("soak", number(1, 600), bytes).await;
+            return told(account.map(|account| (account.to_string(), account.problems.is_empty())));
+        }
+        "disk" => {
+            let full = Duration::from_secs(number(3, 60) as u64);
+            let account = little_room::full_disk("soak", number(1, 1_000), number(2, 5), full).await;
+            return told(account.map(|account| (account.to_string(), account.problems.is_empty())));
+        }
         "lies" => return lying(number(1, 2_000), number(2, 60)).await,
         "outage" => measure::outage(number(1, 1000), Duration::from_secs(number(2, 600) as u64)).await,
         "fairness" => measure::fairness(number(1, 50_000), number(2, 60)).await,
@@ -48,13 +79,43 @@ async fn lying(blobs: usize, seconds: usize) -> ExitCode {
         refusal: Duration::from_secs(seconds as u64),
         patience: Duration::from_hours(1),
     };
-    match lies::run("soak", plan).await {
-        Some(account) => {
-            println!("{account}");
-            if account.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        None => ExitCode::FAILURE,
-    }
+    let account = lies::run("soak", plan).await;
+    told(account.map(|account| (account.to_string(), account.problems.is_empty())))
+}
+
+/// Every kind of weather once, with `seconds` for what lasts.
+async fn clustered(blobs: usize, kills: usize, seconds: usize) -> ExitCode {
+    let time = Duration::from_secs(seconds as u64);
+    let plan = cluster_storm::Plan {
+        seed: 1,
+        blobs,
+        workers: 3,
+        kills,
+        longest_life: Duration::from_secs(20),
+        heartbeat: 20,
+        weather: vec![
+            Weather::LeaderKilled(time / 6),
+            Weather::Isolated(time),
+            Weather::CutOff(time),
+            Weather::TwoLost(time / 2),
+            Weather::RollingRestart,
+            Weather::MemoryAlarm(time / 4),
+            Weather::DiskAlarm(time / 4),
+        ],
+        patience: Duration::from_hours(1),
+    };
+    told(cluster_storm::run("soak", plan).await.as_ref().map(sound))
+}
+
+fn sound(account: &Account) -> (String, bool) {
+    (account.to_string(), account.problems.is_empty())
+}
+
+/// Prints an account; failure where it is unsound, or there is none.
+fn told(account: Option<(String, bool)>) -> ExitCode {
+    let Some((text, is_sound)) = account else { return ExitCode::FAILURE };
+    println!("{text}");
+    if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn storm(blobs: usize, kills: usize, seed: usize) -> ExitCode {
@@ -68,11 +129,5 @@ async fn storm(blobs: usize, kills: usize, seed: usize) -> ExitCode {
         longest_life: Duration::from_secs(8),
         patience: Duration::from_hours(1),
     };
-    match chaos::run("soak", plan).await {
-        Some(account) => {
-            println!("{account}");
-            if account.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        None => ExitCode::FAILURE,
-    }
+    told(chaos::run("soak", plan).await.as_ref().map(sound))
 }

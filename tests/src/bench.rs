@@ -50,7 +50,11 @@ impl Bench {
 
     /// On these.
     pub async fn over(test: &str, rabbit: &Rabbit, azurite: &Azurite) -> Self {
-        let options = rabbit.declared().await;
+        Self::with(test, rabbit.declared().await, azurite).await
+    }
+
+    /// On a broker where everything is declared, and this storage.
+    pub async fn with(test: &str, options: RabbitOptions, azurite: &Azurite) -> Self {
         let address = azurite.address().expect("a storage at a plain http address: a proxy goes before it");
         let seed = test.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let proxy = FaultProxy::start(address, seed).await;
@@ -67,7 +71,9 @@ impl Bench {
     /// Settings of a worker that reaches storage through the proxy.
     pub fn settings(&self) -> WorkerSettings {
         let storage = azurite::connection_string(self.proxy.port());
-        WorkerSettings::new(&self.options.url).azure(&storage, &self.incoming, &self.results)
+        WorkerSettings::new(&self.options.url)
+            .with("NIGHTREAD_BROKER_HOSTS", &self.options.more_hosts.join(","))
+            .azure(&storage, &self.incoming, &self.results)
     }
 
     pub fn start(&self) -> Worker {
@@ -107,10 +113,16 @@ impl Bench {
 
     /// Publishes any body under a message id, however long the broker is away.
     pub async fn publish(&self, lane: Lane, id: &str, body: impl Into<Bytes>) {
+        self.publish_within(wait::patience(), lane, id, body).await;
+    }
+
+    /// The same with its own patience.
+    pub async fn publish_within(&self, patience: Duration, lane: Lane, id: &str, body: impl Into<Bytes>) {
         let mut attributes = Attributes::for_lane(lane);
         attributes.message_id = Some(id.to_owned());
         let message = Message { body: body.into(), attributes };
-        wait::until("the broker to confirm", || async { self.publisher.announce(&message).await.ok() }).await;
+        let confirmed = || async { self.publisher.announce(&message).await.ok() };
+        wait::until_within(patience, "the broker to confirm", confirmed).await;
     }
 
     /// The one-node model's result of a blob, if it is there.

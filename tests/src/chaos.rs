@@ -1,21 +1,17 @@
 //! Many announcements through workers that are killed, a broker that is stopped, and a storage that fails; and the
 //! account of every message at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::StreamExt;
-use nightread_domain::{ErrorCode, Lane};
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
+use crate::account::{Account, Announced, Work};
 use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::parts::{Ending, skipped};
-use crate::pictures::{grey, logit, result_name};
 use crate::proxy::Faults;
 use crate::rabbit::Rabbit;
 use crate::worker::Worker;
@@ -35,66 +31,6 @@ pub struct Plan {
     pub longest_life: Duration,
     /// How long the queues may take to empty once the chaos is over.
     pub patience: Duration,
-}
-
-/// What each announced thing is, and so how it must end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Good(u8),
-    Undecodable,
-    Missing,
-}
-
-/// Lane, message id and body.
-type Announced = (Lane, String, Bytes);
-
-/// The code with which each garbage message must die, by message id.
-type Garbage = BTreeMap<String, ErrorCode>;
-
-/// The account. Sound when [`Account::problems`] is empty.
-#[derive(Clone, Debug, Default)]
-pub struct Account {
-    pub announced: usize,
-    pub kills: usize,
-    pub broker_restarts: usize,
-    pub requests: u64,
-    pub faulted: u64,
-    pub read: usize,
-    pub undecodable: usize,
-    pub missing: usize,
-    pub garbage: usize,
-    pub dead_letters: usize,
-    /// A dead letter published, and its original not yet acknowledged, when the worker was killed.
-    pub dead_twice: usize,
-    pub elapsed: Duration,
-    pub problems: Vec<String>,
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = [
-            ("announcements, garbage included", self.announced),
-            ("workers killed (SIGKILL)", self.kills),
-            ("broker stopped and started", self.broker_restarts),
-            ("storage requests", self.requests as usize),
-            ("  of them faulted", self.faulted as usize),
-            ("good blobs with their one result", self.read),
-            ("undecodable blobs with their failed-document", self.undecodable),
-            ("missing blobs with their failed-document", self.missing),
-            ("garbage messages dead-lettered with their code", self.garbage),
-            ("dead letters", self.dead_letters),
-            ("  of them told twice", self.dead_twice),
-            ("seconds", self.elapsed.as_secs() as usize),
-            ("problems", self.problems.len()),
-        ];
-        for (what, count) in rows {
-            writeln!(f, "{count:>8}  {what}")?;
-        }
-        for problem in &self.problems {
-            writeln!(f, "  PROBLEM {problem}")?;
-        }
-        Ok(())
-    }
 }
 
 /// Runs the plan on parts of its own; `None` (said by name) when one is missing.
@@ -120,70 +56,19 @@ struct Chaos {
 impl Chaos {
     async fn run(mut self) -> Account {
         let started = Instant::now();
-        let kinds = self.upload().await;
-        let (mut messages, garbage) = self.messages(&kinds);
-        messages.shuffle(&mut self.chance);
-        let mut account = Account { announced: messages.len(), ..Account::default() };
+        let work = Work::upload(&self.bench, self.plan.blobs, &mut self.chance).await;
+        let mut account = Account::of(&work);
         self.bench.proxy.set_faults(Faults::mixed(self.plan.faults));
-        self.storm(messages, &mut account).await;
+        let workers = self.storm(&work.messages, &mut account).await;
         self.bench.proxy.set_faults(Faults::default());
-        self.calm(&mut account).await;
-        (account.requests, account.faulted) = self.bench.proxy.counts();
-        self.check_results(&kinds, &mut account).await;
-        self.check_dead(&garbage, &mut account).await;
+        account.calm(&self.bench, &self.bench.settings(), workers, self.plan.patience).await;
+        account.close(&self.bench, &work).await;
         account.elapsed = started.elapsed();
         account
     }
 
-    /// 5 % undecodable, 2 % missing, the rest good.
-    async fn upload(&mut self) -> BTreeMap<String, Kind> {
-        let mut kinds = BTreeMap::new();
-        for number in 0..self.plan.blobs {
-            let name = format!("ward {}/{number}.png", number % 7);
-            let kind = match number % 100 {
-                0..5 => Kind::Undecodable,
-                5..7 => Kind::Missing,
-                _ => Kind::Good(self.chance.random()),
-            };
-            match kind {
-                Kind::Good(value) => self.bench.upload(&name, grey(value, 64, number)).await,
-                Kind::Undecodable => {
-                    let mut noise = vec![0; 500];
-                    self.chance.fill_bytes(&mut noise);
-                    self.bench.upload(&name, noise.into()).await;
-                }
-                Kind::Missing => {}
-            }
-            kinds.insert(name, kind);
-        }
-        kinds
-    }
-
-    /// Every blob twice, in two forms and two lanes, and one message of garbage for each hundred.
-    fn messages(&mut self, kinds: &BTreeMap<String, Kind>) -> (Vec<Announced>, Garbage) {
-        let mut messages = Vec::new();
-        for name in kinds.keys() {
-            let native = serde_json::json!({"blob": format!("{}/{name}", self.bench.incoming)}).to_string();
-            let grid = self.bench.event_grid(&name.replace(' ', "%20"));
-            messages.push((Lane::Ingest, format!("native {name}"), native.into()));
-            messages.push((Lane::Bulk, format!("grid {name}"), grid.into()));
-        }
-        let mut garbage = BTreeMap::new();
-        for number in 0..self.plan.blobs.div_ceil(100) {
-            let (body, code) = match number % 3 {
-                0 => ("not JSON at all".to_owned(), ErrorCode::MessageUnparseable),
-                1 => (r#"{"blob": "secrets/key"}"#.to_owned(), ErrorCode::SourceNotAllowed),
-                _ => (format!(r#"{{"blob": "{}/../x"}}"#, self.bench.incoming), ErrorCode::SourceNotAllowed),
-            };
-            let id = format!("garbage {number}");
-            messages.push((Lane::Ingest, id.clone(), body.into()));
-            garbage.insert(id, code);
-        }
-        (messages, garbage)
-    }
-
     /// Announces in portions, and between them kills workers and stops the broker.
-    async fn storm(&mut self, messages: Vec<Announced>, account: &mut Account) {
+    async fn storm(&mut self, messages: &[Announced], account: &mut Account) -> Vec<Worker> {
         let mut workers: Vec<_> = (0..self.plan.workers).map(|_| self.bench.start()).collect();
         let portion = messages.len().div_ceil(self.plan.kills + 1);
         let restarts: BTreeSet<_> = (1..=self.plan.broker_restarts)
@@ -210,78 +95,6 @@ impl Chaos {
                 account.broker_restarts += 1;
             }
         }
-        let references: Vec<_> = workers.iter().collect();
-        self.bench.settled(&references, self.plan.patience).await;
-        for worker in &mut workers {
-            worker.terminate();
-            if !worker.ended().await.success() {
-                account.problems.push("a worker did not exit with 0".to_owned());
-            }
-        }
-    }
-
-    /// What a drain gave back is finished by one last worker; then nothing may be left anywhere.
-    async fn calm(&mut self, account: &mut Account) {
-        let mut last = self.bench.start();
-        last.ready().await;
-        self.bench.settled(&[&last], self.plan.patience).await;
-        last.terminate();
-        if !last.ended().await.success() {
-            account.problems.push("the last worker did not exit with 0".to_owned());
-        }
-        let left = self.bench.waiting(&self.bench.observer().await).await;
-        if left > 0 {
-            account.problems.push(format!("{left} messages are left in lanes and delays"));
-        }
-    }
-
-    async fn check_results(&self, kinds: &BTreeMap<String, Kind>, account: &mut Account) {
-        let stored = self.bench.direct.list(&self.bench.results, "").expect("a listing");
-        let stored: Vec<_> = stored.collect().await;
-        let mut names: BTreeSet<_> =
-            stored.into_iter().map(|item| item.expect("a sound item").blob.name().to_owned()).collect();
-        for (name, kind) in kinds {
-            names.remove(&result_name(&self.bench.incoming, name));
-            let Some(document) = self.bench.result(name).await else {
-                account.problems.push(format!("{name} has no result"));
-                continue;
-            };
-            let code = document["error"]["code"].as_str();
-            match kind {
-                Kind::Good(value) if document["status"] == "ok" => {
-                    let read = document["findings"][0]["logit"].as_f64().unwrap_or(f64::NAN);
-                    if (read - logit(*value)).abs() > 1.0 {
-                        account.problems.push(format!("{name} reads {read}, not {}", logit(*value)));
-                    }
-                    account.read += 1;
-                }
-                Kind::Undecodable if code == Some("not_an_image") => account.undecodable += 1,
-                Kind::Missing if code == Some("blob_not_found") => account.missing += 1,
-                _ => account.problems.push(format!("{name} ended as {} {code:?}", document["status"])),
-            }
-        }
-        for name in names {
-            account.problems.push(format!("nobody asked for the result {name}"));
-        }
-    }
-
-    async fn check_dead(&self, garbage: &Garbage, account: &mut Account) {
-        let mut expected = garbage.clone();
-        let mut seen = BTreeSet::new();
-        for letter in self.bench.dead().await {
-            account.dead_letters += 1;
-            let id = letter.message.attributes.message_id.clone().unwrap_or_default();
-            if !seen.insert(id.clone()) {
-                account.dead_twice += 1;
-            } else if expected.remove(&id) == Some(letter.code) {
-                account.garbage += 1;
-            } else {
-                let why = letter.reason.unwrap_or_default();
-                account.problems.push(format!("{id} is dead: {} {why}", letter.code));
-            }
-        }
-        for id in expected.keys() {
-            account.problems.push(format!("{id} has no dead letter"));
-        }
+        workers
     }
 }

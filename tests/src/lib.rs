@@ -2,13 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
 
+pub mod account;
 pub mod announcing;
 pub mod azurite;
 pub mod bench;
+pub mod cgroup;
 pub mod chaos;
+pub mod cluster;
+pub mod cluster_storm;
 pub mod commands;
 pub mod contract;
 pub mod lies;
+pub mod little;
+pub mod little_room;
 pub mod measure;
 pub mod parts;
 pub mod pictures;

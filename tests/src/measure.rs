@@ -25,7 +25,12 @@ use crate::worker::{Worker, WorkerSettings, binary, processor_seconds};
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Publishes native announcements of `names` in `incoming`, many at once.
-async fn announce_all(options: &RabbitOptions, lane: Lane, names: impl Iterator<Item = String>, force: bool) {
+pub(crate) async fn announce_all(
+    options: &RabbitOptions,
+    lane: Lane,
+    names: impl Iterator<Item = String>,
+    force: bool,
+) {
     let publisher = Publisher::new(options.clone());
     futures::stream::iter(names)
         .for_each_concurrent(200, |blob| {

@@ -62,7 +62,7 @@ impl Release {
     }
 
     /// How to run one of its programs with `folder` at hand.
-    fn command(self, folder: &Path, program: &str) -> Vec<String> {
+    pub(crate) fn command(self, folder: &Path, program: &str) -> Vec<String> {
         let program = format!("{PROGRAMS}/{program}");
         match self {
             Self::Installed => vec![program],

@@ -11,7 +11,8 @@ use crate::wait;
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
     environment: Vec<(String, String)>,
-    descriptors: Option<u32>,
+    /// Programs that change something and then become the worker.
+    through: Vec<String>,
     disk: Option<Disk>,
 }
 
@@ -29,7 +30,7 @@ impl WorkerSettings {
         let runtime = runtime().map(|path| path.display().to_string()).unwrap_or_default();
         let models = root().join("tests/fixtures/models").display().to_string();
         let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-        Self { environment: Vec::new(), descriptors: None, disk: None }
+        Self { environment: Vec::new(), through: Vec::new(), disk: None }
             .with("NIGHTREAD_BROKER_URL", broker_url)
             .with("NIGHTREAD_MODELS_DIR", &models)
             .with("NIGHTREAD_MODELS_PRECISION", "fp32")
@@ -83,8 +84,14 @@ impl WorkerSettings {
 
     /// With no more file descriptors than these.
     #[must_use]
-    pub fn descriptors(mut self, most: u32) -> Self {
-        self.descriptors = Some(most);
+    pub fn descriptors(self, most: u32) -> Self {
+        self.through(&["prlimit", &format!("--nofile={most}:{most}"), "--"])
+    }
+
+    /// Started by another program, which must become what its further arguments say.
+    #[must_use]
+    pub fn through(mut self, words: &[&str]) -> Self {
+        self.through.extend(words.iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -105,9 +112,7 @@ impl WorkerSettings {
         }
         // After the namespaces: whoever gets new rights loses what was said of a parent's death.
         say(&["setpriv", "--pdeathsig", "KILL", "--"]);
-        if let Some(most) = self.descriptors {
-            say(&["prlimit", &format!("--nofile={most}:{most}"), "--"]);
-        }
+        say(&self.through.iter().map(String::as_str).collect::<Vec<_>>());
         say(&[binary().to_str().expect("a UTF-8 path")]);
         say(arguments);
         let mut command = Command::new(&words[0]);
@@ -194,7 +199,12 @@ impl Worker {
 
     /// SIGTERM, as a scale-in.
     pub fn terminate(&self) {
-        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    /// Any signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(done.is_ok_and(|status| status.success()), "the worker is gone already");
     }
 
@@ -220,7 +230,7 @@ impl Worker {
     }
 
     /// Whether the process has ended; it stays a zombie until we ask for its status.
-    fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
     }

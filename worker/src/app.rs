@@ -143,6 +143,7 @@ pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions>
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
     Ok(RabbitOptions {
+        more_hosts: broker.hosts.clone(),
         ca_pem: broker.ca_file.as_ref().map(read).transpose()?,
         permits: limits.jobs,
         weights: broker.weights,

@@ -129,6 +129,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode> {
         if report.purposes.iter().any(|purpose| purpose.opens_models()) {
             report.engine = Engine::look(settings, &mut report.problems);
         }
+        if report.purposes.contains(&Purpose::Run)
+            && let Err(error) = service::descriptors::claim(settings)
+        {
+            report.problems.add(error.message);
+        }
         if !args.offline {
             let opened = report.engine.opened();
             report.outside = Outside::look(settings, &report.purposes, opened, &mut report.problems)?;

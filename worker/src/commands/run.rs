@@ -23,6 +23,7 @@ use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
 
+pub(super) mod descriptors;
 mod machine;
 mod vitals;
 
@@ -34,6 +35,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let _telemetry = logs::start(logs::Reader::Collector);
+    descriptors::claim(&settings)?;
     let prometheus = metrics::install(Teller::Run).context("the metrics recorder does not start")?;
     let valve = Valve::default();
     let vitals = Arc::new(ServiceVitals::new(prometheus, valve.clone()));

@@ -24,6 +24,16 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
             ))
         })
         .collect();
+    if raw.text("broker", "url").is_some_and(|url| url.starts_with("amqp://"))
+        && let Some(host) = raw
+            .list("broker", "hosts")
+            .iter()
+            .find(|name| host(name).is_some_and(|host| !is_this_machine(host)))
+    {
+        doubts.push(format!(
+            "[broker] hosts are reached as [broker] url is, {host} by amqp://, which anybody on the way can read: use amqps://"
+        ));
+    }
     for (section, endpoint) in [("storage", "BlobEndpoint"), ("relay", "QueueEndpoint")] {
         let text = raw.text(section, "connection_string").unwrap_or_default();
         let parts: Vec<_> = text.split(';').filter_map(|part| part.split_once('=')).collect();

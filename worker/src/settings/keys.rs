@@ -217,6 +217,13 @@ pub const KEYS: &[Key] = &[
         "leave volumes of greater framewise displacement out, by the same table (`nightread process`)",
     ),
     secret("broker", "url", "amqps://user:password@host:5671/vhost"),
+    key(
+        "broker",
+        "hosts",
+        List,
+        "",
+        "further brokers of the cluster, host or host:port: tried in turn with the host of url, with its user, password and virtual host",
+    ),
     key("broker", "ca_file", Text, "", "certificate authority of the broker, PEM"),
     key(
         "broker",

@@ -63,6 +63,8 @@ pub enum AzureAccess {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerSettings {
     pub url: Secret,
+    /// Further brokers of the cluster, `host` or `host:port`.
+    pub hosts: Vec<String>,
     pub ca_file: Option<PathBuf>,
     /// Shares of the permits: ingest, bulk, fmri.
     pub weights: [u64; 3],

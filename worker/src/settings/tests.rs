@@ -77,6 +77,27 @@ fn secrets_never_show() {
 }
 
 #[test]
+fn brokers_of_a_cluster_are_hosts_and_nothing_else() {
+    let url = ("NIGHTREAD_BROKER_URL", "amqp://user:hunter2@localhost");
+    let told = |hosts: &str| {
+        let (raw, mut problems) = merged("", &[url, ("NIGHTREAD_BROKER_HOSTS", hosts)]);
+        let hosts = Settings::validate(&raw, &mut problems)
+            .and_then(|settings| settings.broker)
+            .expect("a broker")
+            .hosts;
+        (hosts, problems.iter().any(|problem| problem.contains("[broker] hosts")), doubts::of(&raw))
+    };
+    let (hosts, has_problem, doubts) = told("broker-2, broker-3:5671, 10.0.0.4, [::1]:5672");
+    assert_eq!((hosts.len(), has_problem), (4, false));
+    assert!(doubts.iter().any(|doubt| doubt.contains("[broker] hosts")), "they are reached without TLS");
+    assert!(told("127.0.0.1:5673,localhost").2.is_empty(), "nobody is on the way");
+    for wrong in ["amqp://broker-2", "user:hunter2@broker-2", "broker-2/vhost", "broker-2:port", "broker-2,"]
+    {
+        assert!(told(wrong).1, "{wrong} is no host");
+    }
+}
+
+#[test]
 fn what_is_secret_in_an_address_is_not_shown() {
     for (variable, value, shown, hidden) in [
         (

@@ -238,6 +238,10 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
     if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
         problems.add("[broker] url: an amqp:// or amqps:// URL is expected");
     }
+    let hosts = raw.list("broker", "hosts");
+    for host in hosts.iter().filter(|host| !is_host(host)) {
+        problems.add(format!("[broker] hosts: {host:?} is not a host, nor a host:port"));
+    }
     let weights =
         ["ingest_weight", "bulk_weight", "fmri_weight"].map(|name| raw.integer("broker", name).unwrap_or(0));
     if weights.contains(&0) {
@@ -254,7 +258,14 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
         ));
     }
     let consumer_timeout = Duration::from_secs(consumer_timeout);
-    Some(BrokerSettings { url: Secret::new(url), ca_file, weights, consumer_timeout })
+    Some(BrokerSettings { url: Secret::new(url), hosts, ca_file, weights, consumer_timeout })
+}
+
+/// A name or an address, with a port or without: nothing of a URL, and no secret.
+fn is_host(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    !text.is_empty() && text.chars().all(is_part) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::http::{self, Bounds};
 
 /// Probes and scrapers are few.
-const MAX_CONNECTIONS: usize = 32;
+pub const MAX_CONNECTIONS: usize = 32;
 
 /// What the endpoints ask of the worker.
 pub trait Vitals: Send + Sync + 'static {

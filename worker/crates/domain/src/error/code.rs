@@ -181,6 +181,9 @@ error_codes! {
     CodecDied = "codec_died", Permanent,
         "The codec's own process died on this file.",
         "Report the file; other studies are not affected.";
+    CodecKilled = "codec_killed", Transient,
+        "The codec's own process was killed from outside, as a system does that is short of memory.",
+        "Look for the kernel's out-of-memory killer; give the worker more memory, or fewer `[engine] decode_threads`.";
     CodecTimeout = "codec_timeout", Permanent,
         "The codec took longer than its time-out.",
         "Report the file when the machine was not overloaded.";
@@ -227,6 +230,9 @@ error_codes! {
     NoUsableComponents = "no_usable_components", Permanent,
         "No component could be used.",
         "Look at the flags of the components; check the preprocessing.";
+    TooFewDescriptors = "too_few_descriptors", Fatal,
+        "The system lets this process open fewer files and connections than it can need at one time.",
+        "Raise `LimitNOFILE` of the unit (or `ulimit -n`), or lower `[limits] jobs`.";
     // Models and inference.
     ModelMissing = "model_missing", Fatal,
         "A model's folder or file is not there.",

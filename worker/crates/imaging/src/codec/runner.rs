@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nightread_domain::error::{ErrorClass, ErrorCode, JobError};
 
-use super::link::{Broken, Link};
+use super::link::{Broken, End, Link, Patience};
 use super::wire::{Answer, Ask, Greeting, Start};
 use super::{CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
@@ -88,7 +88,7 @@ impl ChildCodec {
     /// # Errors
     /// `internal` and `sandbox_unavailable`, as `decode`.
     pub fn make_ready(&self) -> Result<(), JobError> {
-        let link = self.start(Instant::now() + self.timeout)?;
+        let link = self.start(&mut Patience(self.timeout))?;
         self.keep(link);
         Ok(())
     }
@@ -112,7 +112,7 @@ impl ChildCodec {
         }
     }
 
-    fn start(&self, deadline: Instant) -> Result<Link, JobError> {
+    fn start(&self, patience: &mut Patience) -> Result<Link, JobError> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut link = Link::start(&mut command).map_err(|error| {
@@ -126,8 +126,8 @@ impl ChildCodec {
                 .with_source(error)
         })?;
         let greeting = link
-            .tell(&Start { memory_bytes: self.memory_bytes }, &[], deadline)
-            .and_then(|()| link.hear::<Greeting>(deadline));
+            .tell(&Start { memory_bytes: self.memory_bytes }, &[], patience)
+            .and_then(|()| link.hear::<Greeting>(patience));
         match greeting {
             Ok(Greeting::Ready) => Ok(link),
             Ok(Greeting::Unconfined { message }) => Err(refuse(
@@ -136,7 +136,10 @@ impl ChildCodec {
             )),
             // No frame was sent, so none is to blame.
             Err(broken) => {
-                let how = if broken == Broken::Late { "it was late".to_owned() } else { link.end() };
+                let how = match broken {
+                    Broken::Late => "it was late".to_owned(),
+                    Broken::Died => link.end().to_string(),
+                };
                 Err(refuse(
                     ErrorCode::Internal,
                     format!("the codec's child process ended before its first frame ({how})"),
@@ -151,7 +154,7 @@ impl ChildCodec {
         &self,
         mut link: Link,
         request: &CodecRequest<'_>,
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Result<Result<CodecImage, JobError>, (Broken, Link)> {
         let name = request.codec.as_str();
         let ask = Ask {
@@ -163,7 +166,7 @@ impl ChildCodec {
             frame_bytes: request.frame.len() as u64,
             cpu_seconds: self.timeout.as_secs() + 1,
         };
-        let answer = link.tell(&ask, request.frame, deadline).and_then(|()| link.hear::<Answer>(deadline));
+        let answer = link.tell(&ask, request.frame, patience).and_then(|()| link.hear::<Answer>(patience));
         let precision = match answer {
             Ok(Answer::Decoded { precision }) => precision,
             Ok(Answer::Refused { code, message }) => {
@@ -177,9 +180,9 @@ impl ChildCodec {
         }
         let count = request.columns as usize * request.rows as usize;
         let taken = if precision > 8 {
-            link.take_words(count, deadline).map(Samples::U16)
+            link.take_words(count, patience).map(Samples::U16)
         } else {
-            link.take(count, deadline).map(Samples::U8)
+            link.take(count, patience).map(Samples::U8)
         };
         match taken {
             Ok(samples) => {
@@ -196,7 +199,7 @@ impl ChildCodec {
 
 impl IsolatedCodec for ChildCodec {
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-        let deadline = Instant::now() + self.timeout;
+        let mut patience = Patience(self.timeout);
         let name = request.codec.as_str();
         let mut waiting = self.waiting();
         loop {
@@ -205,9 +208,9 @@ impl IsolatedCodec for ChildCodec {
                     let fresh = link.served == 0;
                     (link, fresh)
                 }
-                None => (self.start(deadline)?, true),
+                None => (self.start(&mut patience)?, true),
             };
-            match self.converse(link, request, deadline) {
+            match self.converse(link, request, &mut patience) {
                 Ok(answer) => return answer,
                 Err((Broken::Late, _)) => {
                     return Err(refuse(
@@ -216,10 +219,16 @@ impl IsolatedCodec for ChildCodec {
                     ));
                 }
                 Err((Broken::Died, link)) if fresh => {
-                    return Err(refuse(
-                        ErrorCode::CodecDied,
-                        format!("the {name} codec died on this picture ({})", link.end()),
-                    ));
+                    return Err(match link.end() {
+                        End::ByItself(how) => refuse(
+                            ErrorCode::CodecDied,
+                            format!("the {name} codec died on this picture ({how})"),
+                        ),
+                        // The picture did not do it, and may be read elsewhere or later.
+                        killed @ End::Killed => {
+                            refuse(ErrorCode::CodecKilled, format!("the {name} codec's process {killed}"))
+                        }
+                    });
                 }
                 // An earlier frame, or the system, may have hurt it: a fresh child decides.
                 Err((Broken::Died, _)) => {}

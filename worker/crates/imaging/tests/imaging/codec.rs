@@ -155,6 +155,24 @@ fn a_child_is_confined_before_its_first_frame() {
     }
 }
 
+/// The kernel does this when memory is short, and no picture can.
+#[test]
+fn a_child_that_is_killed_from_outside_blames_no_picture() {
+    let error = script("read ask; kill -KILL $$").decode(&request(&[], 8, 8)).unwrap_err();
+    assert_eq!((error.code, error.class), (ErrorCode::CodecKilled, ErrorClass::Transient), "{error}");
+    assert!(error.message.contains("short of memory"), "{error}");
+}
+
+/// A machine that is paused for longer than a picture may take: the child could not have been faster.
+#[test]
+fn time_in_which_nobody_ran_is_not_the_picture_s() {
+    let answer = r#"echo '{"outcome":"decoded","precision":8}'; head -c 64 /dev/zero"#;
+    let rest =
+        format!("read ask; kill -STOP $PPID; sleep 3; kill -CONT $PPID; sleep 0.2; {answer}; sleep 3600");
+    let image = script(&rest).with_timeout(Duration::from_secs(2)).decode(&request(&[], 8, 8)).unwrap();
+    assert_eq!(image.samples, Samples::U8(vec![0; 64]));
+}
+
 /// A codec that tries what only an attacker's would: each attempt ends the child before it is done.
 #[cfg(target_os = "linux")]
 #[test]

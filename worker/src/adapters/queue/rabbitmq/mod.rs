@@ -44,6 +44,8 @@ pub use self::version::BrokerVersion;
 pub struct RabbitOptions {
     /// `amqps://user:password@host:5671/vhost`; holds a secret.
     pub url: String,
+    /// Further brokers of the cluster, `host` or `host:port`: reached as the address says, and tried in turn with its host.
+    pub more_hosts: Vec<String>,
     /// Certificate authority of the broker, PEM, beside the system's own.
     pub ca_pem: Option<String>,
     /// Shown in the broker's connection list.
@@ -63,6 +65,7 @@ impl RabbitOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            more_hosts: Vec::new(),
             ca_pem: None,
             connection_name: "nightread".to_owned(),
             permits: 8,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +43,7 @@ enum Alarm {
 }
 
 struct Link {
+    number: u64,
     connection: Connection,
     /// One for each exchange: a refusal closes the channel, and must not take with it what goes elsewhere.
     channels: HashMap<String, Channel>,
@@ -51,6 +53,7 @@ struct Link {
 pub struct Publisher {
     options: RabbitOptions,
     link: Mutex<Option<Link>>,
+    links: AtomicU64,
     /// Of the link in use, beside it: a blocked broker may keep whoever holds the link waiting.
     status: std::sync::Mutex<Option<ConnectionStatus>>,
 }
@@ -64,7 +67,12 @@ impl fmt::Debug for Publisher {
 impl Publisher {
     /// Connects nowhere yet.
     pub fn new(options: RabbitOptions) -> Self {
-        Self { options, link: Mutex::new(None), status: std::sync::Mutex::new(None) }
+        Self {
+            options,
+            link: Mutex::new(None),
+            links: AtomicU64::new(0),
+            status: std::sync::Mutex::new(None),
+        }
     }
 
     /// Publishes an announcement to its lane and waits until the broker has it for good.
@@ -95,18 +103,24 @@ impl Publisher {
     }
 
     async fn publish_with(&self, outgoing: &Outgoing, alarm: Alarm) -> Result<(), JobError> {
-        let channel = self.channel(&outgoing.exchange).await?;
-        match self.publish_on(&channel, outgoing, alarm).await {
+        let (link, channel) = self.channel(&outgoing.exchange).await?;
+        match self.publish_on(link, &channel, outgoing, alarm).await {
             // What the broker refuses, it would refuse again.
             Err(error) if error.code == ErrorCode::BrokerUnavailable && !channel.status().connected() => {
-                let channel = self.channel(&outgoing.exchange).await?;
-                self.publish_on(&channel, outgoing, alarm).await
+                let (link, channel) = self.channel(&outgoing.exchange).await?;
+                self.publish_on(link, &channel, outgoing, alarm).await
             }
             done => done,
         }
     }
 
-    async fn publish_on(&self, channel: &Channel, outgoing: &Outgoing, alarm: Alarm) -> Result<(), JobError> {
+    async fn publish_on(
+        &self,
+        link: u64,
+        channel: &Channel,
+        outgoing: &Outgoing,
+        alarm: Alarm,
+    ) -> Result<(), JobError> {
         let exchange = &outgoing.exchange;
         if alarm == Alarm::Wait && self.is_blocked() {
             return Err(blocked());
@@ -130,7 +144,10 @@ impl Publisher {
                 Ok(confirmed) => break confirmed,
                 Err(_) if alarm == Alarm::Wait && self.is_blocked() => {}
                 Err(_) if self.is_blocked() => return Err(blocked()),
-                Err(_) => return Err(unavailable("the broker did not confirm a message in time")),
+                Err(_) => {
+                    self.leave(link).await;
+                    return Err(unavailable("the broker did not confirm a message in time"));
+                }
             }
         };
         match confirmed {
@@ -143,6 +160,10 @@ impl Publisher {
             // Somebody deleted a queue; the message stays where it was until it is back.
             .with_class(ErrorClass::Transient)),
             Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => {
+                // Where its queue is not full it is out of reach, and others of the cluster may reach it.
+                if !self.options.more_hosts.is_empty() {
+                    self.leave(link).await;
+                }
                 Err(unavailable(format!("the broker did not take a message for {exchange}")))
             }
             Err(error) => {
@@ -151,8 +172,16 @@ impl Publisher {
         }
     }
 
-    /// The channel for an exchange; a new one when there is none that works.
-    async fn channel(&self, exchange: &str) -> Result<Channel, JobError> {
+    /// Gives a link up: a broker that lost its cluster stays connected and confirms nothing, and the next may be well.
+    async fn leave(&self, link: u64) {
+        let mut guard = self.link.lock().await;
+        if guard.as_ref().is_some_and(|current| current.number == link) {
+            *guard = None;
+        }
+    }
+
+    /// The channel for an exchange, and the number of its link; a new one when there is none that works.
+    async fn channel(&self, exchange: &str) -> Result<(u64, Channel), JobError> {
         // It would answer nothing either, and whoever waits for it holds the link.
         if self.is_blocked() {
             return Err(blocked());
@@ -161,10 +190,10 @@ impl Publisher {
         if !guard.as_ref().is_some_and(|link| link.connection.status().connected()) {
             *guard = None;
         }
-        if let Some(channel) = guard.as_ref().and_then(|link| link.channels.get(exchange))
-            && channel.status().connected()
+        if let Some(link) = &*guard
+            && let Some(channel) = link.channels.get(exchange).filter(|channel| channel.status().connected())
         {
-            return Ok(channel.clone());
+            return Ok((link.number, channel.clone()));
         }
         let link = match &mut *guard {
             Some(link) => link,
@@ -172,14 +201,15 @@ impl Publisher {
                 let connection = connect(&self.options, "publish").await?;
                 let status = connection.status().clone();
                 *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
-                none.insert(Link { connection, channels: HashMap::new() })
+                let number = self.links.fetch_add(1, Ordering::Relaxed);
+                none.insert(Link { number, connection, channels: HashMap::new() })
             }
         };
         let refused = |error| classified("the broker opens no channel for publishing", error);
         let channel = link.connection.create_channel().await.map_err(refused)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
         link.channels.insert(exchange.to_owned(), channel.clone());
-        Ok(channel)
+        Ok((link.number, channel))
     }
 }
 

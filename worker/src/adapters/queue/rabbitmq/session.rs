@@ -31,6 +31,9 @@ use super::{RabbitOptions, SessionState, properties, topology};
 /// How long cancelled consumers may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a broker may take to open channels and consumers. One that lost its cluster accepts clients and never answers.
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long it takes at most to see that a session without consumers is broken.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -326,7 +329,7 @@ async fn session(
             () = shared.courier.valve().opened() => {}
             () = ended(&connection, &channels) => return Err(unavailable("the broker went away during a pause")),
         }
-        let mut consumers = consume(&channels).await?;
+        let mut consumers = in_time("consumers", consume(&channels)).await?;
         since.get_or_insert_with(Instant::now);
         shared.has_trouble(None);
         shared.state.send_replace(SessionState::Consuming);
@@ -417,6 +420,19 @@ type Consumers = SelectAll<BoxStream<'static, (Source, Option<lapin::Result<Raw>
 
 async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobError> {
     let connection = connect(options, "consume").await?;
+    let channels = in_time("channels", channels(&connection, options)).await?;
+    Ok((connection, channels))
+}
+
+/// What the broker does not open in time it may open elsewhere in its cluster, where the next session may be.
+async fn in_time<T>(what: &str, opening: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
+    match tokio::time::timeout(OPENING_PATIENCE, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(unavailable(format!("the broker did not open its {what} in time"))),
+    }
+}
+
+async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
     let lanes = Lanes::new(options.permits, options.weights);
     let mut channels = Vec::new();
     for source in Source::all() {
@@ -429,7 +445,7 @@ async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobErro
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
         channels.push((source, channel));
     }
-    Ok((connection, channels))
+    Ok(channels)
 }
 
 async fn consume(channels: &Channels) -> Result<Consumers, JobError> {

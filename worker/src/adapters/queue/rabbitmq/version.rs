@@ -6,13 +6,11 @@ use std::time::Duration;
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, connection};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::AMQPValue;
-use lapin::uri::AMQPUri;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use super::RabbitOptions;
-use super::connect::{address, place, tls_config, unavailable};
+use super::connect::{Place, places, tls_config, unavailable, worse};
 
 /// The first whose quorum queues know message TTL and at-least-once dead-lettering.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
@@ -49,11 +47,7 @@ impl BrokerVersion {
 
     /// Asks the broker; `broker_rejected` when it is too old or no RabbitMQ.
     pub async fn check(options: &RabbitOptions) -> Result<Self, JobError> {
-        let uri = address(options)?;
-        let host = place(&uri);
-        let greeting = tokio::time::timeout(PATIENCE, greeting(options, uri))
-            .await
-            .map_err(|_| unavailable(format!("the broker at {host} did not greet in time")))??;
+        let greeting = greeting(options).await?;
         let text = |name: &str| match greeting.inner().get(name) {
             Some(AMQPValue::LongString(text)) => Some(text.to_string()),
             _ => None,
@@ -70,15 +64,27 @@ impl BrokerVersion {
     }
 }
 
-async fn greeting(options: &RabbitOptions, uri: AMQPUri) -> Result<lapin::types::FieldTable, JobError> {
-    let host = place(&uri);
+async fn greeting(options: &RabbitOptions) -> Result<lapin::types::FieldTable, JobError> {
+    let mut failed = None;
+    for place in places(options).await? {
+        let silent = |_| Err(unavailable(format!("the broker at {} did not greet in time", place.host())));
+        let asked = tokio::time::timeout(PATIENCE, greeting_of(options, &place)).await;
+        match asked.unwrap_or_else(silent) {
+            Ok(properties) => return Ok(properties),
+            Err(error) => failed = Some(worse(failed, error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| unavailable("no broker is named")))
+}
+
+async fn greeting_of(options: &RabbitOptions, place: &Place) -> Result<lapin::types::FieldTable, JobError> {
+    let host = place.host();
     let gone = |error: std::io::Error| {
         unavailable(format!("cannot connect to the broker at {host}")).with_source(error)
     };
     let runtime = lapin::runtime::default_runtime()
         .map_err(|error| unavailable("no runtime for the broker's connection").with_source(error))?;
-    let tls = tls_config(options);
-    let mut stream = uri.connect_with_config_async(tls.as_ref(), &runtime).await.map_err(gone)?;
+    let mut stream = place.dial(&runtime, &tls_config(options)).await.map_err(gone)?;
     stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(gone)?;
     stream.flush().await.map_err(gone)?;
     let mut received = Vec::new();

@@ -36,9 +36,17 @@ enum Grant {
 #[derive(Clone)]
 struct Current {
     grant: Grant,
+    made_at: OffsetDateTime,
     renew_at: OffsetDateTime,
     ends_at: OffsetDateTime,
     serial: u64,
+}
+
+impl Current {
+    /// Whether it may be used now. One that seems to be made later is of a clock that was wrong.
+    fn is_of(&self, now: OffsetDateTime) -> bool {
+        self.made_at - CLOCK_SKEW <= now && now < self.renew_at
+    }
 }
 
 enum Source {
@@ -65,7 +73,8 @@ impl Signer {
             Access::Sas(pairs) => {
                 let end = OffsetDateTime::now_utc() + Duration::weeks(5_200);
                 let grant = Grant::Query(pairs);
-                (Source::Fixed, Some(Current { grant, renew_at: end, ends_at: end, serial: 0 }))
+                let made_at = OffsetDateTime::UNIX_EPOCH;
+                (Source::Fixed, Some(Current { grant, made_at, renew_at: end, ends_at: end, serial: 0 }))
             }
             Access::Key { account, key } => (Source::Key { account, key, service }, None),
             Access::Identity { client_id } => {
@@ -81,7 +90,7 @@ impl Signer {
         let now = OffsetDateTime::now_utc();
         let serial = match &*current {
             // Others may have renewed it while we waited for the lock.
-            Some(known) if now < known.renew_at && refused != Some(known.serial) => return Ok(known.clone()),
+            Some(known) if known.is_of(now) && refused != Some(known.serial) => return Ok(known.clone()),
             Some(known) => known.serial + 1,
             None => 0,
         };
@@ -107,7 +116,7 @@ impl Signer {
         };
         let lead: Duration = (ends_at - now) / 4_i32;
         let lead = lead.min(CLOCK_SKEW * 2_i32);
-        Ok(Current { grant, renew_at: ends_at - lead, ends_at, serial })
+        Ok(Current { grant, made_at: now, renew_at: ends_at - lead, ends_at, serial })
     }
 }
 
