@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use lapin::{Connection, ConnectionProperties};
 use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
 use tempfile::TempDir;
 
 use crate::parts::{Ending, Part, skipped};
-use crate::rabbit::Release;
+use crate::rabbit::{Release, connection};
 use crate::wait;
 
 pub const NODES: usize = 3;
@@ -222,7 +221,7 @@ impl Cluster {
     pub async fn serves(&self, node: usize) {
         let url = self.url(node, 20);
         wait::until_within(RETURN_PATIENCE, &format!("node {} to let us in", node + 1), || async {
-            Connection::connect(&url, ConnectionProperties::default()).await.ok()
+            connection(&url).await.ok()
         })
         .await;
     }
@@ -233,7 +232,7 @@ impl Cluster {
         let url = self.url(node, 20);
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if Connection::connect(&url, ConnectionProperties::default()).await.is_ok() {
+            if connection(&url).await.is_ok() {
                 return "it came back by itself";
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties, Consumer};
+use lapin::{Connection, Consumer};
 use nightread::adapters::queue::rabbitmq::{Publisher, RabbitOptions, topology};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Lane, Message};
@@ -17,7 +17,7 @@ use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::parts::root;
 use crate::pictures::{grey, noise};
-use crate::rabbit::Rabbit;
+use crate::rabbit::{Rabbit, connection};
 use crate::wait;
 
 use crate::worker::{Worker, WorkerSettings, binary, processor_seconds};
@@ -197,8 +197,7 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) async fn listen(url: &str) -> Self {
-        let connection =
-            Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
+        let connection = connection(url).await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         channel.queue_declare("ear".into(), options, FieldTable::default()).await.expect("a queue");

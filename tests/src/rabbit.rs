@@ -23,6 +23,8 @@ const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 /// Lines of a node's log that a test that failed shows.
 const LAST_WORDS: usize = 40;
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Virtual hosts made at the start: making them later needs a slow command each.
 const VIRTUAL_HOSTS: usize = 40;
 
@@ -307,17 +309,24 @@ impl Node {
         let command: Vec<_> = command.iter().map(String::as_str).collect();
         self.server = Some(Part::start("rabbitmq", &command, &self.environment, self.folder.path()));
         let url = format!("amqp://guest:guest@127.0.0.1:{}/t0", self.port);
-        wait::until("RabbitMQ to let us in", || async {
-            Connection::connect(&url, ConnectionProperties::default()).await.ok()
-        })
-        .await;
+        wait::until("RabbitMQ to let us in", || async { connection(&url).await.ok() }).await;
+    }
+}
+
+/// A connection, within ten seconds. One to a node that is only just starting may be closed in the middle of its greeting, and
+/// the client then waits for ever.
+pub async fn connection(url: &str) -> Result<Connection, String> {
+    let connecting = Connection::connect(url, ConnectionProperties::default());
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected.map_err(|error| error.to_string()),
+        Err(late) => Err(late.to_string()),
     }
 }
 
 async fn empty(url: &str) {
     for host in 0..VIRTUAL_HOSTS {
         let url = format!("{url}/t{host}");
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await;
+        let connection = connection(&url).await;
         let connection =
             connection.unwrap_or_else(|_| panic!("the given broker has no virtual host t{host}"));
         let channel = connection.create_channel().await.expect("a channel");
@@ -411,8 +420,7 @@ pub struct Observer {
 
 impl Observer {
     pub async fn connect(url: &str) -> Self {
-        let connection =
-            Connection::connect(url, ConnectionProperties::default()).await.expect("a connection");
+        let connection = connection(url).await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
         Self { connection, channel }
     }

@@ -9,6 +9,9 @@ pub fn patience() -> Duration {
     Duration::from_secs(seconds.unwrap_or(120))
 }
 
+/// How long one question may take when patience is over.
+const ONE_QUESTION: Duration = Duration::from_mins(1);
+
 /// Asks again and again until the answer is `Some`; panics with `what` when patience ends.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     until_within(patience(), what, &mut ask).await
@@ -22,8 +25,11 @@ pub async fn until_within<T, F: Future<Output = Option<T>>>(
 ) -> T {
     let start = Instant::now();
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        let left = patience.saturating_sub(start.elapsed()) + ONE_QUESTION;
+        match tokio::time::timeout(left, ask()).await {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => {}
+            Err(late) => panic!("asked for {what}, and had no answer: {late}"),
         }
         assert!(start.elapsed() < patience, "waited {} s in vain for {what}", patience.as_secs());
         tokio::time::sleep(Duration::from_millis(50)).await;
