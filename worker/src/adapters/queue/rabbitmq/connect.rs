@@ -83,7 +83,7 @@ pub(super) async fn places(options: &RabbitOptions) -> Result<Vec<Place>, JobErr
             }
             Err(error) => {
                 let error =
-                    unavailable(format!("the broker's host {host} has no address")).with_source(error);
+                    unavailable(format!("the broker's host {host}:{port} has no address")).with_source(error);
                 failed = Some(worse(failed, error));
             }
         }
