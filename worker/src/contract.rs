@@ -3,7 +3,7 @@
 
 use clap::{ArgAction, CommandFactory};
 use nightread_domain::announcement::EVENT_TYPES;
-use nightread_domain::{ErrorClass, ErrorCode, Lane, WarningCode};
+use nightread_domain::{ErrorCode, Lane, WarningCode};
 use serde_json::{Map, Value, json};
 
 use crate::adapters::azure_monitor;
@@ -48,7 +48,7 @@ fn contract() -> Value {
         },
         "imds": { "scheduled_events": imds::EVENTS },
         "event_types": EVENT_TYPES,
-        "error_codes": ErrorCode::ALL.iter().copied().map(error_code).collect::<Vec<_>>(),
+        "error_codes": error_codes().collect::<Vec<_>>(),
         "warning_codes": WarningCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
     })
 }
@@ -125,10 +125,9 @@ fn broker() -> Value {
 }
 
 fn metric(metric: &table::Metric) -> Value {
-    let (kind, buckets) = match metric.kind {
-        table::Kind::Counter => ("counter", None),
-        table::Kind::Gauge => ("gauge", None),
-        table::Kind::Histogram(bounds) => ("histogram", Some(bounds)),
+    let buckets = match metric.kind {
+        table::Kind::Histogram(bounds) => Some(bounds),
+        table::Kind::Counter | table::Kind::Gauge => None,
     };
     let tellers: Vec<_> = Teller::ALL
         .into_iter()
@@ -137,18 +136,13 @@ fn metric(metric: &table::Metric) -> Value {
         .collect();
     json!({
         "name": metric.name,
-        "kind": kind,
+        "kind": metric.kind.as_str(),
         "labels": metric.labels,
         "buckets": buckets,
         "told_by": tellers,
     })
 }
 
-fn error_code(code: ErrorCode) -> Value {
-    let class = match code.class() {
-        ErrorClass::Transient => "transient",
-        ErrorClass::Permanent => "permanent",
-        ErrorClass::Fatal => "fatal",
-    };
-    json!({ "code": code.as_str(), "class": class })
+fn error_codes() -> impl Iterator<Item = Value> {
+    ErrorCode::ALL.iter().map(|code| json!({ "code": code, "class": code.class() }))
 }

@@ -112,13 +112,11 @@ fn metrics() -> String {
             "\n## nightread {command}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n"
         );
         for metric in METRICS.iter().filter(|metric| metric.told_by.contains(&teller)) {
-            let kind = match metric.kind {
-                table::Kind::Counter => "counter",
-                table::Kind::Gauge => "gauge",
-                table::Kind::Histogram(_) => "histogram",
-            };
             let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-            row(&mut text, &[&format!("`{}`", metric.name), kind, &labels.join(", "), metric.meaning]);
+            row(
+                &mut text,
+                &[&format!("`{}`", metric.name), metric.kind.as_str(), &labels.join(", "), metric.meaning],
+            );
         }
     }
     text
