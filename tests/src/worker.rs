@@ -325,16 +325,18 @@ pub fn binary() -> PathBuf {
     root().join("target/release/nightread")
 }
 
-/// ONNX Runtime's library where `make runtime` puts it.
-fn runtime() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("NIGHTREAD_MODELS_RUNTIME") {
-        return Some(path.into());
-    }
-    let folders = std::fs::read_dir(root().join(".cache/onnxruntime")).ok()?;
-    let cpu = folders.flatten().map(|entry| entry.path());
-    let cpu =
-        cpu.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cpu-")));
-    cpu.flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path()).find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
-    })
+/// ONNX Runtime's library where `make runtime` puts it, or where the environment says.
+pub fn runtime() -> Option<PathBuf> {
+    let named = std::env::var_os("NIGHTREAD_MODELS_RUNTIME").map(PathBuf::from);
+    let entries =
+        |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let begins = |path: &Path, with: &str| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(with))
+    };
+    let folders = match named {
+        Some(path) if path.is_dir() => vec![path],
+        Some(library) => return Some(library),
+        None => entries(&root().join(".cache/onnxruntime")).filter(|path| begins(path, "cpu-")).collect(),
+    };
+    folders.iter().flat_map(|folder| entries(folder)).find(|path| begins(path, "libonnxruntime.so"))
 }

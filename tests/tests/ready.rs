@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::path::Path;
+use std::process::Command;
+
 use futures::StreamExt;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use nightread::adapters::queue::rabbitmq::topology;
@@ -14,7 +17,7 @@ use nightread_tests::queues;
 use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::server::get;
 use nightread_tests::wait;
-use nightread_tests::worker::{Worker, WorkerSettings};
+use nightread_tests::worker::{Worker, WorkerSettings, runtime};
 use serde_json::Value;
 
 /// What a worker that is not ready waits for; `None` when it is ready, or does not answer.
@@ -35,14 +38,46 @@ async fn says(worker: &Worker, reason: &str) -> String {
     .await
 }
 
+/// A library that is ONNX Runtime as soon as the file `gate` is there. Models that are opened in a moment are never seen waiting.
+fn runtime_behind(gate: &Path, folder: &Path) -> String {
+    let (source, library) = (folder.join("gate.c"), folder.join("libonnxruntime_behind_a_gate.so"));
+    let code = r#"
+#include <dlfcn.h>
+#include <unistd.h>
+const void *OrtGetApiBase(void) {
+    while (access(GATE, F_OK)) usleep(1000);
+    const void *(*real)(void) = (const void *(*)(void))dlsym(dlopen(RUNTIME, RTLD_NOW), "OrtGetApiBase");
+    return real();
+}
+"#;
+    std::fs::write(&source, code).expect("written");
+    let runtime = runtime().expect("a worker that is built has its runtime");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .arg(format!("-DGATE=\"{}\"", gate.display()))
+        .arg(format!("-DRUNTIME=\"{}\"", runtime.display()))
+        .status()
+        .expect("the build needs a C compiler too");
+    assert!(built.success());
+    library.display().to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn models_and_measuring_and_storage_that_does_not_let_it_in_are_waited_for() {
     let test = "models_and_measuring_and_storage_that_does_not_let_it_in_are_waited_for";
     let Some(bench) = Bench::shared(test).await else { return };
     let missing = fresh_name("later");
-    let settings = bench.settings().with("NIGHTREAD_ENGINE_SESSIONS", "auto");
-    let worker = bench.start_with(&settings.with("NIGHTREAD_SOURCES_CONTAINERS", &missing));
+    let folder = tempfile::tempdir().expect("a folder");
+    let gate = folder.path().join("open");
+    let settings = bench
+        .settings()
+        .with("NIGHTREAD_ENGINE_SESSIONS", "auto")
+        .with("NIGHTREAD_MODELS_RUNTIME", &runtime_behind(&gate, folder.path()))
+        .with("NIGHTREAD_SOURCES_CONTAINERS", &missing);
+    let worker = bench.start_with(&settings);
     assert_eq!(says(&worker, "models").await, "models");
+    std::fs::write(&gate, "").expect("written");
     let waiting = says(&worker, "storage: ").await;
     assert!(waiting.contains(&missing) && !waiting.contains("models"), "{waiting}");
     bench.direct.create_container(&missing).await.expect("a container");
