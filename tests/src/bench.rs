@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nightread::adapters::queue::rabbitmq::{DeadLetter, DeadLetters, Publisher, RabbitOptions, topology};
+use nightread::adapters::amqp::{DeadLetter, DeadLetters, Publisher, RabbitOptions, topology};
 use nightread::adapters::storage::azure::AzureStore;
 use nightread_domain::message::Attributes;
 use nightread_domain::{BlobRef, BlobStore, Lane, Message};

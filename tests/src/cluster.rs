@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
+use nightread::adapters::amqp::{RabbitOptions, topology};
 use tempfile::TempDir;
 
 use crate::parts::{Ending, Part, skipped};

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nightread::adapters::queue::rabbitmq::{DeadLetters, RabbitOptions, topology};
+use nightread::adapters::amqp::{DeadLetters, RabbitOptions, topology};
 use nightread_domain::Lane;
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, Consumer};
-use nightread::adapters::queue::rabbitmq::{Publisher, RabbitOptions, topology};
+use nightread::adapters::amqp::{Publisher, RabbitOptions, topology};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Lane, Message};
 use serde_json::{Value, json};

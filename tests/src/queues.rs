@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use azure_core::base64;
 use futures::StreamExt;
-use nightread::adapters::queue::rabbitmq::topology;
-use nightread::adapters::queue::storage_queue::StorageQueue;
+use nightread::adapters::amqp::topology;
+use nightread::adapters::azure::queue::StorageQueue;
 use nightread::adapters::storage::azure::Account;
 use nightread_domain::Lane;
 use rand::rngs::StdRng;

@@ -11,7 +11,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, message::Delivery};
-use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
+use nightread::adapters::amqp::{RabbitOptions, topology};
 use tempfile::TempDir;
 
 use crate::parts::{Ending, Part, free_port, root, skipped};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use nightread::simulate::{Arrival, Arrivals, MachineType, Run, Scaling, Scenario, simulate};
 use nightread_domain::Lane;
+use nightread_fleet::{Arrival, Arrivals, MachineType, Run, Scaling, Scenario, simulate};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

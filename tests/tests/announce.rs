@@ -10,7 +10,7 @@ use std::time::Duration;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::{BlobRef, Lane};
 use nightread_tests::announcing::{Announced, announce, announce_with_kills, start, summary};
 use nightread_tests::bench::Bench;

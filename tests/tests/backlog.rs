@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use nightread::adapters::queue::rabbitmq::{
+use nightread::adapters::amqp::{
     DeadLetters, Management, Publisher, RabbitIntake, RabbitOptions, Report, recent_reports, topology,
 };
 use nightread::telemetry::ledger::LaneWork;
@@ -336,8 +336,10 @@ async fn the_plug_in_is_reached_over_tls_and_only_when_its_certificate_is_known(
     let tls = Tls { certificate: certificate.clone(), key: made.signing_key.serialize_pem() };
     let Some(rabbit) = Rabbit::start_managed(Some(tls)).await else { return skipped(test, "RabbitMQ") };
     let options = rabbit.declared().await;
-    let (url, host) =
-        (rabbit.management_tls_url().expect("a TLS listener"), options.virtual_host().expect("a host"));
+    let (url, host) = (
+        rabbit.management_tls_url().expect("a TLS listener"),
+        nightread::adapters::amqp::virtual_host(&options).expect("a host"),
+    );
     let queues = [topology::DEAD_QUEUE.to_owned()];
     let unknown = Management::new(&url, &host, None).expect("an address");
     assert_eq!(unknown.counts(&queues).await.expect_err("unknown").code, ErrorCode::BrokerUnavailable);

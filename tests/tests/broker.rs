@@ -10,11 +10,11 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::queue::rabbitmq::{
+use nightread::adapters::amqp::{
     Courier, DeadLetters, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent, SessionState,
     Swept, Verdict, topology,
 };
-use nightread::pipeline::valve::{PauseReason, Valve};
+use nightread::flow::valve::{PauseReason, Valve};
 use nightread_domain::message::Attributes;
 use nightread_domain::{
     Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, Settlement, Stage, Status,

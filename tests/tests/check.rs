@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use futures::StreamExt;
 use lapin::options::BasicGetOptions;
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::bench::Bench;
 use nightread_tests::parts::{free_port, skipped};

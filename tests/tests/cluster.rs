@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nightread::adapters::queue::rabbitmq::{Publisher, RabbitOptions};
+use nightread::adapters::amqp::{Publisher, RabbitOptions};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Lane, Message};
 use nightread_tests::cluster::{Cluster, Minority};

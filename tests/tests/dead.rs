@@ -9,7 +9,7 @@ use std::time::Duration;
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::queue::rabbitmq::{DeadLetters, Swept, Verdict, topology};
+use nightread::adapters::amqp::{DeadLetters, Swept, Verdict, topology};
 use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::wait;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nightread::adapters::queue::rabbitmq::{RabbitOptions, topology};
+use nightread::adapters::amqp::{RabbitOptions, topology};
 use nightread_tests::pictures::grey;
 use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;

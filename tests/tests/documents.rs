@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;

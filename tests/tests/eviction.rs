@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use nightread::adapters::imds::{EventKind, EventSource, Imds, Watch};
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
+use nightread::adapters::azure::imds::{EventKind, EventSource, Imds, Watch};
 use nightread_domain::Lane;
 use nightread_tests::bench::Bench;
 use nightread_tests::pictures::grey;

@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::bench::Bench;
 use nightread_tests::parts::free_port;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use azure_core::base64;
 use lapin::options::QueueDeleteOptions;
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::azurite::{self, KEY, Service};
 use nightread_tests::bench::Bench;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use azure_core::base64;
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::message::Attributes;
 use nightread_domain::{BlobRef, Lane, Message};
 use nightread_tests::announcing::summary;

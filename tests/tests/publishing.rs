@@ -10,7 +10,7 @@ use futures::StreamExt;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;

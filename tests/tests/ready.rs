@@ -7,7 +7,7 @@ use std::process::Command;
 
 use futures::StreamExt;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::bench::Bench;
 use nightread_tests::parts::{Ending, free_port, fresh_name, skipped};

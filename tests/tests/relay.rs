@@ -8,7 +8,7 @@ use std::time::Duration;
 use azure_core::base64;
 use lapin::message::Delivery;
 use lapin::types::ShortString;
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::announcing::summary;
 use nightread_tests::azurite;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane};
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
@@ -132,7 +132,11 @@ async fn a_result_of_a_newer_form_stays_and_its_job_waits_for_a_newer_worker() {
     bench.announce(Lane::Ingest, "plain.png").await;
     bench.wait_for_result("plain.png").await;
     // Twice refused: once on its way through the shortest delay, and now in the next.
-    bench.observer().await.wait_for_depth(&topology::Delay::Seconds30.queue(), 1).await;
+    bench
+        .observer()
+        .await
+        .wait_for_depth(&topology::delay_queue(nightread_domain::retry::Delay::Seconds30), 1)
+        .await;
     let found = bench.direct.read(&there, 1 << 20).await.expect("storage answers").map(|(body, _)| body);
     assert_eq!(found.as_deref(), Some(newer.as_bytes()), "not a byte of it changed");
     assert!(bench.dead().await.is_empty());

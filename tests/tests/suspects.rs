@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nightread::adapters::queue::rabbitmq::{
-    Courier, DeadLetters, Publisher, RabbitIntake, RabbitOptions, topology,
-};
-use nightread::pipeline::valve::{Pause, PauseReason, Valve};
+use nightread::adapters::amqp::{Courier, DeadLetters, Publisher, RabbitIntake, RabbitOptions, topology};
+use nightread::flow::valve::{Pause, PauseReason, Valve};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, Stage};
 use nightread_tests::rabbit::{Observer, Rabbit};

@@ -8,7 +8,7 @@ use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame};
 use amq_protocol::protocol::{AMQPClass, connection};
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::queue::rabbitmq::{BrokerVersion, Publisher, RabbitIntake, topology};
+use nightread::adapters::amqp::{BrokerVersion, Publisher, RabbitIntake, topology};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, ErrorCode, Intake, Lane, Message};
 use nightread_tests::parts::skipped;

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Child;
 
 use lapin::types::AMQPValue;
-use nightread::adapters::queue::rabbitmq::topology;
+use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::parts::free_port;
 use nightread_tests::queues::{event, serve};

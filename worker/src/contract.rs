@@ -6,16 +6,17 @@ use nightread_domain::announcement::EVENT_TYPES;
 use nightread_domain::{ErrorCode, Lane, WarningCode};
 use serde_json::{Map, Value, json};
 
-use crate::adapters::azure_monitor;
-use crate::adapters::imds;
-use crate::adapters::queue::rabbitmq::topology::{self, Delay};
-use crate::adapters::queue::storage_queue::POISON_SUFFIX;
+use crate::adapters::amqp::topology::{self};
+use crate::adapters::azure::queue::POISON_SUFFIX;
+use crate::adapters::azure::{imds, monitor};
 use crate::cli::Cli;
-use crate::commands::backlog;
+use crate::services::backlog;
+use crate::services::health;
 use crate::settings::keys::{KEYS, Kind};
+use crate::telemetry::logs;
 use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
-use crate::telemetry::{health, logs};
+use nightread_domain::retry::Delay;
 
 /// Changes when a reader of the file would have to.
 const VERSION: u32 = 1;
@@ -42,8 +43,8 @@ fn contract() -> Value {
         "metrics": METRICS.iter().map(metric).collect::<Vec<_>>(),
         "process_metrics": process::names().collect::<Vec<_>>(),
         "azure_monitor": {
-            "namespace": azure_monitor::NAMESPACE,
-            "scope": azure_monitor::SCOPE,
+            "namespace": monitor::NAMESPACE,
+            "scope": monitor::SCOPE,
             "metrics": backlog::PUBLISHED,
         },
         "imds": { "scheduled_events": imds::EVENTS },
@@ -106,7 +107,8 @@ fn broker() -> Value {
     let by_lane = |name: fn(Lane) -> String| -> Map<String, Value> {
         Lane::ALL.into_iter().map(|lane| (lane.as_str().to_owned(), name(lane).into())).collect()
     };
-    let delays = Delay::ALL.into_iter().map(|delay| (delay.as_str().to_owned(), delay.queue().into()));
+    let delays =
+        Delay::ALL.into_iter().map(|delay| (delay.as_str().to_owned(), topology::delay_queue(delay).into()));
     json!({
         "exchanges": {
             "jobs": topology::JOBS,

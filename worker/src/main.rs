@@ -5,8 +5,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = nightread::cli::Cli::from_command_line();
     // First of all: no thread may exist yet.
-    match nightread::privacy::settle(&cli) {
-        Ok(()) => nightread::commands::run(cli),
+    match nightread::app::privacy::settle(&cli) {
+        Ok(()) => {
+            nightread::adapters::tls::install_provider();
+            nightread::commands::run(cli)
+        }
         Err(refused) => nightread::commands::refuse(&refused),
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nightread::adapters::storage::folder::FolderStore;
-use nightread::trial::pictures::png;
+use nightread::services::autotune::pictures::png;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, WriteCondition};
 use serde_json::Value;
 use support::{checked, nightread, process};

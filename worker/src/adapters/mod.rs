@@ -1,8 +1,8 @@
 //! The outside world, named by technology: each adapter implements a port of the domain and classifies its own errors.
 
-pub mod azure_monitor;
+pub mod amqp;
+pub mod azure;
 pub mod http;
-pub mod imds;
-pub mod queue;
+pub mod memory;
 pub mod storage;
 pub mod tls;

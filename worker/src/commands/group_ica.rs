@@ -9,8 +9,8 @@ use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
 use nightread_fmri::{FileSource, Source};
 use serde_json::json;
 
-use super::{print, say};
 use crate::cli::{Format, GroupIcaArgs};
+use crate::console::{print, say};
 
 pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
     let scans: Vec<FileSource> = args.scans.iter().cloned().map(FileSource).collect();

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap_complete::{Shell, generate};
 
-use super::print;
 use crate::cli;
+use crate::console::print;
 
 pub(super) fn complete(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();

@@ -6,16 +6,16 @@ use anyhow::Result;
 use nightread_engine::{Availability, Catalogue, Manifest, Precision, Task};
 use serde_json::json;
 
-use super::table::table;
-use super::{FAILED, print, say};
 use crate::app;
 use crate::cli::{Format, ModelsArgs};
+use crate::console::table::table;
+use crate::console::{FAILED, WRONG_USE, print, say};
 
 pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let (_, settings, problems) = app::settings(&args.common, &[]);
     let Some(settings) = settings else {
         say(&problems.to_string());
-        return Ok(ExitCode::from(super::WRONG_USE));
+        return Ok(ExitCode::from(WRONG_USE));
     };
     let catalogue = Catalogue::load(&settings.models_dir)?;
     match args.format {

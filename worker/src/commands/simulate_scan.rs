@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use nightread_fmri::simulate::{Networks, Options, simulate};
 use nightread_fmri::{FileSource, Limits, Source};
 
-use super::{WRONG_USE, print, say};
 use crate::cli::SimulateScanArgs;
+use crate::console::{WRONG_USE, print, say};
 
 /// NIfTI-1 holds no more along an axis.
 const MAX_VOLUMES: usize = i16::MAX as usize;

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{FAILED, WRONG_USE, broker_of, print, say};
-use crate::adapters::queue::rabbitmq::{Management, RabbitOptions, topology};
+use crate::adapters::amqp::{Management, RabbitOptions, topology, virtual_host};
+use crate::app::broker_of;
 use crate::cli::TopologyArgs;
+use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::settings::Settings;
 
 pub(super) fn run(args: &TopologyArgs) -> Result<ExitCode> {
@@ -32,7 +33,7 @@ async fn check(settings: &Settings, options: &RabbitOptions) -> Result<ExitCode>
         ))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let management = Management::new(url.reveal(), &options.virtual_host()?, options.ca_pem.as_deref())?;
+    let management = Management::new(url.reveal(), &virtual_host(&options)?, options.ca_pem.as_deref())?;
     let differences = management.differences().await?;
     if differences.is_empty() {
         print(&format!("RabbitMQ {version}: the topology is there as it should be"))?;

@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::process::{Tools, done_before, process};
-use super::report::Report;
-use super::valve::{Pause, PauseReason, Valve};
+use super::process::{done_before, process};
+use super::tools::Tools;
+use crate::flow::observer::Observer;
+use crate::flow::report::Report;
+use crate::flow::valve::{Pause, PauseReason, Valve};
 use crate::telemetry::traces;
 
 /// From this many earlier deliveries on, a message is suspected of killing workers and runs alone. Most are innocent:
@@ -32,34 +34,6 @@ const DEADLY_STARTS: u32 = 8;
 
 /// What giving back may take once everything is to be given back: the machine may have seconds.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Told of everything that ends. For progress bars, metrics and result events.
-pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// A job ended and its delivery is about to be settled so.
-    fn job_ended(&self, report: &Report, disposition: &Disposition);
-
-    /// What is to be told of it before its delivery is settled.
-    fn notice(&self, _report: &Report) -> Option<Notice> {
-        None
-    }
-
-    /// A message that never became a job was settled so.
-    fn message_settled(&self, _disposition: &Disposition) {}
-
-    fn event_ignored(&self, _event_type: &str) {}
-
-    /// A delivery came into hand.
-    fn delivery_taken(&self, _message: &Attributes) {}
-
-    /// Its handler is gone, whatever became of it.
-    fn delivery_left(&self, _lane: Lane, _announced_at: Option<u64>) {}
-
-    /// No job can end, or all can again.
-    fn outage(&self, _open: bool) {}
-
-    /// A container lets its jobs in, or does not.
-    fn container(&self, _name: &str, _answers: bool) {}
-}
 
 /// What a run does while storage is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

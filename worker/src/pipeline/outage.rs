@@ -13,7 +13,7 @@ use nightread_domain::{
 use tokio::sync::{Notify, watch};
 
 use super::breaker::{Breakers, Call};
-use super::intake::Observer;
+use crate::flow::observer::Observer;
 
 /// What the jobs of one worker know together of storage.
 #[derive(Debug)]
@@ -264,7 +264,7 @@ mod tests {
     use nightread_domain::{Disposition, Stage};
 
     use super::*;
-    use crate::pipeline::report::Report;
+    use crate::flow::report::Report;
 
     /// Results on a disk with so many bytes left, one folder of which belongs to somebody else.
     #[derive(Debug, Default)]

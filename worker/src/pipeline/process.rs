@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nightread_domain::result::{
     ErrorFacts, NOTICE, ResultDocument, SCHEMA, SourceFacts, Status, WorkerFacts,
 };
-use nightread_domain::routing::Routing;
+use nightread_domain::retry::Delay;
 use nightread_domain::storing::{Candidate, Identity, artefact_blob, result_blob};
 use nightread_domain::{
     BlobKind, BlobProperties, BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
@@ -15,104 +15,22 @@ use nightread_domain::{
 };
 use nightread_imaging::sniff;
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 
-use super::cpu::CpuPool;
-use super::failpoint::{Failpoint, reached};
-use super::models::{Model, Models};
-use super::outage::{Outages, WatchedStore};
-use super::reading::{self, NamedIn, Reading, ReadingOptions};
-use super::report::{Outcome, Report};
 use super::store::{self, Stored};
-use super::{version, waiting};
-use crate::settings::Limits;
-
-/// Version written into every document; a new one reads failed studies again.
-pub const WORKER_VERSION: &str = env!("CARGO_PKG_VERSION");
+use super::tools::Tools;
+use super::waiting;
+use crate::compute::models::Model;
+use crate::flow::WORKER_VERSION;
+use crate::flow::failpoint::{Failpoint, reached};
+use crate::flow::report::{Outcome, Report};
+use crate::flow::timing::Timing;
+use crate::readings::{self, NamedIn, Reading};
 
 /// Bytes from which the format is told.
 const SNIFFED: usize = 64 << 10;
 
 /// How long a study waits for room on this machine's disk.
 const SPOOL_DELAY: Duration = Duration::from_mins(1);
-
-/// Granularity of the byte permits, so that terabytes fit the semaphore's counter.
-const PERMIT_BYTES: u64 = 4096;
-
-/// Delays before the 1st, 2nd, 3rd... retry; they name the delay queues.
-pub(super) const RETRY_DELAYS: [Duration; 3] =
-    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(5)];
-
-/// What all jobs share.
-#[derive(Debug)]
-pub struct Tools {
-    pub source: Arc<dyn BlobStore>,
-    pub results: Arc<dyn BlobStore>,
-    pub results_container: String,
-    pub identity: Identity,
-    pub routing: Routing,
-    pub models: Models,
-    pub cpu: CpuPool,
-    pub limits: Limits,
-    pub reading: ReadingOptions,
-    pub failpoint: Option<Failpoint>,
-    /// What jobs learn of storage from each other.
-    pub outages: Arc<Outages>,
-    bytes_in_flight: Semaphore,
-}
-
-impl Tools {
-    #[allow(clippy::too_many_arguments)] // the composition root names every part once
-    pub fn new(
-        source: Arc<dyn BlobStore>,
-        results: Arc<dyn BlobStore>,
-        results_container: String,
-        identity: Identity,
-        routing: Routing,
-        models: Models,
-        cpu: CpuPool,
-        limits: Limits,
-        reading: ReadingOptions,
-        failpoint: Option<Failpoint>,
-        outages: Arc<Outages>,
-    ) -> Self {
-        let permits = (limits.in_flight_bytes / PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3)) as usize;
-        let bytes_in_flight = Semaphore::new(permits);
-        let watched = |store| Arc::new(WatchedStore::new(store, Arc::clone(&outages)));
-        Self {
-            source: watched(source),
-            results: watched(results),
-            results_container,
-            identity,
-            routing,
-            models,
-            cpu,
-            limits,
-            reading,
-            failpoint,
-            outages,
-            bytes_in_flight,
-        }
-    }
-
-    /// `model_mismatch` when results of a model's version were made by another model; or what storage says.
-    pub async fn versions_agree(&self) -> Result<(), JobError> {
-        for model in self.models.iter() {
-            version::agrees(&*self.results, &self.results_container, model).await?;
-        }
-        Ok(())
-    }
-
-    /// Room for a blob of this size, taken before it is downloaded. One larger than all the room takes all of it.
-    async fn room_for(&self, bytes: u64) -> Result<tokio::sync::SemaphorePermit<'_>, JobError> {
-        let all = (self.limits.in_flight_bytes / PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3));
-        let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, all) as u32;
-        self.bytes_in_flight
-            .acquire_many(wanted)
-            .await
-            .map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))
-    }
-}
 
 /// What is known of a study so far; a failed-document says as much of it as there is.
 #[derive(Debug, Default)]
@@ -121,7 +39,7 @@ struct Study {
     sha256: Option<String>,
     media: Option<Media>,
     model: Option<Arc<Model>>,
-    timing: BTreeMap<String, f64>,
+    timing: Timing,
 }
 
 /// Reads one study and says what is to become of its delivery.
@@ -211,8 +129,9 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
         return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
     }
     check_size(&properties, tools.limits.blob_bytes)?;
-    let room = tools.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
-    let (Fetched { body, sha256 }, properties) = timed(study, "fetch", fetch(job, tools, properties)).await?;
+    let room = tools.bytes_in_hand.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
+    let (Fetched { body, sha256 }, properties) =
+        study.timing.timed("fetch", fetch(job, tools, properties)).await?;
     study.properties = Some(properties);
     study.sha256 = Some(sha256);
     if tools.identity == Identity::Content
@@ -222,25 +141,25 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
     }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
-    let head = body.head(SNIFFED).map_err(reading::unreadable)?;
-    let media = sniff(&head).ok_or_else(|| reading::unknown(&head, job.source.name()))?;
+    let head = body.head(SNIFFED).map_err(readings::unreadable)?;
+    let media = sniff(&head).ok_or_else(|| readings::unknown(&head, job.source.name()))?;
     drop(head);
     study.media = Some(media);
-    let model = tools.models.get(model_name(job, tools, media.modality())?)?;
+    let model = tools.reader.models.get(model_name(job, tools, media.modality())?)?;
     study.model = Some(Arc::clone(&model));
 
     let kept = body.kept().cloned();
     let _room = if kept.is_some() && media.modality() == Modality::Radiograph {
         // It is to be held in memory after all; who waits for room holds none.
         drop(room);
-        tools.room_for(body.len()).await?
+        tools.bytes_in_hand.room_for(body.len()).await?
     } else {
         room
     };
-    let read = reading::read(body, media, &job.source, &model, tools, &mut study.timing).await;
+    let read = tools.reader.read(body, media, &job.source, &model, &mut study.timing).await;
     // Whatever was read out of a file that was written to meanwhile is nobody's.
     if let Some(kept) = kept
-        && !kept.is_unchanged().map_err(reading::unreadable)?
+        && !kept.is_unchanged().map_err(readings::unreadable)?
     {
         let text = "the file was written to while it was read";
         return Err(JobError::new(Stage::Decode, ErrorCode::BlobChanged, text));
@@ -264,7 +183,7 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
 async fn read_before(job: &Job, tools: &Tools, study: &Study) -> Result<Option<Ended>, JobError> {
     let named = job.model.as_deref();
     for name in named.map_or_else(|| tools.routing.candidates(&job.source), |name| vec![name]) {
-        let model = tools.models.get(name)?;
+        let model = tools.reader.models.get(name)?;
         let path = result_blob(&tools.results_container, name, &model.facts.version, &job.source)?;
         let ours = candidate(job, tools, &model, study);
         if let Some(document) = store::already_done(&*tools.results, &path, &ours).await? {
@@ -387,8 +306,7 @@ fn document(
     reading: Result<Reading, &JobError>,
     started: Instant,
 ) -> ResultDocument {
-    let mut timing_ms = study.timing.clone();
-    timing_ms.insert("total".to_owned(), milliseconds(started.elapsed()));
+    let timing_ms = study.timing.with_total(started.elapsed());
     let error = reading.as_ref().err().map(|error| ErrorFacts::from(*error));
     let reading = reading.unwrap_or_default();
     ResultDocument {
@@ -449,7 +367,7 @@ async fn fail(
     let model = match &study.model {
         Some(model) => Arc::clone(model),
         None => match job.model.as_deref().or_else(|| tools.routing.fallback(&job.source)) {
-            Some(name) => tools.models.get(name)?,
+            Some(name) => tools.reader.models.get(name)?,
             None => return Err(error),
         },
     };
@@ -492,21 +410,9 @@ fn disposition_of(job: &Job, error: JobError, tools: &Tools) -> Disposition {
             waiting::postponed(job, error, tools)
         }
         ErrorClass::Transient => {
-            let step = (job.attempt as usize).min(RETRY_DELAYS.len() - 1);
-            let delay = error.retry_after.unwrap_or(RETRY_DELAYS[step]).max(RETRY_DELAYS[0]);
+            let usual = Delay::after(job.attempt).length();
+            let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
             Disposition::RetryAfter { delay, error }
         }
     }
-}
-
-async fn timed<T>(study: &mut Study, stage: &str, work: impl Future<Output = T>) -> T {
-    let started = Instant::now();
-    let done = work.await;
-    study.timing.insert(stage.to_owned(), milliseconds(started.elapsed()));
-    done
-}
-
-/// Milliseconds with three decimals, as documents carry them.
-pub fn milliseconds(elapsed: Duration) -> f64 {
-    (elapsed.as_secs_f64() * 1e6).round() / 1e3
 }

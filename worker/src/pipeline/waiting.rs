@@ -2,13 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nightread_domain::retry::Delay;
 use nightread_domain::{Disposition, ErrorClass, ErrorCode, Job, JobError, Stage};
 
-use super::process::{RETRY_DELAYS, Tools};
+use super::tools::Tools;
 
 /// Until a job has waited for so long it is tried again with the delay beside it.
-const PATIENCE: [(Duration, Duration); 2] =
-    [(Duration::from_mins(1), RETRY_DELAYS[0]), (Duration::from_mins(10), RETRY_DELAYS[1])];
+const PATIENCE: [(Duration, Duration); 2] = [
+    (Duration::from_mins(1), Delay::Seconds5.length()),
+    (Duration::from_mins(10), Delay::Seconds30.length()),
+];
 
 /// Why the job need not even ask: its container does not answer, or no job can end. One whose time is over asks once
 /// more, so that what is said of it is its own.
@@ -54,8 +57,12 @@ pub(super) fn postponed(job: &Job, error: JobError, tools: &Tools) -> Dispositio
         error.code.is_refusal() && error.stage != Stage::Store && tools.outages.paused().is_none();
     if !is_refused {
         // Behind a pause nothing is taken anyhow, and jobs are at hand when it ends.
-        let usual = if tools.outages.paused().is_some() { RETRY_DELAYS[0] } else { RETRY_DELAYS[1] };
-        let delay = error.retry_after.unwrap_or(usual).max(RETRY_DELAYS[0]);
+        let usual = if tools.outages.paused().is_some() {
+            Delay::Seconds5.length()
+        } else {
+            Delay::Seconds30.length()
+        };
+        let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
         return Disposition::Postpone { delay, error, refused_since: None };
     }
     if is_overdue(job, tools) {
@@ -68,7 +75,7 @@ pub(super) fn postponed(job: &Job, error: JobError, tools: &Tools) -> Dispositio
     let since = job.refused_since.unwrap_or(now);
     let waited = Duration::from_secs(now.saturating_sub(since));
     let step = PATIENCE.iter().find(|(until, _)| waited < *until);
-    let delay = step.map_or(RETRY_DELAYS[2], |(_, delay)| *delay);
+    let delay = step.map_or(Delay::Minutes5.length(), |(_, delay)| *delay);
     Disposition::Postpone { delay, error, refused_since: Some(since) }
 }
 

@@ -15,7 +15,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{Precision, Provider, Search};
 use nightread_fmri::confounds::Wanted;
 
-use crate::pipeline::failpoint::Failpoint;
+use crate::flow::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
 
 /// A text that prints as `[redacted]`.

@@ -15,7 +15,7 @@ use super::{
     AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings, QueueAccess,
     RelaySettings, ScanSettings, Secret, Settings, StorageSettings, WebhookSettings,
 };
-use crate::pipeline::failpoint::Failpoint;
+use crate::flow::failpoint::Failpoint;
 
 pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Settings> {
     let storage = storage(raw, problems);

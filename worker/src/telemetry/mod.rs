@@ -1,6 +1,5 @@
 //! What the worker tells about itself.
 
-pub mod health;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;

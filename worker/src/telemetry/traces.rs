@@ -37,7 +37,6 @@ mod otlp {
             return Ok(None);
         }
         // The exporter's client is the first of this process to need it.
-        crate::adapters::tls::install_provider();
         let exporter = SpanExporter::builder().with_http().build()?;
         let provider = SdkTracerProvider::builder()
             .with_resource(Resource::builder().with_service_name("nightread").build())

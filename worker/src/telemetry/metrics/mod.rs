@@ -21,9 +21,9 @@ use self::table::{
     STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
 };
 
-use crate::pipeline::process::WORKER_VERSION;
-use crate::pipeline::report::Report;
-use crate::pipeline::valve::PauseReason;
+use crate::flow::WORKER_VERSION;
+use crate::flow::report::Report;
+use crate::flow::valve::PauseReason;
 
 /// Installs the recorder for this process; the handle renders the text form. What `teller` tells and is no matter of models
 /// starts at 0 here.

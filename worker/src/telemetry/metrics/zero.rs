@@ -9,8 +9,8 @@ use super::table::{
     JOB_SECONDS, JOBS, JOBS_IN_HAND, MESSAGES, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
     STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
 };
-use crate::pipeline::report::Outcome;
-use crate::pipeline::valve::PauseReason;
+use crate::flow::report::Outcome;
+use crate::flow::valve::PauseReason;
 
 /// Stages that a document times.
 const STAGES: [&str; 6] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps"];

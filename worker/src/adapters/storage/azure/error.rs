@@ -7,10 +7,10 @@ use azure_core::Error;
 use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
 use azure_core::http::headers::HeaderName;
-use nightread_domain::announcement::without_mark;
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
 
 use super::refusal;
+use super::xml::element;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -39,14 +39,6 @@ fn service_code(error: &Error) -> Option<String> {
     let ErrorKind::HttpResponse { raw_response, .. } = error.kind() else { return None };
     let raw = raw_response.as_ref()?;
     raw.headers().get_optional_string(&ERROR_CODE).or_else(|| element(raw.body(), "Code").map(str::to_owned))
-}
-
-/// The text of an element in the service's XML, without an XML parser: two marks and what is between them.
-pub(super) fn element<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
-    let text = std::str::from_utf8(without_mark(body)).ok()?;
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (value, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(value.trim()).filter(|value| !value.is_empty())
 }
 
 pub(crate) fn is_code(error: &Error, code: &str) -> bool {

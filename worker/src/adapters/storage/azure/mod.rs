@@ -7,6 +7,7 @@ pub(in crate::adapters) mod identity;
 mod list;
 mod refusal;
 mod sign;
+mod xml;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -26,7 +26,7 @@ pub(super) fn explained(mut error: JobError, answer: &RawResponse) -> JobError {
 
 /// What `AuthenticationErrorDetail` means. It may quote the request with the blob's name, and the signature.
 fn detail(body: &[u8]) -> Option<String> {
-    let said = super::error::element(body, "AuthenticationErrorDetail")?;
+    let said = super::xml::element(body, "AuthenticationErrorDetail")?;
     let lower = said.to_ascii_lowercase();
     let meanings = [
         ("not valid in the specified time frame", "the signature is not valid at this time"),

@@ -1,0 +1,162 @@
+//! The reports: workers tell what a message costs and how old it was, and `nightread backlog` reads them and leaves its
+//! own conclusions for the next one that asks, so that what is known outlives the workers that knew it.
+//!
+//! Their queue gives everything to one reader at a time. A reader takes nothing but its own mark: the rest goes back when
+//! it closes its connection, and the next reader, who waited, gets all of it in its order. (A stream would do the same
+//! without taking turns; RabbitMQ 3.10 loses one for good when its first node is killed soon after declaring it.)
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use lapin::Consumer;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use nightread_domain::message::Attributes;
+use nightread_domain::{ErrorCode, JobError, Lane, Stage};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::adapters::amqp::connect::{classified, connect, unavailable};
+use crate::adapters::amqp::options::RabbitOptions;
+use crate::adapters::amqp::properties;
+use crate::adapters::amqp::publisher::Outgoing;
+use crate::adapters::amqp::publisher::Publisher;
+use crate::adapters::amqp::topology;
+use crate::telemetry::ledger::LaneWork;
+
+/// Longer reports are not ours.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// All that the queue can hold; each takes a few hundred bytes, and all stay unacknowledged while they are read.
+const IN_FLIGHT: u16 = u16::MAX;
+
+/// From the mark that we set to reading it again.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// One report. `at` is in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Report {
+    /// What one worker did since its last report: ingest, bulk, fmri.
+    Worker { at: u64, lanes: [LaneWork; 3] },
+    /// What one `nightread backlog` concluded.
+    Backlog {
+        at: u64,
+        /// Seconds of one worker for one message, where it was ever measured.
+        seconds_each: [Option<f64>; 3],
+        /// Since when messages have been waiting without any worker.
+        unattended_since: [Option<u64>; 3],
+    },
+    /// Set by a reader, to know where the present is.
+    Mark { at: u64, id: String },
+}
+
+impl Report {
+    fn at(&self) -> u64 {
+        match self {
+            Self::Worker { at, .. } | Self::Backlog { at, .. } | Self::Mark { at, .. } => *at,
+        }
+    }
+
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::Worker { .. } => "report.worker",
+            Self::Backlog { .. } => "report.backlog",
+            Self::Mark { .. } => "report.mark",
+        }
+    }
+}
+
+impl Publisher {
+    /// Adds a report and waits until the broker has it. A worker's may fall to the ground; a mark must arrive.
+    pub async fn report(&self, report: &Report) -> Result<(), JobError> {
+        let body = serde_json::to_vec(report).map_err(|error| {
+            JobError::new(Stage::Report, ErrorCode::Internal, "a report does not serialise")
+                .with_source(error)
+        })?;
+        let mut attributes = Attributes::for_lane(Lane::Ingest);
+        attributes.content_type = Some("application/json".to_owned());
+        self.publish(&Outgoing {
+            exchange: topology::RESULTS.to_owned(),
+            key: report.key().to_owned(),
+            properties: properties::properties(&attributes),
+            body: Bytes::from(body),
+            mandatory: matches!(report, Report::Mark { .. }),
+        })
+        .await
+    }
+}
+
+/// Every report of the last `window`, oldest first; `broker_rejected` where there is no such queue.
+pub async fn recent_reports(
+    options: &RabbitOptions,
+    publisher: &Publisher,
+    window: Duration,
+) -> Result<Vec<Report>, JobError> {
+    let now = properties::now();
+    let since = now.saturating_sub(window.as_secs());
+    let id = hex::encode(rand::random::<[u8; 8]>());
+    publisher.report(&Report::Mark { at: now, id: id.clone() }).await?;
+    let connection = connect(options, "reports").await?;
+    let refused = |error| classified("cannot read the reports", error);
+    let channel = connection.create_channel().await.map_err(refused)?;
+    channel.basic_qos(IN_FLIGHT, BasicQosOptions::default()).await.map_err(refused)?;
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel
+        .basic_consume(topology::REPORTS.into(), "".into(), options, FieldTable::default())
+        .await
+        .map_err(refused)?;
+    let read = timeout(PATIENCE, read_until(&mut consumer, since, &id)).await;
+    // Everything goes back at once when the connection ends. A consumer that is cancelled first, as one that is dropped
+    // is, would let the next reader in before the reports are back.
+    let _ = connection.close(200, "read".into()).await;
+    drop(consumer);
+    read.map_err(|_| unavailable("the reports did not come to the present in time"))?
+}
+
+async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec<Report>, JobError> {
+    let refused = |error| classified("cannot read the reports", error);
+    let mut reports = Vec::new();
+    loop {
+        let Some(raw) = consumer.next().await else {
+            return Err(unavailable("the broker ended the reading of the reports"));
+        };
+        let raw = raw.map_err(refused)?;
+        let Some(report) = parsed(&raw.data) else { continue };
+        match report {
+            Report::Mark { id: found, .. } if found == id => {
+                raw.ack(BasicAckOptions::default()).await.map_err(refused)?;
+                return Ok(reports);
+            }
+            Report::Mark { .. } => {}
+            report if report.at() >= since => reports.push(report),
+            _ => {}
+        }
+    }
+}
+
+/// Anybody who may publish results may write here, so what does not parse is passed over.
+fn parsed(body: &[u8]) -> Option<Report> {
+    if body.len() > MAX_BYTES { None } else { serde_json::from_slice(body).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_wire_and_odd_ones_are_passed_over() {
+        let lanes = [LaneWork { messages: 3, seconds: 0.5, oldest_age: Some(9) }; 3];
+        let backlog =
+            Report::Backlog { at: 2, seconds_each: [Some(0.02), None, None], unattended_since: [None; 3] };
+        for report in [Report::Worker { at: 1, lanes }, backlog] {
+            let body = serde_json::to_vec(&report).expect("a report");
+            assert_eq!(parsed(&body), Some(report));
+        }
+        let long = vec![b' '; MAX_BYTES + 1];
+        for odd in [&b"{}"[..], b"not JSON", br#"{"kind":"worker","at":-1}"#, &long] {
+            assert_eq!(parsed(odd), None);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How to reach the broker.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How to reach the broker, and how much to take from it.
+#[derive(Clone)]
+pub struct RabbitOptions {
+    /// `amqps://user:password@host:5671/vhost`; holds a secret.
+    pub url: String,
+    /// Further brokers of the cluster, `host` or `host:port`: reached as the address says, and tried in turn with its host.
+    pub more_hosts: Vec<String>,
+    /// Certificate authority of the broker, PEM, beside the system's own.
+    pub ca_pem: Option<String>,
+    /// Shown in the broker's connection list.
+    pub connection_name: String,
+    /// Jobs the worker may have in hand; the lanes share them.
+    pub permits: usize,
+    /// Shares of ingest, bulk and fmri.
+    pub weights: [u64; 3],
+    /// The longest wait between two tries to connect.
+    pub longest_backoff: Duration,
+    /// How long the broker lets a delivery be unacknowledged (`consumer_timeout`). What cannot be settled is recorded before
+    /// half of it.
+    pub consumer_timeout: Duration,
+}
+
+impl RabbitOptions {
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            more_hosts: Vec::new(),
+            ca_pem: None,
+            connection_name: "nightread".to_owned(),
+            permits: 8,
+            weights: [6, 3, 1],
+            longest_backoff: Duration::from_secs(15),
+            consumer_timeout: Duration::from_mins(30),
+        }
+    }
+}
+
+impl fmt::Debug for RabbitOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitOptions")
+            .field("url", &"[redacted]")
+            .field("connection_name", &self.connection_name)
+            .field("permits", &self.permits)
+            .field("weights", &self.weights)
+            .finish_non_exhaustive()
+    }
+}

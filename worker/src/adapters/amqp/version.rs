@@ -1,0 +1,120 @@
+//! Which broker this is, read from its greeting before anything is declared.
+
+use std::fmt;
+use std::time::Duration;
+
+use amq_protocol::frame::{AMQPFrame, parse_frame};
+use amq_protocol::protocol::{AMQPClass, connection};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use lapin::types::AMQPValue;
+use nightread_domain::{ErrorCode, JobError, Stage};
+
+use super::connect::{Place, places, tls_config, unavailable, worse};
+use super::options::RabbitOptions;
+
+/// The first whose quorum queues know message TTL and at-least-once dead-lettering.
+const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A greeting is one frame of a few hundred bytes.
+const MAX_GREETING: usize = 64 * 1024;
+
+/// What a TLS listener answers to words that are none of TLS begins so.
+const TLS_ALERT: u8 = 21;
+
+/// A broker's version, as far as it decides anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BrokerVersion {
+    pub major: u32,
+    pub minor: u32,
+}
+
+impl fmt::Display for BrokerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl BrokerVersion {
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(['.', '-', '+']).map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Some(Self { major, minor }),
+            _ => None,
+        }
+    }
+
+    /// Asks the broker; `broker_rejected` when it is too old or no RabbitMQ.
+    pub async fn check(options: &RabbitOptions) -> Result<Self, JobError> {
+        let greeting = greeting(options).await?;
+        let text = |name: &str| match greeting.inner().get(name) {
+            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            _ => None,
+        };
+        let (product, version) = (text("product").unwrap_or_default(), text("version").unwrap_or_default());
+        match Self::parse(&version) {
+            Some(known) if known >= OLDEST => Ok(known),
+            _ => Err(JobError::new(
+                Stage::Start,
+                ErrorCode::BrokerRejected,
+                format!("RabbitMQ {OLDEST} or later is needed; this is {product:?} {version:?}"),
+            )),
+        }
+    }
+}
+
+async fn greeting(options: &RabbitOptions) -> Result<lapin::types::FieldTable, JobError> {
+    let mut failed = None;
+    for place in places(options).await? {
+        let silent = |_| Err(unavailable(format!("the broker at {} did not greet in time", place.host())));
+        let asked = tokio::time::timeout(PATIENCE, greeting_of(options, &place)).await;
+        match asked.unwrap_or_else(silent) {
+            Ok(properties) => return Ok(properties),
+            Err(error) => failed = Some(worse(failed, error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| unavailable("no broker is named")))
+}
+
+async fn greeting_of(options: &RabbitOptions, place: &Place) -> Result<lapin::types::FieldTable, JobError> {
+    let host = place.host();
+    let gone = |error: std::io::Error| {
+        unavailable(format!("cannot connect to the broker at {host}")).with_source(error)
+    };
+    let runtime = lapin::runtime::default_runtime()
+        .map_err(|error| unavailable("no runtime for the broker's connection").with_source(error))?;
+    let mut stream = place.dial(&runtime, &tls_config(options)).await.map_err(gone)?;
+    stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(gone)?;
+    stream.flush().await.map_err(gone)?;
+    let mut received = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let count = stream.read(&mut piece).await.map_err(gone)?;
+        received.extend_from_slice(&piece[..count]);
+        match parse_frame(received.as_slice()) {
+            Ok((_, AMQPFrame::Method(_, AMQPClass::Connection(connection::AMQPMethod::Start(start))))) => {
+                return Ok(start.server_properties);
+            }
+            Err(error) if error.is_incomplete() && count > 0 && received.len() < MAX_GREETING => {}
+            _ if received.first() == Some(&TLS_ALERT) => {
+                return Err(unavailable(format!("the broker at {host} speaks TLS there: amqps:// is meant")));
+            }
+            _ => {
+                return Err(unavailable(format!("what answers at {host} greets in no words of AMQP 0-9-1")));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_order_by_number() {
+        let parse = |text| BrokerVersion::parse(text).expect(text);
+        assert!(parse("3.9.27") < OLDEST && parse("3.10.8") >= OLDEST && parse("4.0.2-rc.1") > OLDEST);
+        assert!(BrokerVersion::parse("banana").is_none() && BrokerVersion::parse("").is_none());
+    }
+}

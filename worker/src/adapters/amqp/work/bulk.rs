@@ -1,0 +1,97 @@
+//! Publishing by the thousand: one link, many announcements on their way at once, every one confirmed.
+
+use std::fmt;
+use std::future::Future;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use nightread_domain::{JobError, Lane, Message};
+
+use crate::adapters::amqp::connect::{classified, connect};
+use crate::adapters::amqp::options::RabbitOptions;
+use crate::adapters::amqp::properties;
+use crate::adapters::amqp::topology;
+
+/// What became of one announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The broker has it for good.
+    Confirmed,
+    /// The broker did not take it: its queue is full, or gone.
+    Refused,
+    /// The link broke, and nobody knows.
+    Lost,
+}
+
+/// A link for publishing to one lane. It is not mended: when it breaks, make another and send again what was not
+/// confirmed.
+pub struct BulkLink {
+    connection: Connection,
+    channel: Channel,
+    /// A question on the channel that publishes would wait behind what is published.
+    probe: Channel,
+    lane: Lane,
+}
+
+impl fmt::Debug for BulkLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkLink").field("lane", &self.lane).finish_non_exhaustive()
+    }
+}
+
+impl BulkLink {
+    pub async fn open(options: &RabbitOptions, lane: Lane) -> Result<Self, JobError> {
+        let refused = |error| classified("the broker opens no channel for publishing", error);
+        let connection = connect(options, "announce").await?;
+        let channel = connection.create_channel().await.map_err(refused)?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
+        let probe = connection.create_channel().await.map_err(refused)?;
+        Ok(Self { connection, channel, probe, lane })
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.channel.status().connected() && self.connection.status().connected()
+    }
+
+    /// The broker is short of memory or disk and reads no more from us.
+    pub fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Sends one announcement, persistent and mandatory. The future ends with the broker's word; there is no time-out,
+    /// because a blocked broker may be silent for hours.
+    pub fn send(&self, message: &Message) -> impl Future<Output = Sent> + Send + use<> {
+        let (channel, lane) = (self.channel.clone(), self.lane);
+        let properties = properties::properties(&message.attributes);
+        let body = message.body.clone();
+        async move {
+            match publish(&channel, lane, &body, properties).await {
+                Ok(Confirmation::Ack(None)) => Sent::Confirmed,
+                Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(_)) => Sent::Refused,
+                Ok(Confirmation::NotRequested) | Err(_) => Sent::Lost,
+            }
+        }
+    }
+
+    /// Messages ready in the lane.
+    pub fn depth(&self) -> impl Future<Output = Result<u32, JobError>> + Send + use<> {
+        let (probe, queue) = (self.probe.clone(), topology::lane_queue(self.lane));
+        async move { topology::depth(&probe, &queue).await }
+    }
+
+    pub async fn close(self) {
+        // Everything is confirmed; a broker that does not say goodbye changes nothing.
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}
+
+async fn publish(
+    channel: &Channel,
+    lane: Lane,
+    body: &[u8],
+    properties: BasicProperties,
+) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let (exchange, key) = (topology::JOBS.into(), topology::lane_key(lane).into());
+    channel.basic_publish(exchange, key, options, body, properties).await?.await
+}

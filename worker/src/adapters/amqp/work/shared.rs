@@ -1,0 +1,248 @@
+//! What the session loop, the intake and the settlements share: deliveries that arrived, and what is in hand.
+
+use super::courier::Courier;
+use crate::adapters::amqp::options::RabbitOptions;
+use crate::adapters::amqp::topology;
+use futures::StreamExt;
+use lapin::message::Delivery as Raw;
+use nightread_domain::lanes::{INGEST_ACTIVE, Lanes};
+use nightread_domain::{JobError, Lane};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Whether a session with the broker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    Down,
+    /// Without consumers: at its start, or during a pause.
+    Up,
+    /// With a consumer on every queue.
+    Consuming,
+}
+
+impl SessionState {
+    pub fn is_up(self) -> bool {
+        self != Self::Down
+    }
+}
+
+/// What the session loop, the intake and the settlements share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    /// Something arrived, was settled, or ended.
+    pub changed: Notify,
+    /// Settlements alive, by lane; of dead sessions too, because their jobs still run.
+    in_hand: [AtomicUsize; 3],
+    /// The session that stands or stood last.
+    pub epoch: AtomicU64,
+    pub stop: CancellationToken,
+    /// The loop has ended and its connection is closed.
+    pub done: CancellationToken,
+    pub state: watch::Sender<SessionState>,
+    /// Why the last session ended, or did not begin, while none stands.
+    trouble: Mutex<Option<String>>,
+    pub courier: Arc<Courier>,
+    pub consumer_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub struct Queue {
+    ready: [VecDeque<Arrived>; 3],
+    suspects: VecDeque<Arrived>,
+    lanes: Lanes,
+    ingest_seen: Option<Instant>,
+    ended: Option<Result<(), JobError>>,
+}
+
+/// Where a delivery comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Lane(Lane),
+    Suspects,
+}
+
+impl Source {
+    pub fn all() -> impl Iterator<Item = Self> {
+        Lane::ALL.into_iter().map(Self::Lane).chain([Self::Suspects])
+    }
+
+    pub fn queue(self) -> String {
+        match self {
+            Self::Lane(lane) => topology::lane_queue(lane),
+            Self::Suspects => topology::SUSPECT_QUEUE.to_owned(),
+        }
+    }
+}
+
+type Arrived = (Raw, Instant);
+
+/// A delivery that counts among those in hand of its lane.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub lane: Lane,
+    pub suspect: bool,
+    pub raw: Raw,
+    pub epoch: u64,
+    /// The broker's patience with it began then.
+    pub arrived: Instant,
+}
+
+impl Shared {
+    pub fn new(options: &RabbitOptions, courier: Arc<Courier>) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                ready: Default::default(),
+                suspects: VecDeque::new(),
+                lanes: Lanes::new(options.permits, options.weights),
+                ingest_seen: None,
+                ended: None,
+            }),
+            changed: Notify::new(),
+            in_hand: Default::default(),
+            epoch: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            done: CancellationToken::new(),
+            state: watch::Sender::new(SessionState::Down),
+            trouble: Mutex::new(None),
+            courier,
+            consumer_timeout: options.consumer_timeout,
+        }
+    }
+
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn has_trouble(&self, why: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next delivery, and while the valve is closed; `None` when there will be no more. Cancel-safe:
+    /// nothing is taken before it is returned.
+    pub async fn take(&self) -> Result<Option<Taken>, JobError> {
+        loop {
+            let changed = self.changed.notified();
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(taken) = self.try_take() {
+                return Ok(Some(taken));
+            }
+            if let Some(how) = self.how_it_ended() {
+                return how.map(|()| None);
+            }
+            changed.await;
+        }
+    }
+
+    pub fn how_it_ended(&self) -> Option<Result<(), JobError>> {
+        let mut queue = self.queue();
+        let how = queue.ended.take()?;
+        // Who asks again is told again.
+        queue.ended = Some(Ok(()));
+        Some(how)
+    }
+
+    pub fn try_take(&self) -> Option<Taken> {
+        if !self.courier.valve().is_open() {
+            return None;
+        }
+        let mut queue = self.queue();
+        let in_hand = [0, 1, 2].map(|lane: usize| self.in_hand[lane].load(Ordering::Acquire));
+        let ready = [0, 1, 2].map(|lane: usize| !queue.ready[lane].is_empty());
+        let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
+        let (lane, suspect, arrived) = if let Some(arrived) = queue.suspects.pop_front() {
+            // First of all: every delivery of a suspect is to be a start, because starts are what is counted.
+            (lane_of_suspect(&arrived.0), true, arrived)
+        } else {
+            let lane = queue.lanes.next(ready, in_hand, active)?;
+            (lane, false, queue.ready[lane as usize].pop_front()?)
+        };
+        Some(self.taken(lane, suspect, arrived))
+    }
+
+    pub fn taken(&self, lane: Lane, suspect: bool, (raw, arrived): Arrived) -> Taken {
+        self.in_hand[lane as usize].fetch_add(1, Ordering::AcqRel);
+        Taken { lane, suspect, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
+    }
+
+    /// A settlement is gone: its permit is free.
+    pub fn released(&self, lane: Lane) {
+        self.in_hand[lane as usize].fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    pub fn is_current(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch && self.state.borrow().is_up()
+    }
+
+    /// Waits until the session of this epoch is over.
+    pub async fn lost(&self, epoch: u64) {
+        let over = |state: &SessionState| !state.is_up() || self.epoch.load(Ordering::Acquire) != epoch;
+        // The sender is ours, so this ends with the session alone.
+        let _ = self.state.subscribe().wait_for(over).await;
+    }
+
+    pub fn arrived(&self, source: Source, raw: Raw) {
+        let raw = (raw, Instant::now());
+        let mut queue = self.queue();
+        if source == Source::Lane(Lane::Ingest) {
+            queue.ingest_seen = Some(Instant::now());
+        }
+        match source {
+            Source::Lane(lane) => queue.ready[lane as usize].push_back(raw),
+            Source::Suspects => queue.suspects.push_back(raw),
+        }
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    /// Takes back what was not handed out yet; it counts as in hand until it is settled.
+    pub fn unclaimed(&self) -> Vec<Taken> {
+        let mut queue = self.queue();
+        let suspects = std::mem::take(&mut queue.suspects).into_iter();
+        let suspects = suspects.map(|arrived| (lane_of_suspect(&arrived.0), true, arrived));
+        let lanes = Lane::ALL.into_iter().flat_map(|lane| {
+            let waiting = std::mem::take(&mut queue.ready[lane as usize]);
+            waiting.into_iter().map(move |arrived| (lane, false, arrived)).collect::<Vec<_>>()
+        });
+        let all: Vec<_> = lanes.chain(suspects).collect();
+        drop(queue);
+        all.into_iter().map(|(lane, suspect, arrived)| self.taken(lane, suspect, arrived)).collect()
+    }
+
+    /// Forgets it: its tags died with their channels, and the broker has the messages again.
+    pub fn forget_unclaimed(&self) {
+        for taken in self.unclaimed() {
+            self.released(taken.lane);
+        }
+    }
+
+    pub fn ended(&self, how: Result<(), JobError>) {
+        self.queue().ended = Some(how);
+        self.changed.notify_one();
+    }
+
+    pub fn idle(&self) -> bool {
+        self.in_hand.iter().all(|count| count.load(Ordering::Acquire) == 0)
+    }
+}
+
+fn lane_of_suspect(raw: &Raw) -> Lane {
+    topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest)
+}

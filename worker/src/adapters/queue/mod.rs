@@ -1,5 +1,0 @@
-//! Sources of deliveries.
-
-pub mod memory;
-pub mod rabbitmq;
-pub mod storage_queue;

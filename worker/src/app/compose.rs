@@ -1,0 +1,270 @@
+//! Composes the parts: settings in, a ready pipeline out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use nightread_domain::announcement::AllowedSources;
+use nightread_domain::routing::Routing;
+use nightread_domain::storing::Identity;
+use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, TELEMETRY_OFF, tune};
+use nightread_fmri::LimitNames;
+use nightread_imaging::{ChildCodec, DecodeLimits};
+
+use crate::adapters::amqp::RabbitOptions;
+use crate::adapters::storage::Spool;
+use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
+use crate::adapters::storage::folder::FolderStore;
+use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
+use crate::compute::cpu::CpuPool;
+use crate::compute::models::{Opened, Opening, routing, rule_for};
+use crate::compute::split::Split;
+use crate::flow::budget::ByteBudget;
+use crate::pipeline::outage::{Outages, WatchedStore};
+use crate::pipeline::tools::Tools;
+use crate::readings::{Reader, ReadingOptions};
+use crate::settings::{
+    AzureAccess, BrokerSettings, Limits, QueueAccess, RelaySettings, Settings, StorageSettings,
+};
+
+/// Most that a compressed picture may inflate to.
+const PICTURE_INFLATED_BYTES: u64 = 4 << 30;
+
+/// The stores a pipeline reads from and writes to.
+#[derive(Debug)]
+pub struct Stores {
+    pub source: Arc<dyn BlobStore>,
+    pub results: Arc<dyn BlobStore>,
+    pub results_container: String,
+    pub identity: Identity,
+    /// Containers whose jobs wait when they do not answer; none where a failure is the file's own.
+    pub watched: Vec<String>,
+    /// Whether the files beside a scan belong to it: in the service a study is one blob.
+    pub sidecars: bool,
+}
+
+/// The stores of the service, with in-process retries.
+pub fn stores(settings: &Settings) -> Result<Stores> {
+    let budget = RetryBudget { total: settings.limits.storage_retry, ..RetryBudget::default() };
+    let store: Arc<dyn BlobStore> = match settings.storage.as_ref().context("storage was required above")? {
+        StorageSettings::Folder(root) => {
+            let containers = settings.source_containers.iter().chain([&settings.results_container]);
+            let folders = containers.map(|name| (name.clone(), root.join(name)));
+            let store = FolderStore::new(folders)
+                .with_results(&settings.results_container)
+                .with_memory_bytes(settings.limits.memory_bytes);
+            Arc::new(RetryingStore::new(store, budget))
+        }
+        StorageSettings::Azure(access) => {
+            let limits = &settings.limits;
+            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
+            let store = AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool);
+            Arc::new(RetryingStore::new(store, budget))
+        }
+    };
+    let results_container = settings.results_container.clone();
+    let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
+    let source = Arc::clone(&store);
+    Ok(Stores { source, results: store, results_container, identity, sidecars: false, watched })
+}
+
+/// The account of the settings.
+pub fn account(access: &AzureAccess) -> Result<Account, JobError> {
+    match access {
+        AzureAccess::Identity { account_url, client_id } => {
+            Account::identity(account_url, client_id.as_deref())
+        }
+        AzureAccess::SasUrl(url) => Account::sas_url(url.reveal()),
+        AzureAccess::ConnectionString(text) => Account::connection_string(text.reveal()),
+    }
+}
+
+/// The account of the queue that is relayed from, and the queue's name where the account's address does not have it.
+pub fn queue_account(
+    relay: &RelaySettings,
+    settings: &Settings,
+) -> Result<(Account, Option<String>), JobError> {
+    Ok(match &relay.access {
+        QueueAccess::Identity { queue_url } => {
+            (Account::identity(queue_url, settings.client_id.as_deref())?, None)
+        }
+        QueueAccess::SasUrl(url) => (Account::sas_url(url.reveal())?, None),
+        QueueAccess::ConnectionString { text, queue } => {
+            (Account::queue_connection_string(text.reveal())?, Some(queue.clone()))
+        }
+    })
+}
+
+/// What announcements may name: the configured containers, and URLs of the configured account only, by any of its names.
+pub fn allowed(settings: &Settings) -> Result<AllowedSources> {
+    let endpoint = match &settings.storage {
+        Some(StorageSettings::Azure(access)) => Some(account(access)?.endpoint().to_owned()),
+        Some(StorageSettings::Folder(_)) | None => None,
+    };
+    let more = settings.source_endpoints.iter().map(String::as_str).filter(|_| endpoint.is_some());
+    let containers = settings.source_containers.iter().map(String::as_str);
+    Ok(AllowedSources::new(
+        endpoint.as_deref().into_iter().chain(more),
+        containers,
+        settings.results_container.as_str(),
+    )?)
+}
+
+/// How to reach the broker, and how much to take from it.
+pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Ok(RabbitOptions {
+        more_hosts: broker.hosts.clone(),
+        ca_pem: broker.ca_file.as_ref().map(read).transpose()?,
+        permits: limits.jobs,
+        weights: broker.weights,
+        consumer_timeout: broker.consumer_timeout,
+        ..RabbitOptions::new(broker.url.reveal())
+    })
+}
+
+/// Models, routes and reading options: everything that jobs need but stores and the split of the machine.
+#[derive(Debug)]
+pub struct Parts {
+    pub opened: Opened,
+    routing: Routing,
+    reading: ReadingOptions,
+}
+
+/// Loads the runtime and opens the models that the routes name, or only the named one. Blocks for seconds.
+pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
+    let catalogue = Catalogue::load(&settings.models_dir)?;
+    for broken in catalogue.problems() {
+        tracing::warn!(%broken, "a model is left out");
+    }
+    let precision = settings.engine.precision()?;
+    let routing = match only_model {
+        Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
+        None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
+    };
+    let mut names: Vec<String> = routing.rules.iter().map(|rule| rule.model.clone()).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        let dir = settings.models_dir.display();
+        let offers = precision.map_or("any".to_owned(), |precision| precision.to_string());
+        return Err(anyhow!("no model in {dir} offers {offers} weights: see `nightread models`"));
+    }
+    let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
+    let runtime = Runtime::load(&settings.engine.search(provider))?;
+    let named = |name: String| -> Result<(String, Precision)> {
+        let chosen = match precision {
+            Some(precision) => precision,
+            None => tune::fastest_precision(&runtime, catalogue.get(&name)?, provider)?,
+        };
+        Ok((name, chosen))
+    };
+    let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
+    let opened = Opened::open(&catalogue, &names, runtime, provider)?;
+    let limits = &settings.limits;
+    let decode = decode_limits(limits);
+    let codec = codec(limits)?;
+    let reading = ReadingOptions {
+        decode,
+        stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
+        picture_bytes: limits.picture_bytes,
+        write_heatmaps: settings.write_heatmaps,
+        codec: Some(Arc::new(codec)),
+        scans: settings.scans.clone(),
+        sidecars: false,
+        scan_limits: nightread_fmri::Limits {
+            max_voxels: limits.voxels,
+            max_inflated_bytes: limits.inflated_bytes,
+            names: LimitNames::SETTINGS,
+            ..nightread_fmri::Limits::default()
+        },
+        scan_threads: 1,
+    };
+    Ok(Parts { opened, routing, reading })
+}
+
+fn decode_limits(limits: &Limits) -> DecodeLimits {
+    DecodeLimits {
+        max_pixels: limits.pixels,
+        // A picture is inflated in memory.
+        max_inflated_bytes: limits.inflated_bytes.min(PICTURE_INFLATED_BYTES),
+        ..DecodeLimits::default()
+    }
+}
+
+/// The children that decode, one of them started: a system that cannot confine it is no system to read on.
+pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
+    // The variable spares each child a start anew: see `privacy`.
+    let (name, value) = TELEMETRY_OFF;
+    let codec = ChildCodec::new(this_program()?, ["codec-child"]).with_variable(name, value);
+    let codec = codec.with_memory(ChildCodec::memory_for(&decode_limits(limits)));
+    codec.make_ready()?;
+    Ok(codec)
+}
+
+impl Parts {
+    /// Serves the models, starts decode threads, and joins them with stores to what all jobs share.
+    pub fn tools(
+        &self,
+        settings: &Settings,
+        stores: &Stores,
+        split: Split,
+        opening: Opening,
+    ) -> Result<Tools, JobError> {
+        let options = EngineOptions {
+            sessions: split.sessions,
+            intra_threads: split.intra_threads,
+            max_batch_items: settings.engine.batch_items,
+            ..EngineOptions::for_cores(split.sessions)
+        };
+        let outages = Outages::new(
+            Arc::clone(&stores.source),
+            Arc::clone(&stores.results),
+            stores.watched.clone(),
+            stores.results_container.clone(),
+            settings.limits.outage_failures,
+        );
+        let outages = Arc::new(outages);
+        let watched = |store: &Arc<dyn BlobStore>| -> Arc<dyn BlobStore> {
+            Arc::new(WatchedStore::new(Arc::clone(store), Arc::clone(&outages)))
+        };
+        let source = watched(&stores.source);
+        let reader = Reader {
+            models: self.opened.serve(options, opening)?,
+            cpu: CpuPool::new(split.decode_threads)?,
+            options: ReadingOptions {
+                scan_threads: split.decode_threads.min(2),
+                sidecars: stores.sidecars,
+                ..self.reading.clone()
+            },
+            beside: Arc::clone(&source),
+        };
+        Ok(Tools {
+            source,
+            results: watched(&stores.results),
+            results_container: stores.results_container.clone(),
+            identity: stores.identity,
+            routing: self.routing.clone(),
+            reader,
+            limits: settings.limits.clone(),
+            failpoint: settings.failpoint,
+            outages,
+            bytes_in_hand: ByteBudget::new(settings.limits.in_flight_bytes),
+        })
+    }
+}
+
+/// The precision named in the settings; FP32 where none is named, because every model has it.
+pub fn precision(settings: &Settings) -> Result<Precision> {
+    settings.engine.precision()?.context("[models] precision is auto: results are found by a named one")
+}
+
+fn this_program() -> Result<PathBuf, JobError> {
+    std::env::current_exe().map_err(|error| {
+        JobError::new(Stage::Start, ErrorCode::Internal, "cannot find this program's own file")
+            .with_source(error)
+    })
+}

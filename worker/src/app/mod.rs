@@ -1,0 +1,11 @@
+//! Composes the parts: settings in, a ready pipeline out.
+
+mod compose;
+pub mod privacy;
+mod settings;
+mod start;
+
+pub(crate) use self::compose::codec;
+pub use self::compose::{Parts, Stores, account, allowed, parts, precision, queue_account, rabbit, stores};
+pub use self::settings::settings;
+pub(crate) use self::start::{broker_of, require_broker, sound_settings, stop_on_signals};

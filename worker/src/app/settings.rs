@@ -1,0 +1,27 @@
+//! Settings as every command reads them.
+
+use crate::cli::Common;
+use crate::settings::{Problems, RawSettings, Settings};
+
+/// Reads and merges settings: flag over environment over file over default.
+pub fn settings(
+    common: &Common,
+    flags: &[(&str, &str, String)],
+) -> (RawSettings, Option<Settings>, Problems) {
+    let mut problems = Problems::default();
+    let mut flags = flags.to_vec();
+    if let Some(dir) = &common.models {
+        flags.push(("models", "dir", dir.display().to_string()));
+    }
+    let file = common.config.as_ref().and_then(|path| match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            problems.add(format!("cannot read the settings file {}: {error}", path.display()));
+            None
+        }
+    });
+    let environment = |name: &str| std::env::var(name).ok();
+    let raw = RawSettings::merge(file.as_deref(), &environment, &flags, &mut problems);
+    let settings = Settings::validate(&raw, &mut problems);
+    (raw, settings, problems)
+}

@@ -1,0 +1,14 @@
+//! What can be typed after `nightread check`.
+
+use clap::ValueEnum;
+
+/// A command whose needs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Purpose {
+    Process,
+    Run,
+    Relay,
+    Announce,
+    Backlog,
+    Webhook,
+}

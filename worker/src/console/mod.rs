@@ -1,0 +1,41 @@
+//! What people read: lines, tables, exit status. 0 all is well, 1 something failed, 2 wrong use.
+
+pub(crate) mod table;
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
+
+pub(crate) const FAILED: u8 = 1;
+
+pub(crate) const WRONG_USE: u8 = 2;
+
+/// An error and every cause behind it that it does not say already.
+pub(crate) fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// One line on standard error.
+#[allow(clippy::print_stderr)]
+pub(crate) fn say(line: &str) {
+    let lines: Vec<_> = line.lines().map(table::shown).collect();
+    eprintln!("{}", lines.join("\n"));
+}
+
+/// One piece of output on standard output. A closed pipe (`| head`) is no failure; a full disk is.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}

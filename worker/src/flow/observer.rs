@@ -1,0 +1,33 @@
+//! Who is told of what becomes of deliveries and jobs: metrics, the table, result events.
+
+use nightread_domain::{Attributes, Disposition, Lane, Notice};
+
+use super::report::Report;
+
+/// Told of everything that ends. For progress bars, metrics and result events.
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// A job ended and its delivery is about to be settled so.
+    fn job_ended(&self, report: &Report, disposition: &Disposition);
+
+    /// What is to be told of it before its delivery is settled.
+    fn notice(&self, _report: &Report) -> Option<Notice> {
+        None
+    }
+
+    /// A message that never became a job was settled so.
+    fn message_settled(&self, _disposition: &Disposition) {}
+
+    fn event_ignored(&self, _event_type: &str) {}
+
+    /// A delivery came into hand.
+    fn delivery_taken(&self, _message: &Attributes) {}
+
+    /// Its handler is gone, whatever became of it.
+    fn delivery_left(&self, _lane: Lane, _announced_at: Option<u64>) {}
+
+    /// No job can end, or all can again.
+    fn outage(&self, _open: bool) {}
+
+    /// A container lets its jobs in, or does not.
+    fn container(&self, _name: &str, _answers: bool) {}
+}

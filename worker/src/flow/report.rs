@@ -1,0 +1,75 @@
+//! What is told of a job that ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nightread_domain::result::{ErrorFacts, ResultDocument};
+use nightread_domain::{BlobRef, ErrorCode, Job, Lane};
+
+/// How a job ended, for the table, the metrics and the result event.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub job: Job,
+    pub lane: Lane,
+    pub outcome: Outcome,
+    /// The model that reads it; empty where none was chosen.
+    pub model: String,
+    /// The document written, or the one that was there already.
+    pub document: Option<Arc<ResultDocument>>,
+    pub path: Option<BlobRef>,
+    /// Why the study was not read, where it was not.
+    pub error: Option<ErrorFacts>,
+    pub elapsed: Duration,
+    /// Whether `document` was made by this job.
+    pub fresh: bool,
+}
+
+impl Report {
+    /// Whether `document` was made by this job, and not found.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+}
+
+/// The label of a finished job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Read,
+    Failed(ErrorCode),
+    AlreadyDone,
+    /// A newer version of the source was read meanwhile.
+    Superseded,
+    /// The blob stands for a folder.
+    NoStudy,
+    /// Not finished: comes again.
+    Unfinished(ErrorCode),
+    /// Ends without a document, as a dead letter: nothing says where one would go, or it cannot be written.
+    GivenUp(ErrorCode),
+}
+
+impl Outcome {
+    /// The labels of those that have an error's code.
+    pub const WITH_CODE: [&str; 3] = ["failed", "unfinished", "given_up"];
+    /// All labels.
+    pub const LABELS: [&str; 7] =
+        ["read", "already_done", "superseded", "no_study", "failed", "unfinished", "given_up"];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Failed(_) => "failed",
+            Self::AlreadyDone => "already_done",
+            Self::Superseded => "superseded",
+            Self::NoStudy => "no_study",
+            Self::Unfinished(_) => "unfinished",
+            Self::GivenUp(_) => "given_up",
+        }
+    }
+
+    pub const fn code(self) -> Option<ErrorCode> {
+        match self {
+            Self::Failed(code) | Self::Unfinished(code) | Self::GivenUp(code) => Some(code),
+            Self::Read | Self::AlreadyDone | Self::Superseded | Self::NoStudy => None,
+        }
+    }
+}

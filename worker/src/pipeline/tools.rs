@@ -1,0 +1,41 @@
+//! What all jobs share.
+
+use std::sync::Arc;
+
+use nightread_domain::routing::Routing;
+use nightread_domain::storing::Identity;
+use nightread_domain::{BlobStore, JobError};
+
+use super::outage::Outages;
+use super::version;
+use crate::flow::budget::ByteBudget;
+use crate::flow::failpoint::Failpoint;
+use crate::readings::Reader;
+use crate::settings::Limits;
+
+/// What all jobs share.
+#[derive(Debug)]
+pub struct Tools {
+    /// Watched: what jobs meet there tells the outages.
+    pub source: Arc<dyn BlobStore>,
+    pub results: Arc<dyn BlobStore>,
+    pub results_container: String,
+    pub identity: Identity,
+    pub routing: Routing,
+    pub reader: Reader,
+    pub limits: Limits,
+    pub failpoint: Option<Failpoint>,
+    /// What jobs learn of storage from each other.
+    pub outages: Arc<Outages>,
+    pub bytes_in_hand: ByteBudget,
+}
+
+impl Tools {
+    /// `model_mismatch` when results of a model's version were made by another model; or what storage says.
+    pub async fn versions_agree(&self) -> Result<(), JobError> {
+        for model in self.reader.models.iter() {
+            version::agrees(&*self.results, &self.results_container, model).await?;
+        }
+        Ok(())
+    }
+}

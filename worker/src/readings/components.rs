@@ -1,0 +1,347 @@
+//! Resting-state scans: dual regression on the model's group maps, then one item per component map.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::try_join_all;
+use nightread_domain::result::{Component, ComponentMap, LabelScore};
+use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning, WarningCode};
+use nightread_engine::{Manifest, Preprocessing, Score, scores};
+use nightread_fmri::components::write_time_courses;
+use nightread_fmri::confounds::{Found, Wanted, find};
+use nightread_fmri::projection::{ProjectionOptions, project};
+use nightread_fmri::regression::{Flag, Options};
+use nightread_fmri::volume::{Header, Orientation, PLAUSIBLE_TR};
+use nightread_fmri::{
+    ComponentMaps, Frame, Grid, GridRelation, MNI_4MM, Peak, Source, VolumeStream, dual_regression_beside,
+};
+use serde_json::Value;
+
+use super::sidecars::{self, Sidecars};
+use super::{Artefact, NamedIn, Reader, Reading, ReadingOptions};
+use crate::compute::models::Model;
+use crate::flow::timing::Timing;
+
+const TOP_LABELS: usize = 3;
+
+/// In the names that FSL gives to the maps of stage 2; such a file is read as maps and not regressed, and so is one whose
+/// intent code says z or t. A scan that is too short must not pass for maps.
+const STAGE_2: &str = "dr_stage2";
+
+/// The label of a map that says nothing; such a map never reaches the network.
+const EMPTY: &str = "EMPTY";
+
+/// z from fewer degrees of freedom says little; there is none.
+const MIN_DOF: usize = 10;
+
+/// A fetched blob as the volumes' reader opens it.
+struct Opened<'a>(&'a Body);
+
+impl Source for Opened<'_> {
+    fn open(&self) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
+        Ok(self.0.open())
+    }
+}
+
+/// Everything about a scan but its labels.
+struct Prepared {
+    inputs: Vec<Option<Vec<f32>>>,
+    notes: Vec<Notes>,
+    reading: Reading,
+}
+
+/// What is known of a component beside its label.
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    peak: Option<Peak>,
+    group_correlation: Option<f64>,
+    peak_at_chance: Option<bool>,
+    flags: Vec<String>,
+    /// The scan does not cover the component: no label.
+    withheld: bool,
+}
+
+pub(super) async fn read(
+    body: Body,
+    media: Media,
+    scan: &BlobRef,
+    model: &Arc<Model>,
+    reader: &Reader,
+    timing: &mut Timing,
+) -> Result<Reading, JobError> {
+    let options = reader.options.clone();
+    let described = Arc::clone(model);
+    let named_as_maps = scan.name().rsplit('/').next().is_some_and(|file| file.contains(STAGE_2));
+    let beside = if reader.options.sidecars && !named_as_maps {
+        sidecars::beside(scan, &options.scans.nuisance, &*reader.beside).await?
+    } else {
+        Sidecars::default()
+    };
+    let started = Instant::now();
+    let prepared = reader
+        .cpu
+        .run(Stage::Preprocess, move || prepare(&body, media, named_as_maps, &beside, &described, &options))
+        .await?;
+    timing.record("preprocess", started.elapsed());
+
+    let engine = reader.models.engine(&model.key).await?;
+    let started = Instant::now();
+    let asked = prepared.inputs.iter().enumerate().filter_map(|(index, input)| {
+        let answer = engine.infer(&model.key, input.clone()?);
+        Some(async move { answer.await.map(|outputs| (index, outputs)) })
+    });
+    let mut scored: Vec<Option<Vec<Score>>> = vec![None; prepared.inputs.len()];
+    for (index, outputs) in try_join_all(asked).await? {
+        scored[index] = Some(scores(&model.manifest, &outputs.logits)?);
+    }
+    timing.record("infer", started.elapsed());
+
+    let found = scored.into_iter().zip(prepared.notes).enumerate();
+    let components = found.map(|(index, (scores, notes))| component(index, scores, notes)).collect();
+    Ok(Reading { components: Some(components), ..prepared.reading })
+}
+
+fn prepare(
+    body: &Body,
+    media: Media,
+    named_as_maps: bool,
+    beside: &Sidecars,
+    model: &Model,
+    options: &ReadingOptions,
+) -> Result<Prepared, JobError> {
+    let source = Opened(body);
+    let projection = projection(&model.manifest)?;
+    let header = VolumeStream::open(&source, &options.scan_limits)?.header().clone();
+    let read_as_maps = named_as_maps || header.intent.is_component_map();
+    if !read_as_maps {
+        header.intent.check_scan()?;
+    }
+    let mut input = input_facts(&header, media);
+    let tr_seconds = beside.tr_seconds.or(header.tr_seconds);
+    if let Some(seconds) = tr_seconds {
+        input.insert("tr_seconds".to_owned(), seconds.into());
+        let from = if beside.tr_seconds.is_some() { "sidecar" } else { "header" };
+        input.insert("tr_from".to_owned(), from.into());
+    }
+    let mut taken_out = Found::default();
+    let regressed = match &model.maps {
+        Some(maps) if !read_as_maps => {
+            let wanted = Options {
+                des_norm: model.manifest.maps.as_ref().and_then(|maps| maps.des_norm).unwrap_or(true),
+                resample: options.scans.resample,
+                z_maps: options.scans.write_maps,
+                min_dof: MIN_DOF,
+                threads: options.scan_threads,
+                limits: options.scan_limits,
+                ..Options::default()
+            };
+            taken_out = find(&options.scans.nuisance, beside.table.as_ref(), header.volumes)?;
+            let regressed = dual_regression_beside(&source, maps, &taken_out.nuisance, &wanted);
+            let mut regressed = regressed.map_err(say_how_maps_are_named)?;
+            regressed.facts.tr_seconds = tr_seconds;
+            Some(regressed)
+        }
+        Some(_) => None,
+        None if read_as_maps => None,
+        None => {
+            let text = format!("{} comes without group maps: it reads component maps only", model.facts.name);
+            return Err(JobError::new(Stage::Preprocess, ErrorCode::NoUsableComponents, text));
+        }
+    };
+    let mut reading = Reading { input, warnings: header.warnings.clone(), ..Reading::default() };
+    if header.simulated {
+        let text = "the file says that it was simulated by Nightread: it shows no person's brain";
+        reading.warnings.push(Warning::new(WarningCode::Simulated, text));
+    }
+    let (grid, orientation) = input_grid(model);
+    if let Some(seconds) = beside.tr_seconds {
+        // The sidecar wins, so that no doubt about the header's is left.
+        reading.warnings.retain(|warning| warning.code != WarningCode::ImplausibleTr.as_str());
+        if !PLAUSIBLE_TR.contains(&seconds) {
+            let text = format!("the sidecar's repetition time of {seconds} s is not plausible");
+            reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
+        }
+    }
+    let (maps, mut notes, mut reading) = if let Some(regressed) = regressed {
+        from_regression(&regressed, &taken_out, reading, options)?
+    } else {
+        let own = Frame { grid: &grid, orientation, called: "the model's grid" };
+        from_maps(&source, &header, &own, reading, options)?
+    };
+    // Millimetres of a grid without a place would be invented.
+    if model.maps.as_ref().is_some_and(|maps| maps.orientation() == Orientation::Unknown) {
+        for notes in &mut notes {
+            notes.peak = None;
+        }
+    }
+    if model.manifest.trained_on.simulated {
+        let text =
+            format!("{} has seen simulated scans only: its labels are not validated", model.facts.name);
+        reading.warnings.push(Warning::new(WarningCode::TrainedOnSimulated, text));
+    }
+    let maps = if maps.grid.dims == grid.dims { maps } else { maps.on_grid(&grid)? };
+    let mut inputs = Vec::with_capacity(notes.len());
+    for (map, notes) in maps.betas.iter().zip(&mut notes) {
+        let input = if notes.withheld {
+            None
+        } else {
+            let input = project(maps.grid.dims, &maps.mask, map, &projection)?;
+            if input.is_none() {
+                notes.flags.push("constant_map".to_owned());
+            }
+            input
+        };
+        inputs.push(input);
+    }
+    Ok(Prepared { inputs, notes, reading })
+}
+
+/// What of a header shaped the reading.
+fn input_facts(header: &Header, media: Media) -> BTreeMap<String, Value> {
+    let mut input = BTreeMap::from([
+        ("media".to_owned(), media.as_str().into()),
+        ("volumes".to_owned(), header.volumes.into()),
+        ("grid".to_owned(), header.grid.dims.to_vec().into()),
+        ("space".to_owned(), header.orientation.space().into()),
+        ("qform_code".to_owned(), header.codes[0].into()),
+        ("sform_code".to_owned(), header.codes[1].into()),
+    ]);
+    if header.orientation != Orientation::Unknown {
+        let rows = header.grid.affine.0.into_iter().chain([[0.0, 0.0, 0.0, 1.0]]);
+        input.insert("affine".to_owned(), rows.map(|row| row.to_vec()).collect::<Vec<_>>().into());
+    }
+    input
+}
+
+/// The grid that inputs are made on, and how a header places it: that of the model's own maps, which it was trained on, where they have the input's
+/// size.
+fn input_grid(model: &Model) -> (Grid, Orientation) {
+    let own = model.maps.as_ref().map(|maps| (*maps.grid(), maps.orientation()));
+    own.filter(|(grid, _)| grid.dims == MNI_4MM.dims).unwrap_or((MNI_4MM, Orientation::Sform(4)))
+}
+
+fn say_how_maps_are_named(mut error: JobError) -> JobError {
+    if error.code == ErrorCode::NotFourDimensional {
+        error.message =
+            format!("{}; a component map has {STAGE_2} in its name or intent code 3 or 5", error.message);
+    }
+    error
+}
+
+type Parts = (ComponentMaps, Vec<Notes>, Reading);
+
+fn from_regression(
+    regressed: &nightread_fmri::DualRegression,
+    taken_out: &Found,
+    mut reading: Reading,
+    options: &ReadingOptions,
+) -> Result<Parts, JobError> {
+    let each = regressed.flags.iter().zip(&regressed.peaks).zip(&regressed.correlations);
+    let notes = each.map(|((flag, peak), correlation)| {
+        let flags = match flag.map(serde_json::to_value) {
+            Some(Ok(Value::String(name))) => vec![name],
+            _ => Vec::new(),
+        };
+        let z = peak.and_then(|peak| peak.peak_z);
+        let peak_at_chance = z.map(|z| z.abs() <= regressed.facts.chance_z);
+        let withheld = *flag == Some(Flag::LowCoverage);
+        Notes { peak: *peak, peak_at_chance, group_correlation: *correlation, flags, withheld }
+    });
+    if let Ok(Value::Object(facts)) = serde_json::to_value(&regressed.facts) {
+        let mut facts: BTreeMap<String, Value> = facts.into_iter().collect();
+        if options.scans.nuisance != Wanted::default() {
+            facts.insert("volumes_dropped".to_owned(), taken_out.dropped.into());
+            facts.insert("volumes_censored".to_owned(), taken_out.censored.into());
+            facts.insert("confounds".to_owned(), taken_out.names.clone().into());
+        }
+        reading.dual_regression = Some(facts);
+    }
+    reading.warnings.extend(regressed.warnings.iter().cloned());
+    if options.scans.write_maps
+        && let Some(z) = &regressed.maps.z
+    {
+        let body = regressed.maps.write(z, "z of dual regression, stage 2", Vec::new()).map_err(unwritten)?;
+        reading.artefacts.push(Artefact {
+            named_in: NamedIn::DualRegression("z_maps"),
+            suffix: "z.nii.gz".to_owned(),
+            body: body.into(),
+        });
+    }
+    if options.scans.write_time_courses {
+        let mut body = Vec::new();
+        write_time_courses(&regressed.time_courses, regressed.flags.len(), &mut body).map_err(unwritten)?;
+        reading.artefacts.push(Artefact {
+            named_in: NamedIn::DualRegression("time_courses"),
+            suffix: "timecourses.tsv".to_owned(),
+            body: body.into(),
+        });
+    }
+    Ok((regressed.maps.clone(), notes.collect(), reading))
+}
+
+/// Maps on the standard 4 mm grid are taken as they are also where the model's own grid lies part of a voxel away.
+fn from_maps(
+    source: &Opened<'_>,
+    header: &Header,
+    own: &Frame<'_>,
+    mut reading: Reading,
+    options: &ReadingOptions,
+) -> Result<Parts, JobError> {
+    let standard = MNI_4MM.relation(&header.grid) == Some(GridRelation::Same);
+    let standard = standard && header.orientation != Orientation::Unknown;
+    let target =
+        if standard { Frame { grid: &MNI_4MM, orientation: header.orientation, ..*own } } else { *own };
+    let (maps, warnings) =
+        ComponentMaps::read(source, &target, options.scans.resample, &options.scan_limits)?;
+    reading.warnings.extend(warnings);
+    let text = "the file was taken for component maps and not regressed";
+    reading.warnings.push(Warning::new(WarningCode::ReadAsComponentMaps, text));
+    let notes = maps.peaks().into_iter().map(|peak| Notes { peak, ..Notes::default() }).collect();
+    Ok((maps, notes, reading))
+}
+
+fn projection(manifest: &Manifest) -> Result<ProjectionOptions, JobError> {
+    match &manifest.preprocessing {
+        Preprocessing::Projections1 { crop_offset_y, scale, mean, std } => Ok(ProjectionOptions {
+            crop_offset_y: *crop_offset_y,
+            scale: *scale as f32,
+            mean: mean.map(|x| x as f32),
+            std: std.map(|x| x as f32),
+        }),
+        Preprocessing::Xrv1 { .. } => {
+            let text = format!("preprocessing {} cannot prepare scans", manifest.preprocessing.id());
+            Err(JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text))
+        }
+    }
+}
+
+fn unwritten(error: std::io::Error) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::Internal, "component maps cannot be written").with_source(error)
+}
+
+fn component(index: usize, scores: Option<Vec<Score>>, notes: Notes) -> Component {
+    let mut scores = scores.unwrap_or_default();
+    scores.sort_by(|a, b| b.probability.partial_cmp(&a.probability).unwrap_or(Ordering::Equal));
+    let best = scores.first();
+    let label = best.map_or_else(|| EMPTY.to_owned(), |score| score.label.clone());
+    Component {
+        index,
+        label: (!notes.withheld).then_some(label),
+        family: best.and_then(|score| score.family.clone()).unwrap_or_default(),
+        probability: best.map_or(0.0, |score| score.probability),
+        top: scores
+            .iter()
+            .take(TOP_LABELS)
+            .map(|score| LabelScore { label: score.label.clone(), probability: score.probability })
+            .collect(),
+        map: notes.peak.map(|peak| ComponentMap {
+            peak_mni_mm: peak.peak_mni_mm,
+            peak_z: peak.peak_z,
+            group_correlation: notes.group_correlation,
+            peak_at_chance: notes.peak_at_chance,
+        }),
+        flags: notes.flags,
+    }
+}

@@ -1,0 +1,129 @@
+//! From bytes to findings: decode and preprocess on the CPU pool, infer in the engine.
+
+mod components;
+mod radiograph;
+
+mod sidecars;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nightread_domain::media::Modality;
+use nightread_domain::result::{Component, Finding};
+use nightread_domain::{BlobRef, BlobStore, Body, ErrorCode, JobError, Media, Stage, Warning};
+use nightread_engine::Task;
+use nightread_fmri::volume::foreign;
+use nightread_imaging::{DecodeLimits, IsolatedCodec};
+use serde_json::Value;
+
+use crate::compute::cpu::CpuPool;
+use crate::compute::models::{Model, Models};
+use crate::flow::timing::Timing;
+use crate::settings::ScanSettings;
+
+/// What reading any input needs besides the model.
+#[derive(Clone, Debug)]
+pub struct ReadingOptions {
+    pub decode: DecodeLimits,
+    /// True maximum of 16-bit PNG and TIFF samples, where it is not 65535.
+    pub stored_max: Option<u32>,
+    /// Bytes of one radiograph, at most.
+    pub picture_bytes: u64,
+    pub write_heatmaps: bool,
+    pub codec: Option<Arc<dyn IsolatedCodec>>,
+    pub scans: ScanSettings,
+    /// Whether the files beside a scan belong to it.
+    pub sidecars: bool,
+    pub scan_limits: nightread_fmri::Limits,
+    /// Threads of one regression.
+    pub scan_threads: usize,
+}
+
+/// What was read, ready for the document.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub input: BTreeMap<String, Value>,
+    pub findings: Vec<Finding>,
+    pub components: Option<Vec<Component>>,
+    pub dual_regression: Option<BTreeMap<String, Value>>,
+    pub warnings: Vec<Warning>,
+    /// Files that go beside the document.
+    pub artefacts: Vec<Artefact>,
+}
+
+/// A file that goes beside the document.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    pub named_in: NamedIn,
+    /// End of its file name: `z.nii.gz`.
+    pub suffix: String,
+    pub body: Bytes,
+}
+
+/// Where the document names an artefact.
+#[derive(Clone, Copy, Debug)]
+pub enum NamedIn {
+    /// Under this key of `dual_regression`: `z_maps`.
+    DualRegression(&'static str),
+    /// As the `heatmap` of the finding with this index.
+    Finding(usize),
+}
+
+/// Bytes that are nothing that is read here: named where that is known.
+pub fn unknown(head: &[u8], name: &str) -> JobError {
+    if let Some(error) = foreign(head, name) {
+        return error;
+    }
+    if let Some(what) = nightread_imaging::foreign(head) {
+        return JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"));
+    }
+    let text = "the bytes are no picture or scan that is read here";
+    JobError::new(Stage::Decode, ErrorCode::NotAnImage, text)
+}
+
+/// A blob that was fetched and now cannot be read any more.
+pub fn unreadable(error: std::io::Error) -> JobError {
+    JobError::new(Stage::Decode, ErrorCode::StorageUnavailable, "reading what was fetched failed")
+        .with_source(error)
+}
+
+/// What reads studies: open models, decode threads, and how the settings want it done.
+#[derive(Debug)]
+pub struct Reader {
+    pub models: Models,
+    pub cpu: CpuPool,
+    pub options: ReadingOptions,
+    /// Where the files beside a scan are.
+    pub beside: Arc<dyn BlobStore>,
+}
+
+impl Reader {
+    /// Reads `body` with `model`; stage times go into `timing`. `source` is the blob: its name tells component maps as FSL
+    /// names them, and what may lie beside a scan.
+    ///
+    /// # Errors
+    /// `wrong_modality` when the model reads something else; those of the task's own reading.
+    pub async fn read(
+        &self,
+        body: Body,
+        media: Media,
+        source: &BlobRef,
+        model: &Arc<Model>,
+        timing: &mut Timing,
+    ) -> Result<Reading, JobError> {
+        match (media.modality(), model.manifest.task) {
+            (Modality::Radiograph, Task::Radiograph) => radiograph::read(body, model, self, timing).await,
+            (Modality::Scan, Task::Components) => {
+                components::read(body, media, source, model, self, timing).await
+            }
+            (Modality::Scan, Task::Radiograph) => Err(mismatch("a scan", "radiographs")),
+            (Modality::Radiograph, Task::Components) => Err(mismatch("a radiograph", "scans")),
+        }
+    }
+}
+
+fn mismatch(got: &str, reads: &str) -> JobError {
+    let text = format!("{got} was announced for a model that reads {reads}");
+    JobError::new(Stage::Decode, ErrorCode::WrongModality, text)
+}

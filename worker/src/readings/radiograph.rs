@@ -1,0 +1,130 @@
+//! Chest radiographs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nightread_domain::result::Finding;
+use nightread_domain::{Body, ErrorCode, JobError, Stage};
+use nightread_engine::{Cam, Manifest, Preprocessing, Score, scores};
+use nightread_imaging::{
+    DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
+};
+use serde_json::Value;
+
+use super::{Artefact, NamedIn, Reader, Reading, unreadable};
+use crate::compute::models::Model;
+use crate::flow::timing::Timing;
+
+/// Side of a painted heatmap, in pixels: twice what the networks see and some.
+const HEATMAP_SIDE: u32 = 512;
+
+pub(super) async fn read(
+    body: Body,
+    model: &Arc<Model>,
+    reader: &Reader,
+    timing: &mut Timing,
+) -> Result<Reading, JobError> {
+    let (bytes, limit) = (body.len(), reader.options.picture_bytes);
+    if bytes > limit {
+        let text = format!("the picture has {bytes} bytes, {limit} are allowed ([limits] picture_bytes)");
+        return Err(JobError::new(Stage::Decode, ErrorCode::BlobTooLarge, text));
+    }
+    let options = DecodeOptions {
+        limits: reader.options.decode,
+        gate: model.gate.clone(),
+        stored_max: reader.options.stored_max,
+        codec: reader.options.codec.clone(),
+    };
+    let preprocessing = xrv(&model.manifest)?;
+    let keeps = reader.options.write_heatmaps && model.manifest.output.cam.is_some();
+    let prepared = reader.cpu.run(Stage::Decode, move || {
+        let started = Instant::now();
+        let body = body.into_bytes().map_err(unreadable)?;
+        let picture = decode(&body, &options)?;
+        drop(body);
+        let decoded = started.elapsed();
+        let preprocessing_started = Instant::now();
+        let tensor = prepare(&picture, &preprocessing);
+        let preprocessed = preprocessing_started.elapsed();
+        let (input, mut warnings) = (input_facts(&picture), picture.warnings().to_vec());
+        warnings.extend(low_contrast(&tensor));
+        // Held until its scores are known only where it may be painted.
+        Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(picture)))
+    });
+    let (tensor, input, warnings, decoded, preprocessed, picture) = prepared.await?;
+    timing.record("decode", decoded);
+    timing.record("preprocess", preprocessed);
+
+    let outputs = reader.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
+    timing.record("queue", outputs.timing.queued);
+    timing.record("infer", outputs.timing.run);
+    let scored = scores(&model.manifest, &outputs.logits)?;
+    let artefacts = match (picture, outputs.cam) {
+        (Some(picture), Some(cam)) => {
+            let started = Instant::now();
+            let scored = scored.clone();
+            let painted = reader.cpu.run(Stage::Report, move || heatmaps(&picture, &cam, &scored)).await?;
+            timing.record("heatmaps", started.elapsed());
+            painted
+        }
+        _ => Vec::new(),
+    };
+    let findings = scored.into_iter().map(finding).collect();
+    Ok(Reading { input, findings, warnings, artefacts, ..Reading::default() })
+}
+
+/// One picture for each positive score: what in the crop that the network saw speaks for it.
+fn heatmaps(picture: &Radiograph, cam: &Cam, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
+    let positive = scored.iter().enumerate().filter(|(_, score)| score.positive);
+    let paint = |(place, score): (usize, &Score)| {
+        // Suppressed labels have a map, but no place among the findings.
+        let map = cam.of(score.index)?;
+        let painted = paint_heatmap(picture, map, (cam.height, cam.width), HEATMAP_SIDE);
+        let suffix = format!("heat.{}-{}.png", score.index, file_part(&score.label));
+        Some(painted.map(|png| Artefact { named_in: NamedIn::Finding(place), suffix, body: png.into() }))
+    };
+    positive.filter_map(paint).collect()
+}
+
+/// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit, the first 24 of it.
+fn file_part(label: &str) -> String {
+    let words = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut part = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    part.truncate(24);
+    part
+}
+
+fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {
+    let size = match manifest.preprocessing {
+        Preprocessing::Xrv1 { size } => u32::try_from(size).ok(),
+        Preprocessing::Projections1 { .. } => None,
+    };
+    size.and_then(XrvPreprocessing::new).ok_or_else(|| {
+        let id = manifest.preprocessing.id();
+        let text = format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
+        JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
+    })
+}
+
+fn finding(score: Score) -> Finding {
+    Finding {
+        label: score.label,
+        logit: score.logit,
+        probability: score.probability,
+        threshold: score.threshold,
+        positive: score.positive,
+        heatmap: None,
+    }
+}
+
+fn input_facts(picture: &Radiograph) -> BTreeMap<String, Value> {
+    let mut facts = match serde_json::to_value(picture.facts()) {
+        Ok(Value::Object(facts)) => facts.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => BTreeMap::new(),
+    };
+    facts.insert("width".to_owned(), picture.width().into());
+    facts.insert("height".to_owned(), picture.height().into());
+    facts.insert("max_value".to_owned(), picture.max_value().into());
+    facts
+}

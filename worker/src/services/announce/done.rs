@@ -1,0 +1,326 @@
+//! Leaving out what has a result: of the model that will read it, and of the version that the blob has now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use nightread_domain::routing::Routing;
+use nightread_domain::storing::result_blob;
+use nightread_domain::{BlobRef, BlobStore, ETag, ErrorCode, JobError, Status};
+use serde::Deserialize;
+
+use super::item::Work;
+use super::merge::{Cursor, Pages, Reorder, Standing};
+use super::source::{PageWalk, patiently};
+use crate::adapters::storage::azure::AzureStore;
+use crate::adapters::storage::folder::FolderStore;
+
+/// Questions to storage at once, where listings do not answer.
+const LOOKUPS: usize = 16;
+
+/// Larger documents are none of ours.
+const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// Where blobs and their results are.
+#[derive(Clone, Debug)]
+pub(super) enum Storage {
+    Azure(Arc<AzureStore>),
+    Folder(FolderStore),
+}
+
+/// What was found out about one blob.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Announce(Work),
+    Done,
+    /// Named, and no longer there.
+    Gone,
+}
+
+/// Decides what has a result.
+pub(super) struct Done {
+    pub storage: Storage,
+    pub results: String,
+    pub routing: Routing,
+    /// The version of every model that the routes name, as result paths have it.
+    pub versions: BTreeMap<String, String>,
+    pub retry_failed: bool,
+    /// Follow listings of results beside the names, which come in order.
+    pub merging: bool,
+    /// The start of all names of a part.
+    pub prefixes: Vec<String>,
+    beside: Beside,
+}
+
+/// The listings beside one container's names.
+#[derive(Default)]
+struct Beside {
+    of: Option<(usize, String)>,
+    reorder: Reorder<Work>,
+    cursors: BTreeMap<String, Cursor<Results>>,
+}
+
+/// A blob and what the listings say of it; `None` when they cannot say.
+type Asked = (Work, Option<Vec<Option<Standing>>>);
+
+impl Done {
+    pub fn new(
+        storage: Storage,
+        results: String,
+        routing: Routing,
+        versions: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            storage,
+            results,
+            routing,
+            versions,
+            retry_failed: false,
+            merging: false,
+            prefixes: Vec::new(),
+            beside: Beside::default(),
+        }
+    }
+
+    /// Decides about the next blobs of a part, in their order. Some may be held back until later ones have come.
+    pub async fn decide(&mut self, part: usize, works: Vec<Work>) -> Result<Vec<Verdict>, JobError> {
+        let mut asked = Vec::with_capacity(works.len());
+        for work in works {
+            let is_plain = self.is_plain(&work.blob);
+            if !self.merging || !is_plain {
+                asked.push((work, None));
+                continue;
+            }
+            let of = (part, work.blob.container().to_owned());
+            if self.beside.of.as_ref() != Some(&of) {
+                self.finish_part(&mut asked).await?;
+                self.open_part(of);
+            }
+            let name = work.blob.name().to_owned();
+            match self.beside.reorder.push(&name, work) {
+                Ok(ready) => self.ask_listings(ready, &mut asked).await?,
+                Err(work) => asked.push((work, None)),
+            }
+        }
+        self.judge_all(asked).await
+    }
+
+    /// Decides about what was held back.
+    pub async fn finish(&mut self) -> Result<Vec<Verdict>, JobError> {
+        let mut asked = Vec::new();
+        self.finish_part(&mut asked).await?;
+        self.judge_all(asked).await
+    }
+
+    /// What is held back.
+    pub fn held(&self) -> impl Iterator<Item = &Work> {
+        self.beside.reorder.held()
+    }
+
+    /// Whether the result has the plain name; long names are shortened, and sort anywhere.
+    fn is_plain(&self, blob: &BlobRef) -> bool {
+        self.routing.candidates(blob).iter().all(|model| {
+            let Some(version) = self.versions.get(*model) else { return false };
+            let plain = format!("{model}/{version}/{blob}.json");
+            result_blob(&self.results, model, version, blob).is_ok_and(|result| result.name() == plain)
+        })
+    }
+
+    fn open_part(&mut self, of: (usize, String)) {
+        let (part, container) = &of;
+        let prefix = self.prefixes.get(*part).cloned().unwrap_or_default();
+        if let Storage::Azure(store) = &self.storage {
+            let cursor = |(model, version): (&String, &String)| {
+                let before = format!("{model}/{version}/{container}/");
+                let pages = Results {
+                    store: Arc::clone(store),
+                    container: self.results.clone(),
+                    before,
+                    prefix: prefix.clone(),
+                    marker: None,
+                    walk: PageWalk::default(),
+                    ended: false,
+                };
+                (model.clone(), Cursor::new(pages))
+            };
+            self.beside.cursors = self.versions.iter().map(cursor).collect();
+        }
+        self.beside.of = Some(of);
+    }
+
+    async fn finish_part(&mut self, asked: &mut Vec<Asked>) -> Result<(), JobError> {
+        let ready = self.beside.reorder.finish();
+        self.beside.of = None;
+        self.ask_listings(ready, asked).await
+    }
+
+    async fn ask_listings(
+        &mut self,
+        ready: Vec<(String, Work)>,
+        asked: &mut Vec<Asked>,
+    ) -> Result<(), JobError> {
+        for (key, work) in ready {
+            let mut answers = Vec::new();
+            for model in self.routing.candidates(&work.blob) {
+                if let Some(cursor) = self.beside.cursors.get_mut(model) {
+                    answers.push(cursor.seek(&key).await?);
+                }
+            }
+            asked.push((work, Some(answers)));
+        }
+        Ok(())
+    }
+
+    async fn judge_all(&self, asked: Vec<Asked>) -> Result<Vec<Verdict>, JobError> {
+        let verdicts = futures::stream::iter(asked).map(|(work, answers)| self.judge(work, answers));
+        let verdicts: Vec<_> = verdicts.buffered(LOOKUPS).collect().await;
+        verdicts.into_iter().collect()
+    }
+
+    async fn judge(
+        &self,
+        mut work: Work,
+        answers: Option<Vec<Option<Standing>>>,
+    ) -> Result<Verdict, JobError> {
+        if work.etag.is_none() {
+            match self.storage.etag(&work.blob).await? {
+                Some(etag) => work.etag = Some(etag),
+                None => return Ok(Verdict::Gone),
+            }
+        }
+        let standing = match answers {
+            Some(answers) => answers,
+            None => self.look_up(&work.blob).await?,
+        };
+        let ours = standing.into_iter().flatten().find(|found| found.source_etag == work.etag);
+        Ok(match ours {
+            Some(found) if found.may_pass => Verdict::Announce(work),
+            Some(found) if found.failed && self.retry_failed => {
+                Verdict::Announce(Work { redriven: true, ..work })
+            }
+            Some(_) => Verdict::Done,
+            None => Verdict::Announce(work),
+        })
+    }
+
+    async fn look_up(&self, blob: &BlobRef) -> Result<Vec<Option<Standing>>, JobError> {
+        let mut found = Vec::new();
+        for model in self.routing.candidates(blob) {
+            if let Some(version) = self.versions.get(model) {
+                let result = result_blob(&self.results, model, version, blob)?;
+                found.push(self.storage.standing(&result).await?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Storage {
+    /// The version of a blob; `None` when it is gone.
+    async fn etag(&self, blob: &BlobRef) -> Result<Option<ETag>, JobError> {
+        let found = patiently(|| async {
+            match self {
+                Self::Azure(store) => store.properties(blob).await,
+                Self::Folder(store) => store.properties(blob).await,
+            }
+        });
+        match found.await {
+            Ok(properties) => Ok(Some(properties.etag)),
+            Err(error) if error.code == ErrorCode::BlobNotFound => Ok(None),
+            // It becomes another version when its copy ends: none that was read.
+            Err(error) if error.code == ErrorCode::BlobBusy => Ok(Some(ETag(String::new()))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a result says of itself: in its metadata, or in its text where a store has none.
+    async fn standing(&self, result: &BlobRef) -> Result<Option<Standing>, JobError> {
+        match self {
+            Self::Azure(store) => {
+                let metadata = patiently(|| store.metadata(result)).await?;
+                Ok(metadata.map(|metadata| standing(&metadata)))
+            }
+            Self::Folder(store) => {
+                let body = store.read(result, MAX_DOCUMENT).await?;
+                Ok(body.and_then(|(body, _)| {
+                    let document: Document = serde_json::from_slice(&body).ok()?;
+                    let failed = document.status == Status::Failed;
+                    let may_pass = document.error.is_some_and(|error| error.code.may_pass());
+                    Some(Standing { source_etag: document.source.etag, failed, may_pass })
+                }))
+            }
+        }
+    }
+}
+
+/// As much of a result document as is needed here.
+#[derive(Deserialize)]
+struct Document {
+    status: Status,
+    source: DocumentSource,
+    #[serde(default)]
+    error: Option<DocumentError>,
+}
+
+#[derive(Deserialize)]
+struct DocumentError {
+    code: ErrorCode,
+}
+
+#[derive(Deserialize)]
+struct DocumentSource {
+    etag: Option<ETag>,
+}
+
+fn standing(metadata: &BTreeMap<String, String>) -> Standing {
+    Standing {
+        source_etag: metadata.get("source_etag").cloned().map(ETag),
+        failed: metadata.get("status").is_some_and(|status| status == Status::Failed.as_str()),
+        may_pass: metadata.get("code").and_then(|code| ErrorCode::of(code)).is_some_and(ErrorCode::may_pass),
+    }
+}
+
+/// The results of one model version for one container.
+#[derive(Debug)]
+struct Results {
+    store: Arc<AzureStore>,
+    container: String,
+    /// `<model>/<version>/<container>/`, which stands before every key.
+    before: String,
+    prefix: String,
+    marker: Option<String>,
+    walk: PageWalk,
+    ended: bool,
+}
+
+#[async_trait]
+impl Pages for Results {
+    async fn next(&mut self) -> Result<Option<Vec<(String, Standing)>>, JobError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let prefix = format!("{}{}", self.before, self.prefix);
+        let page = patiently(|| self.store.list_page(&self.container, &prefix, self.marker.as_deref(), true))
+            .await?;
+        if !self.walk.leads_on(self.marker.as_deref(), page.next.as_deref())? {
+            return Ok(Some(Vec::new()));
+        }
+        self.marker = page.next;
+        self.ended = self.marker.is_none();
+        let mut results = Vec::with_capacity(page.items.len());
+        for item in page.items {
+            match item {
+                Ok(listed) => {
+                    if let Some(key) = listed.blob.name().strip_prefix(&self.before) {
+                        results.push((key.to_owned(), standing(&listed.metadata)));
+                    }
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                // A name that Nightread does not take is no result of its.
+                Err(_) => {}
+            }
+        }
+        Ok(Some(results))
+    }
+}

@@ -1,0 +1,368 @@
+//! `nightread announce`: one announcement for each of many blobs, confirmed, in bounded memory.
+
+mod checkpoint;
+mod done;
+mod filter;
+mod item;
+mod merge;
+mod pace;
+mod progress;
+mod pump;
+mod source;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nightread_domain::routing::Routing;
+use nightread_engine::Catalogue;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::checkpoint::Checkpoint;
+use self::done::{Done, Storage};
+use self::filter::Filter;
+use self::pace::Pace;
+use self::progress::Progress;
+use self::pump::{Ended, Keep, Ledger, Pump};
+use self::source::{Place, Source};
+use self::work::{Prepared, Sieve, Template};
+use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
+use crate::adapters::storage::folder::FolderStore;
+use crate::app;
+use crate::app::{sound_settings, stop_on_signals};
+use crate::cli::Format;
+use crate::cli::announce::AnnounceArgs;
+use crate::compute::models::{routing, rule_for};
+use crate::console::{FAILED, WRONG_USE, print, say};
+use crate::settings::{AzureAccess, Problems, Settings, StorageSettings};
+use crate::telemetry::logs;
+
+/// Stopped by a signal before the end.
+const STOPPED: u8 = 3;
+
+pub(crate) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
+    let _telemetry = logs::start(logs::Reader::here());
+    let Some(settings) = sound_settings(&args.common, |settings, problems| require(args, settings, problems))
+    else {
+        return Ok(ExitCode::from(WRONG_USE));
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(announce(args, &settings));
+    // A thread that waits for standard input cannot be waited for.
+    runtime.shutdown_background();
+    let (ended, summary) = ended?;
+    match args.format {
+        Format::Table => print(&summary.as_text())?,
+        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json())?)?,
+    }
+    Ok(match ended {
+        Ended::Stopped => ExitCode::from(STOPPED),
+        Ended::Finished if summary.list_has_mistakes() => ExitCode::from(FAILED),
+        Ended::Finished => ExitCode::SUCCESS,
+    })
+}
+
+/// What only this command needs, and what its flags do not allow together.
+fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
+    if settings.broker.is_none() && !args.dry_run {
+        problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL); --dry-run needs none");
+    }
+    let lists_only = args.names || !args.inventory.is_empty();
+    if settings.storage.is_none() && (!lists_only || args.skip_done) {
+        problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
+    }
+    for place in &args.places {
+        let container = Place::parse(place).container;
+        if !settings.source_containers.contains(&container) {
+            let inputs = settings.source_containers.join(", ");
+            problems
+                .add(format!("{container} is not among [sources] containers ({inputs}): no worker reads it"));
+        }
+    }
+    let needs_facts = args.min_bytes.is_some() || args.max_bytes.is_some() || args.modified_since.is_some();
+    if args.names && needs_facts {
+        problems.add("--names: a list of names knows no sizes and times; leave those conditions out, or list the container");
+    }
+    if args.from_event_grid_dead_letter.is_some() && (args.min_bytes.is_some() || args.max_bytes.is_some()) {
+        problems
+            .add("--from-event-grid-dead-letter: sizes are not known; leave --min-bytes and --max-bytes out");
+    }
+}
+
+async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Summary)> {
+    let storage = settings.storage.as_ref().map(|storage| open(settings, storage)).transpose()?;
+    let source = source(args, settings, storage.as_ref())?;
+    let is_a_list = source.is_a_list();
+    let mut done = None;
+    if args.skip_done {
+        let storage = storage.context("storage was required above")?;
+        let mut checks = skip(args, settings, storage)?;
+        checks.merging = source.is_in_order() && matches!(checks.storage, Storage::Azure(_));
+        checks.prefixes = source.prefixes();
+        done = Some(checks);
+    }
+    let fingerprint = fingerprint(args, settings);
+    let kept = match &args.checkpoint {
+        Some(path) => Checkpoint::read(path, &fingerprint)?,
+        None => None,
+    };
+    let resumed = kept.is_some();
+    let (position, counts, left_over) = match kept {
+        Some(kept) => {
+            say(&format!("going on after {} announcements", kept.counts.announced));
+            (kept.position.clone(), kept.counts, kept.open()?)
+        }
+        None => Default::default(),
+    };
+    let ledger = Ledger::new(position.clone(), counts, left_over.clone());
+    let sieve = Sieve { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
+    let mut prepared = sieve.start(left_over, source.start(position));
+    let stop = CancellationToken::new();
+    stop_on_signals([stop.clone()])?;
+    let verb = if args.dry_run { "would be announced" } else { "announced" };
+    let progress = Progress::new(counts.announced, verb);
+    let (ended, pump_ledger, elapsed, pauses) = if args.dry_run {
+        let mut progress = progress;
+        let (ended, ledger) = count(&mut prepared, ledger, &stop, &mut progress).await?;
+        (ended, ledger, progress.elapsed(), 0)
+    } else {
+        let broker = settings.broker.as_ref().context("a broker was required above")?;
+        let template = Template {
+            lane: args.lane.into(),
+            model: args.model.clone(),
+            force: args.force,
+            correlation_id: args.correlation_id.as_deref().map(Arc::from),
+        };
+        let keep = args.checkpoint.clone().map(|path| Keep { path, fingerprint });
+        let pace = Pace::new(args.rate, args.max_backlog);
+        let options = app::rabbit(broker, &settings.limits)?;
+        let mut pump = Pump::new(options, template, pace, keep, stop, progress, ledger);
+        let ended = pump.run(&mut prepared).await?;
+        (ended, std::mem::take(&mut pump.ledger), pump.progress.elapsed(), pump.progress.pauses)
+    };
+    if let (Ended::Finished, Some(path)) = (ended, &args.checkpoint) {
+        checkpoint::remove(path)?;
+    }
+    let summary = Summary {
+        counts: pump_ledger.counts,
+        before: counts.announced,
+        elapsed,
+        pauses,
+        resumed,
+        ended,
+        dry_run: args.dry_run,
+        is_a_list,
+    };
+    Ok((ended, summary))
+}
+
+/// A dry run: everything but the broker.
+async fn count(
+    prepared: &mut mpsc::Receiver<Result<Prepared>>,
+    mut ledger: Ledger,
+    stop: &CancellationToken,
+    progress: &mut Progress,
+) -> Result<(Ended, Ledger)> {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let ended = loop {
+        tokio::select! {
+            next = prepared.recv() => match next {
+                Some(next) => {
+                    ledger.take(next?);
+                    ledger.confirm_all();
+                }
+                None => break Ended::Finished,
+            },
+            _ = ticks.tick() => progress.show(&ledger.counts, 0),
+            () = stop.cancelled() => break Ended::Stopped,
+        }
+    };
+    progress.close();
+    Ok((ended, ledger))
+}
+
+fn open(settings: &Settings, storage: &StorageSettings) -> Result<Storage> {
+    Ok(match storage {
+        StorageSettings::Folder(root) => {
+            let containers = settings.source_containers.iter().chain([&settings.results_container]);
+            Storage::Folder(FolderStore::new(containers.map(|name| (name.clone(), root.join(name)))))
+        }
+        StorageSettings::Azure(access) => {
+            Storage::Azure(Arc::new(AzureStore::new(app::account(access)?, AzureOptions::default())?))
+        }
+    })
+}
+
+fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Storage>) -> Result<Source> {
+    if args.names {
+        return Ok(Source::Names);
+    }
+    if !args.inventory.is_empty() {
+        return Ok(Source::Inventory(args.inventory.clone()));
+    }
+    if let Some(place) = &args.from_event_grid_dead_letter {
+        return dead_letters(place, settings, storage);
+    }
+    let places = if args.places.is_empty() { &settings.source_containers } else { &args.places };
+    let places = places.iter().map(|place| Place::parse(place)).collect();
+    Ok(match (storage.context("storage was required above")?, &settings.storage) {
+        (Storage::Azure(store), _) => Source::Listing(Arc::clone(store), places),
+        (Storage::Folder(_), Some(StorageSettings::Folder(root))) => Source::Folders(root.clone(), places),
+        (Storage::Folder(_), _) => bail!("a folder was opened without settings"),
+    })
+}
+
+/// In the settings' account by name; in another by its URL, with the identity of the settings.
+fn dead_letters(place: &str, settings: &Settings, storage: Option<&Storage>) -> Result<Source> {
+    let allowed = app::allowed(settings)?;
+    let Some((account, path)) = split_url(place) else {
+        return match storage {
+            Some(Storage::Azure(store)) => {
+                Ok(Source::DeadLetters(Arc::clone(store), Place::parse(place), allowed))
+            }
+            _ => bail!("--from-event-grid-dead-letter needs [storage] kind azure"),
+        };
+    };
+    if path.contains(['?', '#']) {
+        bail!(
+            "--from-event-grid-dead-letter: a URL without a query: a signature would show in the process list"
+        );
+    }
+    let client_id = match &settings.storage {
+        Some(StorageSettings::Azure(AzureAccess::Identity { client_id, .. })) => client_id.as_deref(),
+        _ => None,
+    };
+    let store = AzureStore::new(Account::identity(account, client_id)?, AzureOptions::default())?;
+    Ok(Source::DeadLetters(Arc::new(store), Place::parse(path), allowed))
+}
+
+/// `https://ACCOUNT.blob.core.windows.net` and `CONTAINER[/PREFIX]`.
+fn split_url(text: &str) -> Option<(&str, &str)> {
+    let host = text.find("://")? + 3;
+    let slash = text[host..].find('/').map_or(text.len(), |at| host + at);
+    Some((&text[..slash], text[slash..].trim_start_matches('/')))
+}
+
+/// What `--skip-done` compares with: one model by name, or what the workers' routes say.
+fn skip(args: &AnnounceArgs, settings: &Settings, storage: Storage) -> Result<Done> {
+    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let precision = app::precision(settings)?;
+    let routing = match &args.model {
+        Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
+        None => {
+            routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow::anyhow!(problem))?
+        }
+    };
+    let mut versions = BTreeMap::new();
+    for rule in &routing.rules {
+        let manifest = catalogue.get(&rule.model)?;
+        versions.insert(rule.model.clone(), format!("{}-{precision}", manifest.version));
+    }
+    if versions.is_empty() {
+        bail!("--skip-done: no model offers {precision} weights, and none is named: see `nightread models`");
+    }
+    let mut done = Done::new(storage, settings.results_container.clone(), routing, versions);
+    done.retry_failed = args.retry_failed;
+    Ok(done)
+}
+
+/// What a checkpoint belongs to. The pace may change between two runs; what is announced may not.
+fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
+    let inventory: Vec<_> = args.inventory.iter().map(PathBuf::as_path).collect();
+    let account = app::allowed(settings).map(|allowed| format!("{allowed:?}")).unwrap_or_default();
+    let asked = format!(
+        "{account}\n{:?}\n{}\n{inventory:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{} {} {}\n{:?}\n{:?}",
+        args.places,
+        args.names,
+        args.from_event_grid_dead_letter,
+        args.matching,
+        args.suffix,
+        args.media,
+        args.min_bytes,
+        args.max_bytes,
+        args.model,
+        args.skip_done,
+        args.retry_failed,
+        args.force,
+        args.lane,
+        args.correlation_id,
+    );
+    hex::encode(&Sha256::digest(asked)[..16])
+}
+
+/// The account at the end.
+struct Summary {
+    counts: work::Counts,
+    /// Announced by the runs before this one.
+    before: u64,
+    elapsed: Duration,
+    pauses: u64,
+    resumed: bool,
+    ended: Ended,
+    dry_run: bool,
+    is_a_list: bool,
+}
+
+impl Summary {
+    /// Names that people wrote, and that no worker would take.
+    fn list_has_mistakes(&self) -> bool {
+        self.is_a_list && self.counts.refused > 0
+    }
+
+    fn rate(&self) -> f64 {
+        (self.counts.announced - self.before) as f64 / self.elapsed.as_secs_f64().max(1e-3)
+    }
+
+    fn as_text(&self) -> String {
+        let counts = &self.counts;
+        let verb = if self.dry_run { "would be announced" } else { "announced" };
+        let mut parts = vec![format!("{} {verb}", counts.announced)];
+        for (count, what) in [
+            (counts.done, "done already"),
+            (counts.filtered, "left out by conditions"),
+            (counts.gone, "gone"),
+            (counts.ignored, "no blobs to read"),
+            (counts.archived, "in the archive tier"),
+            (counts.refused, "refused: no sound name in an input container"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        let seconds = self.elapsed.as_secs_f64();
+        let end = if self.ended == Ended::Finished { "" } else { "\nstopped before the end" };
+        format!(
+            "{}, of {} seen, in {seconds:.1} s ({:.0} a second){end}",
+            parts.join(", "),
+            counts.seen,
+            self.rate()
+        )
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        json!({
+            "finished": self.ended == Ended::Finished,
+            "dry_run": self.dry_run,
+            "resumed": self.resumed,
+            "seen": self.counts.seen,
+            "announced": self.counts.announced,
+            "announced_now": self.counts.announced - self.before,
+            "done": self.counts.done,
+            "filtered": self.counts.filtered,
+            "gone": self.counts.gone,
+            "ignored": self.counts.ignored,
+            "archived": self.counts.archived,
+            "refused": self.counts.refused,
+            "pauses": self.pauses,
+            "seconds": self.elapsed.as_secs_f64(),
+            "per_second": self.rate(),
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Short runs of the real reading, on generated pictures, to choose how the cores are split.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use nightread_domain::{BlobRef, Body, JobError, Media};
+use nightread_engine::{Task, tune};
+
+use crate::app::{self, Parts, Stores};
+use crate::compute::models::{Model, Opening};
+use crate::compute::split::{Pace, Split, Until, best, candidates, closed_loop};
+use crate::flow::timing::Timing;
+use crate::pipeline::tools::Tools;
+use crate::settings::Settings;
+use crate::settings::validate::cores;
+
+/// Time given to one candidate.
+const EACH: Duration = Duration::from_millis(800);
+
+/// Candidates so much slower than the best end the search: more threads in a session would be slower still.
+const HOPELESS: f64 = 0.8;
+
+/// Components of a scan that go to the engine together.
+const COMPONENTS: usize = 8;
+
+/// Side of the generated pictures, in pixels.
+pub const SIDE: u32 = 2000;
+
+/// What all jobs share, with models opened when `opening` says and the cores split as the settings say. Where they leave
+/// that open, it is measured where that is worth it, and guessed otherwise. Blocks for seconds.
+pub fn tools(
+    settings: &Settings,
+    stores: &Stores,
+    only_model: Option<&str>,
+    opening: Opening,
+    worth_measuring: impl FnOnce(&Parts) -> bool,
+) -> Result<Tools> {
+    let parts = app::parts(settings, only_model)?;
+    let split = if worth_measuring(&parts) {
+        choose(&parts, settings, stores, opening)?
+    } else {
+        Split::guess(cores(), &settings.engine)
+    };
+    Ok(parts.tools(settings, stores, split, opening)?)
+}
+
+/// What a trial reads, over and over.
+#[derive(Clone, Debug)]
+struct Sample {
+    model: Arc<Model>,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Picture(Bytes),
+    /// A component's tensor.
+    Component(Vec<f32>),
+}
+
+/// One sample for each model that is going to work.
+#[derive(Clone, Debug)]
+pub struct Samples(Arc<Vec<Sample>>);
+
+impl Samples {
+    /// Models that are opened at their first study only are no samples beside one that reads pictures: they would be
+    /// opened for the trial alone.
+    pub fn of(parts: &Parts, opening: Opening) -> Result<Self, JobError> {
+        let reads_pictures = |model: &&Arc<Model>| model.manifest.task == Task::Radiograph;
+        let only_pictures =
+            opening == Opening::AtFirstStudy && parts.opened.models().any(|m| reads_pictures(&m));
+        let sample = |model: &Arc<Model>| {
+            let what = match model.manifest.task {
+                Task::Radiograph => What::Picture(pictures::png(SIDE, 0)?),
+                Task::Components => What::Component(tune::sample(&model.manifest)),
+            };
+            Ok(Sample { model: Arc::clone(model), what })
+        };
+        let models = parts.opened.models().filter(|model| !only_pictures || reads_pictures(model));
+        models.map(sample).collect::<Result<_, _>>().map(|samples| Self(Arc::new(samples)))
+    }
+
+    /// Whether all of it are pictures, which come as files; tensors do not.
+    pub fn are_pictures(&self) -> bool {
+        self.0.iter().all(|sample| matches!(sample.what, What::Picture(_)))
+    }
+
+    /// Reads the samples in turn with `in_hand` at once: the whole way of a study but storage.
+    pub async fn read(&self, tools: Arc<Tools>, in_hand: usize, until: Until) -> Result<Pace, JobError> {
+        let samples = Arc::clone(&self.0);
+        closed_loop(in_hand, until, move |number| {
+            let (samples, tools) = (Arc::clone(&samples), Arc::clone(&tools));
+            async move { read(&samples[number % samples.len()], &tools).await }
+        })
+        .await
+    }
+}
+
+async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
+    match &sample.what {
+        What::Picture(body) => {
+            let timing = &mut Timing::default();
+            let name = BlobRef::new("trial", "picture.png")?;
+            tools.reader.read(Body::Held(body.clone()), Media::Png, &name, &sample.model, timing).await?;
+        }
+        What::Component(tensor) => {
+            let engine = tools.reader.models.engine(&sample.model.key).await?;
+            let together = (0..COMPONENTS).map(|_| engine.infer(&sample.model.key, tensor.clone()));
+            futures::future::try_join_all(together).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The split to use: what the settings pin, and of what they leave open the fastest on this machine now, with the models
+/// of this worker. Blocks for some seconds.
+pub fn choose(parts: &Parts, settings: &Settings, stores: &Stores, opening: Opening) -> Result<Split> {
+    let candidates = candidates(cores(), &settings.engine);
+    let guess = candidates[0];
+    let fewer = (settings.engine.decode_threads.is_none() && guess.decode_threads > 1)
+        .then(|| guess.decode_threads.div_ceil(2));
+    if candidates.len() == 1 && fewer.is_none() {
+        return Ok(guess);
+    }
+    let samples = Samples::of(parts, opening)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let measure = |split: Split| -> Result<(Split, f64), JobError> {
+        let tools = Arc::new(parts.tools(settings, stores, split, opening)?);
+        // The first study may have to wait for its model.
+        let warm = Until::Jobs(samples.0.len() * split.sessions);
+        runtime.block_on(samples.read(Arc::clone(&tools), split.sessions, warm))?;
+        let pace = runtime.block_on(samples.read(tools, settings.limits.jobs, Until::Elapsed(EACH)))?;
+        Ok((split, pace.rate))
+    };
+    let mut measured: Vec<(Split, f64)> = Vec::new();
+    for split in candidates {
+        let next = measure(split)?;
+        let highest = measured.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+        measured.push(next);
+        if next.1 < HOPELESS * highest {
+            break;
+        }
+    }
+    let chosen = best(&measured).unwrap_or(guess);
+    if let Some(decode_threads) = fewer {
+        measured.push(measure(Split { decode_threads, ..chosen })?);
+    }
+    let chosen = best(&measured).unwrap_or(guess);
+    let rates: Vec<_> = measured.iter().map(|(split, rate)| format!("{split}: {rate:.1}/s")).collect();
+    tracing::info!(%chosen, rates = rates.join(", "), "measured how to split the cores");
+    Ok(chosen)
+}
+
+/// Pictures that pack and decode as radiographs do.
+pub mod pictures {
+    use bytes::Bytes;
+    use nightread_domain::{ErrorCode, JobError, Stage};
+
+    /// A square 16-bit grey PNG: a soft shadow of two lungs with the noise of a 12-bit detector. Different seeds give
+    /// different noise.
+    pub fn png(side: u32, seed: u64) -> Result<Bytes, JobError> {
+        let mut state = 0x9E37_79B9_7F4A_7C15 ^ (seed << 17);
+        let mut rows = Vec::with_capacity(2 * side as usize * side as usize);
+        for y in 0..side {
+            let down = (3.0 * f64::from(y) / f64::from(side)).sin();
+            for x in 0..side {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let lungs = (9.0 * f64::from(x) / f64::from(side)).sin() * down;
+                let value = 2048.0 + 1500.0 * lungs + (state % 17) as f64;
+                let stored = (value * 65535.0 / 4095.0).min(65535.0) as u16;
+                rows.extend_from_slice(&stored.to_be_bytes());
+            }
+        }
+        packed(side, &rows).map(Bytes::from).map_err(|error| {
+            JobError::new(Stage::Start, ErrorCode::Internal, "a sample picture cannot be made")
+                .with_source(error)
+        })
+    }
+
+    fn packed(side: u32, rows: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, side, side);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Sixteen);
+        encoder.set_compression(png::Compression::Fast);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(rows)?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,260 @@
+//! `nightread bench`: how fast this machine reads, for every way to split its cores.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nightread_domain::result::ErrorFacts;
+use nightread_domain::storing::Identity;
+use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Modality, Stage};
+use nightread_engine::Catalogue;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use self::report::{Bulk, Report, Row};
+use self::usage::{Usage, resident_mib};
+use super::process::{Inputs, LOCAL, RESULTS};
+use crate::adapters::storage::folder::FolderStore;
+use crate::app::{self, Parts, Stores};
+use crate::cli::{BenchArgs, Format};
+use crate::compute::models::{Opening, routing};
+use crate::compute::split::{Pace, Split, Until, candidates, closed_loop, grid};
+use crate::console::{WRONG_USE, print, say};
+use crate::flow::report::Outcome;
+use crate::pipeline::process::process;
+use crate::pipeline::tools::Tools;
+use crate::services::autotune::{self, Samples, pictures};
+use crate::services::walk::Names;
+use crate::settings::Settings;
+use crate::settings::validate::cores;
+use crate::telemetry::logs;
+
+mod report;
+mod usage;
+
+/// Generated pictures differ in their noise.
+const GENERATED: u64 = 8;
+
+/// As the service does.
+const OPENING: Opening = Opening::AtStart;
+
+/// Pictures read one by one, for the time of a lone one.
+const ALONE: usize = 5;
+
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
+    let _telemetry = logs::start(logs::Reader::Person);
+    let precision = args.precision.clone().map(|precision| ("models", "precision", precision));
+    let (_, settings, mut problems) = app::settings(&args.common, precision.as_slice());
+    if args.bulk == Some(0) || args.rounds == 0 || !(args.seconds > 0.0 && args.seconds < 3600.0) {
+        problems.add("--bulk and --rounds: at least 1 is expected; --seconds: more than 0");
+    }
+    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
+        say(&problems.to_string());
+        return Ok(ExitCode::from(WRONG_USE));
+    };
+    let model = match &args.model {
+        Some(model) => model.clone(),
+        None => default_model(&settings)?,
+    };
+    let bench = Bench::new(&args.paths, settings, &model)?;
+    let report = match args.bulk {
+        Some(count) => bench.bulk(count)?,
+        None => bench.grid(Duration::from_secs_f64(args.seconds), args.rounds)?,
+    };
+    match args.format {
+        Format::Table => print(&report.as_text())?,
+        Format::Json => print(&serde_json::to_string_pretty(&report)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model that reads pictures, or the one that there is.
+fn default_model(settings: &Settings) -> Result<String> {
+    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let rules = routing(&settings.routing, &catalogue, settings.engine.precision()?);
+    let rules = rules.map_err(anyhow::Error::msg)?.rules;
+    let pictures = rules.iter().find(|rule| rule.modality == Modality::Radiograph);
+    let rule = pictures.or(rules.first()).context("there is no model of this precision: name one")?;
+    Ok(rule.model.clone())
+}
+
+/// What all measurements share.
+struct Bench {
+    parts: Parts,
+    settings: Settings,
+    /// Of the files that are read in turn; none for models of scans.
+    pictures: Arc<Vec<BlobRef>>,
+    what: String,
+    samples: Samples,
+    runtime: Runtime,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new(paths: &[PathBuf], settings: Settings, model: &str) -> Result<Self> {
+        let parts = app::parts(&settings, Some(model))?;
+        let folder = tempfile::Builder::new().prefix("nightread-bench-").tempdir()?;
+        let samples = Samples::of(&parts, OPENING)?;
+        let (files, what) = if !samples.are_pictures() {
+            if !paths.is_empty() {
+                bail!("{model} reads scans: they are measured from the tensor on, without files");
+            }
+            (Vec::new(), "tensors of 8 components".to_owned())
+        } else if paths.is_empty() {
+            let side = autotune::SIDE;
+            (generated(folder.path())?, format!("generated 16-bit PNG, {side} x {side}"))
+        } else {
+            let files = Inputs::gather(paths, &Names::default(), folder.path())?.files;
+            let what = format!("{} given files", files.len());
+            (files, what)
+        };
+        let pictures = files.iter().map(|file| blob(file)).collect::<Result<Vec<_>>>()?;
+        if pictures.is_empty() && samples.are_pictures() {
+            bail!("nothing to read: the folders hold no files");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok(Self { parts, settings, pictures: Arc::new(pictures), what, samples, runtime, folder })
+    }
+
+    /// Every split that the settings leave open, the whole grid in each round so that no row has the machine's best time
+    /// for itself; and what `auto` would take.
+    fn grid(&self, each: Duration, rounds: usize) -> Result<Report> {
+        let mut splits = grid(cores());
+        for candidate in candidates(cores(), &self.settings.engine) {
+            if !splits.contains(&candidate) {
+                splits.push(candidate);
+            }
+        }
+        splits.retain(|split| split.agrees(&self.settings.engine));
+        let mut runs: Vec<Vec<Row>> = vec![Vec::new(); splits.len()];
+        for _ in 0..rounds {
+            for (split, rows) in splits.iter().zip(&mut runs) {
+                rows.push(self.row(*split, each)?);
+            }
+        }
+        let rows = runs.iter().filter_map(|rows| Row::median(rows)).collect();
+        let auto = autotune::choose(&self.parts, &self.settings, &stores(self.folder.path()), OPENING)?;
+        Ok(Report::new(&self.parts, &self.settings, &self.what).with_grid(rows, auto))
+    }
+
+    fn row(&self, split: Split, each: Duration) -> Result<Row> {
+        let results = tempfile::tempdir_in(self.folder.path())?;
+        let tools = Arc::new(self.parts.tools(&self.settings, &stores(results.path()), split, OPENING)?);
+        let in_hand = self.settings.limits.jobs;
+        self.pace(&tools, in_hand, Until::Jobs(2 * split.sessions))?;
+        let before = Usage::now()?;
+        let pace = self.pace(&tools, in_hand, Until::Elapsed(each))?;
+        let used = Usage::now()?.since(&before);
+        let alone = self.pace(&tools, 1, Until::Jobs(ALONE))?;
+        Ok(Row::new(split, &pace, &alone, &used))
+    }
+
+    /// So many pictures once, with the split that the service would take.
+    fn bulk(&self, count: usize) -> Result<Report> {
+        let results = tempfile::tempdir_in(self.folder.path())?;
+        let stores = stores(results.path());
+        let split = autotune::choose(&self.parts, &self.settings, &stores, OPENING)?;
+        let tools = Arc::new(self.parts.tools(&self.settings, &stores, split, OPENING)?);
+        let in_hand = self.settings.limits.jobs;
+        self.pace(&tools, in_hand, Until::Jobs(2 * in_hand))?;
+        let mut memory = Vec::new();
+        let before = Usage::now()?;
+        let pace = {
+            let marks = Arc::new(Mutex::new(Vec::new()));
+            let noted = Arc::clone(&marks);
+            let pace = self.pace_noting(&tools, in_hand, Until::Jobs(count), move |number| {
+                if number % (count / 4).max(1) == 0 {
+                    noted.lock().unwrap_or_else(PoisonError::into_inner).push(resident_mib());
+                }
+            })?;
+            memory.append(&mut marks.lock().unwrap_or_else(PoisonError::into_inner));
+            pace
+        };
+        let used = Usage::now()?.since(&before);
+        memory.push(resident_mib());
+        let bulk = Bulk::new(split, &pace, &used, memory);
+        Ok(Report::new(&self.parts, &self.settings, &self.what).with_bulk(bulk))
+    }
+
+    fn pace(&self, tools: &Arc<Tools>, in_hand: usize, until: Until) -> Result<Pace, JobError> {
+        self.pace_noting(tools, in_hand, until, |_| ())
+    }
+
+    /// Reads the pictures in turn, the whole way; `note` is told the number of each job before it begins.
+    fn pace_noting(
+        &self,
+        tools: &Arc<Tools>,
+        in_hand: usize,
+        until: Until,
+        note: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Pace, JobError> {
+        if self.pictures.is_empty() {
+            return self.runtime.block_on(self.samples.read(Arc::clone(tools), in_hand, until));
+        }
+        let (pictures, tools) = (Arc::clone(&self.pictures), Arc::clone(tools));
+        self.runtime.block_on(closed_loop(in_hand, until, move |number| {
+            note(number);
+            let (picture, tools) = (pictures[number % pictures.len()].clone(), Arc::clone(&tools));
+            async move {
+                let job = Job {
+                    source: picture,
+                    model: None,
+                    force: true,
+                    reread_failed: false,
+                    correlation_id: None,
+                    attempt: 0,
+                    refused_since: None,
+                };
+                let (_, report) = process(&job, Lane::Bulk, &tools).await;
+                match report.outcome {
+                    // With fewer files than jobs in hand, another of the same picture may be stored first.
+                    Outcome::Read
+                    | Outcome::AlreadyDone
+                    | Outcome::Superseded
+                    | Outcome::NoStudy
+                    | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
+                    Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
+                        Err(unread(&job.source, code, report.error.as_ref()))
+                    }
+                }
+            }
+        }))
+    }
+}
+
+fn stores(results: &Path) -> Stores {
+    Stores {
+        source: Arc::new(FolderStore::of_a_person([(LOCAL.to_owned(), PathBuf::from("/"))])),
+        results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), results.to_owned())])),
+        results_container: RESULTS.to_owned(),
+        identity: Identity::Version,
+        watched: Vec::new(),
+        sidecars: false,
+    }
+}
+
+fn unread(source: &BlobRef, code: ErrorCode, error: Option<&ErrorFacts>) -> JobError {
+    let why = error.map_or("", |error| error.message.as_str());
+    let text = format!("/{} was not read: {why}: give only pictures that the model reads", source.name());
+    JobError::new(Stage::Decode, code, text)
+}
+
+fn generated(folder: &Path) -> Result<Vec<PathBuf>> {
+    let pictures = folder.join("pictures");
+    std::fs::create_dir(&pictures)?;
+    let write = |seed: u64| -> Result<PathBuf> {
+        let file = pictures.join(format!("{seed}.png"));
+        std::fs::write(&file, pictures::png(autotune::SIDE, seed)?)?;
+        Ok(file)
+    };
+    (0..GENERATED).map(write).collect()
+}
+
+fn blob(file: &Path) -> Result<BlobRef> {
+    let file = file.canonicalize()?;
+    let name = file.to_str().map(|name| name.trim_start_matches('/'));
+    let name = name.with_context(|| format!("{} is no UTF-8 name", file.display()))?;
+    Ok(BlobRef::new(LOCAL, name)?)
+}

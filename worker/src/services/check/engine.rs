@@ -1,0 +1,158 @@
+//! The runtime and the models: each that is routed to is opened, and one item goes through it.
+
+use std::sync::Arc;
+
+use nightread_domain::result::ModelFacts;
+use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_engine::{Availability, Catalogue, Manifest, Model, Precision, Provider, Runtime};
+use serde_json::{Value, json};
+
+use crate::app;
+use crate::compute::models::{Opened, facts, routing};
+use crate::settings::{Problems, Settings};
+
+/// What was found of them.
+#[derive(Default)]
+pub(super) struct Engine {
+    runtime: Option<Runtime>,
+    models: Vec<Found>,
+}
+
+struct Found {
+    facts: ModelFacts,
+    /// Kept for its version's record; absent for a model that was not opened.
+    opened: Option<Opened>,
+}
+
+impl Engine {
+    /// Looks at all models that are ready, and opens those that are routed to.
+    pub(super) fn look(settings: &Settings, problems: &mut Problems) -> Self {
+        let mut found = Self::default();
+        let Ok(provider) = settings.engine.provider.parse::<Provider>() else { return found };
+        match Runtime::load(&settings.engine.search(provider)) {
+            Ok(runtime) => found.runtime = Some(runtime),
+            Err(error) => problems.add(error.message),
+        }
+        if let Err(error) = app::codec(&settings.limits) {
+            problems.add(error.message);
+        }
+        match Catalogue::load(&settings.models_dir) {
+            Ok(catalogue) => found.look_at(&catalogue, settings, provider, problems),
+            Err(unreadable) => problems.add(unreadable.message),
+        }
+        found
+    }
+
+    fn look_at(
+        &mut self,
+        catalogue: &Catalogue,
+        settings: &Settings,
+        provider: Provider,
+        problems: &mut Problems,
+    ) {
+        problems.extend(catalogue.problems().iter().map(ToString::to_string));
+        for rule in &settings.routing.rules {
+            if let Err(unknown) = catalogue.get(&rule.model) {
+                problems.add(format!("[[routes]]: {}", unknown.message));
+            }
+        }
+        let Ok(named) = settings.engine.precision() else { return };
+        let routed = match routing(&settings.routing, catalogue, named) {
+            Ok(routing) => routing.rules.into_iter().map(|rule| rule.model).collect(),
+            Err(several) => {
+                problems.add(several);
+                Vec::new()
+            }
+        };
+        if routed.is_empty() && problems.is_empty() {
+            problems.add(format!(
+                "no model in {} has the weights that are asked for: see `nightread models`",
+                settings.models_dir.display()
+            ));
+        }
+        for manifest in catalogue.iter() {
+            let is_routed = routed.contains(&manifest.name);
+            // For `auto` any may be taken.
+            let wanted = named.map_or_else(|| manifest.precisions().collect(), |one| vec![one]);
+            for precision in wanted {
+                let ready = manifest.availability(precision) == Availability::Ready;
+                if !ready && !is_routed {
+                    continue;
+                }
+                let looked = match &self.runtime {
+                    Some(runtime) if is_routed => {
+                        opened(catalogue, &manifest.name, precision, runtime, provider)
+                    }
+                    _ => digested(manifest, precision, provider),
+                };
+                match looked {
+                    Ok(model) => self.models.push(model),
+                    Err(problem) => problems.add(format!("model {}: {}", manifest.name, problem.message)),
+                }
+            }
+        }
+    }
+
+    pub(super) fn opened(&self) -> impl Iterator<Item = &Opened> {
+        self.models.iter().filter_map(|model| model.opened.as_ref())
+    }
+
+    pub(super) fn rows(&self) -> Vec<(String, String)> {
+        let runtime = self.runtime.as_ref().map_or("none".to_owned(), |runtime| {
+            let version = runtime.version().unwrap_or("of an unknown version");
+            format!("ONNX Runtime {version}, {}", runtime.library().display())
+        });
+        let mut rows = vec![("runtime".to_owned(), runtime)];
+        for Found { facts, opened } in &self.models {
+            let how = if opened.is_some() { "ran one item" } else { "digests are right; not opened" };
+            rows.push((
+                format!("model {} {}", facts.name, facts.version),
+                format!("sha256 {}: {how}", facts.sha256),
+            ));
+        }
+        rows
+    }
+
+    pub(super) fn runtime_json(&self) -> Value {
+        self.runtime.as_ref().map_or(Value::Null, |runtime| {
+            let providers: Vec<_> = runtime.providers().iter().map(|provider| provider.as_str()).collect();
+            json!({ "library": runtime.library(), "version": runtime.version(), "providers": providers })
+        })
+    }
+
+    pub(super) fn models_json(&self) -> Value {
+        let models = self.models.iter().map(|Found { facts, opened }| {
+            json!({
+                "name": facts.name,
+                "version": facts.version,
+                "sha256": facts.sha256,
+                "manifest_sha256": facts.manifest_sha256,
+                "execution_provider": facts.execution_provider,
+                "ran": opened.is_some(),
+            })
+        });
+        models.collect()
+    }
+}
+
+/// A model that nothing is routed to: its files are looked at, and it stays closed.
+fn digested(manifest: &Arc<Manifest>, precision: Precision, provider: Provider) -> Result<Found, JobError> {
+    let model = Model::open(manifest, precision)?;
+    Ok(Found { facts: facts(&model, provider.as_str()), opened: None })
+}
+
+fn opened(
+    catalogue: &Catalogue,
+    name: &str,
+    precision: Precision,
+    runtime: &Runtime,
+    provider: Provider,
+) -> Result<Found, JobError> {
+    let opened = Opened::open(catalogue, &[(name.to_owned(), precision)], runtime.clone(), provider)?;
+    opened.try_out()?;
+    let facts = opened.models().next().map(|model| model.facts.clone());
+    let facts = facts.ok_or_else(|| {
+        JobError::new(Stage::Start, ErrorCode::Internal, "a model that was opened is not there")
+    })?;
+    Ok(Found { facts, opened: Some(opened) })
+}

@@ -1,0 +1,175 @@
+//! `nightread dead show`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use nightread_domain::{ErrorCode, Stage};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{look, moment, redact};
+use crate::adapters::amqp::{DeadLetter, RabbitOptions, Verdict};
+use crate::cli::Format;
+use crate::cli::dead::ShowArgs;
+use crate::console::{FAILED, print, say};
+
+/// An announcement has a few hundred bytes; what is longer is shown in part.
+const MAX_JSON_BYTES: usize = 64 * 1024;
+const MAX_TEXT_CHARS: usize = 4000;
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    message_id: Option<String>,
+    correlation_id: Option<String>,
+    code: ErrorCode,
+    stage: Option<&'static str>,
+    reason: Option<String>,
+    dead_at: Option<String>,
+    lane: &'static str,
+    attempts: u32,
+    redriven_before: bool,
+    content_type: Option<String>,
+    headers: BTreeMap<String, String>,
+    bytes: usize,
+    body: Body,
+}
+
+/// As much of a body as may be shown.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Body {
+    Json(Value),
+    Text(String),
+    /// Neither: what it looks like, and a digest to compare with.
+    Binary {
+        looks_like: &'static str,
+        sha256: String,
+    },
+}
+
+pub(super) async fn run(args: &ShowArgs, options: &RabbitOptions) -> Result<ExitCode> {
+    let mut found = None;
+    look(options, |letter| {
+        if letter.is_called(&args.id) {
+            found = Some(shown(letter));
+            return Verdict::Stop;
+        }
+        Verdict::Keep
+    })
+    .await?;
+    let Some(shown) = found else {
+        say(&format!("no dead letter is called {}", redact::line(&args.id)));
+        return Ok(ExitCode::from(FAILED));
+    };
+    match args.format {
+        Format::Json => print(&serde_json::to_string_pretty(&shown)?)?,
+        Format::Table => print(&as_text(&shown)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(letter: &DeadLetter) -> Shown {
+    let attributes = &letter.message.attributes;
+    let clean = |text: &Option<String>| text.as_deref().map(redact::text);
+    Shown {
+        id: letter.id(),
+        message_id: clean(&attributes.message_id),
+        correlation_id: clean(&attributes.correlation_id),
+        code: letter.code,
+        stage: letter.stage.map(Stage::as_str),
+        reason: clean(&letter.reason),
+        dead_at: moment(letter.dead_at),
+        lane: attributes.lane.as_str(),
+        attempts: attributes.attempt,
+        redriven_before: attributes.redriven,
+        content_type: clean(&attributes.content_type),
+        headers: letter
+            .headers()
+            .into_iter()
+            .map(|(name, value)| {
+                let value =
+                    if redact::is_secret(&name) { redact::HIDDEN.to_owned() } else { redact::text(&value) };
+                (redact::text(&name), value)
+            })
+            .collect(),
+        bytes: letter.message.body.len(),
+        body: body(&letter.message.body),
+    }
+}
+
+fn body(bytes: &[u8]) -> Body {
+    if bytes.len() <= MAX_JSON_BYTES
+        && let Ok(value) = serde_json::from_slice::<Value>(bytes)
+    {
+        return Body::Json(redact::json(value));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let mut kept: String = text.chars().take(MAX_TEXT_CHARS).collect();
+            let more = kept.len() < text.len();
+            kept = redact::text(&kept);
+            if more {
+                kept.push_str(" [cut]");
+            }
+            Body::Text(kept)
+        }
+        Err(_) => Body::Binary {
+            looks_like: nightread_imaging::sniff(bytes).map_or("unknown", |media| media.as_str()),
+            sha256: hex::encode(Sha256::digest(bytes)),
+        },
+    }
+}
+
+fn as_text(shown: &Shown) -> Result<String> {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: &str| lines.push(format!("{name:<16}{}", redact::line(value)));
+    let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    line("id", &shown.id);
+    line("message id", &optional(&shown.message_id));
+    line("correlation id", &optional(&shown.correlation_id));
+    line("code", shown.code.as_str());
+    line("stage", shown.stage.unwrap_or("-"));
+    line("reason", &optional(&shown.reason));
+    line("died", &optional(&shown.dead_at));
+    line("lane", shown.lane);
+    line("attempts", &shown.attempts.to_string());
+    line("redriven before", if shown.redriven_before { "yes" } else { "no" });
+    line("content type", &optional(&shown.content_type));
+    for (name, value) in &shown.headers {
+        line("header", &format!("{name}: {value}"));
+    }
+    let body = match &shown.body {
+        Body::Json(value) => serde_json::to_string_pretty(value)?,
+        Body::Text(text) => redact::line(text),
+        Body::Binary { looks_like, sha256 } => format!("not text; looks like {looks_like}; SHA-256 {sha256}"),
+    };
+    Ok(format!("{}\nbody, {} bytes:\n{body}", lines.join("\n"), shown.bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_in_a_message_is_named_and_not_shown() {
+        let png = [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, b'I', b'H', b'D', b'R'];
+        let Body::Binary { looks_like, sha256 } = body(&png) else { panic!("a picture is no text") };
+        assert_eq!((looks_like, sha256.len()), ("png", 64));
+        let Body::Binary { looks_like, .. } = body(&[0xff, 0x00, 0xfe]) else { panic!("no text") };
+        assert_eq!(looks_like, "unknown");
+        let inline = format!(r#"{{"data_base64": "{}", "type": "x"}}"#, "QUJD".repeat(500));
+        let Body::Json(value) = body(inline.as_bytes()) else { panic!("JSON") };
+        assert_eq!(value["data_base64"], "[2000 characters]");
+        assert_eq!(value["type"], "x");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_what_is_deep_is_text() {
+        let deep = "[".repeat(10_000_000);
+        let Body::Text(text) = body(deep.as_bytes()) else { panic!("no JSON") };
+        assert!(text.ends_with("[cut]") && text.len() < 5000);
+    }
+}

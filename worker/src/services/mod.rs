@@ -1,0 +1,15 @@
+//! What runs until it is told to stop, or until all is done: the work behind the commands.
+
+pub mod announce;
+pub mod autotune;
+pub mod backlog;
+pub(crate) mod bench;
+pub mod check;
+pub mod dead;
+pub mod health;
+pub(crate) mod process;
+pub mod relay;
+pub(crate) mod simulate;
+pub(crate) mod walk;
+pub mod webhook;
+pub(crate) mod worker;

@@ -1,0 +1,157 @@
+//! `nightread process`: the service's pipeline over an embedded queue and folders.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use nightread_domain::announcement::{AllowedSources, Native};
+use nightread_domain::storing::{Identity, result_blob};
+use nightread_domain::{Attributes, BlobRef, Lane, Message};
+
+use self::inputs::Named;
+use self::summary::Summary;
+use self::watch::Watch;
+use crate::adapters::memory::MemoryQueue;
+use crate::adapters::storage::folder::FolderStore;
+use crate::app::{self, Parts, Stores};
+use crate::cli::{Format, ProcessArgs};
+use crate::compute::models::Opening;
+use crate::console::{FAILED, WRONG_USE, print, say};
+use crate::flow::valve::Valve;
+use crate::pipeline::intake::{Ended, Outage, Run, Stop};
+use crate::pipeline::tools::Tools;
+use crate::services::autotune;
+use crate::services::walk::Names;
+use crate::telemetry::logs::{self, Verbosity};
+
+pub(super) use self::inputs::{Inputs, LOCAL};
+
+mod inputs;
+mod summary;
+mod watch;
+
+pub(super) const RESULTS: &str = "results";
+
+/// With fewer inputs to read, measuring how to split the cores would take longer than it saves.
+const WORTH_MEASURING: usize = 200;
+
+pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
+    let started = Instant::now();
+    let _telemetry = logs::start(logs::Reader::Person);
+    let jobs = args.jobs.map(|jobs| ("limits", "jobs", jobs.to_string()));
+    let precision = args.precision.clone().map(|precision| ("models", "precision", precision));
+    let flags: Vec<_> = jobs.into_iter().chain(precision).collect();
+    let (_, settings, problems) = app::settings(&args.common, &flags);
+    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
+        return Ok(wrong_use(&problems.to_string()));
+    };
+    let root = match &args.root {
+        Some(root) => match root.canonicalize() {
+            Ok(root) => root,
+            Err(error) => return Ok(wrong_use(&format!("--root {}: {error}", root.display()))),
+        },
+        None => PathBuf::from("/"),
+    };
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    let out = args.out.canonicalize().context("the output folder has no absolute path")?;
+    let inputs = Inputs::gather(&args.paths, &Names::new(&args.names)?, &out)?;
+    if inputs.files.is_empty() {
+        return Ok(wrong_use(&format!(
+            "nothing to read: no studies are there{}",
+            summary::besides(&inputs.left_out)
+        )));
+    }
+    let named = match Named::new(&inputs.files, &root) {
+        Ok(named) => named,
+        Err(problem) => return Ok(wrong_use(&problem)),
+    };
+
+    let source = FolderStore::of_a_person([(LOCAL.to_owned(), root.clone())])
+        .with_memory_bytes(settings.limits.memory_bytes);
+    let stores = Stores {
+        source: Arc::new(source),
+        results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), out.clone())])),
+        results_container: RESULTS.to_owned(),
+        // A copy of a data set has other times and inodes, and the same studies.
+        identity: Identity::Content,
+        watched: vec![LOCAL.to_owned()],
+        sidecars: true,
+    };
+    let worth_measuring = |parts: &Parts| {
+        let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(parts, &out, blob));
+        waiting.take(WORTH_MEASURING).count() == WORTH_MEASURING
+    };
+    let (model, opening) = (args.model.as_deref(), Opening::AtFirstStudy);
+    let tools = Arc::new(autotune::tools(&settings, &stores, model, opening, worth_measuring)?);
+    let verbosity = logs::verbosity();
+    let shown = args.format == Format::Table && verbosity != Verbosity::Quiet;
+    let watch = Arc::new(Watch::new(inputs.files.len(), &root, shown));
+    for (file, error) in &named.refused {
+        watch.refuse(file, error);
+    }
+    let messages = named.blobs.iter().map(|blob| message(blob, args.force)).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
+    // Nobody waits for what was given up in the middle.
+    runtime.shutdown_background();
+    let ended_by = if let Ended::Fatal(error) = &ended { Some(error) } else { None };
+    let rows = watch.finish(&named.blobs, ended_by);
+    let summary = Summary::new(rows, inputs.left_out, started.elapsed());
+    match args.format {
+        Format::Table => print(&summary.as_text(&out, verbosity))?,
+        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json(&out))?)?,
+    }
+    match ended {
+        Ended::Fatal(error) => Err(error.into()),
+        Ended::Drained if summary.all_good() => Ok(ExitCode::SUCCESS),
+        Ended::Drained | Ended::GaveBack => Ok(ExitCode::from(FAILED)),
+    }
+}
+
+fn wrong_use(problem: &str) -> ExitCode {
+    say(problem);
+    ExitCode::from(WRONG_USE)
+}
+
+/// Whether a document lies where this input's would. What it says is judged when the input's turn comes.
+fn has_result(parts: &Parts, out: &Path, blob: &BlobRef) -> bool {
+    parts.opened.models().any(|model| {
+        let result = result_blob(RESULTS, &model.facts.name, &model.facts.version, blob);
+        result.is_ok_and(|result| out.join(result.name()).exists())
+    })
+}
+
+async fn consume(
+    tools: Arc<Tools>,
+    messages: Vec<Message>,
+    watch: Arc<Watch>,
+    drain_deadline: Duration,
+) -> Result<Ended> {
+    let stop = Stop::default();
+    tokio::spawn(stop_on_interrupt(stop.clone()));
+    let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;
+    let (valve, outage) = (Valve::default(), Outage::End);
+    let run = Run { tools, allowed, observer: watch, stop, valve, drain_deadline, outage };
+    Ok(run.run(Box::new(MemoryQueue::new(messages))).await)
+}
+
+/// Control-C finishes what is in hand; a second one gives it up.
+async fn stop_on_interrupt(stop: Stop) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        stop.drain.cancel();
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.abandon.cancel();
+        }
+    }
+}
+
+/// The announcement of an input.
+fn message(blob: &BlobRef, force: bool) -> Message {
+    let native = Native { blob: blob.to_string(), model: None, force, correlation_id: None };
+    // A struct of texts and a flag always serialises.
+    let body = Bytes::from(serde_json::to_vec(&native).unwrap_or_default());
+    Message { body, attributes: Attributes::for_lane(Lane::Ingest) }
+}

@@ -1,0 +1,83 @@
+//! Follows a run: a row for each input, and the progress bar.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nightread_domain::result::ErrorFacts;
+use nightread_domain::{BlobRef, Disposition, ErrorCode, JobError, Stage};
+
+use super::summary::Row;
+use crate::flow::observer::Observer;
+use crate::flow::report::{Outcome, Report};
+
+/// The rows so far, by file.
+#[derive(Debug)]
+pub(super) struct Watch {
+    bar: ProgressBar,
+    /// Names are below it.
+    root: PathBuf,
+    rows: Mutex<BTreeMap<PathBuf, Row>>,
+}
+
+impl Watch {
+    pub fn new(total: usize, root: &Path, shown: bool) -> Self {
+        let shown = shown && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Self { bar, root: root.to_owned(), rows: Mutex::default() }
+    }
+
+    /// A file that could not even be asked for.
+    pub fn refuse(&self, file: &Path, error: &JobError) {
+        self.end(Row::without_document(
+            file.to_owned(),
+            Outcome::GivenUp(error.code),
+            ErrorFacts::from(error),
+        ));
+    }
+
+    fn end(&self, row: Row) {
+        self.bar.inc(1);
+        self.note(row);
+    }
+
+    fn note(&self, row: Row) {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(row.file.clone(), row);
+    }
+
+    /// Every input's row. Those that never ended say what ended the run.
+    pub fn finish(&self, asked: &[BlobRef], ended_by: Option<&JobError>) -> Vec<Row> {
+        self.bar.finish_and_clear();
+        let mut rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
+        let facts = ErrorFacts {
+            code: ended_by.map_or(ErrorCode::ShuttingDown, |error| error.code),
+            stage: ended_by.map_or(Stage::Start, |error| error.stage),
+            message: "the run ended before this was read".to_owned(),
+        };
+        for blob in asked {
+            let file = self.root.join(blob.name());
+            rows.entry(file.clone()).or_insert_with(|| {
+                Row::without_document(file, Outcome::Unfinished(facts.code), facts.clone())
+            });
+        }
+        rows.into_values().collect()
+    }
+}
+
+impl Observer for Watch {
+    fn job_ended(&self, report: &Report, _disposition: &Disposition) {
+        let row = Row::of(self.root.join(report.job.source.name()), report);
+        // What comes again counts when it ends for good; its row stands until then.
+        match report.outcome {
+            Outcome::Unfinished(_) => self.note(row),
+            _ => self.end(row),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `nightread run`: the service.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nightread_domain::{ErrorClass, JobError};
+
+use self::machine::Machine;
+use self::vitals::{ServiceObserver, ServiceVitals, tell_of_pauses, tell_of_work};
+use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake, SessionState};
+use crate::app;
+use crate::app::{require_broker, sound_settings, stop_on_signals};
+use crate::cli::RunArgs;
+use crate::compute::models::Opening;
+use crate::console::{FAILED, WRONG_USE};
+use crate::flow::WORKER_VERSION;
+use crate::flow::valve::Valve;
+use crate::pipeline::intake::{Ended, Outage, Run, Stop};
+use crate::pipeline::tools::Tools;
+use crate::services::autotune;
+use crate::services::health::HealthServer;
+use crate::settings::{Problems, Settings};
+use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics::table::Teller;
+use crate::telemetry::{logs, metrics};
+
+pub(super) mod descriptors;
+mod machine;
+mod vitals;
+
+/// How long acknowledgements may take to reach the broker after the last job.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let Some(settings) = sound_settings(&args.common, require) else {
+        return Ok(ExitCode::from(WRONG_USE));
+    };
+    let _telemetry = logs::start(logs::Reader::Collector);
+    descriptors::claim(&settings)?;
+    let prometheus = metrics::install(Teller::Run).context("the metrics recorder does not start")?;
+    let valve = Valve::default();
+    let vitals = Arc::new(ServiceVitals::new(prometheus, valve.clone()));
+    let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals))
+        .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
+    tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
+
+    let stores = app::stores(&settings)?;
+    let tools = Arc::new(autotune::tools(&settings, &stores, None, Opening::AtStart, |_| true)?);
+    metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
+    vitals.models_are_warm(Arc::clone(&tools));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(serve(&settings, tools, &vitals, valve))?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match ended {
+        Ended::Fatal(error) => {
+            tracing::error!(%error, "stopped");
+            Ok(ExitCode::from(FAILED))
+        }
+        Ended::Drained | Ended::GaveBack => {
+            tracing::info!(given_back = matches!(ended, Ended::GaveBack), "stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What only the service needs.
+pub(super) fn require(settings: &Settings, problems: &mut Problems) {
+    require_broker(settings, problems);
+    if settings.storage.is_none() {
+        problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
+    }
+    if settings.scans.nuisance.asks_for_table() {
+        problems.add(
+            "[scans] confounds and max_displacement_mm are for `nightread process`: in the service a study is one blob",
+        );
+    }
+    if settings.engine.precision.as_deref().is_none_or(|precision| precision == "auto") {
+        problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
+    }
+}
+
+async fn serve(
+    settings: &Settings,
+    tools: Arc<Tools>,
+    vitals: &Arc<ServiceVitals>,
+    valve: Valve,
+) -> Result<Ended> {
+    let stop = Stop::default();
+    vitals.stops_by(stop.drain.clone());
+    // The first signal drains; a second one gives back what is in hand.
+    stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
+    if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {
+        return Ok(ended);
+    }
+    let broker = settings.broker.as_ref().context("a broker was required above")?;
+    let options = app::rabbit(broker, &settings.limits)?;
+    let publisher = Arc::new(Publisher::new(options.clone()));
+    let outbox = Arc::new(Outbox::new(Arc::clone(&tools.results), tools.results_container.as_str()));
+    let courier = Courier::new(Arc::clone(&publisher), valve.clone(), Some(outbox));
+    vitals.publishes_by(Arc::clone(&publisher));
+    tokio::spawn(tell_of_pauses(valve.clone()));
+    let intake = RabbitIntake::with(options, Arc::clone(&courier));
+    let watcher = intake.watcher();
+    tokio::spawn({
+        let mut state = watcher.state();
+        async move {
+            // Where connections are short, the one that takes work comes first: the other would be of no use without it.
+            if state.wait_for(|state| state.is_up()).await.is_ok() {
+                courier.empty_outbox().await;
+            }
+        }
+    });
+    vitals.consumes_by(watcher.clone());
+    tokio::spawn(follow_session(watcher.state()));
+    let ledger = Arc::new(Ledger::new(Instant::now()));
+    tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
+    let run = Run {
+        allowed: app::allowed(settings)?,
+        tools,
+        observer: Arc::new(ServiceObserver::new(settings.publish_results, ledger)),
+        stop: stop.clone(),
+        valve,
+        drain_deadline: settings.drain,
+        outage: Outage::Wait,
+    };
+    let machine = settings.scheduled_events.as_deref().map(|url| Machine::watch(url, stop)).transpose()?;
+    let ended = run.run(Box::new(intake)).await;
+    if !watcher.closed(CLOSING_PATIENCE).await {
+        tracing::warn!("the broker session did not close in time; what it had not read comes again");
+    }
+    if let Some(machine) = machine {
+        machine.let_go().await;
+    }
+    Ok(ended)
+}
+
+/// Waits until results and at least one source answer: not ready, said loudly, and no message is taken in vain. The jobs of
+/// sources that do not answer wait for them.
+async fn storage_answers(
+    settings: &Settings,
+    tools: &Tools,
+    vitals: &ServiceVitals,
+    stop: &Stop,
+) -> Option<Ended> {
+    loop {
+        match probe_all(settings, tools).await {
+            Ok(()) => {
+                vitals.storage_answers(Ok(()));
+                return None;
+            }
+            Err(error) if error.class == ErrorClass::Fatal => return Some(Ended::Fatal(error)),
+            Err(error) => {
+                tracing::error!(%error, "not ready: storage does not let this worker in");
+                vitals.storage_answers(Err(error.in_full()));
+            }
+        }
+        tokio::select! {
+            () = stop.drain.cancelled() => return Some(Ended::Drained),
+            () = tokio::time::sleep(settings.limits.probe_interval) => {}
+        }
+    }
+}
+
+async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
+    let named = |container: &str, mut error: JobError| {
+        error.message = format!("container {container}: {}", error.message);
+        error
+    };
+    let results = &settings.results_container;
+    tools.results.probe(results).await.map_err(|error| named(results, error))?;
+    let mut refused = Vec::new();
+    for container in &settings.source_containers {
+        if let Err(error) = tools.source.probe(container).await {
+            refused.push((container, error));
+        }
+    }
+    if refused.len() == settings.source_containers.len() {
+        return refused.into_iter().next().map_or(Ok(()), |(container, error)| Err(named(container, error)));
+    }
+    for (container, error) in refused {
+        tracing::error!(%error, container, "a container does not answer; its jobs wait");
+        tools.outages.closed_at_start(container, &error);
+    }
+    Ok(())
+}
+
+async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>) {
+    let mut was_up = false;
+    loop {
+        let now = *state.borrow_and_update();
+        if now.is_up() != was_up {
+            metrics::broker_session(now.is_up());
+            was_up = now.is_up();
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What the service tells of itself: readiness, metrics, result events.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use nightread_domain::message::Attributes;
+use nightread_domain::{Disposition, Lane, Notice};
+use sha2::{Digest, Sha256};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::amqp::{
+    Publisher, Report as WorkReport, ResultData, ResultEvent, SessionState, SessionWatcher,
+};
+use crate::flow::observer::Observer;
+use crate::flow::report::{Outcome, Report};
+use crate::flow::valve::{PauseReason, Valve};
+use crate::pipeline::tools::Tools;
+use crate::services::health::Vitals;
+use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics;
+
+/// What `/ready` asks: everything without which this worker takes no work, or takes it in vain.
+#[derive(Debug)]
+pub(super) struct ServiceVitals {
+    prometheus: PrometheusHandle,
+    tools: OnceLock<Arc<Tools>>,
+    /// `None` until it was asked; then whether it answered at the start, and what else.
+    storage: Mutex<Option<Result<(), String>>>,
+    session: OnceLock<SessionWatcher>,
+    valve: Valve,
+    publisher: OnceLock<Arc<Publisher>>,
+    drain: OnceLock<CancellationToken>,
+}
+
+impl ServiceVitals {
+    pub fn new(prometheus: PrometheusHandle, valve: Valve) -> Self {
+        Self {
+            prometheus,
+            tools: OnceLock::new(),
+            storage: Mutex::new(None),
+            session: OnceLock::new(),
+            valve,
+            publisher: OnceLock::new(),
+            drain: OnceLock::new(),
+        }
+    }
+
+    pub fn publishes_by(&self, publisher: Arc<Publisher>) {
+        // Set once, by the start.
+        let _first = self.publisher.set(publisher);
+    }
+
+    pub fn models_are_warm(&self, tools: Arc<Tools>) {
+        // Set once, by the start; a second call would bring the same tools.
+        let _first = self.tools.set(tools);
+    }
+
+    pub fn stops_by(&self, drain: CancellationToken) {
+        // Set once, by the start.
+        let _first = self.drain.set(drain);
+    }
+
+    pub fn storage_answers(&self, answer: Result<(), String>) {
+        *self.storage.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    pub fn consumes_by(&self, session: SessionWatcher) {
+        // Set once, by the start.
+        let _first = self.session.set(session);
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.publisher.get().is_some_and(|publisher| publisher.is_blocked())
+    }
+
+    /// Everything that is waited for, the deepest cause first.
+    fn waiting(&self) -> Vec<String> {
+        if self.tools.get().is_none() {
+            // Nothing else has been begun.
+            return vec!["models".to_owned()];
+        }
+        let mut waiting = Vec::new();
+        if self.drain.get().is_some_and(CancellationToken::is_cancelled) {
+            waiting.push("stopping".to_owned());
+        }
+        let paused = self.valve.reasons();
+        match &*self.storage.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => waiting.push("storage".to_owned()),
+            Some(Err(why)) => waiting.push(format!("storage: {why}")),
+            Some(Ok(())) => {}
+        }
+        let session = self.session.get();
+        let consumes = match session.map_or(SessionState::Down, |session| *session.state().borrow()) {
+            SessionState::Consuming => true,
+            // A pause has no consumers, and says so itself.
+            SessionState::Up => !paused.is_empty(),
+            SessionState::Down => false,
+        };
+        if !consumes {
+            let why = session.and_then(SessionWatcher::trouble);
+            waiting.push(why.map_or_else(|| "broker".to_owned(), |why| format!("broker: {why}")));
+        }
+        if self.is_blocked() && !paused.contains_key(&PauseReason::Publishing) {
+            waiting.push("publishing: the broker is short of memory or disk".to_owned());
+        }
+        waiting.extend(paused.into_iter().map(|(reason, why)| format!("{}: {why}", reason.as_str())));
+        waiting
+    }
+}
+
+impl Vitals for ServiceVitals {
+    fn alive(&self) -> Result<(), String> {
+        self.tools.get().and_then(|tools| tools.reader.models.failure()).map_or(Ok(()), Err)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let waiting = self.waiting();
+        if waiting.is_empty() { self.alive() } else { Err(waiting.join(", ")) }
+    }
+
+    fn metrics(&self) -> String {
+        if let Some(tools) = self.tools.get() {
+            let (items, batches) = tools.reader.models.computed();
+            metrics::engine_totals(items, batches);
+        }
+        metrics::broker_blocked(self.is_blocked());
+        metrics::render(&self.prometheus)
+    }
+}
+
+/// Counts endings, and says what is to be told of results before their deliveries are settled.
+#[derive(Debug)]
+pub(super) struct ServiceObserver {
+    tells: bool,
+    ledger: Arc<Ledger>,
+}
+
+impl ServiceObserver {
+    pub fn new(tells: bool, ledger: Arc<Ledger>) -> Self {
+        Self { tells, ledger }
+    }
+}
+
+/// Tells the fleet, again and again, what this worker's messages cost and how old they were. Nobody waits for it: a
+/// report that does not get through is one of many.
+pub(super) async fn tell_of_work(ledger: Arc<Ledger>, publisher: Arc<Publisher>, every: Duration) {
+    // Nothing is done yet; and the connection that takes work comes before the one that tells of it.
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let at = unix_now();
+        let lanes = ledger.report(Instant::now(), at);
+        if let Err(error) = publisher.report(&WorkReport::Worker { at, lanes }).await {
+            tracing::debug!(%error, "a report of work did not get through");
+        }
+    }
+}
+
+/// Shows, as long as the worker runs, whether it takes anything and why not.
+pub(super) async fn tell_of_pauses(valve: Valve) {
+    let tell = |reasons: &BTreeMap<PauseReason, String>| {
+        for reason in PauseReason::ALL {
+            metrics::paused(reason, reasons.contains_key(&reason));
+        }
+    };
+    valve.follow(tell).await;
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+impl Observer for ServiceObserver {
+    fn job_ended(&self, report: &Report, disposition: &Disposition) {
+        metrics::job_ended(report, disposition);
+    }
+
+    fn notice(&self, report: &Report) -> Option<Notice> {
+        let event = event_of(report).filter(|_| self.tells)?;
+        event.notice().inspect_err(|error| tracing::error!(%error, "a result is not told of")).ok()
+    }
+
+    fn message_settled(&self, disposition: &Disposition) {
+        metrics::message_settled(disposition);
+    }
+
+    fn event_ignored(&self, event_type: &str) {
+        tracing::info!(event_type, "an event that asks for no work is acknowledged");
+        metrics::event_ignored(event_type == "own_result");
+    }
+
+    fn delivery_taken(&self, message: &Attributes) {
+        let clock = unix_now();
+        metrics::delivery_taken(message.lane, message.age(clock));
+        self.ledger.taken(message.lane, message.announced_at, Instant::now(), clock);
+    }
+
+    fn delivery_left(&self, lane: Lane, announced_at: Option<u64>) {
+        metrics::delivery_left();
+        self.ledger.left(lane, announced_at, Instant::now());
+    }
+
+    fn container(&self, name: &str, answers: bool) {
+        metrics::container(name, answers);
+    }
+
+    fn outage(&self, open: bool) {
+        metrics::storage_outage(open);
+    }
+}
+
+/// The event of a document that stands; none for one that a newer document overtook, whose writer tells of it.
+fn event_of(report: &Report) -> Option<ResultEvent> {
+    if matches!(
+        report.outcome,
+        Outcome::Superseded | Outcome::NoStudy | Outcome::Unfinished(_) | Outcome::GivenUp(_)
+    ) {
+        return None;
+    }
+    let (document, path) = (report.document.as_ref()?, report.path.as_ref()?);
+    let etag = document.source.etag.as_ref().map_or("", |etag| etag.0.as_str());
+    // The same reading has the same id, however often it is told.
+    let id = Sha256::digest(format!("{path}\n{etag}\n{}", document.read_at));
+    let data = ResultData {
+        status: document.status,
+        result: path.to_string(),
+        source: report.job.source.to_string(),
+        model: document.model.name.clone(),
+        version: document.model.version.clone(),
+        code: document.error.as_ref().map(|error| error.code),
+        correlation_id: report.job.correlation_id.clone(),
+    };
+    Some(ResultEvent::new(hex::encode(&id[..16]), document.read_at, data))
+}
