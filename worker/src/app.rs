@@ -225,7 +225,7 @@ pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
     // The variable spares each child a start anew: see `privacy`.
     let (name, value) = TELEMETRY_OFF;
     let codec = ChildCodec::new(this_program()?, ["codec-child"]).with_variable(name, value);
-    let codec = codec.with_memory(ChildCodec::memory_for(&decode_limits(limits)));
+    let codec = codec.with_memory(ChildCodec::memory_for(decode_limits(limits).max_pixels));
     codec.make_ready()?;
     Ok(codec)
 }

@@ -14,6 +14,7 @@
 //! | age outside the training range | warning `outside_training_age` |
 //! | a side outside the training range | warning `outside_training_size` |
 //! | shown as a negative, raw, turned or padded with white, says the header | warnings of `appearance` |
+//! | several frames, colour, a photometric interpretation other than MONOCHROME1 and 2 | `multi_frame`, `colour_image`, `unsupported_photometric` |
 //! | more than the pixel limit, a side below the least | `too_many_pixels`, `too_small` |
 
 use nightread_domain::error::{ErrorCode, JobError};
@@ -128,6 +129,30 @@ pub(crate) fn judge_dicom(
         ));
     }
     Ok(())
+}
+
+/// What pixels a header may promise: one grey frame. Gives whether it is stored as a negative (`MONOCHROME1`).
+pub(crate) fn judge_pixels(header: &Header) -> Result<bool, JobError> {
+    if let Some(frames) = header.frames.filter(|&frames| frames > 1) {
+        return Err(refuse(
+            ErrorCode::MultiFrame,
+            format!("the file holds {frames} frames; one picture was expected"),
+        ));
+    }
+    if header.samples_per_pixel.is_some_and(|samples| samples != 1) {
+        return Err(refuse(ErrorCode::ColourImage, "the picture is in colour; radiographs are grey"));
+    }
+    match header.photometric.as_deref() {
+        Some("MONOCHROME1") => Ok(true),
+        Some("MONOCHROME2") => Ok(false),
+        other => Err(refuse(
+            ErrorCode::UnsupportedPhotometric,
+            format!(
+                "the photometric interpretation is {}; MONOCHROME1 and MONOCHROME2 are read",
+                other.unwrap_or("missing")
+            ),
+        )),
+    }
 }
 
 fn judge_modality(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), JobError> {

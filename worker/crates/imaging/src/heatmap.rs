@@ -3,8 +3,9 @@
 use nightread_domain::error::{ErrorCode, JobError, Stage};
 use png::{BitDepth, ColorType, Compression, Encoder};
 
-use crate::radiograph::{Radiograph, Samples};
+use crate::radiograph::Radiograph;
 use crate::resize::centre_crop;
+use crate::samples::Samples;
 
 /// The largest side painted, in pixels.
 const MAX_SIZE: u32 = 2048;

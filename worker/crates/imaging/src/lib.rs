@@ -25,6 +25,7 @@ mod heatmap;
 mod options;
 mod radiograph;
 mod resize;
+mod samples;
 mod sniff;
 
 pub use codec::child as codec_child;
@@ -34,6 +35,7 @@ pub use decode::decode;
 pub use gate::GatePolicy;
 pub use heatmap::paint_heatmap;
 pub use options::{DecodeLimits, DecodeOptions};
-pub use radiograph::{Facts, Radiograph, Samples, View};
+pub use radiograph::{Facts, Radiograph, View};
 pub use resize::{XrvPreprocessing, prepare};
+pub use samples::Samples;
 pub use sniff::{foreign, sniff};

@@ -24,7 +24,8 @@ use std::num::NonZeroU32;
 
 use fearless_simd::{Level, dispatch};
 
-use crate::radiograph::{Radiograph, Samples};
+use crate::radiograph::Radiograph;
+use crate::samples::Samples;
 
 /// The largest output side accepted: far above any model, and small enough that a manifest cannot exhaust memory.
 const MAX_SIZE: u32 = 2048;

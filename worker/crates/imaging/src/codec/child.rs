@@ -12,7 +12,7 @@ use super::confine::{confine, limit_processor_time};
 use super::wire::{Answer, Ask, Greeting, MAX_LINE, Start};
 use super::{Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec};
 use crate::error::refuse;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
 
 /// Characters of a refusal, few enough for a line however they are escaped.
 const MOST_WORDS: usize = MAX_LINE / 8;

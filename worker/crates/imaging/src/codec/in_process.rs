@@ -9,7 +9,7 @@ use nightread_domain::error::{ErrorCode, JobError};
 use super::jpeg::{self, jpeg_error};
 use super::{Codec, CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
 
 /// Decodes in this process, for the child's body, for fuzzing and for benches: nothing is isolated.
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,7 +13,7 @@ use super::in_process::{check, one_component};
 use super::plausible::{Plausible, in_rows};
 use super::{CodecImage, CodecRequest};
 use crate::error::refuse;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
 
 /// A progressive picture has about ten scans; each costs a pass over all its pixels.
 const MAX_SCANS: usize = 64;

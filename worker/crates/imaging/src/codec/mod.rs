@@ -11,9 +11,10 @@
 
 use std::fmt;
 
-use nightread_domain::error::JobError;
+use nightread_domain::error::{ErrorCode, JobError};
 
-use crate::radiograph::Samples;
+use crate::error::refuse;
+use crate::samples::Samples;
 
 pub mod child;
 mod confine;
@@ -87,4 +88,29 @@ pub trait IsolatedCodec: fmt::Debug + Send + Sync {
     /// `codec_died`, `codec_timeout`, or what the codec says of the frame (`truncated`, `decode_failed`,
     /// `value_out_of_range`, `inflates_too_large`, `unsupported_media`, `colour_image`).
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError>;
+}
+
+/// One frame through the isolated codec.
+///
+/// # Errors
+/// `unsupported_transfer_syntax` without a codec; `decode_failed` for a wrong number of samples; those of the codec.
+pub(crate) fn isolated(
+    request: &CodecRequest<'_>,
+    codec: Option<&dyn IsolatedCodec>,
+) -> Result<CodecImage, JobError> {
+    let codec = codec.ok_or_else(|| {
+        refuse(
+            ErrorCode::UnsupportedTransferSyntax,
+            format!("{} pictures need the isolated codec, which is switched off", request.codec.as_str()),
+        )
+    })?;
+    let image = codec.decode(request)?;
+    let expected = request.columns as usize * request.rows as usize;
+    if image.samples.len() != expected {
+        return Err(refuse(
+            ErrorCode::DecodeFailed,
+            format!("the codec gave {} samples where {expected} were expected", image.samples.len()),
+        ));
+    }
+    Ok(image)
 }

@@ -13,11 +13,12 @@ use super::link::{Broken, End, Link, Patience};
 use super::wire::{Answer, Ask, Greeting, Start};
 use super::{CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
-use crate::options::DecodeLimits;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
 
 /// Frames that one child serves. Starting another costs about as much as a small picture.
 const FRAMES: u32 = 256;
+/// Address space that holds pictures of up to 41 megapixels.
+const LEAST_MEMORY: u64 = 1 << 30;
 /// What a child may say of a frame; any other code is not its to give.
 const CHILDS_CODES: [ErrorCode; 6] = [
     ErrorCode::Truncated,
@@ -42,23 +43,23 @@ pub struct ChildCodec {
 }
 
 impl ChildCodec {
-    /// Children with the memory that pictures within the default limits need, and 30 seconds a picture: OpenJPEG decodes
+    /// Children with the memory that pictures of 40 megapixels need, and 30 seconds a picture: OpenJPEG decodes
     /// three megapixels a second.
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
             environment: Vec::new(),
-            memory_bytes: Self::memory_for(&DecodeLimits::default()),
+            memory_bytes: LEAST_MEMORY,
             timeout: Duration::from_secs(30),
             idle: Mutex::default(),
         }
     }
 
-    /// Address space for pictures within `limits`, the program's own code included: 24 bytes a pixel, since OpenJPEG takes
-    /// about 16, and 64 MiB; 1 GiB at least.
-    pub fn memory_for(limits: &DecodeLimits) -> u64 {
-        limits.max_pixels.saturating_mul(24).saturating_add(64 << 20).max(1 << 30)
+    /// Address space for pictures of so many pixels, the program's own code included: 24 bytes a pixel, since OpenJPEG
+    /// takes about 16, and 64 MiB; 1 GiB at least.
+    pub fn memory_for(max_pixels: u64) -> u64 {
+        max_pixels.saturating_mul(24).saturating_add(64 << 20).max(LEAST_MEMORY)
     }
 
     /// A variable in the environment of each child, which is empty otherwise.

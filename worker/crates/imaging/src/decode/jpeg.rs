@@ -7,11 +7,10 @@
 
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::Media;
-use nightread_domain::warning::{Warning, WarningCode};
 
-use super::jpeg_markers::Markers;
-use super::{check_inflation, isolated};
-use crate::codec::{Codec, CodecRequest};
+use super::check_inflation;
+use super::jpeg_markers::{Markers, missing_eoi};
+use crate::codec::{Codec, CodecRequest, isolated};
 use crate::error::refuse;
 use crate::gate;
 use crate::options::DecodeOptions;
@@ -50,18 +49,10 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         working_bytes: options.limits.max_inflated_bytes,
         frame: &markers.picture,
     };
-    let samples = isolated(&request, options)?.samples;
+    let samples = isolated(&request, options.codec.as_deref())?.samples;
 
     let mut facts = Facts::new(Media::Jpeg);
     facts.bits_stored = Some(8);
     facts.photometric = Some(if markers.components == 1 { "MONOCHROME2" } else { "RGB" }.to_owned());
     Radiograph::new(markers.width, markers.height, samples, u32::from(u8::MAX), facts, warnings)
-}
-
-/// The doubt of a picture that is whole but for its last two bytes.
-pub(super) fn missing_eoi() -> Warning {
-    Warning::new(
-        WarningCode::MissingEndMarker,
-        "the compressed picture is whole, but its end marker is missing",
-    )
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::warning::{Warning, WarningCode};
 
 use crate::error::refuse;
 
@@ -328,4 +329,12 @@ fn malformed(how: &str) -> JobError {
 
 fn cut_short() -> JobError {
     refuse(ErrorCode::Truncated, "the JPEG ends before its picture does")
+}
+
+/// The doubt of a picture that is whole but for its last two bytes.
+pub(crate) fn missing_eoi() -> Warning {
+    Warning::new(
+        WarningCode::MissingEndMarker,
+        "the compressed picture is whole, but its end marker is missing",
+    )
 }

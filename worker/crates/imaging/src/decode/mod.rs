@@ -6,10 +6,10 @@ use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::{Media, Modality};
 use nightread_domain::warning::{Warning, WarningCode};
 
-use crate::codec::{CodecImage, CodecRequest};
 use crate::error::refuse;
 use crate::options::DecodeOptions;
-use crate::radiograph::{Radiograph, Samples};
+use crate::radiograph::Radiograph;
+use crate::samples::Samples;
 use crate::sniff::{foreign, is_dicomdir, sniff};
 
 pub(crate) mod dicom;
@@ -58,25 +58,6 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
     Ok(picture)
 }
 
-/// One frame through the isolated codec.
-pub(crate) fn isolated(request: &CodecRequest<'_>, options: &DecodeOptions) -> Result<CodecImage, JobError> {
-    let codec = options.codec.as_ref().ok_or_else(|| {
-        refuse(
-            ErrorCode::UnsupportedTransferSyntax,
-            format!("{} pictures need the isolated codec, which is switched off", request.codec.as_str()),
-        )
-    })?;
-    let image = codec.decode(request)?;
-    let expected = request.columns as usize * request.rows as usize;
-    if image.samples.len() != expected {
-        return Err(refuse(
-            ErrorCode::DecodeFailed,
-            format!("the codec gave {} samples where {expected} were expected", image.samples.len()),
-        ));
-    }
-    Ok(image)
-}
-
 /// Warns of a 16-bit PNG or TIFF whose brightest sample is below half of the range that it is normalised by. Nothing in the
 /// file says what its true maximum is.
 fn doubt_range(samples: &Samples, options: &DecodeOptions, warnings: &mut Vec<Warning>) {
@@ -87,13 +68,6 @@ fn doubt_range(samples: &Samples, options: &DecodeOptions, warnings: &mut Vec<Wa
             format!("the greatest stored value is {brightest} of 65535; was the true maximum set?"),
         ));
     }
-}
-
-fn value_above(brightest: u32, most: u32) -> JobError {
-    refuse(
-        ErrorCode::ValueOutOfRange,
-        format!("the picture holds the value {brightest}, above its declared maximum {most}"),
-    )
 }
 
 /// Refuses output that cannot come from so few bytes, before memory is reserved for it. Deflate, the tightest packing

@@ -16,7 +16,8 @@ use super::{check_inflation, doubt_range};
 use crate::error::refuse;
 use crate::gate;
 use crate::options::DecodeOptions;
-use crate::radiograph::{Facts, Radiograph, Samples};
+use crate::radiograph::{Facts, Radiograph};
+use crate::samples::Samples;
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobError> {
     let Some(end) = lacks_end(bytes) else { return read(bytes, Vec::new(), options) };

@@ -12,11 +12,12 @@ use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
 use tiff::tags::{PhotometricInterpretation, PlanarConfiguration, Tag};
 use tiff::{ColorType, TiffError, TiffFormatError};
 
-use super::{check_inflation, doubt_range, value_above};
+use super::{check_inflation, doubt_range};
 use crate::error::refuse;
 use crate::gate;
 use crate::options::DecodeOptions;
-use crate::radiograph::{Facts, Radiograph, Samples};
+use crate::radiograph::{Facts, Radiograph};
+use crate::samples::{Samples, value_above};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobError> {
     if matches!(bytes.get(..4), Some(b"II+\0" | b"MM\0+")) {

@@ -9,15 +9,16 @@ use memchr::memmem;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
+use super::file::ReadOptions;
+use super::shape::Shape;
 use super::source::Source;
-use super::{Shape, native, rle};
-use crate::codec::{Codec, CodecImage, CodecRequest};
-use crate::decode::jpeg::missing_eoi as missing_eoi_warning;
-use crate::decode::jpeg_markers::Markers;
-use crate::decode::{isolated, j2k, jpeg_ls, value_above};
+use super::{native, rle};
+use crate::codec::{Codec, CodecImage, CodecRequest, isolated};
+use crate::decode::jpeg_markers::{Markers, missing_eoi as missing_eoi_warning};
+use crate::decode::{j2k, jpeg_ls};
 use crate::error::refuse;
-use crate::options::DecodeOptions;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
+use crate::samples::value_above;
 
 /// Compressed pixels; the fragments together are the frame. Where the codestream has fewer bits than the header says,
 /// `shape` is made to agree with it, with a warning.
@@ -25,7 +26,7 @@ pub(super) fn encapsulated(
     fragments: &[&[u8]],
     source: &Source<'_>,
     shape: &mut Shape,
-    options: &DecodeOptions,
+    options: &ReadOptions<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
     let frame: Cow<'_, [u8]> = match fragments {
@@ -34,7 +35,7 @@ pub(super) fn encapsulated(
         several => Cow::Owned(several.concat()),
     };
     let inflated = shape.pixels() * shape.bytes_per_sample();
-    if inflated as u64 > options.limits.max_inflated_bytes {
+    if inflated as u64 > options.max_inflated_bytes {
         return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {inflated} bytes")));
     }
     let lossy;
@@ -74,10 +75,10 @@ pub(super) fn encapsulated(
         columns: shape.columns,
         rows: shape.rows,
         bits: shape.bits_allocated,
-        working_bytes: options.limits.max_inflated_bytes,
+        working_bytes: options.max_inflated_bytes,
         frame: &frame,
     };
-    fit(isolated(&request, options)?, lossy, shape, warnings)
+    fit(isolated(&request, options.codec)?, lossy, shape, warnings)
 }
 
 /// Holds the markers of a JPEG against the header; gives the picture, and whether its end marker was missing.

@@ -56,13 +56,26 @@ pub(crate) struct Header {
     pub(crate) voi_lut: Lut,
     /// Bit positions of overlays that lie in the words of the pixels, one for each overlay group.
     pub(crate) overlays: [Option<u16>; OVERLAYS],
-    pub(crate) charset: Option<String>,
-    /// Only while reading: dates never leave this struct, the age does.
-    pub(crate) birth_date: Option<Date>,
-    pub(crate) study_date: Option<Date>,
 }
 
-pub(crate) type Date = (i32, u32, u32);
+impl Header {
+    /// The bits of the words that belong to overlays.
+    pub(crate) fn overlay_bits(&self) -> u16 {
+        self.overlays.iter().flatten().filter(|&&bit| bit < 16).fold(0, |bits, bit| bits | 1 << bit)
+    }
+}
+
+/// A header in the making.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    header: Header,
+    charset: Option<String>,
+    /// Dates end here; the age that they give goes on.
+    birth_date: Option<Date>,
+    study_date: Option<Date>,
+}
+
+type Date = (i32, u32, u32);
 
 /// Overlay groups 6000 to 601E, the even ones.
 const OVERLAYS: usize = 16;
@@ -86,12 +99,7 @@ fn is_wanted(path: &[Tag]) -> bool {
     )
 }
 
-impl Header {
-    /// The bits of the words that belong to overlays.
-    pub(crate) fn overlay_bits(&self) -> u16 {
-        self.overlays.iter().flatten().filter(|&&bit| bit < 16).fold(0, |bits, bit| bits | 1 << bit)
-    }
-
+impl Reading {
     /// Whether the sequence `tag` holds something that is wanted: `within` are the sequences around it, outermost first.
     pub(super) fn enters(within: &[Tag], tag: Tag) -> bool {
         match *within {
@@ -152,42 +160,43 @@ impl Header {
         let number = || word(value, big_endian);
         match within {
             [] => {}
-            [tags::MODALITY_LUT_SEQUENCE] => return self.modality_lut.set(tag, value, big_endian),
-            [tags::VOILUT_SEQUENCE] => return self.voi_lut.set(tag, value, big_endian),
+            [tags::MODALITY_LUT_SEQUENCE] => return self.header.modality_lut.set(tag, value, big_endian),
+            [tags::VOILUT_SEQUENCE] => return self.header.voi_lut.set(tag, value, big_endian),
             _ => return self.set_code(within, tag, value),
         }
         match tag {
             tags::SPECIFIC_CHARACTER_SET => self.charset = Some(text(value, None)),
-            tags::SOP_CLASS_UID => self.sop_class = uid(value),
-            tags::MODALITY => self.modality = self.code_string(value, 16),
-            tags::PRESENTATION_INTENT_TYPE => self.presentation_intent = self.code_string(value, 16),
+            tags::SOP_CLASS_UID => self.header.sop_class = uid(value),
+            tags::MODALITY => self.header.modality = self.code_string(value, 16),
+            tags::PRESENTATION_INTENT_TYPE => self.header.presentation_intent = self.code_string(value, 16),
             // Longer than the 16 characters that are legal: devices write sentences, and their last word may be "lateral".
-            tags::BODY_PART_EXAMINED => self.body_part = self.code_string(value, 64),
-            tags::VIEW_POSITION => self.view_position = self.code_string(value, 64),
-            tags::PATIENT_ORIENTATION => self.patient_orientation = self.code_string(value, 16),
-            tags::PATIENT_AGE => self.age_years = age(value).or(self.age_years),
+            tags::BODY_PART_EXAMINED => self.header.body_part = self.code_string(value, 64),
+            tags::VIEW_POSITION => self.header.view_position = self.code_string(value, 64),
+            tags::PATIENT_ORIENTATION => self.header.patient_orientation = self.code_string(value, 16),
+            tags::PATIENT_AGE => self.header.age_years = age(value).or(self.header.age_years),
             tags::PATIENT_BIRTH_DATE => self.birth_date = date(value),
             tags::STUDY_DATE => self.study_date = date(value),
-            tags::PHOTOMETRIC_INTERPRETATION => self.photometric = self.code_string(value, 16),
-            tags::SAMPLES_PER_PIXEL => self.samples_per_pixel = number(),
-            tags::NUMBER_OF_FRAMES => self.frames = text(value, None).trim().parse().ok(),
-            tags::EXTENDED_OFFSET_TABLE => self.extended_offsets = value.len() / 8,
-            tags::ROWS => self.rows = number(),
-            tags::COLUMNS => self.columns = number(),
-            tags::BITS_ALLOCATED => self.bits_allocated = number(),
-            tags::BITS_STORED => self.bits_stored = number(),
-            tags::HIGH_BIT => self.high_bit = number(),
-            tags::PIXEL_REPRESENTATION => self.signed = number() == Some(1),
-            tags::PIXEL_PADDING_VALUE => self.padding = number(),
+            tags::PHOTOMETRIC_INTERPRETATION => self.header.photometric = self.code_string(value, 16),
+            tags::SAMPLES_PER_PIXEL => self.header.samples_per_pixel = number(),
+            tags::NUMBER_OF_FRAMES => self.header.frames = text(value, None).trim().parse().ok(),
+            tags::EXTENDED_OFFSET_TABLE => self.header.extended_offsets = value.len() / 8,
+            tags::ROWS => self.header.rows = number(),
+            tags::COLUMNS => self.header.columns = number(),
+            tags::BITS_ALLOCATED => self.header.bits_allocated = number(),
+            tags::BITS_STORED => self.header.bits_stored = number(),
+            tags::HIGH_BIT => self.header.high_bit = number(),
+            tags::PIXEL_REPRESENTATION => self.header.signed = number() == Some(1),
+            tags::PIXEL_PADDING_VALUE => self.header.padding = number(),
             tags::RESCALE_SLOPE => {
-                self.rescale_slope =
+                self.header.rescale_slope =
                     text(value, None).split('\\').next().and_then(|slope| slope.trim().parse().ok());
             }
-            tags::PRESENTATION_LUT_SHAPE => self.presentation_lut_shape = self.code_string(value, 16),
+            tags::PRESENTATION_LUT_SHAPE => self.header.presentation_lut_shape = self.code_string(value, 16),
             Tag(_, element) => {
                 if let Some(group) = overlay(tag) {
                     // An overlay with data of its own takes no bit of the pixels.
-                    self.overlays[group] = if element == OVERLAY_BIT_POSITION { number() } else { None };
+                    self.header.overlays[group] =
+                        if element == OVERLAY_BIT_POSITION { number() } else { None };
                 }
             }
         }
@@ -196,9 +205,9 @@ impl Header {
     fn set_code(&mut self, within: &[Tag], tag: Tag, value: &[u8]) {
         let text = self.code_string(value, 64);
         let codes = match within {
-            [tags::ANATOMIC_REGION_SEQUENCE] => &mut self.regions,
-            [tags::VIEW_CODE_SEQUENCE] => &mut self.views,
-            _ => &mut self.view_modifiers,
+            [tags::ANATOMIC_REGION_SEQUENCE] => &mut self.header.regions,
+            [tags::VIEW_CODE_SEQUENCE] => &mut self.header.views,
+            _ => &mut self.header.view_modifiers,
         };
         if let Some(last) = codes.last_mut()
             && tag == tags::CODE_MEANING
@@ -229,16 +238,15 @@ impl Header {
     }
 
     /// Works out the age and forgets the dates it came from.
-    pub(super) fn finish(mut self) -> Self {
-        let (birth, study) = (self.birth_date.take(), self.study_date.take());
-        if self.age_years.is_none()
-            && let (Some(birth), Some(study)) = (birth, study)
+    pub(super) fn finish(mut self) -> Header {
+        if self.header.age_years.is_none()
+            && let (Some(birth), Some(study)) = (self.birth_date, self.study_date)
         {
             let years = study.0 - birth.0 - i32::from((study.1, study.2) < (birth.1, birth.2));
-            self.age_years = (0..=130).contains(&years).then_some(years as f32);
+            self.header.age_years = (0..=130).contains(&years).then_some(years as f32);
         }
-        self.age_years = self.age_years.map(|age| age.min(OLDEST));
-        self
+        self.header.age_years = self.header.age_years.map(|age| age.min(OLDEST));
+        self.header
     }
 }
 
@@ -284,11 +292,11 @@ mod tests {
     use super::*;
 
     fn header(values: &[(Tag, &[u8])]) -> Header {
-        let mut header = Header::default();
+        let mut reading = Reading::default();
         for (tag, value) in values {
-            header.set(&[], *tag, value, false);
+            reading.set(&[], *tag, value, false);
         }
-        header.finish()
+        reading.finish()
     }
 
     #[test]
@@ -308,20 +316,19 @@ mod tests {
     }
 
     #[test]
-    fn age_from_dates_and_the_dates_are_forgotten() {
+    fn age_from_dates() {
         let before = header(&[(tags::PATIENT_BIRTH_DATE, b"19600602"), (tags::STUDY_DATE, b"20000601")]);
         assert_eq!(before.age_years, Some(39.0));
         let on = header(&[(tags::PATIENT_BIRTH_DATE, b"1960.06.01"), (tags::STUDY_DATE, b"20000601")]);
         assert_eq!(on.age_years, Some(40.0));
-        assert!(on.birth_date.is_none() && on.study_date.is_none());
         let absurd = header(&[(tags::PATIENT_BIRTH_DATE, b"20000601"), (tags::STUDY_DATE, b"19600601")]);
         assert_eq!(absurd.age_years, None);
     }
 
     #[test]
     fn code_strings_are_cut_to_their_alphabet() {
-        let header = Header::default();
-        let code_string = |value: &[u8]| header.code_string(value, 16);
+        let reading = Reading::default();
+        let code_string = |value: &[u8]| reading.code_string(value, 16);
         assert_eq!(code_string(b"Chest ").as_deref(), Some("CHEST"));
         assert_eq!(code_string(b"M\xFCller, Hans (1960) and more").as_deref(), Some("M\u{DC}LLER  HANS  19"));
         assert_eq!(code_string(b" \0"), None);
@@ -329,10 +336,11 @@ mod tests {
 
     #[test]
     fn numbers_follow_the_byte_order() {
-        let mut header = Header::default();
-        header.set(&[], tags::ROWS, &[0x01, 0x02], true);
-        header.set(&[], tags::COLUMNS, &[0x01, 0x02], false);
-        header.set(&[], tags::BITS_STORED, &[0x01], false);
+        let mut reading = Reading::default();
+        reading.set(&[], tags::ROWS, &[0x01, 0x02], true);
+        reading.set(&[], tags::COLUMNS, &[0x01, 0x02], false);
+        reading.set(&[], tags::BITS_STORED, &[0x01], false);
+        let header = reading.finish();
         assert_eq!((header.rows, header.columns, header.bits_stored), (Some(0x0102), Some(0x0201), None));
     }
 }

@@ -8,10 +8,10 @@ use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
-use super::Shape;
+use super::file::ReadOptions;
+use super::shape::Shape;
 use crate::error::refuse;
-use crate::options::DecodeOptions;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
 
 /// Unpacks uncompressed pixels. `promised` is the length that the element claims: `bytes` are what of it the file holds.
 pub(super) fn unpack(
@@ -20,11 +20,11 @@ pub(super) fn unpack(
     swapped: bool,
     endianness: Endianness,
     shape: &Shape,
-    options: &DecodeOptions,
+    options: &ReadOptions<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
     let expected = shape.pixels() * shape.bytes_per_sample();
-    if expected as u64 > options.limits.max_inflated_bytes {
+    if expected as u64 > options.max_inflated_bytes {
         return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {expected} bytes")));
     }
     judge_length(bytes.len(), promised, shape, warnings)?;

@@ -4,9 +4,9 @@
 
 use nightread_domain::error::{ErrorCode, JobError};
 
-use super::Shape;
+use super::shape::Shape;
 use crate::error::refuse;
-use crate::radiograph::Samples;
+use crate::samples::Samples;
 
 /// The header is 16 little-endian words: the number of segments and their offsets.
 const HEADER: usize = 64;

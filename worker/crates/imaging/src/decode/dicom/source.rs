@@ -12,7 +12,6 @@ use nightread_domain::warning::{Warning, WarningCode};
 
 use super::element::{self, Form};
 use crate::error::refuse;
-use crate::options::DecodeOptions;
 
 static REGISTRY: TransferSyntaxRegistry = TransferSyntaxRegistry;
 /// The meta group is explicit VR little endian always, and there are writers that do not know it.
@@ -21,6 +20,7 @@ const META: Form = Form { explicit: true, big_endian: false };
 const ENOUGH: usize = 3;
 
 /// The bytes of the data set, inflated if need be, and how to read them.
+#[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) data: Cow<'a, [u8]>,
     pub(super) syntax: &'static TransferSyntax,
@@ -67,7 +67,7 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn open<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Source<'a>, JobError> {
+pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<Source<'_>, JobError> {
     let start = if bytes.get(128..132) == Some(b"DICM") {
         132
     } else if bytes.starts_with(b"DICM") {
@@ -84,7 +84,7 @@ pub(super) fn open<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Sourc
     })?;
     let is_named = named.is_some();
     if syntax.uid() == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
-        return Ok(Source { data: Cow::Owned(inflate(data, options)?), syntax, is_named });
+        return Ok(Source { data: Cow::Owned(inflate(data, max_inflated_bytes)?), syntax, is_named });
     }
     Ok(Source { data: Cow::Borrowed(data), syntax, is_named })
 }
@@ -122,8 +122,7 @@ fn guess(data: &[u8]) -> &'static str {
 }
 
 /// Inflates a deflated data set, to the limit and not a byte further.
-fn inflate(data: &[u8], options: &DecodeOptions) -> Result<Vec<u8>, JobError> {
-    let most = options.limits.max_inflated_bytes;
+fn inflate(data: &[u8], most: u64) -> Result<Vec<u8>, JobError> {
     let mut inflated = Vec::new();
     match DeflateDecoder::new(data).take(most + 1).read_to_end(&mut inflated) {
         Ok(_) if inflated.len() as u64 > most => Err(refuse(

@@ -5,32 +5,35 @@
 //! checked against the file before each step, and nothing is copied. What had to be repaired is a warning; what leaves more
 //! than one reading is refused with the contradiction's name.
 
+use std::ops::Range;
+
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
 use super::element::{self, Element, Form, ITEM, ITEM_END, SEQUENCE_END};
-use super::header::Header;
+use super::header::{Header, Reading};
 use super::source::Source;
 use crate::error::refuse;
 
 /// Sequences and items inside each other; real radiographs have a handful.
 const MAX_DEPTH: usize = 64;
 
-/// Where the pixels are.
-pub(super) enum PixelData<'a> {
+/// Where in the data set the pixels are.
+#[derive(Clone, Debug)]
+pub(super) enum PixelData {
     /// Uncompressed, to the end of the element or of the file. `swapped`: bytes of 8-bit samples lie in big-endian words.
     /// `promised`: the length that the element claims.
-    Native { bytes: &'a [u8], promised: usize, swapped: bool },
+    Native { bytes: Range<usize>, promised: usize, swapped: bool },
     /// Compressed fragments start at this byte.
     Encapsulated { at: usize },
 }
 
 /// What the walk found.
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     pub(super) header: Header,
-    pub(super) pixels: Option<PixelData<'a>>,
+    pub(super) pixels: Option<PixelData>,
     pub(super) big_endian: bool,
 }
 
@@ -60,7 +63,7 @@ struct Walk<'a> {
     open: Vec<Level>,
     /// Tags of the open sequences, outermost first.
     within: Vec<Tag>,
-    header: Header,
+    header: Reading,
     /// What had to be repaired first.
     repaired: Option<String>,
     /// Delimiters were repaired: an element out of order is then one that fell out of its sequence.
@@ -69,7 +72,7 @@ struct Walk<'a> {
 }
 
 /// Reads up to the pixel data, or to the end of a file without any.
-pub(super) fn walk<'a>(source: &'a Source<'_>, warnings: &mut Vec<Warning>) -> Result<Found<'a>, JobError> {
+pub(super) fn walk(source: &Source<'_>, warnings: &mut Vec<Warning>) -> Result<Found, JobError> {
     let data: &[u8] = &source.data;
     let root = source.form(warnings)?;
     let mut walk = Walk {
@@ -78,7 +81,7 @@ pub(super) fn walk<'a>(source: &'a Source<'_>, warnings: &mut Vec<Warning>) -> R
         root,
         open: Vec::new(),
         within: Vec::new(),
-        header: Header::default(),
+        header: Reading::default(),
         repaired: None,
         unsure: false,
         highest: Tag(0, 0),
@@ -90,8 +93,8 @@ pub(super) fn walk<'a>(source: &'a Source<'_>, warnings: &mut Vec<Warning>) -> R
     Ok(Found { header: walk.header.finish(), pixels, big_endian: root.big_endian })
 }
 
-impl<'a> Walk<'a> {
-    fn run(&mut self) -> Result<Option<PixelData<'a>>, JobError> {
+impl Walk<'_> {
+    fn run(&mut self) -> Result<Option<PixelData>, JobError> {
         loop {
             while self.open.last().and_then(|level| level.end).is_some_and(|end| self.at >= end) {
                 self.close();
@@ -173,7 +176,7 @@ impl<'a> Walk<'a> {
     }
 
     /// One element of a data set, or a delimiter that stands in its place.
-    fn element(&mut self) -> Result<Option<PixelData<'a>>, JobError> {
+    fn element(&mut self) -> Result<Option<PixelData>, JobError> {
         let (form, limit) = (self.form(), self.limit());
         let Some(tag) = form.tag(self.data, self.at).filter(|_| limit - self.at >= 8) else {
             return self.ends_within_a_header();
@@ -215,13 +218,13 @@ impl<'a> Walk<'a> {
                 }
                 self.leave(self.within.last().copied().unwrap_or(tag));
             }
-            Some(end) if Header::enters(&self.within, tag) => {
+            Some(end) if Reading::enters(&self.within, tag) => {
                 let form = if element.vr == Some(VR::UN) { Form::IMPLICIT } else { form };
                 self.at = element.value;
                 self.enter(Level { kind: Kind::Sequence, tag, form, end: Some(end) })?;
             }
             Some(end) => {
-                if Header::wants(&self.within, tag) {
+                if Reading::wants(&self.within, tag) {
                     // Values of VR UN are little endian always.
                     let big_endian = form.big_endian && element.vr != Some(VR::UN);
                     self.header.set(&self.within, tag, &self.data[element.value..end], big_endian);
@@ -232,7 +235,7 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    fn ends_within_a_header(&mut self) -> Result<Option<PixelData<'a>>, JobError> {
+    fn ends_within_a_header(&mut self) -> Result<Option<PixelData>, JobError> {
         if self.is_bounded() {
             self.leave(self.within.last().copied().unwrap_or(ITEM));
             return Ok(None);
@@ -244,12 +247,12 @@ impl<'a> Walk<'a> {
         Err(refuse(ErrorCode::Truncated, "the file ends inside its header"))
     }
 
-    fn pixel_data(&self, element: &Element) -> PixelData<'a> {
+    fn pixel_data(&self, element: &Element) -> PixelData {
         let Some(promised) = element.length else {
             return PixelData::Encapsulated { at: element.value };
         };
-        let rest = self.data.get(element.value..).unwrap_or_default();
-        let bytes = rest.get(..promised).unwrap_or(rest);
+        let held = self.data.len().saturating_sub(element.value).min(promised);
+        let bytes = element.value..element.value + held;
         PixelData::Native { bytes, promised, swapped: self.root.big_endian && element.vr == Some(VR::OW) }
     }
 
@@ -357,7 +360,7 @@ impl<'a> Walk<'a> {
                 return Err(self.too_long(&item));
             }
             // What nobody asks for is stepped over as a whole.
-            Some(end) if !Header::looks_into(&self.within) => {
+            Some(end) if !Reading::looks_into(&self.within) => {
                 self.at = end;
                 return Ok(());
             }
