@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use nightread_dicom::ChildCodec;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, TELEMETRY_OFF, tune};
 use nightread_fmri::LimitNames;
-use nightread_imaging::{ChildCodec, DecodeLimits};
+use nightread_radiograph::DecodeLimits;
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::adapters::storage::Spool;

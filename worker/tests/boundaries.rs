@@ -29,7 +29,7 @@ fn needs(package: &str) -> Vec<String> {
 
 #[test]
 fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
-    for package in ["nightread-domain", "nightread-imaging", "nightread-fmri"] {
+    for package in ["nightread-domain", "nightread-dicom", "nightread-radiograph", "nightread-fmri"] {
         let needed = needs(package);
         assert!(needed.len() > 3, "the tree of {package} was read");
         for name in needed {
@@ -42,7 +42,7 @@ fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
 
 #[test]
 fn only_the_engine_knows_onnx_runtime() {
-    for package in ["nightread-domain", "nightread-imaging", "nightread-fmri"] {
+    for package in ["nightread-domain", "nightread-dicom", "nightread-radiograph", "nightread-fmri"] {
         assert!(!needs(package).contains(&"ort".to_owned()), "{package}");
     }
     let engine = needs("nightread-engine");

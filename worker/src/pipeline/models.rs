@@ -14,7 +14,7 @@ use nightread_engine::{
     Task, scores, tune,
 };
 use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
-use nightread_imaging::{GatePolicy, View};
+use nightread_radiograph::{GatePolicy, View};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 

@@ -13,7 +13,7 @@ use nightread_domain::{
     BlobKind, BlobProperties, BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
     Lane, Media, Modality, Stage, WriteCondition,
 };
-use nightread_imaging::sniff;
+use nightread_radiograph::sniff;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 

@@ -1,5 +1,5 @@
 //! Reads paths of scans from standard input, one a line, and answers each on standard output: a line of JSON, then the values
-//! of all volumes as little-endian `f64` if there are any. The imaging crate's `parity/mutated.py` holds them against nibabel.
+//! of all volumes as little-endian `f64` if there are any. `parity/mutated.py` of the crate `nightread-radiograph` holds them against nibabel.
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;

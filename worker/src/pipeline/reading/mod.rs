@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nightread_dicom::IsolatedCodec;
 use nightread_domain::media::Modality;
 use nightread_domain::result::{Component, Finding};
 use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning};
 use nightread_engine::Task;
 use nightread_fmri::volume::foreign;
-use nightread_imaging::{DecodeLimits, IsolatedCodec};
+use nightread_radiograph::DecodeLimits;
 use serde_json::Value;
 
 use super::models::Model;
@@ -71,7 +72,7 @@ pub fn unknown(head: &[u8], name: &str) -> JobError {
     if let Some(error) = foreign(head, name) {
         return error;
     }
-    if let Some(what) = nightread_imaging::foreign(head) {
+    if let Some(what) = nightread_radiograph::foreign(head) {
         return JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"));
     }
     let text = "the bytes are no picture or scan that is read here";

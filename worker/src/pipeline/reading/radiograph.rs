@@ -7,7 +7,7 @@ use std::time::Instant;
 use nightread_domain::result::Finding;
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use nightread_engine::{Cam, Manifest, Preprocessing, Score, scores};
-use nightread_imaging::{
+use nightread_radiograph::{
     DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
 };
 use serde_json::Value;
