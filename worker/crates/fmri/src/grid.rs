@@ -78,13 +78,7 @@ pub struct Grid {
     pub affine: Affine,
 }
 
-/// The standard grid of 45x54x45 voxels of 4 mm in MNI152 space that the classifier's input is made on.
-pub const MNI_4MM: Grid = Grid {
-    dims: [45, 54, 45],
-    affine: Affine([[-4.0, 0.0, 0.0, 90.0], [0.0, 4.0, 0.0, -126.0], [0.0, 0.0, 4.0, -72.0]]),
-};
-
-/// How a scan's grid lies to the grid of the maps.
+/// How one grid lies to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GridRelation {
     /// Same dimensions, same affine.

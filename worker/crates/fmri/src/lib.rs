@@ -5,6 +5,7 @@ pub mod components;
 pub mod confounds;
 pub mod grid;
 pub mod ica;
+mod mask;
 pub mod place;
 pub mod projection;
 mod random;
@@ -15,7 +16,9 @@ pub mod volume;
 mod zscore;
 
 pub use components::{ComponentMaps, Peak};
-pub use grid::{Affine, Grid, GridRelation, MNI_4MM};
+pub use grid::{Affine, Grid, GridRelation};
+pub use mask::{Mask, MaskRule};
 pub use place::{Frame, Placed, place};
+pub use projection::MNI_4MM;
 pub use regression::{DualRegression, Flag, GroupMaps, Nuisance, dual_regression, dual_regression_beside};
 pub use volume::{BytesSource, FileSource, LimitNames, Limits, Source, VolumeStream};

@@ -114,9 +114,9 @@ fn prepare(
     let source = Opened(body);
     let projection = projection(&model.manifest)?;
     let header = VolumeStream::open(&source, &options.scan_limits)?.header().clone();
-    let read_as_maps = named_as_maps || header.intent.is_component_map();
+    let read_as_maps = named_as_maps || header.intent.is_map_of_t_or_z();
     if !read_as_maps {
-        header.intent.check_scan()?;
+        header.intent.check_time_series()?;
     }
     let mut input = input_facts(&header, media);
     let tr_seconds = beside.tr_seconds.or(header.tr_seconds);

@@ -17,9 +17,10 @@ use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 pub use output::{SIGN_CONVENTION, write_group};
 
 use crate::grid::{Affine, Grid};
+use crate::mask::{Mask, MaskRule};
 use crate::place::Frame;
 use crate::random::Random;
-use crate::volume::{Header, Limits, Mask, MaskRule, Orientation, Source};
+use crate::volume::{Header, Limits, Orientation, Source};
 use migp::{Migp, Tiles, gram, strongest};
 use run::{Run, header_of, read_run};
 

@@ -20,7 +20,7 @@ pub(super) struct Run {
 /// A run's header, of a file that can be a run at all.
 pub(super) fn header_of(source: &dyn Source, options: &Options) -> Result<Header, JobError> {
     let header = VolumeStream::open(source, &options.limits)?.header().clone();
-    header.intent.check_scan()?;
+    header.intent.check_time_series()?;
     if !header.four_dimensional || header.volumes < 2 {
         return Err(refuse(
             ErrorCode::NotFourDimensional,

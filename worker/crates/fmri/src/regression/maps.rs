@@ -7,8 +7,9 @@ use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use crate::grid::{Grid, Sampling};
+use crate::mask::{Mask, MaskRule};
 use crate::place::Frame;
-use crate::volume::{Limits, Mask, MaskRule, Orientation, Source, VolumeStream};
+use crate::volume::{Limits, Orientation, Source, VolumeStream};
 
 /// Voxels of one tile: a tile's columns stay in the cache while a block of volumes passes.
 pub(super) const TILE: usize = 4096;

@@ -7,8 +7,8 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 pub struct Intent(pub i32);
 
 impl Intent {
-    /// Whether every volume is a map of t (3) or z (5), as statistics of a component are.
-    pub const fn is_component_map(self) -> bool {
+    /// Whether every volume is a map of t (3) or z (5).
+    pub const fn is_map_of_t_or_z(self) -> bool {
         matches!(self.0, 3 | 5)
     }
 
@@ -16,7 +16,7 @@ impl Intent {
     ///
     /// # Errors
     /// `not_four_dimensional`.
-    pub fn check_scan(self) -> Result<(), JobError> {
+    pub fn check_time_series(self) -> Result<(), JobError> {
         let what = match self.0 {
             3 | 5 => "a map of t or z",
             2..=21 => "a statistic",
@@ -44,13 +44,17 @@ mod tests {
     #[test]
     fn time_series_and_unsaid_intents_are_scans() {
         for code in [0, 1, 1011, 2001, 9999, -1] {
-            assert!(Intent(code).check_scan().is_ok() && !Intent(code).is_component_map(), "{code}");
+            assert!(Intent(code).check_time_series().is_ok() && !Intent(code).is_map_of_t_or_z(), "{code}");
         }
         for code in [2, 3, 4, 5, 22, 1001, 1002, 1007, 2005] {
-            assert_eq!(Intent(code).check_scan().unwrap_err().code, ErrorCode::NotFourDimensional, "{code}");
+            assert_eq!(
+                Intent(code).check_time_series().unwrap_err().code,
+                ErrorCode::NotFourDimensional,
+                "{code}"
+            );
         }
         assert!(
-            Intent(3).is_component_map() && Intent(5).is_component_map() && !Intent(4).is_component_map()
+            Intent(3).is_map_of_t_or_z() && Intent(5).is_map_of_t_or_z() && !Intent(4).is_map_of_t_or_z()
         );
     }
 }

@@ -10,9 +10,13 @@ use super::gunzip::Gunzip;
 use super::header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, sniff};
 use super::source::{Limits, Source};
 use crate::grid::{Sampler, Sampling};
-use crate::survey::Survey;
 
 const READ_AHEAD: usize = 256 << 10;
+
+/// Sees the volumes of a file as they pass, each once and in order.
+pub trait Observer: Send {
+    fn see(&mut self, nth: usize, volume: RawVolume<'_>);
+}
 
 /// The volumes of one file, in order. Holds one volume as stored, whatever the number of volumes.
 pub struct VolumeStream<'a> {
@@ -22,7 +26,7 @@ pub struct VolumeStream<'a> {
     raw: Vec<u8>,
     next: usize,
     limits: Limits,
-    survey: Option<Arc<Mutex<Survey>>>,
+    observer: Option<Arc<Mutex<dyn Observer>>>,
 }
 
 impl std::fmt::Debug for VolumeStream<'_> {
@@ -84,12 +88,12 @@ impl<'a> VolumeStream<'a> {
         if skipped < gap {
             return Err(failed(ErrorKind::UnexpectedEof.into(), "the header's extensions"));
         }
-        Ok(Self { header, reader, compressed, raw: Vec::new(), next: 0, limits: *limits, survey: None })
+        Ok(Self { header, reader, compressed, raw: Vec::new(), next: 0, limits: *limits, observer: None })
     }
 
-    /// Shows the volumes to a survey as they pass.
-    pub fn show_to(&mut self, survey: &Arc<Mutex<Survey>>) {
-        self.survey = Some(Arc::clone(survey));
+    /// Shows the volumes to an observer as they pass.
+    pub fn show_to(&mut self, observer: Arc<Mutex<dyn Observer>>) {
+        self.observer = Some(observer);
     }
 
     pub fn header(&self) -> &Header {
@@ -120,8 +124,8 @@ impl<'a> VolumeStream<'a> {
             }
         }
         let volume = RawVolume { bytes: &self.raw, header: &self.header };
-        if let Some(survey) = &self.survey {
-            survey.lock().unwrap_or_else(PoisonError::into_inner).look(self.next, volume);
+        if let Some(observer) = &self.observer {
+            observer.lock().unwrap_or_else(PoisonError::into_inner).see(self.next, volume);
         }
         self.next += 1;
         Ok(Some(volume))

@@ -3,9 +3,8 @@
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use serde::Serialize;
 
-use super::source::{Limits, Source};
-use super::stream::VolumeStream;
 use crate::place::{Frame, Placed, place};
+use crate::volume::{Limits, Orientation, Source, VolumeStream};
 
 /// How a mask's values were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +86,7 @@ impl Mask {
             warnings.push(Warning::new(WarningCode::MaskNotBinary, text));
         }
         let rule = if binary { MaskRule::Binary } else { MaskRule::HalfMaximum };
-        let placed = header.orientation != super::Orientation::Unknown;
+        let placed = header.orientation != Orientation::Unknown;
         Ok(Self { voxels, rule, warnings, placed })
     }
 }
