@@ -94,7 +94,7 @@ soak: setup runtime samples parts ## Long storms: kills, broker restarts, storag
 	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
 
 parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors or mutated for one
-	@cargo build --release --locked -p nightread-radiograph -p nightread-fmri --examples
+	@cargo build --release --locked -p nightread-radiograph -p nightread-volume --examples
 	@$(call venv,parity,worker/crates/radiograph/parity/requirements.txt)
 	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
@@ -132,8 +132,8 @@ bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@cd worker/crates/radiograph && for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run --release $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
-	@cd worker/crates/fmri && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
+	@for crate in volume fmri; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done; done
 
 test-models: ## Test the training and export scripts (Python; brings PyTorch, several GB)
 	@$(call venv,models,models/requirements-dev.txt)

@@ -10,8 +10,8 @@ use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, TELEMETRY_OFF, tune};
-use nightread_fmri::LimitNames;
 use nightread_radiograph::DecodeLimits;
+use nightread_volume::LimitNames;
 
 use crate::adapters::queue::rabbitmq::RabbitOptions;
 use crate::adapters::storage::Spool;
@@ -201,11 +201,11 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         codec: Some(Arc::new(codec)),
         scans: settings.scans.clone(),
         sidecars: false,
-        scan_limits: nightread_fmri::Limits {
+        scan_limits: nightread_volume::Limits {
             max_voxels: limits.voxels,
             max_inflated_bytes: limits.inflated_bytes,
             names: LimitNames::SETTINGS,
-            ..nightread_fmri::Limits::default()
+            ..nightread_volume::Limits::default()
         },
         scan_threads: 1,
     };

@@ -13,8 +13,9 @@ use nightread_engine::{
     Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Prepared, Provider, Runtime,
     Task, scores, tune,
 };
-use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
+use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
+use nightread_volume::{FileSource, Limits, Source};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 

@@ -1,10 +1,8 @@
 //! Masks: which voxels of a grid a 3-D file counts as inside.
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{Frame, Limits, Orientation, Placed, Source, VolumeStream, place};
 use serde::Serialize;
-
-use crate::place::{Frame, Placed, place};
-use crate::volume::{Limits, Orientation, Source, VolumeStream};
 
 /// How a mask's values were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,8 +1,7 @@
 //! The classifier's input: three orthogonal sum-projections of a component map.
 
 use nightread_domain::{ErrorCode, JobError, Stage};
-
-use crate::grid::{Affine, Grid};
+use nightread_volume::{Affine, Grid};
 
 /// The standard grid of 45x54x45 voxels of 4 mm in MNI152 space that the classifier's input is made on.
 pub const MNI_4MM: Grid = Grid {

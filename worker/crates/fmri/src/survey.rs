@@ -2,11 +2,8 @@
 //! is a time series at all.
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{Frame, Header, Observer, Placed, RawVolume, Sampling, place};
 use serde::Serialize;
-
-use crate::grid::Sampling;
-use crate::place::{Frame, Placed, place};
-use crate::volume::{Header, Observer, RawVolume};
 
 /// Volumes that are looked at, evenly over the scan.
 const LOOKS: usize = 16;

@@ -13,8 +13,8 @@ use nightread_domain::media::Modality;
 use nightread_domain::result::{Component, Finding};
 use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning};
 use nightread_engine::Task;
-use nightread_fmri::volume::foreign;
 use nightread_radiograph::DecodeLimits;
+use nightread_volume::foreign;
 use serde_json::Value;
 
 use super::models::Model;
@@ -32,7 +32,7 @@ pub struct ReadingOptions {
     pub scans: ScanSettings,
     /// Whether the files beside a scan belong to it.
     pub sidecars: bool,
-    pub scan_limits: nightread_fmri::Limits,
+    pub scan_limits: nightread_volume::Limits,
     /// Threads of one regression.
     pub scan_threads: usize,
 }

@@ -13,10 +13,8 @@ use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
-use nightread_fmri::volume::{Header, Orientation, PLAUSIBLE_TR};
-use nightread_fmri::{
-    ComponentMaps, Frame, Grid, GridRelation, MNI_4MM, Peak, Source, VolumeStream, dual_regression_beside,
-};
+use nightread_fmri::{ComponentMaps, MNI_4MM, Peak, dual_regression_beside};
+use nightread_volume::{Frame, Grid, GridRelation, Header, Orientation, PLAUSIBLE_TR, Source, VolumeStream};
 use serde_json::Value;
 
 use super::sidecars::{self, Sidecars};

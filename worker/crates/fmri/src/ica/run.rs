@@ -2,11 +2,10 @@
 
 use faer::Mat;
 use nightread_domain::{ErrorCode, JobError, Warning};
+use nightread_volume::{Frame, Header, Placed, Source, VolumeStream, place};
 
 use super::migp::{Tiles, widths};
 use super::{Options, refuse};
-use crate::place::{Frame, Placed, place};
-use crate::volume::{Header, Source, VolumeStream};
 
 /// A run, normalised, and what it leaves of the mask.
 pub(super) struct Run {

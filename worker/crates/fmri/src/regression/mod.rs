@@ -21,6 +21,7 @@ mod solve;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{Frame, GridRelation, Header, Limits, Sampling, Source, VolumeStream, place};
 use serde::Serialize;
 
 pub use dof::DofRule;
@@ -28,11 +29,8 @@ pub use maps::GroupMaps;
 pub use nuisance::Nuisance;
 
 use crate::components::{ComponentMaps, Peak};
-use crate::grid::{GridRelation, Sampling};
 use crate::mask::MaskRule;
-use crate::place::{Frame, place};
 use crate::survey::{Overlap, Survey};
-use crate::volume::{Header, Limits, Source, VolumeStream};
 use crate::zscore::two_sided;
 use accumulate::{Pass, Sums, pass};
 use coverage::LeftOut;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nightread_domain::ErrorClass;
-use nightread_fmri::{BytesSource, Limits, VolumeStream};
+use nightread_volume::{BytesSource, Limits, VolumeStream};
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits { max_volume_voxels: 1 << 16, max_voxels: 1 << 18, max_inflated_bytes: 1 << 21, ..Limits::default() };

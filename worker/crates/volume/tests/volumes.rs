@@ -11,8 +11,10 @@ mod common;
 
 use common::{Nifti, Random, data, gzip, read_all, read_limited, rest32};
 use nightread_domain::{ErrorClass, ErrorCode};
-use nightread_fmri::volume::{Datatype, Description, Endian, Limits, Orientation, Storage, VolumeWriter};
-use nightread_fmri::{Affine, BytesSource, Grid, MNI_4MM, VolumeStream};
+use nightread_volume::{
+    Affine, BytesSource, Datatype, Description, Endian, Grid, Limits, Orientation, Storage, VolumeStream,
+    VolumeWriter,
+};
 use proptest::prelude::*;
 
 const TYPES: [Datatype; 10] = [
@@ -222,7 +224,7 @@ fn two_forms_that_contradict_each_other_warn() {
 
 #[test]
 fn limits_say_their_setting() {
-    use nightread_fmri::LimitNames;
+    use nightread_volume::LimitNames;
     let small = Limits { max_voxels: 10, names: LimitNames::SETTINGS, ..Limits::default() };
     let nifti = Nifti { dims: vec![3, 3, 3, 2], ..Nifti::default() };
     let error = read_limited(&nifti.header(), &small).unwrap_err();
@@ -379,7 +381,11 @@ fn real_scans_read_as_nibabel_reads_them() {
     let mask =
         std::fs::read(root.join("templates/MNI152NLin6_res-4x4x4_T1w_descr-brainmask.nii.gz")).unwrap();
     let source = BytesSource(&mask);
-    assert_eq!(VolumeStream::open(&source, &Limits::default()).unwrap().header().grid, MNI_4MM);
+    let grid = Grid {
+        dims: [45, 54, 45],
+        affine: Affine([[-4.0, 0.0, 0.0, 90.0], [0.0, 4.0, 0.0, -126.0], [0.0, 0.0, 4.0, -72.0]]),
+    };
+    assert_eq!(VolumeStream::open(&source, &Limits::default()).unwrap().header().grid, grid);
     if let Some(paths) = rest32(test) {
         assert_eq!(paths.len(), 32);
         for path in paths {

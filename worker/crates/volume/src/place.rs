@@ -4,7 +4,7 @@
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 
 use crate::grid::{Grid, GridRelation, Sampling};
-use crate::volume::{Header, Orientation};
+use crate::nifti::{Header, Orientation};
 
 /// A grid, how its header places it, and what it is called in messages ("the scan").
 #[derive(Clone, Copy, Debug)]

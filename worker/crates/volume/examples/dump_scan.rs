@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use nightread_domain::error::JobError;
-use nightread_fmri::{FileSource, Limits, VolumeStream};
+use nightread_volume::{FileSource, Limits, VolumeStream};
 
 struct Scan {
     shape: [usize; 4],
