@@ -94,15 +94,15 @@ soak: setup runtime samples parts ## Long storms: kills, broker restarts, storag
 	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
 
 parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors or mutated for one
-	@cargo build --release --locked -p nightread-imaging -p nightread-fmri --examples
-	@$(call venv,parity,worker/crates/imaging/parity/requirements.txt)
-	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/imaging/parity/parity.py --data $(TEST_DATA) \
+	@cargo build --release --locked -p nightread-radiograph -p nightread-volume --examples
+	@$(call venv,parity,worker/crates/radiograph/parity/requirements.txt)
+	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
-	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/imaging/parity/mutated.py \
+	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/mutated.py \
 		--dump target/release/examples/dump_samples --scan target/release/examples/dump_scan
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
-	@cargo test --release --workspace --locked -q --test imaging cases:: -- --nocapture
+	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture
 	@cargo test --release --workspace --locked -q --test scan_cases -- --nocapture --test-threads 1
 
 bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quick is short, ISA=avx2 hides newer instructions
@@ -130,10 +130,10 @@ bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and 
 		--data $(TEST_DATA) --work .cache/bench-fmri
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
-	@cd worker/crates/imaging && for target in $$(cargo +nightly fuzz list); do \
+	@cd worker/crates/radiograph && for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run --release $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
-	@cd worker/crates/fmri && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
+	@for crate in volume fmri; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done; done
 
 test-models: ## Test the training and export scripts (Python; brings PyTorch, several GB)
 	@$(call venv,models,models/requirements-dev.txt)

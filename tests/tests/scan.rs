@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use nightread_domain::{BlobRef, BlobStore, Lane};
 use nightread_fmri::simulate::{Networks, Options, simulate};
-use nightread_fmri::{FileSource, Limits, VolumeStream};
 use nightread_tests::bench::Bench;
 use nightread_tests::parts::root;
 use nightread_tests::pictures::grey;
 use nightread_tests::wait;
 use nightread_tests::worker::WorkerSettings;
+use nightread_volume::{FileSource, Limits, VolumeStream};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -93,7 +93,7 @@ async fn an_announced_scan_ends_in_components_beside_pictures_that_are_read() {
     assert_eq!(picture["status"], "ok", "{picture:#}");
 
     let maps = artefact(&bench, &document, "z_maps").await;
-    let source = nightread_fmri::BytesSource(&maps);
+    let source = nightread_volume::BytesSource(&maps);
     let stream = VolumeStream::open(&source, &Limits::default()).expect("a NIfTI file");
     assert_eq!(stream.header().volumes, COUNT);
     assert_eq!(stream.finish().expect("whole"), 0);
@@ -164,7 +164,7 @@ async fn a_worker_killed_after_a_scan_was_inferred_leaves_one_result() {
 }
 
 fn written(volumes: Option<usize>) -> Bytes {
-    use nightread_fmri::volume::{Description, Storage, VolumeWriter};
+    use nightread_volume::{Description, Storage, VolumeWriter};
     let description = Description {
         grid: nightread_fmri::MNI_4MM,
         volumes,

@@ -5,6 +5,10 @@ mod support;
 
 use std::process::Command;
 
+/// Crates that compute and do nothing else.
+const PURE: [&str; 5] =
+    ["nightread-domain", "nightread-dicom", "nightread-volume", "nightread-radiograph", "nightread-fmri"];
+
 /// Every crate that `package` needs, directly or not.
 fn needs(package: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
@@ -29,7 +33,7 @@ fn needs(package: &str) -> Vec<String> {
 
 #[test]
 fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
-    for package in ["nightread-domain", "nightread-imaging", "nightread-fmri"] {
+    for package in PURE {
         let needed = needs(package);
         assert!(needed.len() > 3, "the tree of {package} was read");
         for name in needed {
@@ -40,9 +44,28 @@ fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
     }
 }
 
+/// Formats know nothing of what is read from them, and readings nothing of each other.
+#[test]
+fn formats_and_readings_are_apart() {
+    for (package, unknown) in [
+        ("nightread-domain", &["dicom", "volume", "radiograph", "fmri", "engine"][..]),
+        ("nightread-dicom", &["volume", "radiograph", "fmri", "engine"]),
+        ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
+        ("nightread-radiograph", &["volume", "fmri", "engine"]),
+        ("nightread-fmri", &["dicom", "radiograph", "engine"]),
+        ("nightread-engine", &["dicom", "volume", "radiograph", "fmri"]),
+    ] {
+        let needed = needs(package);
+        assert!(needed.contains(&package.to_owned()), "the tree of {package} was read");
+        for name in unknown {
+            assert!(!needed.contains(&format!("nightread-{name}")), "{package} needs nightread-{name}");
+        }
+    }
+}
+
 #[test]
 fn only_the_engine_knows_onnx_runtime() {
-    for package in ["nightread-domain", "nightread-imaging", "nightread-fmri"] {
+    for package in PURE {
         assert!(!needs(package).contains(&"ort".to_owned()), "{package}");
     }
     let engine = needs("nightread-engine");

@@ -12,8 +12,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nightread_fmri::volume::{Description, Storage, VolumeWriter};
-use nightread_fmri::{FileSource, GroupMaps, Limits};
+use nightread_fmri::GroupMaps;
+use nightread_volume::{Description, FileSource, Limits, Storage, VolumeWriter};
 use support::sockets::{self, Socket};
 use support::{repository, runtime};
 use tempfile::TempDir;

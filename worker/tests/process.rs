@@ -206,7 +206,7 @@ fn every_file_of_pydicom_data_ends_as_it_is_written_down() {
         return missing("every_file_of_pydicom_data_ends_as_it_is_written_down");
     };
     let table =
-        fs::read_to_string(repository().join("worker/crates/imaging/tests/pydicom_data.tsv")).unwrap();
+        fs::read_to_string(repository().join("worker/crates/radiograph/tests/pydicom_data.tsv")).unwrap();
     let expected: BTreeMap<&str, &str> = table
         .lines()
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())

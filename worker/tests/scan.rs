@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nightread_fmri::regression::Options;
-use nightread_fmri::volume::{Description, Storage, VolumeWriter};
-use nightread_fmri::{Affine, FileSource, Grid, GroupMaps, Limits, MNI_4MM, VolumeStream, dual_regression};
+use nightread_fmri::{GroupMaps, MNI_4MM, dual_regression};
+use nightread_volume::{Affine, Description, FileSource, Grid, Limits, Storage, VolumeStream, VolumeWriter};
 use serde_json::Value;
 use support::{Ran, checked, nightread, process, repository};
 use tempfile::TempDir;

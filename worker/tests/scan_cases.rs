@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nightread_fmri::{FileSource, Limits, VolumeStream};
+use nightread_volume::{FileSource, Limits, VolumeStream};
 use serde_json::Value;
 use support::{nightread, process, repository};
 use tempfile::TempDir;

@@ -6,8 +6,8 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nightread_fmri::volume::{Description, Storage, VolumeWriter};
-use nightread_fmri::{FileSource, GroupMaps, Limits, VolumeStream};
+use nightread_fmri::GroupMaps;
+use nightread_volume::{Description, FileSource, Limits, Storage, VolumeStream, VolumeWriter};
 use serde_json::Value;
 use support::{Ran, checked, process, repository};
 use tempfile::TempDir;

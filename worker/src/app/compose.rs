@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use nightread_dicom::ChildCodec;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, TELEMETRY_OFF, tune};
-use nightread_fmri::LimitNames;
-use nightread_imaging::{ChildCodec, DecodeLimits};
+use nightread_radiograph::DecodeLimits;
+use nightread_volume::LimitNames;
 
 use crate::adapters::amqp::RabbitOptions;
 use crate::adapters::storage::Spool;
@@ -175,11 +176,11 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         codec: Some(Arc::new(codec)),
         scans: settings.scans.clone(),
         sidecars: false,
-        scan_limits: nightread_fmri::Limits {
+        scan_limits: nightread_volume::Limits {
             max_voxels: limits.voxels,
             max_inflated_bytes: limits.inflated_bytes,
             names: LimitNames::SETTINGS,
-            ..nightread_fmri::Limits::default()
+            ..nightread_volume::Limits::default()
         },
         scan_threads: 1,
     };
@@ -200,7 +201,7 @@ pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
     // The variable spares each child a start anew: see `privacy`.
     let (name, value) = TELEMETRY_OFF;
     let codec = ChildCodec::new(this_program()?, ["codec-child"]).with_variable(name, value);
-    let codec = codec.with_memory(ChildCodec::memory_for(&decode_limits(limits)));
+    let codec = codec.with_memory(ChildCodec::memory_for(decode_limits(limits).max_pixels));
     codec.make_ready()?;
     Ok(codec)
 }

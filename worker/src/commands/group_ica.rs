@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
-use nightread_fmri::{FileSource, Source};
+use nightread_volume::{FileSource, Source};
 use serde_json::json;
 
 use crate::cli::{Format, GroupIcaArgs};

@@ -38,7 +38,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Completions { shell } => manual::complete(shell),
         Command::Man { out } => manual::write(&out),
         Command::CodecChild => {
-            nightread_imaging::codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+            nightread_dicom::codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }
         Command::Contract => print(&contract::text()).map(|()| ExitCode::SUCCESS),
         Command::Reference { out } => write_reference(&out),

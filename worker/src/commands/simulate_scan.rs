@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use nightread_fmri::simulate::{Networks, Options, simulate};
-use nightread_fmri::{FileSource, Limits, Source};
+use nightread_volume::{FileSource, Limits, Source};
 
 use crate::cli::SimulateScanArgs;
 use crate::console::{WRONG_USE, print, say};

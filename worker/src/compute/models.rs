@@ -13,8 +13,9 @@ use nightread_engine::{
     Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Prepared, Provider, Runtime,
     Task, scores, tune,
 };
-use nightread_fmri::{FileSource, GroupMaps, Limits, Source};
-use nightread_imaging::{GatePolicy, View};
+use nightread_fmri::GroupMaps;
+use nightread_radiograph::{GatePolicy, View};
+use nightread_volume::{FileSource, Limits, Source};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
@@ -141,7 +142,7 @@ impl Opened {
             let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
             let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
-            scores(model.manifest(), &outputs.logits)?;
+            scores(model.manifest(), outputs.arrays.values(&model.manifest().output.logits)?)?;
         }
         Ok(())
     }

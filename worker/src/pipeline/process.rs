@@ -10,10 +10,10 @@ use nightread_domain::result::{
 use nightread_domain::retry::Delay;
 use nightread_domain::storing::{Candidate, Identity, artefact_blob, result_blob};
 use nightread_domain::{
-    BlobKind, BlobProperties, BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
+    BlobKind, BlobProperties, BlobRef, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
     Lane, Media, Modality, Stage, WriteCondition,
 };
-use nightread_imaging::sniff;
+use nightread_radiograph::sniff;
 use time::OffsetDateTime;
 
 use super::store::{self, Stored};

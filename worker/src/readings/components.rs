@@ -13,10 +13,8 @@ use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
-use nightread_fmri::volume::{Header, Orientation, PLAUSIBLE_TR};
-use nightread_fmri::{
-    ComponentMaps, Frame, Grid, GridRelation, MNI_4MM, Peak, Source, VolumeStream, dual_regression_beside,
-};
+use nightread_fmri::{ComponentMaps, MNI_4MM, Peak, dual_regression_beside};
+use nightread_volume::{Frame, Grid, GridRelation, Header, Orientation, PLAUSIBLE_TR, Source, VolumeStream};
 use serde_json::Value;
 
 use super::sidecars::{self, Sidecars};
@@ -94,7 +92,7 @@ pub(super) async fn read(
     });
     let mut scored: Vec<Option<Vec<Score>>> = vec![None; prepared.inputs.len()];
     for (index, outputs) in try_join_all(asked).await? {
-        scored[index] = Some(scores(&model.manifest, &outputs.logits)?);
+        scored[index] = Some(scores(&model.manifest, outputs.arrays.values(&model.manifest.output.logits)?)?);
     }
     timing.record("infer", started.elapsed());
 
@@ -114,9 +112,9 @@ fn prepare(
     let source = Opened(body);
     let projection = projection(&model.manifest)?;
     let header = VolumeStream::open(&source, &options.scan_limits)?.header().clone();
-    let read_as_maps = named_as_maps || header.intent.is_component_map();
+    let read_as_maps = named_as_maps || header.intent.is_map_of_t_or_z();
     if !read_as_maps {
-        header.intent.check_scan()?;
+        header.intent.check_time_series()?;
     }
     let mut input = input_facts(&header, media);
     let tr_seconds = beside.tr_seconds.or(header.tr_seconds);

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nightread_dicom::IsolatedCodec;
 use nightread_domain::media::Modality;
 use nightread_domain::result::{Component, Finding};
 use nightread_domain::{BlobRef, BlobStore, Body, ErrorCode, JobError, Media, Stage, Warning};
 use nightread_engine::Task;
-use nightread_fmri::volume::foreign;
-use nightread_imaging::{DecodeLimits, IsolatedCodec};
+use nightread_radiograph::DecodeLimits;
+use nightread_volume::foreign;
 use serde_json::Value;
 
 use crate::compute::cpu::CpuPool;
@@ -35,7 +36,7 @@ pub struct ReadingOptions {
     pub scans: ScanSettings,
     /// Whether the files beside a scan belong to it.
     pub sidecars: bool,
-    pub scan_limits: nightread_fmri::Limits,
+    pub scan_limits: nightread_volume::Limits,
     /// Threads of one regression.
     pub scan_threads: usize,
 }
@@ -75,7 +76,7 @@ pub fn unknown(head: &[u8], name: &str) -> JobError {
     if let Some(error) = foreign(head, name) {
         return error;
     }
-    if let Some(what) = nightread_imaging::foreign(head) {
+    if let Some(what) = nightread_radiograph::foreign(head) {
         return JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"));
     }
     let text = "the bytes are no picture or scan that is read here";

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use nightread_domain::result::Finding;
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
-use nightread_engine::{Cam, Manifest, Preprocessing, Score, scores};
-use nightread_imaging::{
+use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
+use nightread_radiograph::{
     DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
 };
 use serde_json::Value;
@@ -59,12 +59,13 @@ pub(super) async fn read(
     let outputs = reader.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
     timing.record("queue", outputs.timing.queued);
     timing.record("infer", outputs.timing.run);
-    let scored = scores(&model.manifest, &outputs.logits)?;
-    let artefacts = match (picture, outputs.cam) {
-        (Some(picture), Some(cam)) => {
+    let output = &model.manifest.output;
+    let scored = scores(&model.manifest, outputs.arrays.values(&output.logits)?)?;
+    let artefacts = match (picture, &output.cam) {
+        (Some(picture), Some(name)) => {
             let started = Instant::now();
-            let scored = scored.clone();
-            let painted = reader.cpu.run(Stage::Report, move || heatmaps(&picture, &cam, &scored)).await?;
+            let (maps, scored) = (outputs.arrays.get(name)?.clone(), scored.clone());
+            let painted = reader.cpu.run(Stage::Report, move || heatmaps(&picture, &maps, &scored)).await?;
             timing.record("heatmaps", started.elapsed());
             painted
         }
@@ -74,13 +75,15 @@ pub(super) async fn read(
     Ok(Reading { input, findings, warnings, artefacts, ..Reading::default() })
 }
 
-/// One picture for each positive score: what in the crop that the network saw speaks for it.
-fn heatmaps(picture: &Radiograph, cam: &Cam, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
+/// One picture for each positive score: what in the crop that the network saw speaks for it. `maps`: its class-activation
+/// maps, (labels, height, width).
+fn heatmaps(picture: &Radiograph, maps: &ArrayD<f32>, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
     let positive = scored.iter().enumerate().filter(|(_, score)| score.positive);
     let paint = |(place, score): (usize, &Score)| {
         // Suppressed labels have a map, but no place among the findings.
-        let map = cam.of(score.index)?;
-        let painted = paint_heatmap(picture, map, (cam.height, cam.width), HEATMAP_SIDE);
+        let map = maps.outer_iter().nth(score.index)?;
+        let [height, width] = *map.shape() else { return None };
+        let painted = paint_heatmap(picture, map.to_slice()?, (height, width), HEATMAP_SIDE);
         let suffix = format!("heat.{}-{}.png", score.index, file_part(&score.label));
         Some(painted.map(|png| Artefact { named_in: NamedIn::Finding(place), suffix, body: png.into() }))
     };

@@ -9,10 +9,11 @@ use crate::inference::Inference;
 use crate::manifest::Manifest;
 use crate::model::{Model, ModelKey};
 use crate::options::EngineOptions;
+use crate::outputs::Arrays;
 use crate::pool::{Close, Health, Pool, Runner, Stats};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
-use crate::session::{ItemOutput, ModelSession, SessionOptions};
+use crate::session::{ModelSession, SessionOptions};
 use crate::shared::Prepared;
 
 /// Values may leave the manifest's range by this share of it: resizing rounds.
@@ -37,7 +38,7 @@ struct Entry {
 struct Sessions(Vec<ModelSession>);
 
 impl Runner for Sessions {
-    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<ItemOutput>, JobError> {
+    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError> {
         self.0[model].run(items)
     }
 }

@@ -10,17 +10,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use crate::session::Cam;
-
-/// What the engine gives for one item.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outputs {
-    /// One for each label of the manifest; all finite. [`scores`](crate::scores) makes probabilities of them.
-    pub logits: Vec<f32>,
-    /// Where the manifest names a class-activation output.
-    pub cam: Option<Cam>,
-    pub timing: Timing,
-}
+use crate::outputs::Outputs;
 
 /// Where an item's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@
 //!
 //! let tensor = vec![0.0; manifest.input.item_len()]; // from preprocessing
 //! let outputs = engine.infer(&key, tensor).await?; // any executor; dropping the future cancels
-//! for score in scores(&manifest, &outputs.logits)? {
+//! for score in scores(&manifest, outputs.arrays.values(&manifest.output.logits)?)? {
 //!     println!("{} {:.3} {}", score.label, score.probability, score.positive);
 //! }
 //! # Ok(())
@@ -25,7 +25,8 @@
 //! - [`Engine`]: N threads, each with its own session of every model, pulling batches from one pure [`Batcher`](batcher).
 //!   A batch forms exactly when a session is free. A failed batch is run again member by member; a panic is contained,
 //!   fails its members and turns [`Engine::health`] to [`Health::Failed`].
-//! - [`scores`](scores()): activation, calibration and thresholds.
+//! - [`Outputs`]: the network's arrays by name, of any rank; the manifest says which there are.
+//! - [`scores`](scores()): activation, calibration and thresholds, for readings whose outputs are labels.
 //! - [`Prepared`]: a model optimised once, whose sessions share one copy of its weights.
 //! - [`tune`]: short timings, for choices that are measured.
 //!
@@ -42,6 +43,7 @@ mod manifest;
 mod model;
 mod onnx;
 mod options;
+mod outputs;
 mod panics;
 mod pool;
 mod provider;
@@ -54,18 +56,20 @@ mod testing;
 pub mod tune;
 
 pub use engine::Engine;
-pub use inference::{Inference, Outputs, Timing};
+pub use inference::{Inference, Timing};
 pub use library::Search;
 pub use manifest::{
-    Activation, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label, MANIFEST_FILE,
-    Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn,
-    Weights,
+    Activation, ArrayShape, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label,
+    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task,
+    TrainedOn, Weights,
 };
 pub use model::{Model, ModelKey};
+pub use ndarray::ArrayD;
 pub use options::EngineOptions;
+pub use outputs::{Arrays, Outputs};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
 pub use scores::{Score, op_norm, scores, sigmoid, softmax};
-pub use session::{Cam, ItemOutput, ModelSession, SessionOptions};
+pub use session::{ModelSession, SessionOptions};
 pub use shared::Prepared;

@@ -11,13 +11,13 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 
 use self::serve::serve;
 use crate::batcher::{Batch, Batcher, Limits};
-use crate::inference::{Inference, Outputs, Reply, closed};
+use crate::inference::{Inference, Reply, closed};
+use crate::outputs::{Arrays, Outputs};
 use crate::panics;
-use crate::session::ItemOutput;
 
 /// What one inference thread owns: something that computes batches of the model with the given number.
 pub(crate) trait Runner {
-    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<ItemOutput>, JobError>;
+    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError>;
 }
 
 /// Whether the engine serves.
@@ -40,20 +40,12 @@ pub enum Close {
     Fail,
 }
 
-/// Counters since the start, for metrics.
+/// Counters since the start, for metrics. A batch whose members were run again singly counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Items waiting now.
-    pub waiting: usize,
     pub batches: u64,
     /// Items that ran in those batches.
     pub items: u64,
-    /// Items whose callers went away before they ran.
-    pub cancelled: u64,
-    /// Batches that failed and were run again member by member.
-    pub reruns: u64,
-    /// Items answered with an error.
-    pub failures: u64,
 }
 
 #[derive(Debug)]
@@ -74,20 +66,19 @@ struct Shared {
     work: Condvar,
     batches: AtomicU64,
     items: AtomicU64,
-    reruns: AtomicU64,
-    failures: AtomicU64,
+}
+
+impl Ticket {
+    fn answer(self, result: Result<Outputs, JobError>) {
+        // The caller may have gone away meanwhile.
+        let _ = self.reply.send(result);
+    }
 }
 
 impl Shared {
     /// Nothing panics under this lock; a poisoned one would still hold a whole state.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answer(&self, ticket: Ticket, result: Result<Outputs, JobError>) {
-        self.failures.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
-        // The caller may have gone away meanwhile.
-        let _ = ticket.reply.send(result);
     }
 
     /// Ends the engine: what waits is answered with `answer`. A failure is never hidden by a later closing.
@@ -101,7 +92,7 @@ impl Shared {
         };
         self.work.notify_all();
         for ticket in left {
-            self.answer(ticket, Err(answer()));
+            ticket.answer(Err(answer()));
         }
     }
 
@@ -149,8 +140,6 @@ impl Pool {
             work: Condvar::new(),
             batches: AtomicU64::new(0),
             items: AtomicU64::new(0),
-            reruns: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
         });
         let count = runners.len();
         let mut pool = Self { shared, threads: Vec::with_capacity(count) };
@@ -202,19 +191,8 @@ impl Pool {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let (waiting, cancelled) = {
-            let state = self.shared.lock();
-            (state.batcher.len(), state.batcher.cancelled())
-        };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            waiting,
-            batches: count(&self.shared.batches),
-            items: count(&self.shared.items),
-            cancelled,
-            reruns: count(&self.shared.reruns),
-            failures: count(&self.shared.failures),
-        }
+        Stats { batches: count(&self.shared.batches), items: count(&self.shared.items) }
     }
 
     /// Takes nothing new from now on. Does not wait: dropping the pool does.

@@ -31,7 +31,10 @@ pub fn scores(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Score>, JobErro
             format!("{} logits for {} labels", logits.len(), manifest.labels.len()),
         ));
     }
-    check_finite(logits)?;
+    if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {
+        let words = format!("logit {index} is {}", logits[index]);
+        return Err(JobError::new(Stage::Infer, ErrorCode::ScoresNotFinite, words));
+    }
     let activated: Vec<f64> = match manifest.output.activation {
         Activation::Sigmoid => logits.iter().map(|logit| sigmoid(f64::from(*logit))).collect(),
         Activation::Softmax => softmax(logits),
@@ -55,18 +58,6 @@ pub fn scores(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Score>, JobErro
             }
         })
         .collect())
-}
-
-/// NaN or infinite values mean that the study cannot be scored.
-pub(crate) fn check_finite(logits: &[f32]) -> Result<(), JobError> {
-    match logits.iter().position(|logit| !logit.is_finite()) {
-        None => Ok(()),
-        Some(index) => Err(JobError::new(
-            Stage::Infer,
-            ErrorCode::ScoresNotFinite,
-            format!("the model's output {index} is {}", logits[index]),
-        )),
-    }
 }
 
 /// The logistic function `1 / (1 + exp(-x))`, without overflow on either side.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use ndarray::ArrayD;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider, OpenVINO};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
-use crate::manifest::{Input, Manifest};
+use crate::manifest::{ArrayShape, Input, Manifest};
 use crate::model::{Model, ModelKey};
+use crate::outputs::Arrays;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 use crate::shared::Prepared;
@@ -26,28 +28,25 @@ pub struct SessionOptions {
     pub batch_varies: bool,
 }
 
-/// What the graph gave for one item.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ItemOutput {
-    /// One for each label of the manifest.
-    pub logits: Vec<f32>,
-    pub cam: Option<Cam>,
+/// An output that the manifest promises.
+#[derive(Debug)]
+struct Declared {
+    name: Arc<str>,
+    axes: Vec<Option<usize>>,
 }
 
-/// Class-activation maps of one item: `(labels, height, width)`, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cam {
-    pub values: Vec<f32>,
-    pub labels: usize,
-    pub height: usize,
-    pub width: usize,
+impl From<ArrayShape> for Declared {
+    fn from(ArrayShape { name, axes }: ArrayShape) -> Self {
+        Self { name: name.into(), axes }
+    }
 }
 
-impl Cam {
-    /// The map of one label, `height * width` values, row-major.
-    pub fn of(&self, label: usize) -> Option<&[f32]> {
-        let size = self.height * self.width;
-        self.values.get(label * size..(label + 1) * size)
+impl Declared {
+    /// `[2, 14, any]`, for a batch of two.
+    fn words(&self, count: usize) -> String {
+        let axes = self.axes.iter().map(|side| side.map_or_else(|| "any".to_owned(), |n| n.to_string()));
+        let all: Vec<_> = std::iter::once(count.to_string()).chain(axes).collect();
+        format!("[{}]", all.join(", "))
     }
 }
 
@@ -58,6 +57,7 @@ pub struct ModelSession {
     manifest: Arc<Manifest>,
     key: ModelKey,
     provider: Provider,
+    outputs: Vec<Declared>,
     /// `(n, item_shape...)`; the first entry is set before each run.
     shape: Vec<usize>,
     /// Where the items of a batch are put side by side.
@@ -105,6 +105,7 @@ impl ModelSession {
         let shape = std::iter::once(0).chain(manifest.input.item_shape.iter().copied()).collect();
         Ok(Self {
             session,
+            outputs: manifest.outputs().into_iter().map(Declared::from).collect(),
             manifest,
             key: key.clone(),
             provider: options.provider,
@@ -118,10 +119,10 @@ impl ModelSession {
         self.provider
     }
 
-    /// Runs the items as one batch; every item must hold `item_len` values. One output for each item, in order.
+    /// Runs the items as one batch; every item must hold `item_len` values. The manifest's outputs for each item, in order.
     ///
     /// Errors: `inference_failed` when ONNX Runtime refuses or gives outputs of another shape.
-    pub fn run(&mut self, items: &[&[f32]]) -> Result<Vec<ItemOutput>, JobError> {
+    pub fn run(&mut self, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError> {
         let count = items.len();
         if count == 0 {
             return Ok(Vec::new());
@@ -140,29 +141,17 @@ impl ModelSession {
             &self.staging
         };
         self.shape[0] = count;
-        let labels = self.manifest.labels.len();
-        let run = |session: &mut Session| -> Result<Result<Vec<ItemOutput>, String>, ort::Error> {
+        let run = |session: &mut Session| -> Result<Result<Vec<Arrays>, String>, ort::Error> {
             let input = TensorRef::from_array_view((self.shape.as_slice(), data))?;
-            let outputs = session.run(ort::inputs![self.manifest.input.name.as_str() => input])?;
-            let (shape, logits) =
-                outputs[self.manifest.output.logits.as_str()].try_extract_tensor::<f32>()?;
-            if **shape != [count as i64, labels as i64] {
-                return Ok(Err(format!("logits have shape {shape}, not [{count}, {labels}]")));
-            }
-            let cams = match &self.manifest.output.cam {
-                None => None,
-                Some(name) => {
-                    let (shape, values) = outputs[name.as_str()].try_extract_tensor::<f32>()?;
-                    let [n, l, height, width] = **shape else {
-                        return Ok(Err(format!("cam has shape {shape}, not (batch, labels, h, w)")));
-                    };
-                    if n != count as i64 || l != labels as i64 || height < 1 || width < 1 {
-                        return Ok(Err(format!("cam has shape {shape}, not [{count}, {labels}, h, w]")));
-                    }
-                    Some((values, height as usize, width as usize))
+            let given = session.run(ort::inputs![self.manifest.input.name.as_str() => input])?;
+            let mut outputs = vec![Arrays::default(); count];
+            for declared in &self.outputs {
+                let (shape, values) = given[&*declared.name].try_extract_tensor::<f32>()?;
+                if let Err(words) = split(declared, shape, values, &mut outputs) {
+                    return Ok(Err(words));
                 }
-            };
-            Ok(Ok((0..count).map(|item| item_output(item, labels, logits, cams)).collect()))
+            }
+            Ok(Ok(outputs))
         };
         match run(&mut self.session) {
             Ok(Ok(outputs)) => Ok(outputs),
@@ -176,19 +165,26 @@ impl ModelSession {
     }
 }
 
-fn item_output(
-    item: usize,
-    labels: usize,
-    logits: &[f32],
-    cams: Option<(&[f32], usize, usize)>,
-) -> ItemOutput {
-    ItemOutput {
-        logits: logits[item * labels..(item + 1) * labels].to_vec(),
-        cam: cams.map(|(values, height, width)| {
-            let size = labels * height * width;
-            Cam { values: values[item * size..(item + 1) * size].to_vec(), labels, height, width }
-        }),
+/// One output of a whole batch, split into those of its items. Errors are words.
+fn split(declared: &Declared, shape: &[i64], values: &[f32], outputs: &mut [Arrays]) -> Result<(), String> {
+    let name = &declared.name;
+    let axes: Option<Vec<usize>> = shape.iter().map(|side| usize::try_from(*side).ok()).collect();
+    let fits = |(side, wanted): (&usize, &Option<usize>)| wanted.map_or(*side > 0, |wanted| *side == wanted);
+    let axes = axes.filter(|axes| {
+        axes.len() == 1 + declared.axes.len()
+            && axes[0] == outputs.len()
+            && axes[1..].iter().zip(&declared.axes).all(fits)
+    });
+    let Some([_, item @ ..]) = axes.as_deref() else {
+        return Err(format!("output {name:?} has shape {shape:?}, not {}", declared.words(outputs.len())));
+    };
+    let size = item.iter().product::<usize>();
+    for (index, arrays) in outputs.iter_mut().enumerate() {
+        let values = values.get(index * size..(index + 1) * size).unwrap_or_default().to_vec();
+        let array = ArrayD::from_shape_vec(item, values);
+        arrays.push(name, array.map_err(|error| format!("output {name:?}: {error}"))?);
     }
+    Ok(())
 }
 
 pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
@@ -230,17 +226,10 @@ fn differences(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Ve
     for extra in inputs.iter().filter(|input| input.name() != name) {
         found.push(format!("input {:?} is not in the manifest", extra.name()));
     }
-    let labels = manifest.labels.len();
-    let output = &manifest.output;
-    compare("output", &output.logits, outputs, &[Dim::Dynamic("batch"), Dim::Fixed(labels)], &mut found);
-    if let Some(cam) = &output.cam {
-        compare(
-            "output",
-            cam,
-            outputs,
-            &[Dim::Dynamic("batch"), Dim::Fixed(labels), Dim::Any, Dim::Any],
-            &mut found,
-        );
+    for ArrayShape { name, axes } in manifest.outputs() {
+        let axes = axes.into_iter().map(|side| side.map_or(Dim::Any, Dim::Fixed));
+        let wanted: Vec<_> = std::iter::once(Dim::Dynamic("batch")).chain(axes).collect();
+        compare("output", &name, outputs, &wanted, &mut found);
     }
     found
 }

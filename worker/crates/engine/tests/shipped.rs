@@ -10,7 +10,9 @@ use std::time::Duration;
 use common::{picture, runtime};
 use futures::executor::block_on;
 use futures::future::join_all;
-use nightread_engine::{Engine, EngineOptions, Manifest, Model, Precision, Provider, Runtime, scores, tune};
+use nightread_engine::{
+    Engine, EngineOptions, Manifest, Model, Outputs, Precision, Provider, Runtime, scores, tune,
+};
 
 fn demonstration(test: &str) -> Option<(Runtime, Model)> {
     let runtime = runtime(Provider::Cpu, test)?;
@@ -36,14 +38,16 @@ fn its_scores_are_the_same_alone_and_in_a_batch() {
     for (picture, batched) in pictures.into_iter().zip(batched) {
         let (single, batched) = (block_on(alone.infer(&key, picture)).unwrap(), batched.unwrap());
         assert_eq!((single.timing.batch, batched.timing.batch), (1, 4));
-        for (a, b) in single.logits.iter().zip(&batched.logits) {
+        let logits = |of: &Outputs| of.arrays.values(&manifest.output.logits).unwrap().to_vec();
+        for (a, b) in logits(&single).into_iter().zip(logits(&batched)) {
             assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{a} alone, {b} in a batch");
         }
-        let (a, b) = (single.cam.unwrap(), batched.cam.unwrap());
-        assert_eq!((a.labels, a.height, a.width), (manifest.labels.len(), 7, 7));
-        let scale = a.values.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
-        assert!(a.values.iter().zip(&b.values).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
-        let scores = scores(&manifest, &batched.logits).unwrap();
+        let name = manifest.output.cam.as_deref().unwrap();
+        let (a, b) = (single.arrays.get(name).unwrap(), batched.arrays.get(name).unwrap());
+        assert_eq!(a.shape(), [manifest.labels.len(), 7, 7]);
+        let scale = a.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
+        let scores = scores(&manifest, &logits(&batched)).unwrap();
         assert!(scores.iter().all(|score| (0.0..=1.0).contains(&score.probability)));
     }
 }

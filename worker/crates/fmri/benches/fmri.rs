@@ -6,8 +6,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::Options;
-use nightread_fmri::volume::{Description, Storage, VolumeWriter};
-use nightread_fmri::{Affine, BytesSource, Grid, GroupMaps, Limits, MNI_4MM, VolumeStream, dual_regression};
+use nightread_fmri::{GroupMaps, MNI_4MM, dual_regression};
+use nightread_volume::{Affine, BytesSource, Description, Grid, Limits, Storage, VolumeStream, VolumeWriter};
 
 const MNI_2MM: Grid = Grid {
     dims: [91, 109, 91],

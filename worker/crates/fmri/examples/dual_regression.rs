@@ -13,9 +13,8 @@ use std::time::Instant;
 use nightread_fmri::confounds::{Table, Wanted, find};
 use nightread_fmri::projection::{INPUT_LEN, ProjectionOptions, project};
 use nightread_fmri::regression::Options;
-use nightread_fmri::{
-    ComponentMaps, FileSource, GroupMaps, Limits, Source, VolumeStream, dual_regression_beside,
-};
+use nightread_fmri::{ComponentMaps, GroupMaps, dual_regression_beside};
+use nightread_volume::{FileSource, Limits, Source, VolumeStream};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut maps, mut mask, mut out, mut scan) = (None, None, None, None);

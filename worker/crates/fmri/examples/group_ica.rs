@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use nightread_fmri::ica::{Options, group_ica, write_group};
-use nightread_fmri::{FileSource, Source};
+use nightread_volume::{FileSource, Source};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut options, mut mask, mut out, mut scans) = (Options::new(20), None, None, Vec::new());

@@ -6,7 +6,7 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use nightread_fmri::simulate::{Networks, Options, simulate};
-use nightread_fmri::{FileSource, Limits, Source};
+use nightread_volume::{FileSource, Limits, Source};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut networks, mut mask, mut out) = (None, None, None);

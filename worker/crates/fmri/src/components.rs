@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{
+    Description, Frame, Grid, Limits, Orientation, Placed, Sampling, Source, Storage, VolumeStream,
+    VolumeWriter, place,
+};
 use serde::Serialize;
-
-use crate::grid::{Grid, Sampling};
-use crate::place::{Frame, Placed, place};
-use crate::volume::{Description, Limits, Orientation, Source, Storage, VolumeStream, VolumeWriter};
 
 /// More maps than this in one file are refused: group analyses have tens to a few hundred components.
 const MAX_MAPS: usize = 1024;

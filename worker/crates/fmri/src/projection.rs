@@ -1,6 +1,13 @@
 //! The classifier's input: three orthogonal sum-projections of a component map.
 
 use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_volume::{Affine, Grid};
+
+/// The standard grid of 45x54x45 voxels of 4 mm in MNI152 space that the classifier's input is made on.
+pub const MNI_4MM: Grid = Grid {
+    dims: [45, 54, 45],
+    affine: Affine([[-4.0, 0.0, 0.0, 90.0], [0.0, 4.0, 0.0, -126.0], [0.0, 0.0, 4.0, -72.0]]),
+};
 
 /// Side of the cube that is projected, in voxels of 4 mm.
 pub const SIDE: usize = 45;

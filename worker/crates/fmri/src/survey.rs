@@ -2,11 +2,8 @@
 //! is a time series at all.
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{Frame, Header, Observer, Placed, RawVolume, Sampling, place};
 use serde::Serialize;
-
-use crate::grid::Sampling;
-use crate::place::{Frame, Placed, place};
-use crate::volume::{Header, RawVolume};
 
 /// Volumes that are looked at, evenly over the scan.
 const LOOKS: usize = 16;
@@ -82,15 +79,6 @@ impl Survey {
         let (all, looks) = (header.volumes, header.volumes.min(LOOKS));
         let times = (0..looks).map(|i| (2 * i + 1) * all / (2 * looks)).collect();
         Ok(Self { times, sampling, brain, looks: Vec::new() })
-    }
-
-    /// Looks at volume `t`, if it is one of those. Volumes come in order.
-    pub(crate) fn look(&mut self, t: usize, volume: RawVolume<'_>) {
-        if self.times.get(self.looks.len()) == Some(&t) {
-            let mut values = vec![0.0; self.brain.len()];
-            volume.sample(&self.sampling, &mut values);
-            self.looks.push(values);
-        }
     }
 
     fn moments(&self) -> Moments {
@@ -176,6 +164,17 @@ impl Survey {
             "the volumes are spatial maps and no time series: they have no baseline, and each is strong in few voxels of its own (median kurtosis {sparse:.1}; scans have 2.4 to 2.8)"
         );
         Err(JobError::new(Stage::Preprocess, ErrorCode::NotFourDimensional, text))
+    }
+}
+
+impl Observer for Survey {
+    /// Looks at volume `t`, if it is one of those that were planned.
+    fn see(&mut self, t: usize, volume: RawVolume<'_>) {
+        if self.times.get(self.looks.len()) == Some(&t) {
+            let mut values = vec![0.0; self.brain.len()];
+            volume.sample(&self.sampling, &mut values);
+            self.looks.push(values);
+        }
     }
 }
 

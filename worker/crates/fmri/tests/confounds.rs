@@ -7,10 +7,8 @@ use common::dense::dense;
 use common::{Nifti, Random, gzip};
 use nightread_domain::ErrorCode;
 use nightread_fmri::regression::{Nuisance, Options};
-use nightread_fmri::volume::Datatype;
-use nightread_fmri::{
-    Affine, BytesSource, DualRegression, Grid, GroupMaps, dual_regression, dual_regression_beside,
-};
+use nightread_fmri::{DualRegression, GroupMaps, dual_regression, dual_regression_beside};
+use nightread_volume::{Affine, BytesSource, Datatype, Grid};
 use proptest::prelude::*;
 
 const ROWS: [[f32; 4]; 3] = [[-4.0, 0.0, 0.0, 8.0], [0.0, 4.0, 0.0, -4.0], [0.0, 0.0, 4.0, 2.0]];

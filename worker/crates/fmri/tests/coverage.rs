@@ -6,8 +6,8 @@ mod common;
 use common::{Nifti, Random, gzip};
 use nightread_domain::{ErrorCode, JobError};
 use nightread_fmri::regression::Options;
-use nightread_fmri::volume::Datatype;
-use nightread_fmri::{Affine, BytesSource, DualRegression, Flag, Grid, GroupMaps, dual_regression};
+use nightread_fmri::{DualRegression, Flag, GroupMaps, dual_regression};
+use nightread_volume::{Affine, BytesSource, Datatype, Grid};
 use proptest::prelude::*;
 
 const DIMS: [usize; 3] = [10, 8, 5];

@@ -7,8 +7,8 @@ use common::dense::{Dense, dense};
 use common::{Nifti, Random, gzip};
 use nightread_domain::ErrorCode;
 use nightread_fmri::regression::Options;
-use nightread_fmri::volume::Datatype;
-use nightread_fmri::{Affine, BytesSource, DualRegression, Flag, Grid, GroupMaps, dual_regression};
+use nightread_fmri::{DualRegression, Flag, GroupMaps, dual_regression};
+use nightread_volume::{Affine, BytesSource, Datatype, Grid};
 use proptest::prelude::*;
 
 const DIMS: [usize; 3] = [5, 3, 2];

@@ -5,9 +5,9 @@ mod common;
 
 use common::{Nifti, Random, correlation};
 use nightread_domain::ErrorCode;
+use nightread_fmri::GroupMaps;
 use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
-use nightread_fmri::volume::Datatype;
-use nightread_fmri::{BytesSource, GroupMaps, Limits, Source};
+use nightread_volume::{BytesSource, Datatype, Limits, Source};
 
 const DIMS: [i64; 3] = [12, 12, 10];
 const VOXELS: usize = 1440;
@@ -168,9 +168,9 @@ fn coded(mut file: Vec<u8>, code: u8) -> Vec<u8> {
 }
 
 /// Codes (qform, sform) and grid of a written file.
-fn written(folder: &std::path::Path, name: &str) -> ([i32; 2], nightread_fmri::Grid) {
-    let source = nightread_fmri::FileSource(folder.join(name));
-    let stream = nightread_fmri::VolumeStream::open(&source, &Limits::default()).unwrap();
+fn written(folder: &std::path::Path, name: &str) -> ([i32; 2], nightread_volume::Grid) {
+    let source = nightread_volume::FileSource(folder.join(name));
+    let stream = nightread_volume::VolumeStream::open(&source, &Limits::default()).unwrap();
     (stream.header().codes, stream.header().grid)
 }
 
@@ -265,7 +265,7 @@ fn a_scan_that_takes_much_of_the_mask_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sub-07_bold.nii");
     std::fs::write(&path, &files[1][..200]).unwrap();
-    let source = nightread_fmri::FileSource(path);
+    let source = nightread_volume::FileSource(path);
     let error =
         group_ica(&[&source], &BytesSource(&everywhere()), &Options::new(2), &mut |_| {}).unwrap_err();
     assert!(error.message.starts_with("scan 1 (") && error.message.contains("sub-07_bold.nii)"), "{error}");
@@ -303,7 +303,7 @@ fn the_longest_run_decides_the_reduction_and_mixing_holds_the_explained_variance
     );
     assert_eq!(read("mixing.tsv").lines().count(), 80);
     assert_eq!(read("components.tsv").lines().count(), COUNT + 1);
-    let open = |name: &str| nightread_fmri::FileSource(folder.path().join(name));
+    let open = |name: &str| nightread_volume::FileSource(folder.path().join(name));
     let maps = GroupMaps::read(&open("maps.nii.gz"), Some(&open("mask.nii.gz")), &Limits::default()).unwrap();
     assert_eq!(maps.mask().len(), hasty.mask.len());
 }

@@ -8,8 +8,8 @@ use std::f64::consts::PI;
 
 use common::{Nifti, Random};
 use nightread_fmri::regression::{DofRule, Nuisance, Options};
-use nightread_fmri::volume::Datatype;
-use nightread_fmri::{Affine, BytesSource, DualRegression, Grid, GroupMaps, dual_regression_beside};
+use nightread_fmri::{DualRegression, GroupMaps, dual_regression_beside};
+use nightread_volume::{Affine, BytesSource, Datatype, Grid};
 
 const DIMS: [usize; 3] = [24, 24, 14];
 const VOXELS: usize = 24 * 24 * 14;

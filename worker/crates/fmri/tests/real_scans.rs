@@ -8,7 +8,8 @@ use std::path::Path;
 use common::dense::dense;
 use common::{correlation, data, read_all, rest32};
 use nightread_fmri::ica::{GroupIca, Options, group_ica};
-use nightread_fmri::{FileSource, Grid, GroupMaps, Source, dual_regression, regression};
+use nightread_fmri::{GroupMaps, dual_regression, regression};
+use nightread_volume::{FileSource, Grid, Source};
 
 const COMPONENTS: usize = 20;
 

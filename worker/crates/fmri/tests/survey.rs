@@ -7,10 +7,8 @@ use common::{Nifti, Random, data, rest32};
 use nightread_domain::{ErrorCode, JobError};
 use nightread_fmri::regression::Options;
 use nightread_fmri::survey::{Overlap, Tissue};
-use nightread_fmri::volume::Datatype;
-use nightread_fmri::{
-    Affine, BytesSource, DualRegression, FileSource, Grid, GroupMaps, Limits, dual_regression,
-};
+use nightread_fmri::{DualRegression, GroupMaps, dual_regression};
+use nightread_volume::{Affine, BytesSource, Datatype, FileSource, Grid, Limits};
 
 const DIMS: [usize; 3] = [15, 18, 15];
 const VOXELS: usize = 15 * 18 * 15;

@@ -117,7 +117,7 @@ fn body(bytes: &[u8]) -> Body {
             Body::Text(kept)
         }
         Err(_) => Body::Binary {
-            looks_like: nightread_imaging::sniff(bytes).map_or("unknown", |media| media.as_str()),
+            looks_like: nightread_radiograph::sniff(bytes).map_or("unknown", |media| media.as_str()),
             sha256: hex::encode(Sha256::digest(bytes)),
         },
     }

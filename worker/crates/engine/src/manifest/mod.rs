@@ -163,6 +163,14 @@ pub struct Output {
     pub cam: Option<String>,
 }
 
+/// What the manifest promises of one of the network's outputs: float32, `(batch, axes...)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArrayShape {
+    pub name: String,
+    /// Without the leading, dynamic batch dimension; `None` where the graph may choose.
+    pub axes: Vec<Option<usize>>,
+}
+
 /// One output column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
@@ -275,6 +283,15 @@ impl Manifest {
             return Ok(());
         }
         Err(ManifestProblems { path: self.folder.join(MANIFEST_FILE), problems })
+    }
+
+    /// Every output that the network must give.
+    pub fn outputs(&self) -> Vec<ArrayShape> {
+        let labels = Some(self.labels.len());
+        let logits = ArrayShape { name: self.output.logits.clone(), axes: vec![labels] };
+        let cam = self.output.cam.clone();
+        let cam = cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] });
+        std::iter::once(logits).chain(cam).collect()
     }
 
     /// The weights of a precision, when the manifest has them.

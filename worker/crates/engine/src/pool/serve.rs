@@ -7,10 +7,9 @@ use nightread_domain::JobError;
 
 use super::{Runner, Shared, Ticket, failed};
 use crate::batcher::Batch;
-use crate::inference::{Outputs, Timing};
+use crate::inference::Timing;
+use crate::outputs::{Arrays, Outputs};
 use crate::panics;
-use crate::scores::check_finite;
-use crate::session::ItemOutput;
 
 /// Runs one batch and answers its members. An `Err` is a panic: the runner must not be used again.
 pub(super) fn serve(
@@ -28,26 +27,25 @@ pub(super) fn serve(
     let run = taken.elapsed();
     match computed {
         Ok(Ok(items)) => {
-            for ((ticket, arrived), item) in members.into_iter().zip(items) {
+            for ((ticket, arrived), arrays) in members.into_iter().zip(items) {
                 let queued = taken.saturating_duration_since(arrived);
-                shared.answer(ticket, Ok(outputs(item, Timing { queued, run, batch: size })));
+                ticket.answer(Ok(Outputs { arrays, timing: Timing { queued, run, batch: size } }));
             }
             Ok(())
         }
         Ok(Err(error)) => match <[_; 1]>::try_from(members) {
             Ok([(ticket, _)]) => {
-                shared.answer(ticket, Err(error));
+                ticket.answer(Err(error));
                 Ok(())
             }
             Err(members) => {
                 tracing::warn!(items = size, %error, "a batch failed, running its members singly");
-                shared.reruns.fetch_add(1, Ordering::Relaxed);
-                serve_singly(shared, runner, model, members, taken)
+                serve_singly(runner, model, members, taken)
             }
         },
         Err(panic) => {
             for (ticket, _) in members {
-                shared.answer(ticket, Err(failed(&panic)));
+                ticket.answer(Err(failed(&panic)));
             }
             Err(panic)
         }
@@ -56,7 +54,6 @@ pub(super) fn serve(
 
 /// One member may have spoilt the others' run: each runs alone, once, so that only the culprit fails.
 fn serve_singly(
-    shared: &Shared,
     runner: &mut impl Runner,
     model: usize,
     members: Vec<(Ticket, Instant)>,
@@ -73,14 +70,14 @@ fn serve_singly(
         let timing = Timing { queued, run: started.elapsed(), batch: 1 };
         match computed {
             Ok(single) => {
-                let item =
+                let arrays =
                     single.and_then(|mut items| items.pop().ok_or_else(|| failed("a run gave no output")));
-                shared.answer(ticket, item.map(|item| outputs(item, timing)));
+                ticket.answer(arrays.map(|arrays| Outputs { arrays, timing }));
             }
             Err(panic) => {
-                shared.answer(ticket, Err(failed(&panic)));
+                ticket.answer(Err(failed(&panic)));
                 for (ticket, _) in members {
-                    shared.answer(ticket, Err(failed(&panic)));
+                    ticket.answer(Err(failed(&panic)));
                 }
                 return Err(panic);
             }
@@ -94,19 +91,13 @@ fn compute(
     runner: &mut impl Runner,
     model: usize,
     tensors: &[&[f32]],
-) -> Result<Result<Vec<ItemOutput>, JobError>, String> {
+) -> Result<Result<Vec<Arrays>, JobError>, String> {
     panics::contained(|| {
         let items = runner.run(model, tensors)?;
         if items.len() != tensors.len() {
             return Err(failed(&format!("{} outputs for {} items", items.len(), tensors.len())));
         }
-        for item in &items {
-            check_finite(&item.logits)?;
-        }
+        items.iter().try_for_each(Arrays::check_finite)?;
         Ok(items)
     })
-}
-
-fn outputs(item: ItemOutput, timing: Timing) -> Outputs {
-    Outputs { logits: item.logits, cam: item.cam, timing }
 }

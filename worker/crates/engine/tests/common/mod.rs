@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightread_engine::{EngineOptions, Manifest, Model, Precision, Provider, Runtime, Search};
+use nightread_engine::{EngineOptions, Manifest, Model, Outputs, Precision, Provider, Runtime, Search};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -130,4 +130,14 @@ pub fn options() -> EngineOptions {
 /// A picture of `side` x `side` that differs with `seed`, within the value range.
 pub fn picture(side: usize, seed: usize) -> Vec<f32> {
     (0..side * side).map(|at| ((at * 31 + seed * 7919) % 2048) as f32 - 1024.0).collect()
+}
+
+/// What the graph gave as `logits`.
+pub fn logits(outputs: &Outputs) -> &[f32] {
+    outputs.arrays.values("logits").unwrap()
+}
+
+/// What the graph gave as `cam`, (labels, height, width) row-major.
+pub fn cam(outputs: &Outputs) -> &[f32] {
+    outputs.arrays.values("cam").unwrap()
 }

@@ -3,10 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use nightread_fmri::regression::Options;
-use nightread_fmri::{
-    Affine, BytesSource, ComponentMaps, Frame, Grid, GroupMaps, Limits, dual_regression,
-};
-use nightread_fmri::volume::Orientation;
+use nightread_fmri::{ComponentMaps, GroupMaps, dual_regression};
+use nightread_volume::{Affine, BytesSource, Frame, Grid, Limits, Orientation};
 
 fuzz_target!(|bytes: &[u8]| {
     let grid = Grid {

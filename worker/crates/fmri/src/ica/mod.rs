@@ -13,13 +13,12 @@ mod run;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{Affine, Frame, Grid, Header, Limits, Orientation, Source};
 
 pub use output::{SIGN_CONVENTION, write_group};
 
-use crate::grid::{Affine, Grid};
-use crate::place::Frame;
+use crate::mask::{Mask, MaskRule};
 use crate::random::Random;
-use crate::volume::{Header, Limits, Mask, MaskRule, Orientation, Source};
 use migp::{Migp, Tiles, gram, strongest};
 use run::{Run, header_of, read_run};
 

@@ -1,5 +1,6 @@
 //! Writing a group's maps where dual regression finds them.
 
+use nightread_volume::{Description, Storage, VolumeWriter};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -9,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 use super::GroupIca;
 use crate::components::write_time_courses;
-use crate::volume::{Description, Storage, VolumeWriter};
 
 /// How the sign of a map is chosen, as manifests say it.
 pub const SIGN_CONVENTION: &str = "max-abs-positive";

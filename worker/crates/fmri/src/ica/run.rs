@@ -2,11 +2,10 @@
 
 use faer::Mat;
 use nightread_domain::{ErrorCode, JobError, Warning};
+use nightread_volume::{Frame, Header, Placed, Source, VolumeStream, place};
 
 use super::migp::{Tiles, widths};
 use super::{Options, refuse};
-use crate::place::{Frame, Placed, place};
-use crate::volume::{Header, Source, VolumeStream};
 
 /// A run, normalised, and what it leaves of the mask.
 pub(super) struct Run {
@@ -20,7 +19,7 @@ pub(super) struct Run {
 /// A run's header, of a file that can be a run at all.
 pub(super) fn header_of(source: &dyn Source, options: &Options) -> Result<Header, JobError> {
     let header = VolumeStream::open(source, &options.limits)?.header().clone();
-    header.intent.check_scan()?;
+    header.intent.check_time_series()?;
     if !header.four_dimensional || header.volumes < 2 {
         return Err(refuse(
             ErrorCode::NotFourDimensional,

@@ -14,12 +14,11 @@ use std::thread;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 use nightread_domain::JobError;
+use nightread_volume::{Sampling, VolumeStream};
 
 use super::maps::{GroupMaps, TILE};
 use super::nuisance::Plan;
 use super::series::Series;
-use crate::grid::Sampling;
-use crate::volume::VolumeStream;
 
 /// Volumes of one block: rank-one updates of A would be bound by memory traffic, blocks are not.
 const BLOCK: usize = 24;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_volume::{Frame, Grid, Limits, Orientation, Sampling, Source, VolumeStream};
 
-use crate::grid::{Grid, Sampling};
-use crate::place::Frame;
-use crate::volume::{Limits, Mask, MaskRule, Orientation, Source, VolumeStream};
+use crate::mask::{Mask, MaskRule};
 
 /// Voxels of one tile: a tile's columns stay in the cache while a block of volumes passes.
 pub(super) const TILE: usize = 4096;

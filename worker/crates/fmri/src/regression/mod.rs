@@ -21,6 +21,7 @@ mod solve;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_volume::{Frame, GridRelation, Header, Limits, Sampling, Source, VolumeStream, place};
 use serde::Serialize;
 
 pub use dof::DofRule;
@@ -28,10 +29,8 @@ pub use maps::GroupMaps;
 pub use nuisance::Nuisance;
 
 use crate::components::{ComponentMaps, Peak};
-use crate::grid::{GridRelation, Sampling};
-use crate::place::{Frame, place};
+use crate::mask::MaskRule;
 use crate::survey::{Overlap, Survey};
-use crate::volume::{Header, Limits, MaskRule, Source, VolumeStream};
 use crate::zscore::two_sided;
 use accumulate::{Pass, Sums, pass};
 use coverage::LeftOut;
@@ -192,7 +191,7 @@ pub fn dual_regression_beside(
     let sampling = plan(&header, maps, options, &mut warnings)?;
     let survey = Survey::plan(&header, &frame(maps), maps.mask())?;
     let survey = Arc::new(Mutex::new(survey));
-    stream.show_to(&survey);
+    stream.show_to(survey.clone());
     let (sums, excluded, non_finite) = read(source, stream, maps, &sampling, &apart, options)?;
     let survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
     survey.check_series()?;

@@ -1,9 +1,7 @@
 //! A fixed sample of voxels kept as time series: what tells how many directions in time the data really have.
 
 use faer::Mat;
-
-use crate::grid::{Sampler, Sampling};
-use crate::volume::{Datatype, Header};
+use nightread_volume::{Datatype, Header, Sampler, Sampling};
 
 /// Fewest and most pairs of neighbours that are kept; between them four for each volume.
 const PAIRS: (usize, usize) = (256, 2048);

@@ -5,8 +5,8 @@
 
 use super::space::{Blur, Deformation, Waves};
 use super::{Options, course};
-use crate::grid::Grid;
 use crate::random::Random;
+use nightread_volume::Grid;
 
 /// Gaussian blobs: centre and standard deviation in millimetres.
 type Blob = ([f64; 3], f64);

@@ -10,10 +10,11 @@ mod space;
 use std::io::{self, Write};
 
 use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_volume::{
+    Description, Grid, GridRelation, Limits, SIMULATED, Sampling, Source, Storage, VolumeStream, VolumeWriter,
+};
 
-use crate::grid::{Grid, GridRelation, Sampling};
 use crate::random::Random;
-use crate::volume::{Description, Limits, SIMULATED, Source, Storage, VolumeStream, VolumeWriter};
 use space::Deformation;
 
 /// The networks that scans are simulated from: one map each on a common grid.

@@ -1,9 +1,9 @@
 //! Space: Gaussian smoothing, smooth deformations, and the baseline image.
 
+use nightread_volume::Grid;
 use std::f64::consts::TAU;
 
 use super::BASELINE;
-use crate::grid::Grid;
 use crate::random::Random;
 
 /// A separable Gaussian on a grid.

@@ -3,7 +3,6 @@
 use super::courier::Courier;
 use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::topology;
-use futures::StreamExt;
 use lapin::message::Delivery as Raw;
 use nightread_domain::lanes::{INGEST_ACTIVE, Lanes};
 use nightread_domain::{JobError, Lane};

@@ -1,0 +1,140 @@
+//! Where the data set starts, and how it is written: preamble, file meta group, transfer syntax, inflation.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax, TransferSyntaxIndex};
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use flate2::bufread::DeflateDecoder;
+use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::warning::{Warning, WarningCode};
+
+use super::element::{self, Form};
+use crate::error::refuse;
+
+static REGISTRY: TransferSyntaxRegistry = TransferSyntaxRegistry;
+/// The meta group is explicit VR little endian always, and there are writers that do not know it.
+const META: Form = Form { explicit: true, big_endian: false };
+/// This many elements in rising order tell a data set's form from another.
+const ENOUGH: usize = 3;
+
+/// The bytes of the data set, inflated if need be, and how to read them.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) data: Cow<'a, [u8]>,
+    pub(super) syntax: &'static TransferSyntax,
+    /// Whether the file names its transfer syntax.
+    pub(super) is_named: bool,
+}
+
+impl Source<'_> {
+    /// The form of the data set: what the transfer syntax says, or what the bytes prove.
+    pub(super) fn form(&self, warnings: &mut Vec<Warning>) -> Result<Form, JobError> {
+        let said = Form {
+            explicit: self.syntax.uid() != uids::IMPLICIT_VR_LITTLE_ENDIAN,
+            big_endian: self.syntax.endianness() == Endianness::Big,
+        };
+        let starts = |form: Form| element::starts(&self.data, 0, self.data.len(), form, ENOUGH);
+        let other = Form { explicit: !said.explicit, ..said };
+        if starts(said) || !self.is_named {
+            return Ok(said);
+        }
+        if starts(other) {
+            warnings.push(Warning::new(
+                WarningCode::TransferSyntaxContradicted,
+                format!(
+                    "the transfer syntax is {}, but the elements are written with {} VR",
+                    self.syntax.name(),
+                    if other.explicit { "explicit" } else { "implicit" }
+                ),
+            ));
+            return Ok(other);
+        }
+        // The order of bytes is also that of the pixels, and nothing would prove theirs.
+        let turned = [said, other].map(|form| Form { big_endian: !form.big_endian, ..form });
+        if turned.into_iter().any(starts) {
+            return Err(refuse(
+                ErrorCode::HeaderInvalid,
+                format!(
+                    "the transfer syntax is {}, but the elements are written in {} endian order",
+                    self.syntax.name(),
+                    if said.big_endian { "little" } else { "big" }
+                ),
+            ));
+        }
+        Ok(said)
+    }
+}
+
+pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<Source<'_>, JobError> {
+    let start = if bytes.get(128..132) == Some(b"DICM") {
+        132
+    } else if bytes.starts_with(b"DICM") {
+        4
+    } else {
+        0
+    };
+    let rest = bytes.get(start..).unwrap_or_default();
+    let (uid, data) = file_meta(rest)?;
+    let named = uid.as_deref().filter(|uid| !uid.is_empty());
+    let uid = named.unwrap_or_else(|| guess(data));
+    let syntax = REGISTRY.get(uid).ok_or_else(|| {
+        refuse(ErrorCode::UnsupportedTransferSyntax, format!("the transfer syntax {uid} is not known"))
+    })?;
+    let is_named = named.is_some();
+    if syntax.uid() == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+        return Ok(Source { data: Cow::Owned(inflate(data, max_inflated_bytes)?), syntax, is_named });
+    }
+    Ok(Source { data: Cow::Borrowed(data), syntax, is_named })
+}
+
+/// Steps over group 0002 and gives the transfer syntax it names. The group's own length element is not trusted: some
+/// writers get it wrong.
+fn file_meta(bytes: &[u8]) -> Result<(Option<String>, &[u8]), JobError> {
+    let mut at = 0;
+    let mut uid = None;
+    while META.tag(bytes, at).is_some_and(|tag| tag.0 == 0x0002) {
+        let cut_short = || refuse(ErrorCode::Truncated, "the file ends inside its meta header");
+        let element = element::read(bytes, at, bytes.len(), META).ok_or_else(cut_short)?;
+        let Some(end) = element.end() else {
+            return Err(refuse(
+                ErrorCode::HeaderInvalid,
+                format!("the element {} of the meta header has no length", element.tag),
+            ));
+        };
+        let value = bytes.get(element.value..end).ok_or_else(cut_short)?;
+        if element.tag == tags::TRANSFER_SYNTAX_UID && value.len() <= 64 {
+            let text = String::from_utf8_lossy(value);
+            uid = Some(
+                text.trim_matches(['\0', ' ']).chars().filter(|c| matches!(c, '0'..='9' | '.')).collect(),
+            );
+        }
+        at = end;
+    }
+    Ok((uid, bytes.get(at..).unwrap_or_default()))
+}
+
+/// Without a meta group only the two little-endian syntaxes are likely; two capitals after the tag tell them apart.
+fn guess(data: &[u8]) -> &'static str {
+    let explicit = data.get(4..6).is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
+    if explicit { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { uids::IMPLICIT_VR_LITTLE_ENDIAN }
+}
+
+/// Inflates a deflated data set, to the limit and not a byte further.
+fn inflate(data: &[u8], most: u64) -> Result<Vec<u8>, JobError> {
+    let mut inflated = Vec::new();
+    match DeflateDecoder::new(data).take(most + 1).read_to_end(&mut inflated) {
+        Ok(_) if inflated.len() as u64 > most => Err(refuse(
+            ErrorCode::InflatesTooLarge,
+            format!("the deflated data set inflates past {most} bytes"),
+        )),
+        Ok(_) => Ok(inflated),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(refuse(ErrorCode::Truncated, "the deflated data set ends early").with_source(error))
+        }
+        Err(error) => {
+            Err(refuse(ErrorCode::DecodeFailed, "the deflated data set is malformed").with_source(error))
+        }
+    }
+}

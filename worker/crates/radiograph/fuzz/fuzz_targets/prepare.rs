@@ -1,0 +1,26 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nightread_domain::media::Media;
+use nightread_dicom::Samples;
+use nightread_radiograph::{Facts, Radiograph, XrvPreprocessing, paint_heatmap, prepare};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&[width, size, high, low], samples)) = data.split_first_chunk::<4>() else { return };
+    let width = u32::from(width).max(1);
+    let height = (samples.len() / 2) as u32 / width;
+    let words: Vec<u16> = samples
+        .chunks_exact(2)
+        .take((width * height) as usize)
+        .map(|p| u16::from_le_bytes([p[0], p[1]]))
+        .collect();
+    let max_value = u32::from(u16::from_be_bytes([high, low]));
+    let picture =
+        Radiograph::new(width, height, Samples::U16(words), max_value, Facts::new(Media::Png), Vec::new());
+    let (Ok(picture), Some(spec)) = (picture, XrvPreprocessing::new(u32::from(size))) else { return };
+    let tensor = prepare(&picture, &spec);
+    assert_eq!(tensor.len(), usize::from(size).pow(2));
+    assert!(tensor.iter().all(|v| (-1024.0..=1024.0).contains(v)));
+    let map = paint_heatmap(&picture, &tensor, (usize::from(size), usize::from(size)), 16);
+    assert!(map.is_ok_and(|png| png.starts_with(b"\x89PNG")));
+});

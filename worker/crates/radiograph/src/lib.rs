@@ -1,0 +1,35 @@
+//! Radiographs from bytes to a tensor: sniff, decode, gate, prepare, paint.
+//!
+//! ```text
+//! sniff(&[u8]) -> Option<Media>
+//! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
+//! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
+//! low_contrast(&[f32]) -> Option<Warning>
+//! paint_heatmap(&Radiograph, &[f32], (h, w), size) -> Result<Vec<u8>, JobError>  // PNG
+//! ```
+//!
+//! Bytes are hostile. Sizes are judged from headers before anything is allocated. Decoders in safe Rust run in process with
+//! their limits set and their panics contained; DICOM, and the codecs of compressed pictures in their confined children, are
+//! those of `nightread_dicom`.
+//!
+//! Pure CPU: no async runtime, no network, no files. All errors are [`nightread_domain::error::JobError`]s of stage
+//! `decode` with a stable code, all permanent unless the code says otherwise.
+
+mod contrast;
+mod decode;
+mod error;
+mod gate;
+mod heatmap;
+mod options;
+mod radiograph;
+mod resize;
+mod sniff;
+
+pub use contrast::low_contrast;
+pub use decode::decode;
+pub use gate::GatePolicy;
+pub use heatmap::paint_heatmap;
+pub use options::{DecodeLimits, DecodeOptions};
+pub use radiograph::{Facts, Radiograph, View};
+pub use resize::{XrvPreprocessing, prepare};
+pub use sniff::{foreign, sniff};

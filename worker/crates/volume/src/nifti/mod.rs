@@ -1,0 +1,19 @@
+//! NIfTI volumes: headers, streaming readers over plain or gzip-compressed bytes, and a writer.
+
+mod datatype;
+mod foreign;
+mod gunzip;
+mod header;
+mod intent;
+mod placement;
+mod source;
+mod stream;
+mod write;
+
+pub use datatype::{Datatype, Endian};
+pub use foreign::foreign;
+pub use header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, Orientation, PLAUSIBLE_TR, SIMULATED, sniff};
+pub use intent::Intent;
+pub use source::{BytesSource, FileSource, LimitNames, Limits, Source};
+pub use stream::{Observer, RawVolume, VolumeStream};
+pub use write::{Description, Storage, VolumeWriter};
