@@ -13,16 +13,18 @@ pub mod result;
 pub mod retry;
 pub mod routing;
 pub mod storing;
+pub mod task;
 pub mod warning;
 
 pub use blob::{BlobKind, BlobProperties, BlobRef, ETag};
 pub use body::Body;
 pub use error::{ErrorClass, ErrorCode, JobError, Stage};
 pub use job::{Job, Lane};
-pub use media::{Media, Modality};
+pub use media::Media;
 pub use message::{Attributes, Message};
 pub use ports::{
     BlobStore, Delivery, Disposition, Fetched, Intake, Notice, Settlement, WriteCondition, WriteOutcome,
 };
 pub use result::{ResultDocument, Status};
+pub use task::Task;
 pub use warning::{Warning, WarningCode};
