@@ -93,8 +93,9 @@ impl Document {
         }
         let mut findings = Vec::with_capacity(self.findings.len());
         for OldFinding { finding, heatmap } in self.findings {
-            artefacts
-                .extend(heatmap.map(|path| artefact(ArtefactKind::Heatmap, path, Some(finding.label.clone()))));
+            artefacts.extend(
+                heatmap.map(|path| artefact(ArtefactKind::Heatmap, path, Some(finding.label.clone()))),
+            );
             findings.push(finding);
         }
         let payload = match (self.status, self.components) {
