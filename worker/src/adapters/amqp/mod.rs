@@ -10,6 +10,7 @@ mod properties;
 mod publisher;
 pub mod topology;
 mod version;
+mod wire;
 mod work;
 
 pub use self::admin::audit;
