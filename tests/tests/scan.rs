@@ -53,7 +53,7 @@ fn settings(bench: &Bench) -> WorkerSettings {
 async fn result(bench: &Bench, name: &str) -> Value {
     let (what, version) = (format!("the result of {name}"), version(MODEL));
     let document = wait::until_within(PATIENCE, &what, || bench.result_of(MODEL, &version, name)).await;
-    let text = std::fs::read_to_string(root().join("worker/schemas/result.v1.json")).expect("the schema");
+    let text = std::fs::read_to_string(root().join("worker/schemas/result.v2.json")).expect("the schema");
     let schema: Value = serde_json::from_str(&text).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let problems: Vec<_> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
@@ -62,7 +62,10 @@ async fn result(bench: &Bench, name: &str) -> Value {
 }
 
 async fn artefact(bench: &Bench, document: &Value, name: &str) -> Bytes {
-    let path = document["dual_regression"][name].as_str().expect("it is named in the document");
+    let listed = document["artefacts"].as_array().expect("artefacts");
+    let listed =
+        listed.iter().find(|artefact| artefact["kind"] == name).expect("it is named in the document");
+    let path = listed["path"].as_str().expect("a path");
     let blob = BlobRef::new(bench.results.as_str(), path).expect("a sound name");
     bench.direct.read(&blob, 1 << 28).await.expect("storage answers").expect("it is stored").0
 }
@@ -80,7 +83,7 @@ async fn an_announced_scan_ends_in_components_beside_pictures_that_are_read() {
     let document = result(&bench, "ward/scan.nii.gz").await;
     assert_eq!(document["status"], "ok", "{document:#}");
     assert_eq!(document["components"].as_array().expect("components").len(), COUNT);
-    let facts = &document["dual_regression"];
+    let facts = &document["regression"];
     assert_eq!(
         (facts["volumes"].as_u64(), facts["dof"].as_u64()),
         (Some(40), Some((VOLUMES - COUNT) as u64))

@@ -122,7 +122,7 @@ async fn a_result_of_a_newer_form_stays_and_its_job_waits_for_a_newer_worker() {
     for name in ["newer.png", "plain.png"] {
         bench.upload(name, grey(9, 64, 0)).await;
     }
-    let newer = json!({"schema": "nightread.result.v2", "status": "ok", "study": {"name": "newer.png"}});
+    let newer = json!({"schema": "nightread.result.v3", "status": "ok", "study": {"name": "newer.png"}});
     let newer = newer.to_string();
     let there =
         BlobRef::new(bench.results.as_str(), result_name(&bench.incoming, "newer.png")).expect("a name");
@@ -382,9 +382,9 @@ async fn a_document_of_another_model_is_refused_by_its_own_job_where_the_start_d
     for number in 1..=200 {
         let name = format!("{number:03}.png");
         let mut document = made.clone();
-        document["source"]["blob"] = name.as_str().into();
+        document["study"]["name"] = name.as_str().into();
         if name == rare {
-            document["model"]["sha256"] = another.as_str().into();
+            document["model"]["weights_sha256"] = another.as_str().into();
         }
         let blob = BlobRef::new(bench.results.as_str(), result_name(&bench.incoming, &name)).expect("a name");
         bench.direct.put(&blob, document.to_string().into()).await.expect("stored");
@@ -397,7 +397,7 @@ async fn a_document_of_another_model_is_refused_by_its_own_job_where_the_start_d
     bench.announce(Lane::Ingest, rare).await;
     assert!(!worker.ended().await.success(), "{}", worker.log());
     let log = worker.log();
-    let ours = made["model"]["sha256"].as_str().expect("a digest");
+    let ours = made["model"]["weights_sha256"].as_str().expect("a digest");
     let cause = log.lines().find(|line| line.contains("the worker cannot go on")).expect("a cause");
     for said in ["model_mismatch", another.as_str(), ours] {
         assert!(cause.contains(said), "{said}: {cause}");

@@ -247,7 +247,7 @@ async fn an_archived_blob_is_told_of_and_read_when_it_comes_back() {
         bench.result("asleep.png").await.filter(|document| document["status"] == "ok")
     })
     .await;
-    assert_eq!(read["source"]["blob"], "asleep.png");
+    assert_eq!(read["study"]["name"], "asleep.png");
     let told = summary(&announce(&bench.settings(), &skipping));
     assert_eq!((&told["announced"], &told["done"]), (&json!(0), &json!(1)), "{told}");
 

@@ -68,11 +68,11 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
     let (plain, asked) = (work.path().join("plain"), work.path().join("asked"));
     let without = document(&plain, &[]);
     assert_eq!(without["findings"][0]["positive"], true);
-    assert!(without["findings"][0].get("heatmap").is_none(), "pictures are written only where asked for");
+    assert_eq!(without["artefacts"], serde_json::json!([]), "pictures are written only where asked for");
 
     let with = document(&asked, &[("NIGHTREAD_PICTURES_WRITE_HEATMAPS", "true")]);
     assert_eq!(with["findings"][0]["probability"], without["findings"][0]["probability"]);
-    let name = with["findings"][0]["heatmap"].as_str().unwrap();
+    let name = with["artefacts"][0]["path"].as_str().unwrap();
     assert!(name.ends_with(".heat.0-pneumonia.png"), "{name}");
     let file = fs::File::open(asked.join(name)).unwrap();
     let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();

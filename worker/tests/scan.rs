@@ -12,7 +12,7 @@ use nightread_fmri::regression::Options;
 use nightread_fmri::{GroupMaps, MNI_4MM, dual_regression};
 use nightread_volume::{Affine, Description, FileSource, Grid, Limits, Storage, VolumeStream, VolumeWriter};
 use serde_json::Value;
-use support::{Ran, checked, nightread, process, repository};
+use support::{Ran, artefact, checked, nightread, process, repository};
 use tempfile::TempDir;
 
 /// Group maps of the shipped model.
@@ -106,11 +106,11 @@ fn a_scan_becomes_labelled_components_with_maps_and_time_courses() {
     let ran = process(std::slice::from_ref(&scan), &out, &outputs);
     let document = only(&ran);
     assert_eq!(document["model"]["name"], "fmri-networks-demo", "scans go there by themselves");
-    assert_eq!(document["source"]["media"], "nifti_gz");
+    assert_eq!(document["study"]["media"], "nifti_gz");
     assert_eq!(document["input"]["volumes"], VOLUMES);
     assert!(document["warnings"].as_array().unwrap().iter().any(|warning| warning["code"] == "simulated"));
 
-    let facts = &document["dual_regression"];
+    let facts = &document["regression"];
     let voxels = maps().mask().len();
     assert_eq!(facts["volumes"], VOLUMES);
     assert!((facts["tr_seconds"].as_f64().unwrap() - 2.0).abs() < 1e-6);
@@ -144,7 +144,7 @@ fn a_scan_becomes_labelled_components_with_maps_and_time_courses() {
     assert!(agree * 10 >= all * 9, "{agree} of {all} components have the name of what they were made from");
 
     // The z-maps: one volume a component, with its peak where the document says.
-    let beside = |name: &str| out.join(facts[name].as_str().unwrap());
+    let beside = |kind: &str| out.join(artefact(&document, kind));
     let source = FileSource(beside("z_maps"));
     let mut stream = VolumeStream::open(&source, &Limits::default()).unwrap();
     let header = stream.header().clone();
@@ -233,7 +233,7 @@ fn stage_2_maps_are_read_as_they_are() {
             assert!(difference.abs() < 1e-3, "{name}: {difference}");
             assert_eq!(is["map"]["peak_z"], Value::Null, "maps come without statistics");
         }
-        assert!(read[name].get("dual_regression").is_none());
+        assert!(read[name].get("regression").is_none());
         assert_eq!(read[name]["warnings"][0]["code"], "read_as_component_maps");
     }
     let empty = &read["dr_stage2_empty.nii.gz"]["components"][0];
@@ -347,7 +347,7 @@ fn every_bad_scan_is_a_failed_document_and_stops_no_other() {
     let ran = process(&others, &work.path().join("resampled"), &[("NIGHTREAD_SCANS_RESAMPLE", "true")]);
     assert_eq!(ran.code, Some(0), "{}", ran.json);
     let read = documents(&ran);
-    assert_eq!(read["other-grid.nii.gz"]["dual_regression"]["grid"], "resampled");
+    assert_eq!(read["other-grid.nii.gz"]["regression"]["grid"], "resampled");
     assert!(read.values().all(|document| document["components"].as_array().unwrap().len() == COUNT));
 }
 
@@ -396,7 +396,7 @@ fn odd_files_are_read_as_what_they_hold_and_their_oddness_is_told() {
     let read = documents(&ran);
     let base = &read["base.nii.gz"];
     assert_eq!((&base["input"]["space"], &base["input"]["sform_code"]), (&"mni152".into(), &4.into()));
-    assert_eq!(base["input"]["affine"][0], serde_json::json!([-4.0, 0.0, 0.0, 88.0]));
+    assert_eq!(base["input"]["affine_mm"][0], serde_json::json!([-4.0, 0.0, 0.0, 88.0]));
     for (name, code) in expected {
         assert_eq!(read[name]["components"], base["components"], "{name}");
         for (_, other) in expected {
@@ -405,7 +405,7 @@ fn odd_files_are_read_as_what_they_hold_and_their_oddness_is_told() {
         }
     }
     assert_eq!(read["no-place.nii.gz"]["input"]["space"], "unknown");
-    assert_eq!(read["no-place.nii.gz"]["input"].get("affine"), None);
+    assert_eq!(read["no-place.nii.gz"]["input"].get("affine_mm"), None);
 
     // Kept in files instead of memory: the same, also where a second pass is needed.
     let mut hole = plain.clone();
@@ -421,9 +421,9 @@ fn odd_files_are_read_as_what_they_hold_and_their_oddness_is_told() {
     let kept = documents(&ran);
     for name in ["base.nii.gz", "padded.nii.gz"] {
         assert_eq!(kept[name]["components"], base["components"], "{name}");
-        assert_eq!(kept[name]["source"]["sha256"], read[name]["source"]["sha256"], "{name}");
+        assert_eq!(kept[name]["study"]["sha256"], read[name]["study"]["sha256"], "{name}");
     }
-    assert_eq!(kept["hole.nii"]["source"]["bytes"], bytes);
+    assert_eq!(kept["hole.nii"]["study"]["bytes"], bytes);
     assert_eq!(warns(&kept["hole.nii"], "non_finite_voxels"), datatype == 16);
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nightread_fmri::GroupMaps;
 use nightread_volume::{Description, FileSource, Limits, Storage, VolumeStream, VolumeWriter};
 use serde_json::Value;
-use support::{Ran, checked, process, repository};
+use support::{Ran, artefact, checked, process, repository};
 use tempfile::TempDir;
 
 const COUNT: usize = 26;
@@ -105,18 +105,18 @@ fn confounds_are_taken_from_the_table_beside_the_scan() {
     let ran = process(&inputs, &out, &asked);
     assert_eq!(ran.code, Some(0), "{} {}", ran.stderr, ran.json);
     let with = document(&ran);
-    let facts = &with["dual_regression"];
+    let facts = &with["regression"];
     assert_eq!(facts["confounds"], serde_json::json!(["trans_x", "trans_x_derivative1", "rot_z"]));
     assert_eq!((&facts["volumes"], &facts["volumes_used"]), (&60.into(), &54.into()));
     assert_eq!((&facts["volumes_dropped"], &facts["volumes_censored"]), (&3.into(), &3.into()));
     assert_eq!((&facts["confounds_rank"], &facts["dof"]), (&3.into(), &(54 - COUNT - 3).into()));
     assert_eq!((&with["input"]["tr_seconds"], &with["input"]["tr_from"]), (&1.1.into(), &"sidecar".into()));
     assert_eq!(facts["tr_seconds"], 1.1);
-    let courses = fs::read_to_string(out.join(facts["time_courses"].as_str().unwrap())).unwrap();
+    let courses = fs::read_to_string(out.join(artefact(&with, "time_courses"))).unwrap();
     assert_eq!(courses.lines().count(), 1 + 54);
     // With the confound regressed out no time course follows the movement; without, most do.
     let follows = |out: &Path, document: &Value, kept: &[usize]| -> Vec<f64> {
-        let file = document["dual_regression"]["time_courses"].as_str().unwrap();
+        let file = artefact(document, "time_courses");
         let text = fs::read_to_string(out.join(file)).unwrap();
         let rows: Vec<Vec<f64>> =
             text.lines().skip(1).map(|row| row.split('\t').map(|x| x.parse().unwrap()).collect()).collect();
@@ -132,7 +132,7 @@ fn confounds_are_taken_from_the_table_beside_the_scan() {
     let without = document(&process(&inputs, &plain, &asked[3..]));
     let moved = follows(&plain, &without, &(0..volumes).collect::<Vec<_>>());
     assert!(moved.iter().filter(|&&r| r > 0.5).count() > COUNT / 2, "{moved:?}");
-    assert!(without["dual_regression"].get("confounds").is_none());
+    assert!(without["regression"].get("confounds").is_none());
 
     // What is asked for and absent is never left out in silence.
     for missing in [("NIGHTREAD_SCANS_CONFOUNDS", "csf"), ("NIGHTREAD_SCANS_CONFOUNDS", "rot_z,a_comp_cor_*")]
@@ -207,7 +207,7 @@ fn volumes_that_are_no_volumes_of_their_own_give_no_z() {
     let ran = process(std::slice::from_ref(&scan), &work.path().join("out"), &[]);
     assert_eq!(ran.code, Some(0), "{} {}", ran.stderr, ran.json);
     let document = document(&ran);
-    assert!(document["dual_regression"]["dof"].as_u64().unwrap() < 10);
+    assert!(document["regression"]["dof"].as_u64().unwrap() < 10);
     assert!(warns(&document, "reduced_rank") && warns(&document, "few_degrees_of_freedom"));
     for component in document["components"].as_array().unwrap() {
         assert!(component["map"]["peak_z"].is_null() && component["label"].is_string(), "{component}");

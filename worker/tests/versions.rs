@@ -142,7 +142,7 @@ fn a_document_of_a_newer_form_is_never_replaced_and_a_torn_one_is() {
     };
     let newer = [
         // Another form, a smaller one with nothing in it that is known, and this form with a word that is not known.
-        with("schema", "nightread.result.v2".into()),
+        with("schema", "nightread.result.v3".into()),
         br#"{"schema": "nightread.result.v9", "study": {}}"#.to_vec(),
         with("status", "postponed".into()),
     ];

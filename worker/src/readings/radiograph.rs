@@ -123,7 +123,10 @@ fn finding(score: Score) -> Finding {
 
 fn input_facts(picture: &Radiograph) -> BTreeMap<String, Value> {
     let mut facts = match serde_json::to_value(picture.facts()) {
-        Ok(Value::Object(facts)) => facts.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        Ok(Value::Object(facts)) => {
+            // Its format is the study's.
+            facts.into_iter().filter(|(name, value)| name != "media" && !value.is_null()).collect()
+        }
         _ => BTreeMap::new(),
     };
     facts.insert("width_px".to_owned(), picture.width().into());

@@ -117,7 +117,7 @@ pub fn process_with_peak_memory(input: &Path, out: &Path) -> (Ran, u64) {
 }
 
 static RESULT_SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
-    let text = fs::read_to_string(repository().join("worker/schemas/result.v1.json")).unwrap();
+    let text = fs::read_to_string(repository().join("worker/schemas/result.v2.json")).unwrap();
     let schema = serde_json::from_str(&text).unwrap();
     jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
 });
@@ -142,4 +142,12 @@ pub fn copy_folder(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// The path of the one file of this kind beside a document, below the results folder.
+pub fn artefact<'a>(document: &'a Value, kind: &str) -> &'a str {
+    let listed = document["artefacts"].as_array().unwrap();
+    let found: Vec<_> = listed.iter().filter(|artefact| artefact["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "{kind}: {listed:?}");
+    found[0]["path"].as_str().unwrap()
 }

@@ -9,8 +9,8 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use lapin::types::AMQPValue;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use super::options::RabbitOptions;
 use super::connect::{Place, places, trust, unavailable, worse};
+use super::options::RabbitOptions;
 
 /// The first whose quorum queues know message TTL and at-least-once dead-lettering.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };

@@ -279,3 +279,60 @@ impl ResultDocument {
         metadata
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Payloads lie flat in the document: what is written must come back as what it was, to the last bit.
+    #[test]
+    fn a_payload_comes_back_as_it_was() {
+        let finding = Finding {
+            label: "a".to_owned(),
+            logit: 0.1,
+            probability: f32::from_bits(0x3f7f_ffff),
+            threshold: 0.3,
+            positive: true,
+        };
+        let findings = Payload::Findings { findings: vec![finding] };
+        let components = Payload::Components { components: Vec::new(), regression: None };
+        let none = Payload::Findings { findings: Vec::new() };
+        for payload in [Some(findings), Some(components), Some(none), None] {
+            let document = ResultDocument {
+                schema: SCHEMA.to_owned(),
+                status: Status::Ok,
+                notice: NOTICE.to_owned(),
+                task: Task::Radiograph,
+                study: StudyFacts {
+                    kind: StudyKind::Blob,
+                    container: "c".to_owned(),
+                    name: "n".to_owned(),
+                    version: None,
+                    last_modified: None,
+                    bytes: None,
+                    sha256: None,
+                    media: None,
+                },
+                model: ModelFacts {
+                    name: "m".to_owned(),
+                    version: "1.0.0".to_owned(),
+                    precision: "fp32".to_owned(),
+                    weights_sha256: "w".to_owned(),
+                    manifest_sha256: None,
+                    execution_provider: "cpu".to_owned(),
+                    preprocessing: "p".to_owned(),
+                },
+                input: BTreeMap::new(),
+                payload,
+                artefacts: Vec::new(),
+                warnings: Vec::new(),
+                timing_ms: BTreeMap::from([("total".to_owned(), 0.1)]),
+                worker: WorkerFacts { version: "1".to_owned() },
+                read_at: OffsetDateTime::UNIX_EPOCH,
+                error: None,
+            };
+            let body = serde_json::to_vec(&document).expect("it serialises");
+            assert_eq!(ResultDocument::parse(SCHEMA, &body).expect("a document"), document);
+        }
+    }
+}

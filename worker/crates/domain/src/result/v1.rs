@@ -145,3 +145,61 @@ fn artefact(kind: ArtefactKind, path: String, of: Option<String>) -> ArtefactFac
     let media_type = kind.media_type().to_owned();
     ArtefactFacts { kind, path, media_type, bytes: 0, sha256: String::new(), of }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RADIOGRAPH: &str = r#"{
+      "schema": "nightread.result.v1", "status": "ok", "notice": "n",
+      "source": {"container": "incoming", "blob": "a.png", "etag": "\"7\"", "last_modified": "2026-01-31T00:00:00Z",
+                 "sha256": "ab", "bytes": 7, "media": "png"},
+      "model": {"name": "m", "version": "1.0.0-int8", "sha256": "w", "manifest_sha256": "d", "precision": "int8",
+                "execution_provider": "cpu", "preprocessing": "xrv-1"},
+      "findings": [{"label": "Pneumonia", "logit": 0.1, "probability": 0.525, "threshold": 0.5, "positive": true,
+                    "heatmap": "m/1.0.0-int8/incoming/a.png.ab.heat.0-pneumonia.png"}],
+      "warnings": [{"code": "low_contrast", "message": "w"}], "timing_ms": {"total": 1.5},
+      "worker": {"version": "0.1.0"}, "read_at": "2026-01-31T00:00:01Z"}"#;
+
+    #[test]
+    fn a_radiograph_of_the_old_form_is_read_as_one_of_this() {
+        let document = ResultDocument::parse(SCHEMA, RADIOGRAPH.as_bytes()).expect("a document");
+        assert_eq!((document.task, document.study.kind), (Task::Radiograph, StudyKind::Blob));
+        assert_eq!((document.study.name.as_str(), document.study.media), ("a.png", Some(Media::Png)));
+        assert_eq!(document.study.version, Some(ETag("\"7\"".to_owned())));
+        assert_eq!((document.model.version.as_str(), document.model.precision.as_str()), ("1.0.0", "int8"));
+        assert_eq!(document.model.version_in_paths(), "1.0.0-int8");
+        assert_eq!(document.model.weights_sha256, "w");
+        assert_eq!(document.findings().len(), 1);
+        assert_eq!(document.findings()[0].logit.to_bits(), 0.1_f32.to_bits());
+        let [heatmap] = document.artefacts.as_slice() else { panic!("one file beside it") };
+        assert_eq!((heatmap.kind, heatmap.of.as_deref()), (ArtefactKind::Heatmap, Some("Pneumonia")));
+    }
+
+    #[test]
+    fn a_scan_of_the_old_form_keeps_its_components_and_names_its_maps() {
+        let mut old: Value = serde_json::from_str(RADIOGRAPH).expect("JSON");
+        old["findings"] = Value::Array(Vec::new());
+        old["source"]["media"] = "nifti_gz".into();
+        old["components"] = serde_json::json!([{"index": 0, "label": null, "family": "", "probability": 0.0, "top": [],
+            "map": null, "flags": ["low_coverage"]}]);
+        old["dual_regression"] = serde_json::json!({"dof": 7, "z_maps": "m/z.nii.gz"});
+        let document = ResultDocument::parse(SCHEMA, old.to_string().as_bytes()).expect("a document");
+        assert_eq!(document.task, Task::Components);
+        let Some(Payload::Components { components, regression: Some(regression) }) = document.payload else {
+            panic!("components")
+        };
+        assert_eq!((components.len(), regression.len(), &regression["dof"]), (1, 1, &7.into()));
+        assert_eq!(document.artefacts[0].path, "m/z.nii.gz");
+    }
+
+    #[test]
+    fn a_failure_of_the_old_form_has_no_payload() {
+        let mut old: Value = serde_json::from_str(RADIOGRAPH).expect("JSON");
+        old["status"] = "failed".into();
+        old["findings"] = Value::Array(Vec::new());
+        old["error"] = serde_json::json!({"code": "blob_empty", "stage": "fetch", "message": "m"});
+        let document = ResultDocument::parse(SCHEMA, old.to_string().as_bytes()).expect("a document");
+        assert_eq!((document.payload, document.status), (None, Status::Failed));
+    }
+}
