@@ -7,6 +7,7 @@ use nightread_domain::Lane;
 use time::OffsetDateTime;
 
 use super::filter::since;
+use super::pump::PATIENCE_SECONDS;
 use crate::cli::{Common, Format};
 use crate::commands::walk::NameArgs;
 
@@ -84,6 +85,9 @@ pub struct AnnounceArgs {
     /// Pause while the lane holds this many messages
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_backlog: u64,
+    /// Give up when the broker answers nothing for this many seconds; one that is short of memory, or full, is waited for
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub broker_patience: u64,
     /// Keep the progress here, and go on from it; removed at the end
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub checkpoint: Option<PathBuf>,

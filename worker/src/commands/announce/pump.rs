@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use nightread_domain::{ErrorCode, JobError};
+use nightread_domain::{ErrorCode, JobError, Stage};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -30,6 +30,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A link on which nothing was confirmed for so long, though it is not blocked, is given up.
 const STALLED: Duration = Duration::from_secs(90);
+
+/// How many seconds a broker that answers nothing is waited for, unless the caller says otherwise. An upgrade or a failover of a
+/// cluster takes less; a timer that hangs for good would never announce again.
+pub(super) const PATIENCE_SECONDS: u64 = 600;
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -59,6 +63,8 @@ pub(super) struct Pump {
     pub stop: CancellationToken,
     pub progress: Progress,
     pub ledger: Ledger,
+    /// How long a broker may answer nothing.
+    patience: Duration,
     link: Option<BulkLink>,
     /// The broker has let us in once: what it refuses from then on may pass.
     stood: bool,
@@ -66,6 +72,10 @@ pub(super) struct Pump {
     asking: Option<Asking>,
     writing: Option<JoinHandle<Result<()>>>,
     last_confirm: Instant,
+    /// When the broker answered last, or nothing was asked of it.
+    last_answer: Instant,
+    /// Why there is no link.
+    trouble: Option<JobError>,
     next_connect: Instant,
     connect_wait: Duration,
 }
@@ -136,6 +146,7 @@ impl Pump {
         stop: CancellationToken,
         progress: Progress,
         ledger: Ledger,
+        patience: Duration,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -146,12 +157,15 @@ impl Pump {
             stop,
             progress,
             ledger,
+            patience,
             link: None,
             stood: false,
             in_flight: FuturesUnordered::new(),
             asking: None,
             writing: None,
             last_confirm: now,
+            last_answer: now,
+            trouble: None,
             next_connect: now,
             connect_wait: Duration::from_millis(250),
         }
@@ -246,6 +260,7 @@ impl Pump {
     fn wait_for_broker(&mut self, error: &JobError) {
         tracing::warn!(%error, wait_ms = self.connect_wait.as_millis() as u64, "no link to the broker; trying again");
         self.progress.state(State::NoBroker);
+        self.trouble = Some(error.clone());
         self.next_connect = Instant::now() + self.connect_wait;
         self.connect_wait = (self.connect_wait * 2).min(Duration::from_secs(15));
     }
@@ -269,7 +284,29 @@ impl Pump {
         }
     }
 
+    /// An error once the broker has answered nothing for too long. One that is short of memory, or whose queue is full, is
+    /// there: it is waited for without an end.
+    fn still_answers(&mut self) -> Result<()> {
+        let blocked = self.link.as_ref().is_some_and(|link| link.is_up() && link.is_blocked());
+        if blocked || self.ledger.open.is_empty() {
+            self.last_answer = Instant::now();
+        }
+        if self.last_answer.elapsed() < self.patience {
+            return Ok(());
+        }
+        let (hosts, seconds) = (self.options.hosts(), self.patience.as_secs());
+        let mut text = format!("no answer from the broker at {hosts} for {seconds} s, so it is given up");
+        if let Some(trouble) = self.trouble.take() {
+            text = format!("{text}: {}", trouble.in_full());
+        }
+        Err(JobError::new(Stage::Announce, ErrorCode::BrokerUnavailable, text).into())
+    }
+
     fn settle(&mut self, id: u64, sent: Sent) {
+        if sent != Sent::Lost {
+            self.last_answer = Instant::now();
+            self.trouble = None;
+        }
         match sent {
             Sent::Confirmed => {
                 self.ledger.confirmed(id);
@@ -293,7 +330,7 @@ impl Pump {
             self.in_flight = FuturesUnordered::new();
             self.asking = None;
             self.ledger.all_again();
-            let error = JobError::new(nightread_domain::Stage::Settle, ErrorCode::BrokerUnavailable, why);
+            let error = JobError::new(Stage::Settle, ErrorCode::BrokerUnavailable, why);
             self.wait_for_broker(&error);
         }
     }
@@ -302,6 +339,7 @@ impl Pump {
         match depth {
             Ok(depth) => {
                 self.stood = true;
+                self.last_answer = Instant::now();
                 if !self.pace.depth(u64::from(depth), self.in_flight.len() as u64) {
                     self.progress.state(State::Backlog(depth));
                 }
@@ -331,6 +369,7 @@ impl Pump {
         if self.link.as_ref().is_some_and(|link| !link.is_up()) {
             self.drop_link("the link to the broker broke");
         }
+        self.still_answers()?;
         self.save().await
     }
 

@@ -81,6 +81,11 @@ impl RabbitOptions {
     pub fn virtual_host(&self) -> Result<String, JobError> {
         connect::address(self).map(|uri| uri.vhost)
     }
+
+    /// `host:port` of every broker that is named, for errors.
+    pub fn hosts(&self) -> String {
+        connect::hosts(self)
+    }
 }
 
 impl fmt::Debug for RabbitOptions {
