@@ -9,12 +9,11 @@ use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, Lane, Notice};
 use sha2::{Digest, Sha256};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::queue::rabbitmq::{
     Publisher, Report as WorkReport, ResultData, ResultEvent, SessionState, SessionWatcher,
 };
-use crate::pipeline::intake::Observer;
+use crate::pipeline::intake::{Observer, Stop};
 use crate::pipeline::process::Tools;
 use crate::pipeline::report::{Outcome, Report};
 use crate::pipeline::valve::{PauseReason, Valve};
@@ -32,7 +31,7 @@ pub(super) struct ServiceVitals {
     session: OnceLock<SessionWatcher>,
     valve: Valve,
     publisher: OnceLock<Arc<Publisher>>,
-    drain: OnceLock<CancellationToken>,
+    stop: OnceLock<Stop>,
 }
 
 impl ServiceVitals {
@@ -44,7 +43,7 @@ impl ServiceVitals {
             session: OnceLock::new(),
             valve,
             publisher: OnceLock::new(),
-            drain: OnceLock::new(),
+            stop: OnceLock::new(),
         }
     }
 
@@ -58,9 +57,9 @@ impl ServiceVitals {
         let _first = self.tools.set(tools);
     }
 
-    pub fn stops_by(&self, drain: CancellationToken) {
+    pub fn stops_by(&self, stop: Stop) {
         // Set once, by the start.
-        let _first = self.drain.set(drain);
+        let _first = self.stop.set(stop);
     }
 
     pub fn storage_answers(&self, answer: Result<(), String>) {
@@ -83,8 +82,9 @@ impl ServiceVitals {
             return vec!["models".to_owned()];
         }
         let mut waiting = Vec::new();
-        if self.drain.get().is_some_and(CancellationToken::is_cancelled) {
-            waiting.push("stopping".to_owned());
+        if let Some(stop) = self.stop.get().filter(|stop| stop.drain.is_cancelled()) {
+            let why = stop.cause.get();
+            waiting.push(why.map_or_else(|| "stopping".to_owned(), |why| format!("stopping: {why}")));
         }
         let paused = self.valve.reasons();
         match &*self.storage.lock().unwrap_or_else(PoisonError::into_inner) {
