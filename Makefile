@@ -45,10 +45,10 @@ $(SCAN): models/fmri-networks-demo/maps.nii.gz | build
 test: setup runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
 	@worker/tools/fetch-runtime openvino >/dev/null || [ "$$(uname -m)" != x86_64 ]
 	@cargo test --release --workspace --locked
-	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test suspects --test publishing
+	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test suspects --test publishing --test cluster
 
 test-rabbitmq-4: setup runtime parts ## The tests of the broker alone, on RabbitMQ 4; `make test` has them too
-	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test suspects --test publishing
+	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test suspects --test publishing --test cluster
 
 setup: ## Install what the build needs and this machine lacks (compiler, CMake, venv; apt)
 	@worker/tools/setup-build

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nightread_tests::account::Account;
+use nightread_tests::cgroup::Room;
 use nightread_tests::chaos::{self, Plan};
 use nightread_tests::cluster_storm::{self, Weather};
+use nightread_tests::little::Want;
 use nightread_tests::{announcing, lies, little, little_room, measure, queues, simulated};
 
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | cluster [blobs kills seconds] | stopped [blobs seconds] | clock [blobs seconds] | \
@@ -35,7 +37,10 @@ async fn main() -> ExitCode {
         }
         "oom" => {
             return told(
-                little::out_of_memory("soak", number(1, 500), number(2, 10)).await.as_ref().map(sound),
+                little::out_of_memory("soak", number(1, 500), number(2, 10), Want::Killed)
+                    .await
+                    .as_ref()
+                    .map(sound),
             );
         }
         "descriptors" => {
@@ -43,7 +48,7 @@ async fn main() -> ExitCode {
         }
         "memory" => {
             let bytes = (number(2, 256) as u64) << 20;
-            let account = little_room::memory("soak", number(1, 600), bytes).await;
+            let account = little_room::memory("soak", number(1, 600), Room::new(bytes, bytes)).await;
             return told(account.map(|account| (account.to_string(), account.problems.is_empty())));
         }
         "disk" => {

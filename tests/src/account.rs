@@ -23,6 +23,9 @@ enum Kind {
     Missing,
 }
 
+/// The side of the pictures of a storm, in pixels, unless it is about large ones.
+pub const SIDE: u32 = 64;
+
 /// Lane, message id and body.
 pub type Announced = (Lane, String, Bytes);
 
@@ -200,7 +203,7 @@ impl Account {
 
 impl Work {
     /// 5 % undecodable, 2 % missing, the rest good; and one message of garbage for each hundred.
-    pub async fn upload(bench: &Bench, blobs: usize, chance: &mut StdRng) -> Self {
+    pub async fn upload(bench: &Bench, blobs: usize, side: u32, chance: &mut StdRng) -> Self {
         let mut kinds = BTreeMap::new();
         for number in 0..blobs {
             let name = format!("ward {}/{number}.png", number % 7);
@@ -210,7 +213,7 @@ impl Work {
                 _ => Kind::Good(chance.random()),
             };
             match kind {
-                Kind::Good(value) => bench.upload(&name, grey(value, 64, number)).await,
+                Kind::Good(value) => bench.upload(&name, grey(value, side, number)).await,
                 Kind::Undecodable => {
                     let mut noise = vec![0; 500];
                     chance.fill_bytes(&mut noise);

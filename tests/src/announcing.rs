@@ -94,10 +94,12 @@ pub fn announce_with_kills(
     let mut random = StdRng::seed_from_u64(seed);
     let path = checkpoint.to_str().expect("a UTF-8 path");
     let arguments = [arguments, &["--checkpoint", path]].concat();
+    // Slowly as long as it is to be killed, so that it does not end before.
+    let slowly = [&arguments[..], &["--rate", "500"]].concat();
     let mut killed = 0;
     loop {
         let before = std::fs::read(checkpoint).unwrap_or_default();
-        let mut child = start(settings, &arguments);
+        let mut child = start(settings, if killed < kills { &slowly } else { &arguments });
         if killed < kills {
             while child.try_wait().expect("a child").is_none()
                 && std::fs::read(checkpoint).unwrap_or_default() == before
@@ -190,7 +192,7 @@ pub async fn relabel(blobs: usize, kills: usize) {
     let worker = bench.start();
     worker.ready().await;
     let checkpoint = bench.folder.path().join("progress.json");
-    let arguments = ["--model", "one-node", "--skip-done", "--rate", "500"];
+    let arguments = ["--model", "one-node", "--skip-done"];
     let settings = bench.settings();
     let ended = tokio::task::spawn_blocking({
         let settings = settings.clone();

@@ -1,4 +1,4 @@
-//! A control group with little memory, of either version of the kernel's interface.
+//! Little memory: a control group of either version of the kernel's interface, or the limit that any process may set itself.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,52 @@ use crate::parts::fresh_name;
 
 const V1: &str = "/sys/fs/cgroup/memory";
 const V2: &str = "/sys/fs/cgroup";
+
+/// What bounds the memory of a process.
+#[derive(Debug)]
+pub enum Room {
+    /// The kernel counts what is in use, files that were read included, and kills.
+    Group(MemoryGroup),
+    /// The kernel counts private memory that may be written (RLIMIT_DATA), in bytes, and gives no more. Needs no right.
+    Process(u64),
+}
+
+impl Room {
+    /// A group of so many bytes; where none may be made a process of so many.
+    pub fn new(group: u64, process: u64) -> Self {
+        MemoryGroup::new(group).map_or(Self::Process(process), Self::Group)
+    }
+
+    /// Words before a command that run it in here.
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::Group(group) => group.words().to_vec(),
+            Self::Process(bytes) => {
+                ["prlimit".to_owned(), format!("--data={bytes}:{bytes}"), "--".to_owned()].to_vec()
+            }
+        }
+    }
+
+    /// What was allowed and what was taken, in words.
+    pub fn told(&self) -> String {
+        let mebi = |bytes: u64| bytes >> 20;
+        match self {
+            Self::Group(group) => format!(
+                "the group with the files that were read took {} MiB at most, {} killed",
+                mebi(group.peak()),
+                group.kills()
+            ),
+            Self::Process(bytes) => format!("{} MiB of private memory allowed", mebi(*bytes)),
+        }
+    }
+}
+
+/// Sets a running process's limit of private memory, in bytes: below what it has it gets no more.
+pub fn starve(process: u32, bytes: u64) {
+    let words = ["--pid", &process.to_string(), &format!("--data={bytes}:{bytes}")];
+    let done = std::process::Command::new("prlimit").args(words).output().expect("prlimit runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
 
 /// The group. Dropped, it is removed; what ran in it must have ended.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::account::{Account, Announced, Work};
+use crate::account::{Account, Announced, SIDE, Work};
 use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::parts::{Ending, skipped};
@@ -56,7 +56,7 @@ struct Chaos {
 impl Chaos {
     async fn run(mut self) -> Account {
         let started = Instant::now();
-        let work = Work::upload(&self.bench, self.plan.blobs, &mut self.chance).await;
+        let work = Work::upload(&self.bench, self.plan.blobs, SIDE, &mut self.chance).await;
         let mut account = Account::of(&work);
         self.bench.proxy.set_faults(Faults::mixed(self.plan.faults));
         let workers = self.storm(&work.messages, &mut account).await;

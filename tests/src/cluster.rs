@@ -8,7 +8,7 @@ use nightread::adapters::amqp::{RabbitOptions, topology};
 use tempfile::TempDir;
 
 use crate::parts::{Ending, Part, skipped};
-use crate::rabbit::{Release, connection};
+use crate::rabbit::{NODE_LIMITS, Release, connection, node_environment};
 use crate::wait;
 
 pub const NODES: usize = 3;
@@ -145,25 +145,10 @@ impl Cluster {
     }
 
     fn environment(&self, node: usize) -> Vec<(&'static str, String)> {
-        let folder = self.folder(node);
-        let path = |name: &str| folder.join(name).to_str().expect("a UTF-8 path").to_owned();
-        vec![
-            ("HOME", path("")),
-            ("RABBITMQ_NODENAME", self.name(node)),
-            ("RABBITMQ_USE_LONGNAME", "true".to_owned()),
-            ("RABBITMQ_MNESIA_BASE", path("data")),
-            ("RABBITMQ_LOG_BASE", path("logs")),
-            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
-            ("RABBITMQ_ADVANCED_CONFIG_FILE", path("none.config")),
-            ("RABBITMQ_CONF_ENV_FILE", path("none.conf")),
-            ("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins")),
-            ("RABBITMQ_PID_FILE", path("pid")),
-            ("RABBITMQ_LOGS", path("logs/node.log")),
-            (
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                format!("+sbwt none +sbwtdcpu none +sbwtdio none -kernel net_ticktime {NET_TICK_SECONDS}"),
-            ),
-        ]
+        let tick = format!("-kernel net_ticktime {NET_TICK_SECONDS}");
+        let mut environment = node_environment(&self.folder(node), &self.name(node), &tick);
+        environment.push(("RABBITMQ_USE_LONGNAME", "true".to_owned()));
+        environment
     }
 
     fn configure(&self, node: usize) {
@@ -178,10 +163,7 @@ impl Cluster {
             "listeners.tcp.1 = 0.0.0.0:5672\n\
              loopback_users = none\n\
              cluster_partition_handling = {handling}\n\
-             log.file.level = info\n\
-             disk_free_limit.absolute = 50MB\n\
-             vm_memory_high_watermark.absolute = 2GB\n\
-             raft.wal_max_size_bytes = 64000000\n"
+             {NODE_LIMITS}"
         );
         if node > 0 {
             let more = format!(

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Mutex;
 
-use crate::account::{Account, Announced, Work};
+use crate::account::{Account, Announced, SIDE, Work};
 use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::cluster::{Cluster, Minority, NODES};
@@ -77,7 +77,7 @@ struct Storm {
 impl Storm {
     async fn run(mut self) -> Account {
         let started = Instant::now();
-        let work = Work::upload(&self.bench, self.plan.blobs, &mut self.chance).await;
+        let work = Work::upload(&self.bench, self.plan.blobs, SIDE, &mut self.chance).await;
         let mut account = Account::of(&work);
         let workers = (0..self.plan.workers).map(|_| self.bench.start()).collect();
         let workers = Mutex::new(workers);

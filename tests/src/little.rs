@@ -1,6 +1,6 @@
 //! A worker with little: memory, descriptors, disk, time. Each is a storm with the account of every message at its end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -11,10 +11,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::account::{Account, Announced, Work};
+use crate::account::{Account, Announced, SIDE, Work};
 use crate::azurite::Azurite;
 use crate::bench::Bench;
-use crate::cgroup::MemoryGroup;
+use crate::cgroup::{MemoryGroup, starve};
 use crate::parts::{Part, skipped};
 use crate::rabbit::Rabbit;
 use crate::wait;
@@ -33,13 +33,17 @@ struct Storm {
 
 impl Storm {
     async fn new(test: &str, blobs: usize) -> Option<Self> {
+        Self::with_pictures(test, blobs, SIDE).await
+    }
+
+    async fn with_pictures(test: &str, blobs: usize, side: u32) -> Option<Self> {
         let (rabbit, azurite) = (Rabbit::shared(test).await?, Azurite::shared(test).await?);
         if !Worker::is_built(test) {
             return None;
         }
         let began = Instant::now();
         let bench = Bench::over(test, rabbit, azurite).await;
-        let work = Work::upload(&bench, blobs, &mut StdRng::seed_from_u64(7)).await;
+        let work = Work::upload(&bench, blobs, side, &mut StdRng::seed_from_u64(7)).await;
         let account = Account::of(&work);
         Some(Self { bench, work, account, began })
     }
@@ -147,43 +151,71 @@ fn faketime() -> Option<PathBuf> {
     folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|library| library.is_file())
 }
 
-/// Lets the kernel kill workers for want of memory while they have jobs in hand.
-pub async fn out_of_memory(test: &str, blobs: usize, kills: usize) -> Option<Account> {
+/// How workers come to want memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Somebody else in their control group takes it, and the kernel kills them.
+    Killed,
+    /// The kernel gives them no more.
+    Refused,
+}
+
+/// Lets workers die for want of memory while they have jobs in hand.
+pub async fn out_of_memory(test: &str, blobs: usize, deaths: usize, want: Want) -> Option<Account> {
     const LIMIT: u64 = 400 << 20;
-    let Some(group) = MemoryGroup::new(LIMIT) else {
-        skipped(test, "a memory control group that may be made");
-        return None;
+    let group = match want {
+        Want::Refused => None,
+        Want::Killed => {
+            let group = MemoryGroup::new(LIMIT);
+            if group.is_none() {
+                skipped(test, "a memory control group that may be made");
+                return None;
+            }
+            group
+        }
     };
-    let mut storm = Storm::new(test, blobs).await?;
-    let words = group.words();
+    // Large enough that no memory that is free by chance holds one.
+    let side = if want == Want::Refused { 1500 } else { SIDE };
+    let mut storm = Storm::with_pictures(test, blobs, side).await?;
+    let words = group.as_ref().map(MemoryGroup::words).map_or_else(Vec::new, Vec::from);
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     // The first that the kernel turns to; what it starts comes with it.
     let first = ["sh", "-c", "echo 1000 >/proc/self/oom_score_adj && exec \"$@\"", "first"];
     let settings = storm.bench.settings().through(&words).through(&first);
     let folder = storm.bench.folder.path().to_owned();
-    for portion in 0..kills {
+    for portion in 0..deaths {
         let mut worker = storm.bench.start_with(&settings);
         worker.ready().await;
         let gate = storm.bench.proxy.gate(Method::GET, &storm.bench.incoming);
-        storm.publish(portion, kills).await;
+        storm.publish(portion, deaths).await;
         wait::until("the worker to have jobs in hand", || async {
             (worker.metric("nightread_jobs_in_hand", "").await > 0.5).then_some(())
         })
         .await;
-        // Somebody else's hunger: `tail` keeps what has no line's end.
-        let hunger = "head -c 2G /dev/zero | tail";
-        let hungry: Vec<_> = words.iter().copied().chain(["sh", "-c", hunger]).collect();
-        let before = group.kills();
-        let part = Part::start("hungry", &hungry, &[], &folder);
-        let status = worker.ended().await;
-        drop(part);
-        gate.open();
-        if status.success() || group.kills() == before {
-            storm.account.problems.push(format!("the kernel did not kill a worker, which ended as {status}"));
+        let status = if let Some(group) = &group {
+            // Somebody else's hunger: `tail` keeps what has no line's end.
+            let hunger = "head -c 2G /dev/zero | tail";
+            let hungry: Vec<_> = words.iter().copied().chain(["sh", "-c", hunger]).collect();
+            let before = group.kills();
+            let part = Part::start("hungry", &hungry, &[], &folder);
+            let status = worker.ended().await;
+            drop(part);
+            gate.open();
+            if group.kills() == before {
+                storm.account.problems.push("the kernel killed nobody".to_owned());
+            }
+            status
+        } else {
+            starve(worker.process(), 1 << 20);
+            gate.open();
+            worker.ended().await
+        };
+        if status.success() {
+            storm.account.problems.push(format!("a worker without memory ended as {status}"));
         }
+        storm.account.befell(format!("a worker without memory ended as {status}"));
         storm.account.kills += 1;
     }
-    storm.account.befell(format!("{} processes killed by the kernel for want of memory", group.kills()));
     let settings = storm.bench.settings();
     let last = storm.bench.start_with(&settings);
     last.ready().await;
@@ -218,52 +250,4 @@ pub async fn descriptors(test: &str, blobs: usize) -> Option<Account> {
         storm.account.problems.push("storage seems to be away".to_owned());
     }
     Some(storm.end(&settings, vec![worker]).await)
-}
-
-/// A folder on a small disk of its own, which nobody sees who is not let in.
-#[derive(Debug)]
-pub struct SmallDisk {
-    _part: Part,
-    process: u32,
-    folder: PathBuf,
-}
-
-impl SmallDisk {
-    /// Over `folder`; `None` where nothing may be mounted.
-    pub async fn new(folder: &Path, kilobytes: u64) -> Option<Self> {
-        let text = folder.to_str().expect("a UTF-8 path");
-        let mount = format!(
-            "mount -t tmpfs -o size={kilobytes}k none \"$1\" && echo $$ >\"$1.mounted\" && exec sleep infinity"
-        );
-        let tried = std::process::Command::new("unshare")
-            .args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
-            .output();
-        if !tried.is_ok_and(|output| output.status.success()) {
-            return None;
-        }
-        let part = Part::start(
-            "disk",
-            &["unshare", "--mount", "sh", "-c", &mount, "disk", text],
-            &[],
-            folder.parent()?,
-        );
-        let file = format!("{text}.mounted");
-        let process = wait::until("the disk to be mounted", || async {
-            std::fs::read_to_string(&file).ok()?.trim().parse::<u32>().ok()
-        })
-        .await;
-        let inside = PathBuf::from(format!("/proc/{process}/root"));
-        let folder = inside.join(folder.strip_prefix("/").ok()?);
-        Some(Self { _part: part, process, folder })
-    }
-
-    /// The folder, as it is from outside.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Settings of a worker that sees it.
-    pub fn settings(&self, settings: WorkerSettings) -> WorkerSettings {
-        settings.through(&["nsenter", "--target", &self.process.to_string(), "--mount", "--"])
-    }
 }

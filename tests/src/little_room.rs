@@ -9,10 +9,9 @@ use nightread::adapters::amqp::{DeadLetters, RabbitOptions, topology};
 use nightread_domain::Lane;
 use serde_json::Value;
 
-use crate::cgroup::MemoryGroup;
-use crate::little::SmallDisk;
+use crate::cgroup::Room;
+use crate::disk::Disk;
 use crate::measure::announce_all;
-use crate::parts::skipped;
 use crate::pictures::{grey, logit, noise, result_name};
 use crate::rabbit::{Observer, Rabbit};
 use crate::wait;
@@ -111,20 +110,16 @@ async fn ended(worker: &mut Worker, account: &mut Account) {
     }
 }
 
-/// Reads pictures of eight megabytes with eight permits in a control group of so many bytes.
-pub async fn memory(test: &str, announcements: usize, bytes: u64) -> Option<Account> {
+/// Reads pictures of eight megabytes with eight permits in so little room.
+pub async fn memory(test: &str, announcements: usize, room: Room) -> Option<Account> {
     let rabbit = Rabbit::shared(test).await?;
-    let Some(group) = MemoryGroup::new(bytes) else {
-        skipped(test, "a memory control group that may be made");
-        return None;
-    };
     if !Worker::is_built(test) {
         return None;
     }
     let began = Instant::now();
     let options = rabbit.declared().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let words = group.words();
+    let words = room.words();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let settings = WorkerSettings::new(&options.url)
         .folder(folder.path())
@@ -143,15 +138,8 @@ pub async fn memory(test: &str, announcements: usize, bytes: u64) -> Option<Acco
     worker.ready().await;
     account.read = all_read(&worker, announcements).await;
     let (_, highest) = worker.memory();
-    let mebi = |bytes: u64| bytes >> 20;
-    account.told.push(format!(
-        "{} MiB allowed; the worker took {} MiB at most, the group with the files it read {}, {} killed",
-        mebi(bytes),
-        mebi(highest),
-        mebi(group.peak()),
-        group.kills()
-    ));
-    if group.kills() > 0 {
+    account.told.push(format!("{}; the worker took {} MiB at most", room.told(), highest >> 20));
+    if matches!(&room, Room::Group(group) if group.kills() > 0) {
         account.problems.push("the kernel killed something for want of memory".to_owned());
     }
     ended(&mut worker, &mut account).await;
@@ -167,10 +155,8 @@ pub async fn full_disk(test: &str, announcements: usize, times: usize, full: Dur
     let store = folder.path().join("store");
     std::fs::create_dir(&store).expect("a folder");
     // A file takes a page, and a result with its folder some more.
-    let Some(disk) = SmallDisk::new(&store, 24 * announcements as u64 + 1024).await else {
-        skipped(test, "the right to mount a small disk (root)");
-        return None;
-    };
+    let size = format!("size={}k", 24 * announcements + 1024);
+    let disk = Disk::new(test, &store, &size).await?;
     if !Worker::is_built(test) {
         return None;
     }
@@ -188,8 +174,9 @@ pub async fn full_disk(test: &str, announcements: usize, times: usize, full: Dur
     let text = store.to_str().expect("a UTF-8 path");
     let settings = WorkerSettings::new(&options.url)
         .with("NIGHTREAD_STORAGE_KIND", "folder")
-        .with("NIGHTREAD_STORAGE_FOLDER", text);
-    let mut worker = Worker::start(&disk.settings(settings), folder.path());
+        .with("NIGHTREAD_STORAGE_FOLDER", text)
+        .on_disk(&disk);
+    let mut worker = Worker::start(&settings, folder.path());
     worker.ready().await;
     let mut account = Account { announced: announcements, ..Account::default() };
     let portion = announcements.div_ceil(times);
@@ -218,7 +205,7 @@ pub async fn full_disk(test: &str, announcements: usize, times: usize, full: Dur
     account.read = all_read(&worker, announcements).await;
     ended(&mut worker, &mut account).await;
     let blobs = (0..announcements).map(|number| (name(number), Some(logit((number % 256) as u8))));
-    account.close(&options, disk.folder(), blobs).await;
+    account.close(&options, &disk.folder(), blobs).await;
     account.elapsed = began.elapsed();
     Some(account)
 }

@@ -169,25 +169,13 @@ impl Rabbit {
         let (port, names_port, distribution_port) = (free_port(), free_port(), free_port());
         let tls_port = tls.as_ref().map(|_| free_port());
         configure(folder.path(), port, tls.as_ref().zip(tls_port), management_ports, configuration);
-        let path = |name: &str| folder.path().join(name).to_str().expect("a UTF-8 path").to_owned();
-        let environment = vec![
-            ("HOME", path("")),
+        let mut environment = node_environment(folder.path(), &format!("nightread{port}@localhost"), "");
+        environment.extend([
             ("ERL_EPMD_PORT", names_port.to_string()),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
-            ("RABBITMQ_NODENAME", format!("nightread{port}@localhost")),
             ("RABBITMQ_NODE_PORT", port.to_string()),
             ("RABBITMQ_DIST_PORT", distribution_port.to_string()),
-            ("RABBITMQ_MNESIA_BASE", path("data")),
-            ("RABBITMQ_LOG_BASE", path("logs")),
-            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
-            ("RABBITMQ_ADVANCED_CONFIG_FILE", path("none.config")),
-            ("RABBITMQ_CONF_ENV_FILE", path("none.conf")),
-            ("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins")),
-            ("RABBITMQ_PID_FILE", path("pid")),
-            ("RABBITMQ_LOGS", path("logs/node.log")),
-            // Two cores are shared with the workers: schedulers must not spin while they wait.
-            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+sbwt none +sbwtdcpu none +sbwtdio none".to_owned()),
-        ];
+        ]);
         let names =
             Part::start("epmd", &["epmd", "-port", &names_port.to_string()], &environment, folder.path());
         // Erlang would start a name server of its own, one that outlives everybody.
@@ -289,6 +277,37 @@ impl Rabbit {
     }
 }
 
+/// What any node is told: its data, settings, log and secret are in `folder`, and nothing is the machine's own.
+/// `erlang` is said to its virtual machine.
+pub(crate) fn node_environment(folder: &Path, name: &str, erlang: &str) -> Vec<(&'static str, String)> {
+    let path = |name: &str| folder.join(name).to_str().expect("a UTF-8 path").to_owned();
+    vec![
+        ("HOME", path("")),
+        ("RABBITMQ_NODENAME", name.to_owned()),
+        ("RABBITMQ_MNESIA_BASE", path("data")),
+        ("RABBITMQ_LOG_BASE", path("logs")),
+        ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+        ("RABBITMQ_ADVANCED_CONFIG_FILE", path("none.config")),
+        ("RABBITMQ_CONF_ENV_FILE", path("none.conf")),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins")),
+        ("RABBITMQ_PID_FILE", path("pid")),
+        ("RABBITMQ_LOGS", path("logs/node.log")),
+        // Two cores are shared with the workers: schedulers must not spin while they wait.
+        (
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            format!("+sbwt none +sbwtdcpu none +sbwtdio none {erlang}").trim_end().to_owned(),
+        ),
+    ]
+}
+
+/// Limits that every node has, as lines of its configuration.
+pub(crate) const NODE_LIMITS: &str = "\
+log.file.level = info
+disk_free_limit.absolute = 50MB
+vm_memory_high_watermark.absolute = 2GB
+raft.wal_max_size_bytes = 64000000
+";
+
 impl Drop for Node {
     fn drop(&mut self) {
         // What the server's own output does not say stands in its log.
@@ -362,11 +381,7 @@ fn configure(
     let mut conf = format!(
         "listeners.tcp.1 = 127.0.0.1:{port}\n\
          load_definitions = {}\n\
-         log.file.level = info\n\
-         disk_free_limit.absolute = 50MB\n\
-         vm_memory_high_watermark.absolute = 2GB\n\
-         raft.wal_max_size_bytes = 64000000\n\
-         {more}\n",
+         {NODE_LIMITS}{more}\n",
         definitions.display()
     );
     let secured = tls.is_some();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crate::disk::Disk;
 use crate::parts::{free_port, root, skipped};
 use crate::wait;
 
@@ -13,15 +14,8 @@ pub struct WorkerSettings {
     environment: Vec<(String, String)>,
     /// Programs that change something and then become the worker.
     through: Vec<String>,
-    disk: Option<Disk>,
-}
-
-/// A file system of the worker's own, that nobody else sees.
-#[derive(Clone, Debug)]
-struct Disk {
-    at: PathBuf,
-    /// Of `mount -t tmpfs`.
-    options: String,
+    /// Words that let it onto a disk of its own.
+    enter: Vec<String>,
 }
 
 impl WorkerSettings {
@@ -30,7 +24,7 @@ impl WorkerSettings {
         let runtime = runtime().map(|path| path.display().to_string()).unwrap_or_default();
         let models = root().join("tests/fixtures/models").display().to_string();
         let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-        Self { environment: Vec::new(), through: Vec::new(), disk: None }
+        Self { environment: Vec::new(), through: Vec::new(), enter: Vec::new() }
             .with("NIGHTREAD_BROKER_URL", broker_url)
             .with("NIGHTREAD_MODELS_DIR", &models)
             .with("NIGHTREAD_MODELS_PRECISION", "fp32")
@@ -95,21 +89,17 @@ impl WorkerSettings {
         self
     }
 
-    /// With a file system of its own mounted there; see [`has_private_disks`].
+    /// On a disk that only those see who are let in.
     #[must_use]
-    pub fn disk(mut self, at: &Path, options: &str) -> Self {
-        self.disk = Some(Disk { at: at.to_owned(), options: options.to_owned() });
+    pub fn on_disk(mut self, disk: &Disk) -> Self {
+        self.enter = disk.enter();
         self
     }
 
     /// Any command of the binary with these settings, killed by the kernel should the test be.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut words: Vec<String> = Vec::new();
+        let mut words = self.enter.clone();
         let mut say = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
-        if let Some(disk) = &self.disk {
-            say(&[&PRIVATE_DISK[..], &["sh", "-c", ON_DISK, "sh"]].concat());
-            say(&[disk.at.to_str().expect("a UTF-8 path"), &disk.options]);
-        }
         // After the namespaces: whoever gets new rights loses what was said of a parent's death.
         say(&["setpriv", "--pdeathsig", "KILL", "--"]);
         say(&self.through.iter().map(String::as_str).collect::<Vec<_>>());
@@ -121,23 +111,6 @@ impl WorkerSettings {
         command.current_dir(root());
         command
     }
-}
-
-/// What gives a program mounts of its own, without being root.
-const PRIVATE_DISK: [&str; 4] = ["unshare", "--mount", "--map-root-user", "--"];
-
-/// Mounts at the first argument with the second as options, and becomes the rest.
-const ON_DISK: &str = r#"mount -t tmpfs -o "$2" tmpfs "$1" && shift 2 && exec "$@""#;
-
-/// Whether [`WorkerSettings::disk`] can be had here; said by name when not.
-pub fn has_private_disks(test: &str) -> bool {
-    let mut tried = Command::new(PRIVATE_DISK[0]);
-    tried.args(&PRIVATE_DISK[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
-    if tried.output().is_ok_and(|tried| tried.status.success()) {
-        return true;
-    }
-    eprintln!("SKIPPED: {test}: no mount namespaces for this user");
-    false
 }
 
 /// A running `nightread run`. Dropped, it is killed; the kernel kills it should the test itself be killed.
@@ -174,12 +147,6 @@ impl Worker {
             .spawn()
             .expect("the worker starts");
         Self { child, port, log }
-    }
-
-    /// A path as the worker sees it, with the file systems that are its own.
-    pub fn sees(&self, path: &Path) -> PathBuf {
-        let below = path.strip_prefix("/").expect("an absolute path");
-        Path::new("/proc").join(self.child.id().to_string()).join("root").join(below)
     }
 
     /// SIGKILL, as a power cut.
@@ -229,6 +196,25 @@ impl Worker {
         .await;
     }
 
+    /// What it waits for while it is not ready; `None` when it is ready, or does not answer.
+    pub async fn waiting_for(&self) -> Option<String> {
+        let answer = self.get("/ready").await?;
+        if !answer.starts_with("HTTP/1.1 503") {
+            return None;
+        }
+        let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).expect("JSON");
+        assert_eq!(body["ready"], false);
+        Some(body["waiting_for"].as_str().expect("a reason").to_owned())
+    }
+
+    /// Waits until it says that it waits for this, and gives all that it says.
+    pub async fn says(&self, reason: &str) -> String {
+        wait::until(&format!("/ready to say {reason}"), || async {
+            self.waiting_for().await.filter(|waiting| waiting.contains(reason))
+        })
+        .await
+    }
+
     /// Whether the process has ended; it stays a zombie until we ask for its status.
     pub fn is_gone(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
@@ -240,9 +226,15 @@ impl Worker {
         crate::server::get(&format!("http://127.0.0.1:{}{path}", self.port)).await
     }
 
-    /// The sum of a metric over those of its rows that hold `label` (`outcome="read"`); all rows for "".
+    /// The sum of a metric over those of its rows that hold `label` (`outcome="read"`); all rows for "". A worker that has ended
+    /// has none.
     pub async fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = self.get("/metrics").await.unwrap_or_default();
+        // A worker that is only slow to answer has not got nothing.
+        let text = wait::until("metrics, or the worker's end", || async {
+            let text = self.get("/metrics").await;
+            if self.is_gone() { Some(text.unwrap_or_default()) } else { text }
+        })
+        .await;
         let values = text.lines().filter(|line| {
             let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']));
             rest.is_some_and(|rest| rest.contains(label))

@@ -3,17 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Output, Stdio};
 use std::time::Duration;
 
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nightread::adapters::amqp::topology;
-use nightread_domain::{BlobRef, Lane};
+use nightread_domain::{BlobRef, ErrorClass, ErrorCode, Lane};
 use nightread_tests::announcing::{Announced, announce, announce_with_kills, start, summary};
 use nightread_tests::bench::Bench;
+use nightread_tests::cable::Cable;
 use nightread_tests::parts::{Ending, skipped};
 use nightread_tests::pictures::grey;
 use nightread_tests::rabbit::{Observer, Rabbit, options};
@@ -57,7 +59,7 @@ async fn killed_three_times_it_announces_every_blob() {
     let files = 12_000;
     let (folder, settings, observer) = folder(rabbit, files).await;
     let checkpoint = folder.path().join("progress.json");
-    let ended = announce_with_kills(&settings, &["--rate", "3000"], &checkpoint, 3, 7);
+    let ended = announce_with_kills(&settings, &[], &checkpoint, 3, 7);
     let announced = Announced::of(&observer.drain(&bulk()).await);
     println!("{ended}: {} messages for {} blobs", announced.messages(), announced.0.len());
     assert_eq!(ended.kills, 3);
@@ -73,7 +75,7 @@ async fn a_signal_stops_it_and_the_same_command_goes_on_without_repeats() {
     let (folder, settings, observer) = folder(rabbit, files).await;
     let checkpoint = folder.path().join("progress.json");
     let path = checkpoint.to_str().expect("a UTF-8 path");
-    let child = start(&settings, &["--rate", "500", "--checkpoint", path]);
+    let child = start(&settings, &["--rate", "100", "--checkpoint", path]);
     wait::until("some announcements", || async { (observer.depth(&bulk()).await > 100).then_some(()) }).await;
     let told = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(told.expect("a signal").success());
@@ -166,34 +168,117 @@ async fn it_waits_while_the_backlog_is_long() {
     assert_eq!((announced.messages(), announced.0.len()), (500, 500));
 }
 
+/// `announce` over a list of names that is not at its end until the test says so.
+struct Listing {
+    child: Child,
+    names: ChildStdin,
+}
+
+impl Listing {
+    fn start(settings: &WorkerSettings, arguments: &[&str]) -> Self {
+        let arguments = [&["announce", "--names", "--format", "json"], arguments].concat();
+        let mut command = settings.command(&arguments);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let names = child.stdin.take().expect("a pipe");
+        Self { child, names }
+    }
+
+    /// So few that the pipe takes them all.
+    fn name(&mut self, numbers: Range<usize>) {
+        let text: String = numbers.map(|number| format!("incoming/{}/{number}.png\n", number % 7)).collect();
+        self.names.write_all(text.as_bytes()).expect("it reads");
+    }
+
+    fn end(self) -> Output {
+        drop(self.names);
+        self.child.wait_with_output().expect("a child")
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_out_a_short_memory_and_outlives_its_broker() {
     let test = "it_waits_out_a_short_memory_and_outlives_its_broker";
     let Some(mut rabbit) = Rabbit::start(None).await else { return skipped(test, "RabbitMQ") };
-    let files = 8_000;
-    let (_folder, settings, observer) = folder(&rabbit, files).await;
-    let child = start(&settings, &["--rate", "1000"]);
-    wait::until("some announcements", || async { (observer.depth(&bulk()).await > 500).then_some(()) }).await;
-    // A broker that is short of memory reads no more, and confirms what it has.
+    let (_folder, settings, observer) = folder(&rabbit, 0).await;
+    // A broker that is short of memory is there, and is waited for longer than one that answers nothing.
+    let patience = Duration::from_secs(8);
+    let mut listing = Listing::start(&settings, &["--broker-patience", "8"]);
+    listing.name(0..500);
+    observer.wait_for_depth(&bulk(), 500).await;
+    // It reads no more, and confirms what it has.
     rabbit.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]).await;
+    listing.name(500..3_000);
     let mut still = (0, 0);
     while still.1 < 20 {
         let depth = observer.depth(&bulk()).await;
         still = if depth == still.0 { (depth, still.1 + 1) } else { (depth, 0) };
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!((still.0 as usize) < files, "{} are there", still.0);
+    assert!(still.0 < 3_000, "{} are there", still.0);
+    tokio::time::sleep(patience).await;
     rabbit.control(&["set_vm_memory_high_watermark", "absolute", "2GB"]).await;
-    let resumed = still.0;
-    wait::until("it to go on", || async { (observer.depth(&bulk()).await > resumed).then_some(()) }).await;
-    rabbit.pause(Ending::Kill);
-    rabbit.resume().await;
-    let output = child.wait_with_output().expect("a child");
+    let output = listing.end();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(summary(&output)["announced"], files);
+    assert_eq!(summary(&output)["announced"], 3_000);
+
+    let mut listing = Listing::start(&settings, &[]);
+    listing.name(3_000..3_500);
+    observer.wait_for_depth(&bulk(), 3_500).await;
+    rabbit.pause(Ending::Kill);
+    listing.name(3_500..4_000);
+    rabbit.resume().await;
     let observer = Observer::connect(settings.broker_url()).await;
+    wait::until("it to go on", || async { (observer.depth(&bulk()).await > 3_500).then_some(()) }).await;
+    listing.name(4_000..5_000);
+    let output = listing.end();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(summary(&output)["announced"], 2_000);
     let announced = Announced::of(&observer.drain(&bulk()).await);
-    assert_eq!(announced.names(), expected(files));
+    assert_eq!(announced.names(), expected(5_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_cut_off_is_given_up_by_name_and_the_same_command_goes_on() {
+    let test = "a_broker_that_is_cut_off_is_given_up_by_name_and_the_same_command_goes_on";
+    let Some(rabbit) = Rabbit::shared(test).await else { return };
+    let (folder, settings, observer) = folder(rabbit, 0).await;
+    let url = rabbit.url();
+    let address = url.rsplit('@').next().expect("an address").to_owned();
+    let cable = Cable::to(address.parse().expect("an address")).await;
+    let place = format!("127.0.0.1:{}", cable.port());
+    let cabled =
+        settings.clone().with("NIGHTREAD_BROKER_URL", &settings.broker_url().replace(&address, &place));
+    let checkpoint = folder.path().join("progress.json");
+    let arguments = ["--checkpoint", checkpoint.to_str().expect("a UTF-8 path"), "--broker-patience", "3"];
+    let given_up = |output: &Output| {
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let last = told.lines().last().expect("a line").to_owned();
+        assert!(last.contains(&place) && last.contains("broker_unavailable"), "{told}");
+        assert!(!told.contains("guest"), "{told}");
+    };
+    assert_eq!(ErrorCode::of("broker_unavailable").expect("a code").class(), ErrorClass::Transient);
+
+    // In the middle: nothing is lost, and nothing that was confirmed comes again.
+    let mut listing = Listing::start(&cabled, &arguments);
+    listing.name(0..100);
+    observer.wait_for_depth(&bulk(), 100).await;
+    cable.cut();
+    listing.name(100..200);
+    given_up(&listing.end());
+    // From the start: it calls, and nobody answers.
+    let mut listing = Listing::start(&cabled, &arguments);
+    listing.name(0..300);
+    given_up(&listing.end());
+    cable.mend();
+    let mut listing = Listing::start(&cabled, &arguments);
+    listing.name(0..300);
+    let output = listing.end();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let announced = Announced::of(&observer.drain(&bulk()).await);
+    assert_eq!(announced.names(), expected(300));
+    assert!(announced.messages() < 400, "{} messages", announced.messages());
 }
 
 #[tokio::test(flavor = "multi_thread")]

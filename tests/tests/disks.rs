@@ -6,14 +6,14 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nightread::adapters::amqp::{RabbitOptions, topology};
+use nightread_tests::disk::Disk;
 use nightread_tests::pictures::grey;
 use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
-use nightread_tests::worker::{Worker, WorkerSettings, has_private_disks};
+use nightread_tests::worker::{Worker, WorkerSettings};
 use tempfile::TempDir;
 
 /// Long enough for the delay queues of five and thirty seconds.
@@ -101,13 +101,12 @@ impl Service {
     }
 
     /// All pictures are read, no attempt was counted, nothing was left beside the documents.
-    async fn all_are_read(&self, worker: &Worker) {
-        let results = worker.sees(&self.results());
+    async fn all_are_read(&self, worker: &Worker, results: &Path) {
         wait::until_within(PATIENCE, "every result", || async {
-            (documents_in(&results).len() == PICTURES).then_some(())
+            (documents_in(results).len() == PICTURES).then_some(())
         })
         .await;
-        for path in documents_in(&results) {
+        for path in documents_in(results) {
             let document: serde_json::Value =
                 serde_json::from_slice(&std::fs::read(&path).expect("a document")).expect("JSON");
             assert_eq!(document["status"], "ok", "{document}");
@@ -138,28 +137,19 @@ fn fill(path: &Path) {
     while file.write_all(&[0; 1024]).is_ok() {}
 }
 
-/// Mounts the worker's disk again, in another way.
-fn remount(worker: &Worker, at: &Path, options: &str) {
-    let process = worker.process().to_string();
-    let enter = ["--target", &process, "--user", "--mount", "--preserve-credentials", "--"];
-    let mount = ["mount", "-o", &format!("remount,{options}")];
-    let done = Command::new("nsenter").args(enter).args(mount).arg(at).output().expect("it runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_one_outage_and_no_picture_s_fault() {
     let test = "a_full_disk_is_one_outage_and_no_picture_s_fault";
-    let Some(service) = Service::new(test).await.filter(|_| has_private_disks(test)) else { return };
-    let results = service.results();
-    let service = Service { settings: service.settings.disk(&results, "size=1m"), ..service };
+    let Some(service) = Service::new(test).await else { return };
+    let Some(disk) = Disk::new(test, &service.results(), "size=1m").await else { return };
+    let service = Service { settings: service.settings.on_disk(&disk), ..service };
     let worker = service.start();
     worker.ready().await;
-    let filler = worker.sees(&results).join("filler");
+    let filler = disk.folder().join("filler");
     fill(&filler);
     service.announce_pictures();
     service.is_away(&worker, "No space left on device").await;
-    assert!(documents_in(&worker.sees(&results)).is_empty());
+    assert!(documents_in(&disk.folder()).is_empty());
 
     // Room for a small document or two, which the next would find gone again, is no room.
     File::options().write(true).open(&filler).expect("a file").set_len((1 << 20) - (24 << 10)).expect("cut");
@@ -167,9 +157,9 @@ async fn a_full_disk_is_one_outage_and_no_picture_s_fault() {
     service.is_away(&worker, "No space left on device").await;
 
     std::fs::remove_file(&filler).expect("removed");
-    service.all_are_read(&worker).await;
+    service.all_are_read(&worker, &disk.folder()).await;
     Service::paused_once(&worker);
-    let left: Vec<_> = files_in(&worker.sees(&results))
+    let left: Vec<_> = files_in(&disk.folder())
         .into_iter()
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".nightread-")))
         .collect();
@@ -179,9 +169,10 @@ async fn a_full_disk_is_one_outage_and_no_picture_s_fault() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_disk_is_one_outage_and_no_picture_s_fault() {
     let test = "a_read_only_disk_is_one_outage_and_no_picture_s_fault";
-    let Some(service) = Service::new(test).await.filter(|_| has_private_disks(test)) else { return };
+    let Some(service) = Service::new(test).await else { return };
     let results = service.results();
-    let service = Service { settings: service.settings.disk(&results, "size=8m,ro"), ..service };
+    let Some(disk) = Disk::new(test, &results, "size=8m,ro").await else { return };
+    let service = Service { settings: service.settings.on_disk(&disk), ..service };
     let said = "Read-only file system";
     let worker = service.start();
     // From the start on: nothing is taken, and why is told.
@@ -191,14 +182,14 @@ async fn a_read_only_disk_is_one_outage_and_no_picture_s_fault() {
         (ready.starts_with("HTTP/1.1 503") && named).then_some(())
     })
     .await;
-    remount(&worker, &results, "rw");
+    disk.remount("rw");
     worker.ready().await;
 
-    remount(&worker, &results, "ro");
+    disk.remount("ro");
     service.announce_pictures();
     service.is_away(&worker, said).await;
-    remount(&worker, &results, "rw");
-    service.all_are_read(&worker).await;
+    disk.remount("rw");
+    service.all_are_read(&worker, &disk.folder()).await;
     Service::paused_once(&worker);
 }
 
@@ -224,5 +215,5 @@ async fn a_folder_that_takes_no_results_is_one_outage_and_no_picture_s_fault() {
     service.announce_pictures();
     service.is_away(&worker, "os error").await;
     point(&results, &disk);
-    service.all_are_read(&worker).await;
+    service.all_are_read(&worker, &results).await;
 }

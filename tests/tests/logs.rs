@@ -134,18 +134,16 @@ async fn a_shared_access_signature_is_in_no_line() {
     .await;
     bench.proxy.set_outage(false);
     bench.proxy.refuse(None, 403, "AuthenticationFailed", &format!("Signature did not match. '{signature}'"));
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    wait::until("the refusal to be told", || async {
+        worker.log().contains("storage does not know us").then_some(())
+    })
+    .await;
     bench.proxy.let_in();
     bench.wait_for_result(&good).await;
     bench.settled(&[&worker], Duration::from_mins(5)).await;
     let ready = worker.get("/ready").await.expect("an answer");
     tells_nothing(&(worker.log() + &ready), "the worker", &secrets);
     dead_letters_are_told(&bench, &worker).await;
-    assert!(
-        worker.log().contains("storage does not know us"),
-        "or the refusal was not seen: {}",
-        worker.log()
-    );
     drop(worker);
 
     // One that the service does not accept, from the start on.
@@ -210,12 +208,16 @@ async fn the_relay_tells_no_names_bodies_or_signatures() {
         let url = if at == port { url.replace("2100-01-01", "2100-01-02") } else { url };
         let settings = settings.clone().with("NIGHTREAD_RELAY_SAS_URL", &url);
         let mut command = settings.command(&["relay", "--format", "json"]);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let _ = child.kill();
-        let log = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
-        assert!(log.contains("storage_un"), "{log}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("relay.log");
+        let file = File::create(&path).expect("a file");
+        let running = Running(
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("started"),
+        );
+        let said = || std::fs::read_to_string(&path).expect("a log");
+        wait::until("it to say so", || async { said().contains("storage_un").then_some(()) }).await;
+        drop(running);
+        let log = said();
         tells_nothing(&log, "a relay without its queue", &forms(&signature));
     }
 }

@@ -255,8 +255,11 @@ async fn a_backlog_that_cannot_see_tells_no_figures_but_how_old_its_last_are() {
     {
         assert!(!told.contains(name), "{told}");
     }
-    let ready = backlog.get("/ready").await.expect("an answer");
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("broker: "), "{ready}");
+    wait::until("it to say why", || async {
+        let ready = backlog.get("/ready").await?;
+        (ready.starts_with("HTTP/1.1 503") && ready.contains("broker: ")).then_some(())
+    })
+    .await;
     wait::until("the age to grow", || async {
         let told = backlog.get("/metrics").await?;
         let age =

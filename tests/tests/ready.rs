@@ -18,24 +18,9 @@ use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::server::get;
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings, runtime};
-use serde_json::Value;
-
-/// What a worker that is not ready waits for; `None` when it is ready, or does not answer.
-async fn waiting_for(worker: &Worker) -> Option<String> {
-    let answer = worker.get("/ready").await?;
-    if !answer.starts_with("HTTP/1.1 503") {
-        return None;
-    }
-    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).expect("JSON");
-    assert_eq!(body["ready"], false);
-    Some(body["waiting_for"].as_str().expect("a reason").to_owned())
-}
 
 async fn says(worker: &Worker, reason: &str) -> String {
-    wait::until(&format!("/ready to say {reason}"), || async {
-        waiting_for(worker).await.filter(|waiting| waiting.contains(reason))
-    })
-    .await
+    worker.says(reason).await
 }
 
 /// A library that is ONNX Runtime as soon as the file `gate` is there. Models that are opened in a moment are never seen waiting.
@@ -111,7 +96,7 @@ async fn a_broker_that_is_away_or_lacks_a_queue_is_waited_for_and_its_words_are_
     says(&worker, "nightread.jobs.bulk").await;
     // Sessions that open and cannot consume come and go meanwhile.
     for _ in 0..40 {
-        let waiting = waiting_for(&worker).await.expect("it is never ready in between");
+        let waiting = worker.waiting_for().await.expect("it is never ready in between");
         assert!(waiting.starts_with("broker"), "{waiting}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

@@ -130,18 +130,26 @@ async fn it_waits_for_its_broker_and_blames_no_message() {
     let ask = async |path: &str| get(&format!("http://127.0.0.1:{port}/{path}")).await;
     let names: Vec<_> = (0..40).map(|number| format!("{number:04}.png")).collect();
     fill(&queue, &names).await;
+    wait::until("it to wait for its broker", || async {
+        let ready = ask("ready").await?;
+        (ready.starts_with("HTTP/1.1 503") && ready.contains("broker")).then_some(())
+    })
+    .await;
+    // Long enough to try more than once.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (alive, ready) = (ask("healthz").await.expect("an answer"), ask("ready").await.expect("an answer"));
+    let alive = ask("healthz").await.expect("an answer");
     assert!(alive.starts_with("HTTP/1.1 200"), "no restart would help: {alive}");
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("broker"), "{ready}");
     rabbit.resume().await;
     wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
-    let ready = ask("ready").await.expect("an answer");
-    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
-    let metrics = ask("metrics").await.expect("an answer");
+    wait::until("it to be ready", || async {
+        ask("ready").await.filter(|ready| ready.starts_with("HTTP/1.1 200"))
+    })
+    .await;
     let relayed = "nightread_relay_messages_total{outcome=\"relayed\"} 40";
-    wait::until("the last to be counted", || async { ask("metrics").await?.contains(relayed).then_some(()) })
-        .await;
+    let metrics = wait::until("the last to be counted", || async {
+        ask("metrics").await.filter(|metrics| metrics.contains(relayed))
+    })
+    .await;
     assert!(metrics.contains("nightread_storage_queue_messages"), "{metrics}");
     child.kill().expect("killed");
     child.wait().expect("a child");

@@ -94,9 +94,16 @@ async fn hostile_messages_are_refused_counted_and_never_followed() {
     bench
         .publish(Lane::Ingest, "own", json!({"blob": format!("{}/x.json", bench.results)}).to_string())
         .await;
+    let deleted = json!({"specversion": "1.0", "id": "gone", "source": "/s", "data": {},
+        "type": "Microsoft.Storage.BlobDeleted"});
+    bench.publish(Lane::Ingest, "gone", deleted.to_string()).await;
     bench.announce(Lane::Ingest, "good.png").await;
     bench.wait_for_result("good.png").await;
     bench.settled(&[&worker], PATIENCE).await;
+    for kind in ["own_result", "Microsoft.Storage.BlobDeleted"] {
+        let told = format!("\"event_type\":\"{kind}\"");
+        assert!(worker.log().contains(&told), "what is acknowledged without work leaves a line: {kind}");
+    }
     let mut codes = BTreeMap::new();
     for letter in bench.dead().await {
         *codes.entry(letter.code).or_insert(0) += 1;

@@ -191,7 +191,7 @@ mod tests {
         assert!(ask(address).await.starts_with("HTTP/1.1 200"));
         stop.cancel();
         let mut gone = false;
-        for _ in 0..200 {
+        for _ in 0..3_000 {
             gone = TcpStream::connect(address).await.is_err();
             if gone {
                 break;

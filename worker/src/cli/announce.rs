@@ -11,6 +11,10 @@ use time::{Date, Duration, OffsetDateTime, UtcDateTime};
 use super::common::{Common, Format};
 use super::names::NameArgs;
 
+/// How many seconds a broker that answers nothing is waited for, unless the caller says otherwise. An upgrade or a failover of a
+/// cluster takes less; a timer that hangs for good would never announce again.
+pub(crate) const PATIENCE_SECONDS: u64 = 600;
+
 #[derive(Args, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
@@ -85,6 +89,9 @@ pub struct AnnounceArgs {
     /// Pause while the lane holds this many messages
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_backlog: u64,
+    /// Give up when the broker answers nothing for this many seconds; one that is short of memory, or full, is waited for
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub broker_patience: u64,
     /// Keep the progress here, and go on from it; removed at the end
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub checkpoint: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nightread_engine::{Availability, Catalogue, Manifest, Precision, Task};
+use nightread_engine::{Availability, Catalogue, Manifest, Precision};
 use serde_json::json;
 
 use crate::app;

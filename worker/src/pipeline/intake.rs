@@ -2,7 +2,7 @@
 //! a delivery dropped on any path goes back to its queue.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -62,6 +62,8 @@ pub struct Stop {
     pub drain: CancellationToken,
     /// Give everything back at once.
     pub abandon: CancellationToken,
+    /// Why it stops by itself, if it does.
+    pub cause: Arc<OnceLock<String>>,
 }
 
 /// One worker's run over one intake.
@@ -351,6 +353,7 @@ impl Shared {
     /// The first fatal error is the cause of the exit; what follows is its echo.
     fn die(&self, error: JobError) {
         tracing::error!(%error, "the worker cannot go on");
+        self.run.stop.cause.get_or_init(|| error.to_string());
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.run.stop.drain.cancel();
     }

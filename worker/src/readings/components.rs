@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures::future::try_join_all;
 use nightread_domain::result::{ArtefactKind, Component, ComponentMap, LabelScore, Payload};
-use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning, WarningCode};
+use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
@@ -65,7 +65,6 @@ struct Notes {
 
 pub(super) async fn read(
     body: Body,
-    media: Media,
     scan: &BlobRef,
     model: &Arc<Model>,
     reader: &Reader,
@@ -82,7 +81,7 @@ pub(super) async fn read(
     let started = Instant::now();
     let prepared = reader
         .cpu
-        .run(Stage::Preprocess, move || prepare(&body, media, named_as_maps, &beside, &described, &options))
+        .run(Stage::Preprocess, move || prepare(&body, named_as_maps, &beside, &described, &options))
         .await?;
     timing.record("preprocess", started.elapsed());
 
@@ -106,7 +105,6 @@ pub(super) async fn read(
 
 fn prepare(
     body: &Body,
-    media: Media,
     named_as_maps: bool,
     beside: &Sidecars,
     model: &Model,

@@ -108,7 +108,7 @@ impl Reader {
         }
         match task {
             Task::Radiograph => radiograph::read(body, model, self, timing).await,
-            Task::Components => components::read(body, media, source, model, self, timing).await,
+            Task::Components => components::read(body, source, model, self, timing).await,
         }
     }
 }

@@ -122,12 +122,21 @@ fn a_child_that_talks_nonsense_or_dies_is_codec_died() {
 #[test]
 fn a_child_that_talks_out_of_turn_is_not_used_again() {
     let picture = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
-    let codec = script(&format!("{picture}; sleep 0.2; echo more; sleep 3600"));
+    let place = |name: &str| std::env::temp_dir().join(format!("nightread-{name}-{}", std::process::id()));
+    let (go, said) = (place("go"), place("said"));
+    let until_go = format!("until [ -e '{}' ]; do sleep 0.02; done", go.display());
+    let codec = script(&format!("{picture}; {until_go}; echo more; : >'{}'; sleep 3600", said.display()));
     codec.decode(&request(&[], 64, 64)).unwrap();
     let [first] = codec.idle_children()[..] else { panic!("one child waits") };
-    std::thread::sleep(Duration::from_millis(600));
+    std::fs::write(&go, "").unwrap();
+    let started = std::time::Instant::now();
+    while !said.exists() {
+        assert!(started.elapsed() < Duration::from_mins(2), "the child never talks");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     codec.decode(&request(&[], 64, 64)).unwrap();
     assert_ne!(codec.idle_children(), [first]);
+    let _ = (std::fs::remove_file(go), std::fs::remove_file(said));
 }
 
 /// The second frame meets a child that dies of the first one's doing; it is not to blame, and another child decodes it.

@@ -16,6 +16,9 @@ use crate::provider::Provider;
 use crate::runtime::Runtime;
 use crate::shared::Prepared;
 
+/// How ONNX Runtime says that it got no memory: its arena, and the allocator under it.
+const NO_MEMORY: [&str; 2] = ["Failed to allocate memory", "bad_alloc"];
+
 /// How a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
@@ -121,7 +124,8 @@ impl ModelSession {
 
     /// Runs the items as one batch; every item must hold `item_len` values. The manifest's outputs for each item, in order.
     ///
-    /// Errors: `inference_failed` when ONNX Runtime refuses or gives outputs of another shape.
+    /// Errors: `inference_failed` when ONNX Runtime refuses or gives outputs of another shape, `engine_failed` when it gets no
+    /// memory.
     pub fn run(&mut self, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError> {
         let count = items.len();
         if count == 0 {
@@ -156,8 +160,16 @@ impl ModelSession {
         match run(&mut self.session) {
             Ok(Ok(outputs)) => Ok(outputs),
             Ok(Err(words)) => Err(self.failed(&words)),
-            Err(error) => Err(self.failed(error.message())),
+            Err(error) => Err(self.refused(error.message())),
         }
+    }
+
+    /// What ONNX Runtime says of a run. A machine without memory is no item's fault: another item would meet the same.
+    fn refused(&self, words: &str) -> JobError {
+        if NO_MEMORY.iter().any(|said| words.contains(said)) {
+            return JobError::new(Stage::Infer, ErrorCode::EngineFailed, format!("{}: {words}", self.key));
+        }
+        self.failed(words)
     }
 
     fn failed(&self, words: &str) -> JobError {

@@ -149,6 +149,24 @@ fn only_the_culprit_of_a_failed_run_fails() {
 }
 
 #[test]
+fn a_run_that_gets_no_memory_is_the_engine_s_failure_and_no_item_s() {
+    let test = "a_run_that_gets_no_memory_is_the_engine_s_failure_and_no_item_s";
+    let Some(runtime) = runtime(Provider::Cpu, test) else { return };
+    let models = Models::new();
+    let model = models.open(&Graph { labels: 1, ..Graph::new("hungry") });
+    let key = model.key().clone();
+    let engine = Engine::start(&runtime, vec![model], one_batch()).unwrap();
+    let [before, hungry, after, last] =
+        [1.0, 1020.0, 17.0, 33.0].map(|first| engine.infer(&key, filled(first)));
+    for (answer, mean) in [(before, 1.0), (after, 2.0), (last, 3.0)] {
+        assert_eq!(block_on(answer).unwrap().arrays.values("logits").unwrap(), [mean]);
+    }
+    let refused = block_on(hungry).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::EngineFailed);
+    assert!(refused.is_fatal() && refused.message.contains("Failed to allocate memory"), "{refused}");
+}
+
+#[test]
 fn items_that_the_model_cannot_take_are_refused_before_they_queue() {
     let Some(runtime) =
         runtime(Provider::Cpu, "items_that_the_model_cannot_take_are_refused_before_they_queue")

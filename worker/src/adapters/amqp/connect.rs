@@ -22,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// TCP alone, where there is another address to try: a machine that is gone says nothing, for minutes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How long a broker may take to open channels and consumers. One that lost its cluster accepts clients and never answers.
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A broker at one of its addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -69,6 +72,12 @@ fn addresses(options: &RabbitOptions) -> Result<Vec<AMQPUri>, JobError> {
         all.push(uri);
     }
     Ok(all)
+}
+
+/// `host:port` of every broker that the settings name, for errors.
+pub fn hosts(options: &RabbitOptions) -> String {
+    let named = |uri: AMQPUri| format!("{}:{}", uri.authority.host, uri.authority.port);
+    addresses(options).unwrap_or_default().into_iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// Where brokers are to be found: every host of the settings, and every address that its name has, in random order, so
@@ -160,6 +169,17 @@ async fn connect_at(place: Place, trust: Trust, name: String) -> Result<Connecti
             connected.map_err(|error| classified(&format!("cannot connect to the broker at {host}"), error))
         }
         Err(_) => Err(unavailable(format!("the broker at {host} did not answer in time"))),
+    }
+}
+
+/// What the broker does not open in time it may open elsewhere in its cluster, where the next session may be.
+pub(super) async fn in_time<T>(
+    what: &str,
+    opening: impl Future<Output = Result<T, JobError>>,
+) -> Result<T, JobError> {
+    match tokio::time::timeout(OPENING_PATIENCE, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(unavailable(format!("the broker did not open its {what} in time"))),
     }
 }
 

@@ -76,19 +76,10 @@ fn stage_of(name: &str) -> Option<Stage> {
 
 #[cfg(test)]
 mod tests {
-    use lapin::types::ShortString;
     use nightread_domain::JobError;
 
-    use super::properties::{ERROR_CODE, dead_headers, long, with};
+    use super::properties::{ERROR_CODE, dead_headers, headers, long, with};
     use super::*;
-
-    fn headers(entries: &[(&str, AMQPValue)]) -> BasicProperties {
-        let mut table = FieldTable::default();
-        for (name, value) in entries {
-            table.insert(ShortString::from(*name), value.clone());
-        }
-        BasicProperties::default().with_headers(table)
-    }
 
     /// An entry of `x-death`, as RabbitMQ writes it.
     fn died(queue: &str, why: &str, at: u64) -> AMQPValue {

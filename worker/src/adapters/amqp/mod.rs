@@ -18,7 +18,7 @@ pub use self::admin::dead::{DeadLetter, DeadLetters, Swept, Verdict};
 pub use self::admin::management::{Management, QueueCount};
 pub use self::admin::reports::{Report, recent_reports};
 pub use self::admin::rights::Rights;
-pub use self::connect::virtual_host;
+pub use self::connect::{hosts, virtual_host};
 pub use self::options::RabbitOptions;
 pub use self::publisher::Publisher;
 pub use self::version::BrokerVersion;

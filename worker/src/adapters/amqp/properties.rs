@@ -279,17 +279,19 @@ pub(super) fn long(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
+/// For tests: properties with these headers and nothing else.
+#[cfg(test)]
+pub(super) fn headers(entries: &[(&str, AMQPValue)]) -> BasicProperties {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        table.insert(ShortString::from(*name), value.clone());
+    }
+    BasicProperties::default().with_headers(table)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(entries: &[(&str, AMQPValue)]) -> BasicProperties {
-        let mut table = FieldTable::default();
-        for (name, value) in entries {
-            table.insert(ShortString::from(*name), value.clone());
-        }
-        BasicProperties::default().with_headers(table)
-    }
 
     #[test]
     fn a_copy_leaves_the_brokers_headers_and_a_strangers_routing_behind() {

@@ -14,7 +14,7 @@ use nightread_domain::{ErrorClass, ErrorCode, JobError, Message, Notice, Stage};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::connect::{classified, connect, forgiving, unavailable};
+use super::connect::{classified, connect, forgiving, in_time, unavailable};
 use super::options::RabbitOptions;
 use super::properties;
 use super::topology;
@@ -208,8 +208,20 @@ impl Publisher {
             }
         };
         let refused = |error| classified("the broker opens no channel for publishing", error);
-        let channel = link.connection.create_channel().await.map_err(refused)?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
+        let opening = async {
+            let channel = link.connection.create_channel().await.map_err(refused)?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
+            Ok(channel)
+        };
+        let opened = in_time("channel", opening).await;
+        let channel = match opened {
+            Ok(channel) => channel,
+            // Where it does not answer, another broker may.
+            Err(error) => {
+                *guard = None;
+                return Err(error);
+            }
+        };
         link.channels.insert(exchange.to_owned(), channel.clone());
         Ok((link.number, channel))
     }

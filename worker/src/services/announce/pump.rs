@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use nightread_domain::{ErrorCode, JobError};
+use nightread_domain::{ErrorCode, JobError, Stage};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use super::pace::Pace;
 use super::progress::{Progress, State};
 use super::source::Position;
 use super::work::{Counts, Prepared, Template};
-use crate::adapters::amqp::{BulkLink, RabbitOptions, Sent};
+use crate::adapters::amqp::{BulkLink, RabbitOptions, Sent, hosts};
 
 /// Announcements on their way at once. A quorum queue confirms in batches of what one disk write takes.
 const WINDOW: usize = 2_000;
@@ -60,6 +60,8 @@ pub(super) struct Pump {
     pub stop: CancellationToken,
     pub progress: Progress,
     pub ledger: Ledger,
+    /// How long a broker may answer nothing.
+    patience: Duration,
     link: Option<BulkLink>,
     /// The broker has let us in once: what it refuses from then on may pass.
     stood: bool,
@@ -67,6 +69,10 @@ pub(super) struct Pump {
     asking: Option<Asking>,
     writing: Option<JoinHandle<Result<()>>>,
     last_confirm: Instant,
+    /// When the broker answered last, or nothing was asked of it.
+    last_answer: Instant,
+    /// Why there is no link.
+    trouble: Option<JobError>,
     next_connect: Instant,
     connect_wait: Duration,
 }
@@ -137,6 +143,7 @@ impl Pump {
         stop: CancellationToken,
         progress: Progress,
         ledger: Ledger,
+        patience: Duration,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -147,12 +154,15 @@ impl Pump {
             stop,
             progress,
             ledger,
+            patience,
             link: None,
             stood: false,
             in_flight: FuturesUnordered::new(),
             asking: None,
             writing: None,
             last_confirm: now,
+            last_answer: now,
+            trouble: None,
             next_connect: now,
             connect_wait: Duration::from_millis(250),
         }
@@ -247,6 +257,7 @@ impl Pump {
     fn wait_for_broker(&mut self, error: &JobError) {
         tracing::warn!(%error, wait_ms = self.connect_wait.as_millis() as u64, "no link to the broker; trying again");
         self.progress.state(State::NoBroker);
+        self.trouble = Some(error.clone());
         self.next_connect = Instant::now() + self.connect_wait;
         self.connect_wait = (self.connect_wait * 2).min(Duration::from_secs(15));
     }
@@ -270,7 +281,29 @@ impl Pump {
         }
     }
 
+    /// An error once the broker has answered nothing for too long. One that is short of memory, or whose queue is full, is
+    /// there: it is waited for without an end.
+    fn still_answers(&mut self) -> Result<()> {
+        let blocked = self.link.as_ref().is_some_and(|link| link.is_up() && link.is_blocked());
+        if blocked || self.ledger.open.is_empty() {
+            self.last_answer = Instant::now();
+        }
+        if self.last_answer.elapsed() < self.patience {
+            return Ok(());
+        }
+        let (hosts, seconds) = (hosts(&self.options), self.patience.as_secs());
+        let mut text = format!("no answer from the broker at {hosts} for {seconds} s, so it is given up");
+        if let Some(trouble) = self.trouble.take() {
+            text = format!("{text}: {}", trouble.in_full());
+        }
+        Err(JobError::new(Stage::Announce, ErrorCode::BrokerUnavailable, text).into())
+    }
+
     fn settle(&mut self, id: u64, sent: Sent) {
+        if sent != Sent::Lost {
+            self.last_answer = Instant::now();
+            self.trouble = None;
+        }
         match sent {
             Sent::Confirmed => {
                 self.ledger.confirmed(id);
@@ -294,7 +327,7 @@ impl Pump {
             self.in_flight = FuturesUnordered::new();
             self.asking = None;
             self.ledger.all_again();
-            let error = JobError::new(nightread_domain::Stage::Settle, ErrorCode::BrokerUnavailable, why);
+            let error = JobError::new(Stage::Settle, ErrorCode::BrokerUnavailable, why);
             self.wait_for_broker(&error);
         }
     }
@@ -303,6 +336,7 @@ impl Pump {
         match depth {
             Ok(depth) => {
                 self.stood = true;
+                self.last_answer = Instant::now();
                 if !self.pace.depth(u64::from(depth), self.in_flight.len() as u64) {
                     self.progress.state(State::Backlog(depth));
                 }
@@ -332,6 +366,7 @@ impl Pump {
         if self.link.as_ref().is_some_and(|link| !link.is_up()) {
             self.drop_link("the link to the broker broke");
         }
+        self.still_answers()?;
         self.save().await
     }
 

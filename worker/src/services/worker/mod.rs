@@ -88,7 +88,7 @@ async fn serve(
     valve: Valve,
 ) -> Result<Ended> {
     let stop = Stop::default();
-    vitals.stops_by(stop.drain.clone());
+    vitals.stops_by(stop.clone());
     // The first signal drains; a second one gives back what is in hand.
     stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
     if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {

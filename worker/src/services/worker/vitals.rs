@@ -9,7 +9,6 @@ use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, Lane, Notice};
 use sha2::{Digest, Sha256};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::amqp::{
     Publisher, Report as WorkReport, ResultData, ResultEvent, SessionState, SessionWatcher,
@@ -17,6 +16,7 @@ use crate::adapters::amqp::{
 use crate::flow::observer::Observer;
 use crate::flow::report::{Outcome, Report};
 use crate::flow::valve::{PauseReason, Valve};
+use crate::pipeline::intake::Stop;
 use crate::pipeline::tools::Tools;
 use crate::services::health::Vitals;
 use crate::telemetry::ledger::Ledger;
@@ -32,7 +32,7 @@ pub(super) struct ServiceVitals {
     session: OnceLock<SessionWatcher>,
     valve: Valve,
     publisher: OnceLock<Arc<Publisher>>,
-    drain: OnceLock<CancellationToken>,
+    stop: OnceLock<Stop>,
 }
 
 impl ServiceVitals {
@@ -44,7 +44,7 @@ impl ServiceVitals {
             session: OnceLock::new(),
             valve,
             publisher: OnceLock::new(),
-            drain: OnceLock::new(),
+            stop: OnceLock::new(),
         }
     }
 
@@ -58,9 +58,9 @@ impl ServiceVitals {
         let _first = self.tools.set(tools);
     }
 
-    pub fn stops_by(&self, drain: CancellationToken) {
+    pub fn stops_by(&self, stop: Stop) {
         // Set once, by the start.
-        let _first = self.drain.set(drain);
+        let _first = self.stop.set(stop);
     }
 
     pub fn storage_answers(&self, answer: Result<(), String>) {
@@ -83,8 +83,9 @@ impl ServiceVitals {
             return vec!["models".to_owned()];
         }
         let mut waiting = Vec::new();
-        if self.drain.get().is_some_and(CancellationToken::is_cancelled) {
-            waiting.push("stopping".to_owned());
+        if let Some(stop) = self.stop.get().filter(|stop| stop.drain.is_cancelled()) {
+            let why = stop.cause.get();
+            waiting.push(why.map_or_else(|| "stopping".to_owned(), |why| format!("stopping: {why}")));
         }
         let paused = self.valve.reasons();
         match &*self.storage.lock().unwrap_or_else(PoisonError::into_inner) {

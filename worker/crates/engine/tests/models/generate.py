@@ -97,6 +97,37 @@ save(
     ],
 )
 
+# logits = the mean of a picture of any size. A first pixel above 1000 asks for more memory than a machine can address, whoever
+# else is in the batch.
+save(
+    "hungry",
+    [
+        flatten,
+        pick,
+        helper.make_node("Sub", ["first", "enough"], ["more"]),
+        helper.make_node("Relu", ["more"], ["hunger"]),
+        helper.make_node("ReduceSum", ["hunger"], ["all"], keepdims=1),
+        helper.make_node("Cast", ["all"], ["steps"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["steps", "step"], ["values"]),
+        helper.make_node("Reshape", ["values", "axis"], ["size"]),
+        helper.make_node("Add", ["size", "axis"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["heap"]),
+        helper.make_node("ReduceSum", ["heap"], ["nothing"], keepdims=0),
+        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["plain"], axis=1),
+        helper.make_node("Add", ["plain", "nothing"], ["logits"]),
+    ],
+    [
+        constant("zero", np.array([0], np.int64)),
+        constant("one", np.array([1], np.int64)),
+        constant("axis", np.array([1], np.int64)),
+        constant("enough", np.array([1000.0], np.float32)),
+        constant("step", np.array([2**44], np.int64)),
+    ],
+    inputs=[floats("image", ["batch", 1, "height", "width"])],
+    outputs=[floats("logits", ["batch", 1])],
+)
+
 # Differs from the manifest in everything that is compared: name, dtype, rank, size, a fixed batch.
 save(
     "fixed-batch",

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nightread_domain::{JobError, Lane, Message};
 
-use crate::adapters::amqp::connect::{classified, connect};
+use crate::adapters::amqp::connect::{classified, connect, in_time};
 use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::properties;
 use crate::adapters::amqp::topology;
+
+/// How long a broker may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What became of one announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +47,12 @@ impl BulkLink {
     pub async fn open(options: &RabbitOptions, lane: Lane) -> Result<Self, JobError> {
         let refused = |error| classified("the broker opens no channel for publishing", error);
         let connection = connect(options, "announce").await?;
-        let channel = connection.create_channel().await.map_err(refused)?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
-        let probe = connection.create_channel().await.map_err(refused)?;
+        let channels = async {
+            let channel = connection.create_channel().await.map_err(refused)?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
+            Ok((channel, connection.create_channel().await.map_err(refused)?))
+        };
+        let (channel, probe) = in_time("channels", channels).await?;
         Ok(Self { connection, channel, probe, lane })
     }
 
@@ -80,8 +87,8 @@ impl BulkLink {
     }
 
     pub async fn close(self) {
-        // Everything is confirmed; a broker that does not say goodbye changes nothing.
-        let _ = self.connection.close(200, "done".into()).await;
+        // Everything is confirmed; a broker that does not say goodbye changes nothing, and one that is blocked never does.
+        let _ = tokio::time::timeout(GOODBYE, self.connection.close(200, "done".into())).await;
     }
 }
 

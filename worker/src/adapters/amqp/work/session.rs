@@ -20,15 +20,12 @@ use tokio::time::Instant;
 use super::settlement::delivery;
 use super::shared::{SessionState, Shared, Source};
 use crate::adapters::amqp::backoff::Backoff;
-use crate::adapters::amqp::connect::{classified, connect, forgiving, unavailable};
+use crate::adapters::amqp::connect::{classified, connect, forgiving, in_time, unavailable};
 use crate::adapters::amqp::options::RabbitOptions;
 use nightread_domain::lanes::Lanes;
 
 /// How long cancelled consumers may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a broker may take to open channels and consumers. One that lost its cluster accepts clients and never answers.
-const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long it takes at most to see that a session without consumers is broken.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -178,14 +175,6 @@ async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobErro
     let connection = connect(options, "consume").await?;
     let channels = in_time("channels", channels(&connection, options)).await?;
     Ok((connection, channels))
-}
-
-/// What the broker does not open in time it may open elsewhere in its cluster, where the next session may be.
-async fn in_time<T>(what: &str, opening: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
-    match tokio::time::timeout(OPENING_PATIENCE, opening).await {
-        Ok(opened) => opened,
-        Err(_) => Err(unavailable(format!("the broker did not open its {what} in time"))),
-    }
 }
 
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
