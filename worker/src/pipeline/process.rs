@@ -10,8 +10,8 @@ use nightread_domain::result::{
 use nightread_domain::retry::Delay;
 use nightread_domain::storing::{Candidate, Identity, artefact_blob, result_blob};
 use nightread_domain::{
-    BlobKind, BlobProperties, BlobRef, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError,
-    Lane, Media, Modality, Stage, WriteCondition,
+    BlobKind, BlobProperties, BlobRef, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError, Lane,
+    Media, Modality, Stage, WriteCondition,
 };
 use nightread_radiograph::sniff;
 use time::OffsetDateTime;
