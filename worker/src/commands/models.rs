@@ -34,7 +34,7 @@ fn as_table(catalogue: &Catalogue) -> String {
         rows.add_row([
             manifest.name.clone(),
             manifest.version.clone(),
-            reads(manifest).to_owned(),
+            manifest.task.studies().to_owned(),
             manifest.labels.iter().filter(|label| !label.suppressed).count().to_string(),
             weights(manifest),
             manifest.source.licence.clone(),
@@ -53,7 +53,7 @@ fn as_json(catalogue: &Catalogue) -> serde_json::Value {
             json!({
                 "name": manifest.name,
                 "version": manifest.version,
-                "reads": reads(manifest),
+                "reads": manifest.task.studies(),
                 "description": manifest.description,
                 "precisions": precisions,
                 "labels": labels,
@@ -64,13 +64,6 @@ fn as_json(catalogue: &Catalogue) -> serde_json::Value {
         })
         .collect();
     json!({ "models": models })
-}
-
-fn reads(manifest: &Manifest) -> &'static str {
-    match manifest.task {
-        Task::Radiograph => "radiographs",
-        Task::Components => "scans",
-    }
 }
 
 fn weights(manifest: &Manifest) -> String {

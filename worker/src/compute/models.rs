@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use nightread_domain::media::Modality;
 use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -231,8 +230,8 @@ impl Models {
 pub fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
     ModelFacts {
         name: model.key().name.clone(),
-        version: model.key().version.clone(),
-        sha256: model.sha256().to_owned(),
+        version: model.manifest().version.to_string(),
+        weights_sha256: model.sha256().to_owned(),
         manifest_sha256: Some(model.manifest().sha256()),
         precision: model.precision().as_str().to_owned(),
         execution_provider: provider.to_owned(),
@@ -287,7 +286,7 @@ pub fn routing(
         return Ok(configured.clone());
     }
     let mut routing = Routing::default();
-    for (task, modality) in [(Task::Radiograph, Modality::Radiograph), (Task::Components, Modality::Scan)] {
+    for task in Task::ALL {
         let fitting: Vec<&str> = catalogue
             .iter()
             .filter(|manifest| {
@@ -301,7 +300,7 @@ pub fn routing(
             [only] => routing.rules.push(Rule {
                 container: None,
                 prefix: String::new(),
-                modality,
+                task,
                 model: (*only).to_owned(),
             }),
             several => {
@@ -314,9 +313,5 @@ pub fn routing(
 
 /// The rule that sends everything of a model's kind to it.
 pub fn rule_for(manifest: &Manifest) -> Rule {
-    let modality = match manifest.task {
-        Task::Radiograph => Modality::Radiograph,
-        Task::Components => Modality::Scan,
-    };
-    Rule { container: None, prefix: String::new(), modality, model: manifest.name.clone() }
+    Rule { container: None, prefix: String::new(), task: manifest.task, model: manifest.name.clone() }
 }

@@ -1,10 +1,12 @@
 //! From a delivery to a stored result. Read [`process`] first: it is the whole data flow on one screen.
 
+mod artefacts;
 pub mod breaker;
+mod disposition;
+mod document;
 pub mod intake;
 pub mod outage;
 pub mod process;
 pub mod store;
 pub mod tools;
 pub mod version;
-mod waiting;

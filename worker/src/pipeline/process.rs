@@ -1,106 +1,30 @@
 //! The way of one job, straight down: announcement in, stored result out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nightread_domain::result::{
-    ErrorFacts, NOTICE, ResultDocument, SCHEMA, SourceFacts, Status, WorkerFacts,
-};
-use nightread_domain::retry::Delay;
-use nightread_domain::storing::{Candidate, Identity, artefact_blob, result_blob};
+use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
+use nightread_domain::storing::{Identity, result_blob};
 use nightread_domain::{
     BlobKind, BlobProperties, BlobRef, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError, Lane,
-    Media, Modality, Stage, WriteCondition,
+    Stage,
 };
 use nightread_radiograph::sniff;
-use time::OffsetDateTime;
 
+use super::artefacts;
+use super::disposition;
+use super::document::{Progress, candidate, document};
 use super::store::{self, Stored};
 use super::tools::Tools;
-use super::waiting;
 use crate::compute::models::Model;
-use crate::flow::WORKER_VERSION;
 use crate::flow::failpoint::{Failpoint, reached};
 use crate::flow::report::{Outcome, Report};
-use crate::flow::timing::Timing;
-use crate::readings::{self, NamedIn, Reading};
+use crate::readings;
 
 /// Bytes from which the format is told.
 const SNIFFED: usize = 64 << 10;
 
-/// How long a study waits for room on this machine's disk.
-const SPOOL_DELAY: Duration = Duration::from_mins(1);
-
-/// What is known of a study so far; a failed-document says as much of it as there is.
-#[derive(Debug, Default)]
-struct Study {
-    properties: Option<BlobProperties>,
-    sha256: Option<String>,
-    media: Option<Media>,
-    model: Option<Arc<Model>>,
-    timing: Timing,
-}
-
-/// Reads one study and says what is to become of its delivery.
-pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Report) {
-    let started = Instant::now();
-    let mut study = Study::default();
-    let ended = match waiting::closed(job, tools) {
-        Some(error) => Err(error),
-        None => match read(job, tools, &mut study).await {
-            Ok(ended) => Ok(ended),
-            Err(error) => fail(job, tools, &mut study, error, started).await.map(Some),
-        },
-    };
-    let chosen = study.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone());
-    let report = |outcome, model, document, path, error, fresh| Report {
-        job: job.clone(),
-        lane,
-        outcome,
-        model,
-        document,
-        path,
-        error,
-        elapsed: started.elapsed(),
-        fresh,
-    };
-    match ended {
-        Ok(Some(Ended { outcome, model, document, path, dead, fresh })) => {
-            let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
-            let error = document.error.clone();
-            (disposition, report(outcome, model, Some(document), Some(path), error, fresh))
-        }
-        Ok(None) => (Disposition::Done, report(Outcome::NoStudy, chosen, None, None, None, false)),
-        Err(error) => {
-            let facts = ErrorFacts::from(&error);
-            let disposition = disposition_of(job, error, tools);
-            let outcome = match disposition {
-                Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
-                _ => Outcome::Unfinished(facts.code),
-            };
-            (disposition, report(outcome, chosen, None, None, Some(facts), false))
-        }
-    }
-}
-
-/// How the study ended before, if it did. Nothing is downloaded, so whatever the blob is, asking kills no worker.
-pub async fn done_before(
-    job: &Job,
-    lane: Lane,
-    tools: &Tools,
-) -> Result<Option<(Disposition, Report)>, JobError> {
-    let started = Instant::now();
-    let properties = Some(tools.source.properties(&job.source).await?);
-    let study = Study { properties, ..Study::default() };
-    let ended = read_before(job, tools, &study).await?;
-    Ok(ended.map(|Ended { outcome, model, document, path, fresh, .. }| {
-        let (job, error, elapsed) = (job.clone(), document.error.clone(), started.elapsed());
-        let (document, path) = (Some(document), Some(path));
-        (Disposition::Done, Report { job, lane, outcome, model, document, path, error, elapsed, fresh })
-    }))
-}
-
+/// How a job ended with a document, its own or one that was there.
 struct Ended {
     outcome: Outcome,
     /// The name of the one that read it.
@@ -113,29 +37,114 @@ struct Ended {
     fresh: bool,
 }
 
-/// `None` for what is no study.
-async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ended>, JobError> {
+/// Reads one study and says what is to become of its delivery.
+pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Report) {
     let started = Instant::now();
+    let mut progress = Progress::default();
+    let ended = match disposition::closed(job, tools) {
+        Some(error) => Err(error),
+        None => match read(job, tools, &mut progress, started).await {
+            Ok(ended) => Ok(ended),
+            Err(error) => fail(job, tools, &progress, error, started).await.map(Some),
+        },
+    };
+    let report = Report {
+        job: job.clone(),
+        lane,
+        outcome: Outcome::NoStudy,
+        model: progress.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone()),
+        document: None,
+        path: None,
+        error: None,
+        elapsed: started.elapsed(),
+        fresh: false,
+    };
+    match ended {
+        Ok(Some(mut ended)) => {
+            let dead = ended.dead.take();
+            let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
+            (disposition, ended.told(report))
+        }
+        Ok(None) => (Disposition::Done, report),
+        Err(error) => {
+            let facts = ErrorFacts::from(&error);
+            let disposition = disposition::of_failure(job, error, tools);
+            let outcome = match disposition {
+                Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
+                _ => Outcome::Unfinished(facts.code),
+            };
+            (disposition, Report { outcome, error: Some(facts), ..report })
+        }
+    }
+}
+
+/// How the study ended before, if it did. Nothing is downloaded, so whatever the blob is, asking kills no worker.
+///
+/// # Errors
+/// What storage says.
+pub async fn done_before(
+    job: &Job,
+    lane: Lane,
+    tools: &Tools,
+) -> Result<Option<(Disposition, Report)>, JobError> {
+    let started = Instant::now();
+    let properties = Some(tools.source.properties(&job.source).await?);
+    let progress = Progress { properties, ..Progress::default() };
+    let ended = read_before(job, tools, &progress).await?;
+    Ok(ended.map(|ended| {
+        let report = Report {
+            job: job.clone(),
+            lane,
+            outcome: ended.outcome,
+            model: String::new(),
+            document: None,
+            path: None,
+            error: None,
+            elapsed: started.elapsed(),
+            fresh: false,
+        };
+        (Disposition::Done, ended.told(report))
+    }))
+}
+
+impl Ended {
+    fn told(self, report: Report) -> Report {
+        Report {
+            outcome: self.outcome,
+            model: self.model,
+            error: self.document.error.clone(),
+            document: Some(self.document),
+            path: Some(self.path),
+            fresh: self.fresh,
+            ..report
+        }
+    }
+}
+
+/// `None` for what is no study.
+async fn read(
+    job: &Job,
+    tools: &Tools,
+    progress: &mut Progress,
+    started: Instant,
+) -> Result<Option<Ended>, JobError> {
     let properties = tools.source.properties(&job.source).await?;
     if properties.kind == BlobKind::Directory {
         return Ok(None);
     }
-    study.properties = Some(properties.clone());
-    if let Some(done) = read_before(job, tools, study).await? {
+    progress.properties = Some(properties.clone());
+    if let Some(done) = read_before(job, tools, progress).await? {
         return Ok(Some(done));
     }
-    if properties.kind == BlobKind::Archived {
-        let told = "the blob is in the archive tier; it is read when it is brought back";
-        return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
-    }
+    check_kind(&properties)?;
     check_size(&properties, tools.limits.blob_bytes)?;
     let room = tools.bytes_in_hand.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
     let (Fetched { body, sha256 }, properties) =
-        study.timing.timed("fetch", fetch(job, tools, properties)).await?;
-    study.properties = Some(properties);
-    study.sha256 = Some(sha256);
+        progress.timing.timed("fetch", fetch(job, tools, properties)).await?;
+    progress.properties = Some(properties);
+    progress.sha256 = Some(sha256);
     if tools.identity == Identity::Content
-        && let Some(done) = read_before(job, tools, study).await?
+        && let Some(done) = read_before(job, tools, progress).await?
     {
         return Ok(Some(done));
     }
@@ -144,19 +153,23 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
     let head = body.head(SNIFFED).map_err(readings::unreadable)?;
     let media = sniff(&head).ok_or_else(|| readings::unknown(&head, job.source.name()))?;
     drop(head);
-    study.media = Some(media);
-    let model = tools.reader.models.get(model_name(job, tools, media.modality())?)?;
-    study.model = Some(Arc::clone(&model));
+    progress.media = Some(media);
+    let named = job.model.as_deref();
+    let model = tools.reader.models.get(match named {
+        Some(name) => name,
+        None => tools.routing.route(&job.source, media)?,
+    })?;
+    progress.model = Some(Arc::clone(&model));
 
     let kept = body.kept().cloned();
-    let _room = if kept.is_some() && media.modality() == Modality::Radiograph {
+    let _room = if kept.is_some() && readings::is_held_whole(media) {
         // It is to be held in memory after all; who waits for room holds none.
         drop(room);
         tools.bytes_in_hand.room_for(body.len()).await?
     } else {
         room
     };
-    let read = tools.reader.read(body, media, &job.source, &model, &mut study.timing).await;
+    let read = tools.reader.read(body, media, &job.source, &model, &mut progress.timing).await;
     // Whatever was read out of a file that was written to meanwhile is nobody's.
     if let Some(kept) = kept
         && !kept.is_unchanged().map_err(readings::unreadable)?
@@ -167,9 +180,10 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
     let mut reading = read?;
     reached(tools.failpoint, Failpoint::AfterInfer);
 
-    write_artefacts(job, tools, study, &model, &mut reading).await?;
-    let document = document(job, study, &model, Ok(reading), started);
-    let (stored, path) = write(job, tools, study, &model, &document).await?;
+    let artefacts = std::mem::take(&mut reading.artefacts);
+    let beside = artefacts::write(job, tools, progress, &model, artefacts).await?;
+    let document = document(job, progress, &model, Ok((reading, beside)), started.elapsed());
+    let (stored, path) = write(job, tools, progress, &model, &document).await?;
     reached(tools.failpoint, Failpoint::AfterStore);
     let outcome = match stored {
         Stored::Written => Outcome::Read,
@@ -180,12 +194,12 @@ async fn read(job: &Job, tools: &Tools, study: &mut Study) -> Result<Option<Ende
 }
 
 /// A result that is already there, under any model that could be meant.
-async fn read_before(job: &Job, tools: &Tools, study: &Study) -> Result<Option<Ended>, JobError> {
+async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Option<Ended>, JobError> {
     let named = job.model.as_deref();
     for name in named.map_or_else(|| tools.routing.candidates(&job.source), |name| vec![name]) {
         let model = tools.reader.models.get(name)?;
-        let path = result_blob(&tools.results_container, name, &model.facts.version, &job.source)?;
-        let ours = candidate(job, tools, &model, study);
+        let path = result_path(job, tools, &model)?;
+        let ours = candidate(job, tools, &model, progress);
         if let Some(document) = store::already_done(&*tools.results, &path, &ours).await? {
             let outcome = match document.status {
                 Status::Ok => Outcome::AlreadyDone,
@@ -198,6 +212,14 @@ async fn read_before(job: &Job, tools: &Tools, study: &Study) -> Result<Option<E
         }
     }
     Ok(None)
+}
+
+fn check_kind(properties: &BlobProperties) -> Result<(), JobError> {
+    if properties.kind == BlobKind::Archived {
+        let told = "the blob is in the archive tier; it is read when it is brought back";
+        return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
+    }
+    Ok(())
 }
 
 fn check_size(properties: &BlobProperties, limit: u64) -> Result<(), JobError> {
@@ -230,116 +252,29 @@ async fn fetch(
     Err(JobError::new(Stage::Fetch, ErrorCode::BlobChanged, "the blob kept changing while it was read"))
 }
 
-fn model_name<'a>(job: &'a Job, tools: &'a Tools, modality: Modality) -> Result<&'a str, JobError> {
-    match &job.model {
-        Some(name) => Ok(name),
-        None => tools.routing.route(&job.source, modality),
-    }
-}
-
-fn candidate<'a>(job: &Job, tools: &Tools, model: &'a Model, study: &'a Study) -> Candidate<'a> {
-    let properties = study.properties.as_ref();
-    Candidate {
-        etag: properties.map(|properties| &properties.etag),
-        last_modified: properties.map(|properties| properties.last_modified),
-        sha256: study.sha256.as_deref(),
-        identity: tools.identity,
-        model: &model.facts,
-        worker_version: WORKER_VERSION,
-        force: job.force,
-        reread_failed: job.reread_failed,
-    }
-}
-
-/// Stores what goes beside the document, before the document that names it. A name always means the same bytes: a
-/// second writer has nothing to do.
-async fn write_artefacts(
-    job: &Job,
-    tools: &Tools,
-    study: &Study,
-    model: &Model,
-    reading: &mut Reading,
-) -> Result<(), JobError> {
+fn result_path(job: &Job, tools: &Tools, model: &Model) -> Result<BlobRef, JobError> {
     let facts = &model.facts;
-    for artefact in std::mem::take(&mut reading.artefacts) {
-        let blob = artefact_blob(
-            &tools.results_container,
-            &facts.name,
-            &facts.version,
-            &job.source,
-            study.sha256.as_deref().unwrap_or_default(),
-            &artefact.suffix,
-        )?;
-        let named = blob.name().to_owned();
-        match artefact.named_in {
-            NamedIn::DualRegression(key) => {
-                reading.dual_regression.get_or_insert_default().insert(key.to_owned(), named.into());
-            }
-            NamedIn::Finding(index) => {
-                if let Some(finding) = reading.findings.get_mut(index) {
-                    finding.heatmap = Some(named);
-                }
-            }
-        }
-        tools.results.write(&blob, artefact.body, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
-    }
-    Ok(())
+    result_blob(&tools.results_container, &facts.name, &facts.version_in_paths(), &job.source)
 }
 
 async fn write(
     job: &Job,
     tools: &Tools,
-    study: &Study,
+    progress: &Progress,
     model: &Model,
     document: &ResultDocument,
 ) -> Result<(Stored, BlobRef), JobError> {
-    let path = result_blob(&tools.results_container, &model.facts.name, &model.facts.version, &job.source)?;
-    let ours = candidate(job, tools, model, study);
+    let path = result_path(job, tools, model)?;
+    let ours = candidate(job, tools, model, progress);
     let stored = store::store(&*tools.source, &*tools.results, &path, document, &ours).await?;
     Ok((stored, path))
-}
-
-fn document(
-    job: &Job,
-    study: &Study,
-    model: &Model,
-    reading: Result<Reading, &JobError>,
-    started: Instant,
-) -> ResultDocument {
-    let timing_ms = study.timing.with_total(started.elapsed());
-    let error = reading.as_ref().err().map(|error| ErrorFacts::from(*error));
-    let reading = reading.unwrap_or_default();
-    ResultDocument {
-        schema: SCHEMA.to_owned(),
-        status: if error.is_none() { Status::Ok } else { Status::Failed },
-        notice: NOTICE.to_owned(),
-        source: SourceFacts {
-            container: job.source.container().to_owned(),
-            blob: job.source.name().to_owned(),
-            etag: study.properties.as_ref().map(|properties| properties.etag.clone()),
-            last_modified: study.properties.as_ref().map(|properties| properties.last_modified),
-            sha256: study.sha256.clone(),
-            bytes: study.properties.as_ref().map(|properties| properties.bytes),
-            media: study.media,
-        },
-        model: model.facts.clone(),
-        input: reading.input,
-        findings: reading.findings,
-        components: reading.components,
-        dual_regression: reading.dual_regression,
-        warnings: reading.warnings,
-        timing_ms,
-        worker: WorkerFacts { version: WORKER_VERSION.to_owned() },
-        read_at: OffsetDateTime::now_utc(),
-        error,
-    }
 }
 
 /// A failure for good becomes a failed-document; anything else goes on as an error.
 async fn fail(
     job: &Job,
     tools: &Tools,
-    study: &mut Study,
+    progress: &Progress,
     error: JobError,
     started: Instant,
 ) -> Result<Ended, JobError> {
@@ -347,12 +282,12 @@ async fn fail(
     let exhausted = error.is_transient()
         && error.code != ErrorCode::SpoolUnavailable
         && job.attempt + 1 >= tools.limits.attempts
-        && waiting::is_own(&error, job, tools);
+        && disposition::is_own(&error, job, tools);
     if exhausted && error.code == ErrorCode::ResultNewerSchema {
         // Its own name stays: whoever redrives must know that an older worker must not try.
         return Err(error.with_class(ErrorClass::Permanent));
     }
-    if error.is_fatal() || (error.is_transient() && !exhausted) || !is_documented(error.code) {
+    if error.is_fatal() || (error.is_transient() && !exhausted) || !disposition::is_documented(error.code) {
         return Err(error);
     }
     let error = if exhausted {
@@ -364,15 +299,15 @@ async fn fail(
     } else {
         error
     };
-    let model = match &study.model {
+    let model = match &progress.model {
         Some(model) => Arc::clone(model),
         None => match job.model.as_deref().or_else(|| tools.routing.fallback(&job.source)) {
             Some(name) => tools.reader.models.get(name)?,
             None => return Err(error),
         },
     };
-    let document = document(job, study, &model, Err(&error), started);
-    let (stored, path) = match write(job, tools, study, &model, &document).await {
+    let document = document(job, progress, &model, Err(&error), started.elapsed());
+    let (stored, path) = match write(job, tools, progress, &model, &document).await {
         // A lease on the result may be held for ever: the letter tells, and nothing is lost.
         Err(busy) if exhausted && busy.code == ErrorCode::BlobBusy => return Err(error),
         written => written?,
@@ -383,36 +318,4 @@ async fn fail(
     };
     let (model, document) = (model.facts.name.clone(), Arc::new(document));
     Ok(Ended { outcome, model, document, path, dead: exhausted.then_some(error), fresh: true })
-}
-
-/// A message that names what it must not, or nothing that exists here, gets no document: it must not create paths.
-fn is_documented(code: ErrorCode) -> bool {
-    !matches!(
-        code,
-        ErrorCode::SourceNotAllowed
-            | ErrorCode::UnknownModel
-            | ErrorCode::NoRoute
-            | ErrorCode::MessageUnparseable
-            // There is a document, and it stays.
-            | ErrorCode::ResultNewerSchema
-    )
-}
-
-fn disposition_of(job: &Job, error: JobError, tools: &Tools) -> Disposition {
-    if error.code == ErrorCode::SpoolUnavailable {
-        return Disposition::Postpone { delay: SPOOL_DELAY, error, refused_since: None };
-    }
-    match error.class {
-        ErrorClass::Fatal => Disposition::Return,
-        ErrorClass::Permanent => Disposition::DeadLetter { error },
-        // While storage is away no job is to blame.
-        ErrorClass::Transient if waiting::is_away(&error, job, tools) => {
-            waiting::postponed(job, error, tools)
-        }
-        ErrorClass::Transient => {
-            let usual = Delay::after(job.attempt).length();
-            let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
-            Disposition::RetryAfter { delay, error }
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Writes a result document so that many writers, in any order, end with the right one.
 
 use bytes::Bytes;
-use nightread_domain::result::{ResultDocument, SCHEMA, SCHEMAS};
+use nightread_domain::result::{ResultDocument, SCHEMA, SCHEMA_V1, SCHEMAS};
 use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing};
 use nightread_domain::{
     BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
@@ -44,10 +44,10 @@ fn parsed(path: &BlobRef, body: &[u8]) -> Result<Option<ResultDocument>, JobErro
     if !schema.starts_with(SCHEMAS) {
         return Ok(None);
     }
-    if schema != SCHEMA {
+    if ![SCHEMA, SCHEMA_V1].contains(&schema.as_str()) {
         return unknown(format!("{path} is of the form {schema:?}; this worker knows {SCHEMA:?}"));
     }
-    match serde_json::from_slice(body) {
+    match ResultDocument::parse(&schema, body) {
         Ok(document) => Ok(Some(document)),
         Err(error) => unknown(format!("{path} holds what this worker does not know: {error}")),
     }
@@ -118,9 +118,8 @@ pub async fn store(
 }
 
 async fn is_current(source: &dyn BlobStore, document: &ResultDocument) -> Result<bool, JobError> {
-    let blob = BlobRef::new(&document.source.container, &document.source.blob)?;
-    match source.properties(&blob).await {
-        Ok(properties) => Ok(Some(properties.etag) == document.source.etag),
+    match source.properties(&document.study_blob()?).await {
+        Ok(properties) => Ok(Some(properties.etag) == document.study.version),
         Err(gone) if gone.code == ErrorCode::BlobNotFound => Ok(false),
         Err(error) => Err(error),
     }

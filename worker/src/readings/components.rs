@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::try_join_all;
-use nightread_domain::result::{Component, ComponentMap, LabelScore};
+use nightread_domain::result::{ArtefactKind, Component, ComponentMap, LabelScore, Payload};
 use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Media, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
-use nightread_fmri::{ComponentMaps, MNI_4MM, Peak, dual_regression_beside};
+use nightread_fmri::{ComponentMaps, DualRegression, MNI_4MM, Peak, dual_regression_beside};
 use nightread_volume::{Frame, Grid, GridRelation, Header, Orientation, PLAUSIBLE_TR, Source, VolumeStream};
 use serde_json::Value;
 
 use super::sidecars::{self, Sidecars};
-use super::{Artefact, NamedIn, Reader, Reading, ReadingOptions};
+use super::{Artefact, Reader, Reading, ReadingOptions};
 use crate::compute::models::Model;
 use crate::flow::timing::Timing;
 
@@ -48,6 +48,8 @@ struct Prepared {
     inputs: Vec<Option<Vec<f32>>>,
     notes: Vec<Notes>,
     reading: Reading,
+    /// How the scan was regressed, where it was.
+    regression: Option<BTreeMap<String, Value>>,
 }
 
 /// What is known of a component beside its label.
@@ -98,7 +100,8 @@ pub(super) async fn read(
 
     let found = scored.into_iter().zip(prepared.notes).enumerate();
     let components = found.map(|(index, (scores, notes))| component(index, scores, notes)).collect();
-    Ok(Reading { components: Some(components), ..prepared.reading })
+    let payload = Payload::Components { components, regression: prepared.regression };
+    Ok(Reading { payload: Some(payload), ..prepared.reading })
 }
 
 fn prepare(
@@ -116,7 +119,7 @@ fn prepare(
     if !read_as_maps {
         header.intent.check_time_series()?;
     }
-    let mut input = input_facts(&header, media);
+    let mut input = input_facts(&header);
     let tr_seconds = beside.tr_seconds.or(header.tr_seconds);
     if let Some(seconds) = tr_seconds {
         input.insert("tr_seconds".to_owned(), seconds.into());
@@ -162,8 +165,8 @@ fn prepare(
             reading.warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
         }
     }
-    let (maps, mut notes, mut reading) = if let Some(regressed) = regressed {
-        from_regression(&regressed, &taken_out, reading, options)?
+    let Mapped { maps, mut notes, regression, mut reading } = if let Some(regressed) = regressed {
+        from_regression(regressed, &taken_out, reading, options)?
     } else {
         let own = Frame { grid: &grid, orientation, called: "the model's grid" };
         from_maps(&source, &header, &own, reading, options)?
@@ -193,22 +196,21 @@ fn prepare(
         };
         inputs.push(input);
     }
-    Ok(Prepared { inputs, notes, reading })
+    Ok(Prepared { inputs, notes, reading, regression })
 }
 
 /// What of a header shaped the reading.
-fn input_facts(header: &Header, media: Media) -> BTreeMap<String, Value> {
+fn input_facts(header: &Header) -> BTreeMap<String, Value> {
     let mut input = BTreeMap::from([
-        ("media".to_owned(), media.as_str().into()),
         ("volumes".to_owned(), header.volumes.into()),
-        ("grid".to_owned(), header.grid.dims.to_vec().into()),
+        ("grid_voxels".to_owned(), header.grid.dims.to_vec().into()),
         ("space".to_owned(), header.orientation.space().into()),
         ("qform_code".to_owned(), header.codes[0].into()),
         ("sform_code".to_owned(), header.codes[1].into()),
     ]);
     if header.orientation != Orientation::Unknown {
         let rows = header.grid.affine.0.into_iter().chain([[0.0, 0.0, 0.0, 1.0]]);
-        input.insert("affine".to_owned(), rows.map(|row| row.to_vec()).collect::<Vec<_>>().into());
+        input.insert("affine_mm".to_owned(), rows.map(|row| row.to_vec()).collect::<Vec<_>>().into());
     }
     input
 }
@@ -228,55 +230,66 @@ fn say_how_maps_are_named(mut error: JobError) -> JobError {
     error
 }
 
-type Parts = (ComponentMaps, Vec<Notes>, Reading);
+/// Component maps with what is known of each.
+struct Mapped {
+    maps: ComponentMaps,
+    notes: Vec<Notes>,
+    regression: Option<BTreeMap<String, Value>>,
+    reading: Reading,
+}
 
 fn from_regression(
-    regressed: &nightread_fmri::DualRegression,
+    regressed: DualRegression,
     taken_out: &Found,
     mut reading: Reading,
     options: &ReadingOptions,
-) -> Result<Parts, JobError> {
-    let each = regressed.flags.iter().zip(&regressed.peaks).zip(&regressed.correlations);
+) -> Result<Mapped, JobError> {
+    let DualRegression { maps, time_courses, flags, peaks, correlations, facts, warnings, .. } = regressed;
+    let each = flags.iter().zip(&peaks).zip(&correlations);
     let notes = each.map(|((flag, peak), correlation)| {
         let flags = match flag.map(serde_json::to_value) {
             Some(Ok(Value::String(name))) => vec![name],
             _ => Vec::new(),
         };
         let z = peak.and_then(|peak| peak.peak_z);
-        let peak_at_chance = z.map(|z| z.abs() <= regressed.facts.chance_z);
+        let peak_at_chance = z.map(|z| z.abs() <= facts.chance_z);
         let withheld = *flag == Some(Flag::LowCoverage);
         Notes { peak: *peak, peak_at_chance, group_correlation: *correlation, flags, withheld }
     });
-    if let Ok(Value::Object(facts)) = serde_json::to_value(&regressed.facts) {
+    let notes = notes.collect();
+    let mut regression = None;
+    if let Ok(Value::Object(facts)) = serde_json::to_value(&facts) {
         let mut facts: BTreeMap<String, Value> = facts.into_iter().collect();
         if options.scans.nuisance != Wanted::default() {
             facts.insert("volumes_dropped".to_owned(), taken_out.dropped.into());
             facts.insert("volumes_censored".to_owned(), taken_out.censored.into());
             facts.insert("confounds".to_owned(), taken_out.names.clone().into());
         }
-        reading.dual_regression = Some(facts);
+        regression = Some(facts);
     }
-    reading.warnings.extend(regressed.warnings.iter().cloned());
+    reading.warnings.extend(warnings);
     if options.scans.write_maps
-        && let Some(z) = &regressed.maps.z
+        && let Some(z) = &maps.z
     {
-        let body = regressed.maps.write(z, "z of dual regression, stage 2", Vec::new()).map_err(unwritten)?;
+        let body = maps.write(z, "z of dual regression, stage 2", Vec::new()).map_err(unwritten)?;
         reading.artefacts.push(Artefact {
-            named_in: NamedIn::DualRegression("z_maps"),
+            kind: ArtefactKind::ZMaps,
+            of: None,
             suffix: "z.nii.gz".to_owned(),
             body: body.into(),
         });
     }
     if options.scans.write_time_courses {
         let mut body = Vec::new();
-        write_time_courses(&regressed.time_courses, regressed.flags.len(), &mut body).map_err(unwritten)?;
+        write_time_courses(&time_courses, flags.len(), &mut body).map_err(unwritten)?;
         reading.artefacts.push(Artefact {
-            named_in: NamedIn::DualRegression("time_courses"),
+            kind: ArtefactKind::TimeCourses,
+            of: None,
             suffix: "timecourses.tsv".to_owned(),
             body: body.into(),
         });
     }
-    Ok((regressed.maps.clone(), notes.collect(), reading))
+    Ok(Mapped { maps, notes, regression, reading })
 }
 
 /// Maps on the standard 4 mm grid are taken as they are also where the model's own grid lies part of a voxel away.
@@ -286,7 +299,7 @@ fn from_maps(
     own: &Frame<'_>,
     mut reading: Reading,
     options: &ReadingOptions,
-) -> Result<Parts, JobError> {
+) -> Result<Mapped, JobError> {
     let standard = MNI_4MM.relation(&header.grid) == Some(GridRelation::Same);
     let standard = standard && header.orientation != Orientation::Unknown;
     let target =
@@ -297,7 +310,7 @@ fn from_maps(
     let text = "the file was taken for component maps and not regressed";
     reading.warnings.push(Warning::new(WarningCode::ReadAsComponentMaps, text));
     let notes = maps.peaks().into_iter().map(|peak| Notes { peak, ..Notes::default() }).collect();
-    Ok((maps, notes, reading))
+    Ok(Mapped { maps, notes, regression: None, reading })
 }
 
 fn projection(manifest: &Manifest) -> Result<ProjectionOptions, JobError> {

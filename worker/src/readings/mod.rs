@@ -10,10 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nightread_dicom::IsolatedCodec;
-use nightread_domain::media::Modality;
-use nightread_domain::result::{Component, Finding};
-use nightread_domain::{BlobRef, BlobStore, Body, ErrorCode, JobError, Media, Stage, Warning};
-use nightread_engine::Task;
+use nightread_domain::result::{ArtefactKind, Payload};
+use nightread_domain::{BlobRef, BlobStore, Body, ErrorCode, JobError, Media, Stage, Task, Warning};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::foreign;
 use serde_json::Value;
@@ -45,9 +43,7 @@ pub struct ReadingOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     pub input: BTreeMap<String, Value>,
-    pub findings: Vec<Finding>,
-    pub components: Option<Vec<Component>>,
-    pub dual_regression: Option<BTreeMap<String, Value>>,
+    pub payload: Option<Payload>,
     pub warnings: Vec<Warning>,
     /// Files that go beside the document.
     pub artefacts: Vec<Artefact>,
@@ -56,19 +52,12 @@ pub struct Reading {
 /// A file that goes beside the document.
 #[derive(Clone, Debug)]
 pub struct Artefact {
-    pub named_in: NamedIn,
+    pub kind: ArtefactKind,
+    /// The label that it is about, where it is about one.
+    pub of: Option<String>,
     /// End of its file name: `z.nii.gz`.
     pub suffix: String,
     pub body: Bytes,
-}
-
-/// Where the document names an artefact.
-#[derive(Clone, Copy, Debug)]
-pub enum NamedIn {
-    /// Under this key of `dual_regression`: `z_maps`.
-    DualRegression(&'static str),
-    /// As the `heatmap` of the finding with this index.
-    Finding(usize),
 }
 
 /// Bytes that are nothing that is read here: named where that is known.
@@ -113,18 +102,30 @@ impl Reader {
         model: &Arc<Model>,
         timing: &mut Timing,
     ) -> Result<Reading, JobError> {
-        match (media.modality(), model.manifest.task) {
-            (Modality::Radiograph, Task::Radiograph) => radiograph::read(body, model, self, timing).await,
-            (Modality::Scan, Task::Components) => {
-                components::read(body, media, source, model, self, timing).await
-            }
-            (Modality::Scan, Task::Radiograph) => Err(mismatch("a scan", "radiographs")),
-            (Modality::Radiograph, Task::Components) => Err(mismatch("a radiograph", "scans")),
+        let task = model.manifest.task;
+        if !task.reads(media) {
+            return Err(mismatch(media, task));
+        }
+        match task {
+            Task::Radiograph => radiograph::read(body, model, self, timing).await,
+            Task::Components => components::read(body, media, source, model, self, timing).await,
         }
     }
 }
 
-fn mismatch(got: &str, reads: &str) -> JobError {
-    let text = format!("{got} was announced for a model that reads {reads}");
+/// Whether a study of this format is held in memory whole while it is read; others are read where they lie.
+pub fn is_held_whole(media: Media) -> bool {
+    match Task::that_reads(media) {
+        Task::Radiograph => true,
+        Task::Components => false,
+    }
+}
+
+fn mismatch(media: Media, task: Task) -> JobError {
+    let got = match Task::that_reads(media) {
+        Task::Radiograph => "a radiograph",
+        Task::Components => "a scan",
+    };
+    let text = format!("{got} was announced for a model that reads {}", task.studies());
     JobError::new(Stage::Decode, ErrorCode::WrongModality, text)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nightread_domain::result::Finding;
+use nightread_domain::result::{ArtefactKind, Finding, Payload};
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
 use nightread_radiograph::{
@@ -12,7 +12,7 @@ use nightread_radiograph::{
 };
 use serde_json::Value;
 
-use super::{Artefact, NamedIn, Reader, Reading, unreadable};
+use super::{Artefact, Reader, Reading, unreadable};
 use crate::compute::models::Model;
 use crate::flow::timing::Timing;
 
@@ -72,20 +72,21 @@ pub(super) async fn read(
         _ => Vec::new(),
     };
     let findings = scored.into_iter().map(finding).collect();
-    Ok(Reading { input, findings, warnings, artefacts, ..Reading::default() })
+    Ok(Reading { input, payload: Some(Payload::Findings { findings }), warnings, artefacts })
 }
 
 /// One picture for each positive score: what in the crop that the network saw speaks for it. `maps`: its class-activation
 /// maps, (labels, height, width).
 fn heatmaps(picture: &Radiograph, maps: &ArrayD<f32>, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
-    let positive = scored.iter().enumerate().filter(|(_, score)| score.positive);
-    let paint = |(place, score): (usize, &Score)| {
+    let positive = scored.iter().filter(|score| score.positive);
+    let paint = |score: &Score| {
         // Suppressed labels have a map, but no place among the findings.
         let map = maps.outer_iter().nth(score.index)?;
         let [height, width] = *map.shape() else { return None };
         let painted = paint_heatmap(picture, map.to_slice()?, (height, width), HEATMAP_SIDE);
         let suffix = format!("heat.{}-{}.png", score.index, file_part(&score.label));
-        Some(painted.map(|png| Artefact { named_in: NamedIn::Finding(place), suffix, body: png.into() }))
+        let of = Some(score.label.clone());
+        Some(painted.map(|png| Artefact { kind: ArtefactKind::Heatmap, of, suffix, body: png.into() }))
     };
     positive.filter_map(paint).collect()
 }
@@ -117,7 +118,6 @@ fn finding(score: Score) -> Finding {
         probability: score.probability,
         threshold: score.threshold,
         positive: score.positive,
-        heatmap: None,
     }
 }
 
@@ -126,8 +126,8 @@ fn input_facts(picture: &Radiograph) -> BTreeMap<String, Value> {
         Ok(Value::Object(facts)) => facts.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => BTreeMap::new(),
     };
-    facts.insert("width".to_owned(), picture.width().into());
-    facts.insert("height".to_owned(), picture.height().into());
+    facts.insert("width_px".to_owned(), picture.width().into());
+    facts.insert("height_px".to_owned(), picture.height().into());
     facts.insert("max_value".to_owned(), picture.max_value().into());
     facts
 }

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::announcement::AllowedSources;
-use nightread_domain::media::Modality;
 use nightread_domain::routing::{Routing, Rule};
-use nightread_domain::{BlobRef, PerLane};
+use nightread_domain::{BlobRef, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
@@ -377,9 +376,9 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
                 ));
             }
         }
-        let modality = match text("media").as_deref() {
-            Some("radiograph") => Modality::Radiograph,
-            Some("scan") => Modality::Scan,
+        let task = match text("media").as_deref() {
+            Some("radiograph") => Task::Radiograph,
+            Some("scan") => Task::Components,
             _ => {
                 problems.add(format!("[[routes]] {}: media is radiograph or scan", n + 1));
                 continue;
@@ -389,7 +388,7 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
             Some(model) => routing.rules.push(Rule {
                 container: text("container"),
                 prefix: text("prefix").unwrap_or_default(),
-                modality,
+                task,
                 model,
             }),
             None => problems.add(format!("[[routes]] {}: model is missing", n + 1)),

@@ -96,7 +96,7 @@ fn jpeg<'a>(frame: &'a [u8], lossy: bool, shape: &Shape) -> Result<(Cow<'a, [u8]
         ));
     }
     if markers.components != 1 {
-        return Err(refuse(ErrorCode::ColourImage, "the JPEG inside is in colour; radiographs are grey"));
+        return Err(refuse(ErrorCode::ColourImage, "the JPEG inside is in colour; grey is read"));
     }
     match (lossy, markers.process, markers.precision) {
         (false, 3, _) | (true, 0 | 1 | 2 | 9 | 10, 8) | (true, 0 | 1, 12) => {}

@@ -39,5 +39,5 @@ pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, InProcess, Isolated
 pub use file::{File, Pixels, ReadOptions};
 pub use header::{Code, Header};
 pub use lut::Lut;
-pub use samples::{Samples, value_above};
+pub use samples::Samples;
 pub use shape::Shape;

@@ -167,5 +167,5 @@ pub(super) fn check_sign(samples: &Samples, signed: bool, bits: u16, shift: u16)
 }
 
 fn negative() -> JobError {
-    refuse(ErrorCode::ValueOutOfRange, "the picture holds negative values; a radiograph's start at zero")
+    refuse(ErrorCode::ValueOutOfRange, "the picture holds negative values; samples from zero up are read")
 }

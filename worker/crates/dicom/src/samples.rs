@@ -31,6 +31,20 @@ impl Samples {
         }
     }
 
+    /// Holds the samples against their declared maximum.
+    ///
+    /// # Errors
+    /// `value_out_of_range` for a sample above `most`.
+    pub fn check_most(&self, most: u32) -> Result<(), JobError> {
+        let greatest = match self {
+            Self::U8(_) => u32::from(u8::MAX),
+            Self::U16(_) => u32::from(u16::MAX),
+        };
+        // Quickly answered where no sample can be above.
+        let brightest = if most < greatest { self.max() } else { 0 };
+        if brightest > most { Err(value_above(brightest, most)) } else { Ok(()) }
+    }
+
     /// Whether all samples are the same. Cheap unless they are.
     pub fn is_flat(&self) -> bool {
         fn flat<T: PartialEq>(samples: &[T]) -> bool {
@@ -83,7 +97,7 @@ impl Samples {
     }
 }
 
-pub fn value_above(brightest: u32, most: u32) -> JobError {
+pub(crate) fn value_above(brightest: u32, most: u32) -> JobError {
     refuse(
         ErrorCode::ValueOutOfRange,
         format!("the picture holds the value {brightest}, above its declared maximum {most}"),

@@ -31,8 +31,8 @@ impl Shape {
             return Err(refuse(
                 ErrorCode::HeaderInvalid,
                 format!(
-                    "{bits_stored} bits stored of {bits_allocated} is no layout this reader knows; 8 or 16 bits are \
-                     allocated to a radiograph's pixel"
+                    "{bits_stored} bits stored of {bits_allocated} is no layout this reader knows; 8 or 16 allocated \
+                     bits are read"
                 ),
             ));
         }

@@ -1,6 +1,7 @@
 //! Where the data set starts, and how it is written: preamble, file meta group, transfer syntax, inflation.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Read;
 
 use dicom_dictionary_std::{tags, uids};
@@ -20,12 +21,17 @@ const META: Form = Form { explicit: true, big_endian: false };
 const ENOUGH: usize = 3;
 
 /// The bytes of the data set, inflated if need be, and how to read them.
-#[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) data: Cow<'a, [u8]>,
     pub(super) syntax: &'static TransferSyntax,
     /// Whether the file names its transfer syntax.
     pub(super) is_named: bool,
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("syntax", &self.syntax.uid()).finish_non_exhaustive()
+    }
 }
 
 impl Source<'_> {

@@ -17,7 +17,7 @@ use super::header::{Header, Reading};
 use super::source::Source;
 use crate::error::refuse;
 
-/// Sequences and items inside each other; real radiographs have a handful.
+/// Sequences and items inside each other; real files have a handful.
 const MAX_DEPTH: usize = 64;
 
 /// Where in the data set the pixels are.

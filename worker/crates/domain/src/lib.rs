@@ -13,6 +13,7 @@ pub mod result;
 pub mod retry;
 pub mod routing;
 pub mod storing;
+pub mod task;
 pub mod warning;
 
 pub use blob::{BlobKind, BlobProperties, BlobRef, ETag};
@@ -20,10 +21,11 @@ pub use body::Body;
 pub use error::{ErrorClass, ErrorCode, JobError, Stage};
 pub use job::Job;
 pub use lanes::{Lane, PerLane};
-pub use media::{Media, Modality};
+pub use media::Media;
 pub use message::{Attributes, Message};
 pub use ports::{
     BlobStore, Delivery, Disposition, Fetched, Intake, Notice, Settlement, WriteCondition, WriteOutcome,
 };
 pub use result::{ResultDocument, Status};
+pub use task::Task;
 pub use warning::{Warning, WarningCode};

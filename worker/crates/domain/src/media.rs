@@ -16,21 +16,8 @@ pub enum Media {
     NiftiGz,
 }
 
-/// The two kinds of study the worker reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Modality {
-    Radiograph,
-    Scan,
-}
-
 impl Media {
-    pub const fn modality(self) -> Modality {
-        match self {
-            Self::Png | Self::Jpeg | Self::Tiff | Self::Dicom => Modality::Radiograph,
-            Self::Nifti | Self::NiftiGz => Modality::Scan,
-        }
-    }
+    pub const ALL: [Self; 6] = [Self::Png, Self::Jpeg, Self::Tiff, Self::Dicom, Self::Nifti, Self::NiftiGz];
 
     pub const fn as_str(self) -> &'static str {
         match self {

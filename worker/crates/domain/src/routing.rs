@@ -2,7 +2,8 @@
 
 use crate::blob::BlobRef;
 use crate::error::{ErrorCode, JobError, Stage};
-use crate::media::Modality;
+use crate::media::Media;
+use crate::task::Task;
 
 /// One rule; the first that fits wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct Rule {
     pub container: Option<String>,
     /// Start of the blob name; empty fits all.
     pub prefix: String,
-    pub modality: Modality,
+    pub task: Task,
     pub model: String,
 }
 
@@ -23,20 +24,16 @@ pub struct Routing {
 
 impl Routing {
     /// The model for a blob whose bytes were sniffed.
-    pub fn route(&self, blob: &BlobRef, modality: Modality) -> Result<&str, JobError> {
-        self.matching(blob).find(|rule| rule.modality == modality).map(|rule| rule.model.as_str()).ok_or_else(
-            || {
-                let kind = match modality {
-                    Modality::Radiograph => "radiographs",
-                    Modality::Scan => "scans",
-                };
-                JobError::new(
-                    Stage::Decode,
-                    ErrorCode::NoRoute,
-                    format!("no model is configured for {kind} here"),
-                )
-            },
-        )
+    ///
+    /// # Errors
+    /// `no_route` when no rule fits what its bytes are.
+    pub fn route(&self, blob: &BlobRef, media: Media) -> Result<&str, JobError> {
+        let rule = self.matching(blob).find(|rule| rule.task.reads(media));
+        rule.map(|rule| rule.model.as_str()).ok_or_else(|| {
+            let studies = Task::that_reads(media).studies();
+            let text = format!("no model is configured for {studies} here");
+            JobError::new(Stage::Decode, ErrorCode::NoRoute, text)
+        })
     }
 
     /// The model under whose name a failure is written when the bytes never told what they are.
@@ -67,11 +64,11 @@ impl Routing {
 mod tests {
     use super::*;
 
-    fn rule(container: Option<&str>, prefix: &str, modality: Modality, model: &str) -> Rule {
+    fn rule(container: Option<&str>, prefix: &str, task: Task, model: &str) -> Rule {
         Rule {
             container: container.map(str::to_owned),
             prefix: prefix.to_owned(),
-            modality,
+            task,
             model: model.to_owned(),
         }
     }
@@ -80,17 +77,17 @@ mod tests {
     fn the_first_fitting_rule_wins() {
         let routing = Routing {
             rules: vec![
-                rule(Some("incoming"), "ward/", Modality::Radiograph, "a"),
-                rule(None, "", Modality::Radiograph, "b"),
-                rule(None, "", Modality::Scan, "c"),
+                rule(Some("incoming"), "ward/", Task::Radiograph, "a"),
+                rule(None, "", Task::Radiograph, "b"),
+                rule(None, "", Task::Components, "c"),
             ],
         };
         let blob = |text| BlobRef::parse(text).expect("a sound name");
-        assert_eq!(routing.route(&blob("incoming/ward/x"), Modality::Radiograph).expect("routed"), "a");
-        assert_eq!(routing.route(&blob("incoming/other"), Modality::Radiograph).expect("routed"), "b");
-        assert_eq!(routing.route(&blob("incoming/ward/x"), Modality::Scan).expect("routed"), "c");
+        assert_eq!(routing.route(&blob("incoming/ward/x"), Media::Png).expect("routed"), "a");
+        assert_eq!(routing.route(&blob("incoming/other"), Media::Png).expect("routed"), "b");
+        assert_eq!(routing.route(&blob("incoming/ward/x"), Media::Nifti).expect("routed"), "c");
         assert_eq!(routing.fallback(&blob("other/x")), Some("b"));
-        let refused = Routing::default().route(&blob("other/x"), Modality::Scan).expect_err("no rules");
+        let refused = Routing::default().route(&blob("other/x"), Media::Nifti).expect_err("no rules");
         assert_eq!(refused.code, ErrorCode::NoRoute);
     }
 }

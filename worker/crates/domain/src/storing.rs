@@ -145,17 +145,17 @@ enum Versions {
 }
 
 fn versions(existing: &ResultDocument, ours: &Candidate<'_>) -> Versions {
-    match (existing.source.etag.as_ref(), ours.etag) {
+    match (existing.study.version.as_ref(), ours.etag) {
         (a, b) if a == b => Versions::Same,
         // A blob that is gone never outranks one that was read.
         (Some(_), None) => Versions::OursOlder,
         (None, Some(_)) => Versions::OursNewer,
         // What lies there now counts, whatever its time: until its bytes are read it may be anything.
-        _ if ours.identity == Identity::Content => match (existing.source.sha256.as_deref(), ours.sha256) {
+        _ if ours.identity == Identity::Content => match (existing.study.sha256.as_deref(), ours.sha256) {
             (Some(a), Some(b)) if a == b => Versions::Same,
             _ => Versions::OursNewer,
         },
-        _ => match existing.source.last_modified.cmp(&ours.last_modified) {
+        _ => match existing.study.last_modified.cmp(&ours.last_modified) {
             std::cmp::Ordering::Less => Versions::OursNewer,
             std::cmp::Ordering::Greater => Versions::OursOlder,
             std::cmp::Ordering::Equal => Versions::Tie,

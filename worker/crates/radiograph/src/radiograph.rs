@@ -95,21 +95,7 @@ impl Radiograph {
                 format!("the decoder gave {} samples where the header promises {expected}", samples.len()),
             ));
         }
-        let type_max = match samples {
-            Samples::U8(_) => u32::from(u8::MAX),
-            Samples::U16(_) => u32::from(u16::MAX),
-        };
-        if max_value < type_max {
-            let brightest = samples.max();
-            if brightest > max_value {
-                return Err(refuse(
-                    ErrorCode::ValueOutOfRange,
-                    format!(
-                        "the picture holds the value {brightest}, above its declared maximum {max_value}"
-                    ),
-                ));
-            }
-        }
+        samples.check_most(max_value)?;
         Ok(Self { width, height, samples, max_value, facts, warnings })
     }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::sampling::Sampling;
 use proptest::prelude::*;
 
 fn grid(dims: [usize; 3], affine: [[f64; 4]; 3]) -> Grid {

@@ -9,14 +9,18 @@
 //!
 //! Pure computation on bytes; no network, no async runtime. What the voxels mean is the caller's.
 
+mod affine;
 mod grid;
 mod nifti;
 mod place;
+mod sampling;
 
-pub use grid::{Affine, Grid, GridRelation, Sampler, Sampling};
+pub use affine::Affine;
+pub use grid::{Grid, GridRelation};
 pub use nifti::{
     BytesSource, Datatype, Description, Endian, FileSource, Header, Intent, LimitNames, Limits, NIFTI1_BYTES,
     NIFTI2_BYTES, Observer, Orientation, PLAUSIBLE_TR, RawVolume, SIMULATED, Source, Storage, VolumeStream,
     VolumeWriter, foreign, sniff,
 };
 pub use place::{Frame, Placed, place};
+pub use sampling::{Sampler, Sampling};

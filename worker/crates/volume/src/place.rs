@@ -1,10 +1,11 @@
-//! One policy of place for scans, masks, group maps and component maps: where a file lies to the grid that it is
+//! One policy of place for scans, masks and maps: where a file lies to the grid that it is
 //! needed on, and what is said when its header leaves that open.
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 
-use crate::grid::{Grid, GridRelation, Sampling};
+use crate::grid::{Grid, GridRelation};
 use crate::nifti::{Header, Orientation};
+use crate::sampling::Sampling;
 
 /// A grid, how its header places it, and what it is called in messages ("the scan").
 #[derive(Clone, Copy, Debug)]

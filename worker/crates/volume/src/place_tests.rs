@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::grid::Affine;
+use crate::affine::Affine;
 
 const MNI: Orientation = Orientation::Sform(4);
 
@@ -41,7 +41,7 @@ fn without_a_place_voxels_are_taken_one_for_one_or_not_at_all() {
             let got = placed(source, target, resample).unwrap();
             assert_eq!(codes(&got), ["no_orientation"]);
             assert!(
-                matches!(got.sampling.sampler, crate::grid::Sampler::Direct(list) if list.iter().enumerate().all(|(i, &v)| i == v as usize))
+                matches!(got.sampling.sampler, crate::sampling::Sampler::Direct(list) if list.iter().enumerate().all(|(i, &v)| i == v as usize))
             );
             let words = &got.warnings[0].message;
             assert!(words.contains("first axis") && words.contains("from right to left"), "{words}");

@@ -4,16 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use async_rs::traits::Reactor;
-use async_rs::{Tokio, TokioRuntime};
-use lapin::tcp::OwnedTLSConfig;
+use async_rs::Runtime;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind};
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
 use rand::seq::SliceRandom;
 
 use super::options::RabbitOptions;
-use crate::adapters::tls;
+use super::wire::{self, Kit, Trust, Wire};
 
 /// A dead peer is noticed after two of these.
 const HEARTBEAT_SECONDS: u16 = 20;
@@ -23,8 +21,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// TCP alone, where there is another address to try: a machine that is gone says nothing, for minutes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
-
-pub(super) type Stream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// A broker at one of its addresses.
 #[derive(Clone, Debug)]
@@ -126,19 +122,18 @@ impl Place {
     }
 
     /// A stream to it, with TLS where its scheme says so.
-    pub async fn dial(&self, runtime: &TokioRuntime, tls: &OwnedTLSConfig) -> io::Result<Stream> {
-        let connected = tokio::time::timeout(self.patience, Stream::connect(runtime, self.at)).await;
+    pub async fn dial(&self, trust: &Trust) -> io::Result<Wire> {
+        let connected = tokio::time::timeout(self.patience, wire::connect(self.at)).await;
         let plain = connected.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "nobody answers"))??;
         match self.uri.scheme {
-            AMQPScheme::AMQP => Ok(plain),
-            AMQPScheme::AMQPS => plain.into_tls(&self.uri.authority.host, tls.as_ref()).await,
+            AMQPScheme::AMQP => Ok(wire::plain(plain)),
+            AMQPScheme::AMQPS => wire::secured(plain, &self.uri.authority.host, trust).await,
         }
     }
 }
 
-pub(super) fn tls_config(options: &RabbitOptions) -> OwnedTLSConfig {
-    tls::install_provider();
-    OwnedTLSConfig { identity: None, cert_chain: options.ca_pem.clone() }
+pub(super) fn trust(options: &RabbitOptions) -> Trust {
+    Trust::new(options.ca_pem.clone())
 }
 
 /// `purpose` tells the two connections of a worker apart in the broker's list.
@@ -146,7 +141,7 @@ pub(super) async fn connect(options: &RabbitOptions, purpose: &str) -> Result<Co
     let name = format!("{} {purpose}", options.connection_name);
     let mut failed = None;
     for place in places(options).await.map_err(|error| error.at_stage(Stage::Start))? {
-        match connect_at(place, tls_config(options), name.clone()).await {
+        match connect_at(place, trust(options), name.clone()).await {
             Ok(connection) => return Ok(connection),
             Err(error) => failed = Some(worse(failed, error.at_stage(Stage::Start))),
         }
@@ -154,14 +149,12 @@ pub(super) async fn connect(options: &RabbitOptions, purpose: &str) -> Result<Co
     Err(failed.unwrap_or_else(|| unavailable("no broker is named")))
 }
 
-async fn connect_at(place: Place, tls: OwnedTLSConfig, name: String) -> Result<Connection, JobError> {
+async fn connect_at(place: Place, trust: Trust, name: String) -> Result<Connection, JobError> {
     let host = place.host();
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()
-        .map_err(|error| classified("no runtime for the broker's connection", error))?;
     let uri = place.uri.clone();
-    let dial = async move |_: AMQPUri, runtime: TokioRuntime| Ok(place.dial(&runtime, &tls).await?);
-    let connecting = Connection::connector(uri, runtime, dial, properties);
+    let dial = async move |_: AMQPUri, _: Runtime<Kit>| Ok(AsyncTcpStream::Plain(place.dial(&trust).await?));
+    let connecting = Connection::connector(uri, wire::runtime(), dial, properties);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => {
             connected.map_err(|error| classified(&format!("cannot connect to the broker at {host}"), error))

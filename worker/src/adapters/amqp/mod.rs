@@ -11,6 +11,7 @@ mod properties;
 mod publisher;
 pub mod topology;
 mod version;
+mod wire;
 mod work;
 
 pub use self::admin::audit;

@@ -9,7 +9,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use lapin::types::AMQPValue;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use super::connect::{Place, places, tls_config, unavailable, worse};
+use super::connect::{Place, places, trust, unavailable, worse};
 use super::options::RabbitOptions;
 
 /// The first whose quorum queues know message TTL and at-least-once dead-lettering.
@@ -82,9 +82,7 @@ async fn greeting_of(options: &RabbitOptions, place: &Place) -> Result<lapin::ty
     let gone = |error: std::io::Error| {
         unavailable(format!("cannot connect to the broker at {host}")).with_source(error)
     };
-    let runtime = lapin::runtime::default_runtime()
-        .map_err(|error| unavailable("no runtime for the broker's connection").with_source(error))?;
-    let mut stream = place.dial(&runtime, &tls_config(options)).await.map_err(gone)?;
+    let mut stream = place.dial(&trust(options)).await.map_err(gone)?;
     stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(gone)?;
     stream.flush().await.map_err(gone)?;
     let mut received = Vec::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::storing::Identity;
-use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Modality, Stage};
+use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Stage, Task};
 use nightread_engine::Catalogue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -75,7 +75,7 @@ fn default_model(settings: &Settings) -> Result<String> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     let rules = routing(&settings.routing, &catalogue, settings.engine.precision()?);
     let rules = rules.map_err(anyhow::Error::msg)?.rules;
-    let pictures = rules.iter().find(|rule| rule.modality == Modality::Radiograph);
+    let pictures = rules.iter().find(|rule| rule.task == Task::Radiograph);
     let rule = pictures.or(rules.first()).context("there is no model of this precision: name one")?;
     Ok(rule.model.clone())
 }

@@ -106,8 +106,8 @@ impl Engine {
         for Found { facts, opened } in &self.models {
             let how = if opened.is_some() { "ran one item" } else { "digests are right; not opened" };
             rows.push((
-                format!("model {} {}", facts.name, facts.version),
-                format!("sha256 {}: {how}", facts.sha256),
+                format!("model {} {}", facts.name, facts.version_in_paths()),
+                format!("sha256 {}: {how}", facts.weights_sha256),
             ));
         }
         rows
@@ -124,8 +124,8 @@ impl Engine {
         let models = self.models.iter().map(|Found { facts, opened }| {
             json!({
                 "name": facts.name,
-                "version": facts.version,
-                "sha256": facts.sha256,
+                "version": facts.version_in_paths(),
+                "sha256": facts.weights_sha256,
                 "manifest_sha256": facts.manifest_sha256,
                 "execution_provider": facts.execution_provider,
                 "ran": opened.is_some(),

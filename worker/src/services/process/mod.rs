@@ -119,7 +119,7 @@ fn wrong_use(problem: &str) -> ExitCode {
 /// Whether a document lies where this input's would. What it says is judged when the input's turn comes.
 fn has_result(parts: &Parts, out: &Path, blob: &BlobRef) -> bool {
     parts.opened.models().any(|model| {
-        let result = result_blob(RESULTS, &model.facts.name, &model.facts.version, blob);
+        let result = result_blob(RESULTS, &model.facts.name, &model.facts.version_in_paths(), blob);
         result.is_ok_and(|result| out.join(result.name()).exists())
     })
 }

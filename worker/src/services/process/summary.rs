@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, ResultDocument, Status};
+use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, Payload, ResultDocument, Status};
 use nightread_domain::{BlobRef, ErrorCode};
 use serde::Serialize;
 
@@ -61,9 +61,10 @@ impl Row {
             return shown(&format!("{}: {}", error.code, error.message));
         }
         let Some(document) = &self.document else { return String::new() };
-        let mut text = match &document.components {
-            Some(components) => by_label(components),
-            None => top(&document.findings, most),
+        let mut text = match &document.payload {
+            Some(Payload::Components { components, .. }) => by_label(components),
+            Some(Payload::Findings { findings }) => top(findings, most),
+            None => String::new(),
         };
         for warning in &document.warnings {
             let _infallible = write!(text, "\n! {}", warning.code);

@@ -222,7 +222,7 @@ fn event_of(report: &Report) -> Option<ResultEvent> {
         return None;
     }
     let (document, path) = (report.document.as_ref()?, report.path.as_ref()?);
-    let etag = document.source.etag.as_ref().map_or("", |etag| etag.0.as_str());
+    let etag = document.study.version.as_ref().map_or("", |etag| etag.0.as_str());
     // The same reading has the same id, however often it is told.
     let id = Sha256::digest(format!("{path}\n{etag}\n{}", document.read_at));
     let data = ResultData {
@@ -230,7 +230,7 @@ fn event_of(report: &Report) -> Option<ResultEvent> {
         result: path.to_string(),
         source: report.job.source.to_string(),
         model: document.model.name.clone(),
-        version: document.model.version.clone(),
+        version: document.model.version_in_paths(),
         code: document.error.as_ref().map(|error| error.code),
         correlation_id: report.job.correlation_id.clone(),
     };

@@ -49,7 +49,7 @@ pub(super) fn one_component(components: usize) -> Result<(), JobError> {
     if components == 1 {
         return Ok(());
     }
-    let message = format!("the compressed picture has {components} components; radiographs have one");
+    let message = format!("the compressed picture has {components} components; one is read");
     Err(refuse(ErrorCode::ColourImage, message))
 }
 
@@ -144,7 +144,7 @@ fn jpeg_2000(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     if values.iter().any(|&value| value < 0) {
         return Err(refuse(
             ErrorCode::ValueOutOfRange,
-            "the picture holds negative values; a radiograph's start at zero",
+            "the picture holds negative values; samples from zero up are read",
         ));
     }
     Ok(CodecImage {

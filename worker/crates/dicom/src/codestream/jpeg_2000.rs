@@ -7,7 +7,7 @@ use nightread_domain::error::{ErrorCode, JobError};
 
 use crate::error::refuse;
 
-/// Tiles cost memory each, however few pixels they have; radiographs are one tile, whole-slide pictures are not read.
+/// Tiles cost memory each, however few pixels they have; whole-slide pictures are not read.
 const MAX_TILES: u64 = 4096;
 
 const EOC: [u8; 2] = [0xFF, 0xD9];

@@ -4,17 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorCode;
-use crate::result::{ModelFacts, NOTICE, SCHEMA, SourceFacts, WorkerFacts};
+use crate::result::{ModelFacts, NOTICE, SCHEMA, StudyFacts, StudyKind, WorkerFacts};
+use crate::task::Task;
 
 fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
     ResultDocument {
         schema: SCHEMA.to_owned(),
         status,
         notice: NOTICE.to_owned(),
-        source: SourceFacts {
+        task: Task::Radiograph,
+        study: StudyFacts {
+            kind: StudyKind::Blob,
             container: "incoming".to_owned(),
-            blob: "a.png".to_owned(),
-            etag: Some(ETag(version.to_string())),
+            name: "a.png".to_owned(),
+            version: Some(ETag(version.to_string())),
             last_modified: Some(at(hour)),
             sha256: None,
             bytes: None,
@@ -22,17 +25,16 @@ fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
         },
         model: ModelFacts {
             name: "m".to_owned(),
-            version: "1.0.0-fp32".to_owned(),
-            sha256: "digest".to_owned(),
+            version: "1.0.0".to_owned(),
+            weights_sha256: "digest".to_owned(),
             precision: "fp32".to_owned(),
             execution_provider: "cpu".to_owned(),
             manifest_sha256: None,
             preprocessing: "xrv-1".to_owned(),
         },
         input: BTreeMap::new(),
-        findings: Vec::new(),
-        components: None,
-        dual_regression: None,
+        payload: None,
+        artefacts: Vec::new(),
         warnings: Vec::new(),
         timing_ms: BTreeMap::new(),
         worker: WorkerFacts { version: "0.1.0".to_owned() },
@@ -47,9 +49,9 @@ fn at(hour: u8) -> OffsetDateTime {
 
 fn candidate(document: &ResultDocument) -> Candidate<'_> {
     Candidate {
-        etag: document.source.etag.as_ref(),
-        last_modified: document.source.last_modified,
-        sha256: document.source.sha256.as_deref(),
+        etag: document.study.version.as_ref(),
+        last_modified: document.study.last_modified,
+        sha256: document.study.sha256.as_deref(),
         identity: Identity::Version,
         model: &document.model,
         worker_version: &document.worker.version,
@@ -62,7 +64,7 @@ fn candidate(document: &ResultDocument) -> Candidate<'_> {
 fn by_content_a_copy_is_the_same_and_an_older_file_is_not() {
     let with = |version, hour, sha256: Option<&str>| {
         let mut document = document(version, hour, Status::Ok);
-        document.source.sha256 = sha256.map(str::to_owned);
+        document.study.sha256 = sha256.map(str::to_owned);
         document
     };
     let by_content = |ours: &ResultDocument| {
@@ -75,25 +77,25 @@ fn by_content_a_copy_is_the_same_and_an_older_file_is_not() {
     assert_eq!(by_content(&with(2, 20, Some("aa"))), Verdict::AlreadyDone, "a copy");
     assert_eq!(by_content(&with(2, 1, Some("bb"))), Verdict::Replace, "another file with an older time");
     let mut gone = with(2, 1, None);
-    gone.source.etag = None;
+    gone.study.version = None;
     assert_eq!(by_content(&gone), Verdict::NewerExists);
 }
 
 #[test]
 fn result_names_are_plain_until_they_are_too_long() {
     let source = BlobRef::parse("incoming/ward 3/a.png").expect("a sound name");
-    let plain = result_blob("results", "m", "1.0.0-fp32", &source).expect("a sound result name");
+    let plain = result_blob("results", "m", "1.0.0", &source).expect("a sound result name");
     assert_eq!(plain.to_string(), "results/m/1.0.0-fp32/incoming/ward 3/a.png.json");
 
     for name in ["x".repeat(1024), format!("{}/{}", "d".repeat(900), "y".repeat(120)), "ü".repeat(200)] {
         let source = BlobRef::new("incoming", &name).expect("a sound name");
-        let long = result_blob("results", "m", "1.0.0-fp32", &source).expect("a sound result name");
+        let long = result_blob("results", "m", "1.0.0", &source).expect("a sound result name");
         assert!(long.name().chars().count() <= MAX_NAME_CHARS);
         assert!(long.name().rsplit('/').next().is_some_and(|segment| segment.len() <= 255));
         assert!(long.name().contains('~'));
         let last = name.char_indices().last().map_or(0, |(at, _)| at);
         let other = BlobRef::new("incoming", format!("{}z", &name[..last]));
-        let other = result_blob("results", "m", "1.0.0-fp32", &other.expect("a sound name"));
+        let other = result_blob("results", "m", "1.0.0", &other.expect("a sound name"));
         assert_ne!(other.expect("a sound result name"), long);
     }
 }
@@ -103,8 +105,7 @@ fn what_goes_beside_a_document_has_a_name_whatever_the_blob_is_called() {
     let digest = "0123456789abcdef".repeat(4);
     let named = |name: &str, suffix: &str| {
         let source = BlobRef::new("incoming", name).expect("a sound name");
-        artefact_blob("results", "model", "1.0.0-fp32", &source, &digest, suffix)
-            .expect("a sound artefact name")
+        artefact_blob("results", "model", "1.0.0", &source, &digest, suffix).expect("a sound artefact name")
     };
     assert_eq!(
         named("ward 3/a.nii.gz", "z.nii.gz").to_string(),
@@ -154,7 +155,7 @@ fn a_failed_reading_is_tried_again_on_redrive_force_or_a_new_worker() {
 /// The facts of `document`'s model with other digests.
 fn model(sha256: &str, manifest: Option<&str>) -> ModelFacts {
     let facts = document(1, 1, Status::Ok).model;
-    ModelFacts { sha256: sha256.to_owned(), manifest_sha256: manifest.map(str::to_owned), ..facts }
+    ModelFacts { weights_sha256: sha256.to_owned(), manifest_sha256: manifest.map(str::to_owned), ..facts }
 }
 
 #[test]
@@ -211,7 +212,7 @@ proptest! {
             }
         }
         let stored = stored.expect("somebody wrote");
-        prop_assert_eq!(stored.source.etag.clone(), current.map(|version| ETag(version.to_string())));
+        prop_assert_eq!(stored.study.version.clone(), current.map(|version| ETag(version.to_string())));
         let worked = writers.iter().any(|(version, worked)| Some(*version) == current && *worked);
         prop_assert_eq!(stored.status == Status::Ok, worked);
     }

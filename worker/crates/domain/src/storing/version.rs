@@ -7,7 +7,7 @@ use crate::result::ModelFacts;
 /// manifests were digested counts by its weights. Errors: `model_mismatch`, naming both digests.
 pub fn same_version(theirs: &ModelFacts, ours: &ModelFacts) -> Result<(), JobError> {
     let what = [
-        ("weights", Some(&theirs.sha256), Some(&ours.sha256)),
+        ("weights", Some(&theirs.weights_sha256), Some(&ours.weights_sha256)),
         ("a manifest", theirs.manifest_sha256.as_ref(), ours.manifest_sha256.as_ref()),
     ];
     for (what, theirs, ours_is) in what {
@@ -17,7 +17,8 @@ pub fn same_version(theirs: &ModelFacts, ours: &ModelFacts) -> Result<(), JobErr
             let text = format!(
                 "results of {} {} were made with {what} of sha256 {theirs}, and this worker has {ours_is}: give the changed \
                  model a new version",
-                ours.name, ours.version
+                ours.name,
+                ours.version_in_paths()
             );
             return Err(JobError::new(Stage::Start, ErrorCode::ModelMismatch, text));
         }

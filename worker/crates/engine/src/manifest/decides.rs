@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Activation, Calibration, Label, Manifest, Maps, Preprocessing, Task};
+use super::{Activation, Calibration, Label, Manifest, Maps, Preprocessing};
 use crate::digest;
 
 /// Everything of a manifest that a result depends on beside the weights, in one fixed order. What is left out (names of
@@ -93,10 +93,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
         let Manifest { input, output, trained_on, .. } = manifest;
         Self {
             schema: "nightread.manifest.v1",
-            task: match manifest.task {
-                Task::Radiograph => "radiograph",
-                Task::Components => "components",
-            },
+            task: manifest.task.as_str(),
             input: Input { name: &input.name, item_shape: &input.item_shape, value_range: input.value_range },
             preprocessing: match &manifest.preprocessing {
                 Preprocessing::Xrv1 { size } => Steps::Xrv1 { size: *size },

@@ -9,21 +9,13 @@ mod reader;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use nightread_domain::Task;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 pub use catalogue::Catalogue;
 
 /// The name every manifest has in its folder.
 pub const MANIFEST_FILE: &str = "manifest.toml";
-
-/// What a model reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Task {
-    /// A chest radiograph: one item per picture.
-    Radiograph,
-    /// Components of a resting-state fMRI scan: one item per component map.
-    Components,
-}
 
 /// The number format of the weights. It is part of the version in the result's path, so that one data set never mixes two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

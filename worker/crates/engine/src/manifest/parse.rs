@@ -50,7 +50,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     }
     let name = reader.text("name");
     let version = reader.text("version");
-    let task = choice(reader, "task", &[("radiograph", Task::Radiograph), ("components", Task::Components)]);
+    let task = choice(reader, "task", &Task::ALL.map(|task| (task.as_str(), task)));
     let description = reader.text("description");
     let card = reader.file("card");
     let bring_your_own = reader.text_if("bring_your_own");

@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nightread_dicom::Samples;
+use nightread_domain::Task;
 use nightread_domain::error::{ErrorCode, JobError};
-use nightread_domain::media::{Media, Modality};
+use nightread_domain::media::Media;
 use nightread_domain::warning::{Warning, WarningCode};
 
 use crate::error::refuse;
@@ -32,7 +33,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
             None => refuse(ErrorCode::NotAnImage, "the bytes are neither PNG, JPEG, TIFF nor DICOM"),
         });
     };
-    if media.modality() != Modality::Radiograph {
+    if !Task::Radiograph.reads(media) {
         return Err(refuse(ErrorCode::UnsupportedMedia, "the blob is a brain scan, not a radiograph"));
     }
     if media == Media::Dicom && is_dicomdir(bytes) {

@@ -6,7 +6,7 @@
 
 use std::io::Cursor;
 
-use nightread_dicom::{Samples, value_above};
+use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::Media;
 use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
@@ -83,8 +83,8 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         samples.invert(if bits == 8 { u8::MAX.into() } else { u16::MAX.into() });
     }
     // Before a negative is inverted: what lies above would turn black, silently.
-    if options.stored_max.is_some() && samples.max() > max_value {
-        return Err(value_above(samples.max(), max_value));
+    if options.stored_max.is_some() {
+        samples.check_most(max_value)?;
     }
     doubt_range(&samples, options, &mut warnings);
     if white_is_zero {

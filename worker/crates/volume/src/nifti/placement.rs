@@ -3,7 +3,8 @@
 use nightread_domain::{JobError, Warning, WarningCode};
 
 use super::header::{Orientation, Raw, invalid};
-use crate::grid::{Affine, Grid};
+use crate::affine::Affine;
+use crate::grid::Grid;
 
 /// Places of voxels that differ by more than this share of a voxel are two places: qform holds a rotation in single
 /// precision and cannot hold a shear.

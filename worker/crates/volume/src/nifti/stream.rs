@@ -9,7 +9,7 @@ use super::datatype::{Datatype, Endian, Sample, with_sample};
 use super::gunzip::Gunzip;
 use super::header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, sniff};
 use super::source::{Limits, Source};
-use crate::grid::{Sampler, Sampling};
+use crate::sampling::{Sampler, Sampling};
 
 const READ_AHEAD: usize = 256 << 10;
 

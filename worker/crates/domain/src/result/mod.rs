@@ -1,17 +1,22 @@
-//! The result document: the product's output, versioned by `worker/schemas/result.v1.json`.
+//! The result document: the product's output, versioned by `worker/schemas/result.v2.json`.
+
+mod v1;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::blob::ETag;
+use crate::blob::{BlobRef, ETag};
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::media::Media;
+use crate::task::Task;
 use crate::warning::Warning;
 
+pub use self::v1::SCHEMA as SCHEMA_V1;
+
 /// The value of `schema` in every document of this form.
-pub const SCHEMA: &str = "nightread.result.v1";
+pub const SCHEMA: &str = "nightread.result.v2";
 
 /// What the `schema` of documents of every form begins with.
 pub const SCHEMAS: &str = "nightread.result.";
@@ -43,20 +48,18 @@ pub struct ResultDocument {
     pub schema: String,
     pub status: Status,
     pub notice: String,
-    pub source: SourceFacts,
+    /// What the model does, and so which payload there is.
+    pub task: Task,
+    pub study: StudyFacts,
     pub model: ModelFacts,
-    /// Header facts that shaped the reading (modality, view, bits stored, grid, repetition time).
+    /// Facts of the input that shaped the reading (view, bits stored, grid, repetition time), with units in their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub input: BTreeMap<String, serde_json::Value>,
-    /// One per reported label of a radiograph.
-    #[serde(default)]
-    pub findings: Vec<Finding>,
-    /// One per group component of a scan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub components: Option<Vec<Component>>,
-    /// How the scan was regressed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dual_regression: Option<BTreeMap<String, serde_json::Value>>,
+    /// What was read; absent where it was not.
+    #[serde(flatten)]
+    pub payload: Option<Payload>,
+    /// Files beside this document.
+    pub artefacts: Vec<ArtefactFacts>,
     pub warnings: Vec<Warning>,
     /// Milliseconds by stage, and `total`.
     pub timing_ms: BTreeMap<String, f64>,
@@ -67,17 +70,42 @@ pub struct ResultDocument {
     pub error: Option<ErrorFacts>,
 }
 
-/// The blob that was read, or that could not be.
+/// What a reading gives, by the task of its model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// Of a radiograph: one finding for each reported label.
+    Findings { findings: Vec<Finding> },
+    /// Of a scan: one component for each group component, and how the scan was regressed; absent for files of component maps.
+    Components {
+        components: Vec<Component>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        regression: Option<BTreeMap<String, serde_json::Value>>,
+    },
+}
+
+/// Whether a study is one blob or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyKind {
+    Blob,
+    /// Several blobs below one name.
+    Series,
+}
+
+/// The study that was read, or that could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFacts {
+pub struct StudyFacts {
+    pub kind: StudyKind,
     pub container: String,
-    pub blob: String,
-    /// Absent when the blob was gone.
-    pub etag: Option<ETag>,
+    /// Of the blob, without its container.
+    pub name: String,
+    /// The store's mark of the version that was read; absent when the blob was gone.
+    pub version: Option<ETag>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_modified: Option<OffsetDateTime>,
-    pub sha256: Option<String>,
     pub bytes: Option<u64>,
+    pub sha256: Option<String>,
     pub media: Option<Media>,
 }
 
@@ -85,16 +113,59 @@ pub struct SourceFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFacts {
     pub name: String,
-    /// With precision, as in the result path: `1.0.0-fp32`.
+    /// Of the manifest, without precision: `1.0.0`.
     pub version: String,
+    pub precision: String,
     /// Of the weights: of their one file, or of the list of several.
-    pub sha256: String,
+    pub weights_sha256: String,
     /// Of what the manifest decides; absent in documents from before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_sha256: Option<String>,
-    pub precision: String,
     pub execution_provider: String,
     pub preprocessing: String,
+}
+
+impl ModelFacts {
+    /// Version and precision, as result paths have them: `1.0.0-fp32`.
+    pub fn version_in_paths(&self) -> String {
+        format!("{}-{}", self.version, self.precision)
+    }
+}
+
+/// A file beside the document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtefactFacts {
+    pub kind: ArtefactKind,
+    /// Its name in the results container, or below the results folder.
+    pub path: String,
+    pub media_type: String,
+    pub bytes: u64,
+    pub sha256: String,
+    /// The label that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
+/// What a file beside the document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtefactKind {
+    /// The radiograph with what speaks for one finding painted over it.
+    Heatmap,
+    /// The scan's z maps, one volume a component.
+    ZMaps,
+    /// The components' time courses, one column each.
+    TimeCourses,
+}
+
+impl ArtefactKind {
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Heatmap => "image/png",
+            Self::ZMaps => "application/gzip",
+            Self::TimeCourses => "text/tab-separated-values",
+        }
+    }
 }
 
 /// One label of a radiograph.
@@ -106,9 +177,6 @@ pub struct Finding {
     pub probability: f32,
     pub threshold: f32,
     pub positive: bool,
-    /// Name of the painted class-activation map in the results container, where one was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heatmap: Option<String>,
 }
 
 /// One subject-level component map of a scan.
@@ -169,16 +237,40 @@ impl From<&JobError> for ErrorFacts {
 }
 
 impl ResultDocument {
+    /// A document of the present form, or of the one before it, which is read as if it had been written in this one.
+    ///
+    /// # Errors
+    /// What serde says of a document that does not keep to its form. A schema that is neither is for the caller to see.
+    pub fn parse(schema: &str, body: &[u8]) -> Result<Self, serde_json::Error> {
+        if schema == SCHEMA_V1 { v1::parse(body) } else { serde_json::from_slice(body) }
+    }
+
+    /// The blob that was read.
+    ///
+    /// # Errors
+    /// `message_unparseable` when the names in it are none.
+    pub fn study_blob(&self) -> Result<BlobRef, JobError> {
+        BlobRef::new(&self.study.container, &self.study.name)
+    }
+
+    /// Of a radiograph; none otherwise.
+    pub fn findings(&self) -> &[Finding] {
+        match &self.payload {
+            Some(Payload::Findings { findings }) => findings,
+            Some(Payload::Components { .. }) | None => &[],
+        }
+    }
+
     /// Metadata of the stored blob, for listings that should not open every document.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([
-            ("model_sha256".to_owned(), self.model.sha256.clone()),
+            ("model_sha256".to_owned(), self.model.weights_sha256.clone()),
             ("status".to_owned(), self.status.as_str().to_owned()),
         ]);
         if let Some(digest) = &self.model.manifest_sha256 {
             metadata.insert("manifest_sha256".to_owned(), digest.clone());
         }
-        if let Some(etag) = &self.source.etag {
+        if let Some(etag) = &self.study.version {
             metadata.insert("source_etag".to_owned(), etag.0.clone());
         }
         if let Some(error) = &self.error {

@@ -1,4 +1,4 @@
-//! Jobs that wait for storage. None is blamed for a container that does not let us in; none waits for ever.
+//! What becomes of a delivery whose job failed. None is blamed for a container that does not let us in; none waits for ever.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,6 +6,9 @@ use nightread_domain::retry::Delay;
 use nightread_domain::{Disposition, ErrorClass, ErrorCode, Job, JobError, Stage};
 
 use super::tools::Tools;
+
+/// How long a study waits for room on this machine's disk.
+const SPOOL_DELAY: Duration = Duration::from_mins(1);
 
 /// Until a job has waited for so long it is tried again with the delay beside it.
 const PATIENCE: [(Duration, Duration); 2] = [
@@ -29,7 +32,7 @@ fn waits(code: ErrorCode, why: &str) -> JobError {
 }
 
 /// Whether a failure tells of storage, so that no attempt is counted.
-pub(super) fn is_away(error: &JobError, job: &Job, tools: &Tools) -> bool {
+fn is_away(error: &JobError, job: &Job, tools: &Tools) -> bool {
     error.code.is_outage() && !is_own_so_far(error, job, tools)
 }
 
@@ -52,7 +55,7 @@ fn container_of<'a>(error: &JobError, job: &'a Job, tools: &'a Tools) -> &'a str
 }
 
 /// Puts a job off. One whose own container refuses, while others are served, is given up when its time is over.
-pub(super) fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
+fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
     let is_refused =
         error.code.is_refusal() && error.stage != Stage::Store && tools.outages.paused().is_none();
     if !is_refused {
@@ -77,6 +80,37 @@ pub(super) fn postponed(job: &Job, error: JobError, tools: &Tools) -> Dispositio
     let step = PATIENCE.iter().find(|(until, _)| waited < *until);
     let delay = step.map_or(Delay::Minutes5.length(), |(_, delay)| *delay);
     Disposition::Postpone { delay, error, refused_since: Some(since) }
+}
+
+/// What becomes of the delivery of a job that failed without a document.
+pub(super) fn of_failure(job: &Job, error: JobError, tools: &Tools) -> Disposition {
+    if error.code == ErrorCode::SpoolUnavailable {
+        return Disposition::Postpone { delay: SPOOL_DELAY, error, refused_since: None };
+    }
+    match error.class {
+        ErrorClass::Fatal => Disposition::Return,
+        ErrorClass::Permanent => Disposition::DeadLetter { error },
+        // While storage is away no job is to blame.
+        ErrorClass::Transient if is_away(&error, job, tools) => postponed(job, error, tools),
+        ErrorClass::Transient => {
+            let usual = Delay::after(job.attempt).length();
+            let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
+            Disposition::RetryAfter { delay, error }
+        }
+    }
+}
+
+/// A message that names what it must not, or nothing that exists here, gets no document: it must not create paths.
+pub(super) fn is_documented(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::SourceNotAllowed
+            | ErrorCode::UnknownModel
+            | ErrorCode::NoRoute
+            | ErrorCode::MessageUnparseable
+            // There is a document, and it stays.
+            | ErrorCode::ResultNewerSchema
+    )
 }
 
 fn is_overdue(job: &Job, tools: &Tools) -> bool {

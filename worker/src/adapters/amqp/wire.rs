@@ -1,0 +1,130 @@
+//! The stream to a broker: TCP, and where the address asks for it TLS by the stack that every other client here uses. The
+//! AMQP library's own would bring another, with readers of key stores that no setting can name.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_rs::traits::Reactor;
+use async_rs::util::RuntimeParts;
+use async_rs::{Runtime, Tokio};
+use futures::Stream;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::Verifier;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+use crate::adapters::tls;
+
+/// A stream in both directions, whatever carries it.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+pub(super) type Wire = Compat<Box<dyn Duplex>>;
+
+fn wire(stream: impl Duplex + 'static) -> Wire {
+    let stream: Box<dyn Duplex> = Box::new(stream);
+    stream.compat()
+}
+
+/// Whose certificates are believed: the system's authorities, and these beside them.
+#[derive(Clone)]
+pub(super) struct Trust {
+    ca_pem: Option<String>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("own_authority", &self.ca_pem.is_some()).finish()
+    }
+}
+
+impl Trust {
+    pub fn new(ca_pem: Option<String>) -> Self {
+        tls::install_provider();
+        Self { ca_pem }
+    }
+
+    fn config(&self) -> io::Result<ClientConfig> {
+        let invalid = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let pem = self.ca_pem.as_deref().unwrap_or_default();
+        let own = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let verifier = Verifier::new_with_extra_roots(own, Arc::clone(&provider)).map_err(invalid)?;
+        Ok(ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(invalid)?
+            // The name is rustls's for every verifier but its own: this one asks the system's store.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth())
+    }
+}
+
+/// TCP.
+pub(super) async fn connect(at: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(at).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The stream as it is.
+pub(super) fn plain(stream: TcpStream) -> Wire {
+    wire(stream)
+}
+
+/// TLS over it, with a peer that can prove to be `host`.
+pub(super) async fn secured(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<Wire> {
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let connector = TlsConnector::from(Arc::new(trust.config()?));
+    Ok(wire(connector.connect(name, stream).await?))
+}
+
+/// Tokio, with these streams in place of its own.
+pub(super) type Kit = RuntimeParts<Tokio, Streams>;
+
+/// A runtime bound to the one that this is called in.
+pub(super) fn runtime() -> Runtime<Kit> {
+    Runtime::new(RuntimeParts::new(Tokio::current(), Streams(Tokio::current())))
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Streams(Tokio);
+
+impl Reactor for Streams {
+    type TcpStream = Wire;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    /// The AMQP library asks for no socket but those that it is given.
+    fn register<H: Read + Write + Send + 'static>(
+        &self,
+        _socket: H,
+    ) -> io::Result<impl futures::AsyncRead + futures::AsyncWrite + Send + Unpin + 'static> {
+        Err::<Wire, _>(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        async move { connect(address).await.map(plain) }
+    }
+}
