@@ -34,6 +34,7 @@ def queue_findings(root):
         "lane_queues": names["laneQueues"],
         "lane_keys": {lane: f"{names['routingKey']}.{lane}" for lane in names["laneQueues"]},
         "delay_queues": names["delayQueues"],
+        "former_queue": names["formerQueue"],
         "suspect_queue": names["suspectQueue"],
         "dead_queue": names["deadQueue"],
         "reports_queue": names["reportsQueue"],
@@ -140,7 +141,8 @@ def identity_findings(root):
     if settings["imds"]["endpoint"] not in fetch or settings["imds"]["identityApiVersion"] not in fetch:
         yield "azure-fetch asks another identity endpoint"
     broker = (root / "infra/shared/scripts/setup-broker").read_text()
-    lanes = "|".join([*settings["names"]["laneQueues"], settings["names"]["suspectQueue"].removeprefix("nightread.jobs.")])
+    others = (settings["names"][n].removeprefix("nightread.jobs.") for n in ("suspectQueue", "formerQueue"))
+    lanes = "|".join([*settings["names"]["laneQueues"], *others])
     if rf"'^nightread\.jobs\.({lanes})$'" not in broker:
         yield "workers may not read their lanes"
     writes = "|".join(settings["names"][n].removeprefix("nightread.") for n in ("delayExchange", "suspectExchange", "deadExchange", "resultsExchange"))
@@ -182,7 +184,7 @@ DRIFTS = [
     ("queues", "worker/contract.json", '"nightread.results"', '"nightread.result"'),
     ("queues", "worker/contract.json", '"nightread.jobs.delay.30s"', '"nightread.jobs.delay.31s"'),
     ("queues", "infra/shared/settings.json", '"nightread.jobs.bulk"', '"nightread.jobs.batch"'),
-    ("machine scripts", "infra/shared/scripts/setup-broker", "|fmri|suspect)", "|fmri)"),
+    ("machine scripts", "infra/shared/scripts/setup-broker", "|volumes|suspect|fmri)", "|volumes|suspect)"),
     ("metrics", "infra/shared/scripts/setup-broker", "'^nightread\\.reports$'", "'^$'"),
     ("metrics", "infra/shared/settings.json", '"thresholdSecondsPerWorker": 600', '"thresholdSecondsPerWorker": 700'),
     ("metrics", "worker/contract.json", '"OldestJobAgeSeconds"', '"OldestJobAge"'),

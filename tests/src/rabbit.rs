@@ -253,14 +253,23 @@ impl Rabbit {
 
     /// Runs `rabbitmqctl` on a node of our own.
     pub async fn control(&self, arguments: &[&str]) {
+        self.run("rabbitmqctl", arguments).await;
+    }
+
+    /// Turns a plug-in on, on a node of our own.
+    pub async fn enable(&self, plugin: &str) {
+        self.run("rabbitmq-plugins", &["enable", plugin]).await;
+    }
+
+    async fn run(&self, program: &str, arguments: &[&str]) {
         let node = self.node.as_ref().expect("only a node of our own is controlled");
-        let words = node.release.command(node.folder.path(), "rabbitmqctl");
+        let words = node.release.command(node.folder.path(), program);
         let mut command = tokio::process::Command::new(&words[0]);
         command
             .args(&words[1..])
             .args(arguments)
             .envs(node.environment.iter().map(|(name, value)| (*name, value)));
-        let output = command.output().await.expect("rabbitmqctl runs");
+        let output = command.output().await.expect("the program runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use nightread_fleet::{Arrival, Arrivals, MachineType, Run, Scaling, Scenario, simulate};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -100,11 +100,11 @@ pub fn predicted(observed: &Observed, plan: &[Planned], overhead: Duration, work
     });
     let scenario = Scenario {
         arrivals: vec![Arrivals::Trace(arrivals.collect())],
-        service: [None, None, None],
+        service: PerLane::default(),
         machine: MachineType {
             slots: 1,
             permits: 1,
-            weights: [6, 3, 1],
+            weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
             startup: (Duration::ZERO, Duration::ZERO),
         },
         scaling: Scaling::Fixed(workers),

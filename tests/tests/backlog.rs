@@ -12,7 +12,7 @@ use nightread::adapters::amqp::{
 };
 use nightread::telemetry::ledger::LaneWork;
 use nightread_domain::message::Attributes;
-use nightread_domain::{Disposition, ErrorCode, Intake, Lane, Message};
+use nightread_domain::{Disposition, ErrorCode, Intake, Lane, Message, PerLane};
 use nightread_tests::parts::skipped;
 use nightread_tests::pictures::grey;
 use nightread_tests::queues::Queues;
@@ -91,8 +91,8 @@ async fn output(mut command: Command) -> Output {
 }
 
 fn worker_report(at: u64, lane: Lane, messages: u64, seconds: f64) -> Report {
-    let mut lanes = [LaneWork::default(); 3];
-    lanes[lane as usize] = LaneWork { messages, seconds, oldest_age: Some(42) };
+    let mut lanes = PerLane::<LaneWork>::default();
+    lanes[lane] = LaneWork { messages, seconds, oldest_age: Some(42) };
     Report::Worker { at, lanes }
 }
 

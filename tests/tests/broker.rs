@@ -179,12 +179,12 @@ async fn a_redriven_letter_that_fails_again_arrives_again() {
         return;
     };
     let mut bench = Bench::new(rabbit, 4).await;
-    bench.announce(Lane::Fmri, "scan").await;
+    bench.announce(Lane::Volumes, "scan").await;
     let letters = DeadLetters::open(&bench.options).await.expect("opened");
     for round in 0..3 {
         let delivery = bench.next().await;
         assert_eq!(delivery.message.attributes.redriven, round > 0);
-        assert_eq!(delivery.message.attributes.lane, Lane::Fmri);
+        assert_eq!(delivery.message.attributes.lane, Lane::Volumes);
         assert_eq!(delivery.message.attributes.attempt, 0);
         delivery.settlement.settle(retry()).await.expect("settled");
         let delivery = bench.next().await;
@@ -196,7 +196,7 @@ async fn a_redriven_letter_that_fails_again_arrives_again() {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].code, found[0].stage), (ErrorCode::NoRoute, Some(Stage::Decode)));
         assert_eq!(found[0].reason.as_deref(), Some("no model reads this"));
-        assert_eq!(found[0].message.attributes.lane, Lane::Fmri);
+        assert_eq!(found[0].message.attributes.lane, Lane::Volumes);
         assert!(found[0].dead_at.is_some());
         bench.observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
         let mut swept = Swept::default();

@@ -114,7 +114,7 @@ async fn letters_are_counted_shown_sent_back_and_thrown_away() {
         bench.die(Lane::Bulk, &format!("bulk-{number}"), exhausted, signed).await;
     }
     bench.die(Lane::Ingest, "odd", Some(("message_unparseable", "not JSON")), &[0xff, 0xfe, 0x00]).await;
-    bench.die(Lane::Fmri, "killer", None, br#"{"blob": "incoming/scan.nii"}"#).await;
+    bench.die(Lane::Volumes, "killer", None, br#"{"blob": "incoming/scan.nii"}"#).await;
     bench.letters(5).await;
 
     let listing = bench.json(&["list", "--limit", "2"]).await;
@@ -174,7 +174,7 @@ async fn letters_are_counted_shown_sent_back_and_thrown_away() {
     bench.letters(1).await;
     let rest = bench.json(&["redrive", "--all"]).await;
     assert_eq!(rest["redriven"], 1);
-    assert_eq!(bench.drain(Lane::Fmri).await.into_keys().collect::<Vec<_>>(), ["killer"]);
+    assert_eq!(bench.drain(Lane::Volumes).await.into_keys().collect::<Vec<_>>(), ["killer"]);
     bench.letters(0).await;
 }
 

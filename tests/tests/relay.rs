@@ -73,7 +73,7 @@ async fn every_form_is_relayed_and_poison_is_put_aside() {
         bodies.contains(&event("plain ü.png")) && bodies.contains(&json!([event("grid.png")])),
         "{bodies:?}"
     );
-    let scans = ids(&observer.drain(&topology::lane_queue(Lane::Fmri)).await);
+    let scans = ids(&observer.drain(&topology::lane_queue(Lane::Volumes)).await);
     assert_eq!(scans, BTreeMap::from([("scan.nii.gz".to_owned(), 1)]), "scans have their own lane");
 }
 

@@ -77,7 +77,7 @@ async fn an_announced_scan_ends_in_components_beside_pictures_that_are_read() {
     bench.upload("ward/scan.nii.gz", scan(1)).await;
     bench.upload("chest.png", grey(90, 512, 1)).await;
     let worker = bench.start_with(&settings(&bench));
-    bench.announce(Lane::Fmri, "ward/scan.nii.gz").await;
+    bench.announce(Lane::Volumes, "ward/scan.nii.gz").await;
     bench.publish(Lane::Ingest, "chest", bench.event_grid("chest.png")).await;
 
     let document = result(&bench, "ward/scan.nii.gz").await;
@@ -105,7 +105,7 @@ async fn an_announced_scan_ends_in_components_beside_pictures_that_are_read() {
 
     // By force it is read again, beside maps and time courses that are there already.
     let again = json!({"blob": format!("{}/ward/scan.nii.gz", bench.incoming), "force": true});
-    bench.publish(Lane::Fmri, "again", again.to_string()).await;
+    bench.publish(Lane::Volumes, "again", again.to_string()).await;
     let newer = wait::until_within(PATIENCE, "a newer reading", || async {
         let now = result(&bench, "ward/scan.nii.gz").await;
         (now["read_at"] != document["read_at"]).then_some(now)
@@ -133,10 +133,10 @@ async fn bad_scans_end_as_failed_documents_and_good_ones_behind_them_are_read() 
     let worker = bench.start_with(&settings(&bench));
     for (name, body, _) in &bad {
         bench.upload(name, body.clone()).await;
-        bench.announce(Lane::Fmri, name).await;
+        bench.announce(Lane::Volumes, name).await;
     }
     bench.upload("good.nii.gz", good).await;
-    bench.announce(Lane::Fmri, "good.nii.gz").await;
+    bench.announce(Lane::Volumes, "good.nii.gz").await;
     for (name, _, code) in &bad {
         let document = result(&bench, name).await;
         assert_eq!(
@@ -157,7 +157,7 @@ async fn a_worker_killed_after_a_scan_was_inferred_leaves_one_result() {
     let Some(bench) = Bench::shared(test).await else { return };
     bench.upload("scan.nii.gz", scan(3)).await;
     let mut doomed = bench.start_with(&settings(&bench).with("NIGHTREAD_WORKER_FAILPOINT", "after_infer"));
-    bench.announce(Lane::Fmri, "scan.nii.gz").await;
+    bench.announce(Lane::Volumes, "scan.nii.gz").await;
     assert!(!doomed.ended().await.success());
     assert_eq!(bench.result_of(MODEL, &version(MODEL), "scan.nii.gz").await, None);
     let heir = bench.start_with(&settings(&bench));
@@ -209,7 +209,7 @@ async fn a_run_of_gigabytes_is_read_in_little_memory() {
         .with("NIGHTREAD_SCANS_RESAMPLE", "true");
     let worker = bench.start_with(&settings);
     let started = std::time::Instant::now();
-    bench.announce(Lane::Fmri, name).await;
+    bench.announce(Lane::Volumes, name).await;
     let (what, version) = ("the result", version(MODEL));
     let document =
         wait::until_within(Duration::from_hours(1), what, || bench.result_of(MODEL, &version, name)).await;

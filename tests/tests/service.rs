@@ -36,7 +36,7 @@ async fn every_form_of_announcement_ends_in_a_result() {
         json!({"specversion": "1.0", "id": name, "source": "/s", "type": "Microsoft.Storage.BlobCreated",
             "data": event[0]["data"]})
     };
-    bench.publish(Lane::Fmri, "cloud", cloud("cloud.png").to_string()).await;
+    bench.publish(Lane::Volumes, "cloud", cloud("cloud.png").to_string()).await;
     let batch = json!([cloud("first.png"), {"bad": true}, cloud("second.png")]);
     bench.publish(Lane::Ingest, "batch", batch.to_string()).await;
     for (number, name) in

@@ -71,21 +71,21 @@ async fn suspects_come_one_at_a_time_and_only_a_start_is_counted() {
 async fn a_suspect_that_only_failed_goes_back_to_its_lane_and_one_that_is_given_up_keeps_its_lane() {
     let test = "a_suspect_that_only_failed_goes_back_to_its_lane_and_one_that_is_given_up_keeps_its_lane";
     let Some(rabbit) = Rabbit::shared(test).await else { return };
-    let (options, mut intake, observer) = suspecting(rabbit, &["scan"], Lane::Fmri).await;
+    let (options, mut intake, observer) = suspecting(rabbit, &["scan"], Lane::Volumes).await;
     let error = || JobError::new(Stage::Fetch, ErrorCode::StorageUnavailable, "away");
     let delay = Duration::from_secs(1);
     let suspect = next(&mut intake).await;
     suspect.settlement.settle(Disposition::RetryAfter { delay, error: error() }).await.expect("settled");
     let retried = next(&mut intake).await;
     let attributes = &retried.message.attributes;
-    assert_eq!((attributes.lane, attributes.suspect, attributes.attempt), (Lane::Fmri, false, 1));
+    assert_eq!((attributes.lane, attributes.suspect, attributes.attempt), (Lane::Volumes, false, 1));
     retried.settlement.settle(Disposition::Suspect { started: false }).await.expect("settled");
     let suspect = next(&mut intake).await;
     assert_eq!(suspect.message.attributes.attempt, 1, "real failures are remembered");
     suspect.settlement.settle(Disposition::DeadLetter { error: error() }).await.expect("settled");
     observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
     let letters = DeadLetters::open(&options).await.expect("opened").peek(1).await.expect("peeked");
-    assert_eq!(letters[0].message.attributes.lane, Lane::Fmri);
+    assert_eq!(letters[0].message.attributes.lane, Lane::Volumes);
     assert_eq!(letters[0].message.attributes.message_id.as_deref(), Some("scan"));
 }
 

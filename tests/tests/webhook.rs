@@ -109,7 +109,11 @@ async fn every_form_is_published_before_it_is_answered() {
         .collect();
     let created = AMQPValue::LongString("Microsoft.Storage.BlobCreated".into());
     assert_eq!(kinds, [created], "binary mode stays binary");
-    assert_eq!(observer.drain(&topology::lane_queue(Lane::Fmri)).await.len(), 1, "scans have their own lane");
+    assert_eq!(
+        observer.drain(&topology::lane_queue(Lane::Volumes)).await.len(),
+        1,
+        "scans have their own lane"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use nightread_domain::announcement::EVENT_TYPES;
 use nightread_domain::{ErrorCode, Lane, WarningCode};
 use serde_json::{Map, Value, json};
 
-use crate::adapters::amqp::topology::{self};
+use crate::adapters::amqp::{FORMER_QUEUE, topology};
 use crate::adapters::azure::queue::POISON_SUFFIX;
 use crate::adapters::azure::{imds, monitor};
 use crate::cli::Cli;
@@ -120,6 +120,7 @@ fn broker() -> Value {
         "lane_queues": by_lane(topology::lane_queue),
         "lane_keys": by_lane(topology::lane_key),
         "delay_queues": delays.collect::<Map<String, Value>>(),
+        "former_queue": FORMER_QUEUE,
         "suspect_queue": topology::SUSPECT_QUEUE,
         "dead_queue": topology::DEAD_QUEUE,
         "reports_queue": topology::REPORTS,

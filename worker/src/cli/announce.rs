@@ -109,7 +109,7 @@ pub struct AnnounceArgs {
 pub enum LaneName {
     Ingest,
     Bulk,
-    Fmri,
+    Volumes,
 }
 
 impl From<LaneName> for Lane {
@@ -117,7 +117,7 @@ impl From<LaneName> for Lane {
         match name {
             LaneName::Ingest => Self::Ingest,
             LaneName::Bulk => Self::Bulk,
-            LaneName::Fmri => Self::Fmri,
+            LaneName::Volumes => Self::Volumes,
         }
     }
 }

@@ -16,7 +16,7 @@ Examples:
 
 Messages ready and in hand are counted by the management plug-in ([backlog] management_url, a user with the tag
 `monitoring`). What a message costs is told by the workers themselves, through the queue nightread.reports; until they
-have, [backlog] ingest_ms, bulk_ms and fmri_ms stand in. Work that waits without any worker counts as more than
+have, [backlog] ingest_ms, bulk_ms and volumes_ms stand in. Work that waits without any worker counts as more than
 [backlog] scale_out_seconds, however little it is.
 
 --publish sends BacklogSecondsPerWorker, DeadLetters, OldestJobAgeSeconds and StorageQueueDepth, also when they are 0, in

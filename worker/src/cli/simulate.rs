@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use nightread_domain::Lane;
+use nightread_domain::lanes::{Lane, UnknownLane};
 
 use super::common::Format;
-use nightread_fleet::{ServiceTime, parse_lane};
+use nightread_fleet::ServiceTime;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -17,7 +17,7 @@ Examples:
   nightread simulate --rate 30,20,20,20,30,90,400,900,1500,1800,1800,1600,1500,1600,1500,1200,900,500,300,200,150,90,60,40 \\
       --service ingest=0.16,0.3 --every 60
       a day of ingest, in jobs an hour from midnight on
-  nightread simulate --trace week.csv --bench bench.json --bench fmri=scans.json --hours 168 --within 3600 --format json
+  nightread simulate --trace week.csv --bench bench.json --bench volumes=scans.json --hours 168 --within 3600 --format json
       what was recorded, with the service times that `nightread bench` measured; fails when a job waits an hour
   nightread simulate --bulk 160000 --service bulk=0.16,0.3 --start 20:00 --spot --evictions 0.1 --runs 20 \\
       --sweep out=300,600,1200 --sweep in=30,60,120
@@ -203,7 +203,7 @@ fn lane_of(text: &str, default: Lane) -> Result<(Lane, &str), String> {
 }
 
 fn known_lane(name: &str) -> Result<Lane, String> {
-    parse_lane(name).ok_or_else(|| format!("{name:?} is no lane: ingest, bulk or fmri"))
+    name.parse().map_err(|error: UnknownLane| error.to_string())
 }
 
 pub(super) fn numbers(text: &str) -> Result<Vec<f64>, String> {
@@ -222,8 +222,8 @@ mod tests {
     fn values_are_read_as_they_are_meant() {
         let at = |hours: u64| Duration::from_secs(3600 * hours);
         assert_eq!(bulk("160000"), Ok(Bulk { lane: Lane::Bulk, count: 160_000, time_of_day: None }));
-        let late = Bulk { lane: Lane::Fmri, count: 5, time_of_day: Some(at(22)) };
-        assert_eq!(bulk("fmri=5@22:00"), Ok(late));
+        let late = Bulk { lane: Lane::Volumes, count: 5, time_of_day: Some(at(22)) };
+        assert_eq!(bulk("volumes=5@22:00"), Ok(late));
         assert_eq!(rate("7"), Ok(Rate { lane: Lane::Ingest, rates: [7.0; 24] }));
         assert_eq!(span("300-480"), Ok((Duration::from_mins(5), Duration::from_mins(8))));
         assert_eq!(span("90"), Ok((Duration::from_secs(90), Duration::from_secs(90))));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::adapters::amqp::{Management, RabbitOptions, topology, virtual_host};
+use crate::adapters::amqp::{Management, RabbitOptions, former, topology, virtual_host};
 use crate::app::broker_of;
 use crate::cli::TopologyArgs;
 use crate::console::{FAILED, WRONG_USE, print, say};
@@ -19,13 +19,23 @@ pub(super) fn run(args: &TopologyArgs) -> Result<ExitCode> {
         }
         let version = topology::declare(&options).await?;
         print(&format!("RabbitMQ {version}: the topology is declared"))?;
+        tell_former(&options).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What an earlier version left lying, until it is gone.
+async fn tell_former(options: &RabbitOptions) -> Result<()> {
+    if let Some(former) = former(options).await? {
+        say(&former.to_string());
+    }
+    Ok(())
 }
 
 /// Names by AMQP; arguments, bindings and policies by the management plug-in, where there is one.
 async fn check(settings: &Settings, options: &RabbitOptions) -> Result<ExitCode> {
     let version = topology::check(options).await?;
+    tell_former(options).await?;
     let Some(url) = &settings.backlog.management_url else {
         print(&format!(
             "RabbitMQ {version}: every exchange and queue is there. Only names were looked at: arguments, bindings and policies \

@@ -26,7 +26,7 @@ pub struct Key {
 
 impl Key {
     pub fn variable(&self) -> String {
-        format!("NIGHTREAD_{}_{}", self.section.to_uppercase(), self.name.to_uppercase())
+        variable(self.section, self.name)
     }
 }
 
@@ -234,7 +234,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving pictures may take"),
     key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take"),
-    key("broker", "fmri_weight", Integer, "1", "share of the permits that scans may take"),
+    key("broker", "volumes_weight", Integer, "1", "share of the permits that volumes may take"),
     key(
         "relay",
         "queue_url",
@@ -293,7 +293,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("backlog", "ingest_ms", Integer, "20", "a worker's milliseconds for a picture, until workers tell"),
     key("backlog", "bulk_ms", Integer, "20", "a worker's milliseconds for a relabelling, until workers tell"),
-    key("backlog", "fmri_ms", Integer, "20000", "a worker's milliseconds for a scan, until workers tell"),
+    key(
+        "backlog",
+        "volumes_ms",
+        Integer,
+        "20000",
+        "a worker's milliseconds for a volume, until workers tell",
+    ),
     key(
         "backlog",
         "scale_out_seconds",
@@ -312,6 +318,20 @@ pub const KEYS: &[Key] = &[
     ),
     key("worker", "failpoint", Text, "", "crash tests only: after_fetch, after_infer or after_store"),
 ];
+
+/// Settings of an earlier version, by their section, with the names that they bear now.
+pub const RENAMED: &[(&str, &str, &str)] =
+    &[("broker", "fmri_weight", "volumes_weight"), ("backlog", "fmri_ms", "volumes_ms")];
+
+/// The name that `[section] name` bears now.
+pub fn renamed(section: &str, name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|row| (row.0, row.1) == (section, name)).map(|row| row.2)
+}
+
+/// The variable of `[section] name` in the environment.
+pub fn variable(section: &str, name: &str) -> String {
+    format!("NIGHTREAD_{}_{}", section.to_uppercase(), name.to_uppercase())
+}
 
 /// The row for `[section] name`.
 pub fn find(section: &str, name: &str) -> Option<&'static Key> {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::routing::Routing;
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, PerLane, Stage};
 use nightread_engine::{Precision, Provider, Search};
 use nightread_fmri::confounds::Wanted;
 
@@ -66,8 +66,8 @@ pub struct BrokerSettings {
     /// Further brokers of the cluster, `host` or `host:port`.
     pub hosts: Vec<String>,
     pub ca_file: Option<PathBuf>,
-    /// Shares of the permits: ingest, bulk, fmri.
-    pub weights: [u64; 3],
+    /// Shares of the permits.
+    pub weights: PerLane<u64>,
     /// How long the broker lets a delivery be unacknowledged.
     pub consumer_timeout: Duration,
 }
@@ -111,8 +111,8 @@ pub struct WebhookSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BacklogSettings {
     pub management_url: Option<Secret>,
-    /// Seconds of one worker for one message of ingest, bulk, fmri, where nobody has measured it.
-    pub seconds_each: [f64; 3],
+    /// Seconds of one worker for one message, where nobody has measured it.
+    pub seconds_each: PerLane<f64>,
     pub scale_out_seconds: f64,
     /// `None` unless the region (or endpoint) and the resource are named.
     pub metrics: Option<MetricsSettings>,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-use super::keys::{KEYS, Key, Kind, find};
+use super::keys::{self, KEYS, Key, Kind, RENAMED, find, renamed};
 
 /// Where a value came from; told by `nightread check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,12 @@ impl RawSettings {
                 raw.put_text(key, &text, Origin::Environment, problems);
             }
         }
+        for (section, former, name) in RENAMED {
+            let variable = keys::variable(section, former);
+            if environment(&variable).is_some_and(|text| !text.is_empty()) {
+                problems.add(format!("{variable} is called {} now", keys::variable(section, name)));
+            }
+        }
         for (section, name, text) in flags {
             if let Some(key) = find(section, name) {
                 raw.put_text(key, text, Origin::Flag, problems);
@@ -110,7 +116,7 @@ impl RawSettings {
                     for (name, value) in entries {
                         match find(&section, &name) {
                             Some(key) => self.put(key, value, Origin::File, problems),
-                            None => problems.add(format!("unknown setting [{section}] {name}")),
+                            None => problems.add(unknown(&section, &name)),
                         }
                     }
                 }
@@ -212,6 +218,13 @@ fn without_secrets(text: &str) -> String {
     let path = path.map(|path| format!("/{path}")).unwrap_or_default();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{host}{path}{mark}{query}")
+}
+
+fn unknown(section: &str, name: &str) -> String {
+    match renamed(section, name) {
+        Some(now) => format!("[{section}] {name} is called {now} now"),
+        None => format!("unknown setting [{section}] {name}"),
+    }
 }
 
 fn described(key: &Key) -> String {

@@ -67,6 +67,18 @@ fn every_problem_is_told_at_once() {
 }
 
 #[test]
+fn an_earlier_name_is_refused_with_the_name_of_now() {
+    for (section, former, now) in keys::RENAMED {
+        assert!(keys::find(section, now).is_some() && keys::find(section, former).is_none());
+        let (_, problems) = merged(&format!("[{section}]\n{former} = 2"), &[]);
+        assert_eq!(problems.to_string(), format!("[{section}] {former} is called {now} now"));
+        let (former, now) = (keys::variable(section, former), keys::variable(section, now));
+        let (_, problems) = merged("", &[(&former, "2")]);
+        assert_eq!(problems.to_string(), format!("{former} is called {now} now"));
+    }
+}
+
+#[test]
 fn secrets_never_show() {
     let url = "amqp://user:hunter2@localhost";
     let (raw, mut problems) = merged("", &[("NIGHTREAD_BROKER_URL", url)]);

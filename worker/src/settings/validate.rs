@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nightread_domain::BlobRef;
-use nightread_domain::Task;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::{Routing, Rule};
+use nightread_domain::{BlobRef, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
@@ -242,9 +241,10 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
     for host in hosts.iter().filter(|host| !is_host(host)) {
         problems.add(format!("[broker] hosts: {host:?} is not a host, nor a host:port"));
     }
-    let weights =
-        ["ingest_weight", "bulk_weight", "fmri_weight"].map(|name| raw.integer("broker", name).unwrap_or(0));
-    if weights.contains(&0) {
+    let weights = PerLane::from_fn(|lane| {
+        raw.integer("broker", &format!("{}_weight", lane.as_str())).unwrap_or_default()
+    });
+    if weights.iter().any(|(_, weight)| *weight == 0) {
         problems.add("[broker] weights: at least 1 is expected for each lane, or it would never be served");
     }
     let ca_file = raw.text("broker", "ca_file").map(PathBuf::from);
@@ -322,11 +322,12 @@ fn backlog(raw: &RawSettings, problems: &mut Problems) -> BacklogSettings {
     if management_url.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
         problems.add("[backlog] management_url: an http:// or https:// URL is expected");
     }
-    let seconds_each = ["ingest_ms", "bulk_ms", "fmri_ms"]
-        .map(|name| raw.integer("backlog", name).unwrap_or_default() as f64 / 1e3);
-    if seconds_each.contains(&0.0) {
-        problems.add("[backlog] ingest_ms, bulk_ms, fmri_ms: at least 1 is expected");
+    let milliseconds =
+        PerLane::from_fn(|lane| raw.integer("backlog", &format!("{}_ms", lane.as_str())).unwrap_or_default());
+    if milliseconds.iter().any(|(_, each)| *each == 0) {
+        problems.add("[backlog] ingest_ms, bulk_ms, volumes_ms: at least 1 is expected");
     }
+    let seconds_each = milliseconds.map(|each| each as f64 / 1e3);
     let endpoint = match (raw.text("backlog", "endpoint"), raw.text("backlog", "region")) {
         (Some(endpoint), _) => Some(endpoint.trim_end_matches('/').to_owned()),
         (None, Some(region)) if region.chars().all(|c| c.is_ascii_alphanumeric()) => {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use serde::{Deserialize, Serialize};
 
 /// A stranger's clock may say anything; nothing waits for longer than this.
@@ -45,7 +45,7 @@ impl Column {
 
 #[derive(Debug)]
 struct Columns {
-    lanes: [Column; 3],
+    lanes: PerLane<Column>,
     charged: Instant,
 }
 
@@ -55,13 +55,13 @@ pub struct Ledger(Mutex<Columns>);
 
 impl Ledger {
     pub fn new(now: Instant) -> Self {
-        Self(Mutex::new(Columns { lanes: Default::default(), charged: now }))
+        Self(Mutex::new(Columns { lanes: PerLane::default(), charged: now }))
     }
 
     /// A message came into hand.
     pub fn taken(&self, lane: Lane, announced_at: Option<u64>, now: Instant, clock: u64) {
         let mut columns = self.charge(now);
-        let column = &mut columns.lanes[lane as usize];
+        let column = &mut columns.lanes[lane];
         *column.in_hand.entry(announced_at).or_default() += 1;
         column.oldest_taken = column.oldest_taken.max(age(announced_at, clock));
     }
@@ -69,7 +69,7 @@ impl Ledger {
     /// It is gone, whatever became of it.
     pub fn left(&self, lane: Lane, announced_at: Option<u64>, now: Instant) {
         let mut columns = self.charge(now);
-        let column = &mut columns.lanes[lane as usize];
+        let column = &mut columns.lanes[lane];
         column.messages += 1;
         if let Some(count) = column.in_hand.get_mut(&announced_at) {
             *count -= 1;
@@ -80,7 +80,7 @@ impl Ledger {
     }
 
     /// What happened since the last report, for each lane.
-    pub fn report(&self, now: Instant, clock: u64) -> [LaneWork; 3] {
+    pub fn report(&self, now: Instant, clock: u64) -> PerLane<LaneWork> {
         let mut columns = self.charge(now);
         columns.lanes.each_mut().map(|column| {
             let held = column.in_hand.keys().filter_map(|at| age(*at, clock)).max();
@@ -96,9 +96,10 @@ impl Ledger {
         let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_duration_since(columns.charged).as_secs_f64();
         columns.charged = now;
-        let all: u32 = columns.lanes.iter().map(Column::count).sum();
+        let all: u32 = columns.lanes.iter().map(|(_, column)| column.count()).sum();
         if all > 0 {
-            for column in &mut columns.lanes {
+            for lane in Lane::ALL {
+                let column = &mut columns.lanes[lane];
                 column.seconds += passed * f64::from(column.count()) / f64::from(all);
             }
         }
@@ -130,53 +131,53 @@ mod tests {
         for _ in 0..4 {
             ledger.left(Lane::Ingest, None, at(12));
         }
-        let [ingest, bulk, fmri] = ledger.report(at(100), CLOCK);
+        let PerLane { ingest, bulk, volumes } = ledger.report(at(100), CLOCK);
         assert_eq!(ingest, LaneWork { messages: 4, seconds: 2.0, oldest_age: None }, "half a second each");
-        assert_eq!([bulk, fmri], [LaneWork::default(); 2]);
-        assert_eq!(ledger.report(at(200), CLOCK), [LaneWork::default(); 3], "told once");
+        assert_eq!([bulk, volumes], [LaneWork::default(); 2]);
+        assert_eq!(ledger.report(at(200), CLOCK), PerLane::default(), "told once");
     }
 
     #[test]
     fn the_oldest_is_the_one_in_hand_or_the_one_that_came_late() {
         let start = Instant::now();
         let ledger = Ledger::new(start);
-        ledger.taken(Lane::Fmri, Some(CLOCK - 50), start, CLOCK);
-        ledger.taken(Lane::Fmri, Some(CLOCK - 90), start, CLOCK);
-        ledger.left(Lane::Fmri, Some(CLOCK - 90), start);
-        assert_eq!(ledger.report(start, CLOCK + 30)[2].oldest_age, Some(90), "at its delivery");
-        assert_eq!(ledger.report(start, CLOCK + 60)[2].oldest_age, Some(110), "it is still in hand");
+        ledger.taken(Lane::Volumes, Some(CLOCK - 50), start, CLOCK);
+        ledger.taken(Lane::Volumes, Some(CLOCK - 90), start, CLOCK);
+        ledger.left(Lane::Volumes, Some(CLOCK - 90), start);
+        assert_eq!(ledger.report(start, CLOCK + 30).volumes.oldest_age, Some(90), "at its delivery");
+        assert_eq!(ledger.report(start, CLOCK + 60).volumes.oldest_age, Some(110), "it is still in hand");
         for nonsense in [Some(0), Some(u64::MAX), None] {
             ledger.taken(Lane::Bulk, nonsense, start, CLOCK);
         }
-        assert_eq!(ledger.report(start, CLOCK)[1].oldest_age, Some(0), "a clock ahead of ours is now");
+        assert_eq!(ledger.report(start, CLOCK).bulk.oldest_age, Some(0), "a clock ahead of ours is now");
     }
 
     proptest! {
         /// Whatever comes and goes, the lanes share exactly the time in which anything was in hand.
         #[test]
-        fn the_seconds_add_up_to_the_busy_time(steps in prop::collection::vec((0usize..3, any::<bool>(), 0u64..50), 1..80)) {
+        fn the_seconds_add_up_to_the_busy_time(steps in prop::collection::vec((prop::sample::select(&Lane::ALL), any::<bool>(), 0u64..50), 1..80)) {
             let start = Instant::now();
             let ledger = Ledger::new(start);
-            let (mut now, mut held, mut busy, mut left) = (0, [0u32; 3], 0, 0);
+            let (mut now, mut held, mut busy, mut left) = (0, PerLane::<u32>::default(), 0, 0);
             for (lane, takes, wait) in steps {
-                if held.iter().sum::<u32>() > 0 {
+                if held.iter().map(|(_, count)| count).sum::<u32>() > 0 {
                     busy += wait;
                 }
                 now += wait;
                 let at = start + Duration::from_millis(now);
                 if takes {
                     held[lane] += 1;
-                    ledger.taken(Lane::ALL[lane], None, at, CLOCK);
+                    ledger.taken(lane, None, at, CLOCK);
                 } else if held[lane] > 0 {
                     held[lane] -= 1;
                     left += 1;
-                    ledger.left(Lane::ALL[lane], None, at);
+                    ledger.left(lane, None, at);
                 }
             }
             let report = ledger.report(start + Duration::from_millis(now), CLOCK);
-            let seconds: f64 = report.iter().map(|lane| lane.seconds).sum();
+            let seconds: f64 = report.iter().map(|(_, lane)| lane.seconds).sum();
             prop_assert!((seconds - busy as f64 / 1e3).abs() < 1e-6, "{} and {}", seconds, busy);
-            prop_assert_eq!(report.iter().map(|lane| lane.messages).sum::<u64>(), left);
+            prop_assert_eq!(report.iter().map(|(_, lane)| lane.messages).sum::<u64>(), left);
         }
     }
 }

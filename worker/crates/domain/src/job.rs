@@ -1,7 +1,5 @@
 //! One job: read this blob with that model.
 
-use serde::{Deserialize, Serialize};
-
 use crate::announcement::Announcement;
 use crate::blob::BlobRef;
 use crate::message::Attributes;
@@ -33,27 +31,6 @@ impl Job {
             correlation_id: announcement.correlation_id.clone().or_else(|| attributes.correlation_id.clone()),
             attempt: attributes.attempt,
             refused_since: attributes.refused_since,
-        }
-    }
-}
-
-/// The three queues that keep an arriving picture from waiting behind a relabelling or a minute-long scan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Lane {
-    Ingest,
-    Bulk,
-    Fmri,
-}
-
-impl Lane {
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Bulk, Self::Fmri];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Bulk => "bulk",
-            Self::Fmri => "fmri",
         }
     }
 }

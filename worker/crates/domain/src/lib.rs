@@ -19,7 +19,8 @@ pub mod warning;
 pub use blob::{BlobKind, BlobProperties, BlobRef, ETag};
 pub use body::Body;
 pub use error::{ErrorClass, ErrorCode, JobError, Stage};
-pub use job::{Job, Lane};
+pub use job::Job;
+pub use lanes::{Lane, PerLane};
 pub use media::Media;
 pub use message::{Attributes, Message};
 pub use ports::{

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::job::Lane;
+use crate::lanes::Lane;
 
 /// One message as any queue adapter delivers it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -86,11 +86,6 @@ fn poisson(
     arrivals
 }
 
-/// `ingest`, `bulk` or `fmri`.
-pub fn parse_lane(name: &str) -> Option<Lane> {
-    Lane::ALL.into_iter().find(|lane| lane.as_str() == name)
-}
-
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;

@@ -21,9 +21,9 @@ mod world;
 
 use std::time::Duration;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 
-pub use self::arrivals::{Arrival, Arrivals, parse_lane};
+pub use self::arrivals::{Arrival, Arrivals};
 pub use self::report::{LaneTimes, Moment, Report, mean_of};
 pub use self::rules::{Autoscale, Capacities, Capacity, Constants, DEPLOYED, Drain, Metrics, Rule, Rules};
 pub use self::rules::{Shape, StartHours};
@@ -45,8 +45,8 @@ pub struct MachineType {
     pub slots: usize,
     /// Jobs in hand, worked on or waiting for a slot: `[limits] jobs`.
     pub permits: usize,
-    /// Shares of ingest, bulk and fmri: `[broker]` weights.
-    pub weights: [u64; 3],
+    /// Shares of the permits: `[broker]` weights.
+    pub weights: PerLane<u64>,
     /// Least and most time from the order of a machine until it takes jobs; uniform between.
     pub startup: (Duration, Duration),
 }
@@ -64,8 +64,8 @@ pub enum Scaling {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub arrivals: Vec<Arrivals>,
-    /// Of ingest, bulk and fmri; a job whose time neither its lane nor itself knows is left out.
-    pub service: [Option<ServiceTime>; 3],
+    /// A job whose time neither its lane nor itself knows is left out.
+    pub service: PerLane<Option<ServiceTime>>,
     pub machine: MachineType,
     pub scaling: Scaling,
     /// Evictions of one Spot machine an hour; the time until one is exponential.
@@ -99,8 +99,8 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Minute {
     pub at: Duration,
-    /// Waiting and in hand, of ingest, bulk and fmri.
-    pub backlog: [usize; 3],
+    /// Waiting and in hand.
+    pub backlog: PerLane<usize>,
     pub seconds_per_worker: f64,
     /// Age of the oldest job that has no result.
     pub oldest: Duration,

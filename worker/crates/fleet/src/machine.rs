@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 
 use super::{MachineType, ScaleSet};
-use nightread_domain::lanes::{INGEST_ACTIVE, Lanes};
+use nightread_domain::lanes::{INGEST_ACTIVE, PermitShares};
 
 /// Where a machine is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(super) struct Machine {
     pub state: State,
     slots: usize,
     permits: usize,
-    lanes: Lanes,
-    in_hand: [usize; 3],
+    shares: PermitShares,
+    in_hand: PerLane<usize>,
     ingest_seen: Option<Duration>,
     waiting: VecDeque<usize>,
     working: Vec<Working>,
@@ -49,8 +49,8 @@ impl Machine {
             state: State::Starting,
             slots: kind.slots,
             permits: kind.permits,
-            lanes: Lanes::new(kind.permits, kind.weights),
-            in_hand: [0; 3],
+            shares: PermitShares::new(kind.permits, kind.weights),
+            in_hand: PerLane::default(),
             ingest_seen: None,
             waiting: VecDeque::new(),
             working: Vec::new(),
@@ -58,19 +58,19 @@ impl Machine {
     }
 
     /// The lane from which it takes a job now, if it takes one.
-    pub fn wants(&mut self, now: Duration, ready: [bool; 3]) -> Option<Lane> {
+    pub fn wants(&mut self, now: Duration, ready: PerLane<bool>) -> Option<Lane> {
         if self.state != State::Serving || self.waiting.len() + self.working.len() >= self.permits {
             return None;
         }
-        if ready[Lane::Ingest as usize] {
+        if ready.ingest {
             self.ingest_seen = Some(now);
         }
         let active = self.ingest_seen.is_some_and(|seen| now.saturating_sub(seen) < INGEST_ACTIVE);
-        self.lanes.next(ready, self.in_hand, active)
+        self.shares.next(ready, self.in_hand, active)
     }
 
     pub fn accept(&mut self, job: usize, lane: Lane) {
-        self.in_hand[lane as usize] += 1;
+        self.in_hand[lane] += 1;
         self.waiting.push_back(job);
     }
 
@@ -87,19 +87,19 @@ impl Machine {
     /// Takes a finished job off its slot; the time it was worked on. `None` when it went back before.
     pub fn finish(&mut self, now: Duration, job: usize, lane: Lane) -> Option<Duration> {
         let at = self.working.iter().position(|working| working.job == job)?;
-        self.in_hand[lane as usize] -= 1;
+        self.in_hand[lane] -= 1;
         Some(now.saturating_sub(self.working.swap_remove(at).since))
     }
 
     /// Gives everything back: the jobs that were in hand, and the slot time that is lost with them.
     pub fn give_back(&mut self, now: Duration) -> (Vec<usize>, Duration) {
-        self.in_hand = [0; 3];
+        self.in_hand = PerLane::default();
         let lost = self.working.iter().map(|working| now.saturating_sub(working.since)).sum();
         let jobs = self.working.drain(..).map(|working| working.job).chain(self.waiting.drain(..)).collect();
         (jobs, lost)
     }
 
-    pub fn in_hand(&self) -> [usize; 3] {
+    pub fn in_hand(&self) -> PerLane<usize> {
         self.in_hand
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use serde::Serialize;
 
 use super::{Minute, Run};
@@ -58,7 +58,7 @@ pub struct Moment {
     pub minute: u64,
     pub ingest: usize,
     pub bulk: usize,
-    pub fmri: usize,
+    pub volumes: usize,
     pub seconds_per_worker: f64,
     pub oldest_seconds: f64,
     pub regular_starting: usize,
@@ -93,7 +93,7 @@ impl Report {
                 .map(|lane| LaneTimes::of(run, Some(lane)))
                 .filter(|times| times.jobs > 0)
                 .collect(),
-            peak_backlog: peak(|minute| minute.backlog.iter().sum()),
+            peak_backlog: peak(|minute| minute.backlog.iter().map(|(_, count)| count).sum()),
             oldest_job_seconds: minutes.iter().map(|m| m.oldest).max().unwrap_or_default().as_secs_f64(),
             peak_regular: peak(|minute| minute.starting[0] + minute.serving[0] + minute.draining[0]),
             peak_spot: peak(|minute| minute.starting[1] + minute.serving[1] + minute.draining[1]),
@@ -139,12 +139,12 @@ impl LaneTimes {
 
 impl Moment {
     fn of(minute: &Minute) -> Self {
-        let [ingest, bulk, fmri] = minute.backlog;
+        let PerLane { ingest, bulk, volumes } = minute.backlog;
         Self {
             minute: minute.at.as_secs() / 60,
             ingest,
             bulk,
-            fmri,
+            volumes,
             seconds_per_worker: minute.seconds_per_worker,
             oldest_seconds: minute.oldest.as_secs_f64(),
             regular_starting: minute.starting[0],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -12,13 +12,13 @@ const HOUR: Duration = Duration::from_hours(1);
 
 fn one_slot() -> MachineType {
     let startup = (Duration::ZERO, Duration::ZERO);
-    MachineType { slots: 1, permits: 1, weights: [6, 3, 1], startup }
+    MachineType { slots: 1, permits: 1, weights: PerLane { ingest: 6, bulk: 3, volumes: 1 }, startup }
 }
 
 fn fixed(machines: usize, arrivals: Vec<Arrivals>, service: ServiceTime, length: Duration) -> Scenario {
     Scenario {
         arrivals,
-        service: [Some(service.clone()), Some(service.clone()), Some(service)],
+        service: PerLane::from_fn(|_| Some(service.clone())),
         machine: one_slot(),
         scaling: Scaling::Fixed(machines),
         evictions_per_hour: 0.0,
@@ -185,11 +185,11 @@ fn deployed(spot: bool, evictions_per_hour: f64, arrivals: Vec<Arrivals>) -> Sce
     let time = |mean| Some(ServiceTime::Gamma { mean, cv: 0.5 });
     Scenario {
         arrivals,
-        service: [time(0.2), time(0.2), time(60.0)],
+        service: PerLane { ingest: time(0.2), bulk: time(0.2), volumes: time(60.0) },
         machine: MachineType {
             slots: 8,
             permits: 32,
-            weights: [6, 3, 1],
+            weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
             startup: (Duration::from_mins(5), Duration::from_mins(8)),
         },
         scaling: Scaling::Rules { constants: Box::new(constants), shape, spot },
@@ -218,7 +218,7 @@ fn with_no_worker_one_job_brings_machines() {
 
 #[test]
 fn an_eviction_loses_what_does_not_end_within_the_notice_and_nothing_else() {
-    let scans = Arrivals::Bulk { lane: Lane::Fmri, count: 3_000, at: Duration::ZERO };
+    let scans = Arrivals::Bulk { lane: Lane::Volumes, count: 3_000, at: Duration::ZERO };
     let calm = simulate(&deployed(true, 0.0, vec![scans.clone()]), 5);
     let stormy = simulate(&deployed(true, 0.5, vec![scans]), 5);
     assert_eq!((calm.evictions, calm.lost), (0, Duration::ZERO));
@@ -233,14 +233,14 @@ fn an_eviction_loses_what_does_not_end_within_the_notice_and_nothing_else() {
 
 prop_compose! {
     fn any_arrivals()(
-        kind in 0..3, lane in 0..3_usize, count in 0..800_usize, hour in 0..6_u32, rate in 0.0..2_000.0_f64,
-        times in prop::collection::vec((0..20_000_u64, 0..3_usize), 0..100),
+        kind in 0..3, lane in prop::sample::select(&Lane::ALL), count in 0..800_usize, hour in 0..6_u32, rate in 0.0..2_000.0_f64,
+        times in prop::collection::vec((0..20_000_u64, prop::sample::select(&Lane::ALL)), 0..100),
     ) -> Arrivals {
         match kind {
-            0 => Arrivals::Bulk { lane: Lane::ALL[lane], count, at: HOUR * hour },
-            1 => Arrivals::Hourly { lane: Lane::ALL[lane], rates: std::array::from_fn(|h| if h % 3 == 0 { rate } else { 0.0 }) },
+            0 => Arrivals::Bulk { lane, count, at: HOUR * hour },
+            1 => Arrivals::Hourly { lane, rates: std::array::from_fn(|h| if h % 3 == 0 { rate } else { 0.0 }) },
             _ => Arrivals::Trace(times.into_iter().map(|(at, lane)| Arrival {
-                at: Duration::from_secs(at), lane: Lane::ALL[lane], work: (at % 2 == 0).then(|| Duration::from_secs(at % 50)),
+                at: Duration::from_secs(at), lane, work: (at % 2 == 0).then(|| Duration::from_secs(at % 50)),
             }).collect()),
         }
     }
@@ -266,9 +266,9 @@ prop_compose! {
         shape.spot.night.maximum = maximum;
         Scenario {
             arrivals,
-            service: means.map(|mean| Some(ServiceTime::Gamma { mean, cv })),
+            service: PerLane::from(means).map(|mean| Some(ServiceTime::Gamma { mean, cv })),
             machine: MachineType {
-                slots, permits: slots + spare, weights: [6, 3, 1],
+                slots, permits: slots + spare, weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
                 startup: (Duration::from_secs(startup), Duration::from_secs(startup * 2)),
             },
             scaling: Scaling::Rules { constants: Box::new(constants), shape, spot },
@@ -294,7 +294,7 @@ proptest! {
             let done = |at: Duration| run.jobs.iter().filter(|job| job.finished.is_some_and(|done| done < at)).count();
             // What ends in the very instant may be counted before or after it.
             let (least, most) = (arrived - done(minute.at + Duration::from_nanos(1)), arrived - done(minute.at));
-            let backlog = minute.backlog.iter().sum::<usize>();
+            let backlog = minute.backlog.iter().map(|(_, count)| count).sum::<usize>();
             prop_assert!((least..=most).contains(&backlog), "{} at {:?}: {} to {}", backlog, minute.at, least, most);
         }
         let Scaling::Rules { constants, shape, spot } = &scenario.scaling else { unreachable!() };

@@ -5,7 +5,9 @@ use std::time::Duration;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, Time, UtcOffset};
 
-use super::arrivals::{Arrival, parse_lane};
+use nightread_domain::Lane;
+
+use super::arrivals::Arrival;
 
 /// When a job arrived, as it was written.
 enum Stamp {
@@ -61,7 +63,7 @@ fn parse_line(line: &str) -> Result<(Stamp, Arrival), String> {
     if fields.next().is_some() {
         return Err("more than timestamp, lane and seconds".to_owned());
     }
-    let lane = parse_lane(lane).ok_or_else(|| format!("{lane:?} is no lane"))?;
+    let lane = lane.parse::<Lane>().map_err(|error| error.to_string())?;
     let work =
         work.map(|text| span(text).ok_or_else(|| format!("{text:?} is no number of seconds"))).transpose()?;
     let stamp = if let Some(at) = span(stamp) {
@@ -80,7 +82,6 @@ fn span(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use nightread_domain::Lane;
 
     use super::*;
 
@@ -88,13 +89,13 @@ mod tests {
 
     #[test]
     fn a_trace_keeps_its_time_of_day() {
-        let text = "timestamp,lane\n2026-03-01T21:00:00+01:00,bulk\n2026-03-01T20:00:01Z,ingest,0.5\n\n2026-03-02T01:00:00Z,fmri\n";
+        let text = "timestamp,lane\n2026-03-01T21:00:00+01:00,bulk\n2026-03-01T20:00:01Z,ingest,0.5\n\n2026-03-02T01:00:00Z,volumes\n";
         let arrivals = parse_trace(text, HOUR * 20).expect("sound");
         let times: Vec<_> = arrivals.iter().map(|arrival| (arrival.at, arrival.lane)).collect();
         let second = Duration::from_secs(1);
-        assert_eq!(times, [(Duration::ZERO, Lane::Bulk), (second, Lane::Ingest), (HOUR * 5, Lane::Fmri)]);
+        assert_eq!(times, [(Duration::ZERO, Lane::Bulk), (second, Lane::Ingest), (HOUR * 5, Lane::Volumes)]);
         assert_eq!(arrivals[1].work, Some(second / 2));
-        assert_eq!(parse_trace("5.5\n1,fmri", Duration::ZERO).expect("sound").len(), 2);
+        assert_eq!(parse_trace("5.5\n1,volumes", Duration::ZERO).expect("sound").len(), 2);
     }
 
     #[test]

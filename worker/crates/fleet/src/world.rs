@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -44,8 +44,8 @@ struct World<'a> {
     sequence: u64,
     work: Vec<Duration>,
     /// Mean work of a job of each lane, in seconds of one slot.
-    means: [f64; 3],
-    queues: [LaneQueue; 3],
+    means: PerLane<f64>,
+    queues: PerLane<LaneQueue>,
     machines: Vec<Machine>,
     /// Numbers of the machines that are not gone, oldest first.
     live: Vec<usize>,
@@ -68,12 +68,12 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
         .arrivals
         .iter()
         .flat_map(|source| source.draw(scenario.time_of_day, scenario.length, &mut arrivals))
-        .filter(|arrival| arrival.work.is_some() || scenario.service[arrival.lane as usize].is_some())
+        .filter(|arrival| arrival.work.is_some() || scenario.service[arrival.lane].is_some())
         .collect();
     events.sort_by_key(|arrival| arrival.at);
     let mut services = stream(1);
     let drawn = |arrival: &Arrival| {
-        let lane = scenario.service[arrival.lane as usize].as_ref();
+        let lane = scenario.service[arrival.lane].as_ref();
         arrival.work.or_else(|| lane.map(|time| time.draw(&mut services))).unwrap_or_default()
     };
     let work: Vec<Duration> = events.iter().map(drawn).collect();
@@ -85,7 +85,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
         finished: None,
         returned: 0,
     });
-    let means = Lane::ALL.map(|lane| mean_seconds(scenario, lane, &events, &work));
+    let means = PerLane::from_fn(|lane| mean_seconds(scenario, lane, &events, &work));
     let mut world = World {
         scenario,
         now: Duration::ZERO,
@@ -93,7 +93,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
         sequence: 0,
         work,
         means,
-        queues: Default::default(),
+        queues: PerLane::default(),
         machines: Vec::new(),
         live: Vec::new(),
         turn: 0,
@@ -120,7 +120,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
 
 /// The lane's mean, or that of its jobs whose work is known.
 fn mean_seconds(scenario: &Scenario, lane: Lane, arrivals: &[Arrival], work: &[Duration]) -> f64 {
-    if let Some(time) = &scenario.service[lane as usize] {
+    if let Some(time) = &scenario.service[lane] {
         return time.mean();
     }
     let own = arrivals.iter().zip(work).filter(|(arrival, _)| arrival.lane == lane).map(|(_, work)| *work);
@@ -156,7 +156,7 @@ impl World<'_> {
             self.now = next;
             if arrival <= event {
                 while let Some(job) = self.run.jobs.get(next_job).filter(|job| job.arrived == next) {
-                    self.queues[job.lane as usize].arrive(next_job);
+                    self.queues[job.lane].arrive(next_job);
                     next_job += 1;
                 }
             } else if let Some(Reverse((_, _, event))) = self.events.pop() {
@@ -242,15 +242,15 @@ impl World<'_> {
     fn hand_out(&mut self) {
         let mut refused = 0;
         while refused < self.live.len() {
-            let ready = [0, 1, 2].map(|lane: usize| self.queues[lane].len() > 0);
-            if ready == [false; 3] {
+            let ready = PerLane::from_fn(|lane| self.queues[lane].len() > 0);
+            if ready == PerLane::default() {
                 return;
             }
             self.turn = (self.turn + 1) % self.live.len();
             let number = self.live[self.turn];
             let taken = self.machines[number]
                 .wants(self.now, ready)
-                .and_then(|lane| Some((lane, self.queues[lane as usize].take()?)));
+                .and_then(|lane| Some((lane, self.queues[lane].take()?)));
             let Some((lane, job)) = taken else {
                 refused += 1;
                 continue;
@@ -314,7 +314,7 @@ impl World<'_> {
             for job in jobs {
                 let record = &mut self.run.jobs[job];
                 record.returned += 1;
-                self.queues[record.lane as usize].come_back(job);
+                self.queues[record.lane].come_back(job);
             }
         }
         self.live.retain(|live| *live != number);
@@ -332,8 +332,7 @@ impl World<'_> {
     fn publish(&mut self) {
         let backlog = self.backlog();
         let slots = self.scenario.machine.slots.max(1) as f64;
-        let work: f64 =
-            backlog.iter().zip(self.means).map(|(count, mean)| *count as f64 * mean / slots).sum();
+        let work: f64 = backlog.iter().map(|(lane, count)| *count as f64 * self.means[lane] / slots).sum();
         let workers = self.count(|machine| machine.state == State::Serving).iter().sum::<usize>();
         let mut value = work / workers.max(1) as f64;
         if let (0, true, Scaling::Rules { constants, .. }) = (workers, work > 0.0, &self.scenario.scaling) {
@@ -369,10 +368,10 @@ impl World<'_> {
         }
     }
 
-    fn backlog(&self) -> [usize; 3] {
-        let mut backlog = [0, 1, 2].map(|lane: usize| self.queues[lane].len());
+    fn backlog(&self) -> PerLane<usize> {
+        let mut backlog = PerLane::from_fn(|lane| self.queues[lane].len());
         for number in &self.live {
-            for (lane, count) in self.machines[*number].in_hand().into_iter().enumerate() {
+            for (lane, count) in self.machines[*number].in_hand().iter() {
                 backlog[lane] += count;
             }
         }
@@ -386,7 +385,7 @@ impl World<'_> {
         })
     }
 
-    fn record_minute(&mut self, backlog: [usize; 3], seconds_per_worker: f64) {
+    fn record_minute(&mut self, backlog: PerLane<usize>, seconds_per_worker: f64) {
         while self.run.jobs.get(self.oldest).is_some_and(|job| job.finished.is_some()) {
             self.oldest += 1;
         }

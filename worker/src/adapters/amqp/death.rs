@@ -4,6 +4,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use nightread_domain::{ErrorCode, Lane, Stage};
 
+use super::former::FORMER_QUEUE;
 use super::properties::{self, text};
 use super::topology;
 
@@ -64,7 +65,8 @@ fn newest_death(history: &AMQPValue) -> Option<Death> {
 }
 
 fn is_of_work(queue: &str) -> bool {
-    queue == topology::SUSPECT_QUEUE || Lane::ALL.into_iter().any(|lane| topology::lane_queue(lane) == queue)
+    [topology::SUSPECT_QUEUE, FORMER_QUEUE].contains(&queue)
+        || Lane::ALL.into_iter().any(|lane| topology::lane_queue(lane) == queue)
 }
 
 fn stage_of(name: &str) -> Option<Stage> {
@@ -108,7 +110,8 @@ mod tests {
             ("nightread.jobs.ingest", "delivery_limit", ErrorCode::WorkerDied),
             ("nightread.jobs.suspect", "delivery_limit", ErrorCode::WorkerDied),
             ("nightread.jobs.bulk", "expired", ErrorCode::MessageExpired),
-            ("nightread.jobs.fmri", "maxlen", ErrorCode::QueueFull),
+            ("nightread.jobs.volumes", "maxlen", ErrorCode::QueueFull),
+            (FORMER_QUEUE, "delivery_limit", ErrorCode::WorkerDied),
             ("nightread.jobs.ingest", "rejected", ErrorCode::MessageRejected),
         ] {
             let found = of(vec![died(queue, why, 9), delayed()]);
@@ -130,7 +133,7 @@ mod tests {
             assert_eq!(death(&headers(&[("x-death", strange)])).code, ErrorCode::MessageRejected);
         }
         let error = JobError::new(Stage::Fetch, ErrorCode::NoRoute, "why");
-        let ours = with(BasicProperties::default(), dead_headers(Lane::Fmri, 2, 7, &error));
+        let ours = with(BasicProperties::default(), dead_headers(Lane::Volumes, 2, 7, &error));
         let expected = Death {
             code: ErrorCode::NoRoute,
             reason: Some("why".to_owned()),

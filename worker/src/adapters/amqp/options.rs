@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use nightread_domain::PerLane;
+
 /// How to reach the broker, and how much to take from it.
 #[derive(Clone)]
 pub struct RabbitOptions {
@@ -16,8 +18,8 @@ pub struct RabbitOptions {
     pub connection_name: String,
     /// Jobs the worker may have in hand; the lanes share them.
     pub permits: usize,
-    /// Shares of ingest, bulk and fmri.
-    pub weights: [u64; 3],
+    /// Shares of the permits.
+    pub weights: PerLane<u64>,
     /// The longest wait between two tries to connect.
     pub longest_backoff: Duration,
     /// How long the broker lets a delivery be unacknowledged (`consumer_timeout`). What cannot be settled is recorded before
@@ -33,7 +35,7 @@ impl RabbitOptions {
             ca_pem: None,
             connection_name: "nightread".to_owned(),
             permits: 8,
-            weights: [6, 3, 1],
+            weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
             longest_backoff: Duration::from_secs(15),
             consumer_timeout: Duration::from_mins(30),
         }

@@ -3,13 +3,14 @@
 //! ```text
 //! nightread (topic) ── job.ingest.# ─▶ nightread.jobs.ingest ─┐ x-delivery-limit 50
 //!                   ── job.bulk.#   ─▶ nightread.jobs.bulk   ─┼─▶ nightread.dead (fanout) ─▶ nightread.jobs.dead
-//!                   ── job.fmri.#   ─▶ nightread.jobs.fmri   ─┘
+//!                   ── job.volumes.# ─▶ nightread.jobs.volumes ┘
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
 //! nightread.suspect (fanout) ─▶ nightread.jobs.suspect ─ as the lanes ─▶ nightread.dead
 //! nightread.results (topic) ── report.# ─▶ nightread.reports
 //! ```
 //!
-//! A message keeps its routing key through delay, suspicion and death, so it always finds back to its lane.
+//! A message keeps its routing key through delay, suspicion and death, so it always finds back to its lane. The key of an
+//! earlier version (`former`) leads into its lane too.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use lapin::{Channel, Connection, ExchangeKind};
 use nightread_domain::{ErrorCode, JobError, Lane, Stage};
 
 use super::connect::{classified, connect};
+use super::former::{self, FORMER_BINDING, FORMER_KEY, FORMER_LANE};
 use super::options::RabbitOptions;
 use super::version::BrokerVersion;
 use nightread_domain::retry::Delay;
@@ -65,10 +67,10 @@ pub fn lane_key(lane: Lane) -> String {
 
 /// The lane that a routing key names.
 pub fn lane_of_key(key: &str) -> Option<Lane> {
-    Lane::ALL.into_iter().find(|lane| {
-        let own = lane_key(*lane);
-        key.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
+    let names =
+        |own: &str| key.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let lane = Lane::ALL.into_iter().find(|lane| names(&lane_key(*lane)));
+    lane.or_else(|| names(FORMER_KEY).then_some(FORMER_LANE))
 }
 
 /// Every queue, in the order in which it is declared.
@@ -110,6 +112,7 @@ pub(super) fn bindings() -> Vec<Binding> {
         plain(REPORTS.to_owned(), RESULTS, "report.#"),
         // An announcement without a lane is an arriving picture.
         plain(lane_queue(Lane::Ingest), JOBS, "job"),
+        plain(lane_queue(FORMER_LANE), JOBS, FORMER_BINDING),
     ];
     let lanes =
         Lane::ALL.into_iter().map(|lane| plain(lane_queue(lane), JOBS, &format!("{}.#", lane_key(lane))));
@@ -137,6 +140,7 @@ pub async fn declare(options: &RabbitOptions) -> Result<BrokerVersion, JobError>
     for Binding { queue, exchange, key, arguments } in bindings() {
         bind(&channel, &queue, exchange, &key, arguments).await?;
     }
+    former::retire(&connection).await?;
     close(&connection).await;
     Ok(version)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use serde::Serialize;
 
 use crate::adapters::amqp::topology::{self};
@@ -92,15 +92,15 @@ fn work_queues() -> Vec<(String, Option<Lane>)> {
 /// The backlog, and what the next one that asks should know.
 pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog, Report) {
     let count = |queue: &str| seen.counts.get(queue).copied().unwrap_or_default();
-    let costs = Lane::ALL.map(|lane| cost(lane, seen, settings));
+    let costs = PerLane::from_fn(|lane| cost(lane, seen, settings));
     // A fleet that never reads scans must not take its suspects for scans.
-    let told = costs.into_iter().filter(|(_, known)| *known != Known::Settings);
-    let dearest = told.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or(costs[0]);
+    let told = costs.iter().map(|(_, cost)| *cost).filter(|(_, known)| *known != Known::Settings);
+    let dearest = told.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or(costs.ingest);
     let queues: Vec<QueueWork> = work_queues()
         .into_iter()
         .map(|(queue, lane)| {
             let count = count(&queue);
-            let (seconds_each, known) = lane.map_or(dearest, |lane| costs[lane as usize]);
+            let (seconds_each, known) = lane.map_or(dearest, |lane| costs[lane]);
             let (ready, unacknowledged) = (count.ready, count.unacknowledged);
             let seconds = count.messages() as f64 * seconds_each;
             QueueWork { queue, ready, unacknowledged, seconds_each, known, seconds }
@@ -117,17 +117,17 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
     } else {
         seconds / workers.max(1) as f64
     };
-    let unattended_since = Lane::ALL.map(|lane| {
+    let unattended_since = PerLane::from_fn(|lane| {
         let waits = workers == 0 && count(&topology::lane_queue(lane)).ready > 0;
         waits.then(|| watched(lane, seen).unwrap_or(seen.at))
     });
     let ages = seen.reports.iter().filter_map(|report| match report {
         Report::Worker { at, lanes } if at.saturating_add(FRESH_SECONDS) >= seen.at => {
-            lanes.iter().filter_map(|lane| lane.oldest_age).max()
+            lanes.iter().filter_map(|(_, lane)| lane.oldest_age).max()
         }
         _ => None,
     });
-    let unattended = unattended_since.iter().flatten().map(|since| seen.at.saturating_sub(*since));
+    let unattended = unattended_since.iter().filter_map(|(_, since)| Some(seen.at.saturating_sub((*since)?)));
     let backlog = Backlog {
         at: seen.at,
         workers,
@@ -148,10 +148,10 @@ fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known)
     for report in seen.reports {
         match report {
             Report::Worker { lanes, .. } => {
-                messages = lanes[lane as usize].messages.saturating_add(messages);
-                seconds += lanes[lane as usize].seconds;
+                messages = lanes[lane].messages.saturating_add(messages);
+                seconds += lanes[lane].seconds;
             }
-            Report::Backlog { seconds_each, .. } => remembered = seconds_each[lane as usize].or(remembered),
+            Report::Backlog { seconds_each, .. } => remembered = seconds_each[lane].or(remembered),
             Report::Mark { .. } => {}
         }
     }
@@ -160,7 +160,7 @@ fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known)
     match (measured, remembered.filter(sound)) {
         (Some(seconds), _) => (seconds, Known::Measured),
         (None, Some(seconds)) => (seconds, Known::Remembered),
-        (None, None) => (settings.seconds_each[lane as usize], Known::Settings),
+        (None, None) => (settings.seconds_each[lane], Known::Settings),
     }
 }
 
@@ -168,7 +168,7 @@ fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known)
 fn watched(lane: Lane, seen: &Seen<'_>) -> Option<u64> {
     seen.reports.iter().rev().find_map(|report| match report {
         Report::Backlog { at, unattended_since, .. } if at.saturating_add(WATCH_SECONDS) >= seen.at => {
-            Some(unattended_since[lane as usize])
+            Some(unattended_since[lane])
         }
         _ => None,
     })?
@@ -186,15 +186,16 @@ mod tests {
     fn settings() -> BacklogSettings {
         BacklogSettings {
             management_url: None,
-            seconds_each: [0.02, 0.02, 20.0],
+            seconds_each: PerLane { ingest: 0.02, bulk: 0.02, volumes: 20.0 },
             scale_out_seconds: 600.0,
             metrics: None,
         }
     }
 
     fn counts(lanes: [(u64, u64, u64); 3]) -> BTreeMap<String, QueueCount> {
+        let lanes = PerLane::from(lanes);
         let of = |lane: Lane| {
-            let (ready, unacknowledged, consumers) = lanes[lane as usize];
+            let (ready, unacknowledged, consumers) = lanes[lane];
             (topology::lane_queue(lane), QueueCount { ready, unacknowledged, consumers })
         };
         Lane::ALL.map(of).into()
@@ -206,8 +207,8 @@ mod tests {
     }
 
     fn worker(at: u64, lane: Lane, messages: u64, seconds: f64, oldest_age: Option<u64>) -> Report {
-        let mut lanes = [LaneWork::default(); 3];
-        lanes[lane as usize] = LaneWork { messages, seconds, oldest_age };
+        let mut lanes = PerLane::<LaneWork>::default();
+        lanes[lane] = LaneWork { messages, seconds, oldest_age };
         Report::Worker { at, lanes }
     }
 
@@ -231,21 +232,21 @@ mod tests {
     fn what_workers_told_beats_what_was_remembered_beats_the_settings() {
         let remembered = Report::Backlog {
             at: NOW - 60,
-            seconds_each: [Some(0.5), None, Some(90.0)],
-            unattended_since: [None; 3],
+            seconds_each: [Some(0.5), None, Some(90.0)].into(),
+            unattended_since: PerLane::default(),
         };
         let reports = [
             worker(NOW - 120, Lane::Ingest, 10, 1.0, None),
             remembered,
             worker(NOW - 30, Lane::Ingest, 30, 1.0, None),
             // Busy, and nothing finished yet.
-            worker(NOW - 20, Lane::Fmri, 0, 30.0, None),
+            worker(NOW - 20, Lane::Volumes, 0, 30.0, None),
         ];
         let (backlog, conclusion) = seen([(1, 0, 1); 3], &reports);
         let known: Vec<_> = backlog.queues.iter().map(|queue| (queue.seconds_each, queue.known)).collect();
         assert_eq!(known[..3], [(0.05, Known::Measured), (0.02, Known::Settings), (90.0, Known::Remembered)]);
         let Report::Backlog { seconds_each, .. } = conclusion else { panic!("a conclusion") };
-        assert_eq!(seconds_each, [Some(0.05), None, Some(90.0)]);
+        assert_eq!(seconds_each, [Some(0.05), None, Some(90.0)].into());
     }
 
     #[test]
@@ -270,11 +271,11 @@ mod tests {
         let (first, conclusion) = seen(alone, &[stale]);
         assert_eq!(first.oldest_job_age_seconds, 0, "seen for the first time");
         let Report::Backlog { unattended_since, .. } = conclusion else { panic!("a conclusion") };
-        assert_eq!(unattended_since, [Some(NOW), None, None]);
+        assert_eq!(unattended_since, [Some(NOW), None, None].into());
         let watch = |at| Report::Backlog {
             at,
-            seconds_each: [None; 3],
-            unattended_since: [Some(NOW - 7_000), None, None],
+            seconds_each: PerLane::default(),
+            unattended_since: [Some(NOW - 7_000), None, None].into(),
         };
         assert_eq!(seen(alone, &[watch(NOW - 60)]).0.oldest_job_age_seconds, 7_000);
         assert_eq!(seen(alone, &[watch(NOW - 600)]).0.oldest_job_age_seconds, 0, "nobody watched meanwhile");

@@ -44,7 +44,7 @@ pub(in crate::services) fn lane_of(message: &Message) -> Lane {
         Announced::Ignored { .. } => false,
     };
     match parse(message) {
-        Ok(events) if !events.is_empty() && events.iter().all(is_scan) => Lane::Fmri,
+        Ok(events) if !events.is_empty() && events.iter().all(is_scan) => Lane::Volumes,
         _ => Lane::Ingest,
     }
 }
@@ -98,10 +98,10 @@ mod tests {
         let scan = event("https://a.blob.core.windows.net/incoming/Rest.NII.gz");
         let picture = event("https://a.blob.core.windows.net/incoming/a.dcm");
         for (text, lane) in [
-            (scan.clone(), Lane::Fmri),
-            (format!("[{scan}]"), Lane::Fmri),
+            (scan.clone(), Lane::Volumes),
+            (format!("[{scan}]"), Lane::Volumes),
             (format!("[{scan},{picture}]"), Lane::Ingest),
-            (r#"{"blob":"incoming/a.nii"}"#.to_owned(), Lane::Fmri),
+            (r#"{"blob":"incoming/a.nii"}"#.to_owned(), Lane::Volumes),
             (r#"{"no":"event"}"#.to_owned(), Lane::Ingest),
         ] {
             assert_eq!(opened(&text).expect("JSON").attributes.lane, lane, "{text}");

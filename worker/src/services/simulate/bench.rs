@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nightread_domain::Lane;
+use nightread_domain::{Lane, PerLane};
 use serde::Deserialize;
 
 use nightread_fleet::ServiceTime;
@@ -11,7 +11,7 @@ use nightread_fleet::ServiceTime;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Measured {
     pub slots: Option<usize>,
-    pub service: [Option<ServiceTime>; 3],
+    pub service: PerLane<Option<ServiceTime>>,
 }
 
 /// A report of `nightread bench --format json`, or service times of lanes from elsewhere.
@@ -54,9 +54,8 @@ pub(super) fn parse(text: &str, lanes: &[Lane]) -> Result<Measured, String> {
         File::Lanes { slots, lanes } => {
             let mut measured = Measured { slots, ..Measured::default() };
             for (name, time) in lanes {
-                let lane =
-                    nightread_fleet::parse_lane(&name).ok_or_else(|| format!("{name:?} is no lane"))?;
-                measured.service[lane as usize] = Some(time.into_service());
+                let lane = name.parse::<Lane>().map_err(|error| error.to_string())?;
+                measured.service[lane] = Some(time.into_service());
             }
             measured
         }
@@ -68,12 +67,13 @@ pub(super) fn parse(text: &str, lanes: &[Lane]) -> Result<Measured, String> {
             let time = ServiceTime::Gamma { mean: machine.cores as f64 / rate, cv: 0.0 };
             let mut measured = Measured { slots: Some(machine.cores), ..Measured::default() };
             for lane in lanes {
-                measured.service[*lane as usize] = Some(time.clone());
+                measured.service[*lane] = Some(time.clone());
             }
             measured
         }
     };
-    match measured.service.iter().flatten().find_map(ServiceTime::problem) {
+    let problem = measured.service.iter().find_map(|(_, time)| time.as_ref()?.problem());
+    match problem {
         Some(problem) => Err(problem.to_owned()),
         None => Ok(measured),
     }
@@ -102,22 +102,22 @@ mod tests {
             {"sessions": 8, "per_second": 50.0}], "auto": {"sessions": 8, "of_best": 0.8}}"#;
         let measured = parse(text, &PICTURES).expect("sound");
         assert_eq!(measured.slots, Some(8));
-        assert_eq!(measured.service[0], Some(ServiceTime::Gamma { mean: 0.2, cv: 0.0 }));
-        assert_eq!(measured.service[2], None, "a bench of pictures says nothing of scans");
+        assert_eq!(measured.service.ingest, Some(ServiceTime::Gamma { mean: 0.2, cv: 0.0 }));
+        assert_eq!(measured.service.volumes, None, "a bench of pictures says nothing of scans");
         let bulk = r#"{"machine": {"cores": 2}, "bulk": {"per_second": 20.0}}"#;
         assert_eq!(
-            parse(bulk, &[Lane::Fmri]).expect("sound").service[2],
+            parse(bulk, &[Lane::Volumes]).expect("sound").service.volumes,
             Some(ServiceTime::Gamma { mean: 0.1, cv: 0.0 })
         );
     }
 
     #[test]
     fn lanes_may_have_samples_or_moments() {
-        let text = r#"{"slots": 4, "lanes": {"fmri": {"samples": [50, 70]}, "bulk": {"mean_seconds": 0.2, "cv": 0.5}}}"#;
+        let text = r#"{"slots": 4, "lanes": {"volumes": {"samples": [50, 70]}, "bulk": {"mean_seconds": 0.2, "cv": 0.5}}}"#;
         let measured = parse(text, &PICTURES).expect("sound");
         assert_eq!(measured.slots, Some(4));
-        assert_eq!(measured.service[2], Some(ServiceTime::Measured(vec![50.0, 70.0])));
-        assert_eq!(measured.service[1], Some(ServiceTime::Gamma { mean: 0.2, cv: 0.5 }));
+        assert_eq!(measured.service.volumes, Some(ServiceTime::Measured(vec![50.0, 70.0])));
+        assert_eq!(measured.service.bulk, Some(ServiceTime::Gamma { mean: 0.2, cv: 0.5 }));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nightread_domain::Lane;
+use nightread_domain::PerLane;
 
 use super::bench::{self, Measured};
 use crate::adapters::amqp::RabbitOptions;
@@ -107,10 +107,10 @@ fn service(
     measured: &Measured,
     arrivals: &[Arrivals],
     problems: &mut Problems,
-) -> [Option<ServiceTime>; 3] {
-    Lane::ALL.map(|lane| {
+) -> PerLane<Option<ServiceTime>> {
+    PerLane::from_fn(|lane| {
         let typed = args.service.iter().rev().find(|service| service.lane == lane);
-        let time = typed.map(|service| &service.time).or(measured.service[lane as usize].as_ref()).cloned();
+        let time = typed.map(|service| &service.time).or(measured.service[lane].as_ref()).cloned();
         if time.is_none() && arrivals.iter().any(|source| source.draws_work_of(lane)) {
             let lane = lane.as_str();
             problems.add(format!(
@@ -129,9 +129,13 @@ fn measured(args: &SimulateArgs, problems: &mut Problems) -> Measured {
         match bench::parse(&text, lanes) {
             Ok(measured) => {
                 all.slots = measured.slots.or(all.slots);
-                for (known, time) in all.service.iter_mut().zip(measured.service) {
-                    *known = time.or(known.take());
-                }
+                let PerLane { ingest, bulk, volumes } = measured.service;
+                let known = all.service;
+                all.service = PerLane {
+                    ingest: ingest.or(known.ingest),
+                    bulk: bulk.or(known.bulk),
+                    volumes: volumes.or(known.volumes),
+                };
             }
             Err(problem) => problems.add(format!("{}: {problem}", path.display())),
         }

@@ -113,7 +113,7 @@ fn print_one(args: &SimulateArgs, row: &Row) -> Result<()> {
     }
     print(&lanes.to_string())?;
     let mut backlog =
-        table(["time", "ingest", "bulk", "fmri", "seconds per worker", "oldest", "regular", "Spot"]);
+        table(["time", "ingest", "bulk", "volumes", "seconds per worker", "oldest", "regular", "Spot"]);
     let mut last = None;
     for moment in &first.backlog {
         // A fleet at rest need not be shown again and again.
@@ -144,7 +144,7 @@ fn moment_row(start: Duration, moment: &Moment) -> [String; 8] {
         format!("{:02}:{:02}", minute / 60 % 24, minute % 60),
         moment.ingest.to_string(),
         moment.bulk.to_string(),
-        moment.fmri.to_string(),
+        moment.volumes.to_string(),
         format!("{:.1}", moment.seconds_per_worker),
         span(moment.oldest_seconds),
         machines(moment.regular_serving, moment.regular_starting, moment.regular_draining),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::blob::BlobRef;
-use crate::job::Lane;
+use crate::lanes::Lane;
 use crate::message::Attributes;
 
 const AZURE: &str = "https://nightread.blob.core.windows.net/";

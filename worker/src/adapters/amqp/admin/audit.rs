@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::management::Management;
+use crate::adapters::amqp::former::FORMER_QUEUE;
 use crate::adapters::amqp::topology;
 
 /// What a policy must not do to queues that hold work or what became of it.
@@ -157,6 +158,17 @@ fn of_bindings(found: &[FoundBinding]) -> Vec<String> {
                 .push(format!("nothing leads from exchange {exchange} by key {key:?} into queue {queue}"));
         }
     }
+    let is_former = |binding: &&FoundBinding| {
+        binding.destination_type == "queue"
+            && binding.destination == FORMER_QUEUE
+            && binding.source == topology::JOBS
+    };
+    differences.extend(found.iter().filter(is_former).map(|binding| {
+        format!(
+            "key {:?} still leads into queue {FORMER_QUEUE} of an earlier version, from which nothing is read",
+            binding.routing_key
+        )
+    }));
     // What else leads into a lane's exchange is the operator's; out of it, into a lane, nothing else may.
     for lane in Lane::ALL {
         let queue = topology::lane_queue(lane);

@@ -13,7 +13,7 @@ use lapin::Consumer;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use nightread_domain::message::Attributes;
-use nightread_domain::{ErrorCode, JobError, Lane, Stage};
+use nightread_domain::{ErrorCode, JobError, Lane, PerLane, Stage};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
@@ -38,15 +38,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Report {
-    /// What one worker did since its last report: ingest, bulk, fmri.
-    Worker { at: u64, lanes: [LaneWork; 3] },
+    /// What one worker did since its last report.
+    Worker { at: u64, lanes: PerLane<LaneWork> },
     /// What one `nightread backlog` concluded.
     Backlog {
         at: u64,
         /// Seconds of one worker for one message, where it was ever measured.
-        seconds_each: [Option<f64>; 3],
+        seconds_each: PerLane<Option<f64>>,
         /// Since when messages have been waiting without any worker.
-        unattended_since: [Option<u64>; 3],
+        unattended_since: PerLane<Option<u64>>,
     },
     /// Set by a reader, to know where the present is.
     Mark { at: u64, id: String },
@@ -147,9 +147,12 @@ mod tests {
 
     #[test]
     fn reports_survive_the_wire_and_odd_ones_are_passed_over() {
-        let lanes = [LaneWork { messages: 3, seconds: 0.5, oldest_age: Some(9) }; 3];
-        let backlog =
-            Report::Backlog { at: 2, seconds_each: [Some(0.02), None, None], unattended_since: [None; 3] };
+        let lanes = PerLane::from_fn(|_| LaneWork { messages: 3, seconds: 0.5, oldest_age: Some(9) });
+        let backlog = Report::Backlog {
+            at: 2,
+            seconds_each: [Some(0.02), None, None].into(),
+            unattended_since: PerLane::default(),
+        };
         for report in [Report::Worker { at: 1, lanes }, backlog] {
             let body = serde_json::to_vec(&report).expect("a report");
             assert_eq!(parsed(&body), Some(report));

@@ -22,7 +22,7 @@ use super::shared::{SessionState, Shared, Source};
 use crate::adapters::amqp::backoff::Backoff;
 use crate::adapters::amqp::connect::{classified, connect, forgiving, in_time, unavailable};
 use crate::adapters::amqp::options::RabbitOptions;
-use nightread_domain::lanes::Lanes;
+use nightread_domain::lanes::PermitShares;
 
 /// How long cancelled consumers may take to end.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -178,11 +178,11 @@ async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobErro
 }
 
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
-    let lanes = Lanes::new(options.permits, options.weights);
+    let shares = PermitShares::new(options.permits, options.weights);
     let mut channels = Vec::new();
     for source in Source::all() {
         let prefetch = match source {
-            Source::Lane(lane) => lanes.prefetch(lane),
+            Source::Lane(lane) => shares.prefetch(lane),
             Source::Suspects => 1,
         };
         let refused = |error| classified("the broker opens no channel", error);

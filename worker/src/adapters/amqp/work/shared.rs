@@ -4,8 +4,8 @@ use super::courier::Courier;
 use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::topology;
 use lapin::message::Delivery as Raw;
-use nightread_domain::lanes::{INGEST_ACTIVE, Lanes};
-use nightread_domain::{JobError, Lane};
+use nightread_domain::lanes::{INGEST_ACTIVE, PermitShares};
+use nightread_domain::{JobError, Lane, PerLane};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Something arrived, was settled, or ended.
     pub changed: Notify,
     /// Settlements alive, by lane; of dead sessions too, because their jobs still run.
-    in_hand: [AtomicUsize; 3],
+    in_hand: PerLane<AtomicUsize>,
     /// The session that stands or stood last.
     pub epoch: AtomicU64,
     pub stop: CancellationToken,
@@ -52,9 +52,9 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub struct Queue {
-    ready: [VecDeque<Arrived>; 3],
+    ready: PerLane<VecDeque<Arrived>>,
     suspects: VecDeque<Arrived>,
-    lanes: Lanes,
+    shares: PermitShares,
     ingest_seen: Option<Instant>,
     ended: Option<Result<(), JobError>>,
 }
@@ -96,14 +96,14 @@ impl Shared {
     pub fn new(options: &RabbitOptions, courier: Arc<Courier>) -> Self {
         Self {
             queue: Mutex::new(Queue {
-                ready: Default::default(),
+                ready: PerLane::default(),
                 suspects: VecDeque::new(),
-                lanes: Lanes::new(options.permits, options.weights),
+                shares: PermitShares::new(options.permits, options.weights),
                 ingest_seen: None,
                 ended: None,
             }),
             changed: Notify::new(),
-            in_hand: Default::default(),
+            in_hand: PerLane::default(),
             epoch: AtomicU64::new(0),
             stop: CancellationToken::new(),
             done: CancellationToken::new(),
@@ -157,27 +157,27 @@ impl Shared {
             return None;
         }
         let mut queue = self.queue();
-        let in_hand = [0, 1, 2].map(|lane: usize| self.in_hand[lane].load(Ordering::Acquire));
-        let ready = [0, 1, 2].map(|lane: usize| !queue.ready[lane].is_empty());
+        let in_hand = PerLane::from_fn(|lane| self.in_hand[lane].load(Ordering::Acquire));
+        let ready = PerLane::from_fn(|lane| !queue.ready[lane].is_empty());
         let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
         let (lane, suspect, arrived) = if let Some(arrived) = queue.suspects.pop_front() {
             // First of all: every delivery of a suspect is to be a start, because starts are what is counted.
             (lane_of_suspect(&arrived.0), true, arrived)
         } else {
-            let lane = queue.lanes.next(ready, in_hand, active)?;
-            (lane, false, queue.ready[lane as usize].pop_front()?)
+            let lane = queue.shares.next(ready, in_hand, active)?;
+            (lane, false, queue.ready[lane].pop_front()?)
         };
         Some(self.taken(lane, suspect, arrived))
     }
 
     pub fn taken(&self, lane: Lane, suspect: bool, (raw, arrived): Arrived) -> Taken {
-        self.in_hand[lane as usize].fetch_add(1, Ordering::AcqRel);
+        self.in_hand[lane].fetch_add(1, Ordering::AcqRel);
         Taken { lane, suspect, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
     }
 
     /// A settlement is gone: its permit is free.
     pub fn released(&self, lane: Lane) {
-        self.in_hand[lane as usize].fetch_sub(1, Ordering::AcqRel);
+        self.in_hand[lane].fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_waiters();
         self.changed.notify_one();
     }
@@ -204,7 +204,7 @@ impl Shared {
             queue.ingest_seen = Some(Instant::now());
         }
         match source {
-            Source::Lane(lane) => queue.ready[lane as usize].push_back(raw),
+            Source::Lane(lane) => queue.ready[lane].push_back(raw),
             Source::Suspects => queue.suspects.push_back(raw),
         }
         drop(queue);
@@ -217,7 +217,7 @@ impl Shared {
         let suspects = std::mem::take(&mut queue.suspects).into_iter();
         let suspects = suspects.map(|arrived| (lane_of_suspect(&arrived.0), true, arrived));
         let lanes = Lane::ALL.into_iter().flat_map(|lane| {
-            let waiting = std::mem::take(&mut queue.ready[lane as usize]);
+            let waiting = std::mem::take(&mut queue.ready[lane]);
             waiting.into_iter().map(move |arrived| (lane, false, arrived)).collect::<Vec<_>>()
         });
         let all: Vec<_> = lanes.chain(suspects).collect();
@@ -238,7 +238,7 @@ impl Shared {
     }
 
     pub fn idle(&self) -> bool {
-        self.in_hand.iter().all(|count| count.load(Ordering::Acquire) == 0)
+        self.in_hand.iter().all(|(_, count)| count.load(Ordering::Acquire) == 0)
     }
 }
 
