@@ -134,7 +134,15 @@ fn row(text: &mut String, cells: &[&str]) {
     for cell in cells {
         // An empty cell is `| |`, and a bar inside a cell would end it.
         let gap = if cell.is_empty() { "" } else { " " };
-        let _infallible = write!(text, "|{gap}{} ", cell.replace('|', "\\|"));
+        let _infallible = write!(text, "|{gap}{} ", escaped(cell).replace('|', "\\|"));
     }
     text.push_str("|\n");
+}
+
+/// A word in angle brackets would be taken for a tag, but within code.
+fn escaped(cell: &str) -> String {
+    let parts = cell.split('`').enumerate();
+    let parts: Vec<_> =
+        parts.map(|(n, part)| if n % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() }).collect();
+    parts.join("`")
 }

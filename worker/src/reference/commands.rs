@@ -78,8 +78,7 @@ fn meaning(argument: &Arg) -> String {
     let choice =
         if takes && !names.is_empty() { format!("one of {}", names.join(", ")) } else { String::new() };
     let parts: Vec<_> = [help, choice].into_iter().filter(|part| !part.is_empty()).collect();
-    // A word in angle brackets would be taken for a tag.
-    parts.join("; ").replace('<', "&lt;")
+    parts.join("; ")
 }
 
 fn plain(text: Option<&StyledStr>) -> String {
