@@ -86,10 +86,9 @@ fn meaning(schema: &Value) -> String {
     let bounds = [("minimum", "from"), ("maximum", "to")];
     let bounds = bounds.iter().filter_map(|(key, word)| Some(format!("{word} {}", schema.get(*key)?)));
     let format = schema["format"].as_str().map(|format| format!("as `{format}`"));
-    let pattern = schema["pattern"].as_str().map(|pattern| format!("matches `{pattern}`"));
     let described = Some(said(schema).trim_end_matches('.').to_owned()).filter(|text| !text.is_empty());
     let bounds = Some(bounds.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty());
-    let parts: Vec<String> = [described, bounds, format, pattern].into_iter().flatten().collect();
+    let parts: Vec<String> = [described, bounds, format].into_iter().flatten().collect();
     parts.join("; ")
 }
 
