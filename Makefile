@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup parts build runtime samples check models reference lint fmt clean \
+.PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
 	saturation demo-cloud soak parity cases bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
@@ -16,6 +16,8 @@ SOAK ?= chaos
 # Measures as on a processor without AVX-512, VNNI and AMX.
 HIDING := $(if $(filter avx2,$(ISA)),.cache/hiding/avx2_only.so)
 HIDDEN := $(if $(HIDING),LD_PRELOAD=$(CURDIR)/$(HIDING))
+# Builds the documentation; the workflow of the documentation names the same.
+MDBOOK := 0.5.4
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 PACKAGED = --binary $(BINARY) --runtime $$(dirname $$(worker/tools/fetch-runtime)) \
@@ -78,6 +80,12 @@ test-traces: setup parts ## Test the export of traces: builds the worker anew wi
 lint: setup ## Format check, and clippy with warnings denied
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+docs: ## Build the documentation as a book into target/book; builds mdBook once, into .cache/mdbook
+	@.cache/mdbook/bin/mdbook --version 2>/dev/null | grep -qx "mdbook v$(MDBOOK)" || \
+		cargo install --locked --root .cache/mdbook --no-default-features --features search mdbook@$(MDBOOK)
+	@.cache/mdbook/bin/mdbook build worker/docs
+	@echo target/book/index.html
 
 reference: build ## Write the reference pages that are made from the code
 	@$(BINARY) reference worker/docs/reference

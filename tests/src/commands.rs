@@ -1,6 +1,17 @@
-//! The commands that the documents print, taken from the Markdown itself.
+//! The commands that the documents print, taken from the Markdown itself, and a place to run them in.
 
-use crate::parts::root;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use nightread::adapters::amqp::topology;
+use nightread_domain::Lane;
+use tempfile::TempDir;
+
+use crate::parts::{free_port, root};
+use crate::rabbit::Observer;
+use crate::server::get;
+use crate::wait;
+use crate::worker::{WorkerSettings, binary};
 
 /// What stands in a block, as its first line, when no test can run it. Readers see it too.
 const UNTRIED: &str = "# Not run by the tests: ";
@@ -21,7 +32,8 @@ pub fn blocks(document: &str, language: &str) -> Vec<Block> {
     let text = std::fs::read_to_string(root().join(document)).expect("the document");
     let (mut found, mut open): (Vec<Block>, Option<Block>) = (Vec::new(), None);
     let mut other = false;
-    for (number, line) in text.lines().enumerate() {
+    // A block within a list is indented.
+    for (number, line) in text.lines().map(str::trim_start).enumerate() {
         if let Some(fence) = line.strip_prefix("```") {
             match open.take() {
                 Some(block) => found.push(block),
@@ -44,7 +56,146 @@ pub fn blocks(document: &str, language: &str) -> Vec<Block> {
     found
 }
 
+/// The pages of a folder of the documentation, in the order of their names.
+pub fn pages(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(root().join(folder)).expect("the folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+    let mut pages: Vec<_> =
+        names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}/{name}")).collect();
+    pages.sort();
+    pages
+}
+
 /// A line of shell without the comment behind it.
 pub fn command(line: &str) -> &str {
     line.split(" #").next().unwrap_or(line).trim()
+}
+
+/// A home, and a folder that looks like a checkout after `make demo`.
+#[derive(Debug)]
+pub struct Workplace {
+    folder: TempDir,
+    settings: WorkerSettings,
+}
+
+impl Workplace {
+    /// Its commands are told these settings, which go over what files say.
+    pub fn new(settings: WorkerSettings) -> Self {
+        let folder = tempfile::Builder::new().prefix("nightread-documents-").tempdir().expect("a folder");
+        let place = Self { folder, settings };
+        for path in ["home", "bin", "lib", "etc", "data", "work/target/release"] {
+            std::fs::create_dir_all(place.at(path)).expect("a folder");
+        }
+        let (models, cache) = (root().join("models"), root().join(".cache"));
+        let links = [
+            ("bin/nightread", binary()),
+            ("work/target/release/nightread", binary()),
+            ("work/models", models),
+            ("work/.cache", cache),
+        ];
+        for (path, target) in links {
+            std::os::unix::fs::symlink(target, place.at(path)).expect("a link");
+        }
+        place
+    }
+
+    /// `work` is where commands run; `etc`, `lib` and `data` stand for the system's folders.
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub fn settings(&self) -> &WorkerSettings {
+        &self.settings
+    }
+
+    /// Runs a block line by line, but for what `leaves_out`; `letter` is the id of a dead letter. What serves is waited for, stopped, and has
+    /// to end well.
+    pub async fn run(&self, block: &Block, letter: &str, leaves_out: impl Fn(&str) -> bool) {
+        for line in block.lines.iter().map(|line| command(line)).filter(|line| !leaves_out(line)) {
+            let what = format!("{}: {line}", block.place);
+            eprintln!("{what}");
+            let port = free_port();
+            let shell = self.shell(&self.here(line, port, letter), port);
+            if serves(line) {
+                self.serve(&what, shell, port, line.contains("nightread run ")).await;
+            } else {
+                success(&what, &output(shell).await);
+            }
+        }
+    }
+
+    /// Nothing that a command did may be left in the home.
+    pub fn has_clean_home(&self) -> bool {
+        std::fs::read_dir(self.at("home")).expect("a home").next().is_none()
+    }
+
+    /// A line as this machine can run it: its own folders, ports and names in the place of those that are printed.
+    fn here(&self, line: &str, port: u16, letter: &str) -> String {
+        let at = |path: &str| self.at(path).display().to_string();
+        line.replace("/etc/nightread", &at("etc"))
+            .replace("/var/lib/nightread", &at("lib"))
+            .replace("/data", &at("data"))
+            .replace("127.0.0.1:9419", &format!("127.0.0.1:{port}"))
+            .replace("--model NAME", "--model cxr-pneumonia-demo")
+            .replace("3f9c0a417d52", letter)
+    }
+
+    fn shell(&self, line: &str, port: u16) -> Command {
+        let mut shell = Command::new("setpriv");
+        // The last command of a shell takes its place, and with it the signal.
+        shell.args(["--pdeathsig", "KILL", "--", "bash", "-euo", "pipefail", "-c", line]);
+        let path = std::env::var("PATH").unwrap_or_default();
+        shell.env_clear().env("PATH", format!("{}:{path}", self.at("bin").display()));
+        shell.env("HOME", self.at("home")).current_dir(self.at("work"));
+        shell.envs(self.settings.environment()).env("NIGHTREAD_HTTP_LISTEN", format!("127.0.0.1:{port}"));
+        shell.env("NIGHTREAD_WEBHOOK_LISTEN", "127.0.0.1:0").env("ORT_DISABLE_TELEMETRY", "1");
+        shell.stdin(Stdio::null());
+        shell
+    }
+
+    async fn serve(&self, what: &str, mut command: Command, port: u16, takes_work: bool) {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let process = child.id().to_string();
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output().expect("it ends"));
+        let (url, gone) = (format!("http://127.0.0.1:{port}/ready"), &output);
+        wait::until(&format!("{what} to be ready"), || async {
+            let ready = get(&url).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
+            (ready || gone.is_finished()).then_some(())
+        })
+        .await;
+        if takes_work && !output.is_finished() {
+            // What it has in hand is finished after the signal.
+            let observer = Observer::connect(self.settings.broker_url()).await;
+            for lane in Lane::ALL {
+                observer.wait_for_depth(&topology::lane_queue(lane), 0).await;
+            }
+        }
+        // One that ended by itself is told by its status.
+        let _ = Command::new("kill").args(["-TERM", &process]).stderr(Stdio::null()).status();
+        success(what, &output.await.expect("it ends"));
+    }
+}
+
+fn serves(line: &str) -> bool {
+    let served = ["nightread run ", "nightread relay ", "nightread webhook ", "nightread backlog --every"];
+    served.iter().any(|start| line.contains(start))
+}
+
+/// Everything that a command printed until its end.
+pub async fn output(mut command: Command) -> Output {
+    let run = tokio::task::spawn_blocking(move || command.output().expect("it starts"));
+    run.await.expect("it ends")
+}
+
+/// An output whose status is 0; panics with all of it otherwise.
+pub fn success<'a>(what: &str, output: &'a Output) -> &'a Output {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    output
 }

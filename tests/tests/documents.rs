@@ -1,10 +1,10 @@
-//! The command blocks of README and OPERATIONS, run as they are printed, on real parts and in a home of their own.
+//! The command blocks of the README, the how-to guides and the tutorials, run as they are printed, on real parts and in a home of their own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -14,33 +14,67 @@ use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
-use nightread_tests::commands::{Block, blocks, command};
-use nightread_tests::parts::{free_port, root, skipped};
+use nightread_tests::commands::{Workplace, blocks, command, output, pages, success};
+use nightread_tests::parts::{root, skipped};
 use nightread_tests::queues::{Queue, Queues};
 use nightread_tests::rabbit::Rabbit;
-use nightread_tests::server::get;
-use nightread_tests::wait;
-use nightread_tests::worker::{Worker, WorkerSettings, binary};
+use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::Value;
-use tempfile::TempDir;
 
-const DOCUMENTS: [&str; 2] = ["README.md", "worker/OPERATIONS.md"];
+/// Settings for a service in the cloud, complete.
+const DEPLOY: &str = "worker/docs/how-to/deploy.md";
+
+/// Settings for one on folders.
+const SERVICE: &str = "worker/docs/tutorials/service.md";
+
+/// Whose commands are run: those that speak of a service that is there.
+fn guides() -> Vec<String> {
+    [vec!["README.md".to_owned()], pages("worker/docs/how-to")].concat()
+}
+
+/// Whose commands make all that they use.
+fn tutorials() -> Vec<String> {
+    pages("worker/docs/tutorials")
+}
 
 /// Blocks that say of themselves why no test runs them. Not to grow unseen.
-const UNTRIED: [(&str, &str); 4] = [
-    ("worker/OPERATIONS.md", "it enables a plug-in on a node of the broker"),
-    ("worker/OPERATIONS.md", "it publishes to Azure Monitor"),
-    ("worker/OPERATIONS.md", "it upgrades a node of a cluster"),
-    ("worker/OPERATIONS.md", "three brokers are needed"),
+const UNTRIED: [(&str, &str); 10] = [
+    ("worker/docs/how-to/backlog.md", "it publishes to Azure Monitor"),
+    (
+        "worker/docs/how-to/confounds.md",
+        "the sample has no table of confounds; worker/tests/scan.rs holds it",
+    ),
+    (
+        "worker/docs/how-to/install.md",
+        "it needs root; `make package-test` installs the archive into a bare root",
+    ),
+    (
+        "worker/docs/how-to/install.md",
+        "it needs root; `make package-test` installs the archive into a bare root",
+    ),
+    (
+        "worker/docs/how-to/lost-events.md",
+        "it needs Event Grid's container; tests/tests/announce.rs holds it",
+    ),
+    ("worker/docs/how-to/monitor.md", "it builds the binary anew; `make test-traces` holds what is sent"),
+    ("worker/docs/how-to/upgrade-rabbitmq.md", "it upgrades a node of a cluster"),
+    ("worker/docs/how-to/upgrade-rabbitmq.md", "three brokers are needed"),
+    ("worker/docs/how-to/upgrade.md", "it enables a plug-in on a node of the broker"),
+    (
+        "worker/docs/tutorials/own-model.md",
+        "it brings PyTorch, several GB; `make test-models` holds the scripts",
+    ),
 ];
 
 /// Lines that could run here and would take too long, or run this very test.
-const DEAR: [(&str, &str); 6] = [
+const DEAR: [(&str, &str); 5] = [
     ("make demo", "builds; run by hand and before a release"),
     ("make test", "is what runs this"),
     ("make demo-cloud", "builds; it starts the parts that the tests start"),
-    ("target/release/nightread bench", "measures for minutes; `worker/tests/bench.rs` runs it small"),
-    ("nightread bench --config /etc/nightread/worker.toml", "the same"),
+    (
+        "nightread bench --config /etc/nightread/worker.toml",
+        "measures for minutes; `worker/tests/bench.rs` runs it small",
+    ),
     ("nightread bench --config /etc/nightread/worker.toml --bulk 500", "the same"),
 ];
 
@@ -48,32 +82,39 @@ fn is_dear(line: &str) -> bool {
     DEAR.iter().any(|(dear, _)| *dear == line)
 }
 
-/// The settings file that OPERATIONS prints, and the secrets beside it.
-fn printed() -> (String, Vec<(String, String)>) {
-    let file = blocks("worker/OPERATIONS.md", "toml").swap_remove(0);
-    let secrets = blocks("worker/OPERATIONS.md", "env").swap_remove(0);
-    let pairs = secrets.lines.iter().map(|line| line.split_once('=').expect("a variable"));
-    (file.lines.join("\n"), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+/// The settings file that a page prints first.
+fn printed(page: &str) -> String {
+    blocks(page, "toml").swap_remove(0).lines.join("\n")
 }
 
-/// A home, a folder to work in and everything that the blocks name.
-struct Scratch {
-    folder: TempDir,
+/// The secrets beside the settings of a service in the cloud.
+fn secrets() -> Vec<(String, String)> {
+    let block = blocks(DEPLOY, "env").swap_remove(0);
+    let pairs = block.lines.iter().map(|line| line.split_once('=').expect("a variable"));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Whether the binary and the samples are there; said by name when not.
+fn is_prepared(test: &str) -> bool {
+    let samples = root().join(".cache/samples/RG1_UNCR.dcm").is_file();
+    if !samples {
+        skipped(test, "the samples (`make samples`)");
+    }
+    samples && Worker::is_built(test)
+}
+
+/// Broker, storage and a Storage queue of their own, and everything that the guides name.
+struct Cloud {
+    place: Workplace,
     bench: Bench,
     queue: Queue,
-    settings: WorkerSettings,
 }
 
-impl Scratch {
+impl Cloud {
     async fn new(test: &str) -> Option<Self> {
         let (rabbit, azurite) = (Rabbit::managed(test).await?, Azurite::shared(test).await?);
         let queues = Queues::shared(test).await?;
-        let sample = root().join(".cache/samples/RG1_UNCR.dcm");
-        if !Worker::is_built(test) {
-            return None;
-        }
-        if !sample.is_file() {
-            skipped(test, "the samples (`make samples`)");
+        if !is_prepared(test) {
             return None;
         }
         let bench = Bench::over(test, rabbit, azurite).await;
@@ -85,75 +126,33 @@ impl Scratch {
         for (name, value) in queue.settings("").environment().filter(|(name, _)| name.contains("_RELAY_")) {
             settings = settings.with(name, value);
         }
-        let folder = tempfile::Builder::new().prefix("nightread-documents-").tempdir().expect("a folder");
-        let at = |path: &str| folder.path().join(path);
-        for path in [
-            "home",
-            "bin",
-            "lib",
-            "etc",
-            "work/target/release",
-            "work/scans",
-            "data/xrays",
-            "data/bids/derivatives",
-        ] {
-            std::fs::create_dir_all(at(path)).expect("a folder");
-        }
-        for path in ["bin/nightread", "work/target/release/nightread"] {
-            std::os::unix::fs::symlink(binary(), at(path)).expect("a link");
-        }
+        let place = Workplace::new(settings);
         // Azurite has no identities: the way in comes from the environment.
-        let (file, _) = printed();
+        let file = printed(DEPLOY);
         let lines: Vec<_> = file.lines().filter(|line| !line.starts_with("account_url")).collect();
-        let file = lines.join("\n");
         for path in ["etc/worker.toml", "work/worker.toml"] {
-            std::fs::write(at(path), &file).expect("written");
+            std::fs::write(place.at(path), lines.join("\n")).expect("written");
+        }
+        let sample = std::fs::read(root().join(".cache/samples/RG1_UNCR.dcm")).expect("a sample");
+        for path in ["data/xrays", "data/bids/derivatives", "work/scans"] {
+            std::fs::create_dir_all(place.at(path)).expect("a folder");
         }
         for path in ["data/xrays/a.dcm", "work/scan.dcm"] {
-            std::fs::copy(&sample, at(path)).expect("copied");
+            std::fs::write(place.at(path), &sample).expect("written");
         }
         let networks = root().join("models/fmri-networks-demo");
-        std::fs::copy(networks.join("mask.nii.gz"), at("work/brain.nii.gz")).expect("copied");
+        std::fs::copy(networks.join("mask.nii.gz"), place.at("work/brain.nii.gz")).expect("copied");
         let maps = networks.join("maps.nii.gz").display().to_string();
         for (seed, path) in ["work/scans/1.nii.gz", "work/scans/2.nii.gz"].iter().enumerate() {
-            let (seed, out) = ((seed + 1).to_string(), at(path).display().to_string());
-            let simulated =
-                settings.command(&["simulate-scan", "--networks", &maps, "--seed", &seed, "--out", &out]);
-            success(path, &run(simulated).await);
+            let (seed, out) = ((seed + 1).to_string(), place.at(path).display().to_string());
+            let arguments = ["simulate-scan", "--networks", &maps, "--seed", &seed, "--out", &out];
+            success(path, &output(place.settings().command(&arguments)).await);
         }
-        for path in [
-            "work/scan.nii.gz",
-            "data/bids/sub-01_task-rest_bold.nii.gz",
-            "data/bids/derivatives/sub-01_bold.nii.gz",
-        ] {
-            std::fs::copy(at("work/scans/1.nii.gz"), at(path)).expect("copied");
+        for path in ["data/bids/sub-01_task-rest_bold.nii.gz", "data/bids/derivatives/sub-01_bold.nii.gz"] {
+            std::fs::copy(place.at("work/scans/1.nii.gz"), place.at(path)).expect("copied");
         }
-        bench.upload("a.dcm", Bytes::from(std::fs::read(&sample).expect("a sample"))).await;
-        Some(Self { folder, bench, queue, settings })
-    }
-
-    /// A line as this machine can run it: its own folders, ports and names in the place of those that are printed.
-    fn here(&self, line: &str, port: u16, letter: &str) -> String {
-        let at = |path: &str| self.folder.path().join(path).display().to_string();
-        line.replace("/etc/nightread", &at("etc"))
-            .replace("/var/lib/nightread", &at("lib"))
-            .replace("/data", &at("data"))
-            .replace("127.0.0.1:9419", &format!("127.0.0.1:{port}"))
-            .replace("--model NAME", "--model cxr-pneumonia-demo")
-            .replace("3f9c0a417d52", letter)
-    }
-
-    fn shell(&self, line: &str, port: u16) -> Command {
-        let mut shell = Command::new("setpriv");
-        // The last command of a shell takes its place, and with it the signal.
-        shell.args(["--pdeathsig", "KILL", "--", "bash", "-euo", "pipefail", "-c", line]);
-        let path = std::env::var("PATH").unwrap_or_default();
-        shell.env_clear().env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()));
-        shell.env("HOME", self.folder.path().join("home")).current_dir(self.folder.path().join("work"));
-        shell.envs(self.settings.environment()).env("NIGHTREAD_HTTP_LISTEN", format!("127.0.0.1:{port}"));
-        shell.env("NIGHTREAD_WEBHOOK_LISTEN", "127.0.0.1:0").env("ORT_DISABLE_TELEMETRY", "1");
-        shell.stdin(Stdio::null());
-        shell
+        bench.upload("a.dcm", Bytes::from(sample)).await;
+        Some(Self { place, bench, queue })
     }
 
     /// A letter as a worker leaves it.
@@ -182,96 +181,66 @@ impl Scratch {
         self.die("exhausted", "attempts_exhausted").await;
         self.die("bad", "message_unparseable").await;
         self.bench.observer().await.wait_for_depth(topology::DEAD_QUEUE, 2).await;
-        let listed = run(self.settings.command(&["dead", "list", "--format", "json"])).await;
+        let listed = output(self.place.settings().command(&["dead", "list", "--format", "json"])).await;
         let listed: Value = serde_json::from_slice(&success("dead list", &listed).stdout).expect("JSON");
         listed["letters"][0]["id"].as_str().expect("an id").to_owned()
     }
-
-    /// Runs a block, line by line. What serves is waited for, stopped, and has to end well.
-    async fn run(&self, block: &Block) {
-        let names_letter = block.lines.iter().any(|line| line.contains("dead show"));
-        let letter = if names_letter { self.letters().await } else { String::new() };
-        for line in block.lines.iter().map(|line| command(line)).filter(|line| !is_dear(line)) {
-            let what = format!("{}: {line}", block.place);
-            eprintln!("{what}");
-            let port = free_port();
-            let command = self.shell(&self.here(line, port, &letter), port);
-            if serves(line) {
-                served(&what, command, port).await;
-            } else {
-                success(&what, &run(command).await);
-            }
-        }
-    }
-}
-
-fn serves(line: &str) -> bool {
-    ["nightread run ", "nightread relay ", "nightread webhook ", "nightread backlog --every"]
-        .iter()
-        .any(|start| line.contains(start))
-}
-
-async fn run(mut command: Command) -> Output {
-    let run = tokio::task::spawn_blocking(move || command.output().expect("it starts"));
-    run.await.expect("it ends")
-}
-
-fn success<'a>(what: &str, output: &'a Output) -> &'a Output {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{}{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-    output
-}
-
-async fn served(what: &str, mut command: Command, port: u16) {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let process = child.id().to_string();
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output().expect("it ends"));
-    let (url, gone) = (format!("http://127.0.0.1:{port}/ready"), &output);
-    wait::until(&format!("{what} to be ready"), || async {
-        let ready = get(&url).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
-        (ready || gone.is_finished()).then_some(())
-    })
-    .await;
-    // One that ended by itself is told by its status.
-    let _ = Command::new("kill").args(["-TERM", &process]).stderr(Stdio::null()).status();
-    success(what, &output.await.expect("it ends"));
 }
 
 #[test]
 fn what_no_test_runs_is_marked_with_its_reason_and_does_not_grow() {
     let mut untried = Vec::new();
     let mut lines = BTreeSet::new();
-    for document in DOCUMENTS {
-        for block in blocks(document, "sh") {
+    for document in [guides(), tutorials()].concat() {
+        for block in blocks(&document, "sh") {
             lines.extend(block.lines.iter().map(|line| command(line).to_owned()));
-            untried.extend(block.untried.map(|reason| (document, reason)));
+            untried.extend(block.untried.map(|reason| (document.clone(), reason)));
         }
     }
-    let untried: Vec<_> = untried.iter().map(|(document, reason)| (*document, reason.as_str())).collect();
+    let untried: Vec<_> =
+        untried.iter().map(|(document, reason)| (document.as_str(), reason.as_str())).collect();
     assert_eq!(untried, UNTRIED);
     for (line, _) in DEAR {
         assert!(lines.contains(line), "{line} is printed no more");
     }
-    assert!(lines.len() > 25, "{}", lines.len());
+    assert!(lines.len() > 60, "{}", lines.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_block_runs_as_it_is_printed() {
-    let Some(scratch) = Scratch::new("every_command_block_runs_as_it_is_printed").await else { return };
-    for document in DOCUMENTS {
-        for block in blocks(document, "sh").iter().filter(|block| block.untried.is_none()) {
-            scratch.run(block).await;
+async fn every_command_block_of_readme_and_guides_runs_as_it_is_printed() {
+    let test = "every_command_block_of_readme_and_guides_runs_as_it_is_printed";
+    let Some(cloud) = Cloud::new(test).await else { return };
+    for document in guides() {
+        for block in blocks(&document, "sh").iter().filter(|block| block.untried.is_none()) {
+            let names_letter = block.lines.iter().any(|line| line.contains("dead show"));
+            let letter = if names_letter { cloud.letters().await } else { String::new() };
+            cloud.place.run(block, &letter, is_dear).await;
         }
     }
-    assert!(scratch.queue.is_empty().await);
-    let home: Vec<_> = std::fs::read_dir(scratch.folder.path().join("home")).expect("a home").collect();
-    assert!(home.is_empty(), "nothing is left in the home: {home:?}");
+    assert!(cloud.queue.is_empty().await);
+    assert!(cloud.place.has_clean_home());
+}
+
+/// Each in a checkout and at a broker of its own, where nothing is declared or made beforehand.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_block_of_the_tutorials_runs_as_it_is_printed() {
+    let test = "every_command_block_of_the_tutorials_runs_as_it_is_printed";
+    let Some(rabbit) = Rabbit::managed(test).await else { return };
+    if !is_prepared(test) {
+        return;
+    }
+    for document in tutorials() {
+        let models = root().join("models").display().to_string();
+        let place =
+            Workplace::new(WorkerSettings::new(&rabbit.fresh_url()).with("NIGHTREAD_MODELS_DIR", &models));
+        if document == SERVICE {
+            std::fs::write(place.at("work/service.toml"), printed(SERVICE)).expect("written");
+        }
+        for block in blocks(&document, "sh").iter().filter(|block| block.untried.is_none()) {
+            place.run(block, "", is_dear).await;
+        }
+        assert!(place.has_clean_home(), "{document}");
+    }
 }
 
 #[test]
@@ -279,7 +248,7 @@ fn the_complete_settings_file_is_sound_as_printed_for_the_service_and_the_backlo
     if !Worker::is_built("the_complete_settings_file_is_sound_as_printed_for_the_service_and_the_backlog") {
         return;
     }
-    let (file, secrets) = printed();
+    let (file, secrets) = (printed(DEPLOY), secrets());
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("worker.toml");
     std::fs::write(&path, file).expect("written");

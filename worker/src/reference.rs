@@ -1,4 +1,7 @@
-//! The reference pages that are made from the code: error codes, warning codes, settings, metrics.
+//! The reference pages that are made from the code: codes, settings, metrics, commands, and what the schemas say.
+
+mod commands;
+mod schemas;
 
 use std::fmt::Write;
 
@@ -9,12 +12,15 @@ use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
 
 /// File name and Markdown text of every page in `worker/docs/reference`.
-pub fn pages() -> [(&'static str, String); 4] {
+pub fn pages() -> [(&'static str, String); 7] {
     [
         ("errors.md", errors()),
         ("warnings.md", warnings()),
         ("settings.md", settings()),
         ("metrics.md", metrics()),
+        ("commands.md", commands::page()),
+        ("result.md", schemas::result()),
+        ("announcement.md", schemas::announcement()),
     ]
 }
 
@@ -55,8 +61,10 @@ fn warnings() -> String {
 fn settings() -> String {
     let mut text = format!(
         "# Settings\n\n{MADE}\n\nA flag wins over the environment, the environment over the file, the file over the default. Secrets are taken from \
-         the environment or the file and never shown. `nightread check` prints all of them with their values. `[[routes]]` is described with the \
-         models.\n"
+         the environment or the file and never shown. `nightread check` prints all of them with their values.\n\n\
+         `[[routes]]` tables, in the file alone, say which model reads what. The first that fits wins: `media` (`radiograph` or `scan`), `model` (its \
+         name), and where wanted `container` and `prefix` (the start of the blob's name). A complete \
+         file: [deploy a worker](../how-to/deploy.md).\n"
     );
     let mut sections: Vec<&str> = Vec::new();
     for key in KEYS {
@@ -126,7 +134,15 @@ fn row(text: &mut String, cells: &[&str]) {
     for cell in cells {
         // An empty cell is `| |`, and a bar inside a cell would end it.
         let gap = if cell.is_empty() { "" } else { " " };
-        let _infallible = write!(text, "|{gap}{} ", cell.replace('|', "\\|"));
+        let _infallible = write!(text, "|{gap}{} ", escaped(cell).replace('|', "\\|"));
     }
     text.push_str("|\n");
+}
+
+/// A word in angle brackets would be taken for a tag, but within code.
+fn escaped(cell: &str) -> String {
+    let parts = cell.split('`').enumerate();
+    let parts: Vec<_> =
+        parts.map(|(n, part)| if n % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() }).collect();
+    parts.join("`")
 }

@@ -1,6 +1,7 @@
 //! Running the binary and finding real data.
 #![allow(dead_code, clippy::print_stderr)] // each test file uses its part
 
+pub mod markdown;
 pub mod sockets;
 
 use std::fs;
