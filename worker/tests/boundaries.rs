@@ -1,9 +1,11 @@
-//! The walls between crates: what each may not know, proven from the dependency tree.
+//! The walls between crates, proven from the dependency tree, and between the rooms of each, proven from their source.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
 use std::process::Command;
+
+use support::rooms::House;
 
 /// Crates that compute and do nothing else.
 const PURE: [&str; 5] =
@@ -73,4 +75,58 @@ fn only_the_engine_knows_onnx_runtime() {
     for name in ["tokio", "lapin"] {
         assert!(!engine.contains(&name.to_owned()), "the engine needs {name}");
     }
+}
+
+/// The crates whose rooms are looked at.
+fn houses() -> impl Iterator<Item = (String, House)> {
+    let crates = support::repository().join("worker/crates");
+    let inner = std::fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path());
+    let all = inner.chain([support::repository().join("worker")]);
+    all.map(|folder| (folder.display().to_string(), House::read(&folder.join("src"))))
+}
+
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    let circles: Vec<String> = houses()
+        .flat_map(|(name, house)| {
+            assert!(house.names.len() > 3, "{name} was read");
+            house.circles().into_iter().map(|circle| format!("{name}: {circle:?}")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn no_room_knows_one_below_it() {
+    let house = House::read(&support::repository().join("worker/src"));
+    assert!(house.rooms.len() > 10, "the rooms were read: {:?}", house.rooms);
+    let folders: Vec<_> = house.names.keys().filter_map(|file| file.split_once('/')).collect();
+    assert!(folders.iter().all(|(room, _)| house.rooms.iter().any(|known| known == room)));
+    assert!(house.climbs().is_empty(), "{:#?}", house.climbs());
+}
+
+/// What the two tests above would say of a house that is wrong.
+#[test]
+fn circles_and_climbs_are_seen() {
+    let text = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect()
+    };
+    let lib = ("lib.rs", "/// Low.\npub mod low;\n\n/// High.\npub mod high;\n");
+    let sound = House::of(&text(&[
+        lib,
+        ("low.rs", "pub struct Stone;\n#[cfg(test)]\nmod tests { use crate::high::roof::Roof; }"),
+        ("high/mod.rs", "pub mod roof;\nuse crate::low::{self, Stone};"),
+        ("high/roof.rs", "fn f() -> super::super::low::Stone { crate::low::Stone }"),
+    ]));
+    assert!(sound.circles().is_empty() && sound.climbs().is_empty(), "{:?}", sound.names);
+    assert!(sound.names["high/roof.rs"].contains("low.rs"));
+    let circle = House::of(&text(&[
+        lib,
+        ("high/mod.rs", "mod roof;\npub(crate) use self::{roof::Roof};\npub struct Wall;"),
+        ("high/roof.rs", "use super::Wall;"),
+    ]));
+    assert_eq!(circle.circles(), [vec!["high/mod.rs", "high/roof.rs"]]);
+    let climb =
+        House::of(&text(&[lib, ("low.rs", "use {std::fmt, crate::high::roof};"), ("high/roof.rs", "")]));
+    assert_eq!(climb.climbs(), ["low.rs names high/roof.rs"]);
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::print_stderr)] // each test file uses its part
 
 pub mod markdown;
+pub mod rooms;
 pub mod sockets;
 
 use std::fs;

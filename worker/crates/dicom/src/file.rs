@@ -20,16 +20,8 @@ use super::walk::{self, Found, PixelData};
 use super::{frame, native};
 use crate::codec::IsolatedCodec;
 use crate::error::refuse;
+use crate::options::ReadOptions;
 use crate::samples::Samples;
-
-/// What reading may take and use.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadOptions<'a> {
-    /// Bytes that a deflated data set, or a frame, may inflate to.
-    pub max_inflated_bytes: u64,
-    /// Runs the codecs of compressed frames; without one they are `unsupported_transfer_syntax`.
-    pub codec: Option<&'a dyn IsolatedCodec>,
-}
 
 /// A file whose header was read and whose pixels were not yet.
 #[derive(Debug)]

@@ -9,7 +9,6 @@ use memchr::memmem;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
-use super::file::ReadOptions;
 use super::shape::Shape;
 use super::source::Source;
 use super::{native, rle};
@@ -17,6 +16,7 @@ use crate::codec::{Codec, CodecImage, CodecRequest, isolated};
 use crate::codestream::jpeg::{Markers, missing_eoi as missing_eoi_warning};
 use crate::codestream::{jpeg_2000, jpeg_ls};
 use crate::error::refuse;
+use crate::options::ReadOptions;
 use crate::samples::{Samples, value_above};
 
 /// Compressed pixels; the fragments together are the frame. Where the codestream has fewer bits than the header says,

@@ -27,6 +27,7 @@ mod frame;
 mod header;
 mod lut;
 mod native;
+mod options;
 mod rle;
 mod samples;
 mod shape;
@@ -36,8 +37,9 @@ mod walk;
 
 pub use codec::child as codec_child;
 pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec, isolated};
-pub use file::{File, Pixels, ReadOptions};
+pub use file::{File, Pixels};
 pub use header::{Code, Header};
 pub use lut::Lut;
+pub use options::ReadOptions;
 pub use samples::Samples;
 pub use shape::Shape;

@@ -8,9 +8,9 @@ use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
-use super::file::ReadOptions;
 use super::shape::Shape;
 use crate::error::refuse;
+use crate::options::ReadOptions;
 use crate::samples::Samples;
 
 /// Unpacks uncompressed pixels. `promised` is the length that the element claims: `bytes` are what of it the file holds.

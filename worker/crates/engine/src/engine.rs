@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
+use crate::configure::SessionOptions;
 use crate::inference::Inference;
 use crate::manifest::Manifest;
 use crate::model::{Model, ModelKey};
@@ -13,7 +14,7 @@ use crate::outputs::Arrays;
 use crate::pool::{Close, Health, Pool, Runner, Stats};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
-use crate::session::{ModelSession, SessionOptions};
+use crate::session::ModelSession;
 use crate::shared::Prepared;
 
 /// Values may leave the manifest's range by this share of it: resizing rounds.

@@ -12,17 +12,6 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 
 use crate::outputs::Outputs;
 
-/// Where an item's time went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// From [`Engine::infer`](crate::Engine::infer) until a session took the item.
-    pub queued: Duration,
-    /// In the session, the whole batch.
-    pub run: Duration,
-    /// Items that ran together.
-    pub batch: usize,
-}
-
 pub(crate) type Reply = oneshot::Sender<Result<Outputs, JobError>>;
 
 /// A queued item's answer. Dropping it takes the item out of the queue; an item that runs already is finished.

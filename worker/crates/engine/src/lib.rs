@@ -35,6 +35,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batcher;
+mod configure;
 mod digest;
 mod engine;
 mod inference;
@@ -55,8 +56,9 @@ mod shared;
 mod testing;
 pub mod tune;
 
+pub use configure::SessionOptions;
 pub use engine::Engine;
-pub use inference::{Inference, Timing};
+pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label,
@@ -66,10 +68,10 @@ pub use manifest::{
 pub use model::{Model, ModelKey};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;
-pub use outputs::{Arrays, Outputs};
+pub use outputs::{Arrays, Outputs, Timing};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
 pub use scores::{Score, op_norm, scores, sigmoid, softmax};
-pub use session::{ModelSession, SessionOptions};
+pub use session::ModelSession;
 pub use shared::Prepared;

@@ -1,11 +1,10 @@
 //! What networks give back: arrays of any rank, by name. What they mean is the reading's business.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ndarray::{ArrayD, Dimension};
 use nightread_domain::{ErrorCode, JobError, Stage};
-
-use crate::inference::Timing;
 
 /// The arrays of one item, in the manifest's order, without the axis of the batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +50,17 @@ impl Arrays {
         }
         Ok(())
     }
+}
+
+/// Where an item's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From [`Engine::infer`](crate::Engine::infer) until a session took the item.
+    pub queued: Duration,
+    /// In the session, the whole batch.
+    pub run: Duration,
+    /// Items that ran together.
+    pub batch: usize,
 }
 
 /// What the engine gives for one item.

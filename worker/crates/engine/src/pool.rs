@@ -1,6 +1,7 @@
 //! The inference threads: each owns its sessions and pulls batches from the one shared batcher.
 
 mod serve;
+mod shared;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -10,26 +11,13 @@ use std::time::Instant;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use self::serve::serve;
+pub use self::shared::Health;
+pub(crate) use self::shared::Runner;
+use self::shared::{Shared, State, Ticket, failed};
 use crate::batcher::{Batch, Batcher, Limits};
 use crate::inference::{Inference, Reply, closed};
 use crate::outputs::{Arrays, Outputs};
 use crate::panics;
-
-/// What one inference thread owns: something that computes batches of the model with the given number.
-pub(crate) trait Runner {
-    fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError>;
-}
-
-/// Whether the engine serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    Ready,
-    /// Takes nothing new; finishes what is queued.
-    Draining,
-    Closed,
-    /// A session panicked: nothing it would compute can be trusted. The worker should return its deliveries and exit.
-    Failed(String),
-}
 
 /// What to do with the items that wait when the engine closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,79 +34,6 @@ pub struct Stats {
     pub batches: u64,
     /// Items that ran in those batches.
     pub items: u64,
-}
-
-#[derive(Debug)]
-struct Ticket {
-    tensor: Vec<f32>,
-    reply: Reply,
-}
-
-#[derive(Debug)]
-struct State {
-    batcher: Batcher<usize, Ticket>,
-    health: Health,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    work: Condvar,
-    batches: AtomicU64,
-    items: AtomicU64,
-}
-
-impl Ticket {
-    fn answer(self, result: Result<Outputs, JobError>) {
-        // The caller may have gone away meanwhile.
-        let _ = self.reply.send(result);
-    }
-}
-
-impl Shared {
-    /// Nothing panics under this lock; a poisoned one would still hold a whole state.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the engine: what waits is answered with `answer`. A failure is never hidden by a later closing.
-    fn stop(&self, health: Health, answer: impl Fn() -> JobError) {
-        let left = {
-            let mut state = self.lock();
-            if !matches!(state.health, Health::Failed(_)) {
-                state.health = health;
-            }
-            state.batcher.drain()
-        };
-        self.work.notify_all();
-        for ticket in left {
-            ticket.answer(Err(answer()));
-        }
-    }
-
-    fn next_batch(&self) -> Option<Batch<usize, Ticket>> {
-        let gone = |ticket: &Ticket| ticket.reply.is_canceled();
-        let mut state = self.lock();
-        loop {
-            let now = Instant::now();
-            match state.health {
-                Health::Ready => {
-                    if let Some(batch) = state.batcher.take(now, gone) {
-                        return Some(batch);
-                    }
-                }
-                Health::Draining => return state.batcher.take_now(gone),
-                Health::Closed | Health::Failed(_) => return None,
-            }
-            state = match state.batcher.next_deadline() {
-                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let wait = deadline.saturating_duration_since(now);
-                    self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-    }
 }
 
 /// The threads and their queue. Dropped, it fails what waits (unless it drains already) and joins the threads.
@@ -233,10 +148,6 @@ fn serve_all(shared: &Shared, runner: &mut impl Runner) {
             return;
         }
     }
-}
-
-fn failed(reason: &str) -> JobError {
-    JobError::new(Stage::Infer, ErrorCode::EngineFailed, reason)
 }
 
 #[cfg(test)]

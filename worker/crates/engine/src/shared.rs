@@ -19,11 +19,11 @@ use ort::value::{DynValue, Tensor};
 use prost::Message;
 use tempfile::TempDir;
 
+use crate::configure::{SessionOptions, configured};
 use crate::model::Model;
 use crate::onnx;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
-use crate::session::{SessionOptions, configured};
 
 const GRAPH: &str = "graph.onnx";
 const WEIGHTS: &str = "weights.bin";

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use nightread_domain::JobError;
 
+use crate::configure::SessionOptions;
 use crate::manifest::{Manifest, Precision};
 use crate::model::Model;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
-use crate::session::{ModelSession, SessionOptions};
+use crate::session::ModelSession;
 
 /// Timed runs of each precision, in turns, so that a machine whose load changes favours none.
 const RUNS: usize = 5;

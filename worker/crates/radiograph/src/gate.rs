@@ -22,7 +22,7 @@ use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
 use crate::error::refuse;
-use crate::options::DecodeLimits;
+use crate::limits::DecodeLimits;
 use crate::radiograph::{Facts, View};
 
 mod appearance;

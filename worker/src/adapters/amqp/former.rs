@@ -8,18 +8,11 @@ use std::fmt;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ErrorKind};
-use nightread_domain::{JobError, Lane};
+use nightread_domain::JobError;
 
 use super::connect::{classified, connect};
+use super::names::{FORMER_BINDING, FORMER_LANE, FORMER_QUEUE, JOBS, lane_queue};
 use super::options::RabbitOptions;
-use super::topology::{self, JOBS};
-
-pub const FORMER_QUEUE: &str = "nightread.jobs.fmri";
-pub const FORMER_KEY: &str = "job.fmri";
-/// By which the earlier version bound its queue.
-pub(super) const FORMER_BINDING: &str = "job.fmri.#";
-/// Where what bears the key is read now.
-pub const FORMER_LANE: Lane = Lane::Volumes;
 
 const NOT_FOUND: u16 = 404;
 
@@ -34,7 +27,7 @@ pub struct Former {
 impl fmt::Display for Former {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { messages, consumers } = self;
-        let lane = topology::lane_queue(FORMER_LANE);
+        let lane = lane_queue(FORMER_LANE);
         match (messages, consumers) {
             (0, 0) => write!(
                 f,

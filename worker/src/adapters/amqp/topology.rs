@@ -20,25 +20,11 @@ use lapin::{Channel, Connection, ExchangeKind};
 use nightread_domain::{ErrorCode, JobError, Lane, Stage};
 
 use super::connect::{classified, connect};
-use super::former::{self, FORMER_BINDING, FORMER_KEY, FORMER_LANE};
+use super::former;
+pub use super::names::*;
 use super::options::RabbitOptions;
 use super::version::BrokerVersion;
 use nightread_domain::retry::Delay;
-
-pub const JOBS: &str = "nightread";
-pub const DEAD: &str = "nightread.dead";
-pub const DELAY: &str = "nightread.delay";
-pub const SUSPECT: &str = "nightread.suspect";
-pub const RESULTS: &str = "nightread.results";
-pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
-/// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
-pub const SUSPECT_QUEUE: &str = "nightread.jobs.suspect";
-
-/// What workers and `nightread backlog` tell of the work. One reader at a time gets all of it, and gives it back.
-pub const REPORTS: &str = "nightread.reports";
-
-/// The header by which the delay exchange routes.
-pub(super) const DELAY_HEADER: &str = "delay";
 
 /// A safety net only: redeliveries of drains, evictions and kills count too.
 const DELIVERY_LIMIT: i64 = 50;
@@ -50,15 +36,6 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 const REPORTS_TTL: Duration = Duration::from_mins(20);
 /// Of some two hundred workers; the oldest go first.
 const REPORTS_LENGTH: i64 = 10_000;
-
-/// The queue in which messages wait so long.
-pub fn delay_queue(delay: Delay) -> String {
-    format!("nightread.jobs.delay.{}", delay.as_str())
-}
-
-pub fn lane_queue(lane: Lane) -> String {
-    format!("nightread.jobs.{}", lane.as_str())
-}
 
 /// The key under which a lane's announcements are published; `job.<lane>.<anything>` goes there too.
 pub fn lane_key(lane: Lane) -> String {

@@ -9,8 +9,8 @@ use libjpeg_turbo_rs::decode::marker::{JpegMetadata, MarkerReader, ScanInfo};
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, read_coefficients, simd};
 use nightread_domain::error::{ErrorCode, JobError};
 
-use super::in_process::{check, one_component};
 use super::plausible::{Plausible, in_rows};
+use super::promises::{check, one_component};
 use super::{CodecImage, CodecRequest};
 use crate::error::refuse;
 use crate::samples::Samples;

@@ -22,6 +22,7 @@ mod in_process;
 mod jpeg;
 mod link;
 mod plausible;
+mod promises;
 mod runner;
 mod wire;
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{
+use super::document::{
     ArtefactFacts, ArtefactKind, Component, ErrorFacts, Finding, ModelFacts, Payload, ResultDocument, Status,
     StudyFacts, StudyKind, WorkerFacts,
 };

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use nightread_domain::JobError;
 
-use super::{Runner, Shared, Ticket, failed};
+use super::shared::{Runner, Shared, Ticket, failed};
 use crate::batcher::Batch;
-use crate::inference::Timing;
-use crate::outputs::{Arrays, Outputs};
+use crate::outputs::{Arrays, Outputs, Timing};
 use crate::panics;
 
 /// Runs one batch and answers its members. An `Err` is a panic: the runner must not be used again.

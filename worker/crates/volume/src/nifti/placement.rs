@@ -2,7 +2,8 @@
 
 use nightread_domain::{JobError, Warning, WarningCode};
 
-use super::header::{Orientation, Raw, invalid};
+use super::orientation::Orientation;
+use super::raw::{Raw, invalid};
 use crate::affine::Affine;
 use crate::grid::Grid;
 

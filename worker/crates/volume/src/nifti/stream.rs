@@ -7,7 +7,8 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 
 use super::datatype::{Datatype, Endian, Sample, with_sample};
 use super::gunzip::Gunzip;
-use super::header::{Header, NIFTI1_BYTES, NIFTI2_BYTES, sniff};
+use super::header::Header;
+use super::raw::{NIFTI1_BYTES, NIFTI2_BYTES, sniff};
 use super::source::{Limits, Source};
 use crate::sampling::{Sampler, Sampling};
 

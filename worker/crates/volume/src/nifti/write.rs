@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::datatype::Datatype;
-use super::header::NIFTI1_BYTES;
+use super::raw::NIFTI1_BYTES;
 use crate::grid::Grid;
 
 /// Offset of the first voxel in files written here: header and four bytes that say "no extension".

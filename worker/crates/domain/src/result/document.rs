@@ -1,0 +1,326 @@
+//! The result document: the product's output, versioned by `worker/schemas/result.v2.json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::blob::{BlobRef, ETag};
+use crate::error::{ErrorCode, JobError, Stage};
+use crate::media::Media;
+use crate::task::Task;
+use crate::warning::Warning;
+
+/// The value of `schema` in every document of this form.
+pub const SCHEMA: &str = "nightread.result.v2";
+
+/// What the `schema` of documents of every form begins with.
+pub const SCHEMAS: &str = "nightread.result.";
+
+/// Said in every document.
+pub const NOTICE: &str =
+    "Research output of a machine-learning model. Not a medical device, not for diagnosis.";
+
+/// Whether the study was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Ok,
+    Failed,
+}
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Everything needed to find, trust and reproduce one reading. Holds no patient identifiers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultDocument {
+    pub schema: String,
+    pub status: Status,
+    pub notice: String,
+    /// What the model does, and so which payload there is.
+    pub task: Task,
+    pub study: StudyFacts,
+    pub model: ModelFacts,
+    /// Facts of the input that shaped the reading (view, bits stored, grid, repetition time), with units in their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub input: BTreeMap<String, serde_json::Value>,
+    /// What was read; absent where it was not.
+    #[serde(flatten)]
+    pub payload: Option<Payload>,
+    /// Files beside this document.
+    pub artefacts: Vec<ArtefactFacts>,
+    pub warnings: Vec<Warning>,
+    /// Milliseconds by stage, and `total`.
+    pub timing_ms: BTreeMap<String, f64>,
+    pub worker: WorkerFacts,
+    #[serde(with = "time::serde::rfc3339")]
+    pub read_at: OffsetDateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorFacts>,
+}
+
+/// What a reading gives, by the task of its model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// Of a radiograph: one finding for each reported label.
+    Findings { findings: Vec<Finding> },
+    /// Of a scan: one component for each group component, and how the scan was regressed; absent for files of component maps.
+    Components {
+        components: Vec<Component>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        regression: Option<BTreeMap<String, serde_json::Value>>,
+    },
+}
+
+/// Whether a study is one blob or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyKind {
+    Blob,
+    /// Several blobs below one name.
+    Series,
+}
+
+/// The study that was read, or that could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyFacts {
+    pub kind: StudyKind,
+    pub container: String,
+    /// Of the blob, without its container.
+    pub name: String,
+    /// The store's mark of the version that was read; absent when the blob was gone.
+    pub version: Option<ETag>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_modified: Option<OffsetDateTime>,
+    pub bytes: Option<u64>,
+    pub sha256: Option<String>,
+    pub media: Option<Media>,
+}
+
+/// The model and the way it was run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    pub name: String,
+    /// Of the manifest, without precision: `1.0.0`.
+    pub version: String,
+    pub precision: String,
+    /// Of the weights: of their one file, or of the list of several.
+    pub weights_sha256: String,
+    /// Of what the manifest decides; absent in documents from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<String>,
+    pub execution_provider: String,
+    pub preprocessing: String,
+}
+
+impl ModelFacts {
+    /// Version and precision, as result paths have them: `1.0.0-fp32`.
+    pub fn version_in_paths(&self) -> String {
+        format!("{}-{}", self.version, self.precision)
+    }
+}
+
+/// A file beside the document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtefactFacts {
+    pub kind: ArtefactKind,
+    /// Its name in the results container, or below the results folder.
+    pub path: String,
+    pub media_type: String,
+    pub bytes: u64,
+    pub sha256: String,
+    /// The label that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
+/// What a file beside the document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtefactKind {
+    /// The radiograph with what speaks for one finding painted over it.
+    Heatmap,
+    /// The scan's z maps, one volume a component.
+    ZMaps,
+    /// The components' time courses, one column each.
+    TimeCourses,
+}
+
+impl ArtefactKind {
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Heatmap => "image/png",
+            Self::ZMaps => "application/gzip",
+            Self::TimeCourses => "text/tab-separated-values",
+        }
+    }
+}
+
+/// One label of a radiograph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    pub label: String,
+    pub logit: f32,
+    /// After activation and, where the manifest says so, calibration; in [0, 1].
+    pub probability: f32,
+    pub threshold: f32,
+    pub positive: bool,
+}
+
+/// One subject-level component map of a scan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Component {
+    /// Index in the group maps, from 0.
+    pub index: usize,
+    /// Withheld where the scan does not cover the component.
+    pub label: Option<String>,
+    pub family: String,
+    pub probability: f32,
+    pub top: Vec<LabelScore>,
+    /// Absent for a map that is zero everywhere.
+    pub map: Option<ComponentMap>,
+    pub flags: Vec<String>,
+}
+
+/// A label with its probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelScore {
+    pub label: String,
+    pub probability: f32,
+}
+
+/// Where a component map peaks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComponentMap {
+    /// MNI coordinates in millimetres.
+    pub peak_mni_mm: [f64; 3],
+    /// Signed z at the peak; absent for maps that came without statistics, and where z is withheld.
+    pub peak_z: Option<f64>,
+    /// Correlation of the map with its group map over the voxels that took part; absent for maps that were not regressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_correlation: Option<f64>,
+    /// Whether the peak is no higher than noise alone would give; absent where there is no z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_at_chance: Option<bool>,
+}
+
+/// The program that wrote the document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerFacts {
+    pub version: String,
+}
+
+/// Why a study was not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorFacts {
+    pub code: ErrorCode,
+    pub stage: Stage,
+    pub message: String,
+}
+
+impl From<&JobError> for ErrorFacts {
+    fn from(error: &JobError) -> Self {
+        Self { code: error.code, stage: error.stage, message: error.in_full() }
+    }
+}
+
+impl ResultDocument {
+    /// The blob that was read.
+    ///
+    /// # Errors
+    /// `message_unparseable` when the names in it are none.
+    pub fn study_blob(&self) -> Result<BlobRef, JobError> {
+        BlobRef::new(&self.study.container, &self.study.name)
+    }
+
+    /// Of a radiograph; none otherwise.
+    pub fn findings(&self) -> &[Finding] {
+        match &self.payload {
+            Some(Payload::Findings { findings }) => findings,
+            Some(Payload::Components { .. }) | None => &[],
+        }
+    }
+
+    /// Metadata of the stored blob, for listings that should not open every document.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let mut metadata = BTreeMap::from([
+            ("model_sha256".to_owned(), self.model.weights_sha256.clone()),
+            ("status".to_owned(), self.status.as_str().to_owned()),
+        ]);
+        if let Some(digest) = &self.model.manifest_sha256 {
+            metadata.insert("manifest_sha256".to_owned(), digest.clone());
+        }
+        if let Some(etag) = &self.study.version {
+            metadata.insert("source_etag".to_owned(), etag.0.clone());
+        }
+        if let Some(error) = &self.error {
+            metadata.insert("code".to_owned(), error.code.as_str().to_owned());
+        }
+        metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Payloads lie flat in the document: what is written must come back as what it was, to the last bit.
+    #[test]
+    fn a_payload_comes_back_as_it_was() {
+        let finding = Finding {
+            label: "a".to_owned(),
+            logit: 0.1,
+            probability: f32::from_bits(0x3f7f_ffff),
+            threshold: 0.3,
+            positive: true,
+        };
+        let findings = Payload::Findings { findings: vec![finding] };
+        let components = Payload::Components { components: Vec::new(), regression: None };
+        let none = Payload::Findings { findings: Vec::new() };
+        for payload in [Some(findings), Some(components), Some(none), None] {
+            let document = ResultDocument {
+                schema: SCHEMA.to_owned(),
+                status: Status::Ok,
+                notice: NOTICE.to_owned(),
+                task: Task::Radiograph,
+                study: StudyFacts {
+                    kind: StudyKind::Blob,
+                    container: "c".to_owned(),
+                    name: "n".to_owned(),
+                    version: None,
+                    last_modified: None,
+                    bytes: None,
+                    sha256: None,
+                    media: None,
+                },
+                model: ModelFacts {
+                    name: "m".to_owned(),
+                    version: "1.0.0".to_owned(),
+                    precision: "fp32".to_owned(),
+                    weights_sha256: "w".to_owned(),
+                    manifest_sha256: None,
+                    execution_provider: "cpu".to_owned(),
+                    preprocessing: "p".to_owned(),
+                },
+                input: BTreeMap::new(),
+                payload,
+                artefacts: Vec::new(),
+                warnings: Vec::new(),
+                timing_ms: BTreeMap::from([("total".to_owned(), 0.1)]),
+                worker: WorkerFacts { version: "1".to_owned() },
+                read_at: OffsetDateTime::UNIX_EPOCH,
+                error: None,
+            };
+            let body = serde_json::to_vec(&document).expect("it serialises");
+            assert_eq!(serde_json::from_slice::<ResultDocument>(&body).expect("a document"), document);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How a session runs, as ONNX Runtime is told.
+
+use ort::ep::{ArbitrarilyConfigurableExecutionProvider, OpenVINO};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use crate::provider::Provider;
+use crate::runtime::Runtime;
+
+/// How a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    pub provider: Provider,
+    /// Threads inside one operator, the calling one included.
+    pub intra_threads: usize,
+    /// Whether other sessions compute beside this one: then idle threads sleep instead of spinning.
+    pub shares_cores: bool,
+    /// Whether batches of different sizes will come: then no memory plan is kept for the last size.
+    pub batch_varies: bool,
+}
+
+pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
+    let mut builder = Session::builder(runtime.environment())?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(options.intra_threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(!options.shares_cores)?
+        .with_memory_pattern(!options.batch_varies)?;
+    if options.provider == Provider::OpenVino {
+        let threads = options.intra_threads;
+        // f32 is pinned: on machines with AMX OpenVINO would choose bfloat16 by itself. Threads are not pinned to cores,
+        // because sessions that do not know of one another would all choose the first ones.
+        let config = serde_json::json!({ "CPU": {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": threads.to_string(),
+            "ENABLE_CPU_PINNING": "NO",
+        }});
+        let openvino = OpenVINO::default()
+            .with_device_type("CPU")
+            .with_arbitrary_config("load_config", config)
+            .build()
+            .error_on_failure();
+        // A graph that OpenVINO cannot take whole is refused rather than run by two providers.
+        builder = builder.with_execution_providers([openvino])?.with_disable_cpu_fallback()?;
+    }
+    Ok(builder)
+}
