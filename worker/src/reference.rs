@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use nightread_domain::{ErrorClass, ErrorCode, WarningCode};
 
-use crate::settings::keys::{KEYS, Kind};
+use crate::settings::keys::{Kind, published};
 use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
 
@@ -59,7 +59,7 @@ fn settings() -> String {
          models.\n"
     );
     let mut sections: Vec<&str> = Vec::new();
-    for key in KEYS {
+    for key in published() {
         if !sections.contains(&key.section) {
             sections.push(key.section);
         }
@@ -69,7 +69,7 @@ fn settings() -> String {
             text,
             "\n## [{section}]\n\n| name | variable | kind | default | meaning |\n|---|---|---|---|---|\n"
         );
-        for key in KEYS.iter().filter(|key| key.section == section) {
+        for key in published().filter(|key| key.section == section) {
             let kind = match key.kind {
                 Kind::Text if key.secret => "secret",
                 Kind::Text => "text",

@@ -21,7 +21,7 @@ use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;
-use crate::settings::{Problems, Settings};
+use crate::settings::{PrecisionChoice, Problems, Settings};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
@@ -76,7 +76,7 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
             "[scans] confounds and max_displacement_mm are for `nightread process`: in the service a study is one blob",
         );
     }
-    if settings.engine.precision.as_deref().is_none_or(|precision| precision == "auto") {
+    if !matches!(settings.engine.precision, Some(PrecisionChoice::Named(_))) {
         problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
     }
 }
