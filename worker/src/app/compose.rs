@@ -22,7 +22,7 @@ use crate::compute::cpu::CpuPool;
 use crate::compute::models::{Opened, Opening, routing, rule_for};
 use crate::compute::split::Split;
 use crate::flow::budget::ByteBudget;
-use crate::pipeline::outage::{Outages, WatchedStore};
+use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
 use crate::readings::{Reader, ReadingOptions};
 use crate::settings::{
@@ -55,13 +55,13 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
             let store = FolderStore::new(folders)
                 .with_results(&settings.results_container)
                 .with_memory_bytes(settings.limits.memory_bytes);
-            Arc::new(RetryingStore::new(store, budget))
+            Arc::new(RetryingStore::new(Arc::new(store), budget))
         }
         StorageSettings::Azure(access) => {
             let limits = &settings.limits;
             let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
             let store = AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool);
-            Arc::new(RetryingStore::new(store, budget))
+            Arc::new(RetryingStore::new(Arc::new(store), budget))
         }
     };
     let results_container = settings.results_container.clone();
@@ -230,7 +230,7 @@ impl Parts {
         );
         let outages = Arc::new(outages);
         let watched = |store: &Arc<dyn BlobStore>| -> Arc<dyn BlobStore> {
-            Arc::new(WatchedStore::new(Arc::clone(store), Arc::clone(&outages)))
+            Arc::new(WatchedStore::new(Arc::clone(store), Noting::new(Arc::clone(&outages))))
         };
         let source = watched(&stores.source);
         let reader = Reader {
