@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nightread_domain::ports::Sink;
 use nightread_domain::{ErrorClass, JobError};
 
 use self::machine::Machine;
+use self::results::ResultEvents;
 use self::vitals::{ServiceObserver, ServiceVitals, tell_of_pauses, tell_of_work};
 use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake, SessionState};
 use crate::app;
@@ -28,6 +30,7 @@ use crate::telemetry::{logs, metrics};
 
 pub(super) mod descriptors;
 mod machine;
+mod results;
 mod vitals;
 
 /// How long acknowledgements may take to reach the broker after the last job.
@@ -116,10 +119,13 @@ async fn serve(
     tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
     tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
+    let sinks: Vec<Arc<dyn Sink>> =
+        if settings.publish_results { vec![Arc::new(ResultEvents)] } else { Vec::new() };
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,
-        observer: Arc::new(ServiceObserver::new(settings.publish_results, ledger)),
+        observer: Arc::new(ServiceObserver::new(ledger)),
+        sinks,
         stop: stop.clone(),
         valve,
         drain_deadline: settings.drain,

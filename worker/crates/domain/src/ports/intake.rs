@@ -62,7 +62,7 @@ impl Disposition {
 #[async_trait]
 pub trait Settlement: Debug + Send {
     /// To be told before the delivery is acknowledged, whatever becomes of it. A queue that nobody listens to need not.
-    fn tell_first(&mut self, _notice: Notice) {}
+    fn tell_first(&mut self, _notices: Vec<Notice>) {}
 
     /// Waits as long as the queue does not take what must be published first: the delivery stays in hand meanwhile. An
     /// error here is never a failure of the job: the message comes again and finds its result.

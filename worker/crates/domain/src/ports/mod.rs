@@ -8,4 +8,4 @@ pub mod sink;
 pub use blobs::{BlobStore, Fetched, WriteCondition, WriteOutcome};
 pub use guarded::{Guard, Guarded, StoreCall};
 pub use intake::{Delivery, Disposition, Intake, Settlement};
-pub use sink::Notice;
+pub use sink::{Notice, Sink, Standing};
