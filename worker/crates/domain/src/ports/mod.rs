@@ -3,9 +3,11 @@
 pub mod blobs;
 pub mod guarded;
 pub mod intake;
+pub mod listing;
 pub mod sink;
 
 pub use blobs::{BlobStore, Fetched, WriteCondition, WriteOutcome};
 pub use guarded::{Guard, Guarded, StoreCall};
 pub use intake::{Delivery, Disposition, Intake, Settlement};
+pub use listing::{Listed, ListedPage, Listing};
 pub use sink::{Notice, Sink, Standing};
