@@ -123,7 +123,7 @@ async fn rights_to_consume_and_publish_are_asked_for_and_nothing_is_touched() {
 
     // What the installation gives to workers.
     let (write, read) =
-        (r"^nightread(\.(delay|suspect|dead|results))?$", r"^nightread\.jobs\.(ingest|bulk|fmri|suspect)$");
+        (r"^nightread(\.(delay|suspect|dead|results))?$", r"^nightread\.jobs\.(ingest|bulk|volumes|suspect)$");
     allow(write, read).await;
     let (code, answer) = check(&settings, &[]);
     assert_eq!(code, Some(0), "{answer:#}");
@@ -135,7 +135,7 @@ async fn rights_to_consume_and_publish_are_asked_for_and_nothing_is_touched() {
     let told = problems(&answer);
     assert_eq!(code, Some(1), "{answer:#}");
     for missing in [
-        "consume from queue nightread.jobs.fmri",
+        "consume from queue nightread.jobs.volumes",
         "consume from queue nightread.jobs.suspect",
         "publish to exchange nightread.results",
     ] {
