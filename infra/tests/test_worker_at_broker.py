@@ -157,7 +157,7 @@ def test_a_picture_that_kills_workers_finds_its_way_with_these_rights(fleet_brok
     (storage / "incoming/deadly.png").write_bytes(picture(10))
     announce(fleet_broker, job("deadly.png"))
     for _ in range(4):
-        with Worker(fleet_broker, storage, NIGHTREAD_WORKER_FAILPOINT="after_fetch") as worker:
+        with Worker(fleet_broker, storage, NIGHTREAD_TESTING="1", NIGHTREAD_WORKER_FAILPOINT="after_fetch") as worker:
             assert worker.process.wait(PATIENCE_SECONDS) != 0, "the fail point kills it"
             assert "ACCESS_REFUSED" not in worker.log.read_text(), worker.text()
     with Worker(fleet_broker, storage) as worker:

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use nightread_domain::ports::{Listed, Listing};
 use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, WriteCondition, WriteOutcome,
 };
@@ -13,6 +14,8 @@ use sha2::{Digest, Sha256};
 #[async_trait]
 pub trait Bench: Send + Sync {
     fn store(&self) -> &dyn BlobStore;
+    /// The same store.
+    fn listing(&self) -> &dyn Listing;
     /// A container that is there.
     fn container(&self) -> &str;
     /// Puts an input there, over what was there.
@@ -56,6 +59,7 @@ pub async fn run(bench: &dyn Bench) {
     only_one_create_wins(bench).await;
     only_the_known_version_is_replaced(bench).await;
     a_container_answers_or_does_not(bench).await;
+    a_listing_names_every_blob_once(bench).await;
 }
 
 /// All bytes of a fetched blob, wherever they are held.
@@ -201,4 +205,50 @@ async fn write(bench: &dyn Bench, blob: &BlobRef, body: &str, condition: WriteCo
     ]);
     let body = Bytes::from(body.to_owned());
     bench.store().write(blob, body, &metadata, condition).await.expect("an answer")
+}
+
+/// What stands below one folder, so that nothing else of the suite is in the way.
+async fn a_listing_names_every_blob_once(bench: &dyn Bench) {
+    let names = ["listed/a-b", "listed/a/b", "listed/a/c/d", "listed/a.png", "listed/r\u{f6}ntgen/1.png"];
+    for name in names {
+        bench.put(&blob(bench, name), Bytes::from(name.to_owned())).await;
+    }
+    let mut expected = names.to_vec();
+    expected.sort_unstable();
+    for prefix in ["listed/", "listed/a", "listed/a/", "listed/r\u{f6}", "listed/nothing"] {
+        let found = all_below(bench, prefix).await;
+        let fitting: Vec<_> = expected.iter().copied().filter(|name| name.starts_with(prefix)).collect();
+        let listed: Vec<_> = found.iter().map(|listed| listed.blob.name()).collect();
+        assert_eq!(listed, fitting, "below {prefix:?}, in name order");
+        for listed in &found {
+            let properties = bench.store().properties(&listed.blob).await.expect("properties");
+            assert_eq!(listed.properties, properties, "{}", listed.blob);
+            let kept = bench.listing().metadata(&listed.blob).await.expect("metadata");
+            assert!(kept.is_some(), "{} is there", listed.blob);
+        }
+    }
+    let gone = blob(bench, "listed/nothing");
+    assert_eq!(bench.listing().metadata(&gone).await.expect("an answer"), None);
+    let written = BTreeMap::from([("status".to_owned(), "ok".to_owned())]);
+    let result = blob(bench, "listed/z.json");
+    let body = Bytes::from_static(b"{}");
+    bench.store().write(&result, body, &written, WriteCondition::IfAbsent).await.expect("written");
+    let kept = if bench.listing().keeps_metadata() { written } else { BTreeMap::new() };
+    let page = bench.listing().list_page(bench.container(), "listed/z", None, true).await.expect("a page");
+    let item = page.items.into_iter().next().expect("one").expect("sound");
+    assert_eq!((item.blob, item.metadata), (result, kept));
+    assert!(bench.listing().list_page("nowhere", "", None, false).await.is_err(), "no such container");
+}
+
+async fn all_below(bench: &dyn Bench, prefix: &str) -> Vec<Listed> {
+    let (mut found, mut marker) = (Vec::new(), None::<String>);
+    loop {
+        let page = bench.listing().list_page(bench.container(), prefix, marker.as_deref(), false);
+        let page = page.await.expect("a page");
+        found.extend(page.items.into_iter().map(|item| item.expect("a sound item")));
+        marker = page.next;
+        if marker.is_none() {
+            return found;
+        }
+    }
 }

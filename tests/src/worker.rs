@@ -29,6 +29,7 @@ impl WorkerSettings {
             .with("NIGHTREAD_MODELS_DIR", &models)
             .with("NIGHTREAD_MODELS_PRECISION", "fp32")
             .with("NIGHTREAD_MODELS_RUNTIME", &runtime)
+            .with("NIGHTREAD_TESTING", "1")
             .with("NIGHTREAD_LIMITS_PROBE_SECONDS", "1")
             // Tests run beside each other.
             .with("NIGHTREAD_HTTP_LISTEN", "127.0.0.1:0")

@@ -183,6 +183,7 @@ fn publishing(bench: &Bench, azure: &ScriptedServer, arguments: &[&str]) -> Comm
     command
         .env("IDENTITY_ENDPOINT", format!("{}/identity", azure.url()))
         .env("IDENTITY_HEADER", "header")
+        .env("NIGHTREAD_TESTING", "1")
         .env("NIGHTREAD_BACKLOG_ENDPOINT", azure.url())
         .env("NIGHTREAD_BACKLOG_RESOURCE_ID", RESOURCE);
     command

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use nightread::adapters::storage::Spool;
 use nightread::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use nightread::adapters::storage::folder::FolderStore;
+use nightread_domain::ports::Listing;
 use nightread_domain::{
     BlobProperties, BlobRef, BlobStore, ErrorClass, ErrorCode, WriteCondition, WriteOutcome,
 };
@@ -28,6 +29,10 @@ struct FolderBench {
 #[async_trait]
 impl Bench for FolderBench {
     fn store(&self) -> &dyn BlobStore {
+        &self.store
+    }
+
+    fn listing(&self) -> &dyn Listing {
         &self.store
     }
 
@@ -61,6 +66,10 @@ struct AzureBench {
 #[async_trait]
 impl Bench for AzureBench {
     fn store(&self) -> &dyn BlobStore {
+        &self.store
+    }
+
+    fn listing(&self) -> &dyn Listing {
         &self.store
     }
 

@@ -153,7 +153,7 @@ async fn every_command_tells_what_the_table_says_and_the_checker_finds_no_fault(
     assert!(worker.metric("nightread_wait_seconds_sum", "ingest").await >= 2.0);
     let told = worker.get("/metrics").await.expect("an answer");
     for row in [
-        r#"nightread_jobs_total{outcome="read",lane="fmri",model="one-node"} 0"#,
+        r#"nightread_jobs_total{outcome="read",lane="volumes",model="one-node"} 0"#,
         r#"nightread_job_errors_total{outcome="failed",code="decode_failed"} 0"#,
         r#"nightread_paused{reason="storage"} 0"#,
         r#"nightread_job_seconds_count{lane="bulk"} 0"#,

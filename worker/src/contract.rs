@@ -12,7 +12,7 @@ use crate::adapters::azure::{imds, monitor};
 use crate::cli::Cli;
 use crate::services::backlog;
 use crate::services::health;
-use crate::settings::keys::{KEYS, Kind};
+use crate::settings::keys::{Key, Kind, published};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
@@ -29,7 +29,7 @@ pub fn text() -> String {
 fn contract() -> Value {
     json!({
         "contract": VERSION,
-        "settings": KEYS.iter().map(setting).collect::<Vec<_>>(),
+        "settings": published().map(setting).collect::<Vec<_>>(),
         "variables": [logs::FILTER],
         "commands": commands(),
         "broker": broker(),
@@ -54,7 +54,7 @@ fn contract() -> Value {
     })
 }
 
-fn setting(key: &crate::settings::keys::Key) -> Value {
+fn setting(key: &Key) -> Value {
     let kind = match key.kind {
         Kind::Text => "text",
         Kind::Integer => "integer",

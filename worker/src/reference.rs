@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use nightread_domain::{ErrorClass, ErrorCode, WarningCode};
 
-use crate::settings::keys::{KEYS, Kind};
+use crate::settings::keys::{Kind, published};
 use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
 
@@ -67,7 +67,7 @@ fn settings() -> String {
          file: [deploy a worker](../how-to/deploy.md).\n"
     );
     let mut sections: Vec<&str> = Vec::new();
-    for key in KEYS {
+    for key in published() {
         if !sections.contains(&key.section) {
             sections.push(key.section);
         }
@@ -77,7 +77,7 @@ fn settings() -> String {
             text,
             "\n## [{section}]\n\n| name | variable | kind | default | meaning |\n|---|---|---|---|---|\n"
         );
-        for key in KEYS.iter().filter(|key| key.section == section) {
+        for key in published().filter(|key| key.section == section) {
             let kind = match key.kind {
                 Kind::Text if key.secret => "secret",
                 Kind::Text => "text",

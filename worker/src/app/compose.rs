@@ -9,7 +9,7 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
-use nightread_engine::{Catalogue, EngineOptions, Precision, Provider, Runtime, TELEMETRY_OFF, tune};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::LimitNames;
 
@@ -22,7 +22,7 @@ use crate::compute::cpu::CpuPool;
 use crate::compute::models::{Opened, Opening, routing, rule_for};
 use crate::compute::split::Split;
 use crate::flow::budget::ByteBudget;
-use crate::pipeline::outage::{Outages, WatchedStore};
+use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
 use crate::readings::{Reader, ReadingOptions};
 use crate::settings::{
@@ -55,13 +55,13 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
             let store = FolderStore::new(folders)
                 .with_results(&settings.results_container)
                 .with_memory_bytes(settings.limits.memory_bytes);
-            Arc::new(RetryingStore::new(store, budget))
+            Arc::new(RetryingStore::new(Arc::new(store), budget))
         }
         StorageSettings::Azure(access) => {
             let limits = &settings.limits;
             let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
             let store = AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool);
-            Arc::new(RetryingStore::new(store, budget))
+            Arc::new(RetryingStore::new(Arc::new(store), budget))
         }
     };
     let results_container = settings.results_container.clone();
@@ -141,7 +141,7 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }
-    let precision = settings.engine.precision()?;
+    let precision = settings.engine.precision();
     let routing = match only_model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
         None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
@@ -154,8 +154,8 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         let offers = precision.map_or("any".to_owned(), |precision| precision.to_string());
         return Err(anyhow!("no model in {dir} offers {offers} weights: see `nightread models`"));
     }
-    let provider: Provider = settings.engine.provider.parse().map_err(|problem: String| anyhow!(problem))?;
-    let runtime = Runtime::load(&settings.engine.search(provider))?;
+    let provider = settings.engine.provider;
+    let runtime = Runtime::load(&settings.engine.search())?;
     let named = |name: String| -> Result<(String, Precision)> {
         let chosen = match precision {
             Some(precision) => precision,
@@ -230,7 +230,7 @@ impl Parts {
         );
         let outages = Arc::new(outages);
         let watched = |store: &Arc<dyn BlobStore>| -> Arc<dyn BlobStore> {
-            Arc::new(WatchedStore::new(Arc::clone(store), Arc::clone(&outages)))
+            Arc::new(WatchedStore::new(Arc::clone(store), Noting::new(Arc::clone(&outages))))
         };
         let source = watched(&stores.source);
         let reader = Reader {
@@ -260,7 +260,7 @@ impl Parts {
 
 /// The precision named in the settings; FP32 where none is named, because every model has it.
 pub fn precision(settings: &Settings) -> Result<Precision> {
-    settings.engine.precision()?.context("[models] precision is auto: results are found by a named one")
+    settings.engine.precision().context("[models] precision is auto: results are found by a named one")
 }
 
 fn this_program() -> Result<PathBuf, JobError> {

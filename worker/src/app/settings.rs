@@ -1,17 +1,15 @@
 //! Settings as every command reads them.
 
 use crate::cli::Common;
+use crate::settings::keys::{self, Key};
 use crate::settings::{Problems, RawSettings, Settings};
 
 /// Reads and merges settings: flag over environment over file over default.
-pub fn settings(
-    common: &Common,
-    flags: &[(&str, &str, String)],
-) -> (RawSettings, Option<Settings>, Problems) {
+pub fn settings(common: &Common, flags: &[(Key, String)]) -> (RawSettings, Option<Settings>, Problems) {
     let mut problems = Problems::default();
     let mut flags = flags.to_vec();
     if let Some(dir) = &common.models {
-        flags.push(("models", "dir", dir.display().to_string()));
+        flags.push((keys::MODELS_DIR, dir.display().to_string()));
     }
     let file = common.config.as_ref().and_then(|path| match std::fs::read_to_string(path) {
         Ok(text) => Some(text),

@@ -1,18 +1,13 @@
-//! Who is told of what becomes of deliveries and jobs: metrics, the table, result events.
+//! Who is told of what becomes of deliveries and jobs: metrics and the table.
 
-use nightread_domain::{Attributes, Disposition, Lane, Notice};
+use nightread_domain::{Attributes, Disposition, Lane};
 
 use super::report::Report;
 
-/// Told of everything that ends. For progress bars, metrics and result events.
+/// Told of everything that ends. For progress bars and metrics.
 pub trait Observer: std::fmt::Debug + Send + Sync {
     /// A job ended and its delivery is about to be settled so.
     fn job_ended(&self, report: &Report, disposition: &Disposition);
-
-    /// What is to be told of it before its delivery is settled.
-    fn notice(&self, _report: &Report) -> Option<Notice> {
-        None
-    }
 
     /// A message that never became a job was settled so.
     fn message_settled(&self, _disposition: &Disposition) {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nightread_domain::ports::Standing;
 use nightread_domain::result::{ErrorFacts, ResultDocument};
 use nightread_domain::{BlobRef, ErrorCode, Job, Lane};
 
@@ -25,6 +26,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// The document that stands; none where a newer one overtook it, whose writer takes that further.
+    pub fn standing(&self) -> Option<Standing<'_>> {
+        match self.outcome {
+            Outcome::Superseded | Outcome::NoStudy | Outcome::Unfinished(_) | Outcome::GivenUp(_) => None,
+            Outcome::Read | Outcome::Failed(_) | Outcome::AlreadyDone => Some(Standing {
+                job: &self.job,
+                document: self.document.as_deref()?,
+                path: self.path.as_ref()?,
+            }),
+        }
+    }
+
     /// Whether `document` was made by this job, and not found.
     pub fn is_fresh(&self) -> bool {
         self.fresh

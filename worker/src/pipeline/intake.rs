@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, split};
 use nightread_domain::message::Attributes;
+use nightread_domain::ports::Sink;
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::{
     Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Notice, Settlement, Stage,
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::process::{done_before, process};
+use super::sinks;
 use super::tools::Tools;
 use crate::flow::observer::Observer;
 use crate::flow::report::Report;
@@ -72,6 +74,8 @@ pub struct Run {
     pub tools: Arc<Tools>,
     pub allowed: AllowedSources,
     pub observer: Arc<dyn Observer>,
+    /// Told of every document that stands, in this order.
+    pub sinks: Vec<Arc<dyn Sink>>,
     pub stop: Stop,
     /// Closed while work would be in vain. The intake obeys it too.
     pub valve: Valve,
@@ -107,7 +111,7 @@ enum Step {
 }
 
 /// What becomes of a delivery, and what is to be told first.
-type Decided = (Disposition, Option<Notice>);
+type Decided = (Disposition, Vec<Notice>);
 
 #[derive(Debug)]
 struct Shared {
@@ -197,13 +201,11 @@ impl Shared {
             }
             decided = AssertUnwindSafe(self.decide(&message)).catch_unwind() => decided,
         };
-        let (disposition, notice) = decided.unwrap_or_else(|_panic| {
+        let (disposition, notices) = decided.unwrap_or_else(|_panic| {
             tracing::error!("a job panicked; its message is suspected");
-            (Disposition::Suspect { started: true }, None)
+            (Disposition::Suspect { started: true }, Vec::new())
         });
-        if let Some(notice) = notice {
-            settlement.tell_first(notice);
-        }
+        settlement.tell_first(notices);
         if let Disposition::DeadLetter { error } = &disposition {
             let id = message.attributes.message_id.as_deref().unwrap_or("");
             tracing::warn!(message_id = id, code = %error.code, %error, "dead-lettered");
@@ -230,7 +232,7 @@ impl Shared {
     async fn decide(&self, message: &Message) -> Decided {
         let settled = |disposition: Disposition| {
             self.run.observer.message_settled(&disposition);
-            (disposition, None)
+            (disposition, Vec::new())
         };
         let Attributes { suspect, delivery_count, .. } = message.attributes;
         if !suspect && delivery_count >= SUSPECT_DELIVERIES {
@@ -244,7 +246,7 @@ impl Shared {
         if suspect && delivery_count >= DEADLY_STARTS {
             match done_before(&job, message.attributes.lane, &self.run.tools).await {
                 // A study that is stored is done, whatever became of its workers.
-                Ok(Some((disposition, report))) => return self.conclude(disposition, &report),
+                Ok(Some((disposition, report))) => return self.conclude(disposition, &report).await,
                 Ok(None) => return settled(dead(given_up(delivery_count))),
                 // Whoever cannot ask cannot read either: the job fails for that reason.
                 Err(_) => {}
@@ -292,14 +294,14 @@ impl Shared {
                 let _beside_others = self.alone.read().await;
                 process(&job, attributes.lane, &self.run.tools).await
             };
-            self.conclude(disposition, &report)
+            self.conclude(disposition, &report).await
         }
         .instrument(span)
         .await
     }
 
-    /// Tells the observer, and has the last word.
-    fn conclude(&self, disposition: Disposition, report: &Report) -> Decided {
+    /// Takes what is stored further, tells the observer, and has the last word.
+    async fn conclude(&self, disposition: Disposition, report: &Report) -> Decided {
         // Whoever waits for this run is told at once.
         if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
             self.die(error.clone());
@@ -308,6 +310,10 @@ impl Shared {
         let disposition = match disposition {
             Disposition::Return => self.cannot_go_on(report),
             other => other,
+        };
+        let (disposition, notices) = match report.standing() {
+            Some(standing) => sinks::deliver(&self.run.sinks, standing, disposition).await,
+            None => (disposition, Vec::new()),
         };
         tracing::info!(
             outcome = report.outcome.as_str(),
@@ -318,8 +324,7 @@ impl Shared {
             "job ended"
         );
         self.run.observer.job_ended(report, &disposition);
-        let notice = self.run.observer.notice(report);
-        (disposition, notice)
+        (disposition, notices)
     }
 
     fn cannot_go_on(&self, report: &Report) -> Disposition {

@@ -7,6 +7,7 @@ mod document;
 pub mod intake;
 pub mod outage;
 pub mod process;
+mod sinks;
 pub mod store;
 pub mod tools;
 pub mod version;

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
-use nightread_domain::{
-    BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, WriteCondition, WriteOutcome,
-};
+use nightread_domain::ports::{Guard, Guarded, StoreCall};
+use nightread_domain::{BlobStore, ETag, ErrorCode, JobError, WriteCondition};
 use tokio::sync::{Notify, watch};
 
 use super::breaker::{Breakers, Call};
@@ -192,68 +190,34 @@ async fn repeat(store: &dyn BlobStore, call: &Call, code: ErrorCode) -> Result<(
 }
 
 /// A store whose answers are noted.
+pub type WatchedStore = Guarded<Noting>;
+
+/// Notes how the calls of jobs end.
 #[derive(Debug)]
-pub struct WatchedStore {
-    inner: Arc<dyn BlobStore>,
-    outages: Arc<Outages>,
+pub struct Noting(Arc<Outages>);
+
+impl Noting {
+    pub fn new(outages: Arc<Outages>) -> Self {
+        Self(outages)
+    }
 }
 
-impl WatchedStore {
-    pub fn new(inner: Arc<dyn BlobStore>, outages: Arc<Outages>) -> Self {
-        Self { inner, outages }
-    }
-
-    fn noted<T>(&self, call: &Call, mut result: Result<T, JobError>) -> Result<T, JobError> {
-        self.outages.saw(call, &mut result);
+impl Guard for Noting {
+    async fn around<T: Send, F: Future<Output = Result<T, JobError>> + Send>(
+        &self,
+        call: StoreCall<'_>,
+        mut make: impl FnMut() -> F + Send,
+    ) -> Result<T, JobError> {
+        let mut result = make().await;
+        let call = match call {
+            StoreCall::Properties(blob) => Call::Properties(blob.clone()),
+            StoreCall::Read(blob) => Call::Read(blob.clone()),
+            StoreCall::Write(blob, bytes) => Call::Write(blob.clone(), bytes),
+            // No job's business, so that nothing is concluded from how these end.
+            StoreCall::Probe(_) | StoreCall::SomeBelow(_) | StoreCall::Remove(_) => return result,
+        };
+        self.0.saw(&call, &mut result);
         result
-    }
-}
-
-#[async_trait]
-impl BlobStore for WatchedStore {
-    async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError> {
-        let result = self.inner.properties(blob).await;
-        self.noted(&Call::Properties(blob.clone()), result)
-    }
-
-    async fn fetch(
-        &self,
-        blob: &BlobRef,
-        properties: &BlobProperties,
-        limit: u64,
-    ) -> Result<Fetched, JobError> {
-        let result = self.inner.fetch(blob, properties, limit).await;
-        self.noted(&Call::Read(blob.clone()), result)
-    }
-
-    async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
-        let result = self.inner.read(blob, limit).await;
-        self.noted(&Call::Read(blob.clone()), result)
-    }
-
-    async fn write(
-        &self,
-        blob: &BlobRef,
-        body: Bytes,
-        metadata: &BTreeMap<String, String>,
-        condition: WriteCondition,
-    ) -> Result<WriteOutcome, JobError> {
-        let bytes = body.len();
-        let result = self.inner.write(blob, body, metadata, condition).await;
-        self.noted(&Call::Write(blob.clone(), bytes), result)
-    }
-
-    async fn probe(&self, container: &str) -> Result<(), JobError> {
-        self.inner.probe(container).await
-    }
-
-    // No job's business, so that nothing is concluded from how these end.
-    async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
-        self.inner.some_below(container, prefix).await
-    }
-
-    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
-        self.inner.remove(blob).await
     }
 }
 
@@ -261,7 +225,8 @@ impl BlobStore for WatchedStore {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use nightread_domain::{Disposition, Stage};
+    use async_trait::async_trait;
+    use nightread_domain::{BlobProperties, BlobRef, Disposition, Fetched, Stage, WriteOutcome};
 
     use super::*;
     use crate::flow::report::Report;
@@ -348,7 +313,7 @@ mod tests {
         let outages = Arc::new(outages);
         let watching = Arc::clone(&outages);
         let watching = tokio::spawn(async move { watching.watch(Duration::from_secs(1), &Nobody).await });
-        let watched = WatchedStore::new(store, Arc::clone(&outages));
+        let watched = WatchedStore::new(store, Noting::new(Arc::clone(&outages)));
         let blob = BlobRef::new("results", "maps/a.nii.gz").expect("a name");
         let (body, none) = (Bytes::from(vec![7; bytes]), BTreeMap::new());
         let refused = watched.write(&blob, body, &none, WriteCondition::IfAbsent).await.expect_err("refused");

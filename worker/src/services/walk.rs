@@ -1,12 +1,12 @@
 //! Which files of a folder are studies: one walk for `process`, `bench` and `announce`.
 
-use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::adapters::storage::folder::list::by_name;
 use crate::cli::names::NameArgs;
 
 /// Endings of what lies beside studies and is none: tables, sidecars, reports, documents, programs.
@@ -45,8 +45,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Names {
     include: Option<GlobSet>,
     exclude: GlobSet,
-    /// Also what is plainly no study.
-    everything: bool,
 }
 
 impl Names {
@@ -59,12 +57,7 @@ impl Names {
             builder.build()
         };
         let include = if args.include.is_empty() { None } else { Some(set(&args.include)?) };
-        Ok(Self { include, exclude: set(&args.exclude)?, everything: false })
-    }
-
-    /// No conditions: the names are judged elsewhere.
-    pub fn everything() -> Self {
-        Self { everything: true, ..Self::default() }
+        Ok(Self { include, exclude: set(&args.exclude)? })
     }
 
     /// Judges a path below the folder that is walked, or a blob's name.
@@ -75,7 +68,7 @@ impl Names {
         match &self.include {
             Some(include) if meets(include, path) => Verdict::Taken,
             Some(_) => Verdict::LeftOut,
-            None if !self.everything && is_plainly_no_study(path) => Verdict::NoStudy,
+            None if is_plainly_no_study(path) => Verdict::NoStudy,
             None => Verdict::Taken,
         }
     }
@@ -191,18 +184,6 @@ impl Iterator for Walk<'_> {
             }
         }
     }
-}
-
-/// A folder's name counts with the slash that follows it in whole names.
-fn by_name(a: &DirEntry, b: &DirEntry) -> Ordering {
-    let key = |entry: &DirEntry| {
-        let mut name = entry.file_name().as_encoded_bytes().to_vec();
-        if entry.file_type().is_dir() {
-            name.push(b'/');
-        }
-        name
-    };
-    key(a).cmp(&key(b))
 }
 
 #[cfg(test)]

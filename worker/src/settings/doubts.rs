@@ -2,31 +2,30 @@
 
 use std::net::IpAddr;
 
+use super::keys;
 use super::raw::RawSettings;
 
 /// Words on settings that work and that a hospital would not want: secrets and studies over lines that anybody on the way
 /// can read, a worker that is told to crash.
 pub fn of(raw: &RawSettings) -> Vec<String> {
     let open = [
-        ("broker", "url", "amqp://", "amqps://"),
-        ("backlog", "management_url", "http://", "https://"),
-        ("backlog", "endpoint", "http://", "https://"),
-        ("storage", "sas_url", "http://", "https://"),
-        ("relay", "sas_url", "http://", "https://"),
+        (keys::BROKER_URL, "amqp://", "amqps://"),
+        (keys::BACKLOG_MANAGEMENT_URL, "http://", "https://"),
+        (keys::BACKLOG_ENDPOINT, "http://", "https://"),
+        (keys::STORAGE_SAS_URL, "http://", "https://"),
+        (keys::RELAY_SAS_URL, "http://", "https://"),
     ];
     let mut doubts: Vec<String> = open
         .into_iter()
-        .filter_map(|(section, name, plain, safe)| {
-            let rest = raw.text(section, name)?.strip_prefix(plain)?;
+        .filter_map(|(key, plain, safe)| {
+            let rest = raw.text(key)?.strip_prefix(plain)?;
             let host = host(rest).filter(|host| !is_this_machine(host))?;
-            Some(format!(
-                "[{section}] {name} goes to {host} by {plain}, which anybody on the way can read: use {safe}"
-            ))
+            Some(format!("{key} goes to {host} by {plain}, which anybody on the way can read: use {safe}"))
         })
         .collect();
-    if raw.text("broker", "url").is_some_and(|url| url.starts_with("amqp://"))
+    if raw.text(keys::BROKER_URL).is_some_and(|url| url.starts_with("amqp://"))
         && let Some(host) = raw
-            .list("broker", "hosts")
+            .list(keys::BROKER_HOSTS)
             .iter()
             .find(|name| host(name).is_some_and(|host| !is_this_machine(host)))
     {
@@ -34,23 +33,23 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
             "[broker] hosts are reached as [broker] url is, {host} by amqp://, which anybody on the way can read: use amqps://"
         ));
     }
-    for (section, endpoint) in [("storage", "BlobEndpoint"), ("relay", "QueueEndpoint")] {
-        let text = raw.text(section, "connection_string").unwrap_or_default();
+    for (key, endpoint) in
+        [(keys::STORAGE_CONNECTION_STRING, "BlobEndpoint"), (keys::RELAY_CONNECTION_STRING, "QueueEndpoint")]
+    {
+        let text = raw.text(key).unwrap_or_default();
         let parts: Vec<_> = text.split(';').filter_map(|part| part.split_once('=')).collect();
         let of = |wanted: &str| parts.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let plain = of(endpoint).and_then(|url| url.strip_prefix("http://")).and_then(host);
         let elsewhere = plain.is_some_and(|host| !is_this_machine(host))
             || (of(endpoint).is_none() && of("DefaultEndpointsProtocol") == Some("http"));
         if elsewhere {
-            doubts.push(format!(
-                "[{section}] connection_string goes by http://, which anybody on the way can read"
-            ));
+            doubts.push(format!("{key} goes by http://, which anybody on the way can read"));
         }
     }
-    if let Some(point) = raw.text("worker", "failpoint") {
+    if let Some(point) = raw.text(keys::WORKER_FAILPOINT) {
         doubts.push(format!("[worker] failpoint is {point}: the worker will crash there"));
     }
-    if raw.boolean("models", "runtime_telemetry") {
+    if raw.boolean(keys::MODELS_RUNTIME_TELEMETRY) {
         doubts.push("[models] runtime_telemetry lets ONNX Runtime report its use to Microsoft".to_owned());
     }
     doubts

@@ -1,5 +1,9 @@
 //! Every setting there is: one row each. The file, the environment, `nightread check` and the README speak of these.
 
+use std::fmt;
+
+use nightread_domain::Lane;
+
 /// What a value must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -13,7 +17,7 @@ pub enum Kind {
 }
 
 /// One setting: `[section] name` in the file, `NIGHTREAD_<SECTION>_<NAME>` in the environment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     pub section: &'static str,
     pub name: &'static str,
@@ -21,7 +25,19 @@ pub struct Key {
     /// As it would be written in the environment; empty for none.
     pub default: &'static str,
     pub secret: bool,
+    /// Unknown but to the tests of Nightread, which say so by [`TESTING`].
+    pub for_tests: bool,
     pub help: &'static str,
+}
+
+/// The variable by which a test asks for settings that are none of a user's. Not a feature of the build: what is tested is
+/// the program that is shipped, compiled once.
+pub const TESTING: &str = "NIGHTREAD_TESTING";
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {}", self.section, self.name)
+    }
 }
 
 impl Key {
@@ -37,287 +53,323 @@ const fn key(
     default: &'static str,
     help: &'static str,
 ) -> Key {
-    Key { section, name, kind, default, secret: false, help }
+    Key { section, name, kind, default, secret: false, for_tests: false, help }
 }
 
 const fn secret(section: &'static str, name: &'static str, help: &'static str) -> Key {
-    Key { section, name, kind: Kind::Text, default: "", secret: true, help }
+    Key { section, name, kind: Kind::Text, default: "", secret: true, for_tests: false, help }
+}
+
+const fn for_tests(key: Key) -> Key {
+    Key { for_tests: true, ..key }
 }
 
 use Kind::{Boolean, Integer, IntegerOrAuto, List, Text};
 
-/// The table. Defaults carry their reason in `help`.
-pub const KEYS: &[Key] = &[
-    key("storage", "kind", Text, "folder", "`folder` or `azure`"),
-    key("storage", "folder", Text, "", "root whose sub-folders are the containers (kind folder)"),
-    key(
+/// Names each row, and lists all of them in their order.
+macro_rules! keys {
+    ($($name:ident = $key:expr;)*) => {
+        $(pub const $name: Key = $key;)*
+
+        /// The table. Defaults carry their reason in `help`.
+        pub const KEYS: &[Key] = &[$($name),*];
+    };
+}
+
+keys! {
+    STORAGE_KIND = key("storage", "kind", Text, "folder", "`folder` or `azure`");
+    STORAGE_FOLDER = key("storage", "folder", Text, "", "root whose sub-folders are the containers (kind folder)");
+    STORAGE_ACCOUNT_URL = key(
         "storage",
         "account_url",
         Text,
         "",
         "https://<account>.blob.core.windows.net (kind azure, signed in by identity)",
-    ),
-    secret("storage", "connection_string", "for Azurite and development (kind azure)"),
-    secret("storage", "sas_url", "account URL with a shared access signature (kind azure)"),
-    key(
+    );
+    STORAGE_CONNECTION_STRING = secret("storage", "connection_string", "for Azurite and development (kind azure)");
+    STORAGE_SAS_URL = secret("storage", "sas_url", "account URL with a shared access signature (kind azure)");
+    STORAGE_RETRY_SECONDS = key(
         "storage",
         "retry_seconds",
         Integer,
         "10",
         "budget of in-process retries; the rest goes through a delay queue",
-    ),
-    key(
+    );
+    STORAGE_SPOOL_DIR = key(
         "storage",
         "spool_dir",
         Text,
         "",
         "folder on a local disk for blobs over [limits] memory_bytes; default: TMPDIR, else /var/tmp, else /tmp",
-    ),
-    key("storage", "client_id", Text, "", "client id of a user-assigned managed identity"),
-    key("sources", "containers", List, "incoming", "the only containers that announcements may name"),
-    key(
+    );
+    STORAGE_CLIENT_ID = key("storage", "client_id", Text, "", "client id of a user-assigned managed identity");
+    SOURCES_CONTAINERS = key("sources", "containers", List, "incoming", "the only containers that announcements may name");
+    SOURCES_ENDPOINTS = key(
         "sources",
         "endpoints",
         List,
         "",
         "further addresses under which events name the account: https:// with a custom domain or a private alias; the one of Data Lake (`dfs`) is known",
-    ),
-    key("results", "container", Text, "results", "where result documents go; never among the sources"),
-    key(
+    );
+    RESULTS_CONTAINER = key("results", "container", Text, "results", "where result documents go; never among the sources");
+    RESULTS_PUBLISH = key(
         "results",
         "publish",
         Boolean,
         "true",
         "publish a `nightread.result` CloudEvent for each stored result",
-    ),
-    key(
+    );
+    MODELS_DIR = key(
         "models",
         "dir",
         Text,
         "",
         "folder of model folders; default: ../share/nightread/models beside the binary, else ./models",
-    ),
-    key(
+    );
+    MODELS_PRECISION = key(
         "models",
         "precision",
         Text,
         "",
         "`fp32` or `int8`; `nightread run` needs it named, so that a fleet gives one kind of number; elsewhere also `auto`, the fastest",
-    ),
-    key("models", "provider", Text, "cpu", "`cpu` (ONNX Runtime) or `openvino`"),
-    key(
+    );
+    MODELS_PROVIDER = key("models", "provider", Text, "cpu", "`cpu` (ONNX Runtime) or `openvino`");
+    MODELS_RUNTIME = key(
         "models",
         "runtime",
         Text,
         "",
         "ONNX Runtime's shared library, or a folder that holds it; default: ../lib beside the binary, else where `make runtime` puts it",
-    ),
-    key(
+    );
+    MODELS_RUNTIME_TELEMETRY = key(
         "models",
         "runtime_telemetry",
         Boolean,
         "false",
         "let ONNX Runtime report its use to Microsoft; off, whatever ORT_DISABLE_TELEMETRY says",
-    ),
-    key(
+    );
+    ENGINE_SESSIONS = key(
         "engine",
         "sessions",
         IntegerOrAuto,
         "auto",
         "inference threads, each with a session of its own; auto: measured at start-up",
-    ),
-    key("engine", "intra_threads", IntegerOrAuto, "auto", "threads inside one session; auto: measured"),
-    key(
+    );
+    ENGINE_INTRA_THREADS = key("engine", "intra_threads", IntegerOrAuto, "auto", "threads inside one session; auto: measured");
+    ENGINE_DECODE_THREADS = key(
         "engine",
         "decode_threads",
         IntegerOrAuto,
         "auto",
         "threads that decode and preprocess; auto: measured",
-    ),
-    key("engine", "batch_items", Integer, "8", "largest batch; components of one scan come in eights"),
-    key("limits", "blob_bytes", Integer, "17179869184", "largest blob that is downloaded"),
-    key(
+    );
+    ENGINE_BATCH_ITEMS = key("engine", "batch_items", Integer, "8", "largest batch; components of one scan come in eights");
+    LIMITS_BLOB_BYTES = key("limits", "blob_bytes", Integer, "17179869184", "largest blob that is downloaded");
+    LIMITS_PICTURE_BYTES = key(
         "limits",
         "picture_bytes",
         Integer,
         "1073741824",
         "largest blob of a picture: those are held in memory",
-    ),
-    key(
+    );
+    LIMITS_MEMORY_BYTES = key(
         "limits",
         "memory_bytes",
         Integer,
         "134217728",
         "a larger blob is kept in a file while it is read: where it lies in a folder, else under [storage] spool_dir",
-    ),
-    key(
+    );
+    LIMITS_SPOOL_BYTES = key(
         "limits",
         "spool_bytes",
         Integer,
         "34359738368",
         "bytes of all blobs together that are kept in files",
-    ),
-    key("limits", "pixels", Integer, "100000000", "largest picture, from its header"),
-    key(
+    );
+    LIMITS_PIXELS = key("limits", "pixels", Integer, "100000000", "largest picture, from its header");
+    LIMITS_INFLATED_BYTES = key(
         "limits",
         "inflated_bytes",
         Integer,
         "17179869184",
         "largest inflated size of a scan; of a compressed picture 4 GiB at most",
-    ),
-    key("limits", "voxels", Integer, "4000000000", "largest scan, from its header"),
-    key("limits", "jobs", IntegerOrAuto, "auto", "jobs in hand; also the prefetch. auto: four a core"),
-    key(
+    );
+    LIMITS_VOXELS = key("limits", "voxels", Integer, "4000000000", "largest scan, from its header");
+    LIMITS_JOBS = key("limits", "jobs", IntegerOrAuto, "auto", "jobs in hand; also the prefetch. auto: four a core");
+    LIMITS_IN_FLIGHT_BYTES = key(
         "limits",
         "in_flight_bytes",
         Integer,
         "536870912",
         "bytes of blobs in hand, taken before the download",
-    ),
-    key("limits", "attempts", Integer, "6", "real failures before a job is dead-lettered"),
-    key("limits", "outage_failures", Integer, "5", "transient failures in a row that mean an outage"),
-    key("limits", "probe_seconds", Integer, "5", "between probes while storage is away"),
-    key(
+    );
+    LIMITS_ATTEMPTS = key("limits", "attempts", Integer, "6", "real failures before a job is dead-lettered");
+    LIMITS_OUTAGE_FAILURES = key("limits", "outage_failures", Integer, "5", "transient failures in a row that mean an outage");
+    LIMITS_PROBE_SECONDS = key("limits", "probe_seconds", Integer, "5", "between probes while storage is away");
+    LIMITS_REFUSED_SECONDS = key(
         "limits",
         "refused_seconds",
         Integer,
         "1800",
         "how long jobs of a container that refuses wait for it before they are dead-lettered",
-    ),
-    key(
+    );
+    PICTURES_PNG16_MAX = key(
         "pictures",
         "png16_max",
         Integer,
         "65535",
         "true maximum of 16-bit PNG and TIFF samples, where it is not 65535",
-    ),
-    key(
+    );
+    PICTURES_WRITE_HEATMAPS = key(
         "pictures",
         "write_heatmaps",
         Boolean,
         "false",
         "also store what speaks for each positive finding, painted over the picture (which may have names burnt in)",
-    ),
-    key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them"),
-    key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI"),
-    key("scans", "write_time_courses", Boolean, "false", "also store component time courses as TSV"),
-    key("scans", "drop_volumes", Integer, "0", "volumes at the beginning of a scan that are left out"),
-    key(
+    );
+    SCANS_RESAMPLE = key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them");
+    SCANS_WRITE_MAPS = key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI");
+    SCANS_WRITE_TIME_COURSES = key("scans", "write_time_courses", Boolean, "false", "also store component time courses as TSV");
+    SCANS_DROP_VOLUMES = key("scans", "drop_volumes", Integer, "0", "volumes at the beginning of a scan that are left out");
+    SCANS_CONFOUNDS = key(
         "scans",
         "confounds",
         List,
         "",
         "columns of the BIDS confounds beside a scan to regress out of it, `*` for any characters (`nightread process`)",
-    ),
-    key(
+    );
+    SCANS_MAX_DISPLACEMENT_MM = key(
         "scans",
         "max_displacement_mm",
         Text,
         "",
         "leave volumes of greater framewise displacement out, by the same table (`nightread process`)",
-    ),
-    secret("broker", "url", "amqps://user:password@host:5671/vhost"),
-    key(
+    );
+    BROKER_URL = secret("broker", "url", "amqps://user:password@host:5671/vhost");
+    BROKER_HOSTS = key(
         "broker",
         "hosts",
         List,
         "",
         "further brokers of the cluster, host or host:port: tried in turn with the host of url, with its user, password and virtual host",
-    ),
-    key("broker", "ca_file", Text, "", "certificate authority of the broker, PEM"),
-    key(
+    );
+    BROKER_CA_FILE = key("broker", "ca_file", Text, "", "certificate authority of the broker, PEM");
+    BROKER_CONSUMER_TIMEOUT_SECONDS = key(
         "broker",
         "consumer_timeout_seconds",
         Integer,
         "1800",
         "the broker's `consumer_timeout`; what it must be told and does not take is recorded before half of it",
-    ),
-    key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving pictures may take"),
-    key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take"),
-    key("broker", "volumes_weight", Integer, "1", "share of the permits that volumes may take"),
-    key(
+    );
+    BROKER_INGEST_WEIGHT = key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving pictures may take");
+    BROKER_BULK_WEIGHT = key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take");
+    BROKER_VOLUMES_WEIGHT = key("broker", "volumes_weight", Integer, "1", "share of the permits that volumes may take");
+    RELAY_QUEUE_URL = key(
         "relay",
         "queue_url",
         Text,
         "",
         "https://<account>.queue.core.windows.net/<queue>, Event Grid's queue (signed in by identity)",
-    ),
-    secret("relay", "sas_url", "the queue's URL with a shared access signature"),
-    secret("relay", "connection_string", "of the queue's account, for Azurite and development"),
-    key("relay", "queue", Text, "blob-created", "name of the queue (with connection_string)"),
-    key(
+    );
+    RELAY_SAS_URL = secret("relay", "sas_url", "the queue's URL with a shared access signature");
+    RELAY_CONNECTION_STRING = secret("relay", "connection_string", "of the queue's account, for Azurite and development");
+    RELAY_QUEUE = key("relay", "queue", Text, "blob-created", "name of the queue (with connection_string)");
+    RELAY_HIDDEN_SECONDS = key(
         "relay",
         "hidden_seconds",
         Integer,
         "120",
         "how long a message that is taken is hidden from other relays",
-    ),
-    key("relay", "most_takes", Integer, "50", "a message that is taken more often is put aside as poison"),
-    secret("webhook", "token", "who posts events shows it; without one `nightread webhook` does not start"),
-    key("webhook", "listen", Text, "127.0.0.1:8090", "address of the webhook; a proxy before it speaks TLS"),
-    key("webhook", "origins", List, "eventgrid.azure.net", "who may ask to send events; `*` for anybody"),
-    key("webhook", "per_minute", Integer, "0", "requests a minute that a sender is allowed; 0: any number"),
-    key(
+    );
+    RELAY_MOST_TAKES = key("relay", "most_takes", Integer, "50", "a message that is taken more often is put aside as poison");
+    WEBHOOK_TOKEN = secret("webhook", "token", "who posts events shows it; without one `nightread webhook` does not start");
+    WEBHOOK_LISTEN = key("webhook", "listen", Text, "127.0.0.1:8090", "address of the webhook; a proxy before it speaks TLS");
+    WEBHOOK_ORIGINS = key("webhook", "origins", List, "eventgrid.azure.net", "who may ask to send events; `*` for anybody");
+    WEBHOOK_PER_MINUTE = key("webhook", "per_minute", Integer, "0", "requests a minute that a sender is allowed; 0: any number");
+    HTTP_LISTEN = key(
         "http",
         "listen",
         Text,
         "127.0.0.1:8080",
         "address of /healthz, /ready and /metrics; this machine alone unless another address is given",
-    ),
-    key(
+    );
+    WORKER_DRAIN_SECONDS = key(
         "worker",
         "drain_seconds",
         Integer,
         "240",
         "time to finish what is in hand; keep it under the unit's TimeoutStopSec",
-    ),
-    key(
+    );
+    WORKER_REPORT_SECONDS = key(
         "worker",
         "report_seconds",
         Integer,
         "30",
         "between two reports of this worker's work, from which `nightread backlog` reckons",
-    ),
-    key(
+    );
+    WORKER_SCHEDULED_EVENTS = key(
         "worker",
         "scheduled_events",
         Boolean,
         "false",
         "on Azure: drain when this machine is about to be evicted, ended, restarted or moved, and approve it then",
-    ),
-    key("worker", "imds_endpoint", Text, "http://169.254.169.254", "Azure's instance metadata service"),
-    secret(
+    );
+    WORKER_IMDS_ENDPOINT = for_tests(key("worker", "imds_endpoint", Text, "http://169.254.169.254", "Azure's instance metadata service"));
+    BACKLOG_MANAGEMENT_URL = secret(
         "backlog",
         "management_url",
         "http[s]://user:password@host:15672 of RabbitMQ's management plug-in",
-    ),
-    key("backlog", "ingest_ms", Integer, "20", "a worker's milliseconds for a picture, until workers tell"),
-    key("backlog", "bulk_ms", Integer, "20", "a worker's milliseconds for a relabelling, until workers tell"),
-    key(
+    );
+    BACKLOG_INGEST_MS = key("backlog", "ingest_ms", Integer, "20", "a worker's milliseconds for a picture, until workers tell");
+    BACKLOG_BULK_MS = key("backlog", "bulk_ms", Integer, "20", "a worker's milliseconds for a relabelling, until workers tell");
+    BACKLOG_VOLUMES_MS = key(
         "backlog",
         "volumes_ms",
         Integer,
         "20000",
         "a worker's milliseconds for a volume, until workers tell",
-    ),
-    key(
+    );
+    BACKLOG_SCALE_OUT_SECONDS = key(
         "backlog",
         "scale_out_seconds",
         Integer,
         "600",
         "the threshold of the scale-out rule; work that waits without a worker counts as more",
-    ),
-    key("backlog", "resource_id", Text, "", "Azure resource id of the scale set that the metrics are about"),
-    key("backlog", "region", Text, "", "Azure region of that scale set"),
-    key(
+    );
+    BACKLOG_RESOURCE_ID = key("backlog", "resource_id", Text, "", "Azure resource id of the scale set that the metrics are about");
+    BACKLOG_REGION = key("backlog", "region", Text, "", "Azure region of that scale set");
+    BACKLOG_ENDPOINT = for_tests(key(
         "backlog",
         "endpoint",
         Text,
         "",
         "where metrics go instead of https://<region>.monitoring.azure.com; for tests",
-    ),
-    key("worker", "failpoint", Text, "", "crash tests only: after_fetch, after_infer or after_store"),
-];
+    ));
+    WORKER_FAILPOINT = for_tests(key("worker", "failpoint", Text, "", "crash tests only: after_fetch, after_infer or after_store"));
+}
+
+/// What a user may set.
+pub fn published() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(|key| !key.for_tests)
+}
+
+/// The lane's share of the permits.
+pub const fn weight_of(lane: Lane) -> Key {
+    match lane {
+        Lane::Ingest => BROKER_INGEST_WEIGHT,
+        Lane::Bulk => BROKER_BULK_WEIGHT,
+        Lane::Volumes => BROKER_VOLUMES_WEIGHT,
+    }
+}
+
+/// What a message of the lane costs, until workers tell.
+pub const fn milliseconds_of(lane: Lane) -> Key {
+    match lane {
+        Lane::Ingest => BACKLOG_INGEST_MS,
+        Lane::Bulk => BACKLOG_BULK_MS,
+        Lane::Volumes => BACKLOG_VOLUMES_MS,
+    }
+}
 
 /// Settings of an earlier version, by their section, with the names that they bear now.
 pub const RENAMED: &[(&str, &str, &str)] =

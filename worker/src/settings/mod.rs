@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nightread_domain::PerLane;
 use nightread_domain::routing::Routing;
-use nightread_domain::{ErrorCode, JobError, PerLane, Stage};
 use nightread_engine::{Precision, Provider, Search};
 use nightread_fmri::confounds::Wanted;
 
@@ -134,9 +134,9 @@ pub struct EngineSettings {
     pub intra_threads: Option<usize>,
     pub decode_threads: Option<usize>,
     pub batch_items: usize,
-    /// As it was typed: `fp32`, `int8` or `auto`.
-    pub precision: Option<String>,
-    pub provider: String,
+    /// `None` where nothing was said.
+    pub precision: Option<PrecisionChoice>,
+    pub provider: Provider,
     pub runtime: Option<PathBuf>,
     /// Whether ONNX Runtime may report its use to Microsoft.
     pub runtime_telemetry: bool,
@@ -144,22 +144,37 @@ pub struct EngineSettings {
 
 impl EngineSettings {
     /// Where to look for ONNX Runtime.
-    pub fn search(&self, provider: Provider) -> Search {
-        Search::new(self.runtime.clone(), provider).with_telemetry(self.runtime_telemetry)
+    pub fn search(&self) -> Search {
+        Search::new(self.runtime.clone(), self.provider).with_telemetry(self.runtime_telemetry)
     }
 }
 
 impl EngineSettings {
     /// The precision named, FP32 where nothing is said, because every model has it; `None` for the fastest that each model
     /// offers.
-    pub fn precision(&self) -> Result<Option<Precision>, JobError> {
-        match self.precision.as_deref() {
-            Some("auto") => Ok(None),
-            named => named
-                .unwrap_or("fp32")
-                .parse()
-                .map(Some)
-                .map_err(|words: String| JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words)),
+    pub const fn precision(&self) -> Option<Precision> {
+        match self.precision {
+            Some(PrecisionChoice::Fastest) => None,
+            Some(PrecisionChoice::Named(precision)) => Some(precision),
+            None => Some(Precision::Fp32),
+        }
+    }
+}
+
+/// `[models] precision`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrecisionChoice {
+    /// `auto`: the fastest that each model offers.
+    Fastest,
+    Named(Precision),
+}
+
+impl PrecisionChoice {
+    /// `fp32`, `int8` or `auto`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Fastest),
+            named => named.parse().ok().map(Self::Named),
         }
     }
 }

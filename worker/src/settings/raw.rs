@@ -71,21 +71,23 @@ pub struct RawSettings {
 }
 
 impl RawSettings {
-    /// Merges the three sources. `flags` are `(section, name, value)` in the environment's spelling.
+    /// Merges the three sources. `flags` have their values in the environment's spelling.
     pub fn merge(
         file: Option<&str>,
         environment: &dyn Fn(&str) -> Option<String>,
-        flags: &[(&str, &str, String)],
+        flags: &[(Key, String)],
         problems: &mut Problems,
     ) -> Self {
         let mut raw = Self { values: BTreeMap::new(), routes: Vec::new() };
+        let testing = environment(keys::TESTING).is_some_and(|text| text == "1");
+        let known = |key: &Key| testing || !key.for_tests;
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             raw.put_text(key, key.default, Origin::Default, problems);
         }
         if let Some(text) = file {
-            raw.put_file(text, problems);
+            raw.put_file(text, &known, problems);
         }
-        for key in KEYS {
+        for key in KEYS.iter().filter(|key| known(key)) {
             // An empty variable is an unset one: unit files cannot leave a variable out.
             if let Some(text) = environment(&key.variable()).filter(|text| !text.is_empty()) {
                 raw.put_text(key, &text, Origin::Environment, problems);
@@ -97,15 +99,13 @@ impl RawSettings {
                 problems.add(format!("{variable} is called {} now", keys::variable(section, name)));
             }
         }
-        for (section, name, text) in flags {
-            if let Some(key) = find(section, name) {
-                raw.put_text(key, text, Origin::Flag, problems);
-            }
+        for (key, text) in flags {
+            raw.put_text(key, text, Origin::Flag, problems);
         }
         raw
     }
 
-    fn put_file(&mut self, text: &str, problems: &mut Problems) {
+    fn put_file(&mut self, text: &str, known: &dyn Fn(&Key) -> bool, problems: &mut Problems) {
         let table: Table = match text.parse() {
             Ok(table) => table,
             Err(error) => return problems.add(format!("the settings file is not TOML: {}", error.message())),
@@ -114,7 +114,7 @@ impl RawSettings {
             match value {
                 Value::Table(entries) => {
                     for (name, value) in entries {
-                        match find(&section, &name) {
+                        match find(&section, &name).filter(|key| known(key)) {
                             Some(key) => self.put(key, value, Origin::File, problems),
                             None => problems.add(unknown(&section, &name)),
                         }
@@ -133,7 +133,7 @@ impl RawSettings {
         }
     }
 
-    fn put_text(&mut self, key: &'static Key, text: &str, origin: Origin, problems: &mut Problems) {
+    fn put_text(&mut self, key: &Key, text: &str, origin: Origin, problems: &mut Problems) {
         let integer = || text.parse::<i64>().map(Value::Integer).ok();
         let value = match key.kind {
             Kind::Text => Some(Value::String(text.to_owned())),
@@ -146,11 +146,11 @@ impl RawSettings {
         };
         match value {
             Some(value) => self.put(key, value, origin, problems),
-            None => problems.add(format!("{} ({origin}): {}", described(key), expected(key.kind))),
+            None => problems.add(format!("{key} ({origin}): {}", expected(key.kind))),
         }
     }
 
-    fn put(&mut self, key: &'static Key, value: Value, origin: Origin, problems: &mut Problems) {
+    fn put(&mut self, key: &Key, value: Value, origin: Origin, problems: &mut Problems) {
         let sound = match (&value, key.kind) {
             (Value::String(_), Kind::Text) | (Value::Boolean(_), Kind::Boolean) => true,
             (Value::Integer(n), Kind::Integer | Kind::IntegerOrAuto) => *n >= 0,
@@ -161,34 +161,33 @@ impl RawSettings {
         if sound {
             self.values.insert((key.section, key.name), (value, origin));
         } else {
-            problems.add(format!("{} ({origin}): {}", described(key), expected(key.kind)));
+            problems.add(format!("{key} ({origin}): {}", expected(key.kind)));
         }
     }
 
-    pub fn text(&self, section: &str, name: &str) -> Option<&str> {
-        self.value(section, name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    pub fn text(&self, key: Key) -> Option<&str> {
+        self.value(key).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
     /// `None` for `auto`.
-    pub fn integer(&self, section: &str, name: &str) -> Option<u64> {
-        self.value(section, name).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())
+    pub fn integer(&self, key: Key) -> Option<u64> {
+        self.value(key).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())
     }
 
-    pub fn boolean(&self, section: &str, name: &str) -> bool {
-        self.value(section, name).and_then(Value::as_bool).unwrap_or_default()
+    pub fn boolean(&self, key: Key) -> bool {
+        self.value(key).and_then(Value::as_bool).unwrap_or_default()
     }
 
-    pub fn list(&self, section: &str, name: &str) -> Vec<String> {
-        let items = self.value(section, name).and_then(Value::as_array);
+    pub fn list(&self, key: Key) -> Vec<String> {
+        let items = self.value(key).and_then(Value::as_array);
         items.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    fn value(&self, section: &str, name: &str) -> Option<&Value> {
-        // The map's keys live as long as the program; a shorter-lived pair still compares with them.
-        self.values.iter().find(|((s, n), _)| *s == section && *n == name).map(|(_, (value, _))| value)
+    fn value(&self, key: Key) -> Option<&Value> {
+        self.values.get(&(key.section, key.name)).map(|(value, _)| value)
     }
 
-    /// Every setting as `(key, value to show, origin)`, secrets redacted; an empty value for what nobody set.
+    /// Every setting that is a user's, and what else was set, as `(key, value to show, origin)`, secrets redacted; an empty value for what nobody set.
     pub fn shown(&self) -> Vec<(&'static Key, String, Origin)> {
         let shown = |key: &'static Key| {
             let Some((value, origin)) = self.values.get(&(key.section, key.name)) else {
@@ -197,12 +196,16 @@ impl RawSettings {
             let shown = match value {
                 _ if key.secret => REDACTED.to_owned(),
                 Value::String(text) => without_secrets(text),
-                Value::Array(_) => self.list(key.section, key.name).join(", "),
+                Value::Array(_) => self.list(*key).join(", "),
                 other => other.to_string(),
             };
             (key, shown, *origin)
         };
-        KEYS.iter().map(shown).collect()
+        let is_set = |key: &&Key| {
+            let origin = self.values.get(&(key.section, key.name)).map(|(_, origin)| *origin);
+            !key.for_tests || origin.is_some_and(|origin| origin != Origin::Default)
+        };
+        KEYS.iter().filter(is_set).map(shown).collect()
     }
 }
 
@@ -225,10 +228,6 @@ fn unknown(section: &str, name: &str) -> String {
         Some(now) => format!("[{section}] {name} is called {now} now"),
         None => format!("unknown setting [{section}] {name}"),
     }
-}
-
-fn described(key: &Key) -> String {
-    format!("[{}] {}", key.section, key.name)
 }
 
 fn expected(kind: Kind) -> &'static str {

@@ -21,7 +21,7 @@ fn defaults_are_valid() {
 fn the_environment_beats_the_file_and_the_file_beats_the_default() {
     let (raw, problems) = merged("[limits]\nattempts = 3\njobs = 5", &[("NIGHTREAD_LIMITS_JOBS", "7")]);
     assert!(problems.is_empty(), "{problems}");
-    assert_eq!((raw.integer("limits", "attempts"), raw.integer("limits", "jobs")), (Some(3), Some(7)));
+    assert_eq!((raw.integer(keys::LIMITS_ATTEMPTS), raw.integer(keys::LIMITS_JOBS)), (Some(3), Some(7)));
     let origin = |name| raw.shown().into_iter().find(|(key, _, _)| key.name == name).map(|row| row.2);
     assert_eq!(origin("attempts"), Some(Origin::File));
     assert_eq!(origin("jobs"), Some(Origin::Environment));
@@ -76,6 +76,19 @@ fn an_earlier_name_is_refused_with_the_name_of_now() {
         let (_, problems) = merged("", &[(&former, "2")]);
         assert_eq!(problems.to_string(), format!("{former} is called {now} now"));
     }
+}
+
+#[test]
+fn a_setting_for_tests_is_unknown_to_everybody_else() {
+    let (raw, problems) = merged("", &[("NIGHTREAD_WORKER_FAILPOINT", "after_fetch")]);
+    assert!(problems.is_empty() && raw.text(keys::WORKER_FAILPOINT).is_none());
+    let (_, problems) = merged("[worker]\nfailpoint = \"after_fetch\"", &[]);
+    assert_eq!(problems.to_string(), "unknown setting [worker] failpoint");
+    let tested = [(keys::TESTING, "1"), ("NIGHTREAD_WORKER_FAILPOINT", "after_fetch")];
+    let (raw, problems) = merged("", &tested);
+    assert!(problems.is_empty(), "{problems}");
+    assert_eq!(raw.text(keys::WORKER_FAILPOINT), Some("after_fetch"));
+    assert!(raw.shown().iter().any(|(key, _, _)| **key == keys::WORKER_FAILPOINT), "and it is told");
 }
 
 #[test]
@@ -139,14 +152,17 @@ fn what_is_secret_in_an_address_is_not_shown() {
 fn every_setting_is_shown_also_when_nobody_set_it() {
     let (raw, _) = merged("", &[]);
     let rows = raw.shown();
-    assert_eq!(rows.len(), keys::KEYS.len());
+    assert_eq!(rows.len(), keys::published().count());
     let unset = rows.iter().find(|(key, _, _)| key.variable() == "NIGHTREAD_BROKER_URL").expect("a row");
     assert_eq!((unset.1.as_str(), unset.2), ("", Origin::Unset));
 }
 
 #[test]
 fn what_anybody_on_the_way_can_read_is_doubted() {
-    let doubts = |environment: &[(&str, &str)]| doubts::of(&merged("", environment).0);
+    let doubts = |environment: &[(&str, &str)]| {
+        let environment: Vec<_> = environment.iter().copied().chain([(keys::TESTING, "1")]).collect();
+        doubts::of(&merged("", &environment).0)
+    };
     for (variable, value) in [
         ("NIGHTREAD_BROKER_URL", "amqp://u:hunter2@broker.example:5672/%2f"),
         ("NIGHTREAD_BACKLOG_MANAGEMENT_URL", "http://u:hunter2@10.0.0.4:15672"),

@@ -9,36 +9,37 @@ use nightread_domain::{BlobRef, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
+use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::{
-    AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings, QueueAccess,
-    RelaySettings, ScanSettings, Secret, Settings, StorageSettings, WebhookSettings,
+    AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings, PrecisionChoice,
+    QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings, WebhookSettings,
 };
 use crate::flow::failpoint::Failpoint;
 
 pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Settings> {
     let storage = storage(raw, problems);
-    let source_containers = raw.list("sources", "containers");
-    let results_container = raw.text("results", "container").unwrap_or_default().to_owned();
+    let source_containers = raw.list(keys::SOURCES_CONTAINERS);
+    let results_container = raw.text(keys::RESULTS_CONTAINER).unwrap_or_default().to_owned();
     containers(&source_containers, &results_container, problems);
     let limits = limits(raw, problems);
     let engine = engine(raw, problems);
-    let listen = raw.text("http", "listen").unwrap_or_default().parse().ok();
+    let listen = raw.text(keys::HTTP_LISTEN).unwrap_or_default().parse().ok();
     if listen.is_none() {
         problems.add("[http] listen: an address with a port is expected, for example 127.0.0.1:8080");
     }
-    let failpoint = raw.text("worker", "failpoint").and_then(|name| {
+    let failpoint = raw.text(keys::WORKER_FAILPOINT).and_then(|name| {
         let parsed = Value::String(name.to_owned()).try_into::<Failpoint>().ok();
         if parsed.is_none() {
             problems.add("[worker] failpoint: after_fetch, after_infer or after_store is expected");
         }
         parsed
     });
-    let png16_max = raw.integer("pictures", "png16_max").unwrap_or_default();
+    let png16_max = raw.integer(keys::PICTURES_PNG16_MAX).unwrap_or_default();
     if !(256..=65535).contains(&png16_max) {
         problems.add("[pictures] png16_max: 256 to 65535 is expected");
     }
-    let drain = raw.integer("worker", "drain_seconds").unwrap_or_default();
+    let drain = raw.integer(keys::WORKER_DRAIN_SECONDS).unwrap_or_default();
     if drain == 0 {
         problems.add("[worker] drain_seconds: at least 1 is expected");
     }
@@ -47,27 +48,29 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         source_containers,
         source_endpoints: endpoints(raw, problems),
         results_container,
-        publish_results: raw.boolean("results", "publish"),
+        publish_results: raw.boolean(keys::RESULTS_PUBLISH),
         models_dir: models_dir(raw),
         routing: routing(&raw.routes, problems),
         engine,
         limits,
         spool_dir: spool_dir(raw, problems),
         png16_max: u32::try_from(png16_max).ok()?,
-        write_heatmaps: raw.boolean("pictures", "write_heatmaps"),
+        write_heatmaps: raw.boolean(keys::PICTURES_WRITE_HEATMAPS),
         scans: ScanSettings {
-            resample: raw.boolean("scans", "resample"),
-            write_maps: raw.boolean("scans", "write_maps"),
-            write_time_courses: raw.boolean("scans", "write_time_courses"),
+            resample: raw.boolean(keys::SCANS_RESAMPLE),
+            write_maps: raw.boolean(keys::SCANS_WRITE_MAPS),
+            write_time_courses: raw.boolean(keys::SCANS_WRITE_TIME_COURSES),
             nuisance: nuisance(raw, problems),
         },
         broker: broker(raw, problems),
         relay: relay(raw, problems),
         webhook: webhook(raw, problems),
         backlog: backlog(raw, problems),
-        report_every: Duration::from_secs(raw.integer("worker", "report_seconds").unwrap_or_default().max(1)),
+        report_every: Duration::from_secs(
+            raw.integer(keys::WORKER_REPORT_SECONDS).unwrap_or_default().max(1),
+        ),
         scheduled_events: scheduled_events(raw, problems),
-        client_id: raw.text("storage", "client_id").map(str::to_owned),
+        client_id: raw.text(keys::STORAGE_CLIENT_ID).map(str::to_owned),
         listen: listen?,
         drain: Duration::from_secs(drain),
         failpoint,
@@ -75,19 +78,19 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
 }
 
 fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {
-    match raw.text("storage", "kind") {
+    match raw.text(keys::STORAGE_KIND) {
         Some("folder") => {
-            raw.text("storage", "folder").map(|folder| StorageSettings::Folder(PathBuf::from(folder)))
+            raw.text(keys::STORAGE_FOLDER).map(|folder| StorageSettings::Folder(PathBuf::from(folder)))
         }
         Some("azure") => {
-            let secret = |name| raw.text("storage", name).map(Secret::new);
-            let url = raw.text("storage", "account_url");
-            let access = match (url, secret("sas_url"), secret("connection_string")) {
+            let secret = |key| raw.text(key).map(Secret::new);
+            let url = raw.text(keys::STORAGE_ACCOUNT_URL);
+            let access = match (url, secret(keys::STORAGE_SAS_URL), secret(keys::STORAGE_CONNECTION_STRING)) {
                 (Some(url), None, None) => {
                     if !url.starts_with("https://") {
                         problems.add("[storage] account_url: an https URL is expected");
                     }
-                    let client_id = raw.text("storage", "client_id").map(str::to_owned);
+                    let client_id = raw.text(keys::STORAGE_CLIENT_ID).map(str::to_owned);
                     AzureAccess::Identity { account_url: url.to_owned(), client_id }
                 }
                 (None, Some(sas), None) => AzureAccess::SasUrl(sas),
@@ -124,7 +127,7 @@ fn containers(sources: &[String], results: &str, problems: &mut Problems) {
 }
 
 fn nuisance(raw: &RawSettings, problems: &mut Problems) -> Wanted {
-    let max_displacement_mm = raw.text("scans", "max_displacement_mm").and_then(|text| {
+    let max_displacement_mm = raw.text(keys::SCANS_MAX_DISPLACEMENT_MM).and_then(|text| {
         let limit = text.parse::<f64>().ok().filter(|limit| limit.is_finite() && *limit > 0.0);
         if limit.is_none() {
             problems.add("[scans] max_displacement_mm: a number of millimetres above 0 is expected");
@@ -132,14 +135,14 @@ fn nuisance(raw: &RawSettings, problems: &mut Problems) -> Wanted {
         limit
     });
     Wanted {
-        columns: raw.list("scans", "confounds"),
-        drop_volumes: raw.integer("scans", "drop_volumes").unwrap_or_default() as usize,
+        columns: raw.list(keys::SCANS_CONFOUNDS),
+        drop_volumes: raw.integer(keys::SCANS_DROP_VOLUMES).unwrap_or_default() as usize,
         max_displacement_mm,
     }
 }
 
 fn endpoints(raw: &RawSettings, problems: &mut Problems) -> Vec<String> {
-    let endpoints = raw.list("sources", "endpoints");
+    let endpoints = raw.list(keys::SOURCES_ENDPOINTS);
     for endpoint in &endpoints {
         if AllowedSources::new([endpoint.as_str()], ["incoming"], "results").is_err() {
             problems.add(format!(
@@ -151,7 +154,7 @@ fn endpoints(raw: &RawSettings, problems: &mut Problems) -> Vec<String> {
 }
 
 fn spool_dir(raw: &RawSettings, problems: &mut Problems) -> Option<PathBuf> {
-    let folder = raw.text("storage", "spool_dir").map(PathBuf::from);
+    let folder = raw.text(keys::STORAGE_SPOOL_DIR).map(PathBuf::from);
     if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_dir()) {
         problems.add(format!("[storage] spool_dir: {} is no folder", folder.display()));
     }
@@ -159,28 +162,28 @@ fn spool_dir(raw: &RawSettings, problems: &mut Problems) -> Option<PathBuf> {
 }
 
 fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
-    let mut at_least_one = |section, name| {
-        let value = raw.integer(section, name).unwrap_or_default();
+    let mut at_least_one = |key: Key| {
+        let value = raw.integer(key).unwrap_or_default();
         if value == 0 {
-            problems.add(format!("[{section}] {name}: at least 1 is expected"));
+            problems.add(format!("{key}: at least 1 is expected"));
         }
         value
     };
     let limits = Limits {
-        blob_bytes: at_least_one("limits", "blob_bytes"),
-        picture_bytes: at_least_one("limits", "picture_bytes"),
-        memory_bytes: at_least_one("limits", "memory_bytes"),
-        spool_bytes: at_least_one("limits", "spool_bytes"),
-        pixels: at_least_one("limits", "pixels"),
-        inflated_bytes: at_least_one("limits", "inflated_bytes"),
-        voxels: at_least_one("limits", "voxels"),
-        jobs: raw.integer("limits", "jobs").map_or_else(|| 4 * cores(), |jobs| jobs as usize),
-        in_flight_bytes: at_least_one("limits", "in_flight_bytes"),
-        attempts: at_least_one("limits", "attempts") as u32,
-        outage_failures: at_least_one("limits", "outage_failures") as u32,
-        probe_interval: Duration::from_secs(at_least_one("limits", "probe_seconds")),
-        refused: Duration::from_secs(at_least_one("limits", "refused_seconds")),
-        storage_retry: Duration::from_secs(raw.integer("storage", "retry_seconds").unwrap_or_default()),
+        blob_bytes: at_least_one(keys::LIMITS_BLOB_BYTES),
+        picture_bytes: at_least_one(keys::LIMITS_PICTURE_BYTES),
+        memory_bytes: at_least_one(keys::LIMITS_MEMORY_BYTES),
+        spool_bytes: at_least_one(keys::LIMITS_SPOOL_BYTES),
+        pixels: at_least_one(keys::LIMITS_PIXELS),
+        inflated_bytes: at_least_one(keys::LIMITS_INFLATED_BYTES),
+        voxels: at_least_one(keys::LIMITS_VOXELS),
+        jobs: raw.integer(keys::LIMITS_JOBS).map_or_else(|| 4 * cores(), |jobs| jobs as usize),
+        in_flight_bytes: at_least_one(keys::LIMITS_IN_FLIGHT_BYTES),
+        attempts: at_least_one(keys::LIMITS_ATTEMPTS) as u32,
+        outage_failures: at_least_one(keys::LIMITS_OUTAGE_FAILURES) as u32,
+        probe_interval: Duration::from_secs(at_least_one(keys::LIMITS_PROBE_SECONDS)),
+        refused: Duration::from_secs(at_least_one(keys::LIMITS_REFUSED_SECONDS)),
+        storage_retry: Duration::from_secs(raw.integer(keys::STORAGE_RETRY_SECONDS).unwrap_or_default()),
     };
     if limits.jobs == 0 || limits.jobs > 60_000 {
         problems.add("[limits] jobs: 1 to 60000 is expected (it is the broker's prefetch)");
@@ -189,33 +192,37 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
 }
 
 fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
-    let threads = |name| raw.integer("engine", name).map(|n| n as usize);
-    let precision = raw.text("models", "precision").map(str::to_owned);
-    if precision.as_deref().is_some_and(|precision| !["fp32", "int8", "auto"].contains(&precision)) {
-        problems.add("[models] precision: fp32 or int8 is expected, or auto for process and bench");
-    }
-    let provider = raw.text("models", "provider").unwrap_or_default().to_owned();
-    if provider != "cpu" && provider != "openvino" {
+    let threads = |key| raw.integer(key).map(|n| n as usize);
+    let precision = raw.text(keys::MODELS_PRECISION).and_then(|text| {
+        let choice = PrecisionChoice::parse(text);
+        if choice.is_none() {
+            problems.add("[models] precision: fp32 or int8 is expected, or auto for process and bench");
+        }
+        choice
+    });
+    let provider = raw.text(keys::MODELS_PROVIDER).and_then(|text| text.parse().ok());
+    if provider.is_none() {
         problems.add("[models] provider: cpu or openvino is expected");
     }
     let engine = EngineSettings {
-        sessions: threads("sessions"),
-        intra_threads: threads("intra_threads"),
-        decode_threads: threads("decode_threads"),
-        batch_items: raw.integer("engine", "batch_items").unwrap_or_default() as usize,
+        sessions: threads(keys::ENGINE_SESSIONS),
+        intra_threads: threads(keys::ENGINE_INTRA_THREADS),
+        decode_threads: threads(keys::ENGINE_DECODE_THREADS),
+        batch_items: raw.integer(keys::ENGINE_BATCH_ITEMS).unwrap_or_default() as usize,
         precision,
-        provider,
-        runtime: raw.text("models", "runtime").map(PathBuf::from),
-        runtime_telemetry: raw.boolean("models", "runtime_telemetry"),
+        // What is no provider is a problem, with which nothing is begun.
+        provider: provider.unwrap_or_default(),
+        runtime: raw.text(keys::MODELS_RUNTIME).map(PathBuf::from),
+        runtime_telemetry: raw.boolean(keys::MODELS_RUNTIME_TELEMETRY),
     };
-    for (name, value) in [
-        ("sessions", engine.sessions),
-        ("intra_threads", engine.intra_threads),
-        ("decode_threads", engine.decode_threads),
-        ("batch_items", Some(engine.batch_items)),
+    for (key, value) in [
+        (keys::ENGINE_SESSIONS, engine.sessions),
+        (keys::ENGINE_INTRA_THREADS, engine.intra_threads),
+        (keys::ENGINE_DECODE_THREADS, engine.decode_threads),
+        (keys::ENGINE_BATCH_ITEMS, Some(engine.batch_items)),
     ] {
         if value.is_some_and(|value| value == 0 || value > 1024) {
-            problems.add(format!("[engine] {name}: 1 to 1024 is expected"));
+            problems.add(format!("{key}: 1 to 1024 is expected"));
         }
     }
     if let (Some(sessions), Some(intra)) = (engine.sessions, engine.intra_threads)
@@ -233,25 +240,23 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
 const SHORTEST_CONSUMER_TIMEOUT: u64 = 10;
 
 fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> {
-    let url = raw.text("broker", "url")?;
+    let url = raw.text(keys::BROKER_URL)?;
     if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
         problems.add("[broker] url: an amqp:// or amqps:// URL is expected");
     }
-    let hosts = raw.list("broker", "hosts");
+    let hosts = raw.list(keys::BROKER_HOSTS);
     for host in hosts.iter().filter(|host| !is_host(host)) {
         problems.add(format!("[broker] hosts: {host:?} is not a host, nor a host:port"));
     }
-    let weights = PerLane::from_fn(|lane| {
-        raw.integer("broker", &format!("{}_weight", lane.as_str())).unwrap_or_default()
-    });
+    let weights = PerLane::from_fn(|lane| raw.integer(keys::weight_of(lane)).unwrap_or_default());
     if weights.iter().any(|(_, weight)| *weight == 0) {
         problems.add("[broker] weights: at least 1 is expected for each lane, or it would never be served");
     }
-    let ca_file = raw.text("broker", "ca_file").map(PathBuf::from);
+    let ca_file = raw.text(keys::BROKER_CA_FILE).map(PathBuf::from);
     if ca_file.as_deref().is_some_and(|file| !file.is_file()) {
         problems.add("[broker] ca_file: no such file");
     }
-    let consumer_timeout = raw.integer("broker", "consumer_timeout_seconds").unwrap_or_default();
+    let consumer_timeout = raw.integer(keys::BROKER_CONSUMER_TIMEOUT_SECONDS).unwrap_or_default();
     if consumer_timeout < SHORTEST_CONSUMER_TIMEOUT {
         problems.add(format!(
             "[broker] consumer_timeout_seconds: at least {SHORTEST_CONSUMER_TIMEOUT} is expected"
@@ -269,8 +274,9 @@ fn is_host(text: &str) -> bool {
 }
 
 fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {
-    let secret = |name| raw.text("relay", name).map(Secret::new);
-    let access = match (raw.text("relay", "queue_url"), secret("sas_url"), secret("connection_string")) {
+    let secret = |key| raw.text(key).map(Secret::new);
+    let (sas_url, connection_string) = (secret(keys::RELAY_SAS_URL), secret(keys::RELAY_CONNECTION_STRING));
+    let access = match (raw.text(keys::RELAY_QUEUE_URL), sas_url, connection_string) {
         (None, None, None) => return None,
         (Some(url), None, None) => {
             if !url.starts_with("https://") || url.contains('?') {
@@ -281,19 +287,19 @@ fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {
         (None, Some(url), None) => QueueAccess::SasUrl(url),
         (None, None, Some(text)) => QueueAccess::ConnectionString {
             text,
-            queue: raw.text("relay", "queue").unwrap_or_default().to_owned(),
+            queue: raw.text(keys::RELAY_QUEUE).unwrap_or_default().to_owned(),
         },
         _ => {
             problems.add("[relay] takes one of queue_url, sas_url and connection_string");
             return None;
         }
     };
-    let hidden = raw.integer("relay", "hidden_seconds").unwrap_or_default();
+    let hidden = raw.integer(keys::RELAY_HIDDEN_SECONDS).unwrap_or_default();
     // Azure's longest is seven days; a few seconds cannot hold a retry.
     if !(10..=604_800).contains(&hidden) {
         problems.add("[relay] hidden_seconds: 10 to 604800 is expected");
     }
-    let most_takes = raw.integer("relay", "most_takes").unwrap_or_default();
+    let most_takes = raw.integer(keys::RELAY_MOST_TAKES).unwrap_or_default();
     if most_takes == 0 {
         problems.add("[relay] most_takes: at least 1 is expected");
     }
@@ -301,34 +307,33 @@ fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {
 }
 
 fn webhook(raw: &RawSettings, problems: &mut Problems) -> Option<WebhookSettings> {
-    let token = raw.text("webhook", "token")?;
+    let token = raw.text(keys::WEBHOOK_TOKEN)?;
     if token.len() < 16 {
         problems.add("[webhook] token: at least 16 characters are expected");
     }
-    let listen = raw.text("webhook", "listen").unwrap_or_default().parse().ok();
+    let listen = raw.text(keys::WEBHOOK_LISTEN).unwrap_or_default().parse().ok();
     if listen.is_none() {
         problems.add("[webhook] listen: an address with a port is expected, for example 127.0.0.1:8090");
     }
     Some(WebhookSettings {
         listen: listen?,
         token: Secret::new(token),
-        origins: raw.list("webhook", "origins"),
-        per_minute: raw.integer("webhook", "per_minute").filter(|rate| *rate > 0),
+        origins: raw.list(keys::WEBHOOK_ORIGINS),
+        per_minute: raw.integer(keys::WEBHOOK_PER_MINUTE).filter(|rate| *rate > 0),
     })
 }
 
 fn backlog(raw: &RawSettings, problems: &mut Problems) -> BacklogSettings {
-    let management_url = raw.text("backlog", "management_url");
+    let management_url = raw.text(keys::BACKLOG_MANAGEMENT_URL);
     if management_url.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
         problems.add("[backlog] management_url: an http:// or https:// URL is expected");
     }
-    let milliseconds =
-        PerLane::from_fn(|lane| raw.integer("backlog", &format!("{}_ms", lane.as_str())).unwrap_or_default());
+    let milliseconds = PerLane::from_fn(|lane| raw.integer(keys::milliseconds_of(lane)).unwrap_or_default());
     if milliseconds.iter().any(|(_, each)| *each == 0) {
         problems.add("[backlog] ingest_ms, bulk_ms, volumes_ms: at least 1 is expected");
     }
     let seconds_each = milliseconds.map(|each| each as f64 / 1e3);
-    let endpoint = match (raw.text("backlog", "endpoint"), raw.text("backlog", "region")) {
+    let endpoint = match (raw.text(keys::BACKLOG_ENDPOINT), raw.text(keys::BACKLOG_REGION)) {
         (Some(endpoint), _) => Some(endpoint.trim_end_matches('/').to_owned()),
         (None, Some(region)) if region.chars().all(|c| c.is_ascii_alphanumeric()) => {
             Some(format!("https://{region}.monitoring.azure.com"))
@@ -340,14 +345,14 @@ fn backlog(raw: &RawSettings, problems: &mut Problems) -> BacklogSettings {
         }
         (None, None) => None,
     };
-    let resource_id = raw.text("backlog", "resource_id").map(|id| id.trim_end_matches('/'));
+    let resource_id = raw.text(keys::BACKLOG_RESOURCE_ID).map(|id| id.trim_end_matches('/'));
     if resource_id.is_some_and(|id| !id.starts_with("/subscriptions/")) {
         problems.add("[backlog] resource_id: /subscriptions/... is expected");
     }
     BacklogSettings {
         management_url: management_url.map(Secret::new),
         seconds_each,
-        scale_out_seconds: raw.integer("backlog", "scale_out_seconds").unwrap_or_default() as f64,
+        scale_out_seconds: raw.integer(keys::BACKLOG_SCALE_OUT_SECONDS).unwrap_or_default() as f64,
         metrics: endpoint
             .zip(resource_id)
             .map(|(endpoint, id)| MetricsSettings { endpoint, resource_id: id.to_owned() }),
@@ -355,11 +360,11 @@ fn backlog(raw: &RawSettings, problems: &mut Problems) -> BacklogSettings {
 }
 
 fn scheduled_events(raw: &RawSettings, problems: &mut Problems) -> Option<String> {
-    let endpoint = raw.text("worker", "imds_endpoint").unwrap_or_default();
+    let endpoint = raw.text(keys::WORKER_IMDS_ENDPOINT).unwrap_or_default();
     if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
         problems.add("[worker] imds_endpoint: an http:// URL is expected");
     }
-    raw.boolean("worker", "scheduled_events").then(|| endpoint.to_owned())
+    raw.boolean(keys::WORKER_SCHEDULED_EVENTS).then(|| endpoint.to_owned())
 }
 
 fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
@@ -398,7 +403,7 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
 }
 
 fn models_dir(raw: &RawSettings) -> PathBuf {
-    if let Some(dir) = raw.text("models", "dir") {
+    if let Some(dir) = raw.text(keys::MODELS_DIR) {
         return PathBuf::from(dir);
     }
     let installed = std::env::current_exe()

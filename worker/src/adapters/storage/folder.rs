@@ -2,6 +2,7 @@
 
 mod beneath;
 mod fault;
+pub(crate) mod list;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -327,12 +328,6 @@ fn write(place: &Place, body: &[u8], condition: &WriteCondition) -> io::Result<W
     // The name is durable only when its folder is.
     File::open(parent)?.sync_all()?;
     Ok(WriteOutcome::Written(etag))
-}
-
-/// What is known of a file below a container's folder, as its store would find it.
-pub(crate) fn reachable(root: &Path, name: &str) -> Result<BlobProperties, JobError> {
-    let place = Place { root: root.to_owned(), inner: name.into(), links: Links::Inside };
-    place.open_file(Stage::Fetch).map(|(_, properties)| properties)
 }
 
 /// Time, size and inode: a replaced file is seen even when the clock's grain hides the change.

@@ -5,29 +5,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::result_blob;
-use nightread_domain::{BlobRef, BlobStore, ETag, ErrorCode, JobError, Status};
+use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Status};
 use serde::Deserialize;
 
 use super::item::Work;
 use super::merge::{Cursor, Pages, Reorder, Standing};
 use super::source::{PageWalk, patiently};
-use crate::adapters::storage::azure::AzureStore;
-use crate::adapters::storage::folder::FolderStore;
 
 /// Questions to storage at once, where listings do not answer.
 const LOOKUPS: usize = 16;
 
 /// Larger documents are none of ours.
 const MAX_DOCUMENT: u64 = 16 << 20;
-
-/// Where blobs and their results are.
-#[derive(Clone, Debug)]
-pub(super) enum Storage {
-    Azure(Arc<AzureStore>),
-    Folder(FolderStore),
-}
 
 /// What was found out about one blob.
 #[derive(Debug)]
@@ -40,7 +32,7 @@ pub(super) enum Verdict {
 
 /// Decides what has a result.
 pub(super) struct Done {
-    pub storage: Storage,
+    pub storage: Arc<dyn Listing>,
     pub results: String,
     pub routing: Routing,
     /// The version of every model that the routes name, as result paths have it.
@@ -66,7 +58,7 @@ type Asked = (Work, Option<Vec<Option<Standing>>>);
 
 impl Done {
     pub fn new(
-        storage: Storage,
+        storage: Arc<dyn Listing>,
         results: String,
         routing: Routing,
         versions: BTreeMap<String, String>,
@@ -130,22 +122,20 @@ impl Done {
     fn open_part(&mut self, of: (usize, String)) {
         let (part, container) = &of;
         let prefix = self.prefixes.get(*part).cloned().unwrap_or_default();
-        if let Storage::Azure(store) = &self.storage {
-            let cursor = |(model, version): (&String, &String)| {
-                let before = format!("{model}/{version}/{container}/");
-                let pages = Results {
-                    store: Arc::clone(store),
-                    container: self.results.clone(),
-                    before,
-                    prefix: prefix.clone(),
-                    marker: None,
-                    walk: PageWalk::default(),
-                    ended: false,
-                };
-                (model.clone(), Cursor::new(pages))
+        let cursor = |(model, version): (&String, &String)| {
+            let before = format!("{model}/{version}/{container}/");
+            let pages = Results {
+                store: Arc::clone(&self.storage),
+                container: self.results.clone(),
+                before,
+                prefix: prefix.clone(),
+                marker: None,
+                walk: PageWalk::default(),
+                ended: false,
             };
-            self.beside.cursors = self.versions.iter().map(cursor).collect();
-        }
+            (model.clone(), Cursor::new(pages))
+        };
+        self.beside.cursors = self.versions.iter().map(cursor).collect();
         self.beside.of = Some(of);
     }
 
@@ -184,7 +174,7 @@ impl Done {
         answers: Option<Vec<Option<Standing>>>,
     ) -> Result<Verdict, JobError> {
         if work.etag.is_none() {
-            match self.storage.etag(&work.blob).await? {
+            match etag(&*self.storage, &work.blob).await? {
                 Some(etag) => work.etag = Some(etag),
                 None => return Ok(Verdict::Gone),
             }
@@ -209,51 +199,40 @@ impl Done {
         for model in self.routing.candidates(blob) {
             if let Some(version) = self.versions.get(model) {
                 let result = result_blob(&self.results, model, version, blob)?;
-                found.push(self.storage.standing(&result).await?);
+                found.push(standing_of(&*self.storage, &result).await?);
             }
         }
         Ok(found)
     }
 }
 
-impl Storage {
-    /// The version of a blob; `None` when it is gone.
-    async fn etag(&self, blob: &BlobRef) -> Result<Option<ETag>, JobError> {
-        let found = patiently(|| async {
-            match self {
-                Self::Azure(store) => store.properties(blob).await,
-                Self::Folder(store) => store.properties(blob).await,
-            }
-        });
-        match found.await {
-            Ok(properties) => Ok(Some(properties.etag)),
-            Err(error) if error.code == ErrorCode::BlobNotFound => Ok(None),
-            // It becomes another version when its copy ends: none that was read.
-            Err(error) if error.code == ErrorCode::BlobBusy => Ok(Some(ETag(String::new()))),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What a result says of itself: in its metadata, or in its text where a store has none.
-    async fn standing(&self, result: &BlobRef) -> Result<Option<Standing>, JobError> {
-        match self {
-            Self::Azure(store) => {
-                let metadata = patiently(|| store.metadata(result)).await?;
-                Ok(metadata.map(|metadata| standing(&metadata)))
-            }
-            Self::Folder(store) => {
-                let body = store.read(result, MAX_DOCUMENT).await?;
-                Ok(body.and_then(|(body, _)| {
-                    let document: Document = serde_json::from_slice(&body).ok()?;
-                    let failed = document.status == Status::Failed;
-                    let may_pass = document.error.is_some_and(|error| error.code.may_pass());
-                    Some(Standing { source_etag: document.source.etag, failed, may_pass })
-                }))
-            }
-        }
+/// The version of a blob; `None` when it is gone.
+async fn etag(store: &dyn Listing, blob: &BlobRef) -> Result<Option<ETag>, JobError> {
+    match patiently(|| store.properties(blob)).await {
+        Ok(properties) => Ok(Some(properties.etag)),
+        Err(error) if error.code == ErrorCode::BlobNotFound => Ok(None),
+        // It becomes another version when its copy ends: none that was read.
+        Err(error) if error.code == ErrorCode::BlobBusy => Ok(Some(ETag(String::new()))),
+        Err(error) => Err(error),
     }
 }
 
+/// What a result says of itself: in its metadata, or in its text where a store keeps none.
+async fn standing_of(store: &dyn Listing, result: &BlobRef) -> Result<Option<Standing>, JobError> {
+    if store.keeps_metadata() {
+        let metadata = patiently(|| store.metadata(result)).await?;
+        return Ok(metadata.map(|metadata| standing(&metadata)));
+    }
+    let body = store.read(result, MAX_DOCUMENT).await?;
+    Ok(body.and_then(|(body, _)| document_standing(&body)))
+}
+
+fn document_standing(body: &[u8]) -> Option<Standing> {
+    let document: Document = serde_json::from_slice(body).ok()?;
+    let failed = document.status == Status::Failed;
+    let may_pass = document.error.is_some_and(|error| error.code.may_pass());
+    Some(Standing { source_etag: document.source.etag, failed, may_pass })
+}
 /// As much of a result document as is needed here.
 #[derive(Deserialize)]
 struct Document {
@@ -284,7 +263,7 @@ fn standing(metadata: &BTreeMap<String, String>) -> Standing {
 /// The results of one model version for one container.
 #[derive(Debug)]
 struct Results {
-    store: Arc<AzureStore>,
+    store: Arc<dyn Listing>,
     container: String,
     /// `<model>/<version>/<container>/`, which stands before every key.
     before: String,

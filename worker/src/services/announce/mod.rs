@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
 use nightread_engine::Catalogue;
 use serde_json::json;
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::checkpoint::Checkpoint;
-use self::done::{Done, Storage};
+use self::done::Done;
 use self::filter::Filter;
 use self::pace::Pace;
 use self::progress::Progress;
@@ -97,14 +98,14 @@ fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
 }
 
 async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Summary)> {
-    let storage = settings.storage.as_ref().map(|storage| open(settings, storage)).transpose()?;
+    let storage = settings.storage.as_ref().map(|storage| open(args, settings, storage)).transpose()?;
     let source = source(args, settings, storage.as_ref())?;
     let is_a_list = source.is_a_list();
     let mut done = None;
     if args.skip_done {
         let storage = storage.context("storage was required above")?;
         let mut checks = skip(args, settings, storage)?;
-        checks.merging = source.is_in_order() && matches!(checks.storage, Storage::Azure(_));
+        checks.merging = source.is_in_order() && checks.storage.keeps_metadata();
         checks.prefixes = source.prefixes();
         done = Some(checks);
     }
@@ -189,19 +190,23 @@ async fn count(
     Ok((ended, ledger))
 }
 
-fn open(settings: &Settings, storage: &StorageSettings) -> Result<Storage> {
+fn open(args: &AnnounceArgs, settings: &Settings, storage: &StorageSettings) -> Result<Arc<dyn Listing>> {
     Ok(match storage {
         StorageSettings::Folder(root) => {
-            let containers = settings.source_containers.iter().chain([&settings.results_container]);
-            Storage::Folder(FolderStore::new(containers.map(|name| (name.clone(), root.join(name)))))
+            let places = args.places.iter().map(|place| Place::parse(place).container);
+            let ours = settings.source_containers.iter().chain([&settings.results_container]).cloned();
+            Arc::new(FolderStore::new(places.chain(ours).map(|name| {
+                let folder = root.join(&name);
+                (name, folder)
+            })))
         }
         StorageSettings::Azure(access) => {
-            Storage::Azure(Arc::new(AzureStore::new(app::account(access)?, AzureOptions::default())?))
+            Arc::new(AzureStore::new(app::account(access)?, AzureOptions::default())?)
         }
     })
 }
 
-fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Storage>) -> Result<Source> {
+fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Arc<dyn Listing>>) -> Result<Source> {
     if args.names {
         return Ok(Source::Names);
     }
@@ -213,19 +218,16 @@ fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Storage>) -
     }
     let places = if args.places.is_empty() { &settings.source_containers } else { &args.places };
     let places = places.iter().map(|place| Place::parse(place)).collect();
-    Ok(match (storage.context("storage was required above")?, &settings.storage) {
-        (Storage::Azure(store), _) => Source::Listing(Arc::clone(store), places),
-        (Storage::Folder(_), Some(StorageSettings::Folder(root))) => Source::Folders(root.clone(), places),
-        (Storage::Folder(_), _) => bail!("a folder was opened without settings"),
-    })
+    let storage = storage.context("storage was required above")?;
+    Ok(Source::Listing(Arc::clone(storage), places))
 }
 
 /// In the settings' account by name; in another by its URL, with the identity of the settings.
-fn dead_letters(place: &str, settings: &Settings, storage: Option<&Storage>) -> Result<Source> {
+fn dead_letters(place: &str, settings: &Settings, storage: Option<&Arc<dyn Listing>>) -> Result<Source> {
     let allowed = app::allowed(settings)?;
     let Some((account, path)) = split_url(place) else {
         return match storage {
-            Some(Storage::Azure(store)) => {
+            Some(store) if matches!(settings.storage, Some(StorageSettings::Azure(_))) => {
                 Ok(Source::DeadLetters(Arc::clone(store), Place::parse(place), allowed))
             }
             _ => bail!("--from-event-grid-dead-letter needs [storage] kind azure"),
@@ -252,7 +254,7 @@ fn split_url(text: &str) -> Option<(&str, &str)> {
 }
 
 /// What `--skip-done` compares with: one model by name, or what the workers' routes say.
-fn skip(args: &AnnounceArgs, settings: &Settings, storage: Storage) -> Result<Done> {
+fn skip(args: &AnnounceArgs, settings: &Settings, storage: Arc<dyn Listing>) -> Result<Done> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     let precision = app::precision(settings)?;
     let routing = match &args.model {

@@ -28,6 +28,7 @@ use crate::pipeline::tools::Tools;
 use crate::services::autotune::{self, Samples, pictures};
 use crate::services::walk::Names;
 use crate::settings::Settings;
+use crate::settings::keys;
 use crate::settings::validate::cores;
 use crate::telemetry::logs;
 
@@ -45,7 +46,7 @@ const ALONE: usize = 5;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let _telemetry = logs::start(logs::Reader::Person);
-    let precision = args.precision.clone().map(|precision| ("models", "precision", precision));
+    let precision = args.precision.clone().map(|precision| (keys::MODELS_PRECISION, precision));
     let (_, settings, mut problems) = app::settings(&args.common, precision.as_slice());
     if args.bulk == Some(0) || args.rounds == 0 || !(args.seconds > 0.0 && args.seconds < 3600.0) {
         problems.add("--bulk and --rounds: at least 1 is expected; --seconds: more than 0");
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
 /// The model that reads pictures, or the one that there is.
 fn default_model(settings: &Settings) -> Result<String> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
-    let rules = routing(&settings.routing, &catalogue, settings.engine.precision()?);
+    let rules = routing(&settings.routing, &catalogue, settings.engine.precision());
     let rules = rules.map_err(anyhow::Error::msg)?.rules;
     let pictures = rules.iter().find(|rule| rule.task == Task::Radiograph);
     let rule = pictures.or(rules.first()).context("there is no model of this precision: name one")?;

@@ -28,8 +28,7 @@ impl Engine {
     /// Looks at all models that are ready, and opens those that are routed to.
     pub(super) fn look(settings: &Settings, problems: &mut Problems) -> Self {
         let mut found = Self::default();
-        let Ok(provider) = settings.engine.provider.parse::<Provider>() else { return found };
-        match Runtime::load(&settings.engine.search(provider)) {
+        match Runtime::load(&settings.engine.search()) {
             Ok(runtime) => found.runtime = Some(runtime),
             Err(error) => problems.add(error.message),
         }
@@ -37,26 +36,21 @@ impl Engine {
             problems.add(error.message);
         }
         match Catalogue::load(&settings.models_dir) {
-            Ok(catalogue) => found.look_at(&catalogue, settings, provider, problems),
+            Ok(catalogue) => found.look_at(&catalogue, settings, problems),
             Err(unreadable) => problems.add(unreadable.message),
         }
         found
     }
 
-    fn look_at(
-        &mut self,
-        catalogue: &Catalogue,
-        settings: &Settings,
-        provider: Provider,
-        problems: &mut Problems,
-    ) {
+    fn look_at(&mut self, catalogue: &Catalogue, settings: &Settings, problems: &mut Problems) {
+        let provider = settings.engine.provider;
         problems.extend(catalogue.problems().iter().map(ToString::to_string));
         for rule in &settings.routing.rules {
             if let Err(unknown) = catalogue.get(&rule.model) {
                 problems.add(format!("[[routes]]: {}", unknown.message));
             }
         }
-        let Ok(named) = settings.engine.precision() else { return };
+        let named = settings.engine.precision();
         let routed = match routing(&settings.routing, catalogue, named) {
             Ok(routing) => routing.rules.into_iter().map(|rule| rule.model).collect(),
             Err(several) => {

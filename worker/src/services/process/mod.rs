@@ -25,6 +25,7 @@ use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::walk::Names;
+use crate::settings::keys;
 use crate::telemetry::logs::{self, Verbosity};
 
 pub(super) use self::inputs::{Inputs, LOCAL};
@@ -41,8 +42,8 @@ const WORTH_MEASURING: usize = 200;
 pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let _telemetry = logs::start(logs::Reader::Person);
-    let jobs = args.jobs.map(|jobs| ("limits", "jobs", jobs.to_string()));
-    let precision = args.precision.clone().map(|precision| ("models", "precision", precision));
+    let jobs = args.jobs.map(|jobs| (keys::LIMITS_JOBS, jobs.to_string()));
+    let precision = args.precision.clone().map(|precision| (keys::MODELS_PRECISION, precision));
     let flags: Vec<_> = jobs.into_iter().chain(precision).collect();
     let (_, settings, problems) = app::settings(&args.common, &flags);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
@@ -134,7 +135,7 @@ async fn consume(
     tokio::spawn(stop_on_interrupt(stop.clone()));
     let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;
     let (valve, outage) = (Valve::default(), Outage::End);
-    let run = Run { tools, allowed, observer: watch, stop, valve, drain_deadline, outage };
+    let run = Run { tools, allowed, observer: watch, sinks: Vec::new(), stop, valve, drain_deadline, outage };
     Ok(run.run(Box::new(MemoryQueue::new(messages))).await)
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nightread_domain::ports::Sink;
 use nightread_domain::{ErrorClass, JobError};
 
 use self::machine::Machine;
+use self::results::ResultEvents;
 use self::vitals::{ServiceObserver, ServiceVitals, tell_of_pauses, tell_of_work};
 use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake, SessionState};
 use crate::app;
@@ -21,13 +23,14 @@ use crate::pipeline::intake::{Ended, Outage, Run, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;
-use crate::settings::{Problems, Settings};
+use crate::settings::{PrecisionChoice, Problems, Settings};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics::table::Teller;
 use crate::telemetry::{logs, metrics};
 
 pub(super) mod descriptors;
 mod machine;
+mod results;
 mod vitals;
 
 /// How long acknowledgements may take to reach the broker after the last job.
@@ -76,7 +79,7 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
             "[scans] confounds and max_displacement_mm are for `nightread process`: in the service a study is one blob",
         );
     }
-    if settings.engine.precision.as_deref().is_none_or(|precision| precision == "auto") {
+    if !matches!(settings.engine.precision, Some(PrecisionChoice::Named(_))) {
         problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
     }
 }
@@ -116,10 +119,13 @@ async fn serve(
     tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
     tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
+    let sinks: Vec<Arc<dyn Sink>> =
+        if settings.publish_results { vec![Arc::new(ResultEvents)] } else { Vec::new() };
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,
-        observer: Arc::new(ServiceObserver::new(settings.publish_results, ledger)),
+        observer: Arc::new(ServiceObserver::new(ledger)),
+        sinks,
         stop: stop.clone(),
         valve,
         drain_deadline: settings.drain,

@@ -1,4 +1,4 @@
-//! What the service tells of itself: readiness, metrics, result events.
+//! What the service tells of itself: readiness and metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -6,15 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use nightread_domain::message::Attributes;
-use nightread_domain::{Disposition, Lane, Notice};
-use sha2::{Digest, Sha256};
+use nightread_domain::{Disposition, Lane};
 use tokio::time::MissedTickBehavior;
 
-use crate::adapters::amqp::{
-    Publisher, Report as WorkReport, ResultData, ResultEvent, SessionState, SessionWatcher,
-};
+use crate::adapters::amqp::{Publisher, Report as WorkReport, SessionState, SessionWatcher};
 use crate::flow::observer::Observer;
-use crate::flow::report::{Outcome, Report};
+use crate::flow::report::Report;
 use crate::flow::valve::{PauseReason, Valve};
 use crate::pipeline::intake::Stop;
 use crate::pipeline::tools::Tools;
@@ -132,16 +129,15 @@ impl Vitals for ServiceVitals {
     }
 }
 
-/// Counts endings, and says what is to be told of results before their deliveries are settled.
+/// Counts endings.
 #[derive(Debug)]
 pub(super) struct ServiceObserver {
-    tells: bool,
     ledger: Arc<Ledger>,
 }
 
 impl ServiceObserver {
-    pub fn new(tells: bool, ledger: Arc<Ledger>) -> Self {
-        Self { tells, ledger }
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger }
     }
 }
 
@@ -180,11 +176,6 @@ impl Observer for ServiceObserver {
         metrics::job_ended(report, disposition);
     }
 
-    fn notice(&self, report: &Report) -> Option<Notice> {
-        let event = event_of(report).filter(|_| self.tells)?;
-        event.notice().inspect_err(|error| tracing::error!(%error, "a result is not told of")).ok()
-    }
-
     fn message_settled(&self, disposition: &Disposition) {
         metrics::message_settled(disposition);
     }
@@ -212,28 +203,4 @@ impl Observer for ServiceObserver {
     fn outage(&self, open: bool) {
         metrics::storage_outage(open);
     }
-}
-
-/// The event of a document that stands; none for one that a newer document overtook, whose writer tells of it.
-fn event_of(report: &Report) -> Option<ResultEvent> {
-    if matches!(
-        report.outcome,
-        Outcome::Superseded | Outcome::NoStudy | Outcome::Unfinished(_) | Outcome::GivenUp(_)
-    ) {
-        return None;
-    }
-    let (document, path) = (report.document.as_ref()?, report.path.as_ref()?);
-    let etag = document.study.version.as_ref().map_or("", |etag| etag.0.as_str());
-    // The same reading has the same id, however often it is told.
-    let id = Sha256::digest(format!("{path}\n{etag}\n{}", document.read_at));
-    let data = ResultData {
-        status: document.status,
-        result: path.to_string(),
-        source: report.job.source.to_string(),
-        model: document.model.name.clone(),
-        version: document.model.version_in_paths(),
-        code: document.error.as_ref().map(|error| error.code),
-        correlation_id: report.job.correlation_id.clone(),
-    };
-    Some(ResultEvent::new(hex::encode(&id[..16]), document.read_at, data))
 }

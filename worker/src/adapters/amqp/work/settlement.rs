@@ -39,7 +39,7 @@ pub(super) struct RabbitSettlement {
     properties: BasicProperties,
     key: String,
     body: Bytes,
-    notice: Option<Notice>,
+    notices: Vec<Notice>,
     /// When what cannot be published is recorded.
     until: Instant,
     shared: Arc<Shared>,
@@ -74,7 +74,7 @@ impl RabbitSettlement {
             properties: raw.properties,
             key,
             body: message.body.clone(),
-            notice: None,
+            notices: Vec::new(),
             until: arrived + shared.consumer_timeout / 2,
             shared,
         }
@@ -176,8 +176,8 @@ pub(super) fn delivery(mut taken: Taken, shared: &Arc<Shared>) -> Delivery {
 
 #[async_trait]
 impl Settlement for RabbitSettlement {
-    fn tell_first(&mut self, notice: Notice) {
-        self.notice = Some(notice);
+    fn tell_first(&mut self, notices: Vec<Notice>) {
+        self.notices.extend(notices);
     }
 
     async fn settle(mut self: Box<Self>, disposition: Disposition) -> Result<(), JobError> {
@@ -186,7 +186,7 @@ impl Settlement for RabbitSettlement {
             self.acker = None;
             return Err(lost());
         }
-        if let Some(notice) = self.notice.take() {
+        for notice in std::mem::take(&mut self.notices) {
             self.carry(told(notice)).await?;
         }
         match disposition {

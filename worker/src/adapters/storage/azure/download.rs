@@ -15,7 +15,9 @@ use nightread_domain::{BlobProperties, ETag, ErrorCode, Fetched, JobError, Stage
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
-use super::{AzureOptions, error, to_etag};
+use super::client::AzureOptions;
+use super::error;
+use super::facts::to_etag;
 use crate::adapters::storage::Spool;
 
 pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");

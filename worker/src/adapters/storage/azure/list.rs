@@ -1,34 +1,48 @@
 //! What a container holds, page by page.
 
+use async_trait::async_trait;
 use azure_storage_blob::models::{
-    AccessTier, BlobContainerClientListBlobsOptions, BlobItem, ListBlobsIncludeItem,
+    AccessTier, BlobClientGetPropertiesResultHeaders, BlobContainerClientListBlobsOptions, BlobItem,
+    ListBlobsIncludeItem,
 };
 use futures::{Stream, StreamExt};
+use nightread_domain::ports::{Listed, ListedPage, Listing};
 use nightread_domain::{BlobKind, BlobProperties, BlobRef, JobError, Stage};
 use std::collections::BTreeMap;
 
-use super::{AzureStore, error, is_folder, to_etag};
-
-/// One blob of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    pub blob: BlobRef,
-    pub properties: BlobProperties,
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// One page of a listing, and where the next begins.
-#[derive(Debug)]
-pub struct ListedPage {
-    pub items: Vec<Result<Listed, JobError>>,
-    /// `None` at the end.
-    pub next: Option<String>,
-}
+use super::error;
+use super::facts::{is_folder, to_etag};
+use super::store::AzureStore;
 
 impl AzureStore {
-    /// One page of a listing: at most 5,000 blobs under `prefix`, in name order, from `marker` on. Metadata costs the
-    /// service time, so it comes only when it is asked for.
-    pub async fn list_page(
+    /// Every blob under `prefix`, in name order. A name that Nightread would refuse comes as its error; the
+    /// listing goes on behind it. An error of storage ends the listing.
+    pub fn list(
+        &self,
+        container: &str,
+        prefix: &str,
+    ) -> Result<impl Stream<Item = Result<Listed, JobError>> + Send + use<>, JobError> {
+        let options = BlobContainerClientListBlobsOptions {
+            prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
+            include: Some(vec![ListBlobsIncludeItem::Metadata]),
+            ..Default::default()
+        };
+        let pager = self
+            .container(container)?
+            .list_blobs(Some(options))
+            .map_err(|error| error::classified(Stage::Fetch, &error))?;
+        let container = container.to_owned();
+        Ok(pager.map(move |item| match item {
+            Ok(item) => listed(&container, item),
+            Err(error) => Err(error::classified(Stage::Fetch, &error)),
+        }))
+    }
+}
+
+#[async_trait]
+impl Listing for AzureStore {
+    /// At most 5,000 blobs, in name order.
+    async fn list_page(
         &self,
         container: &str,
         prefix: &str,
@@ -52,27 +66,19 @@ impl AzureStore {
         })
     }
 
-    /// Every blob under `prefix`, in name order. A name that Nightread would refuse comes as its error; the
-    /// listing goes on behind it. An error of storage ends the listing.
-    pub fn list(
-        &self,
-        container: &str,
-        prefix: &str,
-    ) -> Result<impl Stream<Item = Result<Listed, JobError>> + Send + use<>, JobError> {
-        let options = BlobContainerClientListBlobsOptions {
-            prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
-            include: Some(vec![ListBlobsIncludeItem::Metadata]),
-            ..Default::default()
-        };
-        let pager = self
-            .container(container)?
-            .list_blobs(Some(options))
-            .map_err(|error| error::classified(Stage::Fetch, &error))?;
-        let container = container.to_owned();
-        Ok(pager.map(move |item| match item {
-            Ok(item) => listed(&container, item),
+    async fn metadata(&self, blob: &BlobRef) -> Result<Option<BTreeMap<String, String>>, JobError> {
+        match self.blob(blob)?.get_properties(None).await {
+            Ok(found) => match found.metadata() {
+                Ok(metadata) => Ok(Some(metadata.into_iter().collect())),
+                Err(_) => Err(error::odd(Stage::Fetch, "a blob without metadata")),
+            },
+            Err(error) if error::is_missing_blob(&error) => Ok(None),
             Err(error) => Err(error::classified(Stage::Fetch, &error)),
-        }))
+        }
+    }
+
+    fn keeps_metadata(&self) -> bool {
+        true
     }
 }
 

@@ -3,18 +3,18 @@
 
 use anyhow::Result;
 use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, without_mark};
-use nightread_domain::{Attributes, BlobStore, Lane, Message};
+use nightread_domain::ports::{Listed, Listing};
+use nightread_domain::{Attributes, Lane, Message};
 use serde_json::Value;
 
 use super::{Batch, Named, Out, PageWalk, Place, Position, patiently};
-use crate::adapters::storage::azure::{AzureStore, Listed};
 use crate::services::announce::filter::Facts;
 
 /// Event Grid puts at most a megabyte of events into one.
 const MAX_BYTES: u64 = 16 << 20;
 
 pub(super) async fn run(
-    store: &AzureStore,
+    store: &dyn Listing,
     place: &Place,
     allowed: &AllowedSources,
     from: Position,

@@ -1,11 +1,11 @@
-//! Containers of an Azure account, page by page.
+//! Containers, page by page.
 
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
-use nightread_domain::{BlobKind, BlobStore, ErrorCode, JobError};
+use nightread_domain::ports::{Listed, ListedPage, Listing};
+use nightread_domain::{BlobKind, ErrorCode, JobError, Stage};
 
 use super::{BATCH, Batch, Named, Out, PageWalk, Place, Position, patiently};
-use crate::adapters::storage::azure::{AzureStore, Listed, ListedPage};
 use crate::services::announce::filter::Facts;
 
 /// Questions to storage at once about blobs without bytes.
@@ -13,7 +13,7 @@ const LOOKUPS: usize = 16;
 
 /// A position is a page's marker and a name on that page. When that name is gone, the whole page is handed over again:
 /// nothing is concluded from the order of names, which is the service's own.
-pub(super) async fn run(store: &AzureStore, places: &[Place], from: Position, out: &Out) -> Result<()> {
+pub(super) async fn run(store: &dyn Listing, places: &[Place], from: Position, out: &Out) -> Result<()> {
     let Position { part: first, mut marker, mut after, .. } = from;
     for (part, place) in places.iter().enumerate().skip(first) {
         let mut walk = PageWalk::default();
@@ -63,13 +63,15 @@ pub(super) async fn run(store: &AzureStore, places: &[Place], from: Position, ou
 }
 
 /// The blobs of a page that can be read, and how many things of other kinds are beside them.
-async fn sorted(store: &AzureStore, page: ListedPage) -> Result<Batch, JobError> {
+async fn sorted(store: &dyn Listing, page: ListedPage) -> Result<Batch, JobError> {
     let mut batch = Batch::default();
     let mut listed = Vec::with_capacity(page.items.len());
     for item in page.items {
         match item {
             Ok(item) => listed.push(item),
             Err(error) if error.is_transient() => return Err(error),
+            // What has gone since, and a link that no worker may follow, is not there to be announced.
+            Err(error) if error.stage == Stage::Fetch => batch.ignored += 1,
             Err(_) => batch.refused += 1,
         }
     }
@@ -96,7 +98,7 @@ async fn sorted(store: &AzureStore, page: ListedPage) -> Result<Batch, JobError>
 }
 
 /// A listing without metadata does not tell which blobs stand for folders. Those have no bytes, and few others have none.
-async fn kind_of(store: &AzureStore, item: &Listed) -> Result<BlobKind, JobError> {
+async fn kind_of(store: &dyn Listing, item: &Listed) -> Result<BlobKind, JobError> {
     if item.properties.bytes > 0 || item.properties.kind != BlobKind::Content {
         return Ok(item.properties.kind);
     }

@@ -1,24 +1,23 @@
 //! Where names come from. A source runs on its own and hands batches over; it never has more than two waiting.
 
 mod dead_letters;
-mod folder;
 mod lines;
 mod listing;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use backon::{ExponentialBuilder, Retryable};
 use nightread_domain::announcement::AllowedSources;
+use nightread_domain::ports::Listing;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::filter::Facts;
-use crate::adapters::storage::azure::AzureStore;
 
 /// Names handed over at once; also how finely a checkpoint cuts.
 const BATCH: usize = 500;
@@ -83,11 +82,10 @@ impl Place {
 /// Where to look.
 #[derive(Debug)]
 pub(super) enum Source {
-    Listing(Arc<AzureStore>, Vec<Place>),
-    Folders(PathBuf, Vec<Place>),
+    Listing(Arc<dyn Listing>, Vec<Place>),
     Names,
     Inventory(Vec<PathBuf>),
-    DeadLetters(Arc<AzureStore>, Place, AllowedSources),
+    DeadLetters(Arc<dyn Listing>, Place, AllowedSources),
 }
 
 impl Source {
@@ -115,16 +113,13 @@ impl Source {
         match self {
             Self::Listing(store, places) => {
                 tokio::spawn(ended(out.clone(), async move {
-                    listing::run(&store, &places, position, &out).await
+                    listing::run(&*store, &places, position, &out).await
                 }));
             }
             Self::DeadLetters(store, place, allowed) => {
                 tokio::spawn(ended(out.clone(), async move {
-                    dead_letters::run(&store, &place, &allowed, position, &out).await
+                    dead_letters::run(&*store, &place, &allowed, position, &out).await
                 }));
-            }
-            Self::Folders(root, places) => {
-                blocking(out, move |out| folder::run(&root, &places, &position, out));
             }
             Self::Names => blocking(out, move |out| lines::names(std::io::stdin().lock(), &position, out)),
             Self::Inventory(files) => blocking(out, move |out| lines::inventory(&files, &position, out)),
@@ -198,9 +193,4 @@ impl PageWalk {
         tracing::warn!("storage's listing gave a page of before; asking again");
         Ok(false)
     }
-}
-
-/// The blob of a path below a container's folder.
-fn blob_of(container: &str, root: &Path, path: &Path) -> Option<BlobRef> {
-    BlobRef::new(container, path.strip_prefix(root).ok()?.to_str()?).ok()
 }

@@ -1,80 +1,13 @@
-//! What the pipeline needs from the outside world. Adapters implement these and classify their own errors.
+//! Where deliveries come from, and how they are settled.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
-use crate::blob::{BlobProperties, BlobRef, ETag};
-use crate::body::Body;
+use super::sink::Notice;
 use crate::error::{ErrorCode, JobError};
 use crate::message::Message;
-
-/// When a write may happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WriteCondition {
-    /// `If-None-Match: *`.
-    IfAbsent,
-    /// `If-Match: <etag>`.
-    IfMatch(ETag),
-}
-
-/// What became of a conditional write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WriteOutcome {
-    Written(ETag),
-    /// Somebody else was faster; nothing was changed.
-    ConditionFailed,
-}
-
-/// A whole blob of one version.
-#[derive(Clone, Debug)]
-pub struct Fetched {
-    pub body: Body,
-    /// SHA-256 of `body`, in lower-case hexadecimal. Taken by the store piece by piece as the bytes come: those are still
-    /// in the processor's cache then, and a scan of gigabytes holds nobody up.
-    pub sha256: String,
-}
-
-/// Blob storage: a folder or an Azure account. Every method classifies its errors at this boundary.
-#[async_trait]
-pub trait BlobStore: Debug + Send + Sync {
-    /// Size and version of a blob; `blob_not_found` when it is gone.
-    async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError>;
-
-    /// The whole blob of exactly the version in `properties`: `blob_changed` when it was replaced meanwhile,
-    /// `blob_too_large` when more than `limit` bytes would come.
-    async fn fetch(
-        &self,
-        blob: &BlobRef,
-        properties: &BlobProperties,
-        limit: u64,
-    ) -> Result<Fetched, JobError>;
-
-    /// A small blob and its version, or `None` when there is none. For result documents.
-    async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError>;
-
-    /// A conditional write that is durable when it returns. `metadata` is for cheap listing; a store without
-    /// metadata may leave it out, because the body says the same.
-    async fn write(
-        &self,
-        blob: &BlobRef,
-        body: Bytes,
-        metadata: &BTreeMap<String, String>,
-        condition: WriteCondition,
-    ) -> Result<WriteOutcome, JobError>;
-
-    /// Whether storage answers at all (start-up probe, breaker probe).
-    async fn probe(&self, container: &str) -> Result<(), JobError>;
-
-    /// Some thousands at most of the blobs whose names begin with `prefix`, which ends in a slash; in no order.
-    async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError>;
-
-    /// Removes a blob; one that is gone already is fine.
-    async fn remove(&self, blob: &BlobRef) -> Result<(), JobError>;
-}
 
 /// What is to become of a delivery.
 #[derive(Debug)]
@@ -125,23 +58,11 @@ impl Disposition {
     }
 }
 
-/// Something to be told to whoever listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The same for every telling of one thing, so that listeners can drop repeats.
-    pub id: String,
-    /// What it is about, in words between dots.
-    pub topic: String,
-    pub correlation_id: Option<String>,
-    pub content_type: &'static str,
-    pub body: Bytes,
-}
-
 /// The right to settle one delivery, once. Dropped unsettled, the delivery goes back to the queue.
 #[async_trait]
 pub trait Settlement: Debug + Send {
     /// To be told before the delivery is acknowledged, whatever becomes of it. A queue that nobody listens to need not.
-    fn tell_first(&mut self, _notice: Notice) {}
+    fn tell_first(&mut self, _notices: Vec<Notice>) {}
 
     /// Waits as long as the queue does not take what must be published first: the delivery stays in hand meanwhile. An
     /// error here is never a failure of the job: the message comes again and finds its result.
