@@ -212,7 +212,7 @@ impl Cluster {
     /// Erlang's name service may hang when a partition ends (seen on 3.10 with Erlang 25). What was done, in words.
     pub async fn returns(&mut self, node: usize) -> &'static str {
         let url = self.url(node, 20);
-        for _ in 0..10 {
+        for _ in 0..5 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             if connection(&url).await.is_ok() {
                 return "it came back by itself";

@@ -184,7 +184,7 @@ impl Listing {
         Self { child, names }
     }
 
-    /// So few that the pipe takes them all.
+    /// So few that the pipe takes them all; it takes them up by five hundred.
     fn name(&mut self, numbers: Range<usize>) {
         let text: String = numbers.map(|number| format!("incoming/{}/{number}.png\n", number % 7)).collect();
         self.names.write_all(text.as_bytes()).expect("it reads");
@@ -262,23 +262,23 @@ async fn a_broker_that_is_cut_off_is_given_up_by_name_and_the_same_command_goes_
 
     // In the middle: nothing is lost, and nothing that was confirmed comes again.
     let mut listing = Listing::start(&cabled, &arguments);
-    listing.name(0..100);
-    observer.wait_for_depth(&bulk(), 100).await;
+    listing.name(0..500);
+    observer.wait_for_depth(&bulk(), 500).await;
     cable.cut();
-    listing.name(100..200);
+    listing.name(500..1_000);
     given_up(&listing.end());
     // From the start: it calls, and nobody answers.
     let mut listing = Listing::start(&cabled, &arguments);
-    listing.name(0..300);
+    listing.name(0..1_500);
     given_up(&listing.end());
     cable.mend();
     let mut listing = Listing::start(&cabled, &arguments);
-    listing.name(0..300);
+    listing.name(0..1_500);
     let output = listing.end();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let announced = Announced::of(&observer.drain(&bulk()).await);
-    assert_eq!(announced.names(), expected(300));
-    assert!(announced.messages() < 400, "{} messages", announced.messages());
+    assert_eq!(announced.names(), expected(1_500));
+    assert!(announced.messages() < 2_000, "{} messages", announced.messages());
 }
 
 #[tokio::test(flavor = "multi_thread")]

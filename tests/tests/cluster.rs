@@ -25,7 +25,7 @@ async fn a_cluster_in_a_storm_loses_nothing_and_doubles_nothing() {
         longest_life: seconds(6),
         heartbeat: 5,
         weather: vec![
-            Weather::Isolated(seconds(14)),
+            Weather::Isolated(seconds(12)),
             Weather::TwoLost(seconds(3)),
             Weather::MemoryAlarm(seconds(3)),
             Weather::DiskAlarm(seconds(3)),

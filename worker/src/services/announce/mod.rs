@@ -144,8 +144,8 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Su
         let keep = args.checkpoint.clone().map(|path| Keep { path, fingerprint });
         let pace = Pace::new(args.rate, args.max_backlog);
         let options = app::rabbit(broker, &settings.limits)?;
-        let patience = Duration::from_secs(args.broker_patience);
-        let mut pump = Pump::new(options, template, pace, keep, stop, progress, ledger, patience);
+        let mut pump = Pump::new(options, template, pace, keep, stop, progress, ledger);
+        pump.patience = Duration::from_secs(args.broker_patience);
         let ended = pump.run(&mut prepared).await?;
         (ended, std::mem::take(&mut pump.ledger), pump.progress.elapsed(), pump.progress.pauses)
     };

@@ -61,7 +61,7 @@ pub(super) struct Pump {
     pub progress: Progress,
     pub ledger: Ledger,
     /// How long a broker may answer nothing.
-    patience: Duration,
+    pub patience: Duration,
     link: Option<BulkLink>,
     /// The broker has let us in once: what it refuses from then on may pass.
     stood: bool,
@@ -143,7 +143,6 @@ impl Pump {
         stop: CancellationToken,
         progress: Progress,
         ledger: Ledger,
-        patience: Duration,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -154,7 +153,7 @@ impl Pump {
             stop,
             progress,
             ledger,
-            patience,
+            patience: Duration::from_secs(PATIENCE_SECONDS),
             link: None,
             stood: false,
             in_flight: FuturesUnordered::new(),
