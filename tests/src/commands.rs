@@ -59,11 +59,12 @@ pub fn blocks(document: &str, language: &str) -> Vec<Block> {
 /// The pages of a folder of the documentation, in the order of their names.
 pub fn pages(folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(root().join(folder)).expect("the folder");
-    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
-    let mut pages: Vec<_> =
-        names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}/{name}")).collect();
-    pages.sort();
-    pages
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let pages = files.filter(|file| file.extension().is_some_and(|extension| extension == "md"));
+    let mut names: Vec<_> =
+        pages.map(|page| format!("{folder}/{}", page.file_name().expect("a name").display())).collect();
+    names.sort();
+    names
 }
 
 /// A line of shell without the comment behind it.

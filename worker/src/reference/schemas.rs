@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{MADE, row};
 
@@ -46,7 +46,7 @@ const HEAD: &str = "| field | type | meaning |\n|---|---|---|\n";
 fn rows(text: &mut String, path: &str, schema: &Value, whole: &Value) {
     let needed: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let properties = schema["properties"].as_object().cloned().unwrap_or_else(Map::new);
+    let properties = schema["properties"].as_object().cloned().unwrap_or_default();
     for (name, property) in properties.iter().filter(|(_, property)| property.is_object()) {
         let property = followed(property, whole);
         let (path, item) = (format!("{path}{name}"), followed(&property["items"], whole));
