@@ -153,7 +153,7 @@ impl Pump {
             stop,
             progress,
             ledger,
-            patience: Duration::from_secs(PATIENCE_SECONDS),
+            patience: Duration::from_secs(crate::cli::announce::PATIENCE_SECONDS),
             link: None,
             stood: false,
             in_flight: FuturesUnordered::new(),

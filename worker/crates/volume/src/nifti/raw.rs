@@ -17,8 +17,8 @@ pub(super) fn invalid(message: impl Into<String>) -> JobError {
 
 /// Byte fields of a header in its byte order.
 pub(super) struct Fields<'a> {
-    bytes: &'a [u8],
-    endian: Endian,
+    pub bytes: &'a [u8],
+    pub endian: Endian,
 }
 
 impl Fields<'_> {
