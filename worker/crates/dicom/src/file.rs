@@ -18,7 +18,6 @@ use super::shape::Shape;
 use super::source::{self, Source};
 use super::walk::{self, Found, PixelData};
 use super::{frame, native};
-use crate::codec::IsolatedCodec;
 use crate::error::refuse;
 use crate::options::ReadOptions;
 use crate::samples::Samples;

@@ -4,7 +4,7 @@ mod serve;
 mod shared;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ use self::serve::serve;
 pub use self::shared::Health;
 pub(crate) use self::shared::Runner;
 use self::shared::{Shared, State, Ticket, failed};
-use crate::batcher::{Batch, Batcher, Limits};
-use crate::inference::{Inference, Reply, closed};
+use crate::batcher::{Batcher, Limits};
+use crate::inference::{Inference, closed};
 use crate::outputs::{Arrays, Outputs};
 use crate::panics;
 

@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use nightread_domain::{ErrorCode, Lane, Stage};
 
-use super::former::FORMER_QUEUE;
+use super::names::FORMER_QUEUE;
 use super::properties::{self, text};
 use super::topology;
 

@@ -22,6 +22,7 @@ use super::progress::{Progress, State};
 use super::source::Position;
 use super::work::{Counts, Prepared, Template};
 use crate::adapters::amqp::{BulkLink, RabbitOptions, Sent, hosts};
+use crate::cli::announce::PATIENCE_SECONDS;
 
 /// Announcements on their way at once. A quorum queue confirms in batches of what one disk write takes.
 const WINDOW: usize = 2_000;
@@ -153,7 +154,7 @@ impl Pump {
             stop,
             progress,
             ledger,
-            patience: Duration::from_secs(crate::cli::announce::PATIENCE_SECONDS),
+            patience: Duration::from_secs(PATIENCE_SECONDS),
             link: None,
             stood: false,
             in_flight: FuturesUnordered::new(),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::management::Management;
-use crate::adapters::amqp::former::FORMER_QUEUE;
+use crate::adapters::amqp::names::FORMER_QUEUE;
 use crate::adapters::amqp::topology;
 
 /// What a policy must not do to queues that hold work or what became of it.
