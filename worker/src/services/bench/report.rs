@@ -168,7 +168,7 @@ impl Report {
     pub(super) fn as_text(&self) -> String {
         let machine = &self.machine;
         let model = self.model.as_ref().map_or(String::new(), |model| {
-            format!("{} {} on {}", model.name, model.version, model.execution_provider)
+            format!("{} {} on {}", model.name, model.version_in_paths(), model.execution_provider)
         });
         let mut lines = vec![
             format!("{}, {} cores, {}", machine.processor, machine.cores, machine.instructions.join(" ")),
