@@ -18,7 +18,8 @@ const AT_ONCE: usize = 8;
 /// once more by the document that it meets.
 pub async fn agrees(results: &dyn BlobStore, container: &str, model: &Model) -> Result<(), JobError> {
     let ours = &model.facts;
-    let listed = results.some_below(container, &format!("{}/{}/", ours.name, ours.version_in_paths())).await?;
+    let listed =
+        results.some_below(container, &format!("{}/{}/", ours.name, ours.version_in_paths())).await?;
     let is_document = |blob: &BlobRef| Path::new(blob.name()).extension().is_some_and(|end| end == "json");
     let documents: Vec<_> = listed.into_iter().filter(is_document).collect();
     let step = documents.len().div_ceil(OPENED).max(1);

@@ -84,18 +84,18 @@ fn by_content_a_copy_is_the_same_and_an_older_file_is_not() {
 #[test]
 fn result_names_are_plain_until_they_are_too_long() {
     let source = BlobRef::parse("incoming/ward 3/a.png").expect("a sound name");
-    let plain = result_blob("results", "m", "1.0.0", &source).expect("a sound result name");
+    let plain = result_blob("results", "m", "1.0.0-fp32", &source).expect("a sound result name");
     assert_eq!(plain.to_string(), "results/m/1.0.0-fp32/incoming/ward 3/a.png.json");
 
     for name in ["x".repeat(1024), format!("{}/{}", "d".repeat(900), "y".repeat(120)), "ü".repeat(200)] {
         let source = BlobRef::new("incoming", &name).expect("a sound name");
-        let long = result_blob("results", "m", "1.0.0", &source).expect("a sound result name");
+        let long = result_blob("results", "m", "1.0.0-fp32", &source).expect("a sound result name");
         assert!(long.name().chars().count() <= MAX_NAME_CHARS);
         assert!(long.name().rsplit('/').next().is_some_and(|segment| segment.len() <= 255));
         assert!(long.name().contains('~'));
         let last = name.char_indices().last().map_or(0, |(at, _)| at);
         let other = BlobRef::new("incoming", format!("{}z", &name[..last]));
-        let other = result_blob("results", "m", "1.0.0", &other.expect("a sound name"));
+        let other = result_blob("results", "m", "1.0.0-fp32", &other.expect("a sound name"));
         assert_ne!(other.expect("a sound result name"), long);
     }
 }
@@ -105,7 +105,8 @@ fn what_goes_beside_a_document_has_a_name_whatever_the_blob_is_called() {
     let digest = "0123456789abcdef".repeat(4);
     let named = |name: &str, suffix: &str| {
         let source = BlobRef::new("incoming", name).expect("a sound name");
-        artefact_blob("results", "model", "1.0.0", &source, &digest, suffix).expect("a sound artefact name")
+        artefact_blob("results", "model", "1.0.0-fp32", &source, &digest, suffix)
+            .expect("a sound artefact name")
     };
     assert_eq!(
         named("ward 3/a.nii.gz", "z.nii.gz").to_string(),
