@@ -95,7 +95,8 @@ pub fn announce_with_kills(
     let path = checkpoint.to_str().expect("a UTF-8 path");
     let arguments = [arguments, &["--checkpoint", path]].concat();
     // Slowly as long as it is to be killed, so that it does not end before.
-    let slowly = [&arguments[..], &["--rate", "500"]].concat();
+    let is_slow = arguments.contains(&"--rate");
+    let slowly = if is_slow { arguments.clone() } else { [&arguments[..], &["--rate", "500"]].concat() };
     let mut killed = 0;
     loop {
         let before = std::fs::read(checkpoint).unwrap_or_default();

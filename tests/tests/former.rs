@@ -4,7 +4,9 @@
 
 use std::process::Stdio;
 
-use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
 use nightread::adapters::amqp::{FORMER_KEY, FORMER_QUEUE, topology};
@@ -90,7 +92,7 @@ async fn what_an_earlier_version_left_in_any_queue_is_read() {
     }
     let bench = Bench::over(test, rabbit, azurite).await;
     let observer = bench.observer().await;
-    observer.channel().confirm_select(Default::default()).await.expect("confirms");
+    observer.channel().confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     go_back(&observer).await;
 
     let mut names = Vec::new();

@@ -230,7 +230,7 @@ impl Models {
 pub fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
     ModelFacts {
         name: model.key().name.clone(),
-        version: model.manifest().version.to_string(),
+        version: model.manifest().version.clone(),
         weights_sha256: model.sha256().to_owned(),
         manifest_sha256: Some(model.manifest().sha256()),
         precision: model.precision().as_str().to_owned(),

@@ -39,7 +39,7 @@ impl House {
         for (file, text) in texts {
             let tokens = TokenStream::from_str(text).unwrap_or_else(|error| panic!("{file}: {error}"));
             let mut paths = Vec::new();
-            collect(without_tests(tokens), &mut paths);
+            collect(&without_tests(tokens), &mut paths);
             let own = module_of(file);
             let named = paths.iter().filter_map(|path| house.file_of(&own, path));
             let named = named.filter(|named| named != file).collect();
@@ -174,18 +174,19 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
 }
 
 /// Every path that begins with `crate`, `super` or `self`, use trees spread out.
-fn collect(tokens: Vec<TokenTree>, paths: &mut Vec<Vec<String>>) {
+fn collect(tokens: &[TokenTree], paths: &mut Vec<Vec<String>>) {
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {
             TokenTree::Ident(word)
                 if ["crate", "super", "self"].contains(&word.to_string().as_str())
-                    && is_path_sign(&tokens, at + 1) =>
+                    && is_path_sign(tokens, at + 1) =>
             {
-                at = path(&tokens, at, Vec::new(), paths);
+                at = path(tokens, at, Vec::new(), paths);
             }
             TokenTree::Group(group) => {
-                collect(group.stream().into_iter().collect(), paths);
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                collect(&inner, paths);
                 at += 1;
             }
             _ => at += 1,

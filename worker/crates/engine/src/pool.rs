@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::JobError;
 
 use self::serve::serve;
 pub use self::shared::Health;
@@ -16,7 +16,6 @@ pub(crate) use self::shared::Runner;
 use self::shared::{Shared, State, Ticket, failed};
 use crate::batcher::{Batcher, Limits};
 use crate::inference::{Inference, closed};
-use crate::outputs::{Arrays, Outputs};
 use crate::panics;
 
 /// What to do with the items that wait when the engine closes.

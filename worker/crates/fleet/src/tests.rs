@@ -15,7 +15,7 @@ fn one_slot() -> MachineType {
     MachineType { slots: 1, permits: 1, weights: PerLane { ingest: 6, bulk: 3, volumes: 1 }, startup }
 }
 
-fn fixed(machines: usize, arrivals: Vec<Arrivals>, service: ServiceTime, length: Duration) -> Scenario {
+fn fixed(machines: usize, arrivals: Vec<Arrivals>, service: &ServiceTime, length: Duration) -> Scenario {
     Scenario {
         arrivals,
         service: PerLane::from_fn(|_| Some(service.clone())),
@@ -69,7 +69,7 @@ fn a_fixed_fleet_of_exponential_service_waits_as_erlang_says() {
         let length = HOUR.mul_f64(40_000.0 / rate);
         let arrivals = Arrivals::Hourly { lane: Lane::Ingest, rates: [rate; 24] };
         let service = ServiceTime::Gamma { mean: 1.0, cv: 1.0 };
-        let scenario = fixed(servers, vec![arrivals], service, length);
+        let scenario = fixed(servers, vec![arrivals], &service, length);
         let (mut waited, mut waits) = (Vec::new(), Vec::new());
         for seed in 0..20 {
             let run = simulate(&scenario, seed);
@@ -102,7 +102,7 @@ fn constant_service_of_a_batch_is_a_staircase() {
     let bulk = Arrivals::Bulk { lane: Lane::Bulk, count: 10, at: Duration::ZERO };
     let service = ServiceTime::Gamma { mean: 3.0, cv: 0.0 };
     for (machines, last) in [(1, 30), (2, 15), (3, 12), (10, 3), (20, 3)] {
-        let run = simulate(&fixed(machines, vec![bulk.clone()], service.clone(), HOUR), 0);
+        let run = simulate(&fixed(machines, vec![bulk.clone()], &service, HOUR), 0);
         let report = Report::of(&run, 1, 1);
         assert_eq!((report.done, report.last_result_seconds), (10, f64::from(last)), "{machines} machines");
         assert!((run.useful.as_secs_f64() - 30.0).abs() < 1e-9);
@@ -115,7 +115,7 @@ fn an_arriving_picture_goes_before_a_relabelling() {
         Arrivals::Bulk { lane: Lane::Bulk, count: 20_000, at: Duration::ZERO },
         Arrivals::Hourly { lane: Lane::Ingest, rates: [600.0; 24] },
     ];
-    let mut scenario = fixed(2, arrivals, ServiceTime::Gamma { mean: 1.0, cv: 0.3 }, HOUR);
+    let mut scenario = fixed(2, arrivals, &ServiceTime::Gamma { mean: 1.0, cv: 0.3 }, HOUR);
     scenario.machine = MachineType { slots: 8, permits: 32, ..one_slot() };
     let report = Report::of(&simulate(&scenario, 1), 8, 1);
     let of = |name: &str| report.lanes.iter().find(|lane| lane.lane == name).cloned().expect("the lane");

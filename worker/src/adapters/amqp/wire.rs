@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_rs::traits::Reactor;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
-use futures::Stream;
+use futures::{Stream, TryFutureExt};
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -125,6 +125,6 @@ impl Reactor for Streams {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        async move { connect(address).await.map(plain) }
+        connect(address).map_ok(plain)
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use ndarray::ArrayD;
+use nightread_domain::{ErrorCode, Stage};
 
 use super::*;
+use crate::outputs::{Arrays, Outputs};
 
 const LIMITS: Limits = Limits { items: 8, bytes: usize::MAX, linger: Duration::ZERO };
 
