@@ -1,4 +1,4 @@
-//! Long runs whose account or figures are printed: `soak chaos|cluster|lies|stopped|clock|oom|descriptors|memory|disk|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
+//! Long runs whose account or figures are printed: `soak chaos|cluster|mixed|lies|stopped|clock|oom|descriptors|memory|disk|outage|fairness|overhead|throughput|backpressure|announce|relabel|relay|simulate
 //! [numbers]`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -11,13 +11,13 @@ use nightread_tests::cgroup::Room;
 use nightread_tests::chaos::{self, Plan};
 use nightread_tests::cluster_storm::{self, Weather};
 use nightread_tests::little::Want;
-use nightread_tests::{announcing, lies, little, little_room, measure, queues, simulated};
+use nightread_tests::{announcing, lies, little, little_room, measure, mixed, queues, simulated};
 
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | cluster [blobs kills seconds] | stopped [blobs seconds] | clock [blobs seconds] | \
                      oom [blobs kills] | descriptors [blobs] | memory [announcements mebibytes] | \
                      disk [announcements times seconds] | lies [blobs seconds] | outage [announcements seconds] | \
                      fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs] | \
-                     announce [published counted] | relabel [blobs kills] | relay [events kills] | simulate [jobs milliseconds]";
+                     announce [published counted] | relabel [blobs kills] | relay [events kills] | simulate [jobs milliseconds] | mixed EARLIER_BINARY [blobs times kills]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -65,6 +65,14 @@ async fn main() -> ExitCode {
         "announce" => announcing::throughput(number(1, 1_000_000), number(2, 10_000_000)).await,
         "relay" => queues::storm(number(1, 2_000), number(2, 20)).await,
         "relabel" => announcing::relabel(number(1, 5_000), number(2, 3)).await,
+        "mixed" => {
+            let Some(earlier) = words.get(1) else {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            };
+            let mixture = mixed::run("soak", earlier, number(2, 200), number(3, 5), number(4, 20)).await;
+            return told(mixture.map(|mixture| (mixture.to_string(), mixture.problems.is_empty())));
+        }
         "simulate" => {
             simulated::compare(number(1, 150), Duration::from_millis(number(2, 1000) as u64)).await;
         }

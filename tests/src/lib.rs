@@ -18,6 +18,7 @@ pub mod lies;
 pub mod little;
 pub mod little_room;
 pub mod measure;
+pub mod mixed;
 pub mod parts;
 pub mod pictures;
 pub mod prometheus;
