@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use support::{Ran, checked, missing, nightread, process, pydicom_data, repository, test_data};
 use tempfile::TempDir;
 
@@ -81,6 +82,28 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
     assert_eq!((info.width, info.height, info.color_type), (512, 512, png::ColorType::Rgb));
     let coloured = pixels.chunks_exact(3).filter(|rgb| rgb[0] != rgb[1] || rgb[1] != rgb[2]).count();
     assert!(coloured > 1000 && coloured < 512 * 512, "{coloured} pixels have heat");
+
+    // What is there stays, and what the document says of it is true of the bytes that lie there, whoever wrote them.
+    let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+    let says = |document: &Value| {
+        let artefact = &document["artefacts"][0];
+        (artefact["bytes"].as_u64().unwrap(), artefact["sha256"].as_str().unwrap().to_owned())
+    };
+    let ours = fs::read(asked.join(name)).unwrap();
+    assert_eq!(says(&with), (ours.len() as u64, digest(&ours)));
+    let theirs = b"another writer's".to_vec();
+    fs::write(asked.join(name), &theirs).unwrap();
+    let mut command = nightread();
+    command
+        .args(["process", "--force", "--format", "json", "--out"])
+        .arg(&asked)
+        .arg(data.join("RG1_UNCR.dcm"));
+    let forced = command.env("NIGHTREAD_PICTURES_WRITE_HEATMAPS", "true").output().unwrap();
+    let again = serde_json::from_slice::<Value>(&forced.stdout).unwrap()["results"][0]["document"].take();
+    assert_ne!(again["read_at"], with["read_at"]);
+    assert_eq!(again["artefacts"][0]["path"], *name);
+    assert_eq!(says(&again), (theirs.len() as u64, digest(&theirs)));
+    assert_eq!(fs::read(asked.join(name)).unwrap(), theirs);
 }
 
 #[test]

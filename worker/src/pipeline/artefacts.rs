@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use nightread_domain::result::ArtefactFacts;
 use nightread_domain::storing::artefact_blob;
-use nightread_domain::{Job, JobError, WriteCondition};
+use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Stage, WriteCondition, WriteOutcome};
 use sha2::{Digest, Sha256};
 
 use super::document::Progress;
@@ -12,11 +13,14 @@ use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::readings::Artefact;
 
-/// Stores artefacts before the document that names them. A name always means the same bytes: a second writer has nothing
-/// to do.
+/// Larger files are none of ours.
+const MAX_BYTES: u64 = 16 << 30;
+
+/// Stores artefacts before the document that names them. One that is there already stays, because a document may name it;
+/// the facts are those of the bytes that lie there, whoever wrote them.
 ///
 /// # Errors
-/// What storage says.
+/// `result_contended` when one comes and goes; what storage says.
 pub(super) async fn write(
     job: &Job,
     tools: &Tools,
@@ -35,15 +39,35 @@ pub(super) async fn write(
             progress.sha256.as_deref().unwrap_or_default(),
             &suffix,
         )?;
+        let stored = store(tools, &blob, body).await?;
+        let bytes = stored.len() as u64;
+        // Maps of a scan are large enough to hold up whatever else the reactor has to do.
+        let digest = move || Ok(hex::encode(Sha256::digest(&stored)));
         written.push(ArtefactFacts {
             kind,
             path: blob.name().to_owned(),
             media_type: kind.media_type().to_owned(),
-            bytes: body.len() as u64,
-            sha256: hex::encode(Sha256::digest(&body)),
+            bytes,
+            sha256: tools.reader.cpu.run(Stage::Report, digest).await?,
             of,
         });
-        tools.results.write(&blob, body, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
     }
     Ok(written)
+}
+
+/// What lies under the name afterwards: `body`, or what was there before. Another split of the cores may give other last
+/// bits, so that the two need not be the same.
+async fn store(tools: &Tools, blob: &BlobRef, body: Bytes) -> Result<Bytes, JobError> {
+    let condition = WriteCondition::IfAbsent;
+    match tools.results.write(blob, body.clone(), &BTreeMap::new(), condition).await? {
+        WriteOutcome::Written(_) => Ok(body),
+        WriteOutcome::ConditionFailed => {
+            drop(body);
+            let there = tools.results.read(blob, MAX_BYTES).await?;
+            there.map(|(stored, _)| stored).ok_or_else(|| {
+                let text = "what goes beside the document was there, and then was not";
+                JobError::new(Stage::Store, ErrorCode::ResultContended, text)
+            })
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub fn result_blob(results: &str, model: &str, version: &str, source: &BlobRef) 
 }
 
 /// What goes beside a document: named as it is, but ending in `.<beginning of the source's digest>.<suffix>`, so that a
-/// name always means the same bytes. `suffix` has at most 40 ASCII characters.
+/// name belongs to one version of the source. `suffix` has at most 40 ASCII characters.
 pub fn artefact_blob(
     results: &str,
     model: &str,
