@@ -1,12 +1,11 @@
 //! Writes a result document so that many writers, in any order, end with the right one.
 
 use bytes::Bytes;
-use nightread_domain::result::{ResultDocument, SCHEMA, SCHEMA_V1, SCHEMAS};
+use nightread_domain::result::{Parsed, ResultDocument};
 use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing};
 use nightread_domain::{
     BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
 };
-use serde::Deserialize;
 
 /// A document larger than this is not one of ours.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -35,21 +34,12 @@ pub async fn existing(results: &dyn BlobStore, path: &BlobRef) -> Result<Option<
 /// The document in these bytes, or nothing where they are torn or somebody else's. One that is whole and of a form that this
 /// worker does not know is neither: a newer worker made it, and it must stay.
 fn parsed(path: &BlobRef, body: &[u8]) -> Result<Option<ResultDocument>, JobError> {
-    #[derive(Deserialize)]
-    struct Named {
-        schema: String,
-    }
-    let unknown = |words: String| Err(JobError::new(Stage::Store, ErrorCode::ResultNewerSchema, words));
-    let Ok(Named { schema }) = serde_json::from_slice(body) else { return Ok(None) };
-    if !schema.starts_with(SCHEMAS) {
-        return Ok(None);
-    }
-    if ![SCHEMA, SCHEMA_V1].contains(&schema.as_str()) {
-        return unknown(format!("{path} is of the form {schema:?}; this worker knows {SCHEMA:?}"));
-    }
-    match ResultDocument::parse(&schema, body) {
-        Ok(document) => Ok(Some(document)),
-        Err(error) => unknown(format!("{path} holds what this worker does not know: {error}")),
+    match ResultDocument::parse(body) {
+        Parsed::Document(document) => Ok(Some(*document)),
+        Parsed::NoDocument => Ok(None),
+        Parsed::Unknown(why) => {
+            Err(JobError::new(Stage::Store, ErrorCode::ResultNewerSchema, format!("{path} {why}")))
+        }
     }
 }
 

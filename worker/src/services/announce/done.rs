@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use nightread_domain::ports::Listing;
+use nightread_domain::result::{Parsed, ResultDocument};
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::result_blob;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Status};
-use serde::Deserialize;
 
 use super::item::Work;
 use super::merge::{Cursor, Pages, Reorder, Standing};
@@ -227,29 +227,14 @@ async fn standing_of(store: &dyn Listing, result: &BlobRef) -> Result<Option<Sta
     Ok(body.and_then(|(body, _)| document_standing(&body)))
 }
 
+/// What cannot be read here says nothing: the worker that is asked decides.
 fn document_standing(body: &[u8]) -> Option<Standing> {
-    let document: Document = serde_json::from_slice(body).ok()?;
-    let failed = document.status == Status::Failed;
-    let may_pass = document.error.is_some_and(|error| error.code.may_pass());
-    Some(Standing { source_etag: document.source.etag, failed, may_pass })
-}
-/// As much of a result document as is needed here.
-#[derive(Deserialize)]
-struct Document {
-    status: Status,
-    source: DocumentSource,
-    #[serde(default)]
-    error: Option<DocumentError>,
-}
-
-#[derive(Deserialize)]
-struct DocumentError {
-    code: ErrorCode,
-}
-
-#[derive(Deserialize)]
-struct DocumentSource {
-    etag: Option<ETag>,
+    let Parsed::Document(document) = ResultDocument::parse(body) else { return None };
+    Some(Standing {
+        source_etag: document.study.version,
+        failed: document.status == Status::Failed,
+        may_pass: document.error.is_some_and(|error| error.code.may_pass()),
+    })
 }
 
 fn standing(metadata: &BTreeMap<String, String>) -> Standing {
@@ -301,5 +286,42 @@ impl Pages for Results {
             }
         }
         Ok(Some(results))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Where a store keeps no metadata the document itself is asked, whichever of our forms it has.
+    #[test]
+    fn a_document_of_either_form_tells_how_it_stands() {
+        let common = json!({"notice": "", "warnings": [], "timing_ms": {}, "worker": {"version": "1"},
+            "read_at": "2026-01-01T00:00:00Z", "status": "failed",
+            "error": {"code": "blob_archived", "stage": "fetch", "message": ""}});
+        let with = |more: serde_json::Value| {
+            let mut document = common.clone();
+            document.as_object_mut().expect("an object").append(&mut more.as_object().expect("one").clone());
+            document_standing(document.to_string().as_bytes())
+        };
+        let newest = with(json!({"schema": "nightread.result.v2", "task": "radiograph", "artefacts": [],
+            "study": {"kind": "blob", "container": "incoming", "name": "a.png", "version": "7", "last_modified": null,
+                "bytes": null, "sha256": null, "media": null},
+            "model": {"name": "m", "version": "1.0.0", "precision": "fp32", "weights_sha256": "",
+                "execution_provider": "cpu", "preprocessing": ""}}));
+        let older = with(json!({"schema": "nightread.result.v1",
+            "source": {"container": "incoming", "blob": "a.png", "etag": "7", "last_modified": null, "sha256": null,
+                "bytes": null, "media": null},
+            "model": {"name": "m", "version": "1.0.0-fp32", "sha256": "", "precision": "fp32",
+                "execution_provider": "cpu", "preprocessing": ""}}));
+        for standing in [newest, older] {
+            let standing = standing.expect("a document");
+            assert_eq!(standing.source_etag, Some(ETag("7".to_owned())));
+            assert!(standing.failed && standing.may_pass);
+        }
+        assert!(with(json!({"schema": "nightread.result.v9"})).is_none());
+        assert!(document_standing(b"{").is_none());
     }
 }

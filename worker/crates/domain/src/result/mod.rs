@@ -5,4 +5,4 @@ mod parse;
 mod v1;
 
 pub use self::document::*;
-pub use self::v1::SCHEMA as SCHEMA_V1;
+pub use self::parse::Parsed;

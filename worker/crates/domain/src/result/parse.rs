@@ -1,14 +1,40 @@
 //! Documents of every form that is known.
 
-use super::document::ResultDocument;
+use serde::Deserialize;
+
+use super::document::{ResultDocument, SCHEMA, SCHEMAS};
 use super::v1::{self, SCHEMA as SCHEMA_V1};
 
+/// What lies under a result's name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parsed {
+    /// Of this form, or of the one before it, which is read as if it had been written in this one.
+    Document(Box<ResultDocument>),
+    /// A whole document that cannot be read here, and why: a newer worker made it, and it must stay.
+    Unknown(String),
+    /// Torn, or somebody else's.
+    NoDocument,
+}
+
 impl ResultDocument {
-    /// A document of the present form, or of the one before it, which is read as if it had been written in this one.
-    ///
-    /// # Errors
-    /// What serde says of a document that does not keep to its form. A schema that is neither is for the caller to see.
-    pub fn parse(schema: &str, body: &[u8]) -> Result<Self, serde_json::Error> {
-        if schema == SCHEMA_V1 { v1::parse(body) } else { serde_json::from_slice(body) }
+    /// Reads what lies under a result's name. The one place that knows the forms.
+    pub fn parse(body: &[u8]) -> Parsed {
+        #[derive(Deserialize)]
+        struct Named {
+            schema: String,
+        }
+        let Ok(Named { schema }) = serde_json::from_slice(body) else { return Parsed::NoDocument };
+        let read = match schema.as_str() {
+            SCHEMA => serde_json::from_slice(body),
+            SCHEMA_V1 => v1::parse(body),
+            other if other.starts_with(SCHEMAS) => {
+                return Parsed::Unknown(format!("is of the form {schema:?}; this worker knows {SCHEMA:?}"));
+            }
+            _ => return Parsed::NoDocument,
+        };
+        match read {
+            Ok(document) => Parsed::Document(Box::new(document)),
+            Err(error) => Parsed::Unknown(format!("holds what this worker does not know: {error}")),
+        }
     }
 }

@@ -149,6 +149,7 @@ fn artefact(kind: ArtefactKind, path: String, of: Option<String>) -> ArtefactFac
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::Parsed;
 
     const RADIOGRAPH: &str = r#"{
       "schema": "nightread.result.v1", "status": "ok", "notice": "n",
@@ -161,9 +162,16 @@ mod tests {
       "warnings": [{"code": "low_contrast", "message": "w"}], "timing_ms": {"total": 1.5},
       "worker": {"version": "0.1.0"}, "read_at": "2026-01-31T00:00:01Z"}"#;
 
+    fn read(text: &str) -> ResultDocument {
+        match ResultDocument::parse(text.as_bytes()) {
+            Parsed::Document(document) => *document,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_radiograph_of_the_old_form_is_read_as_one_of_this() {
-        let document = ResultDocument::parse(SCHEMA, RADIOGRAPH.as_bytes()).expect("a document");
+        let document = read(RADIOGRAPH);
         assert_eq!((document.task, document.study.kind), (Task::Radiograph, StudyKind::Blob));
         assert_eq!((document.study.name.as_str(), document.study.media), ("a.png", Some(Media::Png)));
         assert_eq!(document.study.version, Some(ETag("\"7\"".to_owned())));
@@ -184,7 +192,7 @@ mod tests {
         old["components"] = serde_json::json!([{"index": 0, "label": null, "family": "", "probability": 0.0, "top": [],
             "map": null, "flags": ["low_coverage"]}]);
         old["dual_regression"] = serde_json::json!({"dof": 7, "z_maps": "m/z.nii.gz"});
-        let document = ResultDocument::parse(SCHEMA, old.to_string().as_bytes()).expect("a document");
+        let document = read(&old.to_string());
         assert_eq!(document.task, Task::Components);
         let Some(Payload::Components { components, regression: Some(regression) }) = document.payload else {
             panic!("components")
@@ -199,7 +207,7 @@ mod tests {
         old["status"] = "failed".into();
         old["findings"] = Value::Array(Vec::new());
         old["error"] = serde_json::json!({"code": "blob_empty", "stage": "fetch", "message": "m"});
-        let document = ResultDocument::parse(SCHEMA, old.to_string().as_bytes()).expect("a document");
+        let document = read(&old.to_string());
         assert_eq!((document.payload, document.status), (None, Status::Failed));
     }
 }
