@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::azurite::{self, Azurite};
-use crate::parts::fresh_name;
+use crate::parts::{fresh_name, skipped};
 use crate::pictures::result_name;
 use crate::proxy::FaultProxy;
 use crate::rabbit::{Observer, Rabbit};
@@ -46,6 +46,19 @@ impl Bench {
             return None;
         }
         Some(Self::over(test, rabbit, azurite).await)
+    }
+
+    /// On a broker and a storage of its own, which the caller may stop; `None` (said by name) when a part is missing.
+    pub async fn alone(test: &str) -> Option<(Rabbit, Azurite, Self)> {
+        let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::start().await) else {
+            skipped(test, "RabbitMQ or Azurite");
+            return None;
+        };
+        if !Worker::is_built(test) {
+            return None;
+        }
+        let bench = Self::over(test, &rabbit, &azurite).await;
+        Some((rabbit, azurite, bench))
     }
 
     /// On these.

@@ -9,9 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::account::{Account, Announced, SIDE, Work};
-use crate::azurite::Azurite;
 use crate::bench::Bench;
-use crate::parts::{Ending, skipped};
+use crate::parts::Ending;
 use crate::proxy::Faults;
 use crate::rabbit::Rabbit;
 use crate::worker::Worker;
@@ -35,14 +34,7 @@ pub struct Plan {
 
 /// Runs the plan on parts of its own; `None` (said by name) when one is missing.
 pub async fn run(test: &str, plan: Plan) -> Option<Account> {
-    let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::start().await) else {
-        skipped(test, "RabbitMQ or Azurite");
-        return None;
-    };
-    if !Worker::is_built(test) {
-        return None;
-    }
-    let bench = Bench::over(test, &rabbit, &azurite).await;
+    let (rabbit, _azurite, bench) = Bench::alone(test).await?;
     Some(Chaos { plan, bench, rabbit, chance: StdRng::seed_from_u64(plan.seed) }.run().await)
 }
 

@@ -14,11 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use crate::azurite::Azurite;
 use crate::bench::Bench;
-use crate::parts::skipped;
 use crate::pictures::grey;
-use crate::rabbit::Rabbit;
 use crate::worker::Worker;
 
 /// Runs another program in the place of the one that is tested: its own words are `sh`, the program, the tested one.
@@ -60,14 +57,7 @@ impl fmt::Display for Mixture {
 
 /// Announces every blob `times` times, by force, to two workers of `earlier` (a program) and two of this version.
 pub async fn run(test: &str, earlier: &str, blobs: usize, times: usize, kills: usize) -> Option<Mixture> {
-    let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::start().await) else {
-        skipped(test, "RabbitMQ or Azurite");
-        return None;
-    };
-    if !Worker::is_built(test) {
-        return None;
-    }
-    let bench = Bench::over(test, &rabbit, &azurite).await;
+    let (_rabbit, _azurite, bench) = Bench::alone(test).await?;
     former_queue(&bench).await;
     let started = Instant::now();
     let mut chance = StdRng::seed_from_u64(1);

@@ -21,11 +21,26 @@ pub struct Report {
     /// Why the study was not read, where it was not.
     pub error: Option<ErrorFacts>,
     pub elapsed: Duration,
-    /// Whether `document` was made by this job.
+    /// Whether `document` was made by this job, and not found.
     pub fresh: bool,
 }
 
 impl Report {
+    /// Of a job that ended without a document: no study, until more is known of it.
+    pub fn of(job: &Job, lane: Lane, elapsed: Duration) -> Self {
+        Self {
+            job: job.clone(),
+            lane,
+            outcome: Outcome::NoStudy,
+            model: String::new(),
+            document: None,
+            path: None,
+            error: None,
+            elapsed,
+            fresh: false,
+        }
+    }
+
     /// The document that stands; none where a newer one overtook it, whose writer takes that further.
     pub fn standing(&self) -> Option<Standing<'_>> {
         match self.outcome {
@@ -36,11 +51,6 @@ impl Report {
                 path: self.path.as_ref()?,
             }),
         }
-    }
-
-    /// Whether `document` was made by this job, and not found.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
     }
 }
 

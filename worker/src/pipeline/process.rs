@@ -48,17 +48,8 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
             Err(error) => fail(job, tools, &progress, error, started).await.map(Some),
         },
     };
-    let report = Report {
-        job: job.clone(),
-        lane,
-        outcome: Outcome::NoStudy,
-        model: progress.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone()),
-        document: None,
-        path: None,
-        error: None,
-        elapsed: started.elapsed(),
-        fresh: false,
-    };
+    let model = progress.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone());
+    let report = Report { model, ..Report::of(job, lane, started.elapsed()) };
     match ended {
         Ok(Some(mut ended)) => {
             let dead = ended.dead.take();
@@ -91,20 +82,7 @@ pub async fn done_before(
     let properties = Some(tools.source.properties(&job.source).await?);
     let progress = Progress { properties, ..Progress::default() };
     let ended = read_before(job, tools, &progress).await?;
-    Ok(ended.map(|ended| {
-        let report = Report {
-            job: job.clone(),
-            lane,
-            outcome: ended.outcome,
-            model: String::new(),
-            document: None,
-            path: None,
-            error: None,
-            elapsed: started.elapsed(),
-            fresh: false,
-        };
-        (Disposition::Done, ended.told(report))
-    }))
+    Ok(ended.map(|ended| (Disposition::Done, ended.told(Report::of(job, lane, started.elapsed())))))
 }
 
 impl Ended {

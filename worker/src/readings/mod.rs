@@ -122,10 +122,7 @@ pub fn is_held_whole(media: Media) -> bool {
 }
 
 fn mismatch(media: Media, task: Task) -> JobError {
-    let got = match Task::that_reads(media) {
-        Task::Radiograph => "a radiograph",
-        Task::Components => "a scan",
-    };
+    let got = Task::that_reads(media).study();
     let text = format!("{got} was announced for a model that reads {}", task.studies());
     JobError::new(Stage::Decode, ErrorCode::WrongModality, text)
 }

@@ -36,7 +36,6 @@ mod otlp {
         if std::env::var_os(ENDPOINT).is_none_or(|endpoint| endpoint.is_empty()) {
             return Ok(None);
         }
-        // The exporter's client is the first of this process to need it.
         let exporter = SpanExporter::builder().with_http().build()?;
         let provider = SdkTracerProvider::builder()
             .with_resource(Resource::builder().with_service_name("nightread").build())

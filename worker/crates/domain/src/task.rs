@@ -24,6 +24,14 @@ impl Task {
         }
     }
 
+    /// One of the studies that are read.
+    pub const fn study(self) -> &'static str {
+        match self {
+            Self::Radiograph => "a radiograph",
+            Self::Components => "a scan",
+        }
+    }
+
     /// The studies that are read, in the plural.
     pub const fn studies(self) -> &'static str {
         match self {

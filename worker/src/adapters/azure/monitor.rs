@@ -79,16 +79,7 @@ impl fmt::Debug for AzureMonitor {
 impl AzureMonitor {
     /// Contacts nobody yet. `client_id` names a user-assigned managed identity.
     pub fn new(settings: &MetricsSettings, client_id: Option<&str>) -> Result<Self, JobError> {
-        tls::install_provider();
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            // A redirect could carry the token to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| {
-                JobError::new(Stage::Start, ErrorCode::SettingsInvalid, "no HTTP client can be made")
-                    .with_source(error)
-            })?;
+        let client = tls::client(Client::builder().timeout(TIMEOUT))?;
         let identity = identity::chain(client_id, &Transport::new(Arc::new(client.clone())))?;
         let url = format!("{}{}/metrics", settings.endpoint, settings.resource_id);
         Ok(Self { client, url, identity })

@@ -87,7 +87,7 @@ pub fn job_ended(report: &Report, disposition: &Disposition) {
     }
     histogram!(JOB_SECONDS.name, "lane" => lane).record(report.elapsed.as_secs_f64());
     // A document that was there already tells the times of somebody else's work.
-    if report.is_fresh()
+    if report.fresh
         && let Some(document) = &report.document
     {
         for (stage, milliseconds) in document.timing_ms.iter().filter(|(stage, _)| *stage != "total") {

@@ -59,7 +59,6 @@ impl fmt::Debug for Management {
 impl Management {
     /// `url` is `http[s]://user:password@host:port`, `virtual_host` the one that the AMQP address names. Contacts nobody.
     pub fn new(url: &str, virtual_host: &str, ca_pem: Option<&str>) -> Result<Self, JobError> {
-        tls::install_provider();
         let invalid = |what: &str| JobError::new(Stage::Start, ErrorCode::SettingsInvalid, what);
         // The parser's words would quote the password.
         let mut api = Url::parse(url).map_err(|_| {
@@ -69,19 +68,13 @@ impl Management {
             .map_err(|()| invalid("[backlog] management_url: http[s]://user:password@host:port is expected"))?
             .pop_if_empty()
             .push("api");
-        let mut builder = Client::builder()
-            .timeout(TIMEOUT)
-            // A redirect could carry the password to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
+        let mut builder = Client::builder().timeout(TIMEOUT).no_proxy();
         if let Some(pem) = ca_pem {
             let certificates = Certificate::from_pem_bundle(pem.as_bytes())
                 .map_err(|_| invalid("[broker] ca_file: PEM certificates are expected"))?;
             builder = builder.tls_certs_merge(certificates);
         }
-        let client =
-            builder.build().map_err(|error| invalid("no HTTP client can be made").with_source(error))?;
-        Ok(Self { client, api, virtual_host: virtual_host.to_owned() })
+        Ok(Self { client: tls::client(builder)?, api, virtual_host: virtual_host.to_owned() })
     }
 
     /// Counts of these queues. Waits while one has none yet; `broker_rejected` when one is missing or the login is refused.

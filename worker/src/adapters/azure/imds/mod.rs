@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use crate::adapters::tls;
+
 pub use self::event::{Event, EventKind, EventSource};
 pub use self::watch::{Notice, Watch};
 
@@ -43,13 +45,8 @@ pub struct Imds {
 impl Imds {
     /// `http://169.254.169.254`, or where a test listens. Contacts nobody.
     pub fn new(endpoint: &str) -> Result<Self, JobError> {
-        crate::adapters::tls::install_provider();
         // It is this machine's own host that answers; a proxy would ask about the proxy's machine.
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
-        let client = client.map_err(|error| {
-            JobError::new(Stage::Start, ErrorCode::SettingsInvalid, "no HTTP client can be made")
-                .with_source(error)
-        })?;
+        let client = tls::client(Client::builder().no_proxy())?;
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         Ok(Self { client, endpoint, answered: AtomicBool::new(false) })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::JobError;
 
 use super::account::{Account, Service};
 use super::sign::Signer;
@@ -40,17 +40,9 @@ pub(crate) fn client_options(
     options: AzureOptions,
     service: Service,
 ) -> Result<ClientOptions, JobError> {
-    tls::install_provider();
-    let http = reqwest::Client::builder()
-        .connect_timeout(options.connect_timeout)
-        .read_timeout(options.read_timeout)
-        // A redirect could lead to a host that nobody configured.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| {
-            JobError::new(Stage::Start, ErrorCode::SettingsInvalid, "no HTTP client can be made")
-                .with_source(error)
-        })?;
+    let builder = reqwest::Client::builder();
+    let http =
+        tls::client(builder.connect_timeout(options.connect_timeout).read_timeout(options.read_timeout))?;
     let transport = Transport::new(Arc::new(http));
     let signer = Signer::new(account.access, service, &transport)?;
     Ok(ClientOptions {
