@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use nightread::adapters::amqp::{
-    DeadLetters, Management, Publisher, RabbitIntake, RabbitOptions, Report, recent_reports, topology,
+    DeadLetters, Management, Publisher, RabbitIntake, RabbitOptions, WorkReport, recent_reports, topology,
 };
 use nightread::telemetry::ledger::LaneWork;
 use nightread_domain::message::Attributes;
@@ -90,10 +90,10 @@ async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("it ends")
 }
 
-fn worker_report(at: u64, lane: Lane, messages: u64, seconds: f64) -> Report {
+fn worker_report(at: u64, lane: Lane, messages: u64, seconds: f64) -> WorkReport {
     let mut lanes = PerLane::<LaneWork>::default();
     lanes[lane] = LaneWork { messages, seconds, oldest_age: Some(42) };
-    Report::Worker { at, lanes }
+    WorkReport::Worker { at, lanes }
 }
 
 fn unix_now() -> u64 {

@@ -11,8 +11,8 @@ use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nightread::adapters::amqp::{
-    Courier, DeadLetters, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent, SessionState,
-    Swept, Verdict, topology,
+    Courier, DeadLetters, Handling, Publisher, RabbitIntake, RabbitOptions, ResultData, ResultEvent,
+    SessionState, Swept, topology,
 };
 use nightread::flow::valve::{PauseReason, Valve};
 use nightread_domain::message::Attributes;
@@ -200,7 +200,7 @@ async fn a_redriven_letter_that_fails_again_arrives_again() {
         assert!(found[0].dead_at.is_some());
         bench.observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
         let mut swept = Swept::default();
-        letters.sweep(Some(&bench.publisher), &mut swept, |_| Verdict::Redrive).await.expect("redriven");
+        letters.sweep(Some(&bench.publisher), &mut swept, |_| Handling::Redrive).await.expect("redriven");
         assert_eq!(swept, Swept { seen: 1, redriven: 1, discarded: 0 });
     }
 }

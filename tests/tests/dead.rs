@@ -9,7 +9,7 @@ use std::time::Duration;
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::amqp::{DeadLetters, Swept, Verdict, topology};
+use nightread::adapters::amqp::{DeadLetters, Handling, Swept, topology};
 use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::wait;
@@ -331,7 +331,7 @@ impl Bench {
             assert_eq!(letter.code, ErrorCode::NoRoute);
             let id = letter.message.attributes.message_id.as_ref().expect("an id");
             left.push(id.parse().expect("a number"));
-            Verdict::Keep
+            Handling::Keep
         });
         looked.await.expect("looked");
         left.sort_unstable();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nightread::adapters::amqp::topology;
-use nightread::adapters::azure::imds::{EventKind, EventSource, Imds, Watch};
+use nightread::adapters::azure::imds::{EventKind, EventSource, EvictionWatch, Imds};
 use nightread_domain::Lane;
 use nightread_tests::bench::Bench;
 use nightread_tests::pictures::grey;
@@ -108,7 +108,7 @@ async fn late_answers_failures_and_garbage_hide_no_event() {
     .await;
     let source = Imds::new(&format!("{}/", imds.url())).expect("a client");
     assert_eq!(source.name().await.expect("a name"), "workers_3");
-    let watch = Watch::new(source);
+    let watch = EvictionWatch::new(source);
     let notice = tokio::time::timeout(wait::patience(), watch.notice()).await.expect("in time");
     assert_eq!((notice.event_id.as_str(), notice.kind), ("ours", EventKind::Redeploy));
     assert!(notice.not_before.is_some());

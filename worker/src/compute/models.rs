@@ -9,8 +9,8 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, Prepared, Provider, Runtime,
-    Task, scores, tune,
+    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, Precision, Provider,
+    Runtime, Task, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -53,7 +53,7 @@ enum Engines {
 }
 
 struct Waiting {
-    model: nightread_engine::Model,
+    model: nightread_engine::VerifiedModel,
     engine: OnceCell<Engine>,
 }
 
@@ -62,10 +62,10 @@ struct Waiting {
 pub struct Opened {
     runtime: Runtime,
     provider: Provider,
-    models: Vec<nightread_engine::Model>,
+    models: Vec<nightread_engine::VerifiedModel>,
     by_name: BTreeMap<String, Arc<Model>>,
     /// Made when they are first served from the start.
-    prepared: OnceLock<Vec<Prepared>>,
+    prepared: OnceLock<Vec<OptimisedModel>>,
 }
 
 impl Opened {
@@ -77,7 +77,7 @@ impl Opened {
         provider: Provider,
     ) -> Result<Self, JobError> {
         let open = |(name, precision): &(String, Precision)| {
-            let model = nightread_engine::Model::open(catalogue.get(name)?, *precision)?;
+            let model = nightread_engine::VerifiedModel::open(catalogue.get(name)?, *precision)?;
             let described = Model {
                 manifest: Arc::clone(model.manifest()),
                 key: model.key().clone(),
@@ -123,7 +123,7 @@ impl Opened {
                 Engines::Warm(Engine::start_prepared(&self.runtime, self.prepared()?, options)?)
             }
             Opening::AtFirstStudy => {
-                let waiting = |model: &nightread_engine::Model| {
+                let waiting = |model: &nightread_engine::VerifiedModel| {
                     (model.key().clone(), Waiting { model: model.clone(), engine: OnceCell::new() })
                 };
                 let engines = self.models.iter().map(waiting).collect();
@@ -146,12 +146,13 @@ impl Opened {
         Ok(())
     }
 
-    fn prepared(&self) -> Result<&[Prepared], JobError> {
+    fn prepared(&self) -> Result<&[OptimisedModel], JobError> {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
-        let prepare =
-            |model: &nightread_engine::Model| Prepared::new(&self.runtime, model.clone(), self.provider);
+        let prepare = |model: &nightread_engine::VerifiedModel| {
+            OptimisedModel::new(&self.runtime, model.clone(), self.provider)
+        };
         let prepared = self.models.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         Ok(self.prepared.get_or_init(|| prepared))
     }
@@ -227,7 +228,7 @@ impl Models {
     }
 }
 
-pub fn facts(model: &nightread_engine::Model, provider: &str) -> ModelFacts {
+pub fn facts(model: &nightread_engine::VerifiedModel, provider: &str) -> ModelFacts {
     ModelFacts {
         name: model.key().name.clone(),
         version: model.manifest().version.clone(),

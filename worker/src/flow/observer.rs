@@ -2,12 +2,12 @@
 
 use nightread_domain::{Attributes, Disposition, Lane};
 
-use super::report::Report;
+use super::report::JobReport;
 
 /// Told of everything that ends. For progress bars and metrics.
 pub trait Observer: std::fmt::Debug + Send + Sync {
     /// A job ended and its delivery is about to be settled so.
-    fn job_ended(&self, report: &Report, disposition: &Disposition);
+    fn job_ended(&self, report: &JobReport, disposition: &Disposition);
 
     /// A message that never became a job was settled so.
     fn message_settled(&self, _disposition: &Disposition) {}

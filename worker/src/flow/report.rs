@@ -9,7 +9,7 @@ use nightread_domain::{BlobRef, ErrorCode, Job, Lane};
 
 /// How a job ended, for the table, the metrics and the result event.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct JobReport {
     pub job: Job,
     pub lane: Lane,
     pub outcome: Outcome,
@@ -25,7 +25,7 @@ pub struct Report {
     pub fresh: bool,
 }
 
-impl Report {
+impl JobReport {
     /// Of a job that ended without a document: no study, until more is known of it.
     pub fn of(job: &Job, lane: Lane, elapsed: Duration) -> Self {
         Self {

@@ -23,7 +23,7 @@ use super::process::{done_before, process};
 use super::sinks;
 use super::tools::Tools;
 use crate::flow::observer::Observer;
-use crate::flow::report::Report;
+use crate::flow::report::JobReport;
 use crate::flow::valve::{Pause, PauseReason, Valve};
 use crate::telemetry::traces;
 
@@ -48,7 +48,7 @@ pub enum Outage {
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum Ended {
+pub enum RunEnd {
     /// The queue had no more, or a drain finished what was in hand.
     Drained,
     /// The drain deadline passed, or a second signal came; what was in hand went back.
@@ -123,10 +123,10 @@ struct Shared {
 
 impl Run {
     /// Consumes until the intake ends, a stop is asked for, or something fatal happens.
-    pub async fn run(self, mut intake: Box<dyn Intake>) -> Ended {
+    pub async fn run(self, mut intake: Box<dyn Intake>) -> RunEnd {
         match self.tools.versions_agree().await {
             // Storage that is away is the jobs' to meet, and what they find there is judged again.
-            Err(error) if error.is_fatal() => return Ended::Fatal(error),
+            Err(error) if error.is_fatal() => return RunEnd::Fatal(error),
             Ok(()) | Err(_) => {}
         }
         let permits = Arc::new(Semaphore::new(self.tools.limits.jobs));
@@ -182,9 +182,9 @@ impl Run {
         watching.abort();
         pausing.abort();
         match shared.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Ended::Fatal(error),
-            None if stop.abandon.is_cancelled() => Ended::GaveBack,
-            None => Ended::Drained,
+            Some(error) => RunEnd::Fatal(error),
+            None if stop.abandon.is_cancelled() => RunEnd::GaveBack,
+            None => RunEnd::Drained,
         }
     }
 }
@@ -301,7 +301,7 @@ impl Shared {
     }
 
     /// Takes what is stored further, tells the observer, and has the last word.
-    async fn conclude(&self, disposition: Disposition, report: &Report) -> Decided {
+    async fn conclude(&self, disposition: Disposition, report: &JobReport) -> Decided {
         // Whoever waits for this run is told at once.
         if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
             self.die(error.clone());
@@ -327,7 +327,7 @@ impl Shared {
         (disposition, notices)
     }
 
-    fn cannot_go_on(&self, report: &Report) -> Disposition {
+    fn cannot_go_on(&self, report: &JobReport) -> Disposition {
         let Some(ErrorFacts { stage, code, message }) = report.error.clone() else {
             return Disposition::Return;
         };

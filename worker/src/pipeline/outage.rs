@@ -229,7 +229,7 @@ mod tests {
     use nightread_domain::{BlobProperties, BlobRef, Disposition, Fetched, Stage, WriteOutcome};
 
     use super::*;
-    use crate::flow::report::Report;
+    use crate::flow::report::JobReport;
 
     /// Results on a disk with so many bytes left, one folder of which belongs to somebody else.
     #[derive(Debug, Default)]
@@ -302,7 +302,7 @@ mod tests {
     struct Nobody;
 
     impl Observer for Nobody {
-        fn job_ended(&self, _: &Report, _: &Disposition) {}
+        fn job_ended(&self, _: &JobReport, _: &Disposition) {}
     }
 
     /// Whether the pause holds over many probes after a refused write of `bytes`, and ends when `mend` was done.

@@ -18,14 +18,14 @@ use super::store::{self, Stored};
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::failpoint::{Failpoint, reached};
-use crate::flow::report::{Outcome, Report};
+use crate::flow::report::{JobReport, Outcome};
 use crate::readings;
 
 /// Bytes from which the format is told.
 const SNIFFED: usize = 64 << 10;
 
 /// How a job ended with a document, its own or one that was there.
-struct Ended {
+struct Concluded {
     outcome: Outcome,
     /// The name of the one that read it.
     model: String,
@@ -38,7 +38,7 @@ struct Ended {
 }
 
 /// Reads one study and says what is to become of its delivery.
-pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Report) {
+pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, JobReport) {
     let started = Instant::now();
     let mut progress = Progress::default();
     let ended = match disposition::closed(job, tools) {
@@ -49,7 +49,7 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
         },
     };
     let model = progress.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone());
-    let report = Report { model, ..Report::of(job, lane, started.elapsed()) };
+    let report = JobReport { model, ..JobReport::of(job, lane, started.elapsed()) };
     match ended {
         Ok(Some(mut ended)) => {
             let dead = ended.dead.take();
@@ -64,7 +64,7 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, Repo
                 Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
                 _ => Outcome::Unfinished(facts.code),
             };
-            (disposition, Report { outcome, error: Some(facts), ..report })
+            (disposition, JobReport { outcome, error: Some(facts), ..report })
         }
     }
 }
@@ -77,17 +77,17 @@ pub async fn done_before(
     job: &Job,
     lane: Lane,
     tools: &Tools,
-) -> Result<Option<(Disposition, Report)>, JobError> {
+) -> Result<Option<(Disposition, JobReport)>, JobError> {
     let started = Instant::now();
     let properties = Some(tools.source.properties(&job.source).await?);
     let progress = Progress { properties, ..Progress::default() };
     let ended = read_before(job, tools, &progress).await?;
-    Ok(ended.map(|ended| (Disposition::Done, ended.told(Report::of(job, lane, started.elapsed())))))
+    Ok(ended.map(|ended| (Disposition::Done, ended.told(JobReport::of(job, lane, started.elapsed())))))
 }
 
-impl Ended {
-    fn told(self, report: Report) -> Report {
-        Report {
+impl Concluded {
+    fn told(self, report: JobReport) -> JobReport {
+        JobReport {
             outcome: self.outcome,
             model: self.model,
             error: self.document.error.clone(),
@@ -105,7 +105,7 @@ async fn read(
     tools: &Tools,
     progress: &mut Progress,
     started: Instant,
-) -> Result<Option<Ended>, JobError> {
+) -> Result<Option<Concluded>, JobError> {
     let properties = tools.source.properties(&job.source).await?;
     if properties.kind == BlobKind::Directory {
         return Ok(None);
@@ -168,11 +168,11 @@ async fn read(
         Stored::Superseded => Outcome::Superseded,
     };
     let name = model.facts.name.clone();
-    Ok(Some(Ended { outcome, model: name, document: Arc::new(document), path, dead: None, fresh: true }))
+    Ok(Some(Concluded { outcome, model: name, document: Arc::new(document), path, dead: None, fresh: true }))
 }
 
 /// A result that is already there, under any model that could be meant.
-async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Option<Ended>, JobError> {
+async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Option<Concluded>, JobError> {
     let named = job.model.as_deref();
     for name in named.map_or_else(|| tools.routing.candidates(&job.source), |name| vec![name]) {
         let model = tools.reader.models.get(name)?;
@@ -186,7 +186,7 @@ async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Op
                 }
             };
             let (model, document) = (name.to_owned(), Arc::new(document));
-            return Ok(Some(Ended { outcome, model, document, path, dead: None, fresh: false }));
+            return Ok(Some(Concluded { outcome, model, document, path, dead: None, fresh: false }));
         }
     }
     Ok(None)
@@ -255,7 +255,7 @@ async fn fail(
     progress: &Progress,
     error: JobError,
     started: Instant,
-) -> Result<Ended, JobError> {
+) -> Result<Concluded, JobError> {
     // This machine's disk is not the study's fault.
     let exhausted = error.is_transient()
         && error.code != ErrorCode::SpoolUnavailable
@@ -295,5 +295,5 @@ async fn fail(
         Stored::Superseded => Outcome::Superseded,
     };
     let (model, document) = (model.facts.name.clone(), Arc::new(document));
-    Ok(Ended { outcome, model, document, path, dead: exhausted.then_some(error), fresh: true })
+    Ok(Concluded { outcome, model, document, path, dead: exhausted.then_some(error), fresh: true })
 }

@@ -35,16 +35,16 @@ const EMPTY: &str = "EMPTY";
 const MIN_DOF: usize = 10;
 
 /// A fetched blob as the volumes' reader opens it.
-struct Opened<'a>(&'a Body);
+struct BodySource<'a>(&'a Body);
 
-impl Source for Opened<'_> {
+impl Source for BodySource<'_> {
     fn open(&self) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
         Ok(self.0.open())
     }
 }
 
 /// Everything about a scan but its labels.
-struct Prepared {
+struct PreparedMaps {
     inputs: Vec<Option<Vec<f32>>>,
     notes: Vec<Notes>,
     reading: Reading,
@@ -109,8 +109,8 @@ fn prepare(
     beside: &Sidecars,
     model: &Model,
     options: &ReadingOptions,
-) -> Result<Prepared, JobError> {
-    let source = Opened(body);
+) -> Result<PreparedMaps, JobError> {
+    let source = BodySource(body);
     let projection = projection(&model.manifest)?;
     let header = VolumeStream::open(&source, &options.scan_limits)?.header().clone();
     let read_as_maps = named_as_maps || header.intent.is_map_of_t_or_z();
@@ -194,7 +194,7 @@ fn prepare(
         };
         inputs.push(input);
     }
-    Ok(Prepared { inputs, notes, reading, regression })
+    Ok(PreparedMaps { inputs, notes, reading, regression })
 }
 
 /// What of a header shaped the reading.
@@ -292,7 +292,7 @@ fn from_regression(
 
 /// Maps on the standard 4 mm grid are taken as they are also where the model's own grid lies part of a voxel away.
 fn from_maps(
-    source: &Opened<'_>,
+    source: &BodySource<'_>,
     header: &Header,
     own: &Frame<'_>,
     mut reading: Reading,

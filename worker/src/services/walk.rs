@@ -32,7 +32,7 @@ const NO_STUDY_NAMES: [&str; 10] = [
 
 /// What a name says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Selection {
     Taken,
     /// The patterns leave it out.
     LeftOut,
@@ -61,15 +61,15 @@ impl Names {
     }
 
     /// Judges a path below the folder that is walked, or a blob's name.
-    pub fn verdict(&self, path: &Path) -> Verdict {
+    pub fn verdict(&self, path: &Path) -> Selection {
         if self.excludes(path) {
-            return Verdict::LeftOut;
+            return Selection::LeftOut;
         }
         match &self.include {
-            Some(include) if meets(include, path) => Verdict::Taken,
-            Some(_) => Verdict::LeftOut,
-            None if is_plainly_no_study(path) => Verdict::NoStudy,
-            None => Verdict::Taken,
+            Some(include) if meets(include, path) => Selection::Taken,
+            Some(_) => Selection::LeftOut,
+            None if is_plainly_no_study(path) => Selection::NoStudy,
+            None => Selection::Taken,
         }
     }
 
@@ -158,9 +158,9 @@ impl<'a> Walk<'a> {
             Ok(_) | Err(_) => {}
         }
         match self.names.verdict(self.inner(&entry)) {
-            Verdict::Taken => Found::File(entry.into_path()),
-            Verdict::LeftOut => Found::LeftOut,
-            Verdict::NoStudy => Found::NoStudy,
+            Selection::Taken => Found::File(entry.into_path()),
+            Selection::LeftOut => Found::LeftOut,
+            Selection::NoStudy => Found::NoStudy,
         }
     }
 
@@ -224,9 +224,9 @@ mod tests {
             ("**", "a/b", true),
         ] {
             let include = names(&[pattern], &[]).verdict(name.as_ref());
-            assert_eq!(include == Verdict::Taken, fits, "{pattern} on {name}");
+            assert_eq!(include == Selection::Taken, fits, "{pattern} on {name}");
             let exclude = names(&[], &[pattern]).verdict(name.as_ref());
-            assert_eq!(exclude == Verdict::LeftOut, fits, "{pattern} on {name}");
+            assert_eq!(exclude == Selection::LeftOut, fits, "{pattern} on {name}");
         }
         assert!(pattern("a[").is_err() && pattern("{a").is_err());
     }
@@ -243,7 +243,7 @@ mod tests {
             "Thumbs.db",
             "._a.dcm",
         ] {
-            assert_eq!(names(&[], &[]).verdict(name.as_ref()), Verdict::NoStudy, "{name}");
+            assert_eq!(names(&[], &[]).verdict(name.as_ref()), Selection::NoStudy, "{name}");
         }
         for name in [
             "IM0001",
@@ -257,9 +257,9 @@ mod tests {
             "a.",
             "1.2.840.1",
         ] {
-            assert_eq!(names(&[], &[]).verdict(name.as_ref()), Verdict::Taken, "{name}");
+            assert_eq!(names(&[], &[]).verdict(name.as_ref()), Selection::Taken, "{name}");
         }
-        assert_eq!(names(&["*.txt"], &[]).verdict("a.txt".as_ref()), Verdict::Taken, "asked for by name");
+        assert_eq!(names(&["*.txt"], &[]).verdict("a.txt".as_ref()), Selection::Taken, "asked for by name");
     }
 
     #[test]

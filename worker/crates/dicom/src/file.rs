@@ -15,7 +15,7 @@ use nightread_domain::warning::Warning;
 use super::fragments::{fragments, several};
 use super::header::Header;
 use super::shape::Shape;
-use super::source::{self, Source};
+use super::source::{self, EncodedDataSet};
 use super::walk::{self, Found, PixelData};
 use super::{frame, native};
 use crate::error::refuse;
@@ -25,7 +25,7 @@ use crate::samples::Samples;
 /// A file whose header was read and whose pixels were not yet.
 #[derive(Debug)]
 pub struct File<'a> {
-    source: Source<'a>,
+    source: EncodedDataSet<'a>,
     header: Header,
     pixels: Option<PixelData>,
     big_endian: bool,

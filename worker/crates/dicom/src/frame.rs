@@ -10,7 +10,7 @@ use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
 use super::shape::Shape;
-use super::source::Source;
+use super::source::EncodedDataSet;
 use super::{native, rle};
 use crate::codec::{Codec, CodecImage, CodecRequest, isolated};
 use crate::codestream::jpeg::{Markers, missing_eoi as missing_eoi_warning};
@@ -23,7 +23,7 @@ use crate::samples::{Samples, value_above};
 /// `shape` is made to agree with it, with a warning.
 pub(super) fn encapsulated(
     fragments: &[&[u8]],
-    source: &Source<'_>,
+    source: &EncodedDataSet<'_>,
     shape: &mut Shape,
     options: &ReadOptions<'_>,
     warnings: &mut Vec<Warning>,

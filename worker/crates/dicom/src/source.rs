@@ -21,20 +21,20 @@ const META: Form = Form { explicit: true, big_endian: false };
 const ENOUGH: usize = 3;
 
 /// The bytes of the data set, inflated if need be, and how to read them.
-pub(super) struct Source<'a> {
+pub(super) struct EncodedDataSet<'a> {
     pub(super) data: Cow<'a, [u8]>,
     pub(super) syntax: &'static TransferSyntax,
     /// Whether the file names its transfer syntax.
     pub(super) is_named: bool,
 }
 
-impl fmt::Debug for Source<'_> {
+impl fmt::Debug for EncodedDataSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("syntax", &self.syntax.uid()).finish_non_exhaustive()
+        f.debug_struct("EncodedDataSet").field("syntax", &self.syntax.uid()).finish_non_exhaustive()
     }
 }
 
-impl Source<'_> {
+impl EncodedDataSet<'_> {
     /// The form of the data set: what the transfer syntax says, or what the bytes prove.
     pub(super) fn form(&self, warnings: &mut Vec<Warning>) -> Result<Form, JobError> {
         let said = Form {
@@ -73,7 +73,7 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<Source<'_>, JobError> {
+pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<EncodedDataSet<'_>, JobError> {
     let start = if bytes.get(128..132) == Some(b"DICM") {
         132
     } else if bytes.starts_with(b"DICM") {
@@ -90,9 +90,9 @@ pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<Source<'_>, 
     })?;
     let is_named = named.is_some();
     if syntax.uid() == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
-        return Ok(Source { data: Cow::Owned(inflate(data, max_inflated_bytes)?), syntax, is_named });
+        return Ok(EncodedDataSet { data: Cow::Owned(inflate(data, max_inflated_bytes)?), syntax, is_named });
     }
-    Ok(Source { data: Cow::Borrowed(data), syntax, is_named })
+    Ok(EncodedDataSet { data: Cow::Borrowed(data), syntax, is_named })
 }
 
 /// Steps over group 0002 and gives the transfer syntax it names. The group's own length element is not trusted: some

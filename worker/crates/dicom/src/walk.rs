@@ -14,7 +14,7 @@ use nightread_domain::warning::{Warning, WarningCode};
 
 use super::element::{self, Element, Form, ITEM, ITEM_END, SEQUENCE_END};
 use super::header::{Header, Reading};
-use super::source::Source;
+use super::source::EncodedDataSet;
 use crate::error::refuse;
 
 /// Sequences and items inside each other; real files have a handful.
@@ -72,7 +72,7 @@ struct Walk<'a> {
 }
 
 /// Reads up to the pixel data, or to the end of a file without any.
-pub(super) fn walk(source: &Source<'_>, warnings: &mut Vec<Warning>) -> Result<Found, JobError> {
+pub(super) fn walk(source: &EncodedDataSet<'_>, warnings: &mut Vec<Warning>) -> Result<Found, JobError> {
     let data: &[u8] = &source.data;
     let root = source.form(warnings)?;
     let mut walk = Walk {

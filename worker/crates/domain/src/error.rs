@@ -60,7 +60,7 @@ impl fmt::Display for Stage {
     }
 }
 
-type Source = Box<dyn StdError + Send + Sync + 'static>;
+type Cause = Box<dyn StdError + Send + Sync + 'static>;
 
 /// One failure of one job. The message is for people, names no patient, and is written into the failed-document.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl JobError {
     }
 
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Cause>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
     }

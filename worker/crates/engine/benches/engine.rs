@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Graph, Models, picture};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use nightread_engine::batcher::{Batcher, Limits};
-use nightread_engine::{Engine, EngineOptions, Manifest, Model, Precision, Provider, Runtime};
+use nightread_engine::{Engine, EngineOptions, Manifest, Precision, Provider, Runtime, VerifiedModel};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
@@ -40,9 +40,9 @@ fn batcher(criterion: &mut Criterion) {
     });
 }
 
-fn demonstration() -> Option<Model> {
+fn demonstration() -> Option<VerifiedModel> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/cxr-pneumonia-demo");
-    Model::open(&Arc::new(Manifest::read(&folder).ok()?), Precision::Fp32).ok()
+    VerifiedModel::open(&Arc::new(Manifest::read(&folder).ok()?), Precision::Fp32).ok()
 }
 
 fn bare(runtime: &Runtime, file: &Path) -> ort::Result<Session> {
@@ -67,7 +67,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-fn compare(runtime: &Runtime, model: Model) {
+fn compare(runtime: &Runtime, model: VerifiedModel) {
     let manifest = Arc::clone(model.manifest());
     let key = model.key().clone();
     let file = manifest.path_of(&manifest.weights(Precision::Fp32).unwrap().file);

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use nightread_engine::{Engine, EngineOptions, Manifest, Model, Precision, Provider, Runtime, Search, tune};
+use nightread_engine::{
+    Engine, EngineOptions, Manifest, Precision, Provider, Runtime, Search, VerifiedModel, tune,
+};
 
 fn resident_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -20,7 +22,7 @@ fn measure(folder: &str, precision: &str, sessions: &str) {
     let runtime = Runtime::load(&Search::new(None, Provider::Cpu)).unwrap();
     let manifest =
         Arc::new(Manifest::read(Path::new(folder)).unwrap_or_else(|problems| panic!("{problems}")));
-    let model = Model::open(&manifest, precision.parse::<Precision>().unwrap()).unwrap();
+    let model = VerifiedModel::open(&manifest, precision.parse::<Precision>().unwrap()).unwrap();
     let before = resident_mib();
     let sessions = sessions.parse().unwrap();
     let options = EngineOptions { max_batch_items: 1, ..EngineOptions::for_cores(sessions) };

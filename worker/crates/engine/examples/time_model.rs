@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nightread_engine::{
-    Engine, EngineOptions, Manifest, Model, ModelKey, Outputs, Precision, Provider, Runtime, Search,
+    Engine, EngineOptions, Manifest, ModelKey, Outputs, Precision, Provider, Runtime, Search, VerifiedModel,
 };
 
 fn main() -> io::Result<()> {
@@ -62,7 +62,7 @@ fn open(
     let setting = std::env::var_os("NIGHTREAD_MODELS_RUNTIME").map(PathBuf::from);
     let runtime = Runtime::load(&Search::new(setting, provider)).map_err(io::Error::other)?;
     let manifest = Arc::new(Manifest::load(folder).map_err(io::Error::other)?);
-    let model = Model::open(&manifest, precision).map_err(io::Error::other)?;
+    let model = VerifiedModel::open(&manifest, precision).map_err(io::Error::other)?;
     let key = model.key().clone();
     let bytes = std::fs::read(input)?;
     let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();

@@ -8,14 +8,14 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 use crate::configure::SessionOptions;
 use crate::inference::Inference;
 use crate::manifest::Manifest;
-use crate::model::{Model, ModelKey};
+use crate::model::{ModelKey, VerifiedModel};
 use crate::options::EngineOptions;
 use crate::outputs::Arrays;
 use crate::pool::{Close, Health, Pool, Runner, Stats};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 use crate::session::ModelSession;
-use crate::shared::Prepared;
+use crate::shared::OptimisedModel;
 
 /// Values may leave the manifest's range by this share of it: resizing rounds.
 const RANGE_SLACK: f64 = 1e-3;
@@ -50,8 +50,12 @@ impl Engine {
     ///
     /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
     /// `runtime_mismatch` or what the warm-up gave.
-    pub fn start(runtime: &Runtime, models: Vec<Model>, options: EngineOptions) -> Result<Self, JobError> {
-        let prepare = |model: Model| Prepared::new(runtime, model, options.provider);
+    pub fn start(
+        runtime: &Runtime,
+        models: Vec<VerifiedModel>,
+        options: EngineOptions,
+    ) -> Result<Self, JobError> {
+        let prepare = |model: VerifiedModel| OptimisedModel::new(runtime, model, options.provider);
         let models = models.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         Self::start_prepared(runtime, &models, options)
     }
@@ -59,7 +63,7 @@ impl Engine {
     /// As [`Engine::start`], for models that may start another engine afterwards.
     pub fn start_prepared(
         runtime: &Runtime,
-        models: &[Prepared],
+        models: &[OptimisedModel],
         options: EngineOptions,
     ) -> Result<Self, JobError> {
         let invalid = |words: String| Err(JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words));
@@ -70,7 +74,7 @@ impl Engine {
             return invalid("sessions and intra_threads must be at least 1".to_owned());
         }
         let mut entries = HashMap::new();
-        for (index, model) in models.iter().map(Prepared::model).enumerate() {
+        for (index, model) in models.iter().map(OptimisedModel::model).enumerate() {
             let entry =
                 Entry { index, manifest: Arc::clone(model.manifest()), sha256: model.sha256().to_owned() };
             if entries.insert(model.key().clone(), entry).is_some() {
@@ -86,12 +90,12 @@ impl Engine {
         // One after the other on this thread: the allocator then reuses what opening frees, which each thread's own heap
         // would keep (ResNet-50, four sessions: 0.6 instead of 1.1 GB).
         let open_all = |_| {
-            let open = |model: &Prepared| ModelSession::open_prepared(runtime, model, session_options);
+            let open = |model: &OptimisedModel| ModelSession::open_prepared(runtime, model, session_options);
             models.iter().map(open).collect::<Result<_, JobError>>().map(Sessions)
         };
         let sessions = (0..options.sessions).map(open_all).collect::<Result<Vec<_>, JobError>>()?;
         // A file replaced while the sessions opened it may not be the one that was verified.
-        models.iter().map(Prepared::model).try_for_each(Model::verify)?;
+        models.iter().map(OptimisedModel::model).try_for_each(VerifiedModel::verify)?;
         let manifests: Vec<_> = models.iter().map(|model| Arc::clone(model.model().manifest())).collect();
         let warm_up_all = move |sessions: &mut Sessions| {
             let mut pairs = sessions.0.iter_mut().zip(&manifests);

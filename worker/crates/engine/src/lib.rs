@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), nightread_domain::JobError> {
-//! use nightread_engine::{Catalogue, Engine, EngineOptions, Model, Precision, Provider, Runtime, Search, scores};
+//! use nightread_engine::{Catalogue, Engine, EngineOptions, VerifiedModel, Precision, Provider, Runtime, Search, scores};
 //!
 //! let runtime = Runtime::load(&Search::new(None, Provider::Cpu))?;
 //! let catalogue = Catalogue::load("models".as_ref())?;
-//! let model = Model::open(catalogue.get("cxr-pneumonia-demo")?, Precision::Fp32)?;
+//! let model = VerifiedModel::open(catalogue.get("cxr-pneumonia-demo")?, Precision::Fp32)?;
 //! let (key, manifest) = (model.key().clone(), model.manifest().clone());
 //! let engine = Engine::start(&runtime, vec![model], EngineOptions::for_cores(2))?;
 //!
@@ -20,14 +20,14 @@
 //! ```
 //!
 //! - [`Catalogue`] and [`Manifest`]: what models there are; every problem reported at once; a broken one is left out and told.
-//! - [`Model`]: one precision of one model, its weights read and their digest checked.
+//! - [`VerifiedModel`]: one precision of one model, its weights read and their digest checked.
 //! - [`Runtime`]: the shared library, found by [`Search`] and loaded once for the process.
 //! - [`Engine`]: N threads, each with its own session of every model, pulling batches from one pure [`Batcher`](batcher).
 //!   A batch forms exactly when a session is free. A failed batch is run again member by member; a panic is contained,
 //!   fails its members and turns [`Engine::health`] to [`Health::Failed`].
 //! - [`Outputs`]: the network's arrays by name, of any rank; the manifest says which there are.
 //! - [`scores`](scores()): activation, calibration and thresholds, for readings whose outputs are labels.
-//! - [`Prepared`]: a model optimised once, whose sessions share one copy of its weights.
+//! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
 //! - [`tune`]: short timings, for choices that are measured.
 //!
 //! Everything here blocks except [`Inference`], which is a future without an executor.
@@ -62,10 +62,10 @@ pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label,
-    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Source, Task,
-    TrainedOn, Weights,
+    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Provenance,
+    Task, TrainedOn, Weights,
 };
-pub use model::{Model, ModelKey};
+pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;
 pub use outputs::{Arrays, Outputs, Timing};
@@ -74,4 +74,4 @@ pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
 pub use scores::{Score, op_norm, scores, sigmoid, softmax};
 pub use session::ModelSession;
-pub use shared::Prepared;
+pub use shared::OptimisedModel;

@@ -27,7 +27,7 @@ impl fmt::Display for ModelKey {
 
 /// A manifest and one of its precisions with verified weights, ready for [`Engine::start`](crate::Engine::start).
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct VerifiedModel {
     manifest: Arc<Manifest>,
     precision: Precision,
     key: ModelKey,
@@ -62,7 +62,7 @@ impl Digested {
     }
 }
 
-impl Model {
+impl VerifiedModel {
     /// Finds the weights of a precision, checks the digest of each of their files, and that the graph keeps to those files:
     /// what the manifest does not list is not digested.
     ///

@@ -13,7 +13,7 @@ const EXTERNAL: i32 = 1;
 const COMPILED: &str = "EPContext";
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Model {
+pub(crate) struct OnnxModel {
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
     #[prost(message, repeated, tag = "20")]
@@ -115,7 +115,7 @@ impl Tensor {
 
 /// The files beside an ONNX file that hold its tensors, as it names them. Errors are words.
 pub(crate) fn data_files(bytes: impl Buf) -> Result<BTreeSet<String>, String> {
-    let model = Model::decode(bytes).map_err(|error| format!("is no ONNX file: {error}"))?;
+    let model = OnnxModel::decode(bytes).map_err(|error| format!("is no ONNX file: {error}"))?;
     if model.graph.is_none() {
         return Err("is no ONNX file: it has no graph".to_owned());
     }
@@ -230,7 +230,7 @@ mod tests {
             node: vec![with(Attribute { tensor: Some(external("function")), ..Attribute::default() })],
             attribute: vec![Attribute { tensor: Some(external("function-default")), ..Attribute::default() }],
         };
-        let model = Model {
+        let model = OnnxModel {
             graph: Some(graph),
             training_info: vec![Training { initialization: trained("start"), algorithm: trained("step") }],
             functions: vec![function],
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn what_names_no_file_or_is_no_graph_is_refused() {
         let nameless = Tensor { data_location: EXTERNAL, name: "w".to_owned(), ..Tensor::default() };
-        let of = |graph: Graph| Model { graph: Some(graph), ..Model::default() }.encode_to_vec();
+        let of = |graph: Graph| OnnxModel { graph: Some(graph), ..OnnxModel::default() }.encode_to_vec();
         let words =
             data_files(of(Graph { initializer: vec![nameless], ..Graph::default() }).as_slice()).unwrap_err();
         assert!(words.contains("\"w\"") && words.contains("without naming"), "{words}");

@@ -9,11 +9,11 @@ use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::configure::{SessionOptions, configured};
 use crate::manifest::{ArrayShape, Input, Manifest};
-use crate::model::{Model, ModelKey};
+use crate::model::{ModelKey, VerifiedModel};
 use crate::outputs::Arrays;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
-use crate::shared::Prepared;
+use crate::shared::OptimisedModel;
 
 /// How ONNX Runtime says that it got no memory: its arena, and the allocator under it.
 const NO_MEMORY: [&str; 2] = ["Failed to allocate memory", "bad_alloc"];
@@ -59,14 +59,14 @@ impl ModelSession {
     ///
     /// Errors: `model_mismatch` when the graph cannot be loaded or differs, `runtime_mismatch` when the provider cannot be
     /// used.
-    pub fn open(runtime: &Runtime, model: &Model, options: SessionOptions) -> Result<Self, JobError> {
-        Self::open_prepared(runtime, &Prepared::new(runtime, model.clone(), options.provider)?, options)
+    pub fn open(runtime: &Runtime, model: &VerifiedModel, options: SessionOptions) -> Result<Self, JobError> {
+        Self::open_prepared(runtime, &OptimisedModel::new(runtime, model.clone(), options.provider)?, options)
     }
 
-    /// As [`ModelSession::open`]; all sessions opened from one [`Prepared`] share its weights.
+    /// As [`ModelSession::open`]; all sessions opened from one [`OptimisedModel`] share its weights.
     pub fn open_prepared(
         runtime: &Runtime,
-        prepared: &Prepared,
+        prepared: &OptimisedModel,
         options: SessionOptions,
     ) -> Result<Self, JobError> {
         let model = prepared.model();

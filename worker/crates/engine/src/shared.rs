@@ -20,7 +20,7 @@ use prost::Message;
 use tempfile::TempDir;
 
 use crate::configure::{SessionOptions, configured};
-use crate::model::Model;
+use crate::model::VerifiedModel;
 use crate::onnx;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
@@ -35,16 +35,16 @@ const CACHE_LINE: usize = 64;
 ///
 /// Its files in the temporary folder go with it; open sessions need neither.
 #[derive(Debug)]
-pub struct Prepared {
-    model: Model,
+pub struct OptimisedModel {
+    model: VerifiedModel,
     /// Absent where each session holds its own weights.
     graph: Option<SharedGraph>,
 }
 
-impl Prepared {
+impl OptimisedModel {
     /// Optimises the graph once for all sessions. OpenVINO compiles the graph for each session and shares nothing; where
     /// sharing cannot be had otherwise, that is a warning.
-    pub fn new(runtime: &Runtime, model: Model, provider: Provider) -> Result<Self, JobError> {
+    pub fn new(runtime: &Runtime, model: VerifiedModel, provider: Provider) -> Result<Self, JobError> {
         runtime.require(provider)?;
         let graph = match provider {
             Provider::OpenVino => None,
@@ -63,7 +63,7 @@ impl Prepared {
         Ok(Self { model, graph })
     }
 
-    pub fn model(&self) -> &Model {
+    pub fn model(&self) -> &VerifiedModel {
         &self.model
     }
 
@@ -135,7 +135,7 @@ fn optimise(plain: SessionBuilder, file: &Path, graph: &Path) -> ort::Result<()>
 /// session and cannot share that: those stay with the sessions.
 fn initialisers(graph: &Path) -> Result<Vec<Initialiser>, String> {
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
-    let model = onnx::Model::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
+    let model = onnx::OnnxModel::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
     let all = model.graph.unwrap_or_default().initializer;
     let wanted = |tensor: &onnx::Tensor| tensor.is_external() && tensor.data_type == onnx::FLOAT;
     all.into_iter().filter(wanted).map(Initialiser::of).collect()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::manifest::{
-    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Source, Task, TrainedOn,
+    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Provenance, Task, TrainedOn,
 };
 
 /// A manifest with `labels` labels and an input of one value.
@@ -43,7 +43,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
             modality_words: text(),
             simulated: false,
         },
-        source: Source { data: text(), citation: text(), url: text(), licence: text(), not_for: text() },
+        source: Provenance { data: text(), citation: text(), url: text(), licence: text(), not_for: text() },
         maps: None,
     }
 }

@@ -7,7 +7,7 @@ use nightread_domain::JobError;
 
 use crate::configure::SessionOptions;
 use crate::manifest::{Manifest, Precision};
-use crate::model::Model;
+use crate::model::VerifiedModel;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 use crate::session::ModelSession;
@@ -16,7 +16,7 @@ use crate::session::ModelSession;
 const RUNS: usize = 5;
 
 /// The precision with the least median time of single items in a session of one thread, among those that the manifest
-/// offers. Only one offered is not timed. Errors: as [`Model::open`] and [`ModelSession::open`].
+/// offers. Only one offered is not timed. Errors: as [`VerifiedModel::open`] and [`ModelSession::open`].
 pub fn fastest_precision(
     runtime: &Runtime,
     manifest: &Arc<Manifest>,
@@ -28,7 +28,7 @@ pub fn fastest_precision(
     }
     let options = SessionOptions { provider, intra_threads: 1, shares_cores: true, batch_varies: true };
     let open = |precision: &Precision| {
-        ModelSession::open(runtime, &Model::open(manifest, *precision)?, options)
+        ModelSession::open(runtime, &VerifiedModel::open(manifest, *precision)?, options)
             .map(|session| (session, Vec::with_capacity(RUNS)))
     };
     let mut sessions = offered.iter().map(open).collect::<Result<Vec<_>, _>>()?;

@@ -251,7 +251,8 @@ fn weights_that_are_no_graph_are_refused() {
     std::fs::write(folder.join("model.onnx"), &bytes).unwrap();
     std::fs::write(folder.join("manifest.toml"), common::manifest(&Graph::new("linear"), &digest)).unwrap();
     let manifest = std::sync::Arc::new(nightread_engine::Manifest::load(&folder).unwrap());
-    let error = nightread_engine::Model::open(&manifest, nightread_engine::Precision::Fp32).unwrap_err();
+    let error =
+        nightread_engine::VerifiedModel::open(&manifest, nightread_engine::Precision::Fp32).unwrap_err();
     assert_eq!(error.code, ErrorCode::ModelMismatch, "{error}");
     assert!(error.message.contains("is no ONNX file"), "{error}");
 }

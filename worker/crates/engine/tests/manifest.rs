@@ -10,7 +10,8 @@ use std::sync::Arc;
 use common::{Graph, Models};
 use nightread_domain::ErrorCode;
 use nightread_engine::{
-    Activation, Availability, Catalogue, Manifest, ManifestProblems, Model, Precision, Preprocessing, Task,
+    Activation, Availability, Catalogue, Manifest, ManifestProblems, Precision, Preprocessing, Task,
+    VerifiedModel,
 };
 use proptest::prelude::*;
 
@@ -133,7 +134,7 @@ fn files_are_beside_the_manifest_and_have_their_digests() {
     assert!(found.contains("weights.fp32.file \"model.onnx\" has sha256"), "{found}");
     // A cheap reading does not look; opening the model does.
     let manifest = Manifest::read(&models.path().join("linear")).unwrap();
-    let error = Model::open(&Arc::new(manifest), Precision::Fp32).unwrap_err();
+    let error = VerifiedModel::open(&Arc::new(manifest), Precision::Fp32).unwrap_err();
     assert_eq!(error.code, ErrorCode::ModelMismatch);
 }
 
@@ -225,7 +226,7 @@ fn int8_is_offered_only_with_its_evidence() {
     let models = Models::new();
     let manifest = edited(&models, |text| add(text, &evidence("0.99", "[0.94, 0.92, 0.96]"))).unwrap();
     assert_eq!(manifest.precisions().collect::<Vec<_>>(), [Precision::Fp32, Precision::Int8]);
-    let model = Model::open(&Arc::new(manifest), Precision::Int8).unwrap();
+    let model = VerifiedModel::open(&Arc::new(manifest), Precision::Int8).unwrap();
     assert_eq!(model.key().version, "1.0.0-int8");
 }
 
@@ -257,7 +258,7 @@ fn bring_your_own_is_listed_and_refused_when_used() {
         manifest.availability(Precision::Fp32),
         Availability::WeightsMissing("ask the owner".to_owned())
     );
-    let error = Model::open(manifest, Precision::Fp32).unwrap_err();
+    let error = VerifiedModel::open(manifest, Precision::Fp32).unwrap_err();
     assert_eq!(error.code, ErrorCode::ModelMissing);
     assert!(error.message.contains("ask the owner"), "{error}");
     let unknown = catalogue.get("nobody").unwrap_err();

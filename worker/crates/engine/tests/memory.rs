@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{picture, runtime};
-use nightread_engine::{Engine, EngineOptions, Manifest, Model, Precision, Provider};
+use nightread_engine::{Engine, EngineOptions, Manifest, Precision, Provider, VerifiedModel};
 
 /// Resident memory of this process, in bytes.
 fn resident() -> usize {
@@ -23,7 +23,7 @@ fn further_sessions_cost_no_further_weights() {
     let Some(runtime) = runtime(Provider::Cpu, test) else { return };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/cxr-pneumonia-demo");
     let manifest = Arc::new(Manifest::read(&folder).unwrap_or_else(|problems| panic!("{problems}")));
-    let model = Model::open(&manifest, Precision::Fp32).unwrap();
+    let model = VerifiedModel::open(&manifest, Precision::Fp32).unwrap();
     // DenseNet-121 has 7.0 million weights, in the file as 8-bit numbers.
     let weights = 7_000_000 * size_of::<f32>();
     let mut engines = Vec::new();

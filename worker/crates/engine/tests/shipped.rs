@@ -11,14 +11,14 @@ use common::{picture, runtime};
 use futures::executor::block_on;
 use futures::future::join_all;
 use nightread_engine::{
-    Engine, EngineOptions, Manifest, Model, Outputs, Precision, Provider, Runtime, scores, tune,
+    Engine, EngineOptions, Manifest, Outputs, Precision, Provider, Runtime, VerifiedModel, scores, tune,
 };
 
-fn demonstration(test: &str) -> Option<(Runtime, Model)> {
+fn demonstration(test: &str) -> Option<(Runtime, VerifiedModel)> {
     let runtime = runtime(Provider::Cpu, test)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/cxr-pneumonia-demo");
     let manifest = Manifest::read(&folder).unwrap_or_else(|problems| panic!("{problems}"));
-    let model = Model::open(&Arc::new(manifest), Precision::Fp32).unwrap();
+    let model = VerifiedModel::open(&Arc::new(manifest), Precision::Fp32).unwrap();
     Some((runtime, model))
 }
 

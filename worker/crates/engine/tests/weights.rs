@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{Graph, Models, runtime, weights};
 use nightread_domain::{ErrorCode, JobError};
-use nightread_engine::{Engine, Manifest, ManifestProblems, Model, Precision, Provider};
+use nightread_engine::{Engine, Manifest, ManifestProblems, Precision, Provider, VerifiedModel};
 use sha2::{Digest, Sha256};
 
 const DATA: &str = "external.onnx.data";
@@ -34,9 +34,9 @@ fn data_digest() -> String {
     sha256(&fs::read(weights("external").with_extension("onnx.data")).unwrap())
 }
 
-fn open(folder: &Path) -> Result<Model, JobError> {
+fn open(folder: &Path) -> Result<VerifiedModel, JobError> {
     let manifest = Manifest::read(folder).unwrap();
-    Model::open(&Arc::new(manifest), Precision::Fp32)
+    VerifiedModel::open(&Arc::new(manifest), Precision::Fp32)
 }
 
 fn refused(folder: &Path) -> String {

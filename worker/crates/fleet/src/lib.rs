@@ -24,7 +24,7 @@ use std::time::Duration;
 use nightread_domain::{Lane, PerLane};
 
 pub use self::arrivals::{Arrival, Arrivals};
-pub use self::report::{LaneTimes, Moment, Report, mean_of};
+pub use self::report::{FleetReport, LaneTimes, Moment, mean_of};
 pub use self::rules::{Autoscale, Capacities, Capacity, Constants, DEPLOYED, Drain, Metrics, Rule, Rules};
 pub use self::rules::{Shape, StartHours};
 pub use self::service::ServiceTime;

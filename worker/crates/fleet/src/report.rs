@@ -9,7 +9,7 @@ use super::{Minute, Run};
 
 /// What is printed of a run. Times in seconds, ages at one-minute grain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct FleetReport {
     pub jobs: usize,
     pub done: usize,
     /// Without a result at the end.
@@ -69,7 +69,7 @@ pub struct Moment {
     pub spot_draining: usize,
 }
 
-impl Report {
+impl FleetReport {
     /// The figures; the backlog at every `step`-th minute.
     pub fn of(run: &Run, slots: usize, step: usize) -> Self {
         let minutes = &run.minutes;
@@ -158,6 +158,6 @@ impl Moment {
 }
 
 /// The mean of one figure over several runs.
-pub fn mean_of(reports: &[Report], figure: impl Fn(&Report) -> f64) -> f64 {
+pub fn mean_of(reports: &[FleetReport], figure: impl Fn(&FleetReport) -> f64) -> f64 {
     reports.iter().map(figure).sum::<f64>() / reports.len().max(1) as f64
 }

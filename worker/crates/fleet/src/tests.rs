@@ -103,7 +103,7 @@ fn constant_service_of_a_batch_is_a_staircase() {
     let service = ServiceTime::Gamma { mean: 3.0, cv: 0.0 };
     for (machines, last) in [(1, 30), (2, 15), (3, 12), (10, 3), (20, 3)] {
         let run = simulate(&fixed(machines, vec![bulk.clone()], &service, HOUR), 0);
-        let report = Report::of(&run, 1, 1);
+        let report = FleetReport::of(&run, 1, 1);
         assert_eq!((report.done, report.last_result_seconds), (10, f64::from(last)), "{machines} machines");
         assert!((run.useful.as_secs_f64() - 30.0).abs() < 1e-9);
     }
@@ -117,7 +117,7 @@ fn an_arriving_picture_goes_before_a_relabelling() {
     ];
     let mut scenario = fixed(2, arrivals, &ServiceTime::Gamma { mean: 1.0, cv: 0.3 }, HOUR);
     scenario.machine = MachineType { slots: 8, permits: 32, ..one_slot() };
-    let report = Report::of(&simulate(&scenario, 1), 8, 1);
+    let report = FleetReport::of(&simulate(&scenario, 1), 8, 1);
     let of = |name: &str| report.lanes.iter().find(|lane| lane.lane == name).cloned().expect("the lane");
     assert!(of("ingest").p95 < 10.0, "{:?}", of("ingest"));
     assert!(of("bulk").p50 > 100.0, "{:?}", of("bulk"));
@@ -223,7 +223,7 @@ fn an_eviction_loses_what_does_not_end_within_the_notice_and_nothing_else() {
     let stormy = simulate(&deployed(true, 0.5, vec![scans]), 5);
     assert_eq!((calm.evictions, calm.lost), (0, Duration::ZERO));
     assert!(stormy.evictions > 0 && stormy.lost > Duration::ZERO);
-    let report = Report::of(&stormy, 8, 1);
+    let report = FleetReport::of(&stormy, 8, 1);
     assert_eq!((report.left, report.done), (0, 3_000), "every scan is read in the end");
     // Each slot of an evicted machine loses one scan at most, and a machine has what its permits allow.
     assert!(report.redelivered <= report.evictions * 32);

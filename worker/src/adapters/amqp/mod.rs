@@ -16,9 +16,9 @@ mod wire;
 mod work;
 
 pub use self::admin::audit;
-pub use self::admin::dead::{DeadLetter, DeadLetters, Swept, Verdict};
+pub use self::admin::dead::{DeadLetter, DeadLetters, Handling, Swept};
 pub use self::admin::management::{Management, QueueCount};
-pub use self::admin::reports::{Report, recent_reports};
+pub use self::admin::reports::{WorkReport, recent_reports};
 pub use self::admin::rights::Rights;
 pub use self::connect::{hosts, virtual_host};
 pub use self::former::{Former, former};

@@ -4,7 +4,7 @@ use nightread_domain::BlobRef;
 use time::OffsetDateTime;
 
 use crate::cli::AnnounceArgs;
-use crate::services::walk::{Names, Verdict};
+use crate::services::walk::{Names, Selection};
 
 /// What is known of a blob before it is read; lists of names know nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,9 +49,9 @@ impl Filter {
             name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
         };
         let named = match self.names.verdict(name.as_ref()) {
-            Verdict::Taken => true,
-            Verdict::NoStudy => self.is_a_list || !self.suffixes.is_empty(),
-            Verdict::LeftOut => false,
+            Selection::Taken => true,
+            Selection::NoStudy => self.is_a_list || !self.suffixes.is_empty(),
+            Selection::LeftOut => false,
         };
         named
             && (self.suffixes.is_empty() || self.suffixes.iter().any(ends))

@@ -31,9 +31,9 @@ use self::done::Done;
 use self::filter::Filter;
 use self::pace::Pace;
 use self::progress::Progress;
-use self::pump::{Ended, Keep, Ledger, Pump};
-use self::source::{Place, Source};
-use self::work::{Prepared, Sieve, Template};
+use self::pump::{Keep, Ledger, PublishEnd, Pump};
+use self::source::{BlobSource, Place};
+use self::work::{PreparedBatch, Sieve, Template};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
@@ -64,9 +64,9 @@ pub(crate) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
         Format::Json => print(&serde_json::to_string_pretty(&summary.as_json())?)?,
     }
     Ok(match ended {
-        Ended::Stopped => ExitCode::from(STOPPED),
-        Ended::Finished if summary.list_has_mistakes() => ExitCode::from(FAILED),
-        Ended::Finished => ExitCode::SUCCESS,
+        PublishEnd::Stopped => ExitCode::from(STOPPED),
+        PublishEnd::Finished if summary.list_has_mistakes() => ExitCode::from(FAILED),
+        PublishEnd::Finished => ExitCode::SUCCESS,
     })
 }
 
@@ -97,7 +97,7 @@ fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
     }
 }
 
-async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Summary)> {
+async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEnd, Summary)> {
     let storage = settings.storage.as_ref().map(|storage| open(args, settings, storage)).transpose()?;
     let source = source(args, settings, storage.as_ref())?;
     let is_a_list = source.is_a_list();
@@ -149,7 +149,7 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Su
         let ended = pump.run(&mut prepared).await?;
         (ended, std::mem::take(&mut pump.ledger), pump.progress.elapsed(), pump.progress.pauses)
     };
-    if let (Ended::Finished, Some(path)) = (ended, &args.checkpoint) {
+    if let (PublishEnd::Finished, Some(path)) = (ended, &args.checkpoint) {
         checkpoint::remove(path)?;
     }
     let summary = Summary {
@@ -167,11 +167,11 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(Ended, Su
 
 /// A dry run: everything but the broker.
 async fn count(
-    prepared: &mut mpsc::Receiver<Result<Prepared>>,
+    prepared: &mut mpsc::Receiver<Result<PreparedBatch>>,
     mut ledger: Ledger,
     stop: &CancellationToken,
     progress: &mut Progress,
-) -> Result<(Ended, Ledger)> {
+) -> Result<(PublishEnd, Ledger)> {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     let ended = loop {
         tokio::select! {
@@ -180,10 +180,10 @@ async fn count(
                     ledger.take(next?);
                     ledger.confirm_all();
                 }
-                None => break Ended::Finished,
+                None => break PublishEnd::Finished,
             },
             _ = ticks.tick() => progress.show(&ledger.counts, 0),
-            () = stop.cancelled() => break Ended::Stopped,
+            () = stop.cancelled() => break PublishEnd::Stopped,
         }
     };
     progress.close();
@@ -206,12 +206,16 @@ fn open(args: &AnnounceArgs, settings: &Settings, storage: &StorageSettings) -> 
     })
 }
 
-fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Arc<dyn Listing>>) -> Result<Source> {
+fn source(
+    args: &AnnounceArgs,
+    settings: &Settings,
+    storage: Option<&Arc<dyn Listing>>,
+) -> Result<BlobSource> {
     if args.names {
-        return Ok(Source::Names);
+        return Ok(BlobSource::Names);
     }
     if !args.inventory.is_empty() {
-        return Ok(Source::Inventory(args.inventory.clone()));
+        return Ok(BlobSource::Inventory(args.inventory.clone()));
     }
     if let Some(place) = &args.from_event_grid_dead_letter {
         return dead_letters(place, settings, storage);
@@ -219,16 +223,16 @@ fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Arc<dyn Lis
     let places = if args.places.is_empty() { &settings.source_containers } else { &args.places };
     let places = places.iter().map(|place| Place::parse(place)).collect();
     let storage = storage.context("storage was required above")?;
-    Ok(Source::Listing(Arc::clone(storage), places))
+    Ok(BlobSource::Listing(Arc::clone(storage), places))
 }
 
 /// In the settings' account by name; in another by its URL, with the identity of the settings.
-fn dead_letters(place: &str, settings: &Settings, storage: Option<&Arc<dyn Listing>>) -> Result<Source> {
+fn dead_letters(place: &str, settings: &Settings, storage: Option<&Arc<dyn Listing>>) -> Result<BlobSource> {
     let allowed = app::allowed(settings)?;
     let Some((account, path)) = split_url(place) else {
         return match storage {
             Some(store) if matches!(settings.storage, Some(StorageSettings::Azure(_))) => {
-                Ok(Source::DeadLetters(Arc::clone(store), Place::parse(place), allowed))
+                Ok(BlobSource::DeadLetters(Arc::clone(store), Place::parse(place), allowed))
             }
             _ => bail!("--from-event-grid-dead-letter needs [storage] kind azure"),
         };
@@ -243,7 +247,7 @@ fn dead_letters(place: &str, settings: &Settings, storage: Option<&Arc<dyn Listi
         _ => None,
     };
     let store = AzureStore::new(Account::identity(account, client_id)?, AzureOptions::default())?;
-    Ok(Source::DeadLetters(Arc::new(store), Place::parse(path), allowed))
+    Ok(BlobSource::DeadLetters(Arc::new(store), Place::parse(path), allowed))
 }
 
 /// `https://ACCOUNT.blob.core.windows.net` and `CONTAINER[/PREFIX]`.
@@ -308,7 +312,7 @@ struct Summary {
     elapsed: Duration,
     pauses: u64,
     resumed: bool,
-    ended: Ended,
+    ended: PublishEnd,
     dry_run: bool,
     is_a_list: bool,
 }
@@ -340,7 +344,7 @@ impl Summary {
             }
         }
         let seconds = self.elapsed.as_secs_f64();
-        let end = if self.ended == Ended::Finished { "" } else { "\nstopped before the end" };
+        let end = if self.ended == PublishEnd::Finished { "" } else { "\nstopped before the end" };
         format!(
             "{}, of {} seen, in {seconds:.1} s ({:.0} a second){end}",
             parts.join(", "),
@@ -351,7 +355,7 @@ impl Summary {
 
     fn as_json(&self) -> serde_json::Value {
         json!({
-            "finished": self.ended == Ended::Finished,
+            "finished": self.ended == PublishEnd::Finished,
             "dry_run": self.dry_run,
             "resumed": self.resumed,
             "seen": self.counts.seen,

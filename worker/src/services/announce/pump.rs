@@ -20,7 +20,7 @@ use super::item::Work;
 use super::pace::Pace;
 use super::progress::{Progress, State};
 use super::source::Position;
-use super::work::{Counts, Prepared, Template};
+use super::work::{Counts, PreparedBatch, Template};
 use crate::adapters::amqp::{BulkLink, RabbitOptions, Sent, hosts};
 use crate::cli::announce::PATIENCE_SECONDS;
 
@@ -40,7 +40,7 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = (u64, Sent)> + Send
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum PublishEnd {
     Finished,
     Stopped,
 }
@@ -96,7 +96,7 @@ impl Ledger {
         Self { position, counts, held, ..Self::default() }
     }
 
-    pub fn take(&mut self, prepared: Prepared) {
+    pub fn take(&mut self, prepared: PreparedBatch) {
         self.counts.add(prepared.counts);
         self.held = prepared.held;
         if let Some(position) = prepared.position {
@@ -170,7 +170,7 @@ impl Pump {
 
     /// Until the source ends and everything is confirmed, or until it is told to stop. The checkpoint then tells exactly
     /// what is confirmed.
-    pub async fn run(&mut self, prepared: &mut mpsc::Receiver<Result<Prepared>>) -> Result<Ended> {
+    pub async fn run(&mut self, prepared: &mut mpsc::Receiver<Result<PreparedBatch>>) -> Result<PublishEnd> {
         let ended = self.pump(prepared).await;
         if let Some(link) = self.link.take() {
             link.close().await;
@@ -180,21 +180,21 @@ impl Pump {
         ended
     }
 
-    async fn pump(&mut self, prepared: &mut mpsc::Receiver<Result<Prepared>>) -> Result<Ended> {
+    async fn pump(&mut self, prepared: &mut mpsc::Receiver<Result<PreparedBatch>>) -> Result<PublishEnd> {
         let mut ticks = tokio::time::interval(TICK);
         let stop = self.stop.clone();
         let mut last_chance: Option<Instant> = None;
         let mut source_ended = false;
         loop {
             if source_ended && self.ledger.open.is_empty() {
-                return Ok(Ended::Finished);
+                return Ok(PublishEnd::Finished);
             }
             if last_chance.is_none() && stop.is_cancelled() {
                 last_chance = Some(Instant::now() + STOP_PATIENCE);
             }
             let stopping = last_chance.is_some();
             if last_chance.is_some_and(|at| self.in_flight.is_empty() || Instant::now() >= at) {
-                return Ok(Ended::Stopped);
+                return Ok(PublishEnd::Stopped);
             }
             if !stopping {
                 self.connect().await?;

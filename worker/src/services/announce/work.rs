@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::done::{Done, Verdict};
+use super::done::{Done, Standing};
 use super::filter::Filter;
 use super::item::Work;
 use super::source::{Batches, Position};
@@ -53,7 +53,7 @@ impl Counts {
 /// The state of the source after some more names. Together with what was handed over before and is not confirmed, it is
 /// all that a checkpoint needs.
 #[derive(Debug, Default)]
-pub(super) struct Prepared {
+pub(super) struct PreparedBatch {
     pub announce: Vec<Work>,
     /// Not decided about yet.
     pub held: Vec<Work>,
@@ -72,7 +72,11 @@ pub(super) struct Sieve {
 
 impl Sieve {
     /// Starts it on what a checkpoint left over, and then on the source's names.
-    pub fn start(mut self, left_over: Vec<Work>, mut batches: Batches) -> mpsc::Receiver<Result<Prepared>> {
+    pub fn start(
+        mut self,
+        left_over: Vec<Work>,
+        mut batches: Batches,
+    ) -> mpsc::Receiver<Result<PreparedBatch>> {
         let (out, prepared) = mpsc::channel(2);
         tokio::spawn(async move {
             if let Err(error) = self.run(left_over, &mut batches, &out).await {
@@ -87,10 +91,10 @@ impl Sieve {
         &mut self,
         left_over: Vec<Work>,
         batches: &mut Batches,
-        out: &mpsc::Sender<Result<Prepared>>,
+        out: &mpsc::Sender<Result<PreparedBatch>>,
     ) -> Result<()> {
         if !left_over.is_empty() {
-            let mut prepared = Prepared::default();
+            let mut prepared = PreparedBatch::default();
             // They are from before the position: no listing is followed for them.
             let merging = self.done.as_mut().map(|done| std::mem::replace(&mut done.merging, false));
             self.decide(0, left_over, &mut prepared).await?;
@@ -103,7 +107,7 @@ impl Sieve {
         }
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
-            let mut prepared = Prepared { position: Some(batch.position), ..Prepared::default() };
+            let mut prepared = PreparedBatch { position: Some(batch.position), ..PreparedBatch::default() };
             prepared.counts.seen = batch.found.len() as u64 + batch.refused + batch.ignored + batch.archived;
             prepared.counts.refused = batch.refused;
             prepared.counts.ignored = batch.ignored;
@@ -127,7 +131,7 @@ impl Sieve {
             }
         }
         if let Some(done) = &mut self.done {
-            let mut prepared = Prepared::default();
+            let mut prepared = PreparedBatch::default();
             let verdicts = done.finish().await?;
             settle(verdicts, &mut prepared);
             let _ = out.send(Ok(prepared)).await;
@@ -135,7 +139,7 @@ impl Sieve {
         Ok(())
     }
 
-    async fn decide(&mut self, part: usize, works: Vec<Work>, prepared: &mut Prepared) -> Result<()> {
+    async fn decide(&mut self, part: usize, works: Vec<Work>, prepared: &mut PreparedBatch) -> Result<()> {
         match &mut self.done {
             None => prepared.announce = works,
             Some(done) => settle(done.decide(part, works).await?, prepared),
@@ -144,12 +148,12 @@ impl Sieve {
     }
 }
 
-fn settle(verdicts: Vec<Verdict>, prepared: &mut Prepared) {
+fn settle(verdicts: Vec<Standing>, prepared: &mut PreparedBatch) {
     for verdict in verdicts {
         match verdict {
-            Verdict::Announce(work) => prepared.announce.push(work),
-            Verdict::Done => prepared.counts.done += 1,
-            Verdict::Gone => prepared.counts.gone += 1,
+            Standing::Announce(work) => prepared.announce.push(work),
+            Standing::Done => prepared.counts.done += 1,
+            Standing::Gone => prepared.counts.gone += 1,
         }
     }
 }

@@ -6,7 +6,7 @@ use nightread_domain::{Lane, PerLane};
 use serde::Serialize;
 
 use crate::adapters::amqp::topology::{self};
-use crate::adapters::amqp::{QueueCount, Report};
+use crate::adapters::amqp::{QueueCount, WorkReport};
 use crate::settings::BacklogSettings;
 use nightread_domain::retry::Delay;
 
@@ -79,7 +79,7 @@ pub(super) struct Backlog {
 pub(super) struct Seen<'a> {
     pub at: u64,
     pub counts: &'a BTreeMap<String, QueueCount>,
-    pub reports: &'a [Report],
+    pub reports: &'a [WorkReport],
     pub storage_queue: Option<u64>,
 }
 
@@ -90,7 +90,7 @@ fn work_queues() -> Vec<(String, Option<Lane>)> {
 }
 
 /// The backlog, and what the next one that asks should know.
-pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog, Report) {
+pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog, WorkReport) {
     let count = |queue: &str| seen.counts.get(queue).copied().unwrap_or_default();
     let costs = PerLane::from_fn(|lane| cost(lane, seen, settings));
     // A fleet that never reads scans must not take its suspects for scans.
@@ -122,7 +122,7 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
         waits.then(|| watched(lane, seen).unwrap_or(seen.at))
     });
     let ages = seen.reports.iter().filter_map(|report| match report {
-        Report::Worker { at, lanes } if at.saturating_add(FRESH_SECONDS) >= seen.at => {
+        WorkReport::Worker { at, lanes } if at.saturating_add(FRESH_SECONDS) >= seen.at => {
             lanes.iter().filter_map(|(_, lane)| lane.oldest_age).max()
         }
         _ => None,
@@ -140,19 +140,19 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
         queues,
     };
     let seconds_each = costs.map(|(seconds, known)| (known != Known::Settings).then_some(seconds));
-    (backlog, Report::Backlog { at: seen.at, seconds_each, unattended_since })
+    (backlog, WorkReport::Backlog { at: seen.at, seconds_each, unattended_since })
 }
 
 fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known) {
     let (mut messages, mut seconds, mut remembered) = (0, 0.0, None);
     for report in seen.reports {
         match report {
-            Report::Worker { lanes, .. } => {
+            WorkReport::Worker { lanes, .. } => {
                 messages = lanes[lane].messages.saturating_add(messages);
                 seconds += lanes[lane].seconds;
             }
-            Report::Backlog { seconds_each, .. } => remembered = seconds_each[lane].or(remembered),
-            Report::Mark { .. } => {}
+            WorkReport::Backlog { seconds_each, .. } => remembered = seconds_each[lane].or(remembered),
+            WorkReport::Mark { .. } => {}
         }
     }
     let sound = |seconds: &f64| BELIEVED.contains(seconds);
@@ -167,7 +167,7 @@ fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known)
 /// Since when earlier looks, one after the other, saw this lane wait without a worker.
 fn watched(lane: Lane, seen: &Seen<'_>) -> Option<u64> {
     seen.reports.iter().rev().find_map(|report| match report {
-        Report::Backlog { at, unattended_since, .. } if at.saturating_add(WATCH_SECONDS) >= seen.at => {
+        WorkReport::Backlog { at, unattended_since, .. } if at.saturating_add(WATCH_SECONDS) >= seen.at => {
             Some(unattended_since[lane])
         }
         _ => None,
@@ -201,15 +201,15 @@ mod tests {
         Lane::ALL.map(of).into()
     }
 
-    fn seen(lanes: [(u64, u64, u64); 3], reports: &[Report]) -> (Backlog, Report) {
+    fn seen(lanes: [(u64, u64, u64); 3], reports: &[WorkReport]) -> (Backlog, WorkReport) {
         let counts = counts(lanes);
         estimate(&Seen { at: NOW, counts: &counts, reports, storage_queue: None }, &settings())
     }
 
-    fn worker(at: u64, lane: Lane, messages: u64, seconds: f64, oldest_age: Option<u64>) -> Report {
+    fn worker(at: u64, lane: Lane, messages: u64, seconds: f64, oldest_age: Option<u64>) -> WorkReport {
         let mut lanes = PerLane::<LaneWork>::default();
         lanes[lane] = LaneWork { messages, seconds, oldest_age };
-        Report::Worker { at, lanes }
+        WorkReport::Worker { at, lanes }
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_workers_told_beats_what_was_remembered_beats_the_settings() {
-        let remembered = Report::Backlog {
+        let remembered = WorkReport::Backlog {
             at: NOW - 60,
             seconds_each: [Some(0.5), None, Some(90.0)].into(),
             unattended_since: PerLane::default(),
@@ -245,7 +245,7 @@ mod tests {
         let (backlog, conclusion) = seen([(1, 0, 1); 3], &reports);
         let known: Vec<_> = backlog.queues.iter().map(|queue| (queue.seconds_each, queue.known)).collect();
         assert_eq!(known[..3], [(0.05, Known::Measured), (0.02, Known::Settings), (90.0, Known::Remembered)]);
-        let Report::Backlog { seconds_each, .. } = conclusion else { panic!("a conclusion") };
+        let WorkReport::Backlog { seconds_each, .. } = conclusion else { panic!("a conclusion") };
         assert_eq!(seconds_each, [Some(0.05), None, Some(90.0)].into());
     }
 
@@ -253,7 +253,7 @@ mod tests {
     fn suspects_cost_what_the_dearest_lane_is_known_to_cost() {
         let mut counts = counts([(0, 0, 1); 3]);
         counts.insert(topology::SUSPECT_QUEUE.to_owned(), QueueCount { ready: 10, ..QueueCount::default() });
-        let cost = |reports: &[Report]| {
+        let cost = |reports: &[WorkReport]| {
             let seen = Seen { at: NOW, counts: &counts, reports, storage_queue: None };
             estimate(&seen, &settings()).0.seconds
         };
@@ -270,9 +270,9 @@ mod tests {
         let alone = [(5, 0, 0), (0, 0, 0), (0, 0, 0)];
         let (first, conclusion) = seen(alone, &[stale]);
         assert_eq!(first.oldest_job_age_seconds, 0, "seen for the first time");
-        let Report::Backlog { unattended_since, .. } = conclusion else { panic!("a conclusion") };
+        let WorkReport::Backlog { unattended_since, .. } = conclusion else { panic!("a conclusion") };
         assert_eq!(unattended_since, [Some(NOW), None, None].into());
-        let watch = |at| Report::Backlog {
+        let watch = |at| WorkReport::Backlog {
             at,
             seconds_each: PerLane::default(),
             unattended_since: [Some(NOW - 7_000), None, None].into(),

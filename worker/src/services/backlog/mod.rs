@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::estimate::{Backlog, Seen, WINDOW_SECONDS, estimate};
 use crate::adapters::amqp::{
-    Management, Publisher, RabbitOptions, Report, recent_reports, topology, virtual_host,
+    Management, Publisher, RabbitOptions, WorkReport, recent_reports, topology, virtual_host,
 };
 use crate::adapters::azure::monitor::AzureMonitor;
 use crate::adapters::azure::queue::StorageQueue;
@@ -38,7 +38,7 @@ pub(crate) const PUBLISHED: [&str; 4] =
 
 pub(crate) fn run(args: &BacklogArgs) -> Result<ExitCode> {
     let Some((settings, options)) = broker_of(&args.common)? else { return Ok(ExitCode::from(WRONG_USE)) };
-    let Some(watch) = Watch::new(&settings, options, args.publish)? else {
+    let Some(watch) = BacklogWatch::new(&settings, options, args.publish)? else {
         return Ok(ExitCode::from(WRONG_USE));
     };
     let every = args.every.or(args.serve.map(|_| Duration::from_mins(1)));
@@ -69,7 +69,7 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
 }
 
 /// Everything that a look needs.
-struct Watch {
+struct BacklogWatch {
     options: RabbitOptions,
     settings: BacklogSettings,
     publisher: Publisher,
@@ -78,7 +78,7 @@ struct Watch {
     queue: Option<StorageQueue>,
 }
 
-impl Watch {
+impl BacklogWatch {
     /// `None` when a setting is missing, and then every problem has been told.
     fn new(settings: &Settings, options: RabbitOptions, publish: bool) -> Result<Option<Self>> {
         let backlog = &settings.backlog;
@@ -136,7 +136,12 @@ impl Watch {
         }
     }
 
-    async fn publish(&self, now: OffsetDateTime, backlog: &Backlog, next: &Report) -> Result<(), JobError> {
+    async fn publish(
+        &self,
+        now: OffsetDateTime,
+        backlog: &Backlog,
+        next: &WorkReport,
+    ) -> Result<(), JobError> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         if let Err(error) = self.publisher.report(next).await {
             tracing::warn!(%error, "the next look will not know of this one");

@@ -13,7 +13,7 @@ use nightread_engine::Catalogue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use self::report::{Bulk, Report, Row};
+use self::report::{BenchReport, Bulk, Row};
 use self::usage::{Usage, resident_mib};
 use super::process::{Inputs, LOCAL, RESULTS};
 use crate::adapters::storage::folder::FolderStore;
@@ -121,7 +121,7 @@ impl Bench {
 
     /// Every split that the settings leave open, the whole grid in each round so that no row has the machine's best time
     /// for itself; and what `auto` would take.
-    fn grid(&self, each: Duration, rounds: usize) -> Result<Report> {
+    fn grid(&self, each: Duration, rounds: usize) -> Result<BenchReport> {
         let mut splits = grid(cores());
         for candidate in candidates(cores(), &self.settings.engine) {
             if !splits.contains(&candidate) {
@@ -137,7 +137,7 @@ impl Bench {
         }
         let rows = runs.iter().filter_map(|rows| Row::median(rows)).collect();
         let auto = autotune::choose(&self.parts, &self.settings, &stores(self.folder.path()), OPENING)?;
-        Ok(Report::new(&self.parts, &self.settings, &self.what).with_grid(rows, auto))
+        Ok(BenchReport::new(&self.parts, &self.settings, &self.what).with_grid(rows, auto))
     }
 
     fn row(&self, split: Split, each: Duration) -> Result<Row> {
@@ -153,7 +153,7 @@ impl Bench {
     }
 
     /// So many pictures once, with the split that the service would take.
-    fn bulk(&self, count: usize) -> Result<Report> {
+    fn bulk(&self, count: usize) -> Result<BenchReport> {
         let results = tempfile::tempdir_in(self.folder.path())?;
         let stores = stores(results.path());
         let split = autotune::choose(&self.parts, &self.settings, &stores, OPENING)?;
@@ -176,7 +176,7 @@ impl Bench {
         let used = Usage::now()?.since(&before);
         memory.push(resident_mib());
         let bulk = Bulk::new(split, &pace, &used, memory);
-        Ok(Report::new(&self.parts, &self.settings, &self.what).with_bulk(bulk))
+        Ok(BenchReport::new(&self.parts, &self.settings, &self.what).with_bulk(bulk))
     }
 
     fn pace(&self, tools: &Arc<Tools>, in_hand: usize, until: Until) -> Result<Pace, JobError> {

@@ -124,7 +124,7 @@ struct Machine {
 
 /// Everything measured in one call.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     version: &'static str,
     machine: Machine,
     model: Option<ModelFacts>,
@@ -139,7 +139,7 @@ pub(super) struct Report {
     bulk: Option<Bulk>,
 }
 
-impl Report {
+impl BenchReport {
     pub(super) fn new(parts: &Parts, settings: &Settings, what: &str) -> Self {
         let model = parts.opened.models().next().map(|model| model.facts.clone());
         Self {

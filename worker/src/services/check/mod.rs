@@ -85,7 +85,7 @@ fn purposes(settings: &Settings) -> Vec<Purpose> {
 }
 
 /// Everything that was looked at.
-struct Report {
+struct CheckReport {
     raw: RawSettings,
     purposes: Vec<Purpose>,
     engine: Engine,
@@ -96,7 +96,7 @@ struct Report {
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let (raw, settings, mut problems) = app::settings(&args.common, &[]);
-    let mut report = Report {
+    let mut report = CheckReport {
         doubts: doubts::of(&raw),
         raw,
         purposes: args.purpose.clone(),
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-impl Report {
+impl CheckReport {
     fn as_text(&self) -> String {
         let mut rows = table(["setting", "value", "from", "variable"]);
         for (key, shown, origin) in self.raw.shown() {

@@ -8,7 +8,7 @@ use nightread_domain::ErrorCode;
 use serde::Serialize;
 
 use super::{look, moment, redact};
-use crate::adapters::amqp::{DeadLetter, RabbitOptions, Verdict};
+use crate::adapters::amqp::{DeadLetter, Handling, RabbitOptions};
 use crate::cli::Format;
 use crate::cli::dead::ListArgs;
 use crate::console::print;
@@ -64,7 +64,7 @@ pub(super) async fn run(args: &ListArgs, options: &RabbitOptions) -> Result<Exit
                 letters.push(line(letter));
             }
         }
-        Verdict::Keep
+        Handling::Keep
     })
     .await?;
     let mut codes: Vec<_> = tallies.into_iter().map(|(code, tally)| tally.of(code)).collect();

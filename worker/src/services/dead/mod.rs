@@ -11,7 +11,7 @@ use anyhow::Result;
 use nightread_domain::{ErrorCode, JobError};
 use serde_json::json;
 
-use crate::adapters::amqp::{DeadLetter, DeadLetters, Publisher, RabbitOptions, Swept, Verdict, topology};
+use crate::adapters::amqp::{DeadLetter, DeadLetters, Handling, Publisher, RabbitOptions, Swept, topology};
 use crate::app::broker_of;
 use crate::cli::Format;
 use crate::cli::dead::{Chosen, DeadArgs, DeadCommand};
@@ -31,11 +31,11 @@ pub(crate) fn run(args: &DeadArgs) -> Result<ExitCode> {
             DeadCommand::List(args) => list::run(args, &options).await,
             DeadCommand::Show(args) => show::run(args, &options).await,
             DeadCommand::Redrive(args) => {
-                let verdict = if args.dry_run { None } else { Some(Verdict::Redrive) };
+                let verdict = if args.dry_run { None } else { Some(Handling::Redrive) };
                 take(&args.chosen, args.limit, verdict, args.format, &options).await
             }
             DeadCommand::Discard(args) => {
-                let verdict = args.yes.then_some(Verdict::Discard);
+                let verdict = args.yes.then_some(Handling::Discard);
                 let ended = take(&args.chosen, args.limit, verdict, args.format, &options).await?;
                 if args.yes {
                     return Ok(ended);
@@ -59,7 +59,7 @@ impl Chosen {
 async fn take(
     chosen: &Chosen,
     limit: Option<u32>,
-    verdict: Option<Verdict>,
+    verdict: Option<Handling>,
     format: Format,
     options: &RabbitOptions,
 ) -> Result<ExitCode> {
@@ -71,15 +71,15 @@ async fn take(
     let ended = letters
         .sweep(Some(&publisher), &mut swept, |letter| {
             if limit.is_some_and(|limit| met >= limit) {
-                return Verdict::Stop;
+                return Handling::Stop;
             }
             if !chosen.has(letter) {
-                return Verdict::Keep;
+                return Handling::Keep;
             }
             met += 1;
             *by_code.entry(letter.code).or_default() += 1;
             unmet.retain(|id| !letter.is_called(id));
-            verdict.unwrap_or(Verdict::Keep)
+            verdict.unwrap_or(Handling::Keep)
         })
         .await;
     letters.close().await;
@@ -98,7 +98,7 @@ async fn take(
 }
 
 fn report(
-    verdict: Option<Verdict>,
+    verdict: Option<Handling>,
     format: Format,
     met: u32,
     by_code: &BTreeMap<ErrorCode, u32>,
@@ -119,8 +119,8 @@ fn report(
                 print(&format!("{count:>8}  {code}"))?;
             }
             print(&match verdict {
-                Some(Verdict::Redrive) => format!("{} sent back into their lanes", swept.redriven),
-                Some(Verdict::Discard) => format!("{} discarded", swept.discarded),
+                Some(Handling::Redrive) => format!("{} sent back into their lanes", swept.redriven),
+                Some(Handling::Discard) => format!("{} discarded", swept.discarded),
                 _ => format!("{met} chosen, none touched"),
             })?;
         }
@@ -147,7 +147,7 @@ async fn open(options: &RabbitOptions) -> Result<DeadLetters, JobError> {
 }
 
 /// Looks at every letter and keeps it.
-async fn look(options: &RabbitOptions, judge: impl FnMut(&DeadLetter) -> Verdict) -> Result<(), JobError> {
+async fn look(options: &RabbitOptions, judge: impl FnMut(&DeadLetter) -> Handling) -> Result<(), JobError> {
     let letters = open(options).await?;
     let ended = letters.sweep(None, &mut Swept::default(), judge).await;
     letters.close().await;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{look, moment, redact};
-use crate::adapters::amqp::{DeadLetter, RabbitOptions, Verdict};
+use crate::adapters::amqp::{DeadLetter, Handling, RabbitOptions};
 use crate::cli::Format;
 use crate::cli::dead::ShowArgs;
 use crate::console::{FAILED, print, say};
@@ -55,9 +55,9 @@ pub(super) async fn run(args: &ShowArgs, options: &RabbitOptions) -> Result<Exit
     look(options, |letter| {
         if letter.is_called(&args.id) {
             found = Some(shown(letter));
-            return Verdict::Stop;
+            return Handling::Stop;
         }
-        Verdict::Keep
+        Handling::Keep
     })
     .await?;
     let Some(shown) = found else {

@@ -13,7 +13,7 @@ use nightread_domain::{Attributes, BlobRef, Lane, Message};
 
 use self::inputs::Named;
 use self::summary::Summary;
-use self::watch::Watch;
+use self::watch::ProgressWatch;
 use crate::adapters::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, Parts, Stores};
@@ -21,7 +21,7 @@ use crate::cli::{Format, ProcessArgs};
 use crate::compute::models::Opening;
 use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::{Ended, Outage, Run, Stop};
+use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::walk::Names;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
     let tools = Arc::new(autotune::tools(&settings, &stores, model, opening, worth_measuring)?);
     let verbosity = logs::verbosity();
     let shown = args.format == Format::Table && verbosity != Verbosity::Quiet;
-    let watch = Arc::new(Watch::new(inputs.files.len(), &root, shown));
+    let watch = Arc::new(ProgressWatch::new(inputs.files.len(), &root, shown));
     for (file, error) in &named.refused {
         watch.refuse(file, error);
     }
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
     // Nobody waits for what was given up in the middle.
     runtime.shutdown_background();
-    let ended_by = if let Ended::Fatal(error) = &ended { Some(error) } else { None };
+    let ended_by = if let RunEnd::Fatal(error) = &ended { Some(error) } else { None };
     let rows = watch.finish(&named.blobs, ended_by);
     let summary = Summary::new(rows, inputs.left_out, started.elapsed());
     match args.format {
@@ -106,9 +106,9 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         Format::Json => print(&serde_json::to_string_pretty(&summary.as_json(&out))?)?,
     }
     match ended {
-        Ended::Fatal(error) => Err(error.into()),
-        Ended::Drained if summary.all_good() => Ok(ExitCode::SUCCESS),
-        Ended::Drained | Ended::GaveBack => Ok(ExitCode::from(FAILED)),
+        RunEnd::Fatal(error) => Err(error.into()),
+        RunEnd::Drained if summary.all_good() => Ok(ExitCode::SUCCESS),
+        RunEnd::Drained | RunEnd::GaveBack => Ok(ExitCode::from(FAILED)),
     }
 }
 
@@ -128,9 +128,9 @@ fn has_result(parts: &Parts, out: &Path, blob: &BlobRef) -> bool {
 async fn consume(
     tools: Arc<Tools>,
     messages: Vec<Message>,
-    watch: Arc<Watch>,
+    watch: Arc<ProgressWatch>,
     drain_deadline: Duration,
-) -> Result<Ended> {
+) -> Result<RunEnd> {
     let stop = Stop::default();
     tokio::spawn(stop_on_interrupt(stop.clone()));
     let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::inputs::LeftOut;
 use crate::console::table::{shown, table};
-use crate::flow::report::{Outcome, Report};
+use crate::flow::report::{JobReport, Outcome};
 use crate::telemetry::logs::Verbosity;
 
 /// Longer tables are cut, but never of a failure; the documents hold everything.
@@ -37,7 +37,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub fn of(file: PathBuf, report: &Report) -> Self {
+    pub fn of(file: PathBuf, report: &JobReport) -> Self {
         Self {
             file,
             outcome: report.outcome,

@@ -11,18 +11,18 @@ use nightread_domain::{BlobRef, Disposition, ErrorCode, JobError, Stage};
 
 use super::summary::Row;
 use crate::flow::observer::Observer;
-use crate::flow::report::{Outcome, Report};
+use crate::flow::report::{JobReport, Outcome};
 
 /// The rows so far, by file.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct ProgressWatch {
     bar: ProgressBar,
     /// Names are below it.
     root: PathBuf,
     rows: Mutex<BTreeMap<PathBuf, Row>>,
 }
 
-impl Watch {
+impl ProgressWatch {
     pub fn new(total: usize, root: &Path, shown: bool) -> Self {
         let shown = shown && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -71,8 +71,8 @@ impl Watch {
     }
 }
 
-impl Observer for Watch {
-    fn job_ended(&self, report: &Report, _disposition: &Disposition) {
+impl Observer for ProgressWatch {
+    fn job_ended(&self, report: &JobReport, _disposition: &Disposition) {
         let row = Row::of(self.root.join(report.job.source.name()), report);
         // What comes again counts when it ends for good; its row stands until then.
         match report.outcome {

@@ -38,7 +38,7 @@ const DEPTH_EVERY: Duration = Duration::from_secs(15);
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum EnvelopeOutcome {
     Relayed,
     /// Published, and meanwhile no longer ours: somebody publishes it again.
     Late,
@@ -159,7 +159,7 @@ impl Relay {
             let outcomes =
                 futures::future::join_all(messages.iter().map(|message| self.relay(message, stop))).await;
             // One at a time, until one goes through: every take counts against a message.
-            doubtful = outcomes.iter().all(|outcome| *outcome == Outcome::Left);
+            doubtful = outcomes.iter().all(|outcome| *outcome == EnvelopeOutcome::Left);
             for outcome in outcomes {
                 account.add(outcome);
                 metrics::relayed(outcome.as_str());
@@ -188,7 +188,7 @@ impl Relay {
         received
     }
 
-    async fn relay(&self, received: &Received, stop: &CancellationToken) -> Outcome {
+    async fn relay(&self, received: &Received, stop: &CancellationToken) -> EnvelopeOutcome {
         if received.taken > self.settings.most_takes {
             return self.put_aside(received, "it was taken too often").await;
         }
@@ -210,7 +210,7 @@ impl Relay {
                     if let Some(waited) = waited.and_then(|waited| Duration::try_from(waited).ok()) {
                         metrics::queue_waited(waited);
                     }
-                    return self.delete(received, Outcome::Relayed).await;
+                    return self.delete(received, EnvelopeOutcome::Relayed).await;
                 }
                 Err(error) if Instant::now() + wait < deadline && !stop.is_cancelled() => {
                     self.not_published(&error);
@@ -221,7 +221,7 @@ impl Relay {
                 Err(error) => {
                     self.not_published(&error);
                     tracing::error!(%error, "an event stays in its queue and comes again");
-                    return Outcome::Left;
+                    return EnvelopeOutcome::Left;
                 }
             }
         }
@@ -232,32 +232,32 @@ impl Relay {
         self.vitals.published(Some(error.message.clone()));
     }
 
-    async fn put_aside(&self, received: &Received, why: &str) -> Outcome {
+    async fn put_aside(&self, received: &Received, why: &str) -> EnvelopeOutcome {
         match self.poison.put(&received.text).await {
             Ok(()) => {
                 tracing::error!(why, taken = received.taken, "a message is put aside as poison");
-                self.delete(received, Outcome::Poisoned).await
+                self.delete(received, EnvelopeOutcome::Poisoned).await
             }
             Err(error) => {
                 tracing::error!(%error, why, "a poison message cannot be put aside; is there a queue for it?");
-                Outcome::Left
+                EnvelopeOutcome::Left
             }
         }
     }
 
     /// A deletion that fails makes a repeat, no loss.
-    async fn delete(&self, received: &Received, done: Outcome) -> Outcome {
+    async fn delete(&self, received: &Received, done: EnvelopeOutcome) -> EnvelopeOutcome {
         for wait in [100, 400, 1_600] {
             match self.queue.delete(received).await {
                 Ok(true) => return done,
-                Ok(false) => return Outcome::Late,
+                Ok(false) => return EnvelopeOutcome::Late,
                 Err(error) => {
                     tracing::warn!(%error, "a relayed message is not deleted yet");
                     tokio::time::sleep(Duration::from_millis(wait)).await;
                 }
             }
         }
-        Outcome::Late
+        EnvelopeOutcome::Late
     }
 
     async fn look_at_depth(&self) {
@@ -278,7 +278,7 @@ async fn pause(wait: Duration, stop: &CancellationToken) {
     }
 }
 
-impl Outcome {
+impl EnvelopeOutcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Relayed => "relayed",
@@ -290,12 +290,12 @@ impl Outcome {
 }
 
 impl Account {
-    fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, outcome: EnvelopeOutcome) {
         *match outcome {
-            Outcome::Relayed => &mut self.relayed,
-            Outcome::Late => &mut self.late,
-            Outcome::Poisoned => &mut self.poisoned,
-            Outcome::Left => &mut self.left,
+            EnvelopeOutcome::Relayed => &mut self.relayed,
+            EnvelopeOutcome::Late => &mut self.late,
+            EnvelopeOutcome::Poisoned => &mut self.poisoned,
+            EnvelopeOutcome::Left => &mut self.left,
         } += 1;
     }
 

@@ -1,6 +1,6 @@
 //! The figures that are printed, for people and for programs, one table for both.
 
-use nightread_fleet::{Report, mean_of};
+use nightread_fleet::{FleetReport, mean_of};
 
 /// One figure of a report.
 #[derive(Clone, Copy)]
@@ -11,16 +11,16 @@ pub(super) struct Figure {
     pub in_sweep: bool,
     /// Whether it says nothing without a Spot set.
     pub of_spot: bool,
-    of: fn(&Report) -> f64,
+    of: fn(&FleetReport) -> f64,
     show: fn(f64) -> String,
 }
 
 impl Figure {
-    pub fn mean(&self, reports: &[Report]) -> f64 {
+    pub fn mean(&self, reports: &[FleetReport]) -> f64 {
         mean_of(reports, self.of)
     }
 
-    pub fn shown(&self, reports: &[Report]) -> String {
+    pub fn shown(&self, reports: &[FleetReport]) -> String {
         (self.show)(self.mean(reports))
     }
 }
@@ -29,7 +29,7 @@ const fn figure(
     key: &'static str,
     label: &'static str,
     in_sweep: bool,
-    of: fn(&Report) -> f64,
+    of: fn(&FleetReport) -> f64,
     show: fn(f64) -> String,
 ) -> Figure {
     Figure { key, label, in_sweep, of_spot: false, of, show }

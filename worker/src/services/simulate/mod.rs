@@ -19,12 +19,12 @@ pub use crate::cli::simulate::SimulateArgs;
 use crate::console::table::table;
 use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::settings::Problems;
-use nightread_fleet::{LaneTimes, Moment, Report, Scaling, Scenario, simulate};
+use nightread_fleet::{FleetReport, LaneTimes, Moment, Scaling, Scenario, simulate};
 
 /// One combination of tried values, and what came of it.
 struct Row {
     values: Vec<(Knob, f64)>,
-    reports: Vec<Report>,
+    reports: Vec<FleetReport>,
 }
 
 pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
 fn played(args: &SimulateArgs, values: Vec<(Knob, f64)>, scenario: &Scenario) -> Row {
     let reports = (0..args.runs).map(|number| {
         let run = simulate(scenario, args.seed.wrapping_add(number));
-        Report::of(&run, scenario.machine.slots, args.every)
+        FleetReport::of(&run, scenario.machine.slots, args.every)
     });
     Row { reports: reports.collect(), values }
 }

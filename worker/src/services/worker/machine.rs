@@ -7,7 +7,7 @@ use nightread_domain::JobError;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
-use crate::adapters::azure::imds::{Imds, Notice, Watch};
+use crate::adapters::azure::imds::{EvictionWatch, Imds, Notice};
 use crate::pipeline::intake::Stop;
 
 /// What is still in hand so long before the end goes back, while there is a connection to send it over.
@@ -16,7 +16,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 /// Watches over this machine while the worker runs.
 #[derive(Debug)]
 pub(super) struct Machine {
-    watch: Arc<Watch<Imds>>,
+    watch: Arc<EvictionWatch<Imds>>,
     noticed: Arc<OnceLock<Notice>>,
     watching: JoinHandle<()>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Machine {
 impl Machine {
     /// Drains by `stop` when the machine is about to go.
     pub fn watch(endpoint: &str, stop: Stop) -> Result<Self, JobError> {
-        let watch = Arc::new(Watch::new(Imds::new(endpoint)?));
+        let watch = Arc::new(EvictionWatch::new(Imds::new(endpoint)?));
         let noticed = Arc::new(OnceLock::new());
         let (watcher, note) = (Arc::clone(&watch), Arc::clone(&noticed));
         let watching = tokio::spawn(async move {

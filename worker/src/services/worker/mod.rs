@@ -19,7 +19,7 @@ use crate::compute::models::Opening;
 use crate::console::{FAILED, WRONG_USE};
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::{Ended, Outage, Run, Stop};
+use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;
@@ -57,12 +57,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let ended = runtime.block_on(serve(&settings, tools, &vitals, valve))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     match ended {
-        Ended::Fatal(error) => {
+        RunEnd::Fatal(error) => {
             tracing::error!(%error, "stopped");
             Ok(ExitCode::from(FAILED))
         }
-        Ended::Drained | Ended::GaveBack => {
-            tracing::info!(given_back = matches!(ended, Ended::GaveBack), "stopped");
+        RunEnd::Drained | RunEnd::GaveBack => {
+            tracing::info!(given_back = matches!(ended, RunEnd::GaveBack), "stopped");
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -89,7 +89,7 @@ async fn serve(
     tools: Arc<Tools>,
     vitals: &Arc<ServiceVitals>,
     valve: Valve,
-) -> Result<Ended> {
+) -> Result<RunEnd> {
     let stop = Stop::default();
     vitals.stops_by(stop.clone());
     // The first signal drains; a second one gives back what is in hand.
@@ -149,21 +149,21 @@ async fn storage_answers(
     tools: &Tools,
     vitals: &ServiceVitals,
     stop: &Stop,
-) -> Option<Ended> {
+) -> Option<RunEnd> {
     loop {
         match probe_all(settings, tools).await {
             Ok(()) => {
                 vitals.storage_answers(Ok(()));
                 return None;
             }
-            Err(error) if error.class == ErrorClass::Fatal => return Some(Ended::Fatal(error)),
+            Err(error) if error.class == ErrorClass::Fatal => return Some(RunEnd::Fatal(error)),
             Err(error) => {
                 tracing::error!(%error, "not ready: storage does not let this worker in");
                 vitals.storage_answers(Err(error.in_full()));
             }
         }
         tokio::select! {
-            () = stop.drain.cancelled() => return Some(Ended::Drained),
+            () = stop.drain.cancelled() => return Some(RunEnd::Drained),
             () = tokio::time::sleep(settings.limits.probe_interval) => {}
         }
     }

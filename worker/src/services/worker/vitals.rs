@@ -9,9 +9,9 @@ use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, Lane};
 use tokio::time::MissedTickBehavior;
 
-use crate::adapters::amqp::{Publisher, Report as WorkReport, SessionState, SessionWatcher};
+use crate::adapters::amqp::{Publisher, SessionState, SessionWatcher, WorkReport};
 use crate::flow::observer::Observer;
-use crate::flow::report::Report;
+use crate::flow::report::JobReport;
 use crate::flow::valve::{PauseReason, Valve};
 use crate::pipeline::intake::Stop;
 use crate::pipeline::tools::Tools;
@@ -172,7 +172,7 @@ fn unix_now() -> u64 {
 }
 
 impl Observer for ServiceObserver {
-    fn job_ended(&self, report: &Report, disposition: &Disposition) {
+    fn job_ended(&self, report: &JobReport, disposition: &Disposition) {
         metrics::job_ended(report, disposition);
     }
 

@@ -22,7 +22,7 @@ use self::table::{
 };
 
 use crate::flow::WORKER_VERSION;
-use crate::flow::report::Report;
+use crate::flow::report::JobReport;
 use crate::flow::valve::PauseReason;
 
 /// Installs the recorder for this process; the handle renders the text form. What `teller` tells and is no matter of models
@@ -79,7 +79,7 @@ pub fn delivery_left() {
 }
 
 /// A job ended and its delivery is settled so.
-pub fn job_ended(report: &Report, disposition: &Disposition) {
+pub fn job_ended(report: &JobReport, disposition: &Disposition) {
     let (outcome, lane, model) = (report.outcome.as_str(), report.lane.as_str(), report.model.clone());
     counter!(JOBS.name, "outcome" => outcome, "lane" => lane, "model" => model).increment(1);
     if let Some(code) = report.outcome.code() {

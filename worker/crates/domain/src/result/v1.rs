@@ -22,8 +22,8 @@ struct Document {
     schema: String,
     status: Status,
     notice: String,
-    source: Source,
-    model: Model,
+    source: SourceV1,
+    model: ModelV1,
     #[serde(default)]
     input: BTreeMap<String, Value>,
     #[serde(default)]
@@ -42,7 +42,7 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-struct Source {
+struct SourceV1 {
     container: String,
     blob: String,
     etag: Option<ETag>,
@@ -54,7 +54,7 @@ struct Source {
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct ModelV1 {
     name: String,
     /// With precision: `1.0.0-fp32`.
     version: String,

@@ -191,7 +191,7 @@ pub struct TrainedOn {
 
 /// Where weights and data come from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Source {
+pub struct Provenance {
     pub data: String,
     pub citation: String,
     pub url: String,
@@ -240,7 +240,7 @@ pub struct Manifest {
     pub output: Output,
     pub labels: Vec<Label>,
     pub trained_on: TrainedOn,
-    pub source: Source,
+    pub source: Provenance,
     pub maps: Option<Maps>,
 }
 

@@ -9,7 +9,7 @@ use super::check::{Files, check};
 use super::reader::Reader;
 use super::{
     Activation, Calibration, DataFile, Evidence, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems,
-    Maps, Output, Precision, Preprocessing, Problem, Source, Task, TrainedOn, Weights,
+    Maps, Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -220,13 +220,13 @@ fn trained_on(reader: &mut Reader<'_>) -> Option<TrainedOn> {
     Some(TrainedOn { views, age_years, min_side_px, modality_words: modality_words?, simulated })
 }
 
-fn source(reader: &mut Reader<'_>) -> Option<Source> {
+fn source(reader: &mut Reader<'_>) -> Option<Provenance> {
     let data = reader.text("data");
     let citation = reader.text("citation");
     let url = reader.text("url");
     let licence = reader.text("licence");
     let not_for = reader.text("not_for");
-    Some(Source { data: data?, citation: citation?, url: url?, licence: licence?, not_for: not_for? })
+    Some(Provenance { data: data?, citation: citation?, url: url?, licence: licence?, not_for: not_for? })
 }
 
 fn maps(reader: &mut Reader<'_>, template: bool) -> Option<Maps> {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightread_engine::{EngineOptions, Manifest, Model, Outputs, Precision, Provider, Runtime, Search};
+use nightread_engine::{
+    EngineOptions, Manifest, Outputs, Precision, Provider, Runtime, Search, VerifiedModel,
+};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -70,9 +72,9 @@ impl Models {
         folder
     }
 
-    pub fn open(&self, graph: &Graph) -> Model {
+    pub fn open(&self, graph: &Graph) -> VerifiedModel {
         let manifest = Manifest::load(&self.write(graph)).unwrap();
-        Model::open(&Arc::new(manifest), Precision::Fp32).unwrap()
+        VerifiedModel::open(&Arc::new(manifest), Precision::Fp32).unwrap()
     }
 }
 

@@ -84,7 +84,7 @@ impl DeadLetter {
 
 /// What is to become of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Handling {
     /// It stays.
     Keep,
     /// It stays, and so do all that follow.
@@ -138,10 +138,10 @@ impl DeadLetters {
         let mut letters = Vec::new();
         let look = |letter: &DeadLetter| {
             if letters.len() == limit {
-                return Verdict::Stop;
+                return Handling::Stop;
             }
             letters.push(letter.clone());
-            if letters.len() == limit { Verdict::Stop } else { Verdict::Keep }
+            if letters.len() == limit { Handling::Stop } else { Handling::Keep }
         };
         self.sweep(None, &mut Swept::default(), look).await?;
         Ok(letters)
@@ -154,7 +154,7 @@ impl DeadLetters {
         &self,
         publisher: Option<&Publisher>,
         swept: &mut Swept,
-        mut judge: impl FnMut(&DeadLetter) -> Verdict,
+        mut judge: impl FnMut(&DeadLetter) -> Handling,
     ) -> Result<(), JobError> {
         let channel = self.channel().await?;
         // What is redriven may die again at once: only what is there now is gone through.
@@ -185,8 +185,8 @@ impl DeadLetters {
             window.bytes += letter.message.body.len();
             window.seen += 1;
             match judge(&letter) {
-                Verdict::Keep => window.held += 1,
-                Verdict::Stop => stopped = true,
+                Handling::Keep => window.held += 1,
+                Handling::Stop => stopped = true,
                 verdict => settling.push(settle(verdict, letter, acker, publisher)),
             }
             if window.held == window.size {
@@ -213,11 +213,11 @@ impl DeadLetters {
     }
 }
 
-fn note(swept: &mut Swept, done: Verdict) {
+fn note(swept: &mut Swept, done: Handling) {
     match done {
-        Verdict::Redrive => swept.redriven += 1,
-        Verdict::Discard => swept.discarded += 1,
-        Verdict::Keep | Verdict::Stop => {}
+        Handling::Redrive => swept.redriven += 1,
+        Handling::Discard => swept.discarded += 1,
+        Handling::Keep | Handling::Stop => {}
     }
 }
 
@@ -258,12 +258,12 @@ impl Window {
 }
 
 async fn settle(
-    verdict: Verdict,
+    verdict: Handling,
     letter: DeadLetter,
     acker: Acker,
     publisher: Option<&Publisher>,
-) -> Result<Verdict, JobError> {
-    if verdict == Verdict::Redrive {
+) -> Result<Handling, JobError> {
+    if verdict == Handling::Redrive {
         let publisher = publisher.ok_or_else(|| {
             JobError::new(Stage::Settle, ErrorCode::Internal, "a redrive without a publisher")
         })?;

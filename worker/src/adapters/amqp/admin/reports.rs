@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// One report. `at` is in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Report {
+pub enum WorkReport {
     /// What one worker did since its last report.
     Worker { at: u64, lanes: PerLane<LaneWork> },
     /// What one `nightread backlog` concluded.
@@ -52,7 +52,7 @@ pub enum Report {
     Mark { at: u64, id: String },
 }
 
-impl Report {
+impl WorkReport {
     fn at(&self) -> u64 {
         match self {
             Self::Worker { at, .. } | Self::Backlog { at, .. } | Self::Mark { at, .. } => *at,
@@ -70,7 +70,7 @@ impl Report {
 
 impl Publisher {
     /// Adds a report and waits until the broker has it. A worker's may fall to the ground; a mark must arrive.
-    pub async fn report(&self, report: &Report) -> Result<(), JobError> {
+    pub async fn report(&self, report: &WorkReport) -> Result<(), JobError> {
         let body = serde_json::to_vec(report).map_err(|error| {
             JobError::new(Stage::Report, ErrorCode::Internal, "a report does not serialise")
                 .with_source(error)
@@ -82,7 +82,7 @@ impl Publisher {
             key: report.key().to_owned(),
             properties: properties::properties(&attributes),
             body: Bytes::from(body),
-            mandatory: matches!(report, Report::Mark { .. }),
+            mandatory: matches!(report, WorkReport::Mark { .. }),
         })
         .await
     }
@@ -93,11 +93,11 @@ pub async fn recent_reports(
     options: &RabbitOptions,
     publisher: &Publisher,
     window: Duration,
-) -> Result<Vec<Report>, JobError> {
+) -> Result<Vec<WorkReport>, JobError> {
     let now = properties::now();
     let since = now.saturating_sub(window.as_secs());
     let id = hex::encode(rand::random::<[u8; 8]>());
-    publisher.report(&Report::Mark { at: now, id: id.clone() }).await?;
+    publisher.report(&WorkReport::Mark { at: now, id: id.clone() }).await?;
     let connection = connect(options, "reports").await?;
     let refused = |error| classified("cannot read the reports", error);
     let channel = connection.create_channel().await.map_err(refused)?;
@@ -115,7 +115,7 @@ pub async fn recent_reports(
     read.map_err(|_| unavailable("the reports did not come to the present in time"))?
 }
 
-async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec<Report>, JobError> {
+async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec<WorkReport>, JobError> {
     let refused = |error| classified("cannot read the reports", error);
     let mut reports = Vec::new();
     loop {
@@ -125,11 +125,11 @@ async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec
         let raw = raw.map_err(refused)?;
         let Some(report) = parsed(&raw.data) else { continue };
         match report {
-            Report::Mark { id: found, .. } if found == id => {
+            WorkReport::Mark { id: found, .. } if found == id => {
                 raw.ack(BasicAckOptions::default()).await.map_err(refused)?;
                 return Ok(reports);
             }
-            Report::Mark { .. } => {}
+            WorkReport::Mark { .. } => {}
             report if report.at() >= since => reports.push(report),
             _ => {}
         }
@@ -137,7 +137,7 @@ async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec
 }
 
 /// Anybody who may publish results may write here, so what does not parse is passed over.
-fn parsed(body: &[u8]) -> Option<Report> {
+fn parsed(body: &[u8]) -> Option<WorkReport> {
     if body.len() > MAX_BYTES { None } else { serde_json::from_slice(body).ok() }
 }
 
@@ -148,12 +148,12 @@ mod tests {
     #[test]
     fn reports_survive_the_wire_and_odd_ones_are_passed_over() {
         let lanes = PerLane::from_fn(|_| LaneWork { messages: 3, seconds: 0.5, oldest_age: Some(9) });
-        let backlog = Report::Backlog {
+        let backlog = WorkReport::Backlog {
             at: 2,
             seconds_each: [Some(0.02), None, None].into(),
             unattended_since: PerLane::default(),
         };
-        for report in [Report::Worker { at: 1, lanes }, backlog] {
+        for report in [WorkReport::Worker { at: 1, lanes }, backlog] {
             let body = serde_json::to_vec(&report).expect("a report");
             assert_eq!(parsed(&body), Some(report));
         }

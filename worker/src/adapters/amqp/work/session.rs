@@ -18,7 +18,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use super::settlement::delivery;
-use super::shared::{SessionState, Shared, Source};
+use super::shared::{Origin, SessionState, Shared};
 use crate::adapters::amqp::backoff::Backoff;
 use crate::adapters::amqp::connect::{classified, connect, forgiving, in_time, unavailable};
 use crate::adapters::amqp::options::RabbitOptions;
@@ -167,9 +167,9 @@ async fn ended(connection: &Connection, channels: &Channels) {
     }
 }
 
-type Channels = Vec<(Source, Channel)>;
+type Channels = Vec<(Origin, Channel)>;
 /// Each stream says when it ends: among others that would not be noticed.
-type Consumers = SelectAll<BoxStream<'static, (Source, Option<lapin::Result<Raw>>)>>;
+type Consumers = SelectAll<BoxStream<'static, (Origin, Option<lapin::Result<Raw>>)>>;
 
 async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobError> {
     let connection = connect(options, "consume").await?;
@@ -180,10 +180,10 @@ async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobErro
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
     let shares = PermitShares::new(options.permits, options.weights);
     let mut channels = Vec::new();
-    for source in Source::all() {
+    for source in Origin::all() {
         let prefetch = match source {
-            Source::Lane(lane) => shares.prefetch(lane),
-            Source::Suspects => 1,
+            Origin::Lane(lane) => shares.prefetch(lane),
+            Origin::Suspects => 1,
         };
         let refused = |error| classified("the broker opens no channel", error);
         let channel = connection.create_channel().await.map_err(refused)?;

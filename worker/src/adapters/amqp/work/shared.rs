@@ -61,12 +61,12 @@ pub struct Queue {
 
 /// Where a delivery comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum Origin {
     Lane(Lane),
     Suspects,
 }
 
-impl Source {
+impl Origin {
     pub fn all() -> impl Iterator<Item = Self> {
         Lane::ALL.into_iter().map(Self::Lane).chain([Self::Suspects])
     }
@@ -197,15 +197,15 @@ impl Shared {
         let _ = self.state.subscribe().wait_for(over).await;
     }
 
-    pub fn arrived(&self, source: Source, raw: Raw) {
+    pub fn arrived(&self, source: Origin, raw: Raw) {
         let raw = (raw, Instant::now());
         let mut queue = self.queue();
-        if source == Source::Lane(Lane::Ingest) {
+        if source == Origin::Lane(Lane::Ingest) {
             queue.ingest_seen = Some(Instant::now());
         }
         match source {
-            Source::Lane(lane) => queue.ready[lane].push_back(raw),
-            Source::Suspects => queue.suspects.push_back(raw),
+            Origin::Lane(lane) => queue.ready[lane].push_back(raw),
+            Origin::Suspects => queue.suspects.push_back(raw),
         }
         drop(queue);
         self.changed.notify_one();

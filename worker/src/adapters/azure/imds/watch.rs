@@ -27,11 +27,11 @@ pub struct Notice {
 
 /// Watches over one machine.
 #[derive(Debug)]
-pub struct Watch<S> {
+pub struct EvictionWatch<S> {
     source: S,
 }
 
-impl<S: EventSource> Watch<S> {
+impl<S: EventSource> EvictionWatch<S> {
     pub fn new(source: S) -> Self {
         Self { source }
     }
@@ -223,7 +223,7 @@ mod tests {
                 ),
                 (Duration::from_mins(1), Ok(vec![event(kind, &["workers_4"]), event(kind, &["WORKERS_3"])])),
             ]);
-            let notice = Watch::new(&script).notice().await;
+            let notice = EvictionWatch::new(&script).notice().await;
             assert_eq!((notice.kind, script.start.elapsed().as_secs()), (kind, 60));
         }
     }
@@ -238,7 +238,7 @@ mod tests {
             (Duration::ZERO, Ok(vec![past.clone()])),
             (Duration::from_mins(1), Ok(vec![past, next])),
         ]);
-        let notice = Watch::new(&script).notice().await;
+        let notice = EvictionWatch::new(&script).notice().await;
         assert_eq!((notice.event_id.as_str(), script.start.elapsed().as_secs()), ("next", 60));
     }
 
@@ -251,7 +251,7 @@ mod tests {
             (DAY * 2 + Duration::from_hours(1), Ok(vec![event(EventKind::Preempt, &["workers_3"])])),
         ]);
         *script.name_fails.lock().expect("a script") = 5;
-        Watch::new(&script).notice().await;
+        EvictionWatch::new(&script).notice().await;
         let noticed = script.start.elapsed();
         assert!(noticed <= DAY * 2 + Duration::from_secs(3601), "{noticed:?}");
         let asked = script.asked.lock().expect("a script");
@@ -279,7 +279,7 @@ mod tests {
         *script.name_fails.lock().expect("a script") = 2;
         let notice =
             Notice { event_id: "terminate-1".to_owned(), kind: EventKind::Terminate, not_before: None };
-        Watch::new(&script).approve(&notice).await.expect("the third try");
+        EvictionWatch::new(&script).approve(&notice).await.expect("the third try");
         assert_eq!(*script.approved.lock().expect("a script"), ["terminate-1"]);
     }
 
@@ -287,7 +287,7 @@ mod tests {
     async fn an_approval_that_cannot_be_given_is_an_error_in_the_end() {
         let script = Script::new([(Duration::ZERO, Err(Duration::from_secs(10)))]);
         let notice = Notice { event_id: "x".to_owned(), kind: EventKind::Reboot, not_before: None };
-        Watch::new(&script).approve(&notice).await.expect_err("it never answers");
+        EvictionWatch::new(&script).approve(&notice).await.expect_err("it never answers");
         assert_eq!(script.asked.lock().expect("a script").len(), 3);
     }
 }

@@ -49,7 +49,7 @@ impl Current {
     }
 }
 
-enum Source {
+enum CredentialSource {
     Fixed,
     Key { account: String, key: Secret, service: Service },
     Identity(Arc<dyn TokenCredential>),
@@ -57,7 +57,7 @@ enum Source {
 
 /// The pipeline policy that signs.
 pub(super) struct Signer {
-    source: Source,
+    source: CredentialSource,
     current: Mutex<Option<Current>>,
 }
 
@@ -74,11 +74,14 @@ impl Signer {
                 let end = OffsetDateTime::now_utc() + Duration::weeks(5_200);
                 let grant = Grant::Query(pairs);
                 let made_at = OffsetDateTime::UNIX_EPOCH;
-                (Source::Fixed, Some(Current { grant, made_at, renew_at: end, ends_at: end, serial: 0 }))
+                (
+                    CredentialSource::Fixed,
+                    Some(Current { grant, made_at, renew_at: end, ends_at: end, serial: 0 }),
+                )
             }
-            Access::Key { account, key } => (Source::Key { account, key, service }, None),
+            Access::Key { account, key } => (CredentialSource::Key { account, key, service }, None),
             Access::Identity { client_id } => {
-                (Source::Identity(identity::chain(client_id.as_deref(), transport)?), None)
+                (CredentialSource::Identity(identity::chain(client_id.as_deref(), transport)?), None)
             }
         };
         Ok(Self { source, current: Mutex::new(current) })
@@ -104,12 +107,12 @@ impl Signer {
 
     async fn issue(&self, now: OffsetDateTime, serial: u64) -> azure_core::Result<Current> {
         let (grant, ends_at) = match &self.source {
-            Source::Fixed => return Err(azure_core::error::ErrorKind::Credential.into_error()),
-            Source::Key { account, key, service } => {
+            CredentialSource::Fixed => return Err(azure_core::error::ErrorKind::Credential.into_error()),
+            CredentialSource::Key { account, key, service } => {
                 let ends_at = now + SAS_LIFETIME;
                 (Grant::Query(account_sas(account, key, *service, now - CLOCK_SKEW, ends_at)?), ends_at)
             }
-            Source::Identity(credential) => {
+            CredentialSource::Identity(credential) => {
                 let token = credential.get_token(&[STORAGE_SCOPE], None).await?;
                 (Grant::Bearer(token.token.secret().to_owned()), token.expires_on)
             }
@@ -128,7 +131,7 @@ impl Policy for Signer {
         let current = self.current(None).await?;
         apply(&current.grant, &unsigned, request);
         let response = next[0].send(ctx, request, &next[1..]).await?;
-        if !is_unknown_to_storage(&response) || matches!(self.source, Source::Fixed) {
+        if !is_unknown_to_storage(&response) || matches!(self.source, CredentialSource::Fixed) {
             return Ok(response);
         }
         // Once: a token may have been revoked or a clock may have jumped. A second refusal is for the operator.

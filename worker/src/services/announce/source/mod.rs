@@ -81,14 +81,14 @@ impl Place {
 
 /// Where to look.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum BlobSource {
     Listing(Arc<dyn Listing>, Vec<Place>),
     Names,
     Inventory(Vec<PathBuf>),
     DeadLetters(Arc<dyn Listing>, Place, AllowedSources),
 }
 
-impl Source {
+impl BlobSource {
     /// Whether people made the list, so that a name in it that is refused is a mistake to tell of.
     pub fn is_a_list(&self) -> bool {
         matches!(self, Self::Names | Self::Inventory(_))
