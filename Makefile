@@ -47,10 +47,10 @@ $(SCAN): models/fmri-networks-demo/maps.nii.gz | build
 test: setup runtime samples parts ## Run all tests; installs RabbitMQ (apt) and Azurite (npm) for them when they are missing
 	@worker/tools/fetch-runtime openvino >/dev/null || [ "$$(uname -m)" != x86_64 ]
 	@cargo test --release --workspace --locked
-	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test suspects --test publishing --test cluster
+	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test quarantine --test publishing --test cluster
 
 test-rabbitmq-4: setup runtime parts ## The tests of the broker alone, on RabbitMQ 4; `make test` has them too
-	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test suspects --test publishing --test cluster
+	@NIGHTREAD_TEST_RABBITMQ=4 cargo test --release --workspace --locked --test broker --test quarantine --test publishing --test cluster
 
 setup: ## Install what the build needs and this machine lacks (compiler, CMake, venv; apt)
 	@worker/tools/setup-build
@@ -121,9 +121,9 @@ bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quic
 	@$(HIDDEN) .cache/venv-bench/bin/python worker/benches/inference.py --work .cache/bench \
 		--ipex-python .cache/venv-bench-ipex/bin/python $(if $(filter quick,$(BENCH)),--pairs 3)
 	@$(HIDDEN) .cache/venv-bench/bin/python worker/benches/end_to_end.py --work .cache/bench --data $(TEST_DATA) \
-		$(if $(filter quick,$(BENCH)),--pictures 8 --rounds 3)
+		$(if $(filter quick,$(BENCH)),--images 8 --rounds 3)
 
-saturation: runtime $(HIDING) ## One core against all: rate, use of the cores, overhead, memory; N pictures, ROUNDS times
+saturation: runtime $(HIDING) ## One core against all: rate, use of the cores, overhead, memory; N images, ROUNDS times
 	@cargo build --release --locked --workspace --bins
 	@$(HIDDEN) worker/tools/saturation
 

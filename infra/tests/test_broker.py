@@ -53,7 +53,7 @@ def test_the_settings_have_arrived_in_the_broker(rabbitmq):
 def names_in_use(rabbitmq):
     """Exchanges and queues by name, without the worker's own arguments; they go again, for the worker to declare its own."""
     exchanges = [exchange for name, exchange in NAMES.items() if name == "exchange" or name.endswith("Exchange")]
-    queues = [*NAMES["laneQueues"].values(), NAMES["suspectQueue"], NAMES["deadQueue"]]
+    queues = [*NAMES["laneQueues"].values(), NAMES["quarantineQueue"], NAMES["deadQueue"]]
     with client(rabbitmq, "admin") as connection:
         channel = connection.channel()
         for exchange in exchanges:
@@ -88,12 +88,12 @@ def test_each_user_may_do_its_work_and_nothing_else(rabbitmq, names_in_use):
     take = lambda queue: lambda c: c.basic_get(queue)
     assert not refused("relay", announce)
     assert not refused("worker", take(NAMES["laneQueues"]["ingest"]))
-    assert not refused("worker", take(NAMES["suspectQueue"]))
-    for exchange in ("delayExchange", "suspectExchange", "deadExchange", "resultsExchange"):
+    assert not refused("worker", take(NAMES["quarantineQueue"]))
+    for exchange in ("delayExchange", "quarantineExchange", "deadExchange", "resultsExchange"):
         assert not refused("worker", lambda c: c.basic_publish(NAMES[exchange], "job.ingest", b"{}"))
     assert not refused("worker", lambda c: c.queue_declare(NAMES["deadQueue"], passive=True))
     assert refused("relay", take(NAMES["laneQueues"]["ingest"]))
-    assert refused("relay", take(NAMES["suspectQueue"]))
+    assert refused("relay", take(NAMES["quarantineQueue"]))
     assert not refused("relay", lambda c: c.basic_publish(NAMES["resultsExchange"], "report.backlog", b"{}"))
     assert refused("relay", lambda c: c.basic_publish(NAMES["deadExchange"], "x", b"{}"))
     assert refused("worker", take(NAMES["deadQueue"]))

@@ -28,14 +28,14 @@ def settings_of(root):
 
 def queue_findings(root):
     names, broker = settings_of(root)["names"], contract_of(root)["broker"]
-    exchanges = {"jobs": names["exchange"]} | {key: names[f"{key}Exchange"] for key in ("dead", "delay", "suspect", "results")}
+    exchanges = {"jobs": names["exchange"]} | {key: names[f"{key}Exchange"] for key in ("dead", "delay", "quarantine", "results")}
     ours = {
         "exchanges": exchanges,
         "lane_queues": names["laneQueues"],
         "lane_keys": {lane: f"{names['routingKey']}.{lane}" for lane in names["laneQueues"]},
         "delay_queues": names["delayQueues"],
-        "former_queue": names["formerQueue"],
-        "suspect_queue": names["suspectQueue"],
+        "former_queues": names["formerQueues"],
+        "quarantine_queue": names["quarantineQueue"],
         "dead_queue": names["deadQueue"],
         "reports_queue": names["reportsQueue"],
     }
@@ -141,11 +141,13 @@ def identity_findings(root):
     if settings["imds"]["endpoint"] not in fetch or settings["imds"]["identityApiVersion"] not in fetch:
         yield "azure-fetch asks another identity endpoint"
     broker = (root / "infra/shared/scripts/setup-broker").read_text()
-    others = (settings["names"][n].removeprefix("nightread.jobs.") for n in ("suspectQueue", "formerQueue"))
+    # Workers of an earlier version, beside those of this one, go by its names.
+    others = (name.removeprefix("nightread.jobs.") for name in [settings["names"]["quarantineQueue"], *settings["names"]["formerQueues"]])
     lanes = "|".join([*settings["names"]["laneQueues"], *others])
     if rf"'^nightread\.jobs\.({lanes})$'" not in broker:
         yield "workers may not read their lanes"
-    writes = "|".join(settings["names"][n].removeprefix("nightread.") for n in ("delayExchange", "suspectExchange", "deadExchange", "resultsExchange"))
+    written = [settings["names"][n] for n in ("delayExchange", "quarantineExchange", "deadExchange", "resultsExchange")]
+    writes = "|".join(name.removeprefix("nightread.") for name in [*written, *settings["names"]["formerExchanges"]])
     if rf"'^nightread(\.({writes}))?$'" not in broker:
         yield "workers may not publish where they must"
     alerts, metrics = settings["alerts"], settings["metrics"]
@@ -184,7 +186,7 @@ DRIFTS = [
     ("queues", "worker/contract.json", '"nightread.results"', '"nightread.result"'),
     ("queues", "worker/contract.json", '"nightread.jobs.delay.30s"', '"nightread.jobs.delay.31s"'),
     ("queues", "infra/shared/settings.json", '"nightread.jobs.bulk"', '"nightread.jobs.batch"'),
-    ("machine scripts", "infra/shared/scripts/setup-broker", "|volumes|suspect|fmri)", "|volumes|suspect)"),
+    ("machine scripts", "infra/shared/scripts/setup-broker", "|volumes|quarantine|fmri|suspect)", "|volumes|quarantine|fmri)"),
     ("metrics", "infra/shared/scripts/setup-broker", "'^nightread\\.reports$'", "'^$'"),
     ("metrics", "infra/shared/settings.json", '"thresholdSecondsPerWorker": 600', '"thresholdSecondsPerWorker": 700'),
     ("metrics", "worker/contract.json", '"OldestJobAgeSeconds"', '"OldestJobAge"'),

@@ -39,8 +39,8 @@ def fleet_broker(rabbitmq):
     return {**rabbitmq, "prefix": prefix}
 
 
-def picture(value):
-    """A grey PNG of 64 by 64 pixels, of one value but for a pixel: a picture of one value is refused."""
+def image(value):
+    """A grey PNG of 64 by 64 pixels, of one value but for a pixel: an image of one value is refused."""
     chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     rows = bytearray((b"\0" + bytes([value]) * 64) * 64)
     rows[1] ^= 1
@@ -135,8 +135,8 @@ def result(storage, name):
 
 
 def test_the_worker_lives_with_the_rights_it_is_given(fleet_broker, storage):
-    (storage / "incoming/good.png").write_bytes(picture(128))
-    (storage / "incoming/bad.png").write_bytes(b"no picture at all")
+    (storage / "incoming/good.png").write_bytes(image(128))
+    (storage / "incoming/bad.png").write_bytes(b"no image at all")
     with client(fleet_broker, "admin") as connection, Worker(fleet_broker, storage) as worker:
         channel = connection.channel()
         told = channel.queue_declare("", exclusive=True).method.queue
@@ -153,8 +153,8 @@ def test_the_worker_lives_with_the_rights_it_is_given(fleet_broker, storage):
     assert all(waiting(fleet_broker, queue) == 0 for queue in NAMES["laneQueues"].values())
 
 
-def test_a_picture_that_kills_workers_finds_its_way_with_these_rights(fleet_broker, storage):
-    (storage / "incoming/deadly.png").write_bytes(picture(10))
+def test_an_image_that_kills_workers_finds_its_way_with_these_rights(fleet_broker, storage):
+    (storage / "incoming/deadly.png").write_bytes(image(10))
     announce(fleet_broker, job("deadly.png"))
     for _ in range(4):
         with Worker(fleet_broker, storage, NIGHTREAD_TESTING="1", NIGHTREAD_WORKER_FAILPOINT="after_fetch") as worker:
@@ -183,7 +183,7 @@ def on_broker(fleet_broker, storage, unit, without=(), **extra):
 def test_the_nightly_reconciliation_announces_what_has_no_result_and_nothing_else(fleet_broker, storage):
     bulk = NAMES["laneQueues"]["bulk"]
     for number in range(3):
-        (storage / f"incoming/{number}.png").write_bytes(picture(number))
+        (storage / f"incoming/{number}.png").write_bytes(image(number))
     for expected in (3, 0):
         done = on_broker(fleet_broker, storage, "nightread-announce")
         assert done.returncode == 0, done.stdout + done.stderr

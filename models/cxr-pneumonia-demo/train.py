@@ -148,7 +148,7 @@ def main() -> None:
         "choosing_auc": best[0],
         "threshold": best[2],
         "reported_auc": auc.as_list(),
-        "reported_pictures": len(reported),
+        "reported_images": len(reported),
         "reported_patients": len(set(radiograph.patients(reported))),
         "sensitivity": figures.sensitivity,
         "specificity": figures.specificity,

@@ -62,7 +62,7 @@ def quantise(
 ) -> list[str]:
     """Writes the INT8 version of `source`, calibrated on `images`; returns the names of nodes left in FP32.
 
-    These are the classifier's (it costs little and errs most), the first convolution's if the picture has one channel
+    These are the classifier's (it costs little and errs most), the first convolution's if the image has one channel
     (it is faster so), and those in `keep_fp32`. Raises ValueError for a
     name that no node has.
     """

@@ -1,4 +1,4 @@
-"""The committed model keeps the promises of its card, measured again on the real pictures."""
+"""The committed model keeps the promises of its card, measured again on the real images."""
 
 import json
 
@@ -12,16 +12,16 @@ FOLDER = MODELS / "cxr-pneumonia-demo"
 
 
 @pytest.fixture(scope="module")
-def reported() -> list[radiograph.Picture]:
+def reported() -> list[radiograph.Image]:
     """The half of the validation patients that nothing was chosen on."""
     try:
-        pictures = radiograph.kermany(radiograph.data_folder(), "val")
+        images = radiograph.kermany(radiograph.data_folder(), "val")
     except FileNotFoundError:
-        pytest.skip("SKIPPED: cxr-pneumonia-demo on real pictures: no xray/kermany in NIGHTREAD_TEST_DATA")
-    return radiograph.halves(pictures)[1]
+        pytest.skip("SKIPPED: cxr-pneumonia-demo on real images: no xray/kermany in NIGHTREAD_TEST_DATA")
+    return radiograph.halves(images)[1]
 
 
-def test_reported_figures(reported: list[radiograph.Picture]) -> None:
+def test_reported_figures(reported: list[radiograph.Image]) -> None:
     """AUC, sensitivity and specificity of the ONNX file are those of the training report and of the card."""
     description = manifest.read(FOLDER)
     report = json.loads((FOLDER / "training.json").read_text())
@@ -30,7 +30,7 @@ def test_reported_figures(reported: list[radiograph.Picture]) -> None:
     auc = metrics.mean_auc(truth[:, None], logits)
     threshold = float(description["labels"][0]["threshold"])
     counts = metrics.at_threshold(truth, metrics.sigmoid(logits[:, 0]), threshold)
-    assert len(reported) == report["reported_pictures"]
+    assert len(reported) == report["reported_images"]
     assert auc >= 0.99
     assert auc == pytest.approx(report["reported_auc"][0], abs=2e-4)
     assert threshold == pytest.approx(report["threshold"], abs=1e-4)
@@ -41,7 +41,7 @@ def test_reported_figures(reported: list[radiograph.Picture]) -> None:
     assert f"{report['sensitivity']:.3f}" in card and f"{report['specificity']:.3f}" in card
 
 
-def test_int8_decides_alike(reported: list[radiograph.Picture]) -> None:
+def test_int8_decides_alike(reported: list[radiograph.Image]) -> None:
     """Where INT8 weights are offered, their evidence can be measured again."""
     description = manifest.read(FOLDER).unwrap()
     if "int8" not in description["weights"]:

@@ -24,7 +24,7 @@ def test_auc_of_one_class_is_undefined() -> None:
 
 
 def test_interval_resamples_groups() -> None:
-    """Copies of a patient's pictures add no certainty; the interval holds the value and shrinks with patients."""
+    """Copies of a patient's images add no certainty; the interval holds the value and shrinks with patients."""
     generator = np.random.default_rng(3)
     right = generator.random(200) < 0.8
 

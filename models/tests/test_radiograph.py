@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nightread_models import radiograph
-from nightread_models.radiograph import Picture
+from nightread_models.radiograph import Image
 
 
 def test_normalise_golden() -> None:
@@ -19,7 +19,7 @@ def test_normalise_golden() -> None:
 
 
 def test_crop_and_resize_golden() -> None:
-    """A formula picture of 300 x 260, through TorchXRayVision's crop and scikit-image resize."""
+    """A formula image of 300 x 260, through TorchXRayVision's crop and scikit-image resize."""
     i, j = np.mgrid[:300, :260]
     pixels = ((i * 7919 + j * 104729 + ((i * j) % 977) * 31) % 65536).astype(np.uint16)
     image = radiograph.preprocess(pixels, 65535)
@@ -31,17 +31,17 @@ def test_crop_and_resize_golden() -> None:
 
 def test_halves_part_patients() -> None:
     """No patient is on both sides, both labels are on both, and the seed decides."""
-    pictures = [
-        Picture(Path(f"{n}.jpeg"), "val", "PNEUMONIA" if n % 3 else "NORMAL", f"p{n // 6 * 3 + n % 3}")
+    images = [
+        Image(Path(f"{n}.jpeg"), "val", "PNEUMONIA" if n % 3 else "NORMAL", f"p{n // 6 * 3 + n % 3}")
         for n in range(120)
     ]
-    choosing, reported = radiograph.halves(pictures)
+    choosing, reported = radiograph.halves(images)
     assert len(choosing) + len(reported) == 120
     assert not {p.patient for p in choosing} & {p.patient for p in reported}
     for half in (choosing, reported):
         assert {p.label for p in half} == {"NORMAL", "PNEUMONIA"}
-    assert radiograph.halves(pictures) == (choosing, reported)
-    assert radiograph.halves(pictures, seed=1) != (choosing, reported)
+    assert radiograph.halves(images) == (choosing, reported)
+    assert radiograph.halves(images, seed=1) != (choosing, reported)
 
 
 def test_list_digest_ignores_order() -> None:

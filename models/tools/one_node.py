@@ -1,7 +1,7 @@
 """Writes a model of two tiny nodes, for measuring what the service costs without a network.
 
 `image` (batch, 1, 224, 224) -> GlobalAveragePool -> Flatten -> `logits` (batch, 1): the mean of the
-normalised picture. It reads nothing in a picture; its results mean nothing.
+normalised image. It reads nothing in an image; its results mean nothing.
 """
 
 import argparse

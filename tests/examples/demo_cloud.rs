@@ -1,5 +1,5 @@
 //! The cloud on one machine: a private RabbitMQ and Azurite, Event Grid shaped announcements, two workers; then
-//! results and metrics, and everything is stopped. `demo_cloud PICTURE...`
+//! results and metrics, and everything is stopped. `demo_cloud IMAGE...`
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
 
@@ -10,8 +10,8 @@ use std::time::Duration;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
+use nightread_tests::images::{grey, noise};
 use nightread_tests::parts::root;
-use nightread_tests::pictures::{grey, noise};
 use nightread_tests::rabbit::Rabbit;
 use nightread_tests::wait;
 use nightread_tests::worker::Worker;
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     let bench = Bench::over("demo", &rabbit, &azurite).await;
     println!("RabbitMQ and Azurite run, privately, on free ports");
     let names = upload(&bench).await;
-    println!("uploaded {} files, one of them no picture", names.len());
+    println!("uploaded {} files, one of them no image", names.len());
 
     let models = root().join("models").display().to_string();
     let settings = bench
@@ -89,7 +89,7 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The files given, or pictures made here; and one file that is no picture.
+/// The files given, or images made here; and one file that is no image.
 async fn upload(bench: &Bench) -> Vec<String> {
     let mut names = Vec::new();
     for path in std::env::args().skip(1).map(PathBuf::from) {
@@ -108,7 +108,7 @@ async fn upload(bench: &Bench) -> Vec<String> {
         bench.upload("noise.png", noise(512, 1)).await;
         names.extend(["grey.png".to_owned(), "noise.png".to_owned()]);
     }
-    bench.upload("letter.txt", "This is no picture.".into()).await;
+    bench.upload("letter.txt", "This is no image.".into()).await;
     names.push("letter.txt".to_owned());
     names
 }

@@ -16,7 +16,7 @@ use nightread_tests::{announcing, lies, little, little_room, measure, mixed, que
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | cluster [blobs kills seconds] | stopped [blobs seconds] | clock [blobs seconds] | \
                      oom [blobs kills] | descriptors [blobs] | memory [announcements mebibytes] | \
                      disk [announcements times seconds] | lies [blobs seconds] | outage [announcements seconds] | \
-                     fairness [bulk arrivals] | overhead [jobs] | throughput [pictures rounds] | backpressure [announcements jobs] | \
+                     fairness [bulk arrivals] | overhead [jobs] | throughput [images rounds] | backpressure [announcements jobs] | \
                      announce [published counted] | relabel [blobs kills] | relay [events kills] | simulate [jobs milliseconds] | mixed EARLIER_BINARY [blobs times kills]";
 
 #[tokio::main]

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use crate::bench::Bench;
-use crate::pictures::{grey, logit, result_name};
+use crate::images::{grey, logit, result_name};
 use crate::worker::{Worker, WorkerSettings};
 
 /// What each announced thing is, and so how it must end.
@@ -23,7 +23,7 @@ enum Kind {
     Missing,
 }
 
-/// The side of the pictures of a storm, in pixels, unless it is about large ones.
+/// The side of the images of a storm, in pixels, unless it is about large ones.
 pub const SIDE: u32 = 64;
 
 /// Lane, message id and body.

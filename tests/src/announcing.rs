@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use crate::bench::Bench;
-use crate::pictures::grey;
+use crate::images::grey;
 use crate::rabbit::Rabbit;
 use crate::worker::WorkerSettings;
 

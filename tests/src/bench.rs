@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::azurite::{self, Azurite};
+use crate::images::result_name;
 use crate::parts::{fresh_name, skipped};
-use crate::pictures::result_name;
 use crate::proxy::FaultProxy;
 use crate::rabbit::{Observer, Rabbit};
 use crate::wait;
@@ -172,18 +172,18 @@ impl Bench {
         waiting
     }
 
-    /// Waits until nothing is ready in lanes and delays, and the workers have nothing in hand.
+    /// Waits until nothing is ready in lanes and delays, and the workers have nothing in flight.
     pub async fn settled(&self, workers: &[&Worker], patience: Duration) {
         let observer = self.observer().await;
         // A message moves between two questions: out of a lane after the workers were asked, into a delay before. So the
         // queues are asked on both sides, and twice, because one on its way to a worker is in neither.
         let empty = async || {
             let before = self.waiting(&observer).await;
-            let mut in_hand = 0.0;
+            let mut in_flight = 0.0;
             for worker in workers {
-                in_hand += worker.metric("nightread_jobs_in_hand", "").await;
+                in_flight += worker.metric("nightread_jobs_in_flight", "").await;
             }
-            before == 0 && in_hand == 0.0 && self.waiting(&observer).await == 0
+            before == 0 && in_flight == 0.0 && self.waiting(&observer).await == 0
         };
         wait::until_within(patience, "lanes, delays and workers to be empty", || async {
             if !empty().await {

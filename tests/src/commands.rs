@@ -165,7 +165,7 @@ impl Workplace {
         })
         .await;
         if takes_work && !output.is_finished() {
-            // What it has in hand is finished after the signal.
+            // What it has in flight is finished after the signal.
             let observer = Observer::connect(self.settings.broker_url()).await;
             for lane in Lane::ALL {
                 observer.wait_for_depth(&topology::lane_queue(lane), 0).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::announcing::{announce, summary};
 use crate::bench::Bench;
-use crate::pictures::{grey, logit};
+use crate::images::{grey, logit};
 use crate::proxy::Faults;
 
 /// How much of everything.

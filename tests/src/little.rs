@@ -33,10 +33,10 @@ struct Storm {
 
 impl Storm {
     async fn new(test: &str, blobs: usize) -> Option<Self> {
-        Self::with_pictures(test, blobs, SIDE).await
+        Self::with_images(test, blobs, SIDE).await
     }
 
-    async fn with_pictures(test: &str, blobs: usize, side: u32) -> Option<Self> {
+    async fn with_images(test: &str, blobs: usize, side: u32) -> Option<Self> {
         let (rabbit, azurite) = (Rabbit::shared(test).await?, Azurite::shared(test).await?);
         if !Worker::is_built(test) {
             return None;
@@ -67,7 +67,7 @@ impl Storm {
     }
 }
 
-/// Stops a worker (SIGSTOP) that has jobs in hand, for longer than the broker waits for its heartbeats, and lets it go on.
+/// Stops a worker (SIGSTOP) that has jobs in flight, for longer than the broker waits for its heartbeats, and lets it go on.
 pub async fn stopped(test: &str, blobs: usize, stop: Duration, heartbeat: u16) -> Option<Account> {
     let mut storm = Storm::new(test, blobs).await?;
     let url = format!("{}?heartbeat={heartbeat}", storm.bench.options.url);
@@ -78,15 +78,15 @@ pub async fn stopped(test: &str, blobs: usize, stop: Duration, heartbeat: u16) -
     }
     let gate = storm.bench.proxy.gate(Method::GET, &storm.bench.incoming);
     storm.publish(0, 2).await;
-    wait::until("the worker to have jobs in hand", || async {
-        (workers[0].metric("nightread_jobs_in_hand", "").await > 0.5).then_some(())
+    wait::until("the worker to have jobs in flight", || async {
+        (workers[0].metric("nightread_jobs_in_flight", "").await > 0.5).then_some(())
     })
     .await;
     workers[0].signal("STOP");
     gate.open();
     tokio::time::sleep(stop).await;
     workers[0].signal("CONT");
-    storm.account.befell(format!("a worker with jobs in hand stopped (SIGSTOP) for {} s", stop.as_secs()));
+    storm.account.befell(format!("a worker with jobs in flight stopped (SIGSTOP) for {} s", stop.as_secs()));
     wait::until("its session to be back", || async {
         workers[0].get("/ready").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
     })
@@ -160,7 +160,7 @@ pub enum Want {
     Refused,
 }
 
-/// Lets workers die for want of memory while they have jobs in hand.
+/// Lets workers die for want of memory while they have jobs in flight.
 pub async fn out_of_memory(test: &str, blobs: usize, deaths: usize, want: Want) -> Option<Account> {
     const LIMIT: u64 = 400 << 20;
     let group = match want {
@@ -176,7 +176,7 @@ pub async fn out_of_memory(test: &str, blobs: usize, deaths: usize, want: Want) 
     };
     // Large enough that no memory that is free by chance holds one.
     let side = if want == Want::Refused { 1500 } else { SIDE };
-    let mut storm = Storm::with_pictures(test, blobs, side).await?;
+    let mut storm = Storm::with_images(test, blobs, side).await?;
     let words = group.as_ref().map(MemoryGroup::words).map_or_else(Vec::new, Vec::from);
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     // The first that the kernel turns to; what it starts comes with it.
@@ -188,8 +188,8 @@ pub async fn out_of_memory(test: &str, blobs: usize, deaths: usize, want: Want) 
         worker.ready().await;
         let gate = storm.bench.proxy.gate(Method::GET, &storm.bench.incoming);
         storm.publish(portion, deaths).await;
-        wait::until("the worker to have jobs in hand", || async {
-            (worker.metric("nightread_jobs_in_hand", "").await > 0.5).then_some(())
+        wait::until("the worker to have jobs in flight", || async {
+            (worker.metric("nightread_jobs_in_flight", "").await > 0.5).then_some(())
         })
         .await;
         let status = if let Some(group) = &group {

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::cgroup::Room;
 use crate::disk::Disk;
+use crate::images::{grey, logit, noise, result_name};
 use crate::measure::announce_all;
-use crate::pictures::{grey, logit, noise, result_name};
 use crate::rabbit::{Observer, Rabbit};
 use crate::wait;
 use crate::worker::{Worker, WorkerSettings};
@@ -20,7 +20,7 @@ use crate::worker::{Worker, WorkerSettings};
 /// How long announcements may take to be worked off once the trouble is over.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// Distinct large pictures; more announcements read them again.
+/// Distinct large images; more announcements read them again.
 const LARGE: usize = 20;
 
 /// The account. Sound when [`Account::problems`] is empty.
@@ -95,7 +95,7 @@ impl Account {
 
 /// How many were read: all, unless the worker ended before.
 async fn all_read(worker: &Worker, announcements: usize) -> usize {
-    wait::until_within(PATIENCE, "all pictures to be read", || async {
+    wait::until_within(PATIENCE, "all images to be read", || async {
         let read = worker.metric("nightread_jobs_total", "outcome=\"read\"").await as usize;
         (read >= announcements || worker.is_gone()).then_some(read)
     })
@@ -110,7 +110,7 @@ async fn ended(worker: &mut Worker, account: &mut Account) {
     }
 }
 
-/// Reads pictures of eight megabytes with eight permits in so little room.
+/// Reads images of eight megabytes with eight permits in so little room.
 pub async fn memory(test: &str, announcements: usize, room: Room) -> Option<Account> {
     let rabbit = Rabbit::shared(test).await?;
     if !Worker::is_built(test) {

@@ -1,4 +1,4 @@
-//! Figures of the service: what a job costs, how long an arriving picture waits, what memory a backlog takes. They are
+//! Figures of the service: what a job costs, how long an arriving image waits, what memory a backlog takes. They are
 //! printed and judged by people: a loaded machine must not fail a test.
 
 use std::path::Path;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::azurite::Azurite;
 use crate::bench::Bench;
+use crate::images::{grey, noise};
 use crate::parts::root;
-use crate::pictures::{grey, noise};
 use crate::rabbit::{Rabbit, connection};
 use crate::wait;
 
@@ -42,7 +42,7 @@ pub(crate) async fn announce_all(
         .await;
 }
 
-/// One worker, tiny pictures in a folder, a model without a network: what the service itself costs.
+/// One worker, tiny images in a folder, a model without a network: what the service itself costs.
 pub async fn overhead(jobs: usize) {
     let Some(rabbit) = Rabbit::start(None).await else { return eprintln!("RabbitMQ is missing") };
     let options = rabbit.declared().await;
@@ -80,9 +80,9 @@ pub async fn overhead(jobs: usize) {
     println!("highest memory of the worker: {} MiB", worker.memory().1 >> 20);
 }
 
-/// Pictures per second of the service, over folders and over Azurite, beside those of `nightread process` on the same
-/// pictures with the same model; the three in turn, medians of the rounds.
-pub async fn throughput(pictures: usize, rounds: usize) {
+/// Images per second of the service, over folders and over Azurite, beside those of `nightread process` on the same
+/// images with the same model; the three in turn, medians of the rounds.
+pub async fn throughput(images: usize, rounds: usize) {
     let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::start().await) else {
         return eprintln!("RabbitMQ or Azurite is missing");
     };
@@ -93,35 +93,35 @@ pub async fn throughput(pictures: usize, rounds: usize) {
         let options = rabbit.declared().await;
         let settings =
             WorkerSettings::new(&options.url).folder(folder.path()).with("NIGHTREAD_MODELS_DIR", &models);
-        for number in 0..pictures {
+        for number in 0..images {
             let path = folder.path().join(format!("incoming/{number}.png"));
             std::fs::write(path, noise(1024, number as u64)).expect("written");
         }
-        rates[0].push(processed(folder.path(), &models, pictures));
-        let names = (0..pictures).map(|number| format!("incoming/{number}.png"));
+        rates[0].push(processed(folder.path(), &models, images));
+        let names = (0..images).map(|number| format!("incoming/{number}.png"));
         announce_all(&options, Lane::Ingest, names, false).await;
-        rates[1].push(served(&settings, folder.path(), pictures).await);
+        rates[1].push(served(&settings, folder.path(), images).await);
 
         let bench = Bench::over("throughput", &rabbit, &azurite).await;
         let settings = bench.settings().with("NIGHTREAD_MODELS_DIR", &models);
-        for number in 0..pictures {
+        for number in 0..images {
             bench.upload(&format!("{number}.png"), noise(1024, number as u64)).await;
         }
-        let names = (0..pictures).map(|number| format!("{}/{number}.png", bench.incoming));
+        let names = (0..images).map(|number| format!("{}/{number}.png", bench.incoming));
         announce_all(&bench.options, Lane::Ingest, names, false).await;
-        rates[2].push(served(&settings, folder.path(), pictures).await);
+        rates[2].push(served(&settings, folder.path(), images).await);
     }
     let median = |rates: &mut Vec<f64>| {
         rates.sort_by(f64::total_cmp);
         rates[rates.len() / 2]
     };
     let [process, service, azure] = rates.each_mut().map(median);
-    println!("{pictures} pictures of 1024 x 1024, medians of {rounds} rounds, pictures per second");
+    println!("{images} images of 1024 x 1024, medians of {rounds} rounds, images per second");
     println!("nightread process {process:.1}, service over a folder {service:.1}, over Azurite {azure:.1}");
     println!("service to process: {:.0} %", 1e2 * service / process);
 }
 
-fn processed(folder: &Path, models: &str, pictures: usize) -> f64 {
+fn processed(folder: &Path, models: &str, images: usize) -> f64 {
     let output = std::process::Command::new(binary())
         .args(["process", "--format", "json", "--models", models, "--out"])
         .args([folder.join("out"), folder.join("incoming")])
@@ -129,21 +129,21 @@ fn processed(folder: &Path, models: &str, pictures: usize) -> f64 {
         .output()
         .expect("nightread process runs");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("a summary");
-    pictures as f64 / summary["summary"]["seconds"].as_f64().expect("seconds")
+    images as f64 / summary["summary"]["seconds"].as_f64().expect("seconds")
 }
 
-async fn served(settings: &WorkerSettings, folder: &Path, pictures: usize) -> f64 {
+async fn served(settings: &WorkerSettings, folder: &Path, images: usize) -> f64 {
     let worker = Worker::start(settings, folder);
     worker.ready().await;
     let (before, started) = (worker.metric("nightread_jobs_total", "").await, Instant::now());
-    wait::until_within(HOUR, "all pictures", || async {
-        (worker.metric("nightread_jobs_total", "").await as usize >= pictures).then_some(())
+    wait::until_within(HOUR, "all images", || async {
+        (worker.metric("nightread_jobs_total", "").await as usize >= images).then_some(())
     })
     .await;
-    (pictures as f64 - before) / started.elapsed().as_secs_f64()
+    (images as f64 - before) / started.elapsed().as_secs_f64()
 }
 
-/// Time from announcement to result event of pictures that arrive one by one, alone and beside a relabelling.
+/// Time from announcement to result event of images that arrive one by one, alone and beside a relabelling.
 pub async fn fairness(bulk: usize, arrivals: usize) {
     let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::start().await) else {
         return eprintln!("RabbitMQ or Azurite is missing");
@@ -180,11 +180,7 @@ async fn arrive(bench: &Bench, results: &mut Results, what: &str, arrivals: usiz
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     let (median, high) = (at(0.5), at(0.95));
-    println!(
-        "{what}: median {} ms, p95 {} ms over {arrivals} pictures",
-        median.as_millis(),
-        high.as_millis()
-    );
+    println!("{what}: median {} ms, p95 {} ms over {arrivals} images", median.as_millis(), high.as_millis());
     (median, high)
 }
 
@@ -227,14 +223,14 @@ impl Results {
     }
 }
 
-/// A long queue of large pictures: how much memory the worker takes.
+/// A long queue of large images: how much memory the worker takes.
 pub async fn backpressure(announcements: usize, jobs: usize) {
     let Some(rabbit) = Rabbit::start(None).await else { return eprintln!("RabbitMQ is missing") };
     let options = rabbit.declared().await;
     let folder = tempfile::tempdir().expect("a folder");
     let settings = WorkerSettings::new(&options.url).folder(folder.path());
-    let bytes = large_pictures(folder.path(), 50);
-    println!("50 pictures of {:.1} MB", bytes as f64 / 50e6);
+    let bytes = large_images(folder.path(), 50);
+    println!("50 images of {:.1} MB", bytes as f64 / 50e6);
     let names = (0..announcements).map(|number| format!("incoming/{}.png", number % 50));
     announce_all(&options, Lane::Bulk, names, true).await;
     let worker = Worker::start(&settings, folder.path());
@@ -250,12 +246,12 @@ pub async fn backpressure(announcements: usize, jobs: usize) {
     }
 }
 
-fn large_pictures(folder: &Path, count: u64) -> usize {
+fn large_images(folder: &Path, count: u64) -> usize {
     let mut bytes = 0;
     for number in 0..count {
-        let picture = noise(2830, number);
-        bytes += picture.len();
-        std::fs::write(folder.join(format!("incoming/{number}.png")), picture).expect("written");
+        let image = noise(2830, number);
+        bytes += image.len();
+        std::fs::write(folder.join(format!("incoming/{number}.png")), image).expect("written");
     }
     bytes
 }

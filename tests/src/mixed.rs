@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use nightread::adapters::amqp::{FORMER_QUEUE, topology};
+use nightread::adapters::amqp::{FORMER_QUEUES, FormerQueue, topology};
 use nightread_domain::result::SCHEMA;
 use nightread_domain::{ErrorCode, Lane};
 use rand::rngs::StdRng;
@@ -15,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use crate::bench::Bench;
-use crate::pictures::grey;
+use crate::images::grey;
 use crate::worker::Worker;
 
 /// Runs another program in the place of the one that is tested: its own words are `sh`, the program, the tested one.
@@ -58,7 +59,7 @@ impl fmt::Display for Mixture {
 /// Announces every blob `times` times, by force, to two workers of `earlier` (a program) and two of this version.
 pub async fn run(test: &str, earlier: &str, blobs: usize, times: usize, kills: usize) -> Option<Mixture> {
     let (_rabbit, _azurite, bench) = Bench::alone(test).await?;
-    former_queue(&bench).await;
+    former_queues(&bench).await;
     let started = Instant::now();
     let mut chance = StdRng::seed_from_u64(1);
     for number in 0..blobs {
@@ -110,22 +111,25 @@ pub async fn run(test: &str, earlier: &str, blobs: usize, times: usize, kills: u
     Some(mixture)
 }
 
-/// As the earlier version declared it: its workers take from it, and are of no use without.
-async fn former_queue(bench: &Bench) {
+/// As the earlier version declared them: its workers take from them, and are of no use without.
+async fn former_queues(bench: &Bench) {
     let observer = bench.observer().await;
+    let channel = observer.channel();
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    observer.channel().queue_declare(FORMER_QUEUE.into(), durable, quorum).await.expect("declared");
-    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    let bound = observer.channel().queue_bind(
-        FORMER_QUEUE.into(),
-        topology::JOBS.into(),
-        "former".into(),
-        options,
-        none,
-    );
-    bound.await.expect("bound");
+    for FormerQueue { queue, exchange, .. } in FORMER_QUEUES {
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(queue.into(), durable, quorum.clone()).await.expect("declared");
+        if exchange != topology::JOBS {
+            let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            let fanout = ExchangeKind::Fanout;
+            let declared = channel.exchange_declare(exchange.into(), fanout, durable, FieldTable::default());
+            declared.await.expect("declared");
+        }
+        let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(queue.into(), exchange.into(), "former".into(), bind, none);
+        bound.await.expect("bound");
+    }
 }
 
 /// Looks at every document: one that was of this form once must stay so.

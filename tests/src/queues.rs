@@ -195,7 +195,7 @@ pub async fn relay_with_kills(test: &str, events: usize, kills: usize, seed: u64
         child.wait().expect("a child");
         account.kills += 1;
     }
-    // What was in hand at a kill is hidden for a while, and comes again.
+    // What was in flight at a kill is hidden for a while, and comes again.
     let mut last = relay(&settings);
     wait::until("the queue to be empty", || async { queue.is_empty().await.then_some(()) }).await;
     let told = std::process::Command::new("kill").args(["-TERM", &last.id().to_string()]).status();

@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::azurite::Azurite;
 use crate::bench::Bench;
+use crate::images::grey;
 use crate::measure::Results;
-use crate::pictures::grey;
 use crate::rabbit::Rabbit;
 
 /// One job: when it is announced, and how long its download is held.

@@ -16,8 +16,8 @@ use nightread_domain::{BlobRef, ErrorClass, ErrorCode, Lane};
 use nightread_tests::announcing::{Announced, announce, announce_with_kills, start, summary};
 use nightread_tests::bench::Bench;
 use nightread_tests::cable::Cable;
+use nightread_tests::images::grey;
 use nightread_tests::parts::{Ending, skipped};
-use nightread_tests::pictures::grey;
 use nightread_tests::rabbit::{Observer, Rabbit, options};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
@@ -291,7 +291,7 @@ async fn what_has_a_result_of_this_version_is_left_out() {
     for (number, name) in names.iter().enumerate() {
         bench.upload(name, grey(number as u8, 64, number)).await;
     }
-    bench.upload("bad", "no picture".into()).await;
+    bench.upload("bad", "no image".into()).await;
     let worker = bench.start();
     let done: Vec<_> = names.iter().chain(&["bad"]).filter(|name| is_done(name)).collect();
     for name in &done {

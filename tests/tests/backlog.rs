@@ -13,8 +13,8 @@ use nightread::adapters::amqp::{
 use nightread::telemetry::ledger::LaneWork;
 use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, ErrorCode, Intake, Lane, Message, PerLane};
+use nightread_tests::images::grey;
 use nightread_tests::parts::skipped;
-use nightread_tests::pictures::grey;
 use nightread_tests::queues::Queues;
 use nightread_tests::rabbit::{Observer, Rabbit, Tls};
 use nightread_tests::server::{Answer, Asked, ScriptedServer};
@@ -101,8 +101,8 @@ fn unix_now() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_ready_and_what_is_in_hand_is_work_and_workers_tell_what_it_costs() {
-    let test = "what_is_ready_and_what_is_in_hand_is_work_and_workers_tell_what_it_costs";
+async fn what_is_ready_and_what_is_in_flight_is_work_and_workers_tell_what_it_costs() {
+    let test = "what_is_ready_and_what_is_in_flight_is_work_and_workers_tell_what_it_costs";
     let Some(bench) = Bench::new(test).await else { return };
     let idle = bench.counted([0, 0], [0, 0], 0).await;
     assert_eq!(idle["seconds_per_worker"], 0.0);
@@ -123,7 +123,7 @@ async fn what_is_ready_and_what_is_in_hand_is_work_and_workers_tell_what_it_cost
     let observer = Observer::connect(&bench.options.url).await;
     observer.wait_for_depth(&topology::lane_queue(Lane::Ingest), 0).await;
     let busy = bench.counted([0, 10], [0, 0], 2).await;
-    assert_eq!(busy["seconds"], 0.2, "ten pictures at 20 ms: {busy}");
+    assert_eq!(busy["seconds"], 0.2, "ten images at 20 ms: {busy}");
     assert_eq!(busy["seconds_per_worker"], 0.1);
 
     bench.publisher.report(&worker_report(unix_now(), Lane::Ingest, 100, 50.0)).await.expect("told");
@@ -278,8 +278,8 @@ async fn what_cannot_be_counted_or_published_is_said_and_never_made_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_workers_tell_what_their_pictures_cost_and_how_old_they_were() {
-    let test = "real_workers_tell_what_their_pictures_cost_and_how_old_they_were";
+async fn real_workers_tell_what_their_images_cost_and_how_old_they_were() {
+    let test = "real_workers_tell_what_their_images_cost_and_how_old_they_were";
     let Some(bench) = Bench::new(test).await else { return };
     if !Worker::is_built(test) {
         return;

@@ -9,8 +9,8 @@ use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
+use nightread_tests::images::grey;
 use nightread_tests::parts::root;
-use nightread_tests::pictures::grey;
 use nightread_tests::proxy::Method;
 use nightread_tests::rabbit::Rabbit;
 use nightread_tests::wait;
@@ -65,7 +65,7 @@ async fn a_right_to_take_that_is_revoked_is_told_with_the_next_session_and_loses
     assert_eq!(bench.dead().await.len(), 0, "nobody is blamed");
 }
 
-/// A folder of models with one whose network asks for more memory than there can be when a picture begins white.
+/// A folder of models with one whose network asks for more memory than there can be when an image begins white.
 fn hungry_models(folder: &Path) {
     let weights = root().join("worker/crates/engine/tests/models/hungry.onnx");
     let weights = std::fs::read(weights).expect("the network");
@@ -90,7 +90,7 @@ async fn an_engine_that_cannot_go_on_is_told_and_ends_the_worker_and_blames_no_s
     let settings = bench.settings().with("NIGHTREAD_MODELS_DIR", models.to_str().expect("a UTF-8 path"));
     let mut worker = bench.start_with(&settings);
     worker.ready().await;
-    // One in hand that cannot end yet holds the worker while it stops.
+    // One in flight that cannot end yet holds the worker while it stops.
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
     bench.upload("calm.png", grey(100, 64, 1)).await;
     bench.announce(Lane::Ingest, "calm.png").await;
@@ -109,5 +109,5 @@ async fn an_engine_that_cannot_go_on_is_told_and_ends_the_worker_and_blames_no_s
     assert_eq!(result("white.png").await, None, "a machine without memory is no study's fault");
     assert_eq!(bench.dead().await.len(), 0);
     // It may have been this study all the same: the next worker reads it alone.
-    bench.observer().await.wait_for_depth(topology::SUSPECT_QUEUE, 1).await;
+    bench.observer().await.wait_for_depth(topology::QUARANTINE_QUEUE, 1).await;
 }

@@ -206,8 +206,8 @@ async fn a_redriven_letter_that_fails_again_arrives_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_published_stays_in_hand_and_nothing_more_is_taken() {
-    let test = "what_cannot_be_published_stays_in_hand_and_nothing_more_is_taken";
+async fn what_cannot_be_published_stays_in_flight_and_nothing_more_is_taken() {
+    let test = "what_cannot_be_published_stays_in_flight_and_nothing_more_is_taken";
     let Some(rabbit) = Rabbit::shared(test).await else { return };
     let mut bench = Bench::new(rabbit, 4).await;
     let channel = bench.observer.channel();
@@ -228,7 +228,7 @@ async fn what_cannot_be_published_stays_in_hand_and_nothing_more_is_taken() {
     bench.depth(Lane::Ingest, 3).await;
     let taken = tokio::time::timeout(Duration::from_secs(1), bench.intake.next()).await;
     assert!(taken.is_err(), "nothing is taken during a pause: {taken:?}");
-    assert!(!settling.is_finished(), "the delivery is still in hand");
+    assert!(!settling.is_finished(), "the delivery is still in flight");
     let channel = bench.observer.channel();
     let bound =
         channel.queue_bind(queue.into(), exchange.into(), "".into(), QueueBindOptions::default(), nothing());
@@ -268,8 +268,8 @@ async fn a_delivery_dropped_unsettled_comes_again_and_is_counted_and_ends_as_wor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arriving_picture_does_not_wait_behind_a_relabelling() {
-    let Some(rabbit) = Rabbit::shared("an_arriving_picture_does_not_wait_behind_a_relabelling").await else {
+async fn an_arriving_image_does_not_wait_behind_a_relabelling() {
+    let Some(rabbit) = Rabbit::shared("an_arriving_image_does_not_wait_behind_a_relabelling").await else {
         return;
     };
     let mut bench = Bench::new(rabbit, 8).await;
@@ -286,14 +286,14 @@ async fn an_arriving_picture_does_not_wait_behind_a_relabelling() {
     );
     let waiting = tokio::time::timeout(Duration::from_millis(300), bench.intake.next()).await;
     assert!(waiting.is_err(), "but for one permit");
-    bench.announce(Lane::Ingest, "picture").await;
-    let picture = bench.next().await;
-    assert_eq!(picture.message.body, "picture");
-    picture.settlement.settle(Disposition::Done).await.expect("settled");
-    // While pictures keep coming, bulk falls back to its share and goes on.
+    bench.announce(Lane::Ingest, "image").await;
+    let image = bench.next().await;
+    assert_eq!(image.message.body, "image");
+    image.settlement.settle(Disposition::Done).await.expect("settled");
+    // While images keep coming, bulk falls back to its share and goes on.
     let mut lanes = BTreeMap::from([(Lane::Ingest, 0), (Lane::Bulk, 0)]);
     for number in 0..100 {
-        bench.announce(Lane::Ingest, &format!("picture {number}")).await;
+        bench.announce(Lane::Ingest, &format!("image {number}")).await;
     }
     let mut held: std::collections::VecDeque<_> = held.into();
     for _ in 0..120 {
@@ -317,13 +317,13 @@ async fn a_stopped_intake_gives_back_what_it_had_not_handed_out() {
     for number in 0..20 {
         bench.announce(Lane::Ingest, &number.to_string()).await;
     }
-    let in_hand = [bench.next().await, bench.next().await];
+    let in_flight = [bench.next().await, bench.next().await];
     let watcher = bench.intake.watcher();
     bench.intake.stop().await;
     assert!(bench.intake.next().await.expect("no error").is_none());
     assert!(bench.intake.next().await.expect("no error").is_none(), "and none after that");
     bench.depth(Lane::Ingest, 18).await;
-    let [first, second] = in_hand;
+    let [first, second] = in_flight;
     first.settlement.settle(Disposition::Done).await.expect("the session stands until all is settled");
     second.settlement.settle(retry()).await.expect("settled");
     drop(bench.intake);

@@ -123,8 +123,8 @@ async fn rights_to_consume_and_publish_are_asked_for_and_nothing_is_touched() {
 
     // What the installation gives to workers.
     let (write, read) = (
-        r"^nightread(\.(delay|suspect|dead|results))?$",
-        r"^nightread\.jobs\.(ingest|bulk|volumes|suspect)$",
+        r"^nightread(\.(delay|quarantine|dead|results))?$",
+        r"^nightread\.jobs\.(ingest|bulk|volumes|quarantine)$",
     );
     allow(write, read).await;
     let (code, answer) = check(&settings, &[]);
@@ -132,13 +132,13 @@ async fn rights_to_consume_and_publish_are_asked_for_and_nothing_is_touched() {
     let rights = "may consume (queues: 4) and publish (exchanges: 5)";
     assert_eq!(answer["outside"]["rights at the broker"], rights);
 
-    allow(r"^nightread(\.(delay|suspect|dead))?$", r"^nightread\.jobs\.(ingest|bulk)$").await;
+    allow(r"^nightread(\.(delay|quarantine|dead))?$", r"^nightread\.jobs\.(ingest|bulk)$").await;
     let (code, answer) = check(&settings, &[]);
     let told = problems(&answer);
     assert_eq!(code, Some(1), "{answer:#}");
     for missing in [
         "consume from queue nightread.jobs.volumes",
-        "consume from queue nightread.jobs.suspect",
+        "consume from queue nightread.jobs.quarantine",
         "publish to exchange nightread.results",
     ] {
         assert!(told.contains(missing), "{missing}: {told}");

@@ -252,19 +252,19 @@ async fn a_refused_credential_is_renewed_once_and_then_fatal() {
     };
     let Some(address) = azurite.address() else { return };
     let bench = azure(azurite, "credentials").await;
-    let picture = blob(&bench.container, "a.png");
-    bench.put(&picture, Bytes::from_static(b"x")).await;
+    let image = blob(&bench.container, "a.png");
+    bench.put(&image, Bytes::from_static(b"x")).await;
     let proxy = FaultProxy::start(address, 1).await;
     let store = azurite::store(&azurite::connection_string(proxy.port()));
-    store.properties(&picture).await.expect("signed in");
+    store.properties(&image).await.expect("signed in");
     proxy.set_faults(Faults { unauthorized: 1.0, ..Faults::default() });
     let (before, _) = proxy.counts();
-    let error = store.properties(&picture).await.expect_err("refused");
+    let error = store.properties(&image).await.expect_err("refused");
     assert_eq!((error.code, error.class), (ErrorCode::StorageUnauthenticated, ErrorClass::Transient));
     assert_eq!(proxy.counts().0 - before, 4, "twice with a new signature: to look, and to hear why not");
     // A wrong key is the same by another name.
     let wrong = azurite.connection_string().replace("AccountKey=Eby8", "AccountKey=Abcd");
-    let error = azurite::store(&wrong).properties(&picture).await.expect_err("refused");
+    let error = azurite::store(&wrong).properties(&image).await.expect_err("refused");
     // Azure says AuthenticationFailed to this, Azurite AuthorizationFailure.
     let refusals = [ErrorCode::StorageUnauthenticated, ErrorCode::StorageForbidden];
     assert!(refusals.contains(&error.code), "{error}");

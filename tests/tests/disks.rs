@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nightread::adapters::amqp::{RabbitOptions, topology};
 use nightread_tests::disk::Disk;
-use nightread_tests::pictures::grey;
+use nightread_tests::images::grey;
 use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
@@ -19,12 +19,12 @@ use tempfile::TempDir;
 /// Long enough for the delay queues of five and thirty seconds.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-const PICTURES: usize = 40;
+const IMAGES: usize = 40;
 
-/// The folder of each picture, and so of its result; in no line of the log.
+/// The folder of each image, and so of its result; in no line of the log.
 const MARK: &str = "Jane-Doe-1970";
 
-/// A service over folders, its broker and its pictures.
+/// A service over folders, its broker and its images.
 struct Service {
     options: RabbitOptions,
     folder: TempDir,
@@ -52,11 +52,10 @@ impl Service {
         Worker::start(&self.settings, self.folder.path())
     }
 
-    fn announce_pictures(&self) {
-        for number in 0..PICTURES {
-            let picture = grey(number as u8, 64, number);
-            std::fs::write(self.folder.path().join(format!("incoming/{number}.png")), picture)
-                .expect("a file");
+    fn announce_images(&self) {
+        for number in 0..IMAGES {
+            let image = grey(number as u8, 64, number);
+            std::fs::write(self.folder.path().join(format!("incoming/{number}.png")), image).expect("a file");
         }
         // Without a disk of its own: what is announced lies in the sources.
         let settings = WorkerSettings::new(&self.options.url).folder(self.folder.path());
@@ -100,10 +99,10 @@ impl Service {
         }
     }
 
-    /// All pictures are read, no attempt was counted, nothing was left beside the documents.
+    /// All images are read, no attempt was counted, nothing was left beside the documents.
     async fn all_are_read(&self, worker: &Worker, results: &Path) {
         wait::until_within(PATIENCE, "every result", || async {
-            (documents_in(results).len() == PICTURES).then_some(())
+            (documents_in(results).len() == IMAGES).then_some(())
         })
         .await;
         for path in documents_in(results) {
@@ -138,8 +137,8 @@ fn fill(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_one_outage_and_no_picture_s_fault() {
-    let test = "a_full_disk_is_one_outage_and_no_picture_s_fault";
+async fn a_full_disk_is_one_outage_and_no_image_s_fault() {
+    let test = "a_full_disk_is_one_outage_and_no_image_s_fault";
     let Some(service) = Service::new(test).await else { return };
     let Some(disk) = Disk::new(test, &service.results(), "size=1m").await else { return };
     let service = Service { settings: service.settings.on_disk(&disk), ..service };
@@ -147,7 +146,7 @@ async fn a_full_disk_is_one_outage_and_no_picture_s_fault() {
     worker.ready().await;
     let filler = disk.folder().join("filler");
     fill(&filler);
-    service.announce_pictures();
+    service.announce_images();
     service.is_away(&worker, "No space left on device").await;
     assert!(documents_in(&disk.folder()).is_empty());
 
@@ -167,8 +166,8 @@ async fn a_full_disk_is_one_outage_and_no_picture_s_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_disk_is_one_outage_and_no_picture_s_fault() {
-    let test = "a_read_only_disk_is_one_outage_and_no_picture_s_fault";
+async fn a_read_only_disk_is_one_outage_and_no_image_s_fault() {
+    let test = "a_read_only_disk_is_one_outage_and_no_image_s_fault";
     let Some(service) = Service::new(test).await else { return };
     let results = service.results();
     let Some(disk) = Disk::new(test, &results, "size=8m,ro").await else { return };
@@ -186,7 +185,7 @@ async fn a_read_only_disk_is_one_outage_and_no_picture_s_fault() {
     worker.ready().await;
 
     disk.remount("ro");
-    service.announce_pictures();
+    service.announce_images();
     service.is_away(&worker, said).await;
     disk.remount("rw");
     service.all_are_read(&worker, &disk.folder()).await;
@@ -202,8 +201,8 @@ fn point(link: &Path, to: &Path) {
 
 /// Without mounts of its own, so on any machine.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_takes_no_results_is_one_outage_and_no_picture_s_fault() {
-    let test = "a_folder_that_takes_no_results_is_one_outage_and_no_picture_s_fault";
+async fn a_folder_that_takes_no_results_is_one_outage_and_no_image_s_fault() {
+    let test = "a_folder_that_takes_no_results_is_one_outage_and_no_image_s_fault";
     let Some(service) = Service::new(test).await else { return };
     let (results, disk) = (service.results(), service.folder.path().join("disk"));
     std::fs::rename(&results, &disk).expect("renamed");
@@ -212,7 +211,7 @@ async fn a_folder_that_takes_no_results_is_one_outage_and_no_picture_s_fault() {
     worker.ready().await;
     // Nobody makes files there, root neither.
     point(&results, Path::new("/sys"));
-    service.announce_pictures();
+    service.announce_images();
     service.is_away(&worker, "os error").await;
     point(&results, &disk);
     service.all_are_read(&worker, &results).await;

@@ -10,7 +10,7 @@ use nightread::adapters::amqp::topology;
 use nightread::adapters::azure::imds::{EventKind, EventSource, EvictionWatch, Imds};
 use nightread_domain::Lane;
 use nightread_tests::bench::Bench;
-use nightread_tests::pictures::grey;
+use nightread_tests::images::grey;
 use nightread_tests::proxy::Method;
 use nightread_tests::server::{Answer, Asked, ScriptedServer};
 use nightread_tests::wait;
@@ -79,7 +79,7 @@ async fn an_evicted_worker_finishes_what_it_has_and_then_lets_the_machine_go() {
     wait::until("the worker to drain", || async { worker.log().contains("preempt").then_some(()) }).await;
     // What comes now is for others.
     bench.announce(Lane::Ingest, "later.png").await;
-    assert!(imds.asked_by("POST").is_empty(), "not while something is in hand");
+    assert!(imds.asked_by("POST").is_empty(), "not while something is in flight");
     gate.open();
     assert!(worker.ended().await.success());
     assert_eq!(bench.wait_for_result("held.png").await["status"], "ok");

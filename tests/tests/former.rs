@@ -5,22 +5,26 @@
 use std::process::Stdio;
 
 use lapin::options::{
-    BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Confirmation};
-use nightread::adapters::amqp::{FORMER_KEY, FORMER_QUEUE, topology};
+use lapin::{BasicProperties, Confirmation, ExchangeKind};
+use nightread::adapters::amqp::{FORMER_KEY, FORMER_QUEUES, FormerQueue, topology};
 use nightread_domain::Lane;
 use nightread_domain::retry::Delay;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
-use nightread_tests::pictures::grey;
+use nightread_tests::images::grey;
 use nightread_tests::rabbit::{Observer, Rabbit};
 use nightread_tests::wait;
 use nightread_tests::worker::Worker;
 use serde_json::json;
 
-/// What lies in the former queue when its binding is taken away.
+const SCANS: FormerQueue = FORMER_QUEUES[0];
+const SUSPECTS: FormerQueue = FORMER_QUEUES[1];
+
+/// What lies in the former lane when its binding is taken away.
 const IN_THE_LANE: usize = 3;
 
 fn table(entries: &[(&'static str, AMQPValue)]) -> FieldTable {
@@ -38,8 +42,10 @@ fn text(value: &str) -> AMQPValue {
 /// Takes the broker back to what the earlier version declared.
 async fn go_back(observer: &Observer) {
     let channel = observer.channel();
-    let new = topology::lane_queue(Lane::Volumes);
-    channel.queue_delete(new.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let suspects = SUSPECTS.exchange.into();
+    let declared = channel.exchange_declare(suspects, ExchangeKind::Fanout, durable, FieldTable::default());
+    declared.await.expect("declared");
     let arguments = table(&[
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(50)),
@@ -47,18 +53,15 @@ async fn go_back(observer: &Observer) {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ]);
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(FORMER_QUEUE.into(), durable, arguments).await.expect("declared");
-    channel
-        .queue_bind(
-            FORMER_QUEUE.into(),
-            topology::JOBS.into(),
-            "job.fmri.#".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .expect("bound");
+    for FormerQueue { queue, exchange, key, heir, .. } in FORMER_QUEUES {
+        channel.queue_delete(heir.into(), QueueDeleteOptions::default()).await.expect("deleted");
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(queue.into(), durable, arguments.clone()).await.expect("declared");
+        let bind = QueueBindOptions::default();
+        let bound =
+            channel.queue_bind(queue.into(), exchange.into(), key.into(), bind, FieldTable::default());
+        bound.await.expect("bound");
+    }
 }
 
 /// One study of its own, announced under the former key into an exchange.
@@ -108,36 +111,45 @@ async fn what_an_earlier_version_left_in_any_queue_is_read() {
         send(&bench, &observer, &name, topology::DELAY, properties).await;
         names.push(name);
     }
-    for (name, exchange) in [("suspect", topology::SUSPECT), ("dead", topology::DEAD)] {
+    for (name, exchange) in [("suspect", SUSPECTS.exchange), ("dead", topology::DEAD)] {
         send(&bench, &observer, name, exchange, BasicProperties::default()).await;
         names.push(name.to_owned());
     }
-    observer.wait_for_depth(FORMER_QUEUE, IN_THE_LANE as u32).await;
+    observer.wait_for_depth(SCANS.queue, IN_THE_LANE as u32).await;
+    observer.wait_for_depth(SUSPECTS.queue, 1).await;
 
     let said = topology_says(&bench, &[]);
-    assert!(said.contains(FORMER_QUEUE) && said.contains("holds 3 messages"), "{said}");
+    assert!(said.contains(&format!("{} of an earlier version holds 3 messages", SCANS.queue)), "{said}");
+    assert!(said.contains(&format!("{} of an earlier version holds 1 messages", SUSPECTS.queue)), "{said}");
     assert_eq!(topology_says(&bench, &["--check"]), said, "looking tells the same");
     names.push("older-announcer".to_owned());
     send(&bench, &observer, "older-announcer", topology::JOBS, BasicProperties::default()).await;
+    // A worker of that version still sets studies aside.
+    names.push("later-suspect".to_owned());
+    send(&bench, &observer, "later-suspect", SUSPECTS.exchange, BasicProperties::default()).await;
+    observer.wait_for_depth(topology::QUARANTINE_QUEUE, 1).await;
     let lane = topology::lane_queue(Lane::Volumes);
     // The announcer's, and every delayed one whose time is over.
     observer.wait_for_depth(&lane, 1 + Delay::ALL.len() as u32).await;
-    observer.wait_for_depth(FORMER_QUEUE, IN_THE_LANE as u32).await;
+    observer.wait_for_depth(SCANS.queue, IN_THE_LANE as u32).await;
 
-    // As OPERATIONS says.
+    // As the page on upgrades says.
     rabbit.enable("rabbitmq_shovel").await;
     let host = bench.options.url.rsplit_once('/').expect("a virtual host").1;
     let uri = format!("amqp:///{host}");
-    let shovel = json!({
-        "src-protocol": "amqp091", "src-uri": uri, "src-queue": FORMER_QUEUE, "src-delete-after": "queue-length",
-        "dest-protocol": "amqp091", "dest-uri": uri, "dest-exchange": topology::JOBS, "ack-mode": "on-confirm",
-    });
-    let shovel = shovel.to_string();
-    rabbit.control(&["set_parameter", "--vhost", host, "shovel", "nightread-fmri", &shovel]).await;
+    for former in FORMER_QUEUES {
+        let shovel = json!({
+            "src-protocol": "amqp091", "src-uri": uri, "src-queue": former.queue, "src-delete-after": "queue-length",
+            "dest-protocol": "amqp091", "dest-uri": uri, "dest-exchange": former.way, "ack-mode": "on-confirm",
+        });
+        let shovel = shovel.to_string();
+        rabbit.control(&["set_parameter", "--vhost", host, "shovel", former.queue, &shovel]).await;
+    }
     observer.wait_for_depth(&lane, (1 + Delay::ALL.len() + IN_THE_LANE) as u32).await;
+    observer.wait_for_depth(topology::QUARANTINE_QUEUE, 2).await;
     let said = wait::until("the shovel to end", || async {
         let said = topology_says(&bench, &["--check"]);
-        said.contains("is empty").then_some(said)
+        (said.matches("is empty").count() == FORMER_QUEUES.len()).then_some(said)
     })
     .await;
     assert!(said.contains("delete_queue"), "{said}");
@@ -153,6 +165,8 @@ async fn what_an_earlier_version_left_in_any_queue_is_read() {
     bench.settled(&[&worker], wait::patience()).await;
     assert!(bench.dead().await.is_empty(), "nothing is left");
 
-    rabbit.control(&["delete_queue", "--vhost", host, FORMER_QUEUE]).await;
+    for former in FORMER_QUEUES {
+        rabbit.control(&["delete_queue", "--vhost", host, former.queue]).await;
+    }
     assert_eq!(topology_says(&bench, &[]), "", "it is not spoken of again");
 }

@@ -59,8 +59,8 @@ async fn too_few_descriptors_are_told_at_the_start_and_just_enough_are_enough() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_pictures_are_read_in_the_memory_that_is_said_to_be_enough() {
-    let test = "large_pictures_are_read_in_the_memory_that_is_said_to_be_enough";
+async fn large_images_are_read_in_the_memory_that_is_said_to_be_enough() {
+    let test = "large_images_are_read_in_the_memory_that_is_said_to_be_enough";
     let room = Room::new(GROUP, PRIVATE);
     let Some(account) = little_room::memory(test, 60, room).await else { return };
     println!("{account}");
@@ -69,8 +69,8 @@ async fn large_pictures_are_read_in_the_memory_that_is_said_to_be_enough() {
 
 /// What the test above falls back to where no control group may be made, on any machine.
 #[tokio::test(flavor = "multi_thread")]
-async fn large_pictures_are_read_in_little_private_memory() {
-    let test = "large_pictures_are_read_in_little_private_memory";
+async fn large_images_are_read_in_little_private_memory() {
+    let test = "large_images_are_read_in_little_private_memory";
     let Some(account) = little_room::memory(test, 30, Room::Process(PRIVATE)).await else { return };
     println!("{account}");
     assert_eq!(account.problems, Vec::<String>::new());

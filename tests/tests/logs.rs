@@ -15,8 +15,8 @@ use nightread::adapters::amqp::topology;
 use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::azurite::{self, KEY, Service};
 use nightread_tests::bench::Bench;
+use nightread_tests::images::grey;
 use nightread_tests::parts::{free_port, skipped};
-use nightread_tests::pictures::grey;
 use nightread_tests::queues::{self, Queues};
 use nightread_tests::rabbit::Rabbit;
 use nightread_tests::wait;
@@ -45,11 +45,11 @@ fn tells_nothing(log: &str, what: &str, secrets: &[String]) {
     }
 }
 
-/// Good and bad pictures, and messages of every kind, all of them marked.
+/// Good and bad images, and messages of every kind, all of them marked.
 async fn announce_everything(bench: &Bench) -> String {
     let good = format!("{MARK}/good.png");
     bench.upload(&good, grey(100, 64, 0)).await;
-    bench.upload(&format!("{MARK}/bad.png"), b"no picture at all".to_vec().into()).await;
+    bench.upload(&format!("{MARK}/bad.png"), b"no image at all".to_vec().into()).await;
     for (id, name) in [("good", "good.png"), ("bad", "bad.png"), ("missing", "missing.png")] {
         let body = json!({"blob": format!("{}/{MARK}/{name}", bench.incoming)});
         bench.publish(Lane::Ingest, id, body.to_string()).await;

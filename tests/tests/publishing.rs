@@ -14,13 +14,13 @@ use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
+use nightread_tests::images::grey;
 use nightread_tests::parts::skipped;
-use nightread_tests::pictures::grey;
 use nightread_tests::rabbit::{Observer, Rabbit, Release};
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
 
-const PICTURES: usize = 24;
+const IMAGES: usize = 24;
 
 /// Long enough for the delay queues, and for a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -38,7 +38,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Pictures are uploaded and announced; the worker has a login of its own, and nobody works yet.
+    /// Images are uploaded and announced; the worker has a login of its own, and nobody works yet.
     async fn new(test: &str, rabbit: &Rabbit) -> Option<Self> {
         Self::with_room(test, rabbit, None).await
     }
@@ -73,7 +73,7 @@ impl Trouble {
             .with("NIGHTREAD_LIMITS_JOBS", "6");
         let trouble = Self { bench, observer, settings, virtual_host, user };
         trouble.listen().await;
-        for number in 0..PICTURES {
+        for number in 0..IMAGES {
             let name = format!("{number}.png");
             trouble.bench.upload(&name, grey(number as u8, 64, number)).await;
             trouble.bench.announce(Lane::Ingest, &name).await;
@@ -117,7 +117,7 @@ impl Trouble {
         .await;
     }
 
-    /// Killed in the middle, twice: what they held comes back counted, and the heir finds it suspect.
+    /// Killed in the middle, twice: what they held comes back counted, and the heir finds it quarantined.
     async fn kills(&self) -> Worker {
         for _ in 0..2 {
             let doomed = self.start();
@@ -141,17 +141,17 @@ impl Trouble {
             }
             let records = self.bench.direct.list(&self.bench.results, "_outbox/").expect("a listing");
             let left = records.count().await;
-            (left == 0 && told.lock().expect("nobody panics with it").len() == PICTURES).then_some(())
+            (left == 0 && told.lock().expect("nobody panics with it").len() == IMAGES).then_some(())
         })
         .await;
-        for number in 0..PICTURES {
+        for number in 0..IMAGES {
             assert_eq!(self.bench.wait_for_result(&format!("{number}.png")).await["status"], "ok");
         }
         worker.ready().await;
         self.bench.settled(&[worker], PATIENCE).await;
         assert_eq!(self.bench.dead().await.len(), 0, "nobody is blamed");
         let reads = self.logged("\"outcome\":\"read\"");
-        assert!(reads <= PICTURES, "{reads} readings of {PICTURES} pictures");
+        assert!(reads <= IMAGES, "{reads} readings of {IMAGES} images");
         assert_eq!(self.logged("\"outcome\":\"superseded\""), 0, "nothing is read twice");
     }
 

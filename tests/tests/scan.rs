@@ -8,8 +8,8 @@ use bytes::Bytes;
 use nightread_domain::{BlobRef, BlobStore, Lane};
 use nightread_fmri::simulate::{Networks, Options, simulate};
 use nightread_tests::bench::Bench;
+use nightread_tests::images::grey;
 use nightread_tests::parts::root;
-use nightread_tests::pictures::grey;
 use nightread_tests::wait;
 use nightread_tests::worker::WorkerSettings;
 use nightread_volume::{FileSource, Limits, VolumeStream};
@@ -38,7 +38,7 @@ fn scan(seed: u64) -> Bytes {
 }
 
 /// A worker with the shipped models, which routes each kind of study by what is there for it. Scans are spooled, and most
-/// pictures too.
+/// images too.
 fn settings(bench: &Bench) -> WorkerSettings {
     bench
         .settings()
@@ -71,8 +71,8 @@ async fn artefact(bench: &Bench, document: &Value, name: &str) -> Bytes {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_announced_scan_ends_in_components_beside_pictures_that_are_read() {
-    let test = "an_announced_scan_ends_in_components_beside_pictures_that_are_read";
+async fn an_announced_scan_ends_in_components_beside_images_that_are_read() {
+    let test = "an_announced_scan_ends_in_components_beside_images_that_are_read";
     let Some(bench) = Bench::shared(test).await else { return };
     bench.upload("ward/scan.nii.gz", scan(1)).await;
     bench.upload("chest.png", grey(90, 512, 1)).await;
@@ -88,12 +88,12 @@ async fn an_announced_scan_ends_in_components_beside_pictures_that_are_read() {
         (facts["volumes"].as_u64(), facts["dof"].as_u64()),
         (Some(40), Some((VOLUMES - COUNT) as u64))
     );
-    let pictures = version("cxr-pneumonia-demo");
-    let picture = wait::until_within(PATIENCE, "the picture's result", || {
-        bench.result_of("cxr-pneumonia-demo", &pictures, "chest.png")
+    let images = version("cxr-pneumonia-demo");
+    let image = wait::until_within(PATIENCE, "the image's result", || {
+        bench.result_of("cxr-pneumonia-demo", &images, "chest.png")
     })
     .await;
-    assert_eq!(picture["status"], "ok", "{picture:#}");
+    assert_eq!(image["status"], "ok", "{image:#}");
 
     let maps = artefact(&bench, &document, "z_maps").await;
     let source = nightread_volume::BytesSource(&maps);

@@ -9,8 +9,8 @@ use nightread::adapters::amqp::topology;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane};
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
+use nightread_tests::images::{grey, logit, result_name};
 use nightread_tests::parts::{Ending, skipped};
-use nightread_tests::pictures::{grey, logit, result_name};
 use nightread_tests::proxy::Method;
 use nightread_tests::rabbit::Rabbit;
 use nightread_tests::wait;
@@ -192,7 +192,7 @@ async fn two_versions_read_out_of_order_end_with_the_newer() {
         return;
     };
     bench.upload("a.png", grey(10, 64, 1)).await;
-    // The first worker stands before the door with its reading of the old version in hand.
+    // The first worker stands before the door with its reading of the old version in flight.
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
     let slow = bench.start();
     bench.announce(Lane::Ingest, "a.png").await;
@@ -217,8 +217,8 @@ async fn two_versions_read_out_of_order_end_with_the_newer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read() {
-    let test = "a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read";
+async fn an_image_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read() {
+    let test = "an_image_that_kills_every_worker_ends_as_worker_died_and_all_others_are_read";
     let Some(bench) = Bench::shared(test).await else { return };
     for number in 0..20 {
         bench.upload(&format!("{number}.png"), grey(number, 64, number.into())).await;
@@ -232,7 +232,7 @@ async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_ar
     for number in 10..20 {
         bench.announce(Lane::Ingest, &format!("{number}.png")).await;
     }
-    // Whoever downloads that picture dies of it, as of a decoder's bug.
+    // Whoever downloads that image dies of it, as of a decoder's bug.
     for death in 1..=10 {
         let worker = bench.start();
         gate.reached(death).await;
@@ -250,8 +250,8 @@ async fn a_picture_that_kills_every_worker_ends_as_worker_died_and_all_others_ar
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_and_no_picture() {
-    let test = "an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_and_no_picture";
+async fn an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_and_no_image() {
+    let test = "an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_and_no_image";
     let (Some(rabbit), Some(azurite)) = (Rabbit::start(None).await, Azurite::shared(test).await) else {
         return skipped(test, "RabbitMQ or Azurite");
     };
@@ -288,8 +288,8 @@ async fn an_outage_of_storage_longer_than_the_brokers_patience_costs_no_attempt_
     assert_eq!(bench.dead().await.len(), 0);
     let sessions = worker.metric("nightread_broker_sessions_total", "").await;
     assert!((sessions - 1.0).abs() < 0.5, "the broker never lost patience: {sessions} sessions");
-    let suspects = worker.metric("nightread_messages_total", "suspected").await;
-    assert!(suspects < 0.5, "nobody was suspected for the outage");
+    let quarantine = worker.metric("nightread_messages_total", "quarantined").await;
+    assert!(quarantine < 0.5, "nobody was quarantined for the outage");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,15 +312,15 @@ async fn a_worker_outlives_its_broker() {
     assert!(!ready.starts_with("HTTP/1.1 200"), "not ready without its broker");
     rabbit.resume().await;
     worker.ready().await;
-    // One job in hand while the broker is away.
-    bench.upload("in hand.png", grey(1, 64, 1)).await;
+    // One job in flight while the broker is away.
+    bench.upload("in flight.png", grey(1, 64, 1)).await;
     bench.upload("later.png", grey(2, 64, 2)).await;
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
-    bench.announce(Lane::Ingest, "in hand.png").await;
+    bench.announce(Lane::Ingest, "in flight.png").await;
     gate.reached(1).await;
     rabbit.pause(Ending::Kill);
     gate.open();
-    bench.wait_for_result("in hand.png").await;
+    bench.wait_for_result("in flight.png").await;
     rabbit.resume().await;
     worker.ready().await;
     bench.announce(Lane::Ingest, "later.png").await;
@@ -330,8 +330,8 @@ async fn a_worker_outlives_its_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_finishes_what_is_in_hand_and_exits_0() {
-    let Some(bench) = Bench::shared("a_drain_finishes_what_is_in_hand_and_exits_0").await else { return };
+async fn a_drain_finishes_what_is_in_flight_and_exits_0() {
+    let Some(bench) = Bench::shared("a_drain_finishes_what_is_in_flight_and_exits_0").await else { return };
     let mut worker = bench.start_with(&bench.settings().with("NIGHTREAD_LIMITS_JOBS", "8"));
     worker.ready().await;
     let gate = bench.proxy.gate(Method::PUT, &bench.results);
@@ -349,7 +349,7 @@ async fn a_drain_finishes_what_is_in_hand_and_exits_0() {
     for number in 0..30 {
         stored += usize::from(bench.result(&format!("{number}.png")).await.is_some());
     }
-    assert_eq!(stored, 8, "what was in hand is stored, the rest is back in its queue");
+    assert_eq!(stored, 8, "what was in flight is stored, the rest is back in its queue");
     assert_eq!(bench.waiting(&observer).await, 22);
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane, WriteCondition, WriteOutcome};
 use nightread_tests::announcing::{announce, summary};
 use nightread_tests::bench::Bench;
+use nightread_tests::images::{grey, result_name};
 use nightread_tests::lies::{self, Plan};
-use nightread_tests::pictures::{grey, result_name};
 use nightread_tests::proxy::{Faults, Method};
 use nightread_tests::wait;
 use nightread_tests::worker::Worker;
@@ -148,7 +148,7 @@ async fn a_container_that_refuses_delays_its_own_jobs_alone() {
     }
 }
 
-/// A figure and no verdict: 40 pictures beside a container that refuses its own, and alone, turn by turn.
+/// A figure and no verdict: 40 images beside a container that refuses its own, and alone, turn by turn.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures; run it by name with --ignored --nocapture"]
 async fn the_pace_beside_a_container_that_refuses() {

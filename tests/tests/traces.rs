@@ -5,7 +5,7 @@
 
 use nightread_domain::{Attributes, Lane, Message};
 use nightread_tests::bench::Bench;
-use nightread_tests::pictures::grey;
+use nightread_tests::images::grey;
 use nightread_tests::server::{Answer, ScriptedServer};
 use nightread_tests::wait;
 use serde_json::json;

@@ -1,8 +1,8 @@
-"""End to end: announcements of 16-bit 2000 x 2000 PNG files in, JSON documents stored, pictures per second.
+"""End to end: announcements of 16-bit 2000 x 2000 PNG files in, JSON documents stored, images per second.
 
 Against Nightread's service and `nightread process` stand plain Python workers on the same broker, one single-threaded
 process for each core, with PyTorch and with OpenVINO. All services run all the time and idle while they are not asked;
-each round asks every one for the same pictures, in another order each time. The clock runs from the first announcement
+each round asks every one for the same images, in another order each time. The clock runs from the first announcement
 until the last document is in its folder; `nightread process` tells its own time.
 """
 
@@ -31,7 +31,7 @@ PATIENCE = 600.0
 DISTINCT = 4
 
 
-def pictures(source: Path, folder: Path, count: int) -> list[Path]:
+def images(source: Path, folder: Path, count: int) -> list[Path]:
     """2000 x 2000 16-bit PNGs that pack like radiographs: a real one enlarged, with a 12-bit detector's own noise.
 
     Only a few differ: nobody keeps what was read before, and packing them takes longer than reading.
@@ -82,7 +82,7 @@ class Service:
         raise NotImplementedError
 
     def round(self, files: list[Path], number: int) -> None:
-        """New names for the pictures, so that no result is there yet; then the clock."""
+        """New names for the images, so that no result is there yet; then the clock."""
         names = [f"{number}-{path.name}" for path in files]
         for path, name in zip(files, names, strict=True):
             os.link(path, self.folder / "incoming" / name)
@@ -156,7 +156,7 @@ class Nightread(Service):
 class Python(Service):
     """`python_worker.py`, one for each core."""
 
-    QUEUE = "pictures"
+    QUEUE = "images"
 
     def __init__(self, kind: str, url: str, folder: Path) -> None:
         name = {"torch": "PyTorch", "openvino": "OpenVINO"}[kind]
@@ -184,7 +184,7 @@ class Python(Service):
 
 
 class Process:
-    """`nightread process` on the folder of pictures, started anew each time."""
+    """`nightread process` on the folder of images, started anew each time."""
 
     def __init__(self, precision: str, folder: Path) -> None:
         self.name, self.precision, self.folder = f"nightread process, {precision.upper()}", precision, folder
@@ -211,16 +211,16 @@ class Process:
 def main() -> None:
     """Starts everything, runs the rounds, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for pictures and results")
+    parser.add_argument("--work", type=Path, required=True, help="folder for images and results")
     parser.add_argument("--data", type=Path, required=True, help="folder with xray/png16")
-    parser.add_argument("--pictures", type=int, default=40)
+    parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     source = options.data / "xray" / "png16" / "RG1_UNCR_MONO2_fullrange_16bit.png"
     if not source.exists():
         raise SystemExit(f"SKIPPED: end to end: no {source}")
     work = options.work.resolve()
-    files = pictures(source, work / "pictures", options.pictures)
+    files = images(source, work / "images", options.images)
     shutil.rmtree(work / "services", ignore_errors=True)
     # Node.js handles faults of its own: nothing is hidden from the servers, which do not count.
     shown = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
@@ -238,7 +238,7 @@ def main() -> None:
             contenders.append(Nightread(precision, f"{url}/t{number}", work / "services" / precision))
         contenders += [Process(precision, work / "services" / "process") for precision in ("fp32", "int8")]
         size = sum(path.stat().st_size for path in files) / len(files) / 1e6
-        print(f"{machine()}\n{len(files)} pictures of {size:.1f} MB, {options.rounds} rounds, medians (quartiles)")
+        print(f"{machine()}\n{len(files)} images of {size:.1f} MB, {options.rounds} rounds, medians (quartiles)")
         generator = np.random.default_rng(0)
         # The first round warms and is thrown away.
         for number in range(options.rounds + 1):
@@ -265,7 +265,7 @@ def main() -> None:
         rows.append([contender.name, f"{middle:.1f} ({low:.1f} to {high:.1f})", *over, cost])
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"load averages at the end {load}\n")
-    header = ["", "pictures a second", "times PyTorch workers", "times OpenVINO workers", "ms of processor a picture"]
+    header = ["", "images a second", "times PyTorch workers", "times OpenVINO workers", "ms of processor an image"]
     print(table(header, rows))
 
 

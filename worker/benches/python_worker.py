@@ -27,7 +27,7 @@ shrink = xrv.datasets.XRayResizer(SIZE)
 
 
 def prepare(path: Path) -> np.ndarray:
-    """The picture as the network takes it, (1, 1, 224, 224)."""
+    """The image as the network takes it, (1, 1, 224, 224)."""
     pixels = imread(path)
     return shrink(crop(xrv.datasets.normalize(pixels, maxval=65535, reshape=True)))[None]
 

@@ -6,7 +6,7 @@ use nightread_domain::announcement::EVENT_TYPES;
 use nightread_domain::{ErrorCode, Lane, WarningCode};
 use serde_json::{Map, Value, json};
 
-use crate::adapters::amqp::{FORMER_QUEUE, topology};
+use crate::adapters::amqp::{FORMER_QUEUES, topology};
 use crate::adapters::azure::queue::POISON_SUFFIX;
 use crate::adapters::azure::{imds, monitor};
 use crate::cli::Cli;
@@ -114,14 +114,14 @@ fn broker() -> Value {
             "jobs": topology::JOBS,
             "dead": topology::DEAD,
             "delay": topology::DELAY,
-            "suspect": topology::SUSPECT,
+            "quarantine": topology::QUARANTINE,
             "results": topology::RESULTS,
         },
         "lane_queues": by_lane(topology::lane_queue),
         "lane_keys": by_lane(topology::lane_key),
         "delay_queues": delays.collect::<Map<String, Value>>(),
-        "former_queue": FORMER_QUEUE,
-        "suspect_queue": topology::SUSPECT_QUEUE,
+        "former_queues": FORMER_QUEUES.map(|former| former.queue),
+        "quarantine_queue": topology::QUARANTINE_QUEUE,
         "dead_queue": topology::DEAD_QUEUE,
         "reports_queue": topology::REPORTS,
     })

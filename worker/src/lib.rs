@@ -30,7 +30,7 @@ pub mod cli;
 /// What people read.
 pub mod console;
 
-/// Composes the parts: settings in, a ready pipeline out.
+/// Composes what all jobs share: settings in, a ready pipeline out.
 pub mod app;
 
 /// The work behind the commands.

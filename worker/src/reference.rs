@@ -62,7 +62,7 @@ fn settings() -> String {
     let mut text = format!(
         "# Settings\n\n{MADE}\n\nA flag wins over the environment, the environment over the file, the file over the default. Secrets are taken from \
          the environment or the file and never shown. `nightread check` prints all of them with their values.\n\n\
-         `[[routes]]` tables, in the file alone, say which model reads what. The first that fits wins: `media` (`radiograph` or `scan`), `model` (its \
+         `[[routes]]` tables, in the file alone, say which model reads what. The first that fits wins: `task` (`radiograph` or `components`), `model` (its \
          name), and where wanted `container` and `prefix` (the start of the blob's name). A complete \
          file: [deploy a worker](../how-to/deploy.md).\n"
     );

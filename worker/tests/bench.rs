@@ -40,13 +40,13 @@ fn a_bulk_run_reads_what_it_is_given_at_the_fastest_precision() {
     let Some(samples) = support::samples() else {
         return support::missing("a_bulk_run_reads_what_it_is_given_at_the_fastest_precision");
     };
-    let picture = samples.join("RG1_UNCR.dcm");
+    let image = samples.join("RG1_UNCR.dcm");
     let pinned = [
         ("NIGHTREAD_ENGINE_SESSIONS", "1"),
         ("NIGHTREAD_ENGINE_INTRA_THREADS", "1"),
         ("NIGHTREAD_ENGINE_DECODE_THREADS", "1"),
     ];
-    let report = bench(&["--bulk", "5", "--precision", "auto", picture.to_str().unwrap()], &pinned);
+    let report = bench(&["--bulk", "5", "--precision", "auto", image.to_str().unwrap()], &pinned);
     let bulk = &report["bulk"];
     assert_eq!((bulk["count"].as_u64(), bulk["sessions"].as_u64()), (Some(5), Some(1)));
     assert!(bulk["memory_mib"].as_array().unwrap().len() > 1 && bulk["peak_memory_mib"].as_u64() > Some(10));

@@ -150,7 +150,7 @@ fn every_field_of_manifests_is_on_their_page_and_every_one_there_is_known() {
         }
     }
     for field in &fields {
-        // A model of pictures knows no maps, and one of scans no side.
+        // A model of images knows no maps, and one of scans no side.
         let known = manifests[..2].iter().any(|manifest| is_known(manifest, field));
         assert!(known, "{field} is on the page, and the worker does not know it");
     }

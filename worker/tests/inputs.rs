@@ -13,20 +13,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nightread::adapters::storage::folder::FolderStore;
-use nightread::services::autotune::pictures::png;
+use nightread::services::autotune::images::png;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, WriteCondition};
 use serde_json::Value;
 use support::{checked, nightread, process};
 use tempfile::TempDir;
 
-/// A folder with these files; a name that ends in `.dcm` or `.png` is a picture that is read.
+/// A folder with these files; a name that ends in `.dcm` or `.png` is an image that is read.
 fn folder(files: &[&str]) -> TempDir {
     let work = TempDir::new().unwrap();
     for (seed, file) in files.iter().enumerate() {
         let path = work.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let picture = [".dcm", ".png"].iter().any(|ending| file.ends_with(ending));
-        fs::write(path, if picture { png(256, seed as u64).unwrap().to_vec() } else { b"words".to_vec() })
+        let image = [".dcm", ".png"].iter().any(|ending| file.ends_with(ending));
+        fs::write(path, if image { png(256, seed as u64).unwrap().to_vec() } else { b"words".to_vec() })
             .unwrap();
     }
     work
@@ -291,7 +291,7 @@ fn names_below_a_root_survive_a_move_and_content_decides() {
     }
     assert_eq!(fs::read(paths[0]).unwrap(), document, "a copy changes nothing");
 
-    // Another picture with an older time is another study.
+    // Another image with an older time is another study.
     fs::write(there.join("b.dcm"), png(256, 99).unwrap()).unwrap();
     fs::File::options()
         .write(true)

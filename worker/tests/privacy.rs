@@ -325,7 +325,7 @@ fn starting_anew_keeps_process_arguments_input_and_exit_status() {
             assert!(started.elapsed() < PATIENCE, "with {telemetry:?} this process never has the variable");
             std::thread::sleep(Duration::from_millis(5));
         }
-        // It waits for its first picture on the very input that it was started with; the end of it is its end.
+        // It waits for its first image on the very input that it was started with; the end of it is its end.
         drop(child.stdin.take());
         endings.insert(child.wait().unwrap().code());
 

@@ -1,4 +1,4 @@
-//! `nightread process` as a person runs it: the real binary, the real model, real pictures.
+//! `nightread process` as a person runs it: the real binary, the real model, real images.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod support;
@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 use support::{Ran, checked, missing, nightread, process, pydicom_data, repository, test_data};
 use tempfile::TempDir;
 
-/// Where the pictures of the demo agree with each other, in probability.
+/// Where the images of the demo agree with each other, in probability.
 const AGREEMENT: f64 = 1e-4;
 
 #[test]
-fn encodings_of_one_picture_agree() {
-    let Some(data) = pydicom_data() else { return missing("encodings_of_one_picture_agree") };
+fn encodings_of_one_image_agree() {
+    let Some(data) = pydicom_data() else { return missing("encodings_of_one_image_agree") };
     let work = TempDir::new().unwrap();
     let mut inputs: Vec<PathBuf> =
         ["RG1_UNCR.dcm", "RG1_UNCI.dcm", "RG1_J2KR.dcm"].iter().map(|name| data.join(name)).collect();
@@ -41,11 +41,11 @@ fn a_stored_range_png_agrees_when_its_maximum_is_named() {
         return missing("a_stored_range_png_agrees_when_its_maximum_is_named");
     };
     let Some(png) = find(&folder, "inverted") else {
-        panic!("no stored-range picture in {}", folder.display())
+        panic!("no stored-range image in {}", folder.display())
     };
     let work = TempDir::new().unwrap();
     let reference = probabilities(&process(&[data.join("RG1_UNCR.dcm")], work.path(), &[]));
-    let named = process(&[png], work.path(), &[("NIGHTREAD_PICTURES_PNG16_MAX", "32767")]);
+    let named = process(&[png], work.path(), &[("NIGHTREAD_IMAGES_PNG16_MAX", "32767")]);
     assert_eq!(named.code, Some(0), "{}", named.stderr);
     let (named, reference) = (probabilities(&named), reference.into_values().next().unwrap());
     let named = named.into_values().next().unwrap();
@@ -69,9 +69,9 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
     let (plain, asked) = (work.path().join("plain"), work.path().join("asked"));
     let without = document(&plain, &[]);
     assert_eq!(without["findings"][0]["positive"], true);
-    assert_eq!(without["artefacts"], serde_json::json!([]), "pictures are written only where asked for");
+    assert_eq!(without["artefacts"], serde_json::json!([]), "images are written only where asked for");
 
-    let with = document(&asked, &[("NIGHTREAD_PICTURES_WRITE_HEATMAPS", "true")]);
+    let with = document(&asked, &[("NIGHTREAD_IMAGES_WRITE_HEATMAPS", "true")]);
     assert_eq!(with["findings"][0]["probability"], without["findings"][0]["probability"]);
     let name = with["artefacts"][0]["path"].as_str().unwrap();
     assert!(name.ends_with(".heat.0-pneumonia.png"), "{name}");
@@ -98,7 +98,7 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
         .args(["process", "--force", "--format", "json", "--out"])
         .arg(&asked)
         .arg(data.join("RG1_UNCR.dcm"));
-    let forced = command.env("NIGHTREAD_PICTURES_WRITE_HEATMAPS", "true").output().unwrap();
+    let forced = command.env("NIGHTREAD_IMAGES_WRITE_HEATMAPS", "true").output().unwrap();
     let again = serde_json::from_slice::<Value>(&forced.stdout).unwrap()["results"][0]["document"].take();
     assert_ne!(again["read_at"], with["read_at"]);
     assert_eq!(again["artefacts"][0]["path"], *name);
@@ -149,9 +149,9 @@ fn one_bad_file_never_stops_the_others() {
     let put = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
     put("good.dcm", &whole);
     put("empty.png", b"");
-    put("words.dcm", b"this is a letter, not a picture");
+    put("words.dcm", b"this is a letter, not an image");
     put("truncated.dcm", &whole[..whole.len() / 2]);
-    put("named-like-a-picture.png", &whole);
+    put("named-like-a-image.png", &whole);
     for (name, file) in
         [("ct.dcm", "693_UNCR.dcm"), ("mr.dcm", "MR2_UNCR.dcm"), ("ankle.dcm", "RG3_UNCR.dcm")]
     {
@@ -173,7 +173,7 @@ fn one_bad_file_never_stops_the_others() {
         .collect();
     for (name, code) in [
         ("good.dcm", "ok"),
-        ("named-like-a-picture.png", "ok"),
+        ("named-like-a-image.png", "ok"),
         ("empty.png", "blob_empty"),
         ("words.dcm", "not_an_image"),
         ("truncated.dcm", "truncated"),
@@ -274,7 +274,7 @@ fn check_tells_every_problem_and_no_secret() {
     let settings = work.path().join("worker.toml");
     fs::write(
         &settings,
-        "[results]\ncontainer = \"incoming\"\n[broker]\nurl = \"amqp://u:hunter2@h\"\n[[routes]]\nmedia = \"scan\"\nmodel = \"no-such\"",
+        "[results]\ncontainer = \"incoming\"\n[broker]\nurl = \"amqp://u:hunter2@h\"\n[[routes]]\ntask = \"components\"\nmodel = \"no-such\"",
     )
     .unwrap();
     let ran = nightread().args(["check", "--config"]).arg(&settings).output().unwrap();
@@ -297,7 +297,7 @@ fn models_are_listed_with_what_is_missing() {
     assert_eq!(named("padchest-26")["labels"].as_array().unwrap().len(), 26);
 }
 
-/// Pictures in JPEG and the like are decoded by the program started again, under a filter of system calls from its first frame on.
+/// Images in JPEG and the like are decoded by the program started again, under a filter of system calls from its first frame on.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_codecs_child_is_confined() {

@@ -217,8 +217,8 @@ fn one_byte_in_any_weights_file_is_refused_by_every_command() {
     for container in ["incoming", "results"] {
         fs::create_dir(work.path().join(container)).unwrap();
     }
-    let picture = work.path().join("picture.png");
-    fs::write(&picture, b"\x89PNG\r\n\x1a\n").unwrap();
+    let image = work.path().join("image.png");
+    fs::write(&image, b"\x89PNG\r\n\x1a\n").unwrap();
     let (one, two) = (Shelf::new(), Shelf::new());
     let made = support::repository().join("worker/crates/engine/tests/models");
     let [graph, data] =
@@ -240,7 +240,7 @@ fn one_byte_in_any_weights_file_is_refused_by_every_command() {
         fs::write(&path, &bytes).unwrap();
         let found = hex::encode(Sha256::digest(&bytes));
         for output in [
-            shelf.process(&picture, &work.path().join("out")),
+            shelf.process(&image, &work.path().join("out")),
             shelf.check(),
             shelf.run(work.path()).output().unwrap(),
         ] {

@@ -27,7 +27,7 @@ class Items:
 
 
 def kermany_items(root: Path, count: int, seed: int) -> Items:
-    """Training pictures, chosen by seed, to calibrate; the reported half of the validation patients to evaluate."""
+    """Training images, chosen by seed, to calibrate; the reported half of the validation patients to evaluate."""
     training = radiograph.kermany(root, "train")
     chosen = np.random.default_rng(seed).choice(len(training), size=count, replace=False)
     calibration = [training[index] for index in sorted(chosen)]

@@ -5,7 +5,7 @@ Both are linear and the one knows nothing of the other's axes, so that they may 
 multiplications is left.
 
 `small_maps_to_matrices`: where a map has few positions (ResNet's last stages on 45x45 inputs: 3x3 and 2x2),
-convolution kernels go through one picture after the other and fetch megabytes of weights for each. As one matrix
+convolution kernels go through one image after the other and fetch megabytes of weights for each. As one matrix
 (batch * positions, channels) the whole batch meets each weight once.
 """
 

@@ -78,7 +78,7 @@ def pooling_to_convolutions(model: onnx.ModelProto) -> int:
 
 
 def stem(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes before the first norm that stay in FP32 when the picture has one channel; none otherwise.
+    """Names of the nodes before the first norm that stay in FP32 when the image has one channel; none otherwise.
 
     A 7x7 convolution of one channel fills no integer kernel: in FP32 it takes an eighth of the time. The optimiser
     would still draw the rounding of its pooled output before the pooling, which has no fast integer form there: an

@@ -30,7 +30,7 @@ def by_group(
 ) -> Interval:
     """A metric of rows over all rows, with a percentile bootstrap that resamples whole groups.
 
-    Pictures of one patient are not independent: resampling pictures would flatter the interval. Draws
+    Images of one patient are not independent: resampling images would flatter the interval. Draws
     on which the metric is undefined (NaN: one class only) are left out.
     """
     generator = np.random.default_rng(seed)

@@ -53,7 +53,7 @@ class Transition(nn.Module):
 
 
 class DenseNet121(nn.Module):
-    """DenseNet-121 on one-channel pictures, values in [-1024, 1024].
+    """DenseNet-121 on one-channel images, values in [-1024, 1024].
 
     6,974,234 parameters for 26 outputs, 6,966,034 for 18.
     """
@@ -113,7 +113,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """ResNet-50 on three-channel pictures; 23,626,874 parameters for 58 outputs."""
+    """ResNet-50 on three-channel images; 23,626,874 parameters for 58 outputs."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """One row of the data set's `labels.csv`."""
 
     path: Path
@@ -40,25 +40,25 @@ def data_folder() -> Path:
     return Path(os.environ.get("NIGHTREAD_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
-def kermany(root: Path, split: str) -> list[Picture]:
-    """Pictures of one split ("train" or "val"; split by patient), sorted by file name.
+def kermany(root: Path, split: str) -> list[Image]:
+    """Images of one split ("train" or "val"; split by patient), sorted by file name.
 
     Raises FileNotFoundError where the data is not there, ValueError for an empty split.
     """
     folder = root / "xray" / "kermany"
     with (folder / "labels.csv").open(newline="") as rows:
-        pictures = [
-            Picture(folder / row["file"], row["split"], row["label"], row["patient"])
+        images = [
+            Image(folder / row["file"], row["split"], row["label"], row["patient"])
             for row in csv.DictReader(rows)
             if row["split"] == split
         ]
-    if not pictures:
-        raise ValueError(f"{folder / 'labels.csv'}: no pictures in split {split!r}")
-    return sorted(pictures, key=lambda picture: picture.path.name)
+    if not images:
+        raise ValueError(f"{folder / 'labels.csv'}: no images in split {split!r}")
+    return sorted(images, key=lambda image: image.path.name)
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
-    """8-bit grey values (h, w); of a colour picture the first channel, as TorchXRayVision takes it."""
+    """8-bit grey values (h, w); of a colour image the first channel, as TorchXRayVision takes it."""
     with Image.open(path) as image:
         pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
@@ -75,7 +75,7 @@ def normalise(pixels: NDArray[np.unsignedinteger], maxval: int) -> NDArray[np.fl
 
 
 def preprocess(pixels: NDArray[np.unsignedinteger], maxval: int = 255) -> NDArray[np.float32]:
-    """Grey picture (h, w), 0..maxval -> network input (1, 224, 224) in [-1024, 1024]."""
+    """Grey image (h, w), 0..maxval -> network input (1, 224, 224) in [-1024, 1024]."""
     image = normalise(pixels, maxval)
     height, width = image.shape
     side = min(height, width)
@@ -87,22 +87,22 @@ def preprocess(pixels: NDArray[np.unsignedinteger], maxval: int = 255) -> NDArra
     return resized.astype(np.float32)[None]
 
 
-def load(pictures: list[Picture]) -> NDArray[np.float32]:
-    """Network inputs (n, 1, 224, 224) of the pictures, in their order."""
-    return np.stack([preprocess(read_gray(picture.path)) for picture in pictures])
+def load(images: list[Image]) -> NDArray[np.float32]:
+    """Network inputs (n, 1, 224, 224) of the images, in their order."""
+    return np.stack([preprocess(read_gray(image.path)) for image in images])
 
 
-def labels(pictures: list[Picture]) -> NDArray[np.float32]:
+def labels(images: list[Image]) -> NDArray[np.float32]:
     """1.0 for pneumonia, 0.0 for normal: (n,)."""
-    return np.array([picture.positive for picture in pictures], dtype=np.float32)
+    return np.array([image.positive for image in images], dtype=np.float32)
 
 
-def patients(pictures: list[Picture]) -> NDArray[np.str_]:
-    """Patient of each picture: (n,)."""
-    return np.array([picture.patient for picture in pictures])
+def patients(images: list[Image]) -> NDArray[np.str_]:
+    """Patient of each image: (n,)."""
+    return np.array([image.patient for image in images])
 
 
-def halves(pictures: list[Picture], seed: int = 20230905) -> tuple[list[Picture], list[Picture]]:
+def halves(images: list[Image], seed: int = 20230905) -> tuple[list[Image], list[Image]]:
     """Split by patient into a choosing half and a reported half, stratified by label, seeded.
 
     Everything that is chosen (epoch, threshold) is chosen on the first; only the second is reported.
@@ -110,18 +110,18 @@ def halves(pictures: list[Picture], seed: int = 20230905) -> tuple[list[Picture]
     generator = np.random.default_rng(seed)
     choosing: set[str] = set()
     for positive in (False, True):
-        names = sorted({p.patient for p in pictures if p.positive == positive})
+        names = sorted({p.patient for p in images if p.positive == positive})
         shuffled = generator.permutation(names)
         choosing.update(str(name) for name in shuffled[: len(names) // 2])
     return (
-        [p for p in pictures if p.patient in choosing],
-        [p for p in pictures if p.patient not in choosing],
+        [p for p in images if p.patient in choosing],
+        [p for p in images if p.patient not in choosing],
     )
 
 
-def content_digest(pictures: list[Picture]) -> str:
+def content_digest(images: list[Image]) -> str:
     """SHA-256 over the sorted SHA-256 digests of the files, one hex digest a line."""
-    return list_digest(picture.path.read_bytes() for picture in pictures)
+    return list_digest(image.path.read_bytes() for image in images)
 
 
 def list_digest(contents: Iterable[bytes]) -> str:

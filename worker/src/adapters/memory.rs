@@ -26,7 +26,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Message>,
-    /// Messages in hand or waiting for their delay.
+    /// Messages in flight or waiting for their delay.
     pending: usize,
     dead: Vec<(Message, ErrorCode)>,
     stopped: bool,
@@ -99,7 +99,7 @@ impl Settlement for InHand {
             Disposition::RetryAfter { delay, .. } => {
                 message.attributes.attempt += 1;
                 message.attributes.delivery_count = 0;
-                message.attributes.suspect = false;
+                message.attributes.quarantined = false;
                 put_later(&self.shared, delay, message);
             }
             Disposition::Postpone { delay, refused_since, .. } => {
@@ -110,10 +110,11 @@ impl Settlement for InHand {
                 state.pending -= 1;
                 state.dead.push((message, error.code));
             }),
-            Disposition::Suspect { started } => self.shared.change(|state| {
+            Disposition::Quarantine { started } => self.shared.change(|state| {
                 state.pending -= 1;
-                let starts = if message.attributes.suspect { message.attributes.delivery_count } else { 0 };
-                message.attributes.suspect = true;
+                let starts =
+                    if message.attributes.quarantined { message.attributes.delivery_count } else { 0 };
+                message.attributes.quarantined = true;
                 message.attributes.delivery_count = starts + u32::from(started);
                 state.ready.push_back(message);
             }),

@@ -1,4 +1,4 @@
-//! Composes the parts: settings in, a ready pipeline out.
+//! Composes what all jobs share: settings in, a ready pipeline out.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::compute::cpu::CpuPool;
-use crate::compute::models::{Opened, Opening, routing, rule_for};
+use crate::compute::models::{LoadPolicy, LoadedModels, routing, rule_for};
 use crate::compute::split::Split;
 use crate::flow::budget::ByteBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
@@ -29,8 +29,8 @@ use crate::settings::{
     AzureAccess, BrokerSettings, Limits, QueueAccess, RelaySettings, Settings, StorageSettings,
 };
 
-/// Most that a compressed picture may inflate to.
-const PICTURE_INFLATED_BYTES: u64 = 4 << 30;
+/// Most that a compressed image may inflate to.
+const IMAGE_INFLATED_BYTES: u64 = 4 << 30;
 
 /// The stores a pipeline reads from and writes to.
 #[derive(Debug)]
@@ -129,14 +129,14 @@ pub fn rabbit(broker: &BrokerSettings, limits: &Limits) -> Result<RabbitOptions>
 
 /// Models, routes and reading options: everything that jobs need but stores and the split of the machine.
 #[derive(Debug)]
-pub struct Parts {
-    pub opened: Opened,
+pub struct Composition {
+    pub opened: LoadedModels,
     routing: Routing,
     reading: ReadingOptions,
 }
 
 /// Loads the runtime and opens the models that the routes name, or only the named one. Blocks for seconds.
-pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
+pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composition> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
@@ -164,14 +164,14 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         Ok((name, chosen))
     };
     let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
-    let opened = Opened::open(&catalogue, &names, runtime, provider)?;
+    let opened = LoadedModels::open(&catalogue, &names, runtime, provider)?;
     let limits = &settings.limits;
     let decode = decode_limits(limits);
     let codec = codec(limits)?;
     let reading = ReadingOptions {
         decode,
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
-        picture_bytes: limits.picture_bytes,
+        image_bytes: limits.image_bytes,
         write_heatmaps: settings.write_heatmaps,
         codec: Some(Arc::new(codec)),
         scans: settings.scans.clone(),
@@ -184,14 +184,14 @@ pub fn parts(settings: &Settings, only_model: Option<&str>) -> Result<Parts> {
         },
         scan_threads: 1,
     };
-    Ok(Parts { opened, routing, reading })
+    Ok(Composition { opened, routing, reading })
 }
 
 fn decode_limits(limits: &Limits) -> DecodeLimits {
     DecodeLimits {
         max_pixels: limits.pixels,
-        // A picture is inflated in memory.
-        max_inflated_bytes: limits.inflated_bytes.min(PICTURE_INFLATED_BYTES),
+        // An image is inflated in memory.
+        max_inflated_bytes: limits.inflated_bytes.min(IMAGE_INFLATED_BYTES),
         ..DecodeLimits::default()
     }
 }
@@ -206,14 +206,14 @@ pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
     Ok(codec)
 }
 
-impl Parts {
+impl Composition {
     /// Serves the models, starts decode threads, and joins them with stores to what all jobs share.
     pub fn tools(
         &self,
         settings: &Settings,
         stores: &Stores,
         split: Split,
-        opening: Opening,
+        load_policy: LoadPolicy,
     ) -> Result<Tools, JobError> {
         let options = EngineOptions {
             sessions: split.sessions,
@@ -234,7 +234,7 @@ impl Parts {
         };
         let source = watched(&stores.source);
         let reader = Reader {
-            models: self.opened.serve(options, opening)?,
+            models: self.opened.serve(options, load_policy)?,
             cpu: CpuPool::new(split.decode_threads)?,
             options: ReadingOptions {
                 scan_threads: split.decode_threads.min(2),
@@ -253,7 +253,7 @@ impl Parts {
             limits: settings.limits.clone(),
             failpoint: settings.failpoint,
             outages,
-            bytes_in_hand: ByteBudget::new(settings.limits.in_flight_bytes),
+            bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
         })
     }
 }

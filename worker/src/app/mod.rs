@@ -1,4 +1,4 @@
-//! Composes the parts: settings in, a ready pipeline out.
+//! Composes what all jobs share: settings in, a ready pipeline out.
 
 mod compose;
 pub mod privacy;
@@ -6,6 +6,8 @@ mod settings;
 mod start;
 
 pub(crate) use self::compose::codec;
-pub use self::compose::{Parts, Stores, account, allowed, parts, precision, queue_account, rabbit, stores};
+pub use self::compose::{
+    Composition, Stores, account, allowed, compose, precision, queue_account, rabbit, stores,
+};
 pub use self::settings::settings;
 pub(crate) use self::start::{broker_of, require_broker, sound_settings, stop_on_signals};

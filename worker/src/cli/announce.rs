@@ -51,9 +51,9 @@ pub struct AnnounceArgs {
     /// Only names with one of these endings (dcm, nii.gz), in upper or lower case
     #[arg(long, value_name = "SUFFIX", value_delimiter = ',')]
     pub suffix: Vec<String>,
-    /// Only names with the usual endings of this kind of study
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub media: Option<MediaSuffixes>,
+    /// Only names with the usual endings of the studies of this task
+    #[arg(long, value_enum, value_name = "TASK")]
+    pub task: Option<TaskName>,
     /// Only blobs of at least this many bytes
     #[arg(long, value_name = "BYTES")]
     pub min_bytes: Option<u64>,
@@ -76,7 +76,7 @@ pub struct AnnounceArgs {
     /// Have everything read again, results or not
     #[arg(long)]
     pub force: bool,
-    /// The lane to announce in; `bulk` never makes an arriving picture wait
+    /// The lane to announce in; `bulk` never makes an arriving image wait
     #[arg(long, value_enum, default_value_t = LaneName::Bulk)]
     pub lane: LaneName,
     /// Given to every job, and found in its result event
@@ -122,18 +122,18 @@ impl From<LaneName> for Lane {
     }
 }
 
-/// The endings by which people name their files. What a blob is, the worker still judges from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MediaSuffixes {
+pub enum TaskName {
     Radiograph,
-    Scan,
+    Components,
 }
 
-impl MediaSuffixes {
+impl TaskName {
+    /// The endings by which people name the files. What a blob is, the worker still judges from its bytes.
     pub const fn suffixes(self) -> &'static [&'static str] {
         match self {
             Self::Radiograph => &["dcm", "dicom", "png", "jpg", "jpeg", "tif", "tiff"],
-            Self::Scan => &["nii", "nii.gz"],
+            Self::Components => &["nii", "nii.gz"],
         }
     }
 }

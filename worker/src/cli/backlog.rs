@@ -14,7 +14,7 @@ Examples:
   nightread backlog --publish                    and publish it to Azure Monitor once, as the timer does every minute
   nightread backlog --every 60s --serve 127.0.0.1:9419     go on, and serve /metrics and /healthz
 
-Messages ready and in hand are counted by the management plug-in ([backlog] management_url, a user with the tag
+Messages ready and in flight are counted by the management plug-in ([backlog] management_url, a user with the tag
 `monitoring`). What a message costs is told by the workers themselves, through the queue nightread.reports; until they
 have, [backlog] ingest_ms, bulk_ms and volumes_ms stand in. Work that waits without any worker counts as more than
 [backlog] scale_out_seconds, however little it is.

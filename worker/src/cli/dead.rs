@@ -27,7 +27,7 @@ pub struct DeadArgs {
 pub enum DeadCommand {
     /// Count the dead letters by error code, and list the oldest
     List(ListArgs),
-    /// Show one letter in full: no picture, no secret
+    /// Show one letter in full: no image, no secret
     Show(ShowArgs),
     /// Send letters back into their lanes as new work
     Redrive(RedriveArgs),

@@ -134,7 +134,7 @@ Example:
         #[arg(value_name = "DIR")]
         out: PathBuf,
     },
-    /// Decode pictures for the parent process (internal)
+    /// Decode images for the parent process (internal)
     #[command(hide = true)]
     CodecChild,
     /// Print what others may rely on, as JSON (internal)
@@ -196,7 +196,7 @@ pub struct ProcessArgs {
     pub common: Common,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// Studies in hand at once
+    /// Studies in flight at once
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
@@ -210,18 +210,18 @@ pub struct ProcessArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  nightread bench --model padchest-26                        the grid, on generated 16-bit pictures of 2000 x 2000
+  nightread bench --model padchest-26                        the grid, on generated 16-bit images of 2000 x 2000
   nightread bench /data/xrays --format json                  on your own
-  nightread bench --bulk 500                                 500 pictures with the split that `nightread run` would take
+  nightread bench --bulk 500                                 500 images with the split that `nightread run` would take
   NIGHTREAD_ENGINE_SESSIONS=2 nightread bench --bulk 500     with pinned sessions; taskset limits the cores
 
-Each picture goes the whole way: read from a file, decoded, prepared, inferred, its result stored in a temporary folder.
+Each image goes the whole way: read from a file, decoded, prepared, inferred, its result stored in a temporary folder.
 Models of scans are measured from the tensor on, components in eights.
-Columns: sessions x threads inside one + decode threads; pictures a second, and of the best; time of one picture in ms with
+Columns: sessions x threads inside one + decode threads; images a second, and of the best; time of one image in ms with
 all permits in use (median, p95) and alone (median); use of the cores; share of the processor time that was neither
 decoding, preparing nor inferring.")]
 pub struct BenchArgs {
-    /// Pictures to read instead of generated ones: files and folders
+    /// Images to read instead of generated ones: files and folders
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     #[arg(long, value_name = "NAME")]
@@ -229,7 +229,7 @@ pub struct BenchArgs {
     /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
-    /// No grid: read N pictures with the split of the settings, measured where they say auto
+    /// No grid: read N images with the split of the settings, measured where they say auto
     #[arg(long, value_name = "N")]
     pub bulk: Option<usize>,
     /// Time for each row of the grid in each round
@@ -250,7 +250,7 @@ Examples:
   nightread run --config /etc/nightread/worker.toml
   NIGHTREAD_BROKER_URL=amqps://... NIGHTREAD_MODELS_PRECISION=fp32 nightread run
 
-SIGTERM and SIGINT drain: intake stops, jobs in hand finish inside [worker] drain_seconds. A second signal gives
+SIGTERM and SIGINT drain: intake stops, jobs in flight finish inside [worker] drain_seconds. A second signal gives
 them back at once. Exit status: 0 drained or given back, 1 the worker could not go on, 2 wrong use.")]
 pub struct RunArgs {
     #[command(flatten)]

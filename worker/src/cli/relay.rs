@@ -13,7 +13,7 @@ Examples:
 Event Grid puts events into the Storage queue of NIGHTREAD_RELAY_QUEUE_URL; this command takes up to 32 at a time,
 publishes each to its lane, waits for the broker's confirmation, and deletes it. Killed at any instant it may announce
 twice and never loses. What cannot be decoded, or was taken too often, is put aside into the queue QUEUE-poison.
-Several relays may share a queue. SIGTERM finishes what is in hand.
+Several relays may share a queue. SIGTERM finishes what is in flight.
 Exit status: 0 stopped or done, 1 it could not go on, 2 wrong use.")]
 pub struct RelayArgs {
     #[command(flatten)]

@@ -13,7 +13,7 @@ use nightread_fleet::ServiceTime;
 #[command(after_help = "\
 Examples:
   nightread simulate --bulk 160000 --service bulk=0.16,0.3 --start 20:00 --hours 12
-      160,000 pictures announced at eight in the evening, 0.16 s of one core each, under the deployed rules
+      160,000 images announced at eight in the evening, 0.16 s of one core each, under the deployed rules
   nightread simulate --rate 30,20,20,20,30,90,400,900,1500,1800,1800,1600,1500,1600,1500,1200,900,500,300,200,150,90,60,40 \\
       --service ingest=0.16,0.3 --every 60
       a day of ingest, in jobs an hour from midnight on
@@ -41,14 +41,14 @@ pub struct SimulateArgs {
     /// Seconds of one slot for a job of a lane: mean, and coefficient of variation (0)
     #[arg(long, value_name = "LANE=MEAN[,CV]", value_parser = service, help_heading = "Work")]
     pub service: Vec<Service>,
-    /// Service times and slots from a report of `nightread bench --format json`, of pictures unless a lane is named; or
+    /// Service times and slots from a report of `nightread bench --format json`, of images unless a lane is named; or
     /// from {"slots": N, "lanes": {LANE: {"mean_seconds", "cv"} or {"samples": [...]}}}; --service goes before
     #[arg(long, value_name = "[LANE=]FILE", value_parser = bench_file, help_heading = "Work")]
     pub bench: Vec<BenchFile>,
-    /// Jobs that a machine works on at the same time: its cores, for pictures [default: 8]
+    /// Jobs that a machine works on at the same time: its cores, for images [default: 8]
     #[arg(long, value_name = "N", help_heading = "Work")]
     pub slots: Option<usize>,
-    /// Jobs that a machine has in hand, [limits] jobs [default: four a slot]
+    /// Jobs that a machine has in flight, [limits] jobs [default: four a slot]
     #[arg(long, value_name = "N", help_heading = "Work")]
     pub permits: Option<usize>,
 

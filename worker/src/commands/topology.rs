@@ -26,7 +26,7 @@ pub(super) fn run(args: &TopologyArgs) -> Result<ExitCode> {
 
 /// What an earlier version left lying, until it is gone.
 async fn tell_former(options: &RabbitOptions) -> Result<()> {
-    if let Some(former) = former(options).await? {
+    for former in former(options).await? {
         say(&former.to_string());
     }
     Ok(())

@@ -32,11 +32,11 @@ pub struct Model {
 
 /// When the sessions of a model are opened. They hold its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum LoadPolicy {
     /// All before the first study, so that none waits for it: for the service.
-    AtStart,
+    Eager,
     /// By the first study of a model's kind, so that a folder of X-rays never pays for the scans' network.
-    AtFirstStudy,
+    Lazy,
 }
 
 /// The models that are served, and the engines that run them.
@@ -59,7 +59,7 @@ struct Waiting {
 
 /// Models whose weights were verified, described: any number of engines may serve them.
 #[derive(Debug)]
-pub struct Opened {
+pub struct LoadedModels {
     runtime: Runtime,
     provider: Provider,
     models: Vec<nightread_engine::VerifiedModel>,
@@ -68,7 +68,7 @@ pub struct Opened {
     prepared: OnceLock<Vec<OptimisedModel>>,
 }
 
-impl Opened {
+impl LoadedModels {
     /// Verifies the weights of each name at its precision. Call it off the reactor.
     pub fn open(
         catalogue: &Catalogue,
@@ -115,14 +115,14 @@ impl Opened {
         &self.runtime
     }
 
-    /// Serves them: starts engines now or later, as `opening` says, and warms them up. Takes seconds; call it off the reactor.
-    pub fn serve(&self, options: EngineOptions, opening: Opening) -> Result<Models, JobError> {
+    /// Serves them: starts engines now or later, as `load_policy` says, and warms them up. Takes seconds; call it off the reactor.
+    pub fn serve(&self, options: EngineOptions, load_policy: LoadPolicy) -> Result<Models, JobError> {
         let options = EngineOptions { provider: self.provider, ..options };
-        let engines = match opening {
-            Opening::AtStart => {
+        let engines = match load_policy {
+            LoadPolicy::Eager => {
                 Engines::Warm(Engine::start_prepared(&self.runtime, self.prepared()?, options)?)
             }
-            Opening::AtFirstStudy => {
+            LoadPolicy::Lazy => {
                 let waiting = |model: &nightread_engine::VerifiedModel| {
                     (model.key().clone(), Waiting { model: model.clone(), engine: OnceCell::new() })
                 };

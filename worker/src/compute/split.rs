@@ -19,7 +19,7 @@ pub struct Split {
     /// Threads inside one session.
     pub intra_threads: usize,
     /// Threads that decode and preprocess. They may stand beside as many inference threads as there are cores: which of
-    /// the two has work changes from picture to picture, and the scheduler shares the cores out.
+    /// the two has work changes from image to image, and the scheduler shares the cores out.
     pub decode_threads: usize,
 }
 
@@ -111,7 +111,7 @@ pub fn best(measured: &[(Split, f64)]) -> Option<Split> {
 /// When a closed loop ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// Jobs begin during this time, and three times as many as are in hand at once at least.
+    /// Jobs begin during this time, and three times as many as are in flight at once at least.
     Elapsed(Duration),
     /// So many jobs were begun.
     Jobs(usize),
@@ -128,23 +128,23 @@ pub struct Pace {
     pub rate: f64,
 }
 
-/// Runs `job` with `in_hand` at once. The first error ends it.
-pub async fn closed_loop<F, J>(in_hand: usize, until: Until, job: J) -> Result<Pace, JobError>
+/// Runs `job` with `in_flight` at once. The first error ends it.
+pub async fn closed_loop<F, J>(in_flight: usize, until: Until, job: J) -> Result<Pace, JobError>
 where
     F: Future<Output = Result<(), JobError>> + Send + 'static,
     J: Fn(usize) -> F + Send + Sync + 'static,
 {
-    let in_hand = in_hand.max(1);
+    let in_flight = in_flight.max(1);
     let (job, begun, started) = (Arc::new(job), Arc::new(AtomicUsize::new(0)), Instant::now());
     let mut callers: JoinSet<Result<Vec<_>, JobError>> = JoinSet::new();
-    for _ in 0..in_hand {
+    for _ in 0..in_flight {
         let (job, begun) = (Arc::clone(&job), Arc::clone(&begun));
         callers.spawn(async move {
             let mut ended = Vec::new();
             loop {
                 let number = begun.fetch_add(1, Ordering::Relaxed);
                 let enough = match until {
-                    Until::Elapsed(time) => started.elapsed() >= time && number >= 3 * in_hand,
+                    Until::Elapsed(time) => started.elapsed() >= time && number >= 3 * in_flight,
                     Until::Jobs(jobs) => number >= jobs,
                 };
                 if enough {

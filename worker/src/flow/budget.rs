@@ -1,4 +1,4 @@
-//! Bytes in hand, and their bound.
+//! Bytes in flight, and their bound.
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Granularity of the permits, so that terabytes fit the semaphore's counter.
 const PERMIT_BYTES: u64 = 4096;
 
-/// So many bytes may be in hand at a time.
+/// So many bytes may be in flight at a time.
 #[derive(Debug)]
 pub struct ByteBudget {
     permits: u64,

@@ -35,7 +35,7 @@ pub(super) async fn write(
             &tools.results_container,
             &facts.name,
             &facts.version_in_paths(),
-            &job.source,
+            job.study.name(),
             progress.sha256.as_deref().unwrap_or_default(),
             &suffix,
         )?;

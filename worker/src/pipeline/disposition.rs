@@ -23,7 +23,7 @@ pub(super) fn closed(job: &Job, tools: &Tools) -> Option<JobError> {
     if let Some((code, why)) = outages.paused() {
         return Some(waits(code, &why));
     }
-    let (code, why) = outages.closed(job.source.container())?;
+    let (code, why) = outages.closed(job.study.container())?;
     (!is_overdue(job, tools)).then(|| waits(code, &why))
 }
 
@@ -51,7 +51,7 @@ fn is_own_so_far(error: &JobError, job: &Job, tools: &Tools) -> bool {
 
 /// What is stored is stored in the results; all else is of the source.
 fn container_of<'a>(error: &JobError, job: &'a Job, tools: &'a Tools) -> &'a str {
-    if error.stage == Stage::Store { &tools.results_container } else { job.source.container() }
+    if error.stage == Stage::Store { &tools.results_container } else { job.study.container() }
 }
 
 /// Puts a job off. One whose own container refuses, while others are served, is given up when its time is over.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nightread_domain::result::{
-    ArtefactFacts, ErrorFacts, NOTICE, ResultDocument, SCHEMA, Status, StudyFacts, StudyKind, WorkerFacts,
+    ArtefactFacts, ErrorFacts, NOTICE, ResultDocument, SCHEMA, Status, StudyFacts, WorkerFacts,
 };
 use nightread_domain::storing::Candidate;
-use nightread_domain::{BlobProperties, Job, JobError, Media};
+use nightread_domain::{Job, JobError, Media};
 use time::OffsetDateTime;
 
+use super::fetching::StudyProperties;
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::WORKER_VERSION;
@@ -19,7 +20,7 @@ use crate::readings::Reading;
 /// What is known of a study so far; a failed-document says as much of it as there is.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    pub properties: Option<BlobProperties>,
+    pub properties: Option<StudyProperties>,
     pub sha256: Option<String>,
     pub media: Option<Media>,
     pub model: Option<Arc<Model>>,
@@ -45,10 +46,10 @@ pub(super) fn document(
         notice: NOTICE.to_owned(),
         task: model.manifest.task,
         study: StudyFacts {
-            kind: StudyKind::Blob,
-            container: job.source.container().to_owned(),
-            name: job.source.name().to_owned(),
-            version: properties.map(|properties| properties.etag.clone()),
+            kind: job.study.kind(),
+            container: job.study.name().container().to_owned(),
+            name: job.study.name().name().to_owned(),
+            version: properties.map(|properties| properties.version.clone()),
             last_modified: properties.map(|properties| properties.last_modified),
             bytes: properties.map(|properties| properties.bytes),
             sha256: progress.sha256.clone(),
@@ -75,7 +76,7 @@ pub(super) fn candidate<'a>(
 ) -> Candidate<'a> {
     let properties = progress.properties.as_ref();
     Candidate {
-        etag: properties.map(|properties| &properties.etag),
+        etag: properties.map(|properties| &properties.version),
         last_modified: properties.map(|properties| properties.last_modified),
         sha256: progress.sha256.as_deref(),
         identity: tools.identity,

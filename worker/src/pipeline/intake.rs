@@ -27,11 +27,11 @@ use crate::flow::report::JobReport;
 use crate::flow::valve::{Pause, PauseReason, Valve};
 use crate::telemetry::traces;
 
-/// From this many earlier deliveries on, a message is suspected of killing workers and runs alone. Most are innocent:
+/// From this many earlier deliveries on, a message may kill workers and runs alone. Most are innocent:
 /// drains and kills hand out again whatever was prefetched.
-const SUSPECT_DELIVERIES: u32 = 2;
+const QUARANTINE_DELIVERIES: u32 = 2;
 
-/// At this many starts as a suspect it is given up. Suspects are prefetched singly, so that nothing but a start counts.
+/// At this many starts in quarantine it is given up. Quarantined messages are prefetched singly, so that nothing but a start counts.
 const DEADLY_STARTS: u32 = 8;
 
 /// What giving back may take once everything is to be given back: the machine may have seconds.
@@ -49,9 +49,9 @@ pub enum Outage {
 /// How a run ended.
 #[derive(Debug)]
 pub enum RunEnd {
-    /// The queue had no more, or a drain finished what was in hand.
+    /// The queue had no more, or a drain finished what was in flight.
     Drained,
-    /// The drain deadline passed, or a second signal came; what was in hand went back.
+    /// The drain deadline passed, or a second signal came; what was in flight went back.
     GaveBack,
     /// The worker cannot go on.
     Fatal(JobError),
@@ -60,7 +60,7 @@ pub enum RunEnd {
 /// The signals a run listens to.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Take nothing more, finish what is in hand.
+    /// Take nothing more, finish what is in flight.
     pub drain: CancellationToken,
     /// Give everything back at once.
     pub abandon: CancellationToken,
@@ -83,7 +83,7 @@ pub struct Run {
     pub outage: Outage,
 }
 
-/// Counts a delivery while it is in hand, also when its handler panics.
+/// Counts a delivery while it is in flight, also when its handler panics.
 struct InHand {
     observer: Arc<dyn Observer>,
     lane: Lane,
@@ -116,7 +116,7 @@ type Decided = (Disposition, Vec<Notice>);
 #[derive(Debug)]
 struct Shared {
     run: Run,
-    /// Read by every job, written by a suspect.
+    /// Read by every job, written by a quarantined message.
     alone: RwLock<()>,
     fatal: Mutex<Option<JobError>>,
 }
@@ -174,7 +174,7 @@ impl Run {
         jobs.close();
         let finished = timeout(shared.run.drain_deadline, jobs.wait()).await.is_ok();
         if !finished {
-            tracing::warn!("the drain deadline passed; returning what is in hand");
+            tracing::warn!("the drain deadline passed; returning what is in flight");
             stop.abandon.cancel();
             // Handlers see the token and drop their deliveries; this wait is short.
             jobs.wait().await;
@@ -202,8 +202,8 @@ impl Shared {
             decided = AssertUnwindSafe(self.decide(&message)).catch_unwind() => decided,
         };
         let (disposition, notices) = decided.unwrap_or_else(|_panic| {
-            tracing::error!("a job panicked; its message is suspected");
-            (Disposition::Suspect { started: true }, Vec::new())
+            tracing::error!("a job panicked; its message goes into quarantine");
+            (Disposition::Quarantine { started: true }, Vec::new())
         });
         settlement.tell_first(notices);
         if let Disposition::DeadLetter { error } = &disposition {
@@ -234,16 +234,16 @@ impl Shared {
             self.run.observer.message_settled(&disposition);
             (disposition, Vec::new())
         };
-        let Attributes { suspect, delivery_count, .. } = message.attributes;
-        if !suspect && delivery_count >= SUSPECT_DELIVERIES {
-            return settled(Disposition::Suspect { started: false });
+        let Attributes { quarantined, delivery_count, .. } = message.attributes;
+        if !quarantined && delivery_count >= QUARANTINE_DELIVERIES {
+            return settled(Disposition::Quarantine { started: false });
         }
         let job = match self.job_of(message) {
             Ok(Step::Job(job)) => job,
             Ok(Step::Settle(disposition)) => return settled(disposition),
             Err(error) => return settled(dead(error)),
         };
-        if suspect && delivery_count >= DEADLY_STARTS {
+        if quarantined && delivery_count >= DEADLY_STARTS {
             match done_before(&job, message.attributes.lane, &self.run.tools).await {
                 // A study that is stored is done, whatever became of its workers.
                 Ok(Some((disposition, report))) => return self.conclude(disposition, &report).await,
@@ -287,7 +287,7 @@ impl Shared {
         );
         traces::adopt(&span, attributes.traceparent.as_deref());
         async {
-            let (disposition, report) = if attributes.suspect {
+            let (disposition, report) = if attributes.quarantined {
                 let _alone = self.alone.write().await;
                 process(&job, attributes.lane, &self.run.tools).await
             } else {
@@ -334,7 +334,7 @@ impl Shared {
         self.die(JobError::new(stage, code, message));
         // An engine may have failed over this very input. What is wrong with the world is no job's fault.
         if matches!(code, ErrorCode::EngineFailed | ErrorCode::Internal) {
-            Disposition::Suspect { started: true }
+            Disposition::Quarantine { started: true }
         } else {
             Disposition::Return
         }
@@ -365,7 +365,7 @@ impl Shared {
 }
 
 fn given_up(starts: u32) -> JobError {
-    let times = starts + SUSPECT_DELIVERIES;
+    let times = starts + QUARANTINE_DELIVERIES;
     let text = format!("handed out {times} times, the last {starts} alone, and never finished");
     JobError::new(Stage::Settle, ErrorCode::WorkerDied, text)
 }

@@ -4,6 +4,7 @@ mod artefacts;
 pub mod breaker;
 mod disposition;
 mod document;
+mod fetching;
 pub mod intake;
 pub mod outage;
 pub mod process;

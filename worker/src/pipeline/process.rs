@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
 use nightread_domain::storing::{Identity, result_blob};
+use nightread_domain::study::Part;
 use nightread_domain::{
-    BlobKind, BlobProperties, BlobRef, Disposition, ErrorClass, ErrorCode, Fetched, Job, JobError, Lane,
-    Stage,
+    BlobKind, BlobRef, Disposition, ErrorClass, ErrorCode, FetchedStudy, Job, JobError, Lane, Media, Stage,
 };
 use nightread_radiograph::sniff;
 
 use super::artefacts;
 use super::disposition;
 use super::document::{Progress, candidate, document};
+use super::fetching;
 use super::store::{self, Stored};
 use super::tools::Tools;
 use crate::compute::models::Model;
@@ -79,7 +80,7 @@ pub async fn done_before(
     tools: &Tools,
 ) -> Result<Option<(Disposition, JobReport)>, JobError> {
     let started = Instant::now();
-    let properties = Some(tools.source.properties(&job.source).await?);
+    let properties = Some(fetching::properties(&job.study, &*tools.source).await?);
     let progress = Progress { properties, ..Progress::default() };
     let ended = read_before(job, tools, &progress).await?;
     Ok(ended.map(|ended| (Disposition::Done, ended.told(JobReport::of(job, lane, started.elapsed())))))
@@ -106,7 +107,7 @@ async fn read(
     progress: &mut Progress,
     started: Instant,
 ) -> Result<Option<Concluded>, JobError> {
-    let properties = tools.source.properties(&job.source).await?;
+    let properties = fetching::properties(&job.study, &*tools.source).await?;
     if properties.kind == BlobKind::Directory {
         return Ok(None);
     }
@@ -114,13 +115,12 @@ async fn read(
     if let Some(done) = read_before(job, tools, progress).await? {
         return Ok(Some(done));
     }
-    check_kind(&properties)?;
-    check_size(&properties, tools.limits.blob_bytes)?;
-    let room = tools.bytes_in_hand.room_for(properties.bytes.min(tools.limits.memory_bytes)).await?;
-    let (Fetched { body, sha256 }, properties) =
-        progress.timing.timed("fetch", fetch(job, tools, properties)).await?;
+    properties.check(tools.limits.blob_bytes)?;
+    let room = tools.bytes_in_flight.room_for(properties.held_bytes(tools.limits.memory_bytes)).await?;
+    let fetching = fetching::fetch(&job.study, &*tools.source, properties, &tools.limits);
+    let (study, properties) = progress.timing.timed("fetch", fetching).await?;
     progress.properties = Some(properties);
-    progress.sha256 = Some(sha256);
+    progress.sha256 = Some(study.sha256.clone());
     if tools.identity == Identity::Content
         && let Some(done) = read_before(job, tools, progress).await?
     {
@@ -128,32 +128,30 @@ async fn read(
     }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
-    let head = body.head(SNIFFED).map_err(readings::unreadable)?;
-    let media = sniff(&head).ok_or_else(|| readings::unknown(&head, job.source.name()))?;
-    drop(head);
+    let media = media_of(&study)?;
     progress.media = Some(media);
     let named = job.model.as_deref();
     let model = tools.reader.models.get(match named {
         Some(name) => name,
-        None => tools.routing.route(&job.source, media)?,
+        None => tools.routing.route(job.study.name(), media)?,
     })?;
     progress.model = Some(Arc::clone(&model));
 
-    let kept = body.kept().cloned();
-    let _room = if kept.is_some() && readings::is_held_whole(media) {
+    let kept: Vec<_> = study.kept().cloned().collect();
+    let _room = if !kept.is_empty() && readings::is_held_whole(media) {
         // It is to be held in memory after all; who waits for room holds none.
         drop(room);
-        tools.bytes_in_hand.room_for(body.len()).await?
+        tools.bytes_in_flight.room_for(study.len()).await?
     } else {
         room
     };
-    let read = tools.reader.read(body, media, &job.source, &model, &mut progress.timing).await;
+    let read = tools.reader.read(study, media, &model, &mut progress.timing).await;
     // Whatever was read out of a file that was written to meanwhile is nobody's.
-    if let Some(kept) = kept
-        && !kept.is_unchanged().map_err(readings::unreadable)?
-    {
-        let text = "the file was written to while it was read";
-        return Err(JobError::new(Stage::Decode, ErrorCode::BlobChanged, text));
+    for kept in kept {
+        if !kept.is_unchanged().map_err(readings::unreadable)? {
+            let text = "the file was written to while it was read";
+            return Err(JobError::new(Stage::Decode, ErrorCode::BlobChanged, text));
+        }
     }
     let mut reading = read?;
     reached(tools.failpoint, Failpoint::AfterInfer);
@@ -171,10 +169,19 @@ async fn read(
     Ok(Some(Concluded { outcome, model: name, document: Arc::new(document), path, dead: None, fresh: true }))
 }
 
+/// What the bytes of a study are; of a series, those of its first blob.
+fn media_of(study: &FetchedStudy) -> Result<Media, JobError> {
+    let Some(Part { blob, body }) = study.parts.first() else {
+        return Err(JobError::new(Stage::Fetch, ErrorCode::Internal, "a study without bytes"));
+    };
+    let head = body.head(SNIFFED).map_err(readings::unreadable)?;
+    sniff(&head).ok_or_else(|| readings::unknown(&head, blob.name()))
+}
+
 /// A result that is already there, under any model that could be meant.
 async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Option<Concluded>, JobError> {
     let named = job.model.as_deref();
-    for name in named.map_or_else(|| tools.routing.candidates(&job.source), |name| vec![name]) {
+    for name in named.map_or_else(|| tools.routing.candidates(job.study.name()), |name| vec![name]) {
         let model = tools.reader.models.get(name)?;
         let path = result_path(job, tools, &model)?;
         let ours = candidate(job, tools, &model, progress);
@@ -192,47 +199,9 @@ async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Op
     Ok(None)
 }
 
-fn check_kind(properties: &BlobProperties) -> Result<(), JobError> {
-    if properties.kind == BlobKind::Archived {
-        let told = "the blob is in the archive tier; it is read when it is brought back";
-        return Err(JobError::new(Stage::Fetch, ErrorCode::BlobArchived, told));
-    }
-    Ok(())
-}
-
-fn check_size(properties: &BlobProperties, limit: u64) -> Result<(), JobError> {
-    match properties.bytes {
-        0 => Err(JobError::new(Stage::Fetch, ErrorCode::BlobEmpty, "the blob has no bytes")),
-        bytes if bytes > limit => Err(JobError::new(
-            Stage::Fetch,
-            ErrorCode::BlobTooLarge,
-            format!("the blob has {bytes} bytes, {limit} are allowed ([limits] blob_bytes)"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// The blob, of one version. One that is replaced while it is read is read again, as its new self.
-async fn fetch(
-    job: &Job,
-    tools: &Tools,
-    mut properties: BlobProperties,
-) -> Result<(Fetched, BlobProperties), JobError> {
-    for _ in 0..3 {
-        match tools.source.fetch(&job.source, &properties, tools.limits.blob_bytes).await {
-            Err(error) if error.code == ErrorCode::BlobChanged => {
-                properties = tools.source.properties(&job.source).await?;
-                check_size(&properties, tools.limits.blob_bytes)?;
-            }
-            fetched => return fetched.map(|body| (body, properties)),
-        }
-    }
-    Err(JobError::new(Stage::Fetch, ErrorCode::BlobChanged, "the blob kept changing while it was read"))
-}
-
 fn result_path(job: &Job, tools: &Tools, model: &Model) -> Result<BlobRef, JobError> {
     let facts = &model.facts;
-    result_blob(&tools.results_container, &facts.name, &facts.version_in_paths(), &job.source)
+    result_blob(&tools.results_container, &facts.name, &facts.version_in_paths(), job.study.name())
 }
 
 async fn write(
@@ -244,7 +213,7 @@ async fn write(
 ) -> Result<(Stored, BlobRef), JobError> {
     let path = result_path(job, tools, model)?;
     let ours = candidate(job, tools, model, progress);
-    let stored = store::store(&*tools.source, &*tools.results, &path, document, &ours).await?;
+    let stored = store::store(&*tools.source, &*tools.results, &path, (&job.study, document), &ours).await?;
     Ok((stored, path))
 }
 
@@ -279,7 +248,7 @@ async fn fail(
     };
     let model = match &progress.model {
         Some(model) => Arc::clone(model),
-        None => match job.model.as_deref().or_else(|| tools.routing.fallback(&job.source)) {
+        None => match job.model.as_deref().or_else(|| tools.routing.fallback(job.study.name())) {
             Some(name) => tools.reader.models.get(name)?,
             None => return Err(error),
         },

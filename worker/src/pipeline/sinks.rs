@@ -65,15 +65,7 @@ mod tests {
 
     async fn delivered(sinks: Vec<Says>) -> (Disposition, Vec<String>) {
         let blob = BlobRef::new("incoming", "a.png").expect("a name");
-        let job = Job {
-            source: blob.clone(),
-            model: None,
-            force: false,
-            reread_failed: false,
-            correlation_id: None,
-            attempt: 0,
-            refused_since: None,
-        };
+        let job = Job::of(blob.clone());
         let document: ResultDocument = serde_json::from_value(json!({
             "schema": "nightread.result.v2", "status": "failed", "notice": "", "task": "radiograph",
             "study": {"kind": "blob", "container": "incoming", "name": "a.png", "version": null,

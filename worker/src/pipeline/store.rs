@@ -4,8 +4,10 @@ use bytes::Bytes;
 use nightread_domain::result::{Parsed, ResultDocument};
 use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing};
 use nightread_domain::{
-    BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, WriteCondition, WriteOutcome,
+    BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, Study, WriteCondition, WriteOutcome,
 };
+
+use super::fetching;
 
 /// A document larger than this is not one of ours.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -73,7 +75,7 @@ pub async fn store(
     source: &dyn BlobStore,
     results: &dyn BlobStore,
     path: &BlobRef,
-    document: &ResultDocument,
+    (study, document): (&Study, &ResultDocument),
     ours: &Candidate<'_>,
 ) -> Result<Stored, JobError> {
     let body = Bytes::from(serde_json::to_vec_pretty(document).map_err(|error| {
@@ -94,7 +96,7 @@ pub async fn store(
         let replace = match verdict {
             Verdict::Replace => true,
             Verdict::AlreadyDone | Verdict::NewerExists => false,
-            Verdict::AskSource => is_current(source, document).await?,
+            Verdict::AskSource => is_current(source, study, document).await?,
         };
         if !replace {
             return Ok(Stored::Superseded);
@@ -107,10 +109,14 @@ pub async fn store(
     Err(JobError::new(Stage::Store, ErrorCode::ResultContended, "other writers kept changing this result"))
 }
 
-async fn is_current(source: &dyn BlobStore, document: &ResultDocument) -> Result<bool, JobError> {
-    match source.properties(&document.study_blob()?).await {
-        Ok(properties) => Ok(Some(properties.etag) == document.study.version),
-        Err(gone) if gone.code == ErrorCode::BlobNotFound => Ok(false),
+async fn is_current(
+    source: &dyn BlobStore,
+    study: &Study,
+    document: &ResultDocument,
+) -> Result<bool, JobError> {
+    match fetching::properties(study, source).await {
+        Ok(properties) => Ok(Some(properties.version) == document.study.version),
+        Err(gone) if matches!(gone.code, ErrorCode::BlobNotFound | ErrorCode::BlobChanged) => Ok(false),
         Err(error) => Err(error),
     }
 }

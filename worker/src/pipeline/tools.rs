@@ -27,7 +27,7 @@ pub struct Tools {
     pub failpoint: Option<Failpoint>,
     /// What jobs learn of storage from each other.
     pub outages: Arc<Outages>,
-    pub bytes_in_hand: ByteBudget,
+    pub bytes_in_flight: ByteBudget,
 }
 
 impl Tools {

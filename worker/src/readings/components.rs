@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use futures::future::try_join_all;
 use nightread_domain::result::{ArtefactKind, Component, ComponentMap, LabelScore, Payload};
-use nightread_domain::{BlobRef, Body, ErrorCode, JobError, Stage, Warning, WarningCode};
+use nightread_domain::study::Part;
+use nightread_domain::{Body, ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
 use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
@@ -63,9 +64,9 @@ struct Notes {
     withheld: bool,
 }
 
+/// The name of the blob tells component maps as FSL names them, and what may lie beside a scan.
 pub(super) async fn read(
-    body: Body,
-    scan: &BlobRef,
+    Part { blob: scan, body }: Part,
     model: &Arc<Model>,
     reader: &Reader,
     timing: &mut Timing,
@@ -74,7 +75,7 @@ pub(super) async fn read(
     let described = Arc::clone(model);
     let named_as_maps = scan.name().rsplit('/').next().is_some_and(|file| file.contains(STAGE_2));
     let beside = if reader.options.sidecars && !named_as_maps {
-        sidecars::beside(scan, &options.scans.nuisance, &*reader.beside).await?
+        sidecars::beside(&scan, &options.scans.nuisance, &*reader.beside).await?
     } else {
         Sidecars::default()
     };

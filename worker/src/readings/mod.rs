@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nightread_dicom::IsolatedCodec;
 use nightread_domain::result::{ArtefactKind, Payload};
-use nightread_domain::{BlobRef, BlobStore, Body, ErrorCode, JobError, Media, Stage, Task, Warning};
+use nightread_domain::{BlobStore, ErrorCode, FetchedStudy, JobError, Media, Stage, Task, Warning};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::foreign;
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub struct ReadingOptions {
     /// True maximum of 16-bit PNG and TIFF samples, where it is not 65535.
     pub stored_max: Option<u32>,
     /// Bytes of one radiograph, at most.
-    pub picture_bytes: u64,
+    pub image_bytes: u64,
     pub write_heatmaps: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
@@ -68,7 +68,7 @@ pub fn unknown(head: &[u8], name: &str) -> JobError {
     if let Some(what) = nightread_radiograph::foreign(head) {
         return JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, format!("the blob is {what}"));
     }
-    let text = "the bytes are no picture or scan that is read here";
+    let text = "the bytes are no image or scan that is read here";
     JobError::new(Stage::Decode, ErrorCode::NotAnImage, text)
 }
 
@@ -89,16 +89,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads `body` with `model`; stage times go into `timing`. `source` is the blob: its name tells component maps as FSL
-    /// names them, and what may lie beside a scan.
+    /// Reads `study` with `model`; stage times go into `timing`.
     ///
     /// # Errors
     /// `wrong_modality` when the model reads something else; those of the task's own reading.
     pub async fn read(
         &self,
-        body: Body,
+        study: FetchedStudy,
         media: Media,
-        source: &BlobRef,
         model: &Arc<Model>,
         timing: &mut Timing,
     ) -> Result<Reading, JobError> {
@@ -107,8 +105,8 @@ impl Reader {
             return Err(mismatch(media, task));
         }
         match task {
-            Task::Radiograph => radiograph::read(body, model, self, timing).await,
-            Task::Components => components::read(body, source, model, self, timing).await,
+            Task::Radiograph => radiograph::read(study.into_only()?, model, self, timing).await,
+            Task::Components => components::read(study.into_only()?, model, self, timing).await,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nightread_domain::result::{ArtefactKind, Finding, Payload};
-use nightread_domain::{Body, ErrorCode, JobError, Stage};
+use nightread_domain::study::Part;
+use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
 use nightread_radiograph::{
     DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
@@ -20,14 +21,14 @@ use crate::flow::timing::Timing;
 const HEATMAP_SIDE: u32 = 512;
 
 pub(super) async fn read(
-    body: Body,
+    Part { body, .. }: Part,
     model: &Arc<Model>,
     reader: &Reader,
     timing: &mut Timing,
 ) -> Result<Reading, JobError> {
-    let (bytes, limit) = (body.len(), reader.options.picture_bytes);
+    let (bytes, limit) = (body.len(), reader.options.image_bytes);
     if bytes > limit {
-        let text = format!("the picture has {bytes} bytes, {limit} are allowed ([limits] picture_bytes)");
+        let text = format!("the image has {bytes} bytes, {limit} are allowed ([limits] image_bytes)");
         return Err(JobError::new(Stage::Decode, ErrorCode::BlobTooLarge, text));
     }
     let options = DecodeOptions {
@@ -41,18 +42,18 @@ pub(super) async fn read(
     let prepared = reader.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
         let body = body.into_bytes().map_err(unreadable)?;
-        let picture = decode(&body, &options)?;
+        let image = decode(&body, &options)?;
         drop(body);
         let decoded = started.elapsed();
         let preprocessing_started = Instant::now();
-        let tensor = prepare(&picture, &preprocessing);
+        let tensor = prepare(&image, &preprocessing);
         let preprocessed = preprocessing_started.elapsed();
-        let (input, mut warnings) = (input_facts(&picture), picture.warnings().to_vec());
+        let (input, mut warnings) = (input_facts(&image), image.warnings().to_vec());
         warnings.extend(low_contrast(&tensor));
         // Held until its scores are known only where it may be painted.
-        Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(picture)))
+        Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(image)))
     });
-    let (tensor, input, warnings, decoded, preprocessed, picture) = prepared.await?;
+    let (tensor, input, warnings, decoded, preprocessed, image) = prepared.await?;
     timing.record("decode", decoded);
     timing.record("preprocess", preprocessed);
 
@@ -61,11 +62,11 @@ pub(super) async fn read(
     timing.record("infer", outputs.timing.run);
     let output = &model.manifest.output;
     let scored = scores(&model.manifest, outputs.arrays.values(&output.logits)?)?;
-    let artefacts = match (picture, &output.cam) {
-        (Some(picture), Some(name)) => {
+    let artefacts = match (image, &output.cam) {
+        (Some(image), Some(name)) => {
             let started = Instant::now();
             let (maps, scored) = (outputs.arrays.get(name)?.clone(), scored.clone());
-            let painted = reader.cpu.run(Stage::Report, move || heatmaps(&picture, &maps, &scored)).await?;
+            let painted = reader.cpu.run(Stage::Report, move || heatmaps(&image, &maps, &scored)).await?;
             timing.record("heatmaps", started.elapsed());
             painted
         }
@@ -75,15 +76,15 @@ pub(super) async fn read(
     Ok(Reading { input, payload: Some(Payload::Findings { findings }), warnings, artefacts })
 }
 
-/// One picture for each positive score: what in the crop that the network saw speaks for it. `maps`: its class-activation
+/// One image for each positive score: what in the crop that the network saw speaks for it. `maps`: its class-activation
 /// maps, (labels, height, width).
-fn heatmaps(picture: &Radiograph, maps: &ArrayD<f32>, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
+fn heatmaps(image: &Radiograph, maps: &ArrayD<f32>, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
     let positive = scored.iter().filter(|score| score.positive);
     let paint = |score: &Score| {
         // Suppressed labels have a map, but no place among the findings.
         let map = maps.outer_iter().nth(score.index)?;
         let [height, width] = *map.shape() else { return None };
-        let painted = paint_heatmap(picture, map.to_slice()?, (height, width), HEATMAP_SIDE);
+        let painted = paint_heatmap(image, map.to_slice()?, (height, width), HEATMAP_SIDE);
         let suffix = format!("heat.{}-{}.png", score.index, file_part(&score.label));
         let of = Some(score.label.clone());
         Some(painted.map(|png| Artefact { kind: ArtefactKind::Heatmap, of, suffix, body: png.into() }))
@@ -121,16 +122,16 @@ fn finding(score: Score) -> Finding {
     }
 }
 
-fn input_facts(picture: &Radiograph) -> BTreeMap<String, Value> {
-    let mut facts = match serde_json::to_value(picture.facts()) {
+fn input_facts(image: &Radiograph) -> BTreeMap<String, Value> {
+    let mut facts = match serde_json::to_value(image.facts()) {
         Ok(Value::Object(facts)) => {
             // Its format is the study's.
             facts.into_iter().filter(|(name, value)| name != "media" && !value.is_null()).collect()
         }
         _ => BTreeMap::new(),
     };
-    facts.insert("width_px".to_owned(), picture.width().into());
-    facts.insert("height_px".to_owned(), picture.height().into());
-    facts.insert("max_value".to_owned(), picture.max_value().into());
+    facts.insert("width_px".to_owned(), image.width().into());
+    facts.insert("height_px".to_owned(), image.height().into());
+    facts.insert("max_value".to_owned(), image.max_value().into());
     facts
 }

@@ -1,15 +1,16 @@
-//! Short runs of the real reading, on generated pictures, to choose how the cores are split.
+//! Short runs of the real reading, on generated images, to choose how the cores are split.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use nightread_domain::{BlobRef, Body, JobError, Media};
+use nightread_domain::study::Part;
+use nightread_domain::{BlobRef, Body, FetchedStudy, JobError, Media};
 use nightread_engine::{Task, tune};
 
-use crate::app::{self, Parts, Stores};
-use crate::compute::models::{Model, Opening};
+use crate::app::{self, Composition, Stores};
+use crate::compute::models::{LoadPolicy, Model};
 use crate::compute::split::{Pace, Split, Until, best, candidates, closed_loop};
 use crate::flow::timing::Timing;
 use crate::pipeline::tools::Tools;
@@ -25,28 +26,28 @@ const HOPELESS: f64 = 0.8;
 /// Components of a scan that go to the engine together.
 const COMPONENTS: usize = 8;
 
-/// Side of the generated pictures, in pixels.
+/// Side of the generated images, in pixels.
 pub const SIDE: u32 = 2000;
 
-/// What all jobs share, with models opened when `opening` says and the cores split as the settings say. Where they leave
+/// What all jobs share, with models opened when `load_policy` says and the cores split as the settings say. Where they leave
 /// that open, it is measured where that is worth it, and guessed otherwise. Blocks for seconds.
 pub fn tools(
     settings: &Settings,
     stores: &Stores,
     only_model: Option<&str>,
-    opening: Opening,
-    worth_measuring: impl FnOnce(&Parts) -> bool,
+    load_policy: LoadPolicy,
+    worth_measuring: impl FnOnce(&Composition) -> bool,
 ) -> Result<Tools> {
-    let parts = app::parts(settings, only_model)?;
-    let split = if worth_measuring(&parts) {
-        choose(&parts, settings, stores, opening)?
+    let composition = app::compose(settings, only_model)?;
+    let split = if worth_measuring(&composition) {
+        choose(&composition, settings, stores, load_policy)?
     } else {
         Split::guess(cores(), &settings.engine)
     };
-    Ok(parts.tools(settings, stores, split, opening)?)
+    Ok(composition.tools(settings, stores, split, load_policy)?)
 }
 
-/// What a trial reads, over and over.
+/// What is read to tune, over and over.
 #[derive(Clone, Debug)]
 struct Sample {
     model: Arc<Model>,
@@ -55,7 +56,7 @@ struct Sample {
 
 #[derive(Clone, Debug)]
 enum What {
-    Picture(Bytes),
+    Image(Bytes),
     /// A component's tensor.
     Component(Vec<f32>),
 }
@@ -65,32 +66,32 @@ enum What {
 pub struct Samples(Arc<Vec<Sample>>);
 
 impl Samples {
-    /// Models that are opened at their first study only are no samples beside one that reads pictures: they would be
-    /// opened for the trial alone.
-    pub fn of(parts: &Parts, opening: Opening) -> Result<Self, JobError> {
-        let reads_pictures = |model: &&Arc<Model>| model.manifest.task == Task::Radiograph;
-        let only_pictures =
-            opening == Opening::AtFirstStudy && parts.opened.models().any(|m| reads_pictures(&m));
+    /// Models that are opened at their first study only are no samples beside one that reads images: they would be
+    /// opened to be measured alone.
+    pub fn of(composition: &Composition, load_policy: LoadPolicy) -> Result<Self, JobError> {
+        let reads_images = |model: &&Arc<Model>| model.manifest.task == Task::Radiograph;
+        let only_images =
+            load_policy == LoadPolicy::Lazy && composition.opened.models().any(|m| reads_images(&m));
         let sample = |model: &Arc<Model>| {
             let what = match model.manifest.task {
-                Task::Radiograph => What::Picture(pictures::png(SIDE, 0)?),
+                Task::Radiograph => What::Image(images::png(SIDE, 0)?),
                 Task::Components => What::Component(tune::sample(&model.manifest)),
             };
             Ok(Sample { model: Arc::clone(model), what })
         };
-        let models = parts.opened.models().filter(|model| !only_pictures || reads_pictures(model));
+        let models = composition.opened.models().filter(|model| !only_images || reads_images(model));
         models.map(sample).collect::<Result<_, _>>().map(|samples| Self(Arc::new(samples)))
     }
 
-    /// Whether all of it are pictures, which come as files; tensors do not.
-    pub fn are_pictures(&self) -> bool {
-        self.0.iter().all(|sample| matches!(sample.what, What::Picture(_)))
+    /// Whether all of it are images, which come as files; tensors do not.
+    pub fn are_images(&self) -> bool {
+        self.0.iter().all(|sample| matches!(sample.what, What::Image(_)))
     }
 
-    /// Reads the samples in turn with `in_hand` at once: the whole way of a study but storage.
-    pub async fn read(&self, tools: Arc<Tools>, in_hand: usize, until: Until) -> Result<Pace, JobError> {
+    /// Reads the samples in turn with `in_flight` at once: the whole way of a study but storage.
+    pub async fn read(&self, tools: Arc<Tools>, in_flight: usize, until: Until) -> Result<Pace, JobError> {
         let samples = Arc::clone(&self.0);
-        closed_loop(in_hand, until, move |number| {
+        closed_loop(in_flight, until, move |number| {
             let (samples, tools) = (Arc::clone(&samples), Arc::clone(&tools));
             async move { read(&samples[number % samples.len()], &tools).await }
         })
@@ -100,10 +101,12 @@ impl Samples {
 
 async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
     match &sample.what {
-        What::Picture(body) => {
+        What::Image(body) => {
             let timing = &mut Timing::default();
-            let name = BlobRef::new("trial", "picture.png")?;
-            tools.reader.read(Body::Held(body.clone()), Media::Png, &name, &sample.model, timing).await?;
+            let blob = BlobRef::new("autotune", "image.png")?;
+            let part = Part { blob, body: Body::Held(body.clone()) };
+            let study = FetchedStudy { parts: vec![part], sha256: String::new() };
+            tools.reader.read(study, Media::Png, &sample.model, timing).await?;
         }
         What::Component(tensor) => {
             let engine = tools.reader.models.engine(&sample.model.key).await?;
@@ -116,7 +119,12 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
 
 /// The split to use: what the settings pin, and of what they leave open the fastest on this machine now, with the models
 /// of this worker. Blocks for some seconds.
-pub fn choose(parts: &Parts, settings: &Settings, stores: &Stores, opening: Opening) -> Result<Split> {
+pub fn choose(
+    composition: &Composition,
+    settings: &Settings,
+    stores: &Stores,
+    load_policy: LoadPolicy,
+) -> Result<Split> {
     let candidates = candidates(cores(), &settings.engine);
     let guess = candidates[0];
     let fewer = (settings.engine.decode_threads.is_none() && guess.decode_threads > 1)
@@ -124,10 +132,10 @@ pub fn choose(parts: &Parts, settings: &Settings, stores: &Stores, opening: Open
     if candidates.len() == 1 && fewer.is_none() {
         return Ok(guess);
     }
-    let samples = Samples::of(parts, opening)?;
+    let samples = Samples::of(composition, load_policy)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let measure = |split: Split| -> Result<(Split, f64), JobError> {
-        let tools = Arc::new(parts.tools(settings, stores, split, opening)?);
+        let tools = Arc::new(composition.tools(settings, stores, split, load_policy)?);
         // The first study may have to wait for its model.
         let warm = Until::Jobs(samples.0.len() * split.sessions);
         runtime.block_on(samples.read(Arc::clone(&tools), split.sessions, warm))?;
@@ -153,8 +161,8 @@ pub fn choose(parts: &Parts, settings: &Settings, stores: &Stores, opening: Open
     Ok(chosen)
 }
 
-/// Pictures that pack and decode as radiographs do.
-pub mod pictures {
+/// Images that pack and decode as radiographs do.
+pub mod images {
     use bytes::Bytes;
     use nightread_domain::{ErrorCode, JobError, Stage};
 
@@ -176,7 +184,7 @@ pub mod pictures {
             }
         }
         packed(side, &rows).map(Bytes::from).map_err(|error| {
-            JobError::new(Stage::Start, ErrorCode::Internal, "a sample picture cannot be made")
+            JobError::new(Stage::Start, ErrorCode::Internal, "a sample image cannot be made")
                 .with_source(error)
         })
     }

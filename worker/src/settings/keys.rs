@@ -165,12 +165,12 @@ keys! {
     );
     ENGINE_BATCH_ITEMS = key("engine", "batch_items", Integer, "8", "largest batch; components of one scan come in eights");
     LIMITS_BLOB_BYTES = key("limits", "blob_bytes", Integer, "17179869184", "largest blob that is downloaded");
-    LIMITS_PICTURE_BYTES = key(
+    LIMITS_IMAGE_BYTES = key(
         "limits",
-        "picture_bytes",
+        "image_bytes",
         Integer,
         "1073741824",
-        "largest blob of a picture: those are held in memory",
+        "largest blob of an image: those are held in memory",
     );
     LIMITS_MEMORY_BYTES = key(
         "limits",
@@ -186,22 +186,22 @@ keys! {
         "34359738368",
         "bytes of all blobs together that are kept in files",
     );
-    LIMITS_PIXELS = key("limits", "pixels", Integer, "100000000", "largest picture, from its header");
+    LIMITS_PIXELS = key("limits", "pixels", Integer, "100000000", "largest image, from its header");
     LIMITS_INFLATED_BYTES = key(
         "limits",
         "inflated_bytes",
         Integer,
         "17179869184",
-        "largest inflated size of a scan; of a compressed picture 4 GiB at most",
+        "largest inflated size of a scan; of a compressed image 4 GiB at most",
     );
     LIMITS_VOXELS = key("limits", "voxels", Integer, "4000000000", "largest scan, from its header");
-    LIMITS_JOBS = key("limits", "jobs", IntegerOrAuto, "auto", "jobs in hand; also the prefetch. auto: four a core");
+    LIMITS_JOBS = key("limits", "jobs", IntegerOrAuto, "auto", "jobs in flight; also the prefetch. auto: four a core");
     LIMITS_IN_FLIGHT_BYTES = key(
         "limits",
         "in_flight_bytes",
         Integer,
         "536870912",
-        "bytes of blobs in hand, taken before the download",
+        "bytes of blobs in flight, taken before the download",
     );
     LIMITS_ATTEMPTS = key("limits", "attempts", Integer, "6", "real failures before a job is dead-lettered");
     LIMITS_OUTAGE_FAILURES = key("limits", "outage_failures", Integer, "5", "transient failures in a row that mean an outage");
@@ -213,19 +213,19 @@ keys! {
         "1800",
         "how long jobs of a container that refuses wait for it before they are dead-lettered",
     );
-    PICTURES_PNG16_MAX = key(
-        "pictures",
+    IMAGES_PNG16_MAX = key(
+        "images",
         "png16_max",
         Integer,
         "65535",
         "true maximum of 16-bit PNG and TIFF samples, where it is not 65535",
     );
-    PICTURES_WRITE_HEATMAPS = key(
-        "pictures",
+    IMAGES_WRITE_HEATMAPS = key(
+        "images",
         "write_heatmaps",
         Boolean,
         "false",
-        "also store what speaks for each positive finding, painted over the picture (which may have names burnt in)",
+        "also store what speaks for each positive finding, painted over the image (which may have names burnt in)",
     );
     SCANS_RESAMPLE = key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them");
     SCANS_WRITE_MAPS = key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI");
@@ -261,7 +261,7 @@ keys! {
         "1800",
         "the broker's `consumer_timeout`; what it must be told and does not take is recorded before half of it",
     );
-    BROKER_INGEST_WEIGHT = key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving pictures may take");
+    BROKER_INGEST_WEIGHT = key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving images may take");
     BROKER_BULK_WEIGHT = key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take");
     BROKER_VOLUMES_WEIGHT = key("broker", "volumes_weight", Integer, "1", "share of the permits that volumes may take");
     RELAY_QUEUE_URL = key(
@@ -298,7 +298,7 @@ keys! {
         "drain_seconds",
         Integer,
         "240",
-        "time to finish what is in hand; keep it under the unit's TimeoutStopSec",
+        "time to finish what is in flight; keep it under the unit's TimeoutStopSec",
     );
     WORKER_REPORT_SECONDS = key(
         "worker",
@@ -320,7 +320,7 @@ keys! {
         "management_url",
         "http[s]://user:password@host:15672 of RabbitMQ's management plug-in",
     );
-    BACKLOG_INGEST_MS = key("backlog", "ingest_ms", Integer, "20", "a worker's milliseconds for a picture, until workers tell");
+    BACKLOG_INGEST_MS = key("backlog", "ingest_ms", Integer, "20", "a worker's milliseconds for an image, until workers tell");
     BACKLOG_BULK_MS = key("backlog", "bulk_ms", Integer, "20", "a worker's milliseconds for a relabelling, until workers tell");
     BACKLOG_VOLUMES_MS = key(
         "backlog",
@@ -371,13 +371,18 @@ pub const fn milliseconds_of(lane: Lane) -> Key {
     }
 }
 
-/// Settings of an earlier version, by their section, with the names that they bear now.
-pub const RENAMED: &[(&str, &str, &str)] =
-    &[("broker", "fmri_weight", "volumes_weight"), ("backlog", "fmri_ms", "volumes_ms")];
+/// A setting of an earlier version and the one that it is now: section and name of each.
+pub const RENAMED: &[[&str; 4]] = &[
+    ["broker", "fmri_weight", "broker", "volumes_weight"],
+    ["backlog", "fmri_ms", "backlog", "volumes_ms"],
+    ["limits", "picture_bytes", "limits", "image_bytes"],
+    ["pictures", "png16_max", "images", "png16_max"],
+    ["pictures", "write_heatmaps", "images", "write_heatmaps"],
+];
 
-/// The name that `[section] name` bears now.
-pub fn renamed(section: &str, name: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|row| (row.0, row.1) == (section, name)).map(|row| row.2)
+/// Section and name that `[section] name` bears now.
+pub fn renamed(section: &str, name: &str) -> Option<(&'static str, &'static str)> {
+    RENAMED.iter().find(|row| row[..2] == [section, name]).map(|row| (row[2], row[3]))
 }
 
 /// The variable of `[section] name` in the environment.

@@ -179,11 +179,11 @@ impl PrecisionChoice {
     }
 }
 
-/// Bounds on untrusted input and on what is in hand.
+/// Bounds on untrusted input and on what is in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub blob_bytes: u64,
-    pub picture_bytes: u64,
+    pub image_bytes: u64,
     /// Larger blobs are kept in files.
     pub memory_bytes: u64,
     pub spool_bytes: u64,
@@ -227,7 +227,7 @@ pub struct Settings {
     pub engine: EngineSettings,
     pub limits: Limits,
     pub png16_max: u32,
-    /// Whether pictures of positive findings go beside the documents.
+    /// Whether images of positive findings go beside the documents.
     pub write_heatmaps: bool,
     pub scans: ScanSettings,
     pub broker: Option<BrokerSettings>,

@@ -93,10 +93,10 @@ impl RawSettings {
                 raw.put_text(key, &text, Origin::Environment, problems);
             }
         }
-        for (section, former, name) in RENAMED {
+        for [section, former, now, name] in RENAMED {
             let variable = keys::variable(section, former);
             if environment(&variable).is_some_and(|text| !text.is_empty()) {
-                problems.add(format!("{variable} is called {} now", keys::variable(section, name)));
+                problems.add(format!("{variable} is called {} now", keys::variable(now, name)));
             }
         }
         for (key, text) in flags {
@@ -225,7 +225,7 @@ fn without_secrets(text: &str) -> String {
 
 fn unknown(section: &str, name: &str) -> String {
     match renamed(section, name) {
-        Some(now) => format!("[{section}] {name} is called {now} now"),
+        Some((room, now)) => format!("[{section}] {name} is called [{room}] {now} now"),
         None => format!("unknown setting [{section}] {name}"),
     }
 }

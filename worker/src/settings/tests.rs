@@ -43,9 +43,9 @@ fn every_problem_is_told_at_once() {
         [models]
         precision = "fp8"
         [[routes]]
-        media = "sound"
+        task = "sound"
         [[routes]]
-        media = "scan"
+        task = "components"
     "#;
     let (raw, mut problems) = merged(file, &[("NIGHTREAD_RESULTS_PUBLISH", "perhaps")]);
     Settings::validate(&raw, &mut problems);
@@ -58,7 +58,7 @@ fn every_problem_is_told_at_once() {
         "unknown setting [limits] pixel",
         "[engine] sessions",
         "fp32 or int8",
-        "media is radiograph or scan",
+        "task is radiograph or components",
         "model is missing",
         "[results] publish",
     ] {
@@ -68,11 +68,11 @@ fn every_problem_is_told_at_once() {
 
 #[test]
 fn an_earlier_name_is_refused_with_the_name_of_now() {
-    for (section, former, now) in keys::RENAMED {
-        assert!(keys::find(section, now).is_some() && keys::find(section, former).is_none());
+    for [section, former, room, now] in keys::RENAMED {
+        assert!(keys::find(room, now).is_some() && keys::find(section, former).is_none());
         let (_, problems) = merged(&format!("[{section}]\n{former} = 2"), &[]);
-        assert_eq!(problems.to_string(), format!("[{section}] {former} is called {now} now"));
-        let (former, now) = (keys::variable(section, former), keys::variable(section, now));
+        assert_eq!(problems.to_string(), format!("[{section}] {former} is called [{room}] {now} now"));
+        let (former, now) = (keys::variable(section, former), keys::variable(room, now));
         let (_, problems) = merged("", &[(&former, "2")]);
         assert_eq!(problems.to_string(), format!("{former} is called {now} now"));
     }

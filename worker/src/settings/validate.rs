@@ -35,9 +35,9 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         }
         parsed
     });
-    let png16_max = raw.integer(keys::PICTURES_PNG16_MAX).unwrap_or_default();
+    let png16_max = raw.integer(keys::IMAGES_PNG16_MAX).unwrap_or_default();
     if !(256..=65535).contains(&png16_max) {
-        problems.add("[pictures] png16_max: 256 to 65535 is expected");
+        problems.add("[images] png16_max: 256 to 65535 is expected");
     }
     let drain = raw.integer(keys::WORKER_DRAIN_SECONDS).unwrap_or_default();
     if drain == 0 {
@@ -55,7 +55,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         limits,
         spool_dir: spool_dir(raw, problems),
         png16_max: u32::try_from(png16_max).ok()?,
-        write_heatmaps: raw.boolean(keys::PICTURES_WRITE_HEATMAPS),
+        write_heatmaps: raw.boolean(keys::IMAGES_WRITE_HEATMAPS),
         scans: ScanSettings {
             resample: raw.boolean(keys::SCANS_RESAMPLE),
             write_maps: raw.boolean(keys::SCANS_WRITE_MAPS),
@@ -171,7 +171,7 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
     };
     let limits = Limits {
         blob_bytes: at_least_one(keys::LIMITS_BLOB_BYTES),
-        picture_bytes: at_least_one(keys::LIMITS_PICTURE_BYTES),
+        image_bytes: at_least_one(keys::LIMITS_IMAGE_BYTES),
         memory_bytes: at_least_one(keys::LIMITS_MEMORY_BYTES),
         spool_bytes: at_least_one(keys::LIMITS_SPOOL_BYTES),
         pixels: at_least_one(keys::LIMITS_PIXELS),
@@ -371,7 +371,7 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
     let mut routing = Routing::default();
     for (n, row) in rows.iter().enumerate() {
         let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
-        let known = ["container", "prefix", "media", "model"];
+        let known = ["container", "prefix", "task", "model"];
         for (name, value) in row {
             if !known.contains(&name.as_str()) || !value.is_str() {
                 problems.add(format!(
@@ -381,13 +381,11 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
                 ));
             }
         }
-        let task = match text("media").as_deref() {
-            Some("radiograph") => Task::Radiograph,
-            Some("scan") => Task::Components,
-            _ => {
-                problems.add(format!("[[routes]] {}: media is radiograph or scan", n + 1));
-                continue;
-            }
+        let named = text("task");
+        let Some(task) = Task::ALL.into_iter().find(|task| named.as_deref() == Some(task.as_str())) else {
+            let tasks = Task::ALL.map(Task::as_str).join(" or ");
+            problems.add(format!("[[routes]] {}: task is {tasks}", n + 1));
+            continue;
         };
         match text("model") {
             Some(model) => routing.rules.push(Rule {

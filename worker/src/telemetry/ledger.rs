@@ -1,7 +1,7 @@
 //! Where a worker's time goes, lane by lane: what `nightread backlog` reckons with.
 //!
-//! A worker has many jobs in hand, so the time of one job says little about how many it does in an hour. Here every
-//! second in which anything is in hand is shared equally between what is in hand. So the seconds of all lanes add up to
+//! A worker has many jobs in flight, so the time of one job says little about how many it does in an hour. Here every
+//! second in which anything is in flight is shared equally between what is in flight. So the seconds of all lanes add up to
 //! the time that the worker was busy, and seconds over messages is what one more message costs *this worker*, with all
 //! its cores: the reciprocal of its throughput.
 
@@ -22,7 +22,7 @@ pub struct LaneWork {
     pub messages: u64,
     /// The worker's seconds that went into them.
     pub seconds: f64,
-    /// Seconds since the oldest message that was taken or still in hand was announced, where its sender said when.
+    /// Seconds since the oldest message that was taken or still in flight was announced, where its sender said when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_age: Option<u64>,
 }
@@ -30,8 +30,8 @@ pub struct LaneWork {
 /// One lane until the next report.
 #[derive(Debug, Default)]
 struct Column {
-    /// What is in hand, by when it was announced.
-    in_hand: BTreeMap<Option<u64>, u32>,
+    /// What is in flight, by when it was announced.
+    in_flight: BTreeMap<Option<u64>, u32>,
     messages: u64,
     seconds: f64,
     oldest_taken: Option<u64>,
@@ -39,7 +39,7 @@ struct Column {
 
 impl Column {
     fn count(&self) -> u32 {
-        self.in_hand.values().sum()
+        self.in_flight.values().sum()
     }
 }
 
@@ -62,7 +62,7 @@ impl Ledger {
     pub fn taken(&self, lane: Lane, announced_at: Option<u64>, now: Instant, clock: u64) {
         let mut columns = self.charge(now);
         let column = &mut columns.lanes[lane];
-        *column.in_hand.entry(announced_at).or_default() += 1;
+        *column.in_flight.entry(announced_at).or_default() += 1;
         column.oldest_taken = column.oldest_taken.max(age(announced_at, clock));
     }
 
@@ -71,10 +71,10 @@ impl Ledger {
         let mut columns = self.charge(now);
         let column = &mut columns.lanes[lane];
         column.messages += 1;
-        if let Some(count) = column.in_hand.get_mut(&announced_at) {
+        if let Some(count) = column.in_flight.get_mut(&announced_at) {
             *count -= 1;
             if *count == 0 {
-                column.in_hand.remove(&announced_at);
+                column.in_flight.remove(&announced_at);
             }
         }
     }
@@ -83,7 +83,7 @@ impl Ledger {
     pub fn report(&self, now: Instant, clock: u64) -> PerLane<LaneWork> {
         let mut columns = self.charge(now);
         columns.lanes.each_mut().map(|column| {
-            let held = column.in_hand.keys().filter_map(|at| age(*at, clock)).max();
+            let held = column.in_flight.keys().filter_map(|at| age(*at, clock)).max();
             LaneWork {
                 messages: std::mem::take(&mut column.messages),
                 seconds: std::mem::take(&mut column.seconds),
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_the_one_in_hand_or_the_one_that_came_late() {
+    fn the_oldest_is_the_one_in_flight_or_the_one_that_came_late() {
         let start = Instant::now();
         let ledger = Ledger::new(start);
         ledger.taken(Lane::Volumes, Some(CLOCK - 50), start, CLOCK);
         ledger.taken(Lane::Volumes, Some(CLOCK - 90), start, CLOCK);
         ledger.left(Lane::Volumes, Some(CLOCK - 90), start);
         assert_eq!(ledger.report(start, CLOCK + 30).volumes.oldest_age, Some(90), "at its delivery");
-        assert_eq!(ledger.report(start, CLOCK + 60).volumes.oldest_age, Some(110), "it is still in hand");
+        assert_eq!(ledger.report(start, CLOCK + 60).volumes.oldest_age, Some(110), "it is still in flight");
         for nonsense in [Some(0), Some(u64::MAX), None] {
             ledger.taken(Lane::Bulk, nonsense, start, CLOCK);
         }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes, the lanes share exactly the time in which anything was in hand.
+        /// Whatever comes and goes, the lanes share exactly the time in which anything was in flight.
         #[test]
         fn the_seconds_add_up_to_the_busy_time(steps in prop::collection::vec((prop::sample::select(&Lane::ALL), any::<bool>(), 0u64..50), 1..80)) {
             let start = Instant::now();

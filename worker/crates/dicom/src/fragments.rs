@@ -33,7 +33,7 @@ pub(super) fn fragments<'a>(
                 let item = item(rest, length)?;
                 at += 8 + item.len();
                 if table.is_none() {
-                    if !starts_a_picture(item) {
+                    if !starts_an_image(item) {
                         table = Some(item.len() / 4);
                         continue;
                     }
@@ -75,9 +75,9 @@ pub(super) fn fragments<'a>(
     if table.unwrap_or(0) > 1 {
         return Err(several(table.unwrap_or(0), "the offset table has"));
     }
-    let pictures = pictures(&fragments);
-    if pictures > 1 {
-        return Err(several(pictures, "the fragments hold"));
+    let images = images(&fragments);
+    if images > 1 {
+        return Err(several(images, "the fragments hold"));
     }
     Ok(fragments)
 }
@@ -85,7 +85,7 @@ pub(super) fn fragments<'a>(
 pub(super) fn several(frames: usize, what: &str) -> JobError {
     refuse(
         ErrorCode::MultiFrame,
-        format!("the file's header says one frame, but {what} {frames}; one picture was expected"),
+        format!("the file's header says one frame, but {what} {frames}; one image was expected"),
     )
 }
 
@@ -122,16 +122,16 @@ fn warn_unclosed(warnings: &mut Vec<Warning>) {
     ));
 }
 
-/// How many JPEG or JPEG 2000 pictures start in fragments of their own behind one that ended.
-fn pictures(fragments: &[&[u8]]) -> usize {
+/// How many JPEG or JPEG 2000 images start in fragments of their own behind one that ended.
+fn images(fragments: &[&[u8]]) -> usize {
     let ends = |fragment: &[u8]| {
         let length = fragment.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         fragment[..length].ends_with(&[0xFF, 0xD9])
     };
-    1 + fragments.windows(2).filter(|pair| ends(pair[0]) && starts_a_picture(pair[1])).count()
+    1 + fragments.windows(2).filter(|pair| ends(pair[0]) && starts_an_image(pair[1])).count()
 }
 
 /// The start of a JPEG or of a JPEG 2000 codestream.
-fn starts_a_picture(fragment: &[u8]) -> bool {
+fn starts_an_image(fragment: &[u8]) -> bool {
     fragment.starts_with(&[0xFF, 0xD8, 0xFF]) || fragment.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
 }

@@ -35,7 +35,7 @@ pub(super) fn encapsulated(
     };
     let inflated = shape.pixels() * shape.bytes_per_sample();
     if inflated as u64 > options.max_inflated_bytes {
-        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {inflated} bytes")));
+        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the image takes {inflated} bytes")));
     }
     let lossy;
     let (codec, (frame, missing_eoi)) = match source.syntax.uid() {
@@ -62,7 +62,7 @@ pub(super) fn encapsulated(
         other => {
             return Err(refuse(
                 ErrorCode::UnsupportedTransferSyntax,
-                format!("pictures in the transfer syntax {} ({other}) are not read", source.syntax.name()),
+                format!("images in the transfer syntax {} ({other}) are not read", source.syntax.name()),
             ));
         }
     };
@@ -80,17 +80,17 @@ pub(super) fn encapsulated(
     fit(isolated(&request, options.codec)?, lossy, shape, warnings)
 }
 
-/// Holds the markers of a JPEG against the header; gives the picture, and whether its end marker was missing.
+/// Holds the markers of a JPEG against the header; gives the image, and whether its end marker was missing.
 fn jpeg<'a>(frame: &'a [u8], lossy: bool, shape: &Shape) -> Result<(Cow<'a, [u8]>, bool), JobError> {
     let markers = Markers::read(frame)?;
     if memmem::find(markers.rest, &[0xFF, 0xD8, 0xFF]).is_some() {
-        return Err(refuse(ErrorCode::MultiFrame, "the pixel data holds another picture after the first"));
+        return Err(refuse(ErrorCode::MultiFrame, "the pixel data holds another image after the first"));
     }
     if (markers.width, markers.height) != (shape.columns, shape.rows) {
         return Err(refuse(
             ErrorCode::DecodeFailed,
             format!(
-                "the compressed picture is {} x {} pixels, its header says {} x {}",
+                "the compressed image is {} x {} pixels, its header says {} x {}",
                 markers.width, markers.height, shape.columns, shape.rows
             ),
         ));
@@ -115,11 +115,11 @@ fn jpeg<'a>(frame: &'a [u8], lossy: bool, shape: &Shape) -> Result<(Cow<'a, [u8]
             ));
         }
     }
-    Ok((markers.picture, markers.missing_eoi))
+    Ok((markers.image, markers.missing_eoi))
 }
 
 /// How far above its stored bits a lossy codec may ring, as a share of their range. What lies higher is not ringing: the
-/// header denies bits that the picture has.
+/// header denies bits that the image has.
 const OVERSHOOT: u32 = 2;
 
 /// Decoded samples: codecs give values in the lowest bits, whatever `HighBit` says of the words they were made from. Where
@@ -137,7 +137,7 @@ fn fit(
         warnings.push(Warning::new(
             WarningCode::CodestreamNarrower,
             format!(
-                "the compressed picture has {precision} bits where the header says {}; its own were taken",
+                "the compressed image has {precision} bits where the header says {}; its own were taken",
                 shape.bits_stored
             ),
         ));

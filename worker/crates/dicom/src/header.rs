@@ -11,7 +11,7 @@ const OLDEST: f32 = 90.0;
 const OVERLAY_BIT_POSITION: u16 = 0x0102;
 const OVERLAY_DATA: u16 = 0x3000;
 
-/// Codes kept of one sequence; a picture has one or two.
+/// Codes kept of one sequence; an image has one or two.
 const MOST_CODES: usize = 16;
 
 /// One entry of a code sequence, in any scheme.

@@ -2,7 +2,7 @@
 //! too, because it packs the words as they are.
 //!
 //! The header may contradict the words it describes. Where the words leave one reading only, it is taken with a warning;
-//! where they leave none, the picture is refused. No bit is dropped that no overlay claims.
+//! where they leave none, the image is refused. No bit is dropped that no overlay claims.
 
 use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
@@ -25,11 +25,11 @@ pub(super) fn unpack(
 ) -> Result<Samples, JobError> {
     let expected = shape.pixels() * shape.bytes_per_sample();
     if expected as u64 > options.max_inflated_bytes {
-        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the picture takes {expected} bytes")));
+        return Err(refuse(ErrorCode::InflatesTooLarge, format!("the image takes {expected} bytes")));
     }
     judge_length(bytes.len(), promised, shape, warnings)?;
     let samples = if shape.bits_allocated == 8 {
-        // The last word of an odd picture holds its last pixel and a byte of padding, in either order.
+        // The last word of an odd image holds its last pixel and a byte of padding, in either order.
         let mut samples = bytes[..expected.next_multiple_of(2).min(bytes.len())].to_vec();
         if swapped {
             samples.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
@@ -47,7 +47,7 @@ pub(super) fn unpack(
 }
 
 /// One byte too many pads the element to an even length. A row too many, or more, or whole columns too many are the shape of
-/// another picture.
+/// another image.
 fn judge_length(
     held: usize,
     promised: usize,
@@ -73,20 +73,18 @@ fn judge_length(
         ));
     }
     let excess = promised - expected;
-    // A column more in every row is a picture that would be read askew.
+    // A column more in every row is an image that would be read askew.
     let column = shape.rows as usize * shape.bytes_per_sample();
     if excess >= row || excess >= column && excess % column <= 1 {
         return Err(refuse(
             ErrorCode::HeaderInvalid,
-            format!(
-                "the pixel data is {promised} bytes long; its header says {said}: another picture's shape"
-            ),
+            format!("the pixel data is {promised} bytes long; its header says {said}: another image's shape"),
         ));
     }
     if excess > 1 {
         warnings.push(Warning::new(
             WarningCode::ExcessPixelData,
-            format!("the pixel data is {excess} bytes longer than its picture; they were left out"),
+            format!("the pixel data is {excess} bytes longer than its image; they were left out"),
         ));
     }
     Ok(())
@@ -157,7 +155,7 @@ fn beyond(used: u16, claimed: Option<u16>, shape: &Shape) -> JobError {
     )
 }
 
-/// Refuses negative samples of a signed picture, whose sign is the highest of `bits` above `shift`.
+/// Refuses negative samples of a signed image, whose sign is the highest of `bits` above `shift`.
 pub(super) fn check_sign(samples: &Samples, signed: bool, bits: u16, shift: u16) -> Result<(), JobError> {
     let sign = 1u16 << (bits - 1 + shift);
     if signed && samples.used_bits() & sign != 0 {
@@ -167,5 +165,5 @@ pub(super) fn check_sign(samples: &Samples, signed: bool, bits: u16, shift: u16)
 }
 
 fn negative() -> JobError {
-    refuse(ErrorCode::ValueOutOfRange, "the picture holds negative values; samples from zero up are read")
+    refuse(ErrorCode::ValueOutOfRange, "the image holds negative values; samples from zero up are read")
 }

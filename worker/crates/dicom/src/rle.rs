@@ -61,7 +61,7 @@ fn unpack(
     pixels: usize,
     mut take: impl FnMut(&mut dyn Iterator<Item = u8>),
 ) -> Result<(), JobError> {
-    let short = || refuse(ErrorCode::Truncated, "an RLE segment ends before its picture does");
+    let short = || refuse(ErrorCode::Truncated, "an RLE segment ends before its image does");
     let mut rest = segment;
     let mut left = pixels;
     while left > 0 {

@@ -1,4 +1,4 @@
-//! Samples of one grey picture.
+//! Samples of one grey image.
 
 use nightread_domain::error::{ErrorCode, JobError};
 
@@ -100,6 +100,6 @@ impl Samples {
 pub(crate) fn value_above(brightest: u32, most: u32) -> JobError {
     refuse(
         ErrorCode::ValueOutOfRange,
-        format!("the picture holds the value {brightest}, above its declared maximum {most}"),
+        format!("the image holds the value {brightest}, above its declared maximum {most}"),
     )
 }

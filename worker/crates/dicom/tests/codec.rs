@@ -29,7 +29,7 @@ fn grey(width: u32, height: u32, max: u16) -> Vec<u16> {
     (0..width * height).map(|i| (scattered(i) % (u32::from(max) + 1)) as u16).collect()
 }
 
-/// A JPEG-LS picture without loss.
+/// A JPEG-LS image without loss.
 fn jpeg_ls(samples: &[u16], width: u16, height: u16, bits: i32) -> Vec<u8> {
     let info = charls::FrameInfo {
         width: width.into(),
@@ -68,13 +68,13 @@ fn what_the_codec_refuses_comes_back_in_words_and_ends_its_child() {
     assert_eq!(error.code, ErrorCode::DecodeFailed);
     assert!(error.message.contains("61 x 43"), "{}", error.message);
     assert!(codec.idle_children().is_empty());
-    for frame in [b"no picture at all", &frame[..frame.len() / 2]] {
+    for frame in [b"no image at all", &frame[..frame.len() / 2]] {
         let error = codec.decode(&request(frame, 61, 43)).unwrap_err();
         assert_eq!(error.code, ErrorCode::DecodeFailed);
     }
 }
 
-/// The limit is real: the picture is honest, but the memory it needs is not there.
+/// The limit is real: the image is honest, but the memory it needs is not there.
 #[test]
 fn a_child_without_memory_dies_alone() {
     let samples = grey(3000, 3000, 4095);
@@ -121,11 +121,11 @@ fn a_child_that_talks_nonsense_or_dies_is_codec_died() {
 /// More than was asked for would be taken for the next answer.
 #[test]
 fn a_child_that_talks_out_of_turn_is_not_used_again() {
-    let picture = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
+    let image = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
     let place = |name: &str| std::env::temp_dir().join(format!("nightread-{name}-{}", std::process::id()));
     let (go, said) = (place("go"), place("said"));
     let until_go = format!("until [ -e '{}' ]; do sleep 0.02; done", go.display());
-    let codec = script(&format!("{picture}; {until_go}; echo more; : >'{}'; sleep 3600", said.display()));
+    let codec = script(&format!("{image}; {until_go}; echo more; : >'{}'; sleep 3600", said.display()));
     codec.decode(&request(&[], 64, 64)).unwrap();
     let [first] = codec.idle_children()[..] else { panic!("one child waits") };
     std::fs::write(&go, "").unwrap();
@@ -142,8 +142,8 @@ fn a_child_that_talks_out_of_turn_is_not_used_again() {
 /// The second frame meets a child that dies of the first one's doing; it is not to blame, and another child decodes it.
 #[test]
 fn a_frame_is_not_blamed_for_a_child_that_others_used() {
-    let picture = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
-    let codec = script(&format!("{picture}; read ask; exit 9"));
+    let image = r#"read ask; echo '{"outcome":"decoded","precision":12}'; head -c 8192 /dev/zero"#;
+    let codec = script(&format!("{image}; read ask; exit 9"));
     for _ in 0..3 {
         codec.decode(&request(&[], 64, 64)).unwrap();
     }
@@ -196,17 +196,17 @@ fn a_child_is_confined_before_its_first_frame() {
     }
 }
 
-/// The kernel does this when memory is short, and no picture can.
+/// The kernel does this when memory is short, and no image can.
 #[test]
-fn a_child_that_is_killed_from_outside_blames_no_picture() {
+fn a_child_that_is_killed_from_outside_blames_no_image() {
     let error = script("read ask; kill -KILL $$").decode(&request(&[], 8, 8)).unwrap_err();
     assert_eq!((error.code, error.class), (ErrorCode::CodecKilled, ErrorClass::Transient), "{error}");
     assert!(error.message.contains("short of memory"), "{error}");
 }
 
-/// A machine that is paused for longer than a picture may take: the child could not have been faster.
+/// A machine that is paused for longer than an image may take: the child could not have been faster.
 #[test]
-fn time_in_which_nobody_ran_is_not_the_picture_s() {
+fn time_in_which_nobody_ran_is_not_the_image_s() {
     let answer = r#"echo '{"outcome":"decoded","precision":8}'; head -c 64 /dev/zero"#;
     let rest =
         format!("read ask; kill -STOP $PPID; sleep 3; kill -CONT $PPID; sleep 0.2; {answer}; sleep 3600");

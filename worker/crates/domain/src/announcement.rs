@@ -110,7 +110,7 @@ pub fn split(message: &Message) -> Result<Option<Vec<Message>>, JobError> {
         attributes.message_id = attributes.message_id.map(|id| format!("{id}.{index}"));
         attributes.content_type = Some("application/json".to_owned());
         attributes.delivery_count = 0;
-        attributes.suspect = false;
+        attributes.quarantined = false;
         Message { body: item.to_string().into(), attributes }
     };
     Ok(Some(items.into_iter().enumerate().map(part).collect()))

@@ -1,13 +1,13 @@
-//! One job: read this blob with that model.
+//! One job: read this study with that model.
 
 use crate::announcement::Announcement;
-use crate::blob::BlobRef;
 use crate::message::Attributes;
+use crate::study::Study;
 
 /// A unit of work, made from one announcement and the message that carried it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    pub source: BlobRef,
+    pub study: Study,
     /// The model named by the announcement; otherwise routing decides.
     pub model: Option<String>,
     /// Read again although a result exists.
@@ -22,15 +22,28 @@ pub struct Job {
 }
 
 impl Job {
-    pub fn new(source: BlobRef, announcement: &Announcement, attributes: &Attributes) -> Self {
+    /// Of a study that nobody announced, for the first time.
+    pub fn of(study: impl Into<Study>) -> Self {
         Self {
-            source,
+            study: study.into(),
+            model: None,
+            force: false,
+            reread_failed: false,
+            correlation_id: None,
+            attempt: 0,
+            refused_since: None,
+        }
+    }
+
+    pub fn new(study: impl Into<Study>, announcement: &Announcement, attributes: &Attributes) -> Self {
+        Self {
             model: announcement.model.clone(),
             force: announcement.force,
             reread_failed: attributes.redriven,
             correlation_id: announcement.correlation_id.clone().or_else(|| attributes.correlation_id.clone()),
             attempt: attributes.attempt,
             refused_since: attributes.refused_since,
+            ..Self::of(study)
         }
     }
 }

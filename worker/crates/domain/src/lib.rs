@@ -13,6 +13,7 @@ pub mod result;
 pub mod retry;
 pub mod routing;
 pub mod storing;
+pub mod study;
 pub mod task;
 pub mod warning;
 
@@ -27,5 +28,6 @@ pub use ports::{
     BlobStore, Delivery, Disposition, Fetched, Intake, Notice, Settlement, WriteCondition, WriteOutcome,
 };
 pub use result::{ResultDocument, Status};
+pub use study::{FetchedStudy, Study};
 pub use task::Task;
 pub use warning::{Warning, WarningCode};

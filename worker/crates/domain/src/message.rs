@@ -30,8 +30,8 @@ pub struct Attributes {
     pub refused_since: Option<u64>,
     /// Times the broker has handed this message out before (`x-delivery-count`), drains and kills included.
     pub delivery_count: u32,
-    /// It lay among the suspects: reading it may kill a worker, so it runs alone, and `delivery_count` counts starts.
-    pub suspect: bool,
+    /// It lay in quarantine: reading it may kill a worker, so it runs alone, and `delivery_count` counts starts.
+    pub quarantined: bool,
     /// Taken out of the dead letters by a person: a failed-document is read again.
     pub redriven: bool,
     /// CloudEvents attributes in AMQP binary mode, without their `cloudEvents:` or `cloudEvents_` prefix.
@@ -60,7 +60,7 @@ impl Attributes {
             attempt: 0,
             refused_since: None,
             delivery_count: 0,
-            suspect: false,
+            quarantined: false,
             redriven: false,
             cloud_event: BTreeMap::new(),
         }

@@ -54,41 +54,41 @@ warning_codes! {
         "The view is AP; the model was trained on other views.",
         "Use a model that was trained on AP views.";
     MissingEndMarker = "missing_eoi",
-        "The compressed picture is whole, but its end marker is missing (EOI of a JPEG, EOC of JPEG 2000, IEND of a PNG).",
+        "The compressed image is whole, but its end marker is missing (EOI of a JPEG, EOC of JPEG 2000, IEND of a PNG).",
         "Look at what wrote or carried the file: it may cut others shorter.";
     CodestreamNarrower = "codestream_narrower",
-        "The compressed picture has fewer bits than the header says; its own were taken as the range.",
+        "The compressed image has fewer bits than the header says; its own were taken as the range.",
         "Correct BitsStored in the header.";
     PartOfRange = "part_of_range",
-        "A 16-bit PNG or TIFF uses less than half of its range, so the picture is dark, or a negative nearly white.",
-        "Set `png16_max` to the greatest value that the pictures can hold.";
+        "A 16-bit PNG or TIFF uses less than half of its range, so the image is dark, or a negative nearly white.",
+        "Set `png16_max` to the greatest value that the images can hold.";
     ForProcessing = "for_processing",
-        "The header calls the picture raw (FOR PROCESSING); it was read as if it were made for people.",
-        "Announce the picture for presentation.";
+        "The header calls the image raw (FOR PROCESSING); it was read as if it were made for people.",
+        "Announce the image for presentation.";
     NegativeRescaleSlope = "negative_rescale_slope",
-        "RescaleSlope is negative: the picture is shown as the negative of its samples, which were read as they are.",
-        "Compare with the displayed picture; announce it with rising samples.";
+        "RescaleSlope is negative: the image is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed image; announce it with rising samples.";
     FallingModalityLut = "falling_modality_lut",
-        "The modality LUT falls: the picture is shown as the negative of its samples, which were read as they are.",
-        "Compare with the displayed picture; announce it with rising samples.";
+        "The modality LUT falls: the image is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed image; announce it with rising samples.";
     FallingVoiLut = "falling_voi_lut",
-        "The VOI LUT falls: the picture is shown as the negative of its samples, which were read as they are.",
-        "Compare with the displayed picture; announce it with rising samples.";
+        "The VOI LUT falls: the image is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed image; announce it with rising samples.";
     PresentationLutInverse = "presentation_lut_inverse",
-        "PresentationLUTShape is INVERSE: the picture is shown as the negative of its samples, which were read as they are.",
-        "Compare with the displayed picture; announce it with rising samples.";
+        "PresentationLUTShape is INVERSE: the image is shown as the negative of its samples, which were read as they are.",
+        "Compare with the displayed image; announce it with rising samples.";
     PaddingNotBlack = "padding_not_black",
-        "The padding around the picture is not black in what the model sees.",
-        "Announce the picture without padding.";
-    PictureTurned = "picture_turned",
-        "PatientOrientation is other than L\\F: the picture is turned or mirrored, and was read as it lies.",
-        "Announce the picture upright, with the patient's left on its right.";
+        "The padding around the image is not black in what the model sees.",
+        "Announce the image without padding.";
+    ImageTurned = "image_turned",
+        "PatientOrientation is other than L\\F: the image is turned or mirrored, and was read as it lies.",
+        "Announce the image upright, with the patient's left on its right.";
     LowContrast = "low_contrast",
         "What the model sees is nearly one grey, or its values use a small part of their range.",
-        "Look at the picture; of a PNG or TIFF of fewer bits than 16 set `png16_max`.";
+        "Look at the image; of a PNG or TIFF of fewer bits than 16 set `png16_max`.";
     HighBitShifted = "high_bit_shifted",
         "The stored bits lie above the lowest bit of their words; they were moved down, as HighBit says.",
-        "Compare with the displayed picture.";
+        "Compare with the displayed image.";
     HighBitContradicted = "high_bit_contradicted",
         "HighBit says another place than the samples have; they were read where they lie.",
         "Mend the header's HighBit.";
@@ -96,7 +96,7 @@ warning_codes! {
         "An overlay lay in unused bits of the samples and was taken away.",
         "None, unless the overlay is the finding.";
     ExcessPixelData = "excess_pixel_data",
-        "The pixel data is longer than its picture, by less than a row; the rest was left out.",
+        "The pixel data is longer than its image, by less than a row; the rest was left out.",
         "Check Rows, Columns and what wrote the file.";
     TransferSyntaxContradicted = "transfer_syntax_contradicted",
         "The elements are not written as the transfer syntax says; they were read as they are.",

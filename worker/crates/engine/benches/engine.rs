@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Graph, Models, picture};
+use common::{Graph, Models, image};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use nightread_engine::batcher::{Batcher, Limits};
 use nightread_engine::{Engine, EngineOptions, Manifest, Precision, Provider, Runtime, VerifiedModel};
@@ -74,7 +74,7 @@ fn compare(runtime: &Runtime, model: VerifiedModel) {
     let mut session = bare(runtime, &file).unwrap();
     let options = EngineOptions { max_batch_items: 1, ..EngineOptions::for_cores(1) };
     let engine = Engine::start(runtime, vec![model], options).unwrap();
-    let item = picture(manifest.input.item_shape[1], 1);
+    let item = image(manifest.input.item_shape[1], 1);
     let shape: Vec<usize> = std::iter::once(1).chain(manifest.input.item_shape.iter().copied()).collect();
 
     let mut run_bare = || {

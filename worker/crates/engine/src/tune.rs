@@ -52,7 +52,7 @@ pub fn fastest_precision(
     Ok(medians.iter().min().map_or(Precision::Fp32, |(_, precision)| *precision))
 }
 
-/// An item within the manifest's range that is not constant: zeros are cheaper for some kernels than any picture is.
+/// An item within the manifest's range that is not constant: zeros are cheaper for some kernels than any image is.
 pub fn sample(manifest: &Manifest) -> Vec<f32> {
     let [low, high] = manifest.input.value_range;
     (0..manifest.input.item_len())

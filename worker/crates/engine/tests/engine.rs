@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Graph, Models, cam, logits, options, picture, runtime};
+use common::{Graph, Models, cam, image, logits, options, runtime};
 use futures::executor::block_on;
 use futures::future::join_all;
 use nightread_domain::ErrorCode;
@@ -28,7 +28,7 @@ fn logits_and_class_activation_maps_are_the_graphs_own() {
     let (key, manifest) = (model.key().clone(), model.manifest().clone());
     assert_eq!(key.to_string(), "cam/1.0.0-fp32");
     let engine = Engine::start(&runtime, vec![model], options()).unwrap();
-    let image = picture(4, 3);
+    let image = image(4, 3);
     let outputs = block_on(engine.infer(&key, image.clone())).unwrap();
     let expected = linear(&image);
     assert!(
@@ -56,10 +56,10 @@ fn batched_scores_equal_single_scores() {
     let alone = Engine::start(&runtime, vec![model.clone()], single).unwrap();
     let batched = EngineOptions { max_batch_items: 8, ..EngineOptions::for_cores(1) };
     let together = Engine::start(&runtime, vec![model], batched).unwrap();
-    let pictures: Vec<_> = (0..40).map(|seed| picture(64, seed)).collect();
+    let images: Vec<_> = (0..40).map(|seed| image(64, seed)).collect();
     let singles: Vec<_> =
-        pictures.iter().map(|picture| block_on(alone.infer(&key, picture.clone())).unwrap()).collect();
-    let many = block_on(join_all(pictures.iter().map(|picture| together.infer(&key, picture.clone()))));
+        images.iter().map(|image| block_on(alone.infer(&key, image.clone())).unwrap()).collect();
+    let many = block_on(join_all(images.iter().map(|image| together.infer(&key, image.clone()))));
     let many: Vec<_> = many.into_iter().map(Result::unwrap).collect();
     assert!(many.iter().any(|outputs| outputs.timing.batch == 8), "a full batch formed behind the first");
     for (a, b) in singles.iter().zip(&many) {
@@ -108,7 +108,7 @@ fn the_first_batch_need_not_be_warmed_up() {
     let answers = [true, false].map(|warm_batches| {
         let options = EngineOptions { warm_batches, ..one_batch() };
         let engine = Engine::start(&runtime, vec![model.clone()], options).unwrap();
-        together(&engine, &key, (0..4).map(|seed| picture(64, seed)).collect())
+        together(&engine, &key, (0..4).map(|seed| image(64, seed)).collect())
     });
     assert!(answers[0].iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(answers[0], answers[1]);
@@ -129,7 +129,7 @@ fn only_the_item_with_scores_that_are_not_finite_fails() {
         assert!(answers[at].is_ok(), "{answers:?}");
     }
     assert_eq!(engine.stats(), Stats { batches: 1, items: 4 });
-    assert_eq!(engine.health(), Health::Ready, "one bad picture is no reason to stop");
+    assert_eq!(engine.health(), Health::Ready, "one bad image is no reason to stop");
 }
 
 #[test]
@@ -195,13 +195,13 @@ fn several_models_share_the_threads() {
     let engine = Engine::start(&runtime, vec![linear_model, conv], options()).unwrap();
     let answers = block_on(join_all((0..60).map(|seed| {
         let key = &keys[seed % 2];
-        engine.infer(key, picture(if seed % 2 == 0 { 4 } else { 64 }, seed))
+        engine.infer(key, image(if seed % 2 == 0 { 4 } else { 64 }, seed))
     })));
     for (seed, answer) in answers.into_iter().enumerate() {
         let outputs = answer.unwrap();
         assert_eq!(outputs.arrays.get("cam").is_ok(), seed % 2 == 1, "answers reach their own callers");
         if seed % 2 == 0 {
-            let expected = linear(&picture(4, seed));
+            let expected = linear(&image(4, seed));
             assert!(logits(&outputs).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-2));
         }
     }
@@ -229,9 +229,9 @@ fn graphs_that_differ_from_their_manifest_are_refused_with_every_difference() {
     assert!(doubles.contains("input \"image\"") && doubles.contains("output \"logits\""), "{doubles}");
     let fixed = refuse(Graph::new("fixed-batch"));
     assert!(fixed.contains("batch dimension fixed at 1"), "{fixed}");
-    let names = refuse(Graph { cam: true, input: "picture", labels: 4, side: 8, ..Graph::new("linear") });
+    let names = refuse(Graph { cam: true, input: "image", labels: 4, side: 8, ..Graph::new("linear") });
     for words in [
-        "no input \"picture\"",
+        "no input \"image\"",
         "input \"image\" is not in the manifest",
         "3 along axis 1, not 4",
         "no output \"cam\"",

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{picture, runtime};
+use common::{image, runtime};
 use nightread_engine::{Engine, EngineOptions, Manifest, Precision, Provider, VerifiedModel};
 
 /// Resident memory of this process, in bytes.
@@ -31,7 +31,7 @@ fn further_sessions_cost_no_further_weights() {
         let before = resident();
         let options = EngineOptions { max_batch_items: 1, ..EngineOptions::for_cores(sessions) };
         let engine = Engine::start(&runtime, vec![model.clone()], options).unwrap();
-        engine.infer(model.key(), picture(224, 1)).wait().unwrap();
+        engine.infer(model.key(), image(224, 1)).wait().unwrap();
         engines.push(engine);
         resident() - before
     };
@@ -39,6 +39,6 @@ fn further_sessions_cost_no_further_weights() {
     let (one, five) = (cost(1), cost(5));
     let further = five.saturating_sub(one) / 4;
     println!("one session {} MiB, each further one {} MiB", one >> 20, further >> 20);
-    // The activations of one picture take some 25 MB; with weights of its own a session would take twice that.
+    // The activations of one image take some 25 MB; with weights of its own a session would take twice that.
     assert!(further < weights * 3 / 2, "{further} bytes for each further session, {one} for the first");
 }

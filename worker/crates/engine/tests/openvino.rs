@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Graph, Models, logits, options, picture, runtime};
+use common::{Graph, Models, image, logits, options, runtime};
 use futures::executor::block_on;
 use futures::future::join_all;
 use nightread_engine::{Engine, EngineOptions, Provider};
@@ -29,7 +29,7 @@ fn openvino_gives_the_scores_of_the_cpu_provider() {
     assert_eq!((reference.provider(), engine.provider()), (Provider::Cpu, Provider::OpenVino));
     // Twelve at once, so that batches of several sizes run.
     let answers = |engine: &Engine| {
-        let answers = block_on(join_all((0..12).map(|seed| engine.infer(&key, picture(64, seed)))));
+        let answers = block_on(join_all((0..12).map(|seed| engine.infer(&key, image(64, seed)))));
         answers.into_iter().map(Result::unwrap).collect::<Vec<_>>()
     };
     for (expected, found) in answers(&reference).iter().zip(answers(&engine)) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{picture, runtime};
+use common::{image, runtime};
 use futures::executor::block_on;
 use futures::future::join_all;
 use nightread_engine::{
@@ -33,10 +33,10 @@ fn its_scores_are_the_same_alone_and_in_a_batch() {
     let together = Engine::start(&runtime, vec![model.clone()], options).unwrap();
     let alone =
         Engine::start(&runtime, vec![model], EngineOptions { max_batch_items: 1, ..options }).unwrap();
-    let pictures: Vec<_> = (0..4).map(|seed| picture(224, seed)).collect();
-    let batched = block_on(join_all(pictures.iter().map(|picture| together.infer(&key, picture.clone()))));
-    for (picture, batched) in pictures.into_iter().zip(batched) {
-        let (single, batched) = (block_on(alone.infer(&key, picture)).unwrap(), batched.unwrap());
+    let images: Vec<_> = (0..4).map(|seed| image(224, seed)).collect();
+    let batched = block_on(join_all(images.iter().map(|image| together.infer(&key, image.clone()))));
+    for (image, batched) in images.into_iter().zip(batched) {
+        let (single, batched) = (block_on(alone.infer(&key, image)).unwrap(), batched.unwrap());
         assert_eq!((single.timing.batch, batched.timing.batch), (1, 4));
         let logits = |of: &Outputs| of.arrays.values(&manifest.output.logits).unwrap().to_vec();
         for (a, b) in logits(&single).into_iter().zip(logits(&batched)) {

@@ -52,9 +52,9 @@ fn weights_in_two_files_compute_as_in_one() {
     let digest = data_digest();
     let outside = open(&folder(&models, "external", &[(DATA, &digest)])).unwrap();
     let inside = models.open(&Graph::new("linear"));
-    let (keys, picture) = ([outside.key().clone(), inside.key().clone()], common::picture(4, 3));
+    let (keys, image) = ([outside.key().clone(), inside.key().clone()], common::image(4, 3));
     let engine = Engine::start(&runtime, vec![outside, inside], common::options()).unwrap();
-    let outputs = keys.map(|key| engine.infer(&key, picture.clone()).wait().unwrap());
+    let outputs = keys.map(|key| engine.infer(&key, image.clone()).wait().unwrap());
     let logits = outputs.each_ref().map(common::logits);
     assert_eq!(logits[0], logits[1]);
     assert!(logits[0].iter().any(|logit| *logit != 0.0));

@@ -2,7 +2,7 @@
 //! the rules that are deployed. Pure: no clock, no file, no network; the same scenario and seed give the same run.
 //!
 //! What is modelled: three lanes of first come first served queues with redelivered jobs in front; the worker's own rule
-//! of sharing permits between lanes; machines with `slots` jobs worked on at once and `permits` in hand; start-up time;
+//! of sharing permits between lanes; machines with `slots` jobs worked on at once and `permits` in flight; start-up time;
 //! `BacklogSecondsPerWorker` every minute, known to Autoscale after a delay; Autoscale's bounds, windows, cooldowns and
 //! flapping estimate; oldest machine first on scale-in; drains up to the deadline; evictions with notice. What is not:
 //! failing jobs, storage or broker outages, zones, failed starts, and that jobs share the cores of a machine unevenly.
@@ -43,7 +43,7 @@ pub enum ScaleSet {
 pub struct MachineType {
     /// Jobs worked on at the same time.
     pub slots: usize,
-    /// Jobs in hand, worked on or waiting for a slot: `[limits] jobs`.
+    /// Jobs in flight, worked on or waiting for a slot: `[limits] jobs`.
     pub permits: usize,
     /// Shares of the permits: `[broker]` weights.
     pub weights: PerLane<u64>,
@@ -72,7 +72,7 @@ pub struct Scenario {
     pub evictions_per_hour: f64,
     /// From the notice of an eviction to the end of the machine.
     pub notice: Duration,
-    /// Jobs in hand have so long when their machine is scaled in.
+    /// Jobs in flight have so long when their machine is scaled in.
     pub drain: Duration,
     /// Autoscale learns of a metric point so long after its minute.
     pub metric_delay: Duration,
@@ -99,7 +99,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Minute {
     pub at: Duration,
-    /// Waiting and in hand.
+    /// Waiting and in flight.
     pub backlog: PerLane<usize>,
     pub seconds_per_worker: f64,
     /// Age of the oldest job that has no result.

@@ -1,4 +1,4 @@
-//! One machine: what it has in hand, and what it takes next by the worker's own rule.
+//! One machine: what it has in flight, and what it takes next by the worker's own rule.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) struct Machine {
     slots: usize,
     permits: usize,
     shares: PermitShares,
-    in_hand: PerLane<usize>,
+    in_flight: PerLane<usize>,
     ingest_seen: Option<Duration>,
     waiting: VecDeque<usize>,
     working: Vec<Working>,
@@ -50,7 +50,7 @@ impl Machine {
             slots: kind.slots,
             permits: kind.permits,
             shares: PermitShares::new(kind.permits, kind.weights),
-            in_hand: PerLane::default(),
+            in_flight: PerLane::default(),
             ingest_seen: None,
             waiting: VecDeque::new(),
             working: Vec::new(),
@@ -66,15 +66,15 @@ impl Machine {
             self.ingest_seen = Some(now);
         }
         let active = self.ingest_seen.is_some_and(|seen| now.saturating_sub(seen) < INGEST_ACTIVE);
-        self.shares.next(ready, self.in_hand, active)
+        self.shares.next(ready, self.in_flight, active)
     }
 
     pub fn accept(&mut self, job: usize, lane: Lane) {
-        self.in_hand[lane] += 1;
+        self.in_flight[lane] += 1;
         self.waiting.push_back(job);
     }
 
-    /// Gives the next job in hand a free slot.
+    /// Gives the next job in flight a free slot.
     pub fn begin(&mut self, now: Duration) -> Option<usize> {
         if self.working.len() >= self.slots {
             return None;
@@ -87,20 +87,20 @@ impl Machine {
     /// Takes a finished job off its slot; the time it was worked on. `None` when it went back before.
     pub fn finish(&mut self, now: Duration, job: usize, lane: Lane) -> Option<Duration> {
         let at = self.working.iter().position(|working| working.job == job)?;
-        self.in_hand[lane] -= 1;
+        self.in_flight[lane] -= 1;
         Some(now.saturating_sub(self.working.swap_remove(at).since))
     }
 
-    /// Gives everything back: the jobs that were in hand, and the slot time that is lost with them.
+    /// Gives everything back: the jobs that were in flight, and the slot time that is lost with them.
     pub fn give_back(&mut self, now: Duration) -> (Vec<usize>, Duration) {
-        self.in_hand = PerLane::default();
+        self.in_flight = PerLane::default();
         let lost = self.working.iter().map(|working| now.saturating_sub(working.since)).sum();
         let jobs = self.working.drain(..).map(|working| working.job).chain(self.waiting.drain(..)).collect();
         (jobs, lost)
     }
 
-    pub fn in_hand(&self) -> PerLane<usize> {
-        self.in_hand
+    pub fn in_flight(&self) -> PerLane<usize> {
+        self.in_flight
     }
 
     pub fn is_idle(&self) -> bool {

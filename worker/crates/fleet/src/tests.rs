@@ -110,7 +110,7 @@ fn constant_service_of_a_batch_is_a_staircase() {
 }
 
 #[test]
-fn an_arriving_picture_goes_before_a_relabelling() {
+fn an_arriving_image_goes_before_a_relabelling() {
     let arrivals = vec![
         Arrivals::Bulk { lane: Lane::Bulk, count: 20_000, at: Duration::ZERO },
         Arrivals::Hourly { lane: Lane::Ingest, rates: [600.0; 24] },

@@ -371,7 +371,7 @@ impl World<'_> {
     fn backlog(&self) -> PerLane<usize> {
         let mut backlog = PerLane::from_fn(|lane| self.queues[lane].len());
         for number in &self.live {
-            for (lane, count) in self.machines[*number].in_hand().iter() {
+            for (lane, count) in self.machines[*number].in_flight().iter() {
                 backlog[lane] += count;
             }
         }

@@ -97,5 +97,5 @@ fn sidecars_are_named_as_bids_names_them() {
     ));
     assert_eq!(sidecars("sub-01_bold.nii").1[0], "sub-01_desc-confounds_timeseries.tsv");
     assert_eq!(sidecars("scan.nii.gz"), (Some("scan.json".to_owned()), Vec::new()));
-    assert_eq!(sidecars("picture.png"), (None, Vec::new()));
+    assert_eq!(sidecars("image.png"), (None, Vec::new()));
 }

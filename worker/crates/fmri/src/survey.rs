@@ -178,7 +178,7 @@ impl Observer for Survey {
     }
 }
 
-/// Whether mean intensities are those of a picture: nowhere much below zero, and greater than their fluctuation.
+/// Whether mean intensities are those of an image: nowhere much below zero, and greater than their fluctuation.
 fn has_baseline(seen: &[usize], mean: &[f64], deviation: &[f64]) -> bool {
     let mut means: Vec<f64> = seen.iter().map(|&v| mean[v]).collect();
     let mut deviations: Vec<f64> = seen.iter().map(|&v| deviation[v]).collect();

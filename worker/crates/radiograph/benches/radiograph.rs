@@ -1,7 +1,7 @@
-//! What a picture costs on one core: decode a 2000 x 2000 16-bit PNG, prepare it, decode the same as DICOM, and as 8-bit
+//! What an image costs on one core: decode a 2000 x 2000 16-bit PNG, prepare it, decode the same as DICOM, and as 8-bit
 //! JPEG, once in this process and once in a confined child as production does. (Build the example `codec_child` first.)
 //!
-//! The picture is a soft shadow with the noise of a 12-bit detector, so that it packs like a radiograph. Comparisons
+//! The image is a soft shadow with the noise of a 12-bit detector, so that it packs like a radiograph. Comparisons
 //! with TorchXRayVision are made by `parity/parity.py`.
 
 #![allow(clippy::unwrap_used)]
@@ -96,7 +96,7 @@ fn benches(criterion: &mut Criterion) {
     let options = with(Arc::new(InProcess));
     let in_child = with(Arc::new(ChildCodec::new(child(), [""; 0])));
     let spec = XrvPreprocessing::new(224).unwrap();
-    let picture = decode(&png, &options).unwrap();
+    let image = decode(&png, &options).unwrap();
 
     let mut group = criterion.benchmark_group("2000x2000");
     group.throughput(Throughput::Elements((SIDE * SIDE) as u64)).sample_size(20);
@@ -105,7 +105,7 @@ fn benches(criterion: &mut Criterion) {
     let child = |b: &mut criterion::Bencher<'_>| b.iter(|| decode(black_box(&jpeg), &in_child).unwrap());
     group.bench_function("decode jpeg in a child", child);
     group.bench_function("decode dicom", |b| b.iter(|| decode(black_box(&dicom), &options).unwrap()));
-    group.bench_function("prepare", |b| b.iter(|| prepare(black_box(&picture), &spec)));
+    group.bench_function("prepare", |b| b.iter(|| prepare(black_box(&image), &spec)));
     group.finish();
 }
 

@@ -18,17 +18,16 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         match decode(&std::fs::read(line?)?, &options) {
-            Ok(picture) => {
-                let doubts =
-                    picture.warnings().iter().cloned().chain(low_contrast(&prepare(&picture, &spec)));
+            Ok(image) => {
+                let doubts = image.warnings().iter().cloned().chain(low_contrast(&prepare(&image, &spec)));
                 let warnings: Vec<String> = doubts.map(|warning| warning.code).collect();
                 let head = serde_json::json!({
-                    "ok": true, "width": picture.width(), "height": picture.height(),
-                    "max_value": picture.max_value(), "warnings": warnings,
-                    "media": picture.facts().media, "photometric": picture.facts().photometric,
+                    "ok": true, "width": image.width(), "height": image.height(),
+                    "max_value": image.max_value(), "warnings": warnings,
+                    "media": image.facts().media, "photometric": image.facts().photometric,
                 });
                 writeln!(out, "{head}")?;
-                let words: Vec<u8> = match picture.samples() {
+                let words: Vec<u8> = match image.samples() {
                     Samples::U8(samples) => {
                         samples.iter().flat_map(|&v| u16::from(v).to_le_bytes()).collect()
                     }

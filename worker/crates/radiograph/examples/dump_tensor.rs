@@ -2,8 +2,8 @@
 //! raw little-endian `f32` if there is one. `parity/parity.py` compares them with TorchXRayVision's.
 //!
 //! A path may be followed by a tab and the stored maximum of a 16-bit PNG. The times are wall-clock nanoseconds: `decode`
-//! from opening the file, `prepare` from picture to tensor. `idle_kb` and `peak_kb` are the process's resident memory
-//! before the first and after this picture.
+//! from opening the file, `prepare` from image to tensor. `idle_kb` and `peak_kb` are the process's resident memory
+//! before the first and after this image.
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -34,18 +34,18 @@ fn main() -> io::Result<()> {
             ..DecodeOptions::default()
         };
         let start = Instant::now();
-        let picture = decode(&std::fs::read(path)?, &options);
+        let image = decode(&std::fs::read(path)?, &options);
         let decode_ns = start.elapsed().as_nanos();
-        match picture {
-            Ok(picture) => {
+        match image {
+            Ok(image) => {
                 let start = Instant::now();
-                let tensor = prepare(&picture, &spec);
+                let tensor = prepare(&image, &spec);
                 let prepare_ns = start.elapsed().as_nanos();
-                let warnings: Vec<_> = picture.warnings().iter().map(|warning| &warning.code).collect();
+                let warnings: Vec<_> = image.warnings().iter().map(|warning| &warning.code).collect();
                 let head = serde_json::json!({
                     "ok": true, "values": tensor.len(), "decode_ns": decode_ns as u64, "prepare_ns": prepare_ns as u64,
-                    "width": picture.width(), "height": picture.height(), "max_value": picture.max_value(),
-                    "facts": picture.facts(), "warnings": warnings,
+                    "width": image.width(), "height": image.height(), "max_value": image.max_value(),
+                    "facts": image.facts(), "warnings": warnings,
                     "idle_kb": idle_kb, "peak_kb": resident("VmHWM:"),
                 });
                 writeln!(out, "{head}")?;

@@ -58,7 +58,7 @@ IN_PLACE = (0, 1, 2, 6)
 PLUGINS = ("pylibjpeg", "pillow", "pyjpegls", "pydicom")
 
 
-def picture(bits):
+def image(bits):
     """A slope with structure and noise, values over the whole range."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     noise = np.random.default_rng(bits).normal(0, 0.02, (HEIGHT, WIDTH))
@@ -74,7 +74,7 @@ def written(write):
 
 
 def png_seeds():
-    grey, deep = picture(8), picture(16)
+    grey, deep = image(8), image(16)
     rgb = np.dstack([grey, 255 - grey, grey // 2])
     pillow = lambda image, **options: written(lambda out: image.save(out, "PNG", **options))
     return [
@@ -88,7 +88,7 @@ def png_seeds():
 
 
 def jpeg_seeds():
-    grey = picture(8)
+    grey = image(8)
     rgb = np.dstack([grey, 255 - grey, grey // 2])
     save = lambda pixels, **options: written(lambda out: Image.fromarray(pixels).save(out, "JPEG", quality=90, **options))
     return [
@@ -102,7 +102,7 @@ def jpeg_seeds():
 
 
 def tiff_seeds():
-    grey, deep = picture(8), picture(16)
+    grey, deep = image(8), image(16)
     rgb = np.dstack([grey, 255 - grey, grey // 2])
     write = lambda pixels, **options: written(lambda out: tifffile.imwrite(out, pixels, **options))
     packed = written(lambda out: Image.fromarray(grey).save(out, "TIFF", compression="tiff_lzw"))
@@ -127,7 +127,7 @@ FRAMES = {
 
 
 def dicom(bits, syntax, photometric="MONOCHROME2"):
-    pixels = picture(bits)
+    pixels = image(bits)
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax if not syntax.is_compressed or syntax.is_deflated else ExplicitVRLittleEndian
@@ -331,7 +331,7 @@ def is_same(ours, theirs, most):
 
 def readings(theirs, head):
     """What others give, and where Nightread says that it inverted a white-is-zero TIFF also that inverted: it takes such a
-    picture for the negative it is, where others give it as it is stored."""
+    image for the negative it is, where others give it as it is stored."""
     if head.get("photometric") != "MONOCHROME1" or head.get("media") != "tiff":
         return theirs
     return [*theirs, *(head["max_value"] - each.astype(np.int64) for each in theirs)]

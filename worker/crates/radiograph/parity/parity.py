@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Holds Nightread's tensors against TorchXRayVision's, picture by picture, and measures both on one core.
+"""Holds Nightread's tensors against TorchXRayVision's, image by image, and measures both on one core.
 
     parity.py --data FOLDER --pydicom-data FOLDER --dump target/release/examples/dump_tensor
 
-Every picture of the test data is read twice: by TorchXRayVision's own code (imread or read_xray_dcm, normalize,
+Every image of the test data is read twice: by TorchXRayVision's own code (imread or read_xray_dcm, normalize,
 XRayCenterCrop, XRayResizer) and by the Rust example `dump_tensor`. On the scale of [-1024, 1024] no pixel may differ by
-more than 0.01, and 99 in 100 must agree within 0.001. Exits with 1 if one picture fails, if a picture takes more than
+more than 0.01, and 99 in 100 must agree within 0.001. Exits with 1 if one image fails, if an image takes more than
 64 MiB, or, with --strict-speed, if the speed falls short.
 """
 
@@ -44,7 +44,7 @@ shrink = xrv.datasets.XRayResizer(SIZE)
 
 
 class Dump:
-    """The Rust side: one process, one picture a request."""
+    """The Rust side: one process, one image a request."""
 
     def __init__(self, program):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -68,7 +68,7 @@ class Dump:
 
 
 def normalised(path, stored_max=None):
-    """The picture as TorchXRayVision's code paths give it, (1, height, width)."""
+    """The image as TorchXRayVision's code paths give it, (1, height, width)."""
     if path.suffix != ".dcm":
         pixels = imread(path)
         maximum = stored_max or (255 if pixels.dtype == np.uint8 else 65535)
@@ -89,10 +89,10 @@ def reference(path, stored_max=None):
     return shrink(crop(normalised(path, stored_max)))
 
 
-def compare(name, pictures, dump):
-    """One line of the table; the names of the pictures that fail."""
+def compare(name, images, dump):
+    """One line of the table; the names of the images that fail."""
     worst, close, equal, failed = 0.0, 1.0, 0.0, []
-    for path, stored_max in pictures:
+    for path, stored_max in images:
         head, ours = dump(path, stored_max)
         if ours is None:
             failed.append(f"{path.name}: {head['code']}: {head['message']}")
@@ -102,7 +102,7 @@ def compare(name, pictures, dump):
         worst, close, equal = max(worst, apart.max()), min(close, share), equal + float((apart == 0).mean())
         if apart.max() > MOST or share < SHARE_CLOSE:
             failed.append(f"{path.name}: furthest {apart.max():.4f}, {share:.2%} within {CLOSE}")
-    count = len(pictures)
+    count = len(images)
     print(
         f"{name:<16}{count:>9}{worst:>16.6f}{close:>17.3%}{equal / max(count, 1):>14.3%}{len(failed):>9}",
         flush=True,
@@ -135,7 +135,7 @@ def timed(work):
 
 
 def speed(path, program, repetitions):
-    """Medians of interleaved repetitions, in milliseconds, and the memory of a process that reads this picture alone."""
+    """Medians of interleaved repetitions, in milliseconds, and the memory of a process that reads this image alone."""
     fresh = Dump(program)
     head, _ = fresh(path)
     fresh.close()
@@ -187,12 +187,12 @@ def main():
         print("SKIPPED: pydicom RG1: no --pydicom-data")
 
     dump, failed = Dump(arguments.dump), []
-    print(f"{'pictures':<16}{'count':>9}{'furthest':>16}{'within 0.001':>17}{'equal bits':>14}{'failed':>9}")
-    for name, pictures in folders.items():
-        if not pictures:
-            failed.append(f"{name}: no pictures found")
+    print(f"{'images':<16}{'count':>9}{'furthest':>16}{'within 0.001':>17}{'equal bits':>14}{'failed':>9}")
+    for name, images in folders.items():
+        if not images:
+            failed.append(f"{name}: no images found")
             continue
-        failed += compare(name, pictures, dump)
+        failed += compare(name, images, dump)
     other_jpeg_decoders(xray / "dicom", dump)
     dump.close()
 

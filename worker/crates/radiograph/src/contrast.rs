@@ -1,8 +1,8 @@
-//! Whether a picture has the contrast of those that the model was trained on.
+//! Whether an image has the contrast of those that the model was trained on.
 
 use nightread_domain::warning::{Warning, WarningCode};
 
-/// TorchXRayVision's `warn_normalization`: values of a picture that was normalised rightly reach below -255 and above 255.
+/// TorchXRayVision's `warn_normalization`: values of an image that was normalised rightly reach below -255 and above 255.
 const LEAST: f32 = 255.0;
 
 /// The doubt about a tensor as [`crate::prepare`] gives it: flat, nearly black or nearly white, or made of values that use a

@@ -1,4 +1,4 @@
-//! The input gate: may this picture be read at all, and which doubts travel with it. Judged from headers, before pixels.
+//! The input gate: may this image be read at all, and which doubts travel with it. Judged from headers, before pixels.
 //!
 //! | finding | outcome |
 //! |---|---|
@@ -29,7 +29,7 @@ mod appearance;
 mod codes;
 mod words;
 
-/// What the model was trained on; from its manifest. It never refuses a picture, it only warns.
+/// What the model was trained on; from its manifest. It never refuses an image, it only warns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatePolicy {
     /// Views in the training data.
@@ -59,7 +59,7 @@ pub(crate) fn judge_size(
     warnings: &mut Vec<Warning>,
 ) -> Result<(), JobError> {
     if width == 0 || height == 0 {
-        return Err(refuse(ErrorCode::HeaderInvalid, "the header claims a picture without pixels"));
+        return Err(refuse(ErrorCode::HeaderInvalid, "the header claims an image without pixels"));
     }
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.max_pixels {
@@ -71,10 +71,7 @@ pub(crate) fn judge_size(
     if width.min(height) < limits.min_side {
         return Err(refuse(
             ErrorCode::TooSmall,
-            format!(
-                "the picture is {width} x {height} pixels; the shorter side must have {}",
-                limits.min_side
-            ),
+            format!("the image is {width} x {height} pixels; the shorter side must have {}", limits.min_side),
         ));
     }
     if let Some((least, most)) = policy.side_px
@@ -82,7 +79,9 @@ pub(crate) fn judge_size(
     {
         warnings.push(Warning::new(
             WarningCode::OutsideTrainingSize,
-            format!("the picture is {width} x {height} pixels; the model was trained on sides of {least} to {most}"),
+            format!(
+                "the image is {width} x {height} pixels; the model was trained on sides of {least} to {most}"
+            ),
         ));
     }
     Ok(())
@@ -92,7 +91,7 @@ pub(crate) fn judge_size(
 pub(crate) fn no_header(warnings: &mut Vec<Warning>) {
     warnings.push(Warning::new(
         WarningCode::UnverifiedView,
-        "this format carries neither view nor body part; a frontal chest picture was assumed",
+        "this format carries neither view nor body part; a frontal chest image was assumed",
     ));
 }
 
@@ -136,11 +135,11 @@ pub(crate) fn judge_pixels(header: &Header) -> Result<bool, JobError> {
     if let Some(frames) = header.frames.filter(|&frames| frames > 1) {
         return Err(refuse(
             ErrorCode::MultiFrame,
-            format!("the file holds {frames} frames; one picture was expected"),
+            format!("the file holds {frames} frames; one image was expected"),
         ));
     }
     if header.samples_per_pixel.is_some_and(|samples| samples != 1) {
-        return Err(refuse(ErrorCode::ColourImage, "the picture is in colour; radiographs are grey"));
+        return Err(refuse(ErrorCode::ColourImage, "the image is in colour; radiographs are grey"));
     }
     match header.photometric.as_deref() {
         Some("MONOCHROME1") => Ok(true),
@@ -199,7 +198,7 @@ fn judge_body_part(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), J
     let refuse_part = |part: &str| {
         refuse(
             ErrorCode::WrongBodyPart,
-            format!("the body part is {}; only chest pictures are read", shown(part)),
+            format!("the body part is {}; only chest images are read", shown(part)),
         )
     };
     let mut known = false;
@@ -243,7 +242,7 @@ fn judge_view(header: &Header, warnings: &mut Vec<Warning>) -> Result<Option<Vie
     };
     if let Some(part) = header.body_part.as_deref()
         && matches!(read_view(part), Reading::Other)
-        // "CHEST PA AND LAT" is the name of an examination of two pictures.
+        // "CHEST PA AND LAT" is the name of an examination of two images.
         && !words::words(part).iter().any(|word| words::is_frontal(word))
     {
         return refuse_view(&format!("not frontal, says the body part {}", shown(part)));

@@ -306,7 +306,7 @@ fn orientations() {
             view_position: position.map(str::to_owned),
             ..chest()
         };
-        judge(&header, &GatePolicy::default()).map(|(_, codes)| codes.contains(&"picture_turned".to_owned()))
+        judge(&header, &GatePolicy::default()).map(|(_, codes)| codes.contains(&"image_turned".to_owned()))
     };
     for orientation in
         ["A\\F", "P\\F", "A\\H", "P\\H", "F\\A", "F\\P", "H\\A", "H\\P", "AL\\F", "P\\FL", "FA\\AL"]

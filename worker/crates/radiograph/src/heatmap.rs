@@ -1,4 +1,4 @@
-//! Paints a class-activation map over the picture it explains.
+//! Paints a class-activation map over the image it explains.
 
 use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError, Stage};
@@ -9,19 +9,19 @@ use crate::resize::centre_crop;
 
 /// The largest side painted, in pixels.
 const MAX_SIZE: u32 = 2048;
-/// How much of the colour covers the picture where the map is strongest.
+/// How much of the colour covers the image where the map is strongest.
 const OPACITY: f32 = 0.6;
 
 /// Upsamples the map `cam` of `shape` (height, width) bilinearly over the centre crop the model saw and paints it,
 /// from clear through blue, green and yellow to red. Only positive activations are shown, scaled so that the
-/// strongest is red; a map without any leaves the picture grey.
+/// strongest is red; a map without any leaves the image grey.
 ///
 /// Returns a PNG of `size` x `size` pixels, 8-bit RGB.
 ///
 /// # Errors
 /// `internal` when the map's length is not its shape's, or the size is not within 1..=2048.
 pub fn paint_heatmap(
-    picture: &Radiograph,
+    image: &Radiograph,
     cam: &[f32],
     shape: (usize, usize),
     size: u32,
@@ -36,7 +36,7 @@ pub fn paint_heatmap(
     }
     // `f32::max` passes over NaN, so a broken value counts as no activation.
     let strongest = cam.iter().copied().fold(0.0f32, f32::max);
-    let grey = Grey::new(picture);
+    let grey = Grey::new(image);
     let side = size as usize;
     let mut pixels = Vec::with_capacity(side * side * 3);
     for y in 0..side {
@@ -70,28 +70,28 @@ fn colour(heat: f32) -> [f32; 3] {
     [ramp(3.0), ramp(2.0), ramp(1.0)]
 }
 
-/// The picture as the reader sees it: the crop, stretched from its own darkest to its own brightest sample.
+/// The image as the reader sees it: the crop, stretched from its own darkest to its own brightest sample.
 struct Grey<'a> {
-    picture: &'a Radiograph,
+    image: &'a Radiograph,
     crop: (usize, usize, usize),
     low: f32,
     scale: f32,
 }
 
 impl<'a> Grey<'a> {
-    fn new(picture: &'a Radiograph) -> Self {
-        let (low, high) = match picture.samples() {
+    fn new(image: &'a Radiograph) -> Self {
+        let (low, high) = match image.samples() {
             Samples::U8(samples) => extremes(samples),
             Samples::U16(samples) => extremes(samples),
         };
         let scale = if high > low { 255.0 / (high - low) } else { 0.0 };
-        Self { picture, crop: centre_crop(picture.width(), picture.height()), low, scale }
+        Self { image, crop: centre_crop(image.width(), image.height()), low, scale }
     }
 
     /// The mean of the source pixels under output pixel (x, y), at least one, from 0 to 255.
     fn mean(&self, x: usize, y: usize, size: usize) -> f32 {
         let (left, top, side) = self.crop;
-        let width = self.picture.width() as usize;
+        let width = self.image.width() as usize;
         let span = |o: usize| {
             let first = o * side / size;
             first..((o + 1) * side / size).clamp(first + 1, side)
@@ -101,7 +101,7 @@ impl<'a> Grey<'a> {
         for row in rows.clone() {
             let start = (top + row) * width + left;
             let at = start + columns.start..start + columns.end;
-            sum += match self.picture.samples() {
+            sum += match self.image.samples() {
                 Samples::U8(samples) => samples[at].iter().map(|&v| f32::from(v)).sum::<f32>(),
                 Samples::U16(samples) => samples[at].iter().map(|&v| f32::from(v)).sum::<f32>(),
             };
@@ -141,8 +141,8 @@ mod tests {
             .unwrap()
     }
 
-    fn paint(picture: &Radiograph, cam: &[f32], shape: (usize, usize), size: u32) -> Vec<[u8; 3]> {
-        let bytes = paint_heatmap(picture, cam, shape, size).unwrap();
+    fn paint(image: &Radiograph, cam: &[f32], shape: (usize, usize), size: u32) -> Vec<[u8; 3]> {
+        let bytes = paint_heatmap(image, cam, shape, size).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
@@ -159,11 +159,11 @@ mod tests {
         let red = |x: usize, y: usize| i32::from(pixels[y * 224 + x][0]) - i32::from(pixels[y * 224 + x][2]);
         assert!(red(16, 48) > 60, "the hot cell's centre is red");
         let [r, g, b] = pixels[216 * 224 + 216];
-        assert!(r == g && g == b, "negative and zero activations leave the picture grey");
+        assert!(r == g && g == b, "negative and zero activations leave the image grey");
     }
 
     #[test]
-    fn small_pictures_empty_maps_and_nan_are_painted() {
+    fn small_images_empty_maps_and_nan_are_painted() {
         let grey = |pixels: Vec<[u8; 3]>| pixels.iter().all(|[r, g, b]| r == g && g == b);
         assert!(grey(paint(&flat(1, 1), &[0.0], (1, 1), 32)));
         assert!(grey(paint(&flat(3, 500), &[f32::NAN; 4], (2, 2), 64)));
@@ -171,14 +171,14 @@ mod tests {
 
     #[test]
     fn wrong_shapes_and_sizes_are_refused() {
-        let picture = flat(10, 10);
+        let image = flat(10, 10);
         for (cam, shape, size) in [
             (vec![1.0; 3], (2, 2), 10),
             (vec![], (0, 0), 10),
             (vec![1.0], (1, 1), 0),
             (vec![1.0], (1, 1), 4096),
         ] {
-            let error = paint_heatmap(&picture, &cam, shape, size).unwrap_err();
+            let error = paint_heatmap(&image, &cam, shape, size).unwrap_err();
             assert_eq!(error.code, ErrorCode::Internal);
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Bytes are hostile. Sizes are judged from headers before anything is allocated. Decoders in safe Rust run in process with
-//! their limits set and their panics contained; DICOM, and the codecs of compressed pictures in their confined children, are
+//! their limits set and their panics contained; DICOM, and the codecs of compressed images in their confined children, are
 //! those of `nightread_dicom`.
 //!
 //! Pure CPU: no async runtime, no network, no files. All errors are [`nightread_domain::error::JobError`]s of stage

@@ -12,7 +12,7 @@ pub struct DecodeLimits {
 }
 
 impl Default for DecodeLimits {
-    /// 40 megapixels are twice the largest picture of PadChest (4280 x 4280); 256 MiB hold them as 16-bit RGB; below 64
+    /// 40 megapixels are twice the largest image of PadChest (4280 x 4280); 256 MiB hold them as 16-bit RGB; below 64
     /// pixels nothing of a chest can be seen.
     fn default() -> Self {
         Self { max_pixels: 40_000_000, max_inflated_bytes: 256 << 20, min_side: 64 }

@@ -12,10 +12,10 @@ use crate::limits::DecodeLimits;
 pub struct DecodeOptions {
     pub limits: DecodeLimits,
     pub gate: GatePolicy,
-    /// The true maximum of a 16-bit PNG or TIFF (a 15-bit picture stored in 16 bits has 32767). The header cannot say
+    /// The true maximum of a 16-bit PNG or TIFF (a 15-bit image stored in 16 bits has 32767). The header cannot say
     /// it. A sample above it is `value_out_of_range`.
     pub stored_max: Option<u32>,
-    /// Runs the codecs of compressed pictures; without one, JPEG, JPEG-LS and JPEG 2000 are
+    /// Runs the codecs of compressed images; without one, JPEG, JPEG-LS and JPEG 2000 are
     /// `unsupported_transfer_syntax`.
     pub codec: Option<Arc<dyn IsolatedCodec>>,
 }

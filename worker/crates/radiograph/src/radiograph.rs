@@ -1,4 +1,4 @@
-//! The decoded picture and what its header says about it.
+//! The decoded image and what its header says about it.
 
 use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError};
@@ -12,9 +12,9 @@ use crate::error::refuse;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum View {
-    /// Postero-anterior: the usual upright chest picture, and the one the PadChest models were trained on.
+    /// Postero-anterior: the usual upright chest image, and the one the PadChest models were trained on.
     Pa,
-    /// Antero-posterior: bedside and supine pictures.
+    /// Antero-posterior: bedside and supine images.
     Ap,
 }
 
@@ -27,7 +27,7 @@ impl View {
     }
 }
 
-/// What the header says of the picture; never who it shows. Texts are upper-case DICOM code strings, cut to their legal
+/// What the header says of the image; never who it shows. Texts are upper-case DICOM code strings, cut to their legal
 /// characters and length.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Facts {
@@ -36,7 +36,7 @@ pub struct Facts {
     pub view: Option<View>,
     pub body_part: Option<String>,
     pub photometric: Option<String>,
-    /// The bits that the samples have: of a compressed picture its own, where the header claims more.
+    /// The bits that the samples have: of a compressed image its own, where the header claims more.
     pub bits_stored: Option<u16>,
     /// Transfer syntax UID of a DICOM file.
     pub transfer_syntax: Option<String>,
@@ -59,7 +59,7 @@ impl Facts {
     }
 }
 
-/// One decoded picture. Holds by construction: at least one pixel, `samples.len() == width * height`, and no sample
+/// One decoded image. Holds by construction: at least one pixel, `samples.len() == width * height`, and no sample
 /// above `max_value`, the `maxval` of the normalisation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Radiograph {
@@ -86,7 +86,7 @@ impl Radiograph {
         warnings: Vec<Warning>,
     ) -> Result<Self, JobError> {
         if width == 0 || height == 0 || max_value == 0 {
-            return Err(refuse(ErrorCode::HeaderInvalid, "the picture has no pixels or no value range"));
+            return Err(refuse(ErrorCode::HeaderInvalid, "the image has no pixels or no value range"));
         }
         let expected = u64::from(width) * u64::from(height);
         if samples.len() as u64 != expected {
@@ -111,9 +111,9 @@ impl Radiograph {
         facts: Facts,
         warnings: Vec<Warning>,
     ) -> Result<Self, JobError> {
-        let mut picture = Self::new(width, height, samples, max_value, facts, warnings)?;
-        picture.samples.invert(max_value);
-        Ok(picture)
+        let mut image = Self::new(width, height, samples, max_value, facts, warnings)?;
+        image.samples.invert(max_value);
+        Ok(image)
     }
 
     /// Width in pixels, at least 1.

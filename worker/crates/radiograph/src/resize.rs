@@ -1,20 +1,20 @@
-//! From a picture to the tensor a TorchXRayVision model was trained on.
+//! From an image to the tensor a TorchXRayVision model was trained on.
 //!
 //! The steps and their order are those of TorchXRayVision 1.5 with its default engine (scikit-image >= 0.19):
 //!
 //! 1. normalise in `f32`: `(2 * (v / maxval) - 1) * 1024`, one rounding in the division and one in the subtraction;
 //! 2. crop the centred square of the shorter side `c`: `offset = side / 2 - c / 2` in integers;
 //! 3. when shrinking, blur with a separable Gaussian of `sigma = (c / size - 1) / 2`, radius `int(4 sigma + 0.5)`, zeros
-//!    outside the picture, sums in `f64`, rounded to `f32` after the rows and again after the columns;
-//! 4. sample bilinearly at `(o + 0.5) * c / size - 0.5`, taps outside the picture count as zero, sums in `f64`;
-//! 5. clip to the range of the cropped picture before blurring (widened to 0 where the zeros outside reached it).
+//!    outside the image, sums in `f64`, rounded to `f32` after the rows and again after the columns;
+//! 4. sample bilinearly at `(o + 0.5) * c / size - 0.5`, taps outside the image count as zero, sums in `f64`;
+//! 5. clip to the range of the cropped image before blurring (widened to 0 where the zeros outside reached it).
 //!
 //! Zero is mid-grey here, so border pixels are drawn towards grey exactly as in training.
 //!
 //! Why it is fast and still the same: a bilinear sample reads two rows and two columns, so the vertical blur is computed
 //! at the `2 * size` rows that are read instead of all `c`, and the horizontal one at `2 * size` columns. Each blurred
 //! value is the same sum in the same order, rounded at the same places. Four output rows are in flight at a time; the
-//! picture is never held as floats.
+//! image is never held as floats.
 
 // The whole resize is compiled once for each instruction set and chosen at run time (`dispatch!`), so every function on
 // the way must be inlined into it. Wider registers change no result: the compiler never fuses or reorders these sums.
@@ -66,13 +66,13 @@ fn normalise(value: u32, max_value: f32) -> f32 {
 }
 
 /// Normalises, crops and resizes: the model's input of shape (1, size, size) in row order, values in [-1024, 1024].
-pub fn prepare(picture: &Radiograph, spec: &XrvPreprocessing) -> Vec<f32> {
-    let (x, y, side) = centre_crop(picture.width(), picture.height());
-    let crop = Crop { width: picture.width() as usize, x, y, side };
-    let max_value = picture.max_value() as f32;
+pub fn prepare(image: &Radiograph, spec: &XrvPreprocessing) -> Vec<f32> {
+    let (x, y, side) = centre_crop(image.width(), image.height());
+    let crop = Crop { width: image.width() as usize, x, y, side };
+    let max_value = image.max_value() as f32;
     let size = spec.size() as usize;
     let level = Level::new();
-    match picture.samples() {
+    match image.samples() {
         Samples::U8(samples) => {
             let norm = |v: u8| normalise(u32::from(v), max_value);
             dispatch!(level, _simd => resize(samples, &crop, size, norm))
@@ -85,7 +85,7 @@ pub fn prepare(picture: &Radiograph, spec: &XrvPreprocessing) -> Vec<f32> {
 }
 
 struct Crop {
-    /// Width of the whole picture.
+    /// Width of the whole image.
     width: usize,
     x: usize,
     y: usize,
@@ -100,7 +100,7 @@ impl Crop {
     }
 }
 
-/// One output coordinate: the two source indices (`None` outside the picture) and their weights.
+/// One output coordinate: the two source indices (`None` outside the image) and their weights.
 struct Tap {
     at: [Option<usize>; 2],
     weight: [f64; 2],
@@ -282,7 +282,7 @@ fn blur_column(block: &[[f32; LANES]], column: usize, kernel: &[f64]) -> [f32; L
     out
 }
 
-/// Output row `k` of the group at one column; a tap outside the picture holds zeros.
+/// Output row `k` of the group at one column; a tap outside the image holds zeros.
 #[inline(always)]
 fn bilinear(pair: &[[f32; LANES]; 2], k: usize, row: &Tap, column: &Tap) -> f32 {
     let mut sum = 0.0;

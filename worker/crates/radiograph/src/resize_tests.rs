@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::radiograph::Facts;
 
-fn picture(width: u32, height: u32, max_value: u32, value: impl Fn(u64, u64) -> u16) -> Radiograph {
+fn image(width: u32, height: u32, max_value: u32, value: impl Fn(u64, u64) -> u16) -> Radiograph {
     let samples = (0..u64::from(height))
         .flat_map(|i| (0..u64::from(width)).map(move |j| (i, j)))
         .map(|(i, j)| value(i, j))
@@ -15,8 +15,8 @@ fn picture(width: u32, height: u32, max_value: u32, value: impl Fn(u64, u64) -> 
     Radiograph::new(width, height, Samples::U16(samples), max_value, facts, Vec::new()).unwrap()
 }
 
-fn prepared(picture: &Radiograph, size: u32) -> Vec<f32> {
-    prepare(picture, &XrvPreprocessing::new(size).unwrap())
+fn prepared(image: &Radiograph, size: u32) -> Vec<f32> {
+    prepare(image, &XrvPreprocessing::new(size).unwrap())
 }
 
 /// TorchXRayVision's own numbers.
@@ -43,9 +43,9 @@ fn close(ours: f32, golden: f64) -> bool {
 
 /// Computed once with scikit-image 0.25.2.
 #[test]
-fn golden_values_of_a_small_noisy_picture() {
+fn golden_values_of_a_small_noisy_image() {
     let noisy =
-        picture(260, 300, 65535, |i, j| ((i * 7919 + j * 104_729 + ((i * j) % 977) * 31) % 65536) as u16);
+        image(260, 300, 65535, |i, j| ((i * 7919 + j * 104_729 + ((i * j) % 977) * 31) % 65536) as u16);
     assert_eq!(centre_crop(260, 300), (0, 20, 260));
     let out = prepared(&noisy, 224);
     let at = |row: usize, column: usize| out[row * 224 + column];
@@ -60,8 +60,8 @@ fn golden_values_of_a_small_noisy_picture() {
 }
 
 #[test]
-fn golden_values_of_a_picture_of_padchest_size() {
-    let smooth = picture(1758, 2021, 65535, |i, j| {
+fn golden_values_of_an_image_of_padchest_size() {
+    let smooth = image(1758, 2021, 65535, |i, j| {
         (32768.0 + 20000.0 * (i as f64 / 97.0).sin() * (j as f64 / 61.0).cos()) as u16
     });
     assert_eq!(centre_crop(1758, 2021), (0, 131, 1758));
@@ -181,8 +181,8 @@ proptest! {
 
 #[test]
 fn identity_is_the_normalised_crop() {
-    let picture = picture(224, 230, 4095, |i, j| ((i * 17 + j * 5) % 4096) as u16);
-    let out = prepared(&picture, 224);
+    let image = image(224, 230, 4095, |i, j| ((i * 17 + j * 5) % 4096) as u16);
+    let out = prepared(&image, 224);
     for (row, column) in [(0u64, 0u64), (0, 223), (100, 7), (223, 223)] {
         let value = ((row + 3) * 17 + column * 5) % 4096;
         let expected = normalise(value as u32, 4095.0);

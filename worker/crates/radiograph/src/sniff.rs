@@ -44,12 +44,12 @@ const FOREIGN: [(&[u8], &str); 11] = [
     (b"PK\x05\x06", "an empty ZIP archive"),
     (b"7z\xBC\xAF\x27\x1C", "a 7z archive; send the files inside one by one"),
     (b"Rar!\x1A\x07", "a RAR archive; send the files inside one by one"),
-    (b"%PDF-", "a PDF document; send the picture it was made from"),
+    (b"%PDF-", "a PDF document; send the image it was made from"),
     (b"\xFF\x4F\xFF\x51", "a bare JPEG 2000 codestream; send it inside a DICOM file"),
-    (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 file; send the picture as DICOM or PNG"),
-    (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL file; send the picture as DICOM or PNG"),
-    (b"\xFF\x0A", "a JPEG XL codestream; send the picture as DICOM or PNG"),
-    (b"GIF8", "a GIF; send the picture as DICOM or PNG"),
+    (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 file; send the image as DICOM or PNG"),
+    (b"\0\0\0\x0CJXL \r\n\x87\n", "a JPEG XL file; send the image as DICOM or PNG"),
+    (b"\xFF\x0A", "a JPEG XL codestream; send the image as DICOM or PNG"),
+    (b"GIF8", "a GIF; send the image as DICOM or PNG"),
     (GZIP, "compressed by gzip, and no NIfTI scan is inside; decompress it"),
 ];
 
@@ -58,16 +58,16 @@ pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
     let known = FOREIGN.iter().find(|(signature, _)| bytes.starts_with(signature)).map(|(_, what)| *what);
     if known == Some("a bare JPEG 2000 codestream; send it inside a DICOM file") && is_high_throughput(bytes)
     {
-        return Some("a bare HTJ2K codestream; send the picture as JPEG 2000 in DICOM, or as PNG");
+        return Some("a bare HTJ2K codestream; send the image as JPEG 2000 in DICOM, or as PNG");
     }
     known.or_else(|| match bytes.get(..12)? {
         [b'R', b'I', b'F', b'F', .., b'W', b'E', b'B', b'P'] => {
-            Some("a WebP; send the picture as DICOM or PNG")
+            Some("a WebP; send the image as DICOM or PNG")
         }
         [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm' | b'a', ..] => {
-            Some("a HEIF or AVIF file; send the picture as DICOM or PNG")
+            Some("a HEIF or AVIF file; send the image as DICOM or PNG")
         }
-        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Some("a BMP; send the picture as DICOM or PNG"),
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Some("a BMP; send the image as DICOM or PNG"),
         _ => None,
     })
 }

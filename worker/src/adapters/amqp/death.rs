@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use nightread_domain::{ErrorCode, Lane, Stage};
 
-use super::names::FORMER_QUEUE;
+use super::names::FORMER_QUEUES;
 use super::properties::{self, text};
 use super::topology;
 
@@ -18,7 +18,7 @@ pub(super) struct Death {
     pub at: Option<u64>,
 }
 
-/// Why a dead letter died. What the broker itself took out of a lane or from the suspects has an entry in `x-death` that
+/// Why a dead letter died. What the broker itself took out of a lane or from the quarantine has an entry in `x-death` that
 /// says so, newest first; what a worker published has none, because copies leave them behind, and headers of ours. Entries of
 /// other queues tell of earlier waits (every delay ends by expiring), and so may `x-first-death-reason`.
 pub(super) fn death(properties: &BasicProperties) -> Death {
@@ -65,7 +65,8 @@ fn newest_death(history: &AMQPValue) -> Option<Death> {
 }
 
 fn is_of_work(queue: &str) -> bool {
-    [topology::SUSPECT_QUEUE, FORMER_QUEUE].contains(&queue)
+    queue == topology::QUARANTINE_QUEUE
+        || FORMER_QUEUES.iter().any(|former| former.queue == queue)
         || Lane::ALL.into_iter().any(|lane| topology::lane_queue(lane) == queue)
 }
 
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_called_by_its_newest_death_in_a_lane_or_among_the_suspects() {
+    fn a_letter_is_called_by_its_newest_death_in_a_lane_or_in_quarantine() {
         let delayed = || died("nightread.jobs.delay.5s", "expired", 5);
         let of = |entries: Vec<AMQPValue>| {
             let mut first = headers(&[
@@ -108,10 +109,11 @@ mod tests {
         };
         for (queue, why, code) in [
             ("nightread.jobs.ingest", "delivery_limit", ErrorCode::WorkerDied),
-            ("nightread.jobs.suspect", "delivery_limit", ErrorCode::WorkerDied),
+            ("nightread.jobs.quarantine", "delivery_limit", ErrorCode::WorkerDied),
             ("nightread.jobs.bulk", "expired", ErrorCode::MessageExpired),
             ("nightread.jobs.volumes", "maxlen", ErrorCode::QueueFull),
-            (FORMER_QUEUE, "delivery_limit", ErrorCode::WorkerDied),
+            (FORMER_QUEUES[0].queue, "delivery_limit", ErrorCode::WorkerDied),
+            (FORMER_QUEUES[1].queue, "delivery_limit", ErrorCode::WorkerDied),
             ("nightread.jobs.ingest", "rejected", ErrorCode::MessageRejected),
         ] {
             let found = of(vec![died(queue, why, 9), delayed()]);

@@ -22,7 +22,7 @@ pub use self::admin::reports::{WorkReport, recent_reports};
 pub use self::admin::rights::Rights;
 pub use self::connect::{hosts, virtual_host};
 pub use self::former::{Former, former};
-pub use self::names::{FORMER_KEY, FORMER_QUEUE};
+pub use self::names::{FORMER_KEY, FORMER_QUEUES, FormerQueue};
 pub use self::options::RabbitOptions;
 pub use self::publisher::Publisher;
 pub use self::version::BrokerVersion;

@@ -6,11 +6,11 @@ use nightread_domain::retry::Delay;
 pub const JOBS: &str = "nightread";
 pub const DEAD: &str = "nightread.dead";
 pub const DELAY: &str = "nightread.delay";
-pub const SUSPECT: &str = "nightread.suspect";
+pub const QUARANTINE: &str = "nightread.quarantine";
 pub const RESULTS: &str = "nightread.results";
 pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
 /// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
-pub const SUSPECT_QUEUE: &str = "nightread.jobs.suspect";
+pub const QUARANTINE_QUEUE: &str = "nightread.jobs.quarantine";
 
 /// What workers and `nightread backlog` tell of the work. One reader at a time gets all of it, and gives it back.
 pub const REPORTS: &str = "nightread.reports";
@@ -18,12 +18,40 @@ pub const REPORTS: &str = "nightread.reports";
 /// The header by which the delay exchange routes.
 pub(super) const DELAY_HEADER: &str = "delay";
 
-pub const FORMER_QUEUE: &str = "nightread.jobs.fmri";
+/// The key that scans bore before volumes had a lane, and the lane that reads them now.
 pub const FORMER_KEY: &str = "job.fmri";
-/// By which the earlier version bound its queue.
-pub(super) const FORMER_BINDING: &str = "job.fmri.#";
-/// Where what bears the key is read now.
 pub const FORMER_LANE: Lane = Lane::Volumes;
+pub(super) const FORMER_BINDING: &str = "job.fmri.#";
+
+/// A queue of an earlier version, which nothing new goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerQueue {
+    pub queue: &'static str,
+    /// How the earlier version led messages into it.
+    pub exchange: &'static str,
+    pub key: &'static str,
+    /// The queue that is read instead.
+    pub heir: &'static str,
+    /// The exchange into which messages that lie there are to be moved.
+    pub way: &'static str,
+}
+
+pub const FORMER_QUEUES: [FormerQueue; 2] = [
+    FormerQueue {
+        queue: "nightread.jobs.fmri",
+        exchange: JOBS,
+        key: FORMER_BINDING,
+        heir: "nightread.jobs.volumes",
+        way: JOBS,
+    },
+    FormerQueue {
+        queue: "nightread.jobs.suspect",
+        exchange: "nightread.suspect",
+        key: "",
+        heir: QUARANTINE_QUEUE,
+        way: QUARANTINE,
+    },
+];
 
 /// The queue in which messages wait so long.
 pub fn delay_queue(delay: Delay) -> String {

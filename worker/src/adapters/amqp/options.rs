@@ -16,7 +16,7 @@ pub struct RabbitOptions {
     pub ca_pem: Option<String>,
     /// Shown in the broker's connection list.
     pub connection_name: String,
-    /// Jobs the worker may have in hand; the lanes share them.
+    /// Jobs the worker may have in flight; the lanes share them.
     pub permits: usize,
     /// Shares of the permits.
     pub weights: PerLane<u64>,

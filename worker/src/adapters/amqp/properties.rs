@@ -17,7 +17,7 @@ pub(super) const STAGE: &str = "stage";
 pub(super) const DEAD_AT: &str = "dead-at";
 /// Since when the container of its blob has not let anybody in.
 pub(super) const REFUSED_SINCE: &str = "refused-since";
-/// How often a suspect was started, as far as the broker does not count it.
+/// How often a quarantined message was started, as far as the broker does not count it.
 const STARTS: &str = "starts";
 const LAST_ERROR: &str = "last-error";
 const DELIVERY_COUNT: &str = "x-delivery-count";
@@ -32,12 +32,12 @@ const MAX_CLOUD_ATTRIBUTES: usize = 32;
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// What the pipeline may know of a delivery. Everything here comes from a stranger.
-pub(super) fn attributes(lane: Lane, suspect: bool, properties: &BasicProperties) -> Attributes {
+pub(super) fn attributes(lane: Lane, quarantined: bool, properties: &BasicProperties) -> Attributes {
     let header = |name: &str| properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
     let content_type = properties.content_type().as_ref().and_then(short);
     let structured = content_type.as_deref().is_some_and(|kind| kind.starts_with("application/cloudevents"));
     let counted = header(DELIVERY_COUNT).and_then(number).unwrap_or(0);
-    let known = if suspect { header(STARTS).and_then(number).unwrap_or(0) } else { 0 };
+    let known = if quarantined { header(STARTS).and_then(number).unwrap_or(0) } else { 0 };
     let cloud_event = if structured { BTreeMap::new() } else { cloud_attributes(properties) };
     Attributes {
         lane,
@@ -49,13 +49,13 @@ pub(super) fn attributes(lane: Lane, suspect: bool, properties: &BasicProperties
         attempt: header(ATTEMPT).and_then(number).unwrap_or(0),
         refused_since: header(REFUSED_SINCE).and_then(timestamp),
         delivery_count: counted.saturating_add(known),
-        suspect,
+        quarantined,
         redriven: matches!(header(REDRIVEN), Some(AMQPValue::Boolean(true))),
         cloud_event,
     }
 }
 
-/// The header of a suspect that was started so often.
+/// The header of a quarantined message that was started so often.
 pub(super) fn starts(count: u32) -> (&'static str, AMQPValue) {
     (STARTS, AMQPValue::LongUInt(count))
 }
@@ -102,7 +102,7 @@ pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
 }
 
 /// A copy for publishing again. Leaves behind what would harm it: `x-death` (RabbitMQ takes the copy's next death
-/// for a cycle and drops it), counters of the broker and of suspicion, `CC` and `BCC` (a stranger's routing), `expiration` (it would
+/// for a cycle and drops it), counters of the broker and of quarantine, `CC` and `BCC` (a stranger's routing), `expiration` (it would
 /// die in a delay), `user_id` (checked against *our* login; a mismatch closes the channel) and `reply_to`.
 pub(super) fn copied(original: &BasicProperties) -> BasicProperties {
     let mut headers = FieldTable::default();

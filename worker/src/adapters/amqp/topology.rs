@@ -5,11 +5,11 @@
 //!                   ── job.bulk.#   ─▶ nightread.jobs.bulk   ─┼─▶ nightread.dead (fanout) ─▶ nightread.jobs.dead
 //!                   ── job.volumes.# ─▶ nightread.jobs.volumes ┘
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
-//! nightread.suspect (fanout) ─▶ nightread.jobs.suspect ─ as the lanes ─▶ nightread.dead
+//! nightread.quarantine (fanout) ─▶ nightread.jobs.quarantine ─ as the lanes ─▶ nightread.dead
 //! nightread.results (topic) ── report.# ─▶ nightread.reports
 //! ```
 //!
-//! A message keeps its routing key through delay, suspicion and death, so it always finds back to its lane. The key of an
+//! A message keeps its routing key through delay, quarantine and death, so it always finds back to its lane. The key of an
 //! earlier version (`former`) leads into its lane too.
 
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub fn queues() -> Vec<String> {
 pub(super) fn layout() -> Vec<(String, FieldTable)> {
     let aside = [
         (DEAD_QUEUE.to_owned(), dead_arguments()),
-        (SUSPECT_QUEUE.to_owned(), lane_arguments()),
+        (QUARANTINE_QUEUE.to_owned(), lane_arguments()),
         (REPORTS.to_owned(), reports_arguments()),
     ];
     let lanes = Lane::ALL.into_iter().map(|lane| (lane_queue(lane), lane_arguments()));
@@ -85,9 +85,9 @@ pub(super) fn bindings() -> Vec<Binding> {
     };
     let aside = [
         plain(DEAD_QUEUE.to_owned(), DEAD, ""),
-        plain(SUSPECT_QUEUE.to_owned(), SUSPECT, ""),
+        plain(QUARANTINE_QUEUE.to_owned(), QUARANTINE, ""),
         plain(REPORTS.to_owned(), RESULTS, "report.#"),
-        // An announcement without a lane is an arriving picture.
+        // An announcement without a lane is an arriving image.
         plain(lane_queue(Lane::Ingest), JOBS, "job"),
         plain(lane_queue(FORMER_LANE), JOBS, FORMER_BINDING),
     ];
@@ -177,7 +177,7 @@ pub(super) fn exchanges() -> [(&'static str, ExchangeKind); 5] {
     [
         (JOBS, ExchangeKind::Topic),
         (DEAD, ExchangeKind::Fanout),
-        (SUSPECT, ExchangeKind::Fanout),
+        (QUARANTINE, ExchangeKind::Fanout),
         (DELAY, ExchangeKind::Headers),
         (RESULTS, ExchangeKind::Topic),
     ]

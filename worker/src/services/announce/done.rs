@@ -23,7 +23,7 @@ const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// What was found out about one blob.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(super) enum Decision {
     Announce(Work),
     Done,
     /// Named, and no longer there.
@@ -76,7 +76,7 @@ impl Done {
     }
 
     /// Decides about the next blobs of a part, in their order. Some may be held back until later ones have come.
-    pub async fn decide(&mut self, part: usize, works: Vec<Work>) -> Result<Vec<Standing>, JobError> {
+    pub async fn decide(&mut self, part: usize, works: Vec<Work>) -> Result<Vec<Decision>, JobError> {
         let mut asked = Vec::with_capacity(works.len());
         for work in works {
             let is_plain = self.is_plain(&work.blob);
@@ -99,7 +99,7 @@ impl Done {
     }
 
     /// Decides about what was held back.
-    pub async fn finish(&mut self) -> Result<Vec<Standing>, JobError> {
+    pub async fn finish(&mut self) -> Result<Vec<Decision>, JobError> {
         let mut asked = Vec::new();
         self.finish_part(&mut asked).await?;
         self.judge_all(asked).await
@@ -162,21 +162,21 @@ impl Done {
         Ok(())
     }
 
-    async fn judge_all(&self, asked: Vec<Asked>) -> Result<Vec<Standing>, JobError> {
-        let verdicts = futures::stream::iter(asked).map(|(work, answers)| self.judge(work, answers));
-        let verdicts: Vec<_> = verdicts.buffered(LOOKUPS).collect().await;
-        verdicts.into_iter().collect()
+    async fn judge_all(&self, asked: Vec<Asked>) -> Result<Vec<Decision>, JobError> {
+        let decisions = futures::stream::iter(asked).map(|(work, answers)| self.judge(work, answers));
+        let decisions: Vec<_> = decisions.buffered(LOOKUPS).collect().await;
+        decisions.into_iter().collect()
     }
 
     async fn judge(
         &self,
         mut work: Work,
         answers: Option<Vec<Option<Standing>>>,
-    ) -> Result<Standing, JobError> {
+    ) -> Result<Decision, JobError> {
         if work.etag.is_none() {
             match etag(&*self.storage, &work.blob).await? {
                 Some(etag) => work.etag = Some(etag),
-                None => return Ok(Standing::Gone),
+                None => return Ok(Decision::Gone),
             }
         }
         let standing = match answers {
@@ -185,12 +185,12 @@ impl Done {
         };
         let ours = standing.into_iter().flatten().find(|found| found.source_etag == work.etag);
         Ok(match ours {
-            Some(found) if found.may_pass => Standing::Announce(work),
+            Some(found) if found.may_pass => Decision::Announce(work),
             Some(found) if found.failed && self.retry_failed => {
-                Standing::Announce(Work { redriven: true, ..work })
+                Decision::Announce(Work { redriven: true, ..work })
             }
-            Some(_) => Standing::Done,
-            None => Standing::Announce(work),
+            Some(_) => Decision::Done,
+            None => Decision::Announce(work),
         })
     }
 

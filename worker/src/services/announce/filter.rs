@@ -29,7 +29,7 @@ pub(super) struct Filter {
 impl Filter {
     pub fn new(args: &AnnounceArgs) -> Result<Self, globset::Error> {
         let named = args.suffix.iter().map(String::as_str);
-        let usual = args.media.iter().flat_map(|media| media.suffixes()).copied();
+        let usual = args.task.iter().flat_map(|task| task.suffixes()).copied();
         let dotted =
             |suffix: &str| format!(".{}", suffix.trim().trim_start_matches(['*', '.']).to_lowercase());
         Ok(Self {

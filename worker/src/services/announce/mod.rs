@@ -7,7 +7,7 @@ mod item;
 mod merge;
 mod pace;
 mod progress;
-mod pump;
+mod publisher;
 mod source;
 mod work;
 
@@ -31,9 +31,9 @@ use self::done::Done;
 use self::filter::Filter;
 use self::pace::Pace;
 use self::progress::Progress;
-use self::pump::{Keep, Ledger, PublishEnd, Pump};
+use self::publisher::{AnnouncementPublisher, Keep, Ledger, PublishEnd};
 use self::source::{BlobSource, Place};
-use self::work::{PreparedBatch, Sieve, Template};
+use self::work::{PreparedBatch, Selector, Template};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
@@ -123,8 +123,9 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEn
         None => Default::default(),
     };
     let ledger = Ledger::new(position.clone(), counts, left_over.clone());
-    let sieve = Sieve { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
-    let mut prepared = sieve.start(left_over, source.start(position));
+    let filter =
+        Selector { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
+    let mut prepared = filter.start(left_over, source.start(position));
     let stop = CancellationToken::new();
     stop_on_signals([stop.clone()])?;
     let verb = if args.dry_run { "would be announced" } else { "announced" };
@@ -144,10 +145,15 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEn
         let keep = args.checkpoint.clone().map(|path| Keep { path, fingerprint });
         let pace = Pace::new(args.rate, args.max_backlog);
         let options = app::rabbit(broker, &settings.limits)?;
-        let mut pump = Pump::new(options, template, pace, keep, stop, progress, ledger);
-        pump.patience = Duration::from_secs(args.broker_patience);
-        let ended = pump.run(&mut prepared).await?;
-        (ended, std::mem::take(&mut pump.ledger), pump.progress.elapsed(), pump.progress.pauses)
+        let mut publisher = AnnouncementPublisher::new(options, template, pace, keep, stop, progress, ledger);
+        publisher.patience = Duration::from_secs(args.broker_patience);
+        let ended = publisher.run(&mut prepared).await?;
+        (
+            ended,
+            std::mem::take(&mut publisher.ledger),
+            publisher.progress.elapsed(),
+            publisher.progress.pauses,
+        )
     };
     if let (PublishEnd::Finished, Some(path)) = (ended, &args.checkpoint) {
         checkpoint::remove(path)?;
@@ -291,7 +297,7 @@ fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
         args.from_event_grid_dead_letter,
         args.matching,
         args.suffix,
-        args.media,
+        args.task,
         args.min_bytes,
         args.max_bytes,
         args.model,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::done::{Done, Standing};
+use super::done::{Decision, Done};
 use super::filter::Filter;
 use super::item::Work;
 use super::source::{Batches, Position};
@@ -64,13 +64,13 @@ pub(super) struct PreparedBatch {
 }
 
 /// What names go through.
-pub(super) struct Sieve {
+pub(super) struct Selector {
     pub filter: Filter,
     pub containers: Vec<String>,
     pub done: Option<Done>,
 }
 
-impl Sieve {
+impl Selector {
     /// Starts it on what a checkpoint left over, and then on the source's names.
     pub fn start(
         mut self,
@@ -132,8 +132,8 @@ impl Sieve {
         }
         if let Some(done) = &mut self.done {
             let mut prepared = PreparedBatch::default();
-            let verdicts = done.finish().await?;
-            settle(verdicts, &mut prepared);
+            let decisions = done.finish().await?;
+            settle(decisions, &mut prepared);
             let _ = out.send(Ok(prepared)).await;
         }
         Ok(())
@@ -148,12 +148,12 @@ impl Sieve {
     }
 }
 
-fn settle(verdicts: Vec<Standing>, prepared: &mut PreparedBatch) {
-    for verdict in verdicts {
-        match verdict {
-            Standing::Announce(work) => prepared.announce.push(work),
-            Standing::Done => prepared.counts.done += 1,
-            Standing::Gone => prepared.counts.gone += 1,
+fn settle(decisions: Vec<Decision>, prepared: &mut PreparedBatch) {
+    for decision in decisions {
+        match decision {
+            Decision::Announce(work) => prepared.announce.push(work),
+            Decision::Done => prepared.counts.done += 1,
+            Decision::Gone => prepared.counts.gone += 1,
         }
     }
 }

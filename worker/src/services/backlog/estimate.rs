@@ -68,7 +68,7 @@ pub(super) struct Backlog {
     /// Waiting for another try; not counted as work.
     pub delayed: u64,
     pub dead_letters: u64,
-    /// The oldest job that is in hand, was taken lately, or waits without a worker.
+    /// The oldest job that is in flight, was taken lately, or waits without a worker.
     pub oldest_job_age_seconds: u64,
     /// Announcements before the broker, where a Storage queue is named.
     pub storage_queue: Option<u64>,
@@ -86,14 +86,14 @@ pub(super) struct Seen<'a> {
 /// The queues whose messages are work, with the lane that tells their cost; `None`: the dearest that workers told of.
 fn work_queues() -> Vec<(String, Option<Lane>)> {
     let lanes = Lane::ALL.into_iter().map(|lane| (topology::lane_queue(lane), Some(lane)));
-    lanes.chain([(topology::SUSPECT_QUEUE.to_owned(), None)]).collect()
+    lanes.chain([(topology::QUARANTINE_QUEUE.to_owned(), None)]).collect()
 }
 
 /// The backlog, and what the next one that asks should know.
 pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog, WorkReport) {
     let count = |queue: &str| seen.counts.get(queue).copied().unwrap_or_default();
     let costs = PerLane::from_fn(|lane| cost(lane, seen, settings));
-    // A fleet that never reads scans must not take its suspects for scans.
+    // A fleet that never reads scans must not take its quarantine for scans.
     let told = costs.iter().map(|(_, cost)| *cost).filter(|(_, known)| *known != Known::Settings);
     let dearest = told.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or(costs.ingest);
     let queues: Vec<QueueWork> = work_queues()
@@ -250,14 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn suspects_cost_what_the_dearest_lane_is_known_to_cost() {
+    fn quarantined_messages_cost_what_the_dearest_lane_is_known_to_cost() {
         let mut counts = counts([(0, 0, 1); 3]);
-        counts.insert(topology::SUSPECT_QUEUE.to_owned(), QueueCount { ready: 10, ..QueueCount::default() });
+        counts
+            .insert(topology::QUARANTINE_QUEUE.to_owned(), QueueCount { ready: 10, ..QueueCount::default() });
         let cost = |reports: &[WorkReport]| {
             let seen = Seen { at: NOW, counts: &counts, reports, storage_queue: None };
             estimate(&seen, &settings()).0.seconds
         };
-        assert!((cost(&[]) - 0.2).abs() < 1e-9, "pictures, until somebody tells");
+        assert!((cost(&[]) - 0.2).abs() < 1e-9, "images, until somebody tells");
         let told = [worker(NOW, Lane::Bulk, 10, 1.0, None), worker(NOW, Lane::Ingest, 10, 3.0, None)];
         assert!((cost(&told) - 3.0).abs() < 1e-9);
     }

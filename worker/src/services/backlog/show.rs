@@ -4,7 +4,7 @@ use super::estimate::{Backlog, Known};
 use crate::console::table::table;
 
 pub(super) fn as_table(backlog: &Backlog) -> String {
-    let mut rows = table(["queue", "ready", "in hand", "seconds each", "known", "seconds of work"]);
+    let mut rows = table(["queue", "ready", "in flight", "seconds each", "known", "seconds of work"]);
     for queue in &backlog.queues {
         rows.add_row([
             queue.queue.clone(),

@@ -17,15 +17,15 @@ use self::report::{BenchReport, Bulk, Row};
 use self::usage::{Usage, resident_mib};
 use super::process::{Inputs, LOCAL, RESULTS};
 use crate::adapters::storage::folder::FolderStore;
-use crate::app::{self, Parts, Stores};
+use crate::app::{self, Composition, Stores};
 use crate::cli::{BenchArgs, Format};
-use crate::compute::models::{Opening, routing};
+use crate::compute::models::{LoadPolicy, routing};
 use crate::compute::split::{Pace, Split, Until, candidates, closed_loop, grid};
 use crate::console::{WRONG_USE, print, say};
 use crate::flow::report::Outcome;
 use crate::pipeline::process::process;
 use crate::pipeline::tools::Tools;
-use crate::services::autotune::{self, Samples, pictures};
+use crate::services::autotune::{self, Samples, images};
 use crate::services::walk::Names;
 use crate::settings::Settings;
 use crate::settings::keys;
@@ -35,13 +35,13 @@ use crate::telemetry::logs;
 mod report;
 mod usage;
 
-/// Generated pictures differ in their noise.
+/// Generated images differ in their noise.
 const GENERATED: u64 = 8;
 
 /// As the service does.
-const OPENING: Opening = Opening::AtStart;
+const LOAD_POLICY: LoadPolicy = LoadPolicy::Eager;
 
-/// Pictures read one by one, for the time of a lone one.
+/// Images read one by one, for the time of a lone one.
 const ALONE: usize = 5;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
@@ -71,22 +71,22 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The model that reads pictures, or the one that there is.
+/// The model that reads images, or the one that there is.
 fn default_model(settings: &Settings) -> Result<String> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     let rules = routing(&settings.routing, &catalogue, settings.engine.precision());
     let rules = rules.map_err(anyhow::Error::msg)?.rules;
-    let pictures = rules.iter().find(|rule| rule.task == Task::Radiograph);
-    let rule = pictures.or(rules.first()).context("there is no model of this precision: name one")?;
+    let images = rules.iter().find(|rule| rule.task == Task::Radiograph);
+    let rule = images.or(rules.first()).context("there is no model of this precision: name one")?;
     Ok(rule.model.clone())
 }
 
 /// What all measurements share.
 struct Bench {
-    parts: Parts,
+    composition: Composition,
     settings: Settings,
     /// Of the files that are read in turn; none for models of scans.
-    pictures: Arc<Vec<BlobRef>>,
+    images: Arc<Vec<BlobRef>>,
     what: String,
     samples: Samples,
     runtime: Runtime,
@@ -95,10 +95,10 @@ struct Bench {
 
 impl Bench {
     fn new(paths: &[PathBuf], settings: Settings, model: &str) -> Result<Self> {
-        let parts = app::parts(&settings, Some(model))?;
+        let composition = app::compose(&settings, Some(model))?;
         let folder = tempfile::Builder::new().prefix("nightread-bench-").tempdir()?;
-        let samples = Samples::of(&parts, OPENING)?;
-        let (files, what) = if !samples.are_pictures() {
+        let samples = Samples::of(&composition, LOAD_POLICY)?;
+        let (files, what) = if !samples.are_images() {
             if !paths.is_empty() {
                 bail!("{model} reads scans: they are measured from the tensor on, without files");
             }
@@ -111,12 +111,12 @@ impl Bench {
             let what = format!("{} given files", files.len());
             (files, what)
         };
-        let pictures = files.iter().map(|file| blob(file)).collect::<Result<Vec<_>>>()?;
-        if pictures.is_empty() && samples.are_pictures() {
+        let images = files.iter().map(|file| blob(file)).collect::<Result<Vec<_>>>()?;
+        if images.is_empty() && samples.are_images() {
             bail!("nothing to read: the folders hold no files");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { parts, settings, pictures: Arc::new(pictures), what, samples, runtime, folder })
+        Ok(Self { composition, settings, images: Arc::new(images), what, samples, runtime, folder })
     }
 
     /// Every split that the settings leave open, the whole grid in each round so that no row has the machine's best time
@@ -136,36 +136,38 @@ impl Bench {
             }
         }
         let rows = runs.iter().filter_map(|rows| Row::median(rows)).collect();
-        let auto = autotune::choose(&self.parts, &self.settings, &stores(self.folder.path()), OPENING)?;
-        Ok(BenchReport::new(&self.parts, &self.settings, &self.what).with_grid(rows, auto))
+        let auto =
+            autotune::choose(&self.composition, &self.settings, &stores(self.folder.path()), LOAD_POLICY)?;
+        Ok(BenchReport::new(&self.composition, &self.settings, &self.what).with_grid(rows, auto))
     }
 
     fn row(&self, split: Split, each: Duration) -> Result<Row> {
         let results = tempfile::tempdir_in(self.folder.path())?;
-        let tools = Arc::new(self.parts.tools(&self.settings, &stores(results.path()), split, OPENING)?);
-        let in_hand = self.settings.limits.jobs;
-        self.pace(&tools, in_hand, Until::Jobs(2 * split.sessions))?;
+        let tools =
+            Arc::new(self.composition.tools(&self.settings, &stores(results.path()), split, LOAD_POLICY)?);
+        let in_flight = self.settings.limits.jobs;
+        self.pace(&tools, in_flight, Until::Jobs(2 * split.sessions))?;
         let before = Usage::now()?;
-        let pace = self.pace(&tools, in_hand, Until::Elapsed(each))?;
+        let pace = self.pace(&tools, in_flight, Until::Elapsed(each))?;
         let used = Usage::now()?.since(&before);
         let alone = self.pace(&tools, 1, Until::Jobs(ALONE))?;
         Ok(Row::new(split, &pace, &alone, &used))
     }
 
-    /// So many pictures once, with the split that the service would take.
+    /// So many images once, with the split that the service would take.
     fn bulk(&self, count: usize) -> Result<BenchReport> {
         let results = tempfile::tempdir_in(self.folder.path())?;
         let stores = stores(results.path());
-        let split = autotune::choose(&self.parts, &self.settings, &stores, OPENING)?;
-        let tools = Arc::new(self.parts.tools(&self.settings, &stores, split, OPENING)?);
-        let in_hand = self.settings.limits.jobs;
-        self.pace(&tools, in_hand, Until::Jobs(2 * in_hand))?;
+        let split = autotune::choose(&self.composition, &self.settings, &stores, LOAD_POLICY)?;
+        let tools = Arc::new(self.composition.tools(&self.settings, &stores, split, LOAD_POLICY)?);
+        let in_flight = self.settings.limits.jobs;
+        self.pace(&tools, in_flight, Until::Jobs(2 * in_flight))?;
         let mut memory = Vec::new();
         let before = Usage::now()?;
         let pace = {
             let marks = Arc::new(Mutex::new(Vec::new()));
             let noted = Arc::clone(&marks);
-            let pace = self.pace_noting(&tools, in_hand, Until::Jobs(count), move |number| {
+            let pace = self.pace_noting(&tools, in_flight, Until::Jobs(count), move |number| {
                 if number % (count / 4).max(1) == 0 {
                     noted.lock().unwrap_or_else(PoisonError::into_inner).push(resident_mib());
                 }
@@ -176,48 +178,40 @@ impl Bench {
         let used = Usage::now()?.since(&before);
         memory.push(resident_mib());
         let bulk = Bulk::new(split, &pace, &used, memory);
-        Ok(BenchReport::new(&self.parts, &self.settings, &self.what).with_bulk(bulk))
+        Ok(BenchReport::new(&self.composition, &self.settings, &self.what).with_bulk(bulk))
     }
 
-    fn pace(&self, tools: &Arc<Tools>, in_hand: usize, until: Until) -> Result<Pace, JobError> {
-        self.pace_noting(tools, in_hand, until, |_| ())
+    fn pace(&self, tools: &Arc<Tools>, in_flight: usize, until: Until) -> Result<Pace, JobError> {
+        self.pace_noting(tools, in_flight, until, |_| ())
     }
 
-    /// Reads the pictures in turn, the whole way; `note` is told the number of each job before it begins.
+    /// Reads the images in turn, the whole way; `note` is told the number of each job before it begins.
     fn pace_noting(
         &self,
         tools: &Arc<Tools>,
-        in_hand: usize,
+        in_flight: usize,
         until: Until,
         note: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Pace, JobError> {
-        if self.pictures.is_empty() {
-            return self.runtime.block_on(self.samples.read(Arc::clone(tools), in_hand, until));
+        if self.images.is_empty() {
+            return self.runtime.block_on(self.samples.read(Arc::clone(tools), in_flight, until));
         }
-        let (pictures, tools) = (Arc::clone(&self.pictures), Arc::clone(tools));
-        self.runtime.block_on(closed_loop(in_hand, until, move |number| {
+        let (images, tools) = (Arc::clone(&self.images), Arc::clone(tools));
+        self.runtime.block_on(closed_loop(in_flight, until, move |number| {
             note(number);
-            let (picture, tools) = (pictures[number % pictures.len()].clone(), Arc::clone(&tools));
+            let (image, tools) = (images[number % images.len()].clone(), Arc::clone(&tools));
             async move {
-                let job = Job {
-                    source: picture,
-                    model: None,
-                    force: true,
-                    reread_failed: false,
-                    correlation_id: None,
-                    attempt: 0,
-                    refused_since: None,
-                };
+                let job = Job { force: true, ..Job::of(image) };
                 let (_, report) = process(&job, Lane::Bulk, &tools).await;
                 match report.outcome {
-                    // With fewer files than jobs in hand, another of the same picture may be stored first.
+                    // With fewer files than jobs in flight, another of the same image may be stored first.
                     Outcome::Read
                     | Outcome::AlreadyDone
                     | Outcome::Superseded
                     | Outcome::NoStudy
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
                     Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
-                        Err(unread(&job.source, code, report.error.as_ref()))
+                        Err(unread(job.study.name(), code, report.error.as_ref()))
                     }
                 }
             }
@@ -238,16 +232,16 @@ fn stores(results: &Path) -> Stores {
 
 fn unread(source: &BlobRef, code: ErrorCode, error: Option<&ErrorFacts>) -> JobError {
     let why = error.map_or("", |error| error.message.as_str());
-    let text = format!("/{} was not read: {why}: give only pictures that the model reads", source.name());
+    let text = format!("/{} was not read: {why}: give only images that the model reads", source.name());
     JobError::new(Stage::Decode, code, text)
 }
 
 fn generated(folder: &Path) -> Result<Vec<PathBuf>> {
-    let pictures = folder.join("pictures");
-    std::fs::create_dir(&pictures)?;
+    let images = folder.join("images");
+    std::fs::create_dir(&images)?;
     let write = |seed: u64| -> Result<PathBuf> {
-        let file = pictures.join(format!("{seed}.png"));
-        std::fs::write(&file, pictures::png(autotune::SIDE, seed)?)?;
+        let file = images.join(format!("{seed}.png"));
+        std::fs::write(&file, images::png(autotune::SIDE, seed)?)?;
         Ok(file)
     };
     (0..GENERATED).map(write).collect()

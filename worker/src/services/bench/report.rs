@@ -6,7 +6,7 @@ use nightread_domain::result::ModelFacts;
 use serde::Serialize;
 
 use super::usage::{Used, peak_mib};
-use crate::app::Parts;
+use crate::app::Composition;
 use crate::compute::split::{Pace, Split};
 use crate::console::table::table;
 use crate::flow::WORKER_VERSION;
@@ -75,7 +75,7 @@ pub(super) struct Bulk {
     p95_ms: f64,
     cpu_use: f64,
     overhead: f64,
-    /// Processor time for each picture, in ms.
+    /// Processor time for each image, in ms.
     decode_cpu_ms: f64,
     inference_cpu_ms: f64,
     other_cpu_ms: f64,
@@ -130,7 +130,7 @@ pub(super) struct BenchReport {
     model: Option<ModelFacts>,
     runtime: Option<String>,
     what: String,
-    in_hand: usize,
+    in_flight: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     grid: Vec<Row>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,15 +140,15 @@ pub(super) struct BenchReport {
 }
 
 impl BenchReport {
-    pub(super) fn new(parts: &Parts, settings: &Settings, what: &str) -> Self {
-        let model = parts.opened.models().next().map(|model| model.facts.clone());
+    pub(super) fn new(composition: &Composition, settings: &Settings, what: &str) -> Self {
+        let model = composition.opened.models().next().map(|model| model.facts.clone());
         Self {
             version: WORKER_VERSION,
             machine: machine(),
             model,
-            runtime: parts.opened.runtime().version().map(str::to_owned),
+            runtime: composition.opened.runtime().version().map(str::to_owned),
             what: what.to_owned(),
-            in_hand: settings.limits.jobs,
+            in_flight: settings.limits.jobs,
             grid: Vec::new(),
             auto: None,
             bulk: None,
@@ -173,10 +173,10 @@ impl BenchReport {
         let mut lines = vec![
             format!("{}, {} cores, {}", machine.processor, machine.cores, machine.instructions.join(" ")),
             format!(
-                "{model} (ONNX Runtime {}); {}; {} in hand",
+                "{model} (ONNX Runtime {}); {}; {} in flight",
                 self.runtime.as_deref().unwrap_or("unknown"),
                 self.what,
-                self.in_hand
+                self.in_flight
             ),
         ];
         if !self.grid.is_empty() {

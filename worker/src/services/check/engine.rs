@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use nightread_domain::result::ModelFacts;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::{Availability, Catalogue, Manifest, Model, Precision, Provider, Runtime};
+use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, Runtime, VerifiedModel};
 use serde_json::{Value, json};
 
 use crate::app;
-use crate::compute::models::{Opened, facts, routing};
+use crate::compute::models::{LoadedModels, facts, routing};
 use crate::settings::{Problems, Settings};
 
 /// What was found of them.
@@ -21,7 +21,7 @@ pub(super) struct Engine {
 struct Found {
     facts: ModelFacts,
     /// Kept for its version's record; absent for a model that was not opened.
-    opened: Option<Opened>,
+    opened: Option<LoadedModels>,
 }
 
 impl Engine {
@@ -87,7 +87,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn opened(&self) -> impl Iterator<Item = &Opened> {
+    pub(super) fn opened(&self) -> impl Iterator<Item = &LoadedModels> {
         self.models.iter().filter_map(|model| model.opened.as_ref())
     }
 
@@ -131,7 +131,7 @@ impl Engine {
 
 /// A model that nothing is routed to: its files are looked at, and it stays closed.
 fn digested(manifest: &Arc<Manifest>, precision: Precision, provider: Provider) -> Result<Found, JobError> {
-    let model = Model::open(manifest, precision)?;
+    let model = VerifiedModel::open(manifest, precision)?;
     Ok(Found { facts: facts(&model, provider.as_str()), opened: None })
 }
 
@@ -142,7 +142,7 @@ fn opened(
     runtime: &Runtime,
     provider: Provider,
 ) -> Result<Found, JobError> {
-    let opened = Opened::open(catalogue, &[(name.to_owned(), precision)], runtime.clone(), provider)?;
+    let opened = LoadedModels::open(catalogue, &[(name.to_owned(), precision)], runtime.clone(), provider)?;
     opened.try_out()?;
     let facts = opened.models().next().map(|model| model.facts.clone());
     let facts = facts.ok_or_else(|| {

@@ -19,7 +19,7 @@ use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
 use crate::cli::check::Purpose;
-use crate::compute::models::Opened;
+use crate::compute::models::LoadedModels;
 use crate::pipeline::version;
 use crate::settings::{Problems, Settings, StorageSettings};
 
@@ -38,7 +38,7 @@ impl Outside {
     pub(super) fn look<'o>(
         settings: &Settings,
         purposes: &[Purpose],
-        opened: impl Iterator<Item = &'o Opened>,
+        opened: impl Iterator<Item = &'o LoadedModels>,
         problems: &mut Problems,
     ) -> Result<Self> {
         let opened: Vec<_> = opened.collect();
@@ -143,7 +143,7 @@ impl Look<'_> {
         self.ask("rights at the broker", Box::pin(question)).await;
     }
 
-    async fn at_storage(&mut self, writes: bool, opened: &[&Opened]) {
+    async fn at_storage(&mut self, writes: bool, opened: &[&LoadedModels]) {
         let settings = self.settings;
         let Some(storage) = &settings.storage else { return };
         let store = match Store::open(storage, settings) {

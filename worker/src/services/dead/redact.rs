@@ -1,10 +1,10 @@
-//! What a stranger's message may show on a terminal: no secrets, no pictures, no control characters.
+//! What a stranger's message may show on a terminal: no secrets, no images, no control characters.
 
 use serde_json::Value;
 
 pub(super) const HIDDEN: &str = "[redacted]";
 
-/// Nobody writes words of this length; encoded pictures and keys are.
+/// Nobody writes words of this length; encoded images and keys are.
 const LONGEST_WORD: usize = 200;
 
 /// Fields whose value is nobody's business.

@@ -154,9 +154,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_in_a_message_is_named_and_not_shown() {
+    fn an_image_in_a_message_is_named_and_not_shown() {
         let png = [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, b'I', b'H', b'D', b'R'];
-        let Body::Binary { looks_like, sha256 } = body(&png) else { panic!("a picture is no text") };
+        let Body::Binary { looks_like, sha256 } = body(&png) else { panic!("an image is no text") };
         assert_eq!((looks_like, sha256.len()), ("png", 64));
         let Body::Binary { looks_like, .. } = body(&[0xff, 0x00, 0xfe]) else { panic!("no text") };
         assert_eq!(looks_like, "unknown");

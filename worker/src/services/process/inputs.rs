@@ -100,7 +100,7 @@ fn listed(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The absolute path without `..` and links on the way, so that a file has one name however it was typed. The last
-/// part is kept as it is: a link to a picture is an input of its own.
+/// part is kept as it is: a link to an image is an input of its own.
 fn located(path: &Path) -> std::io::Result<PathBuf> {
     match (path.is_dir(), path.parent(), path.file_name()) {
         (true, _, _) => path.canonicalize(),

@@ -16,9 +16,9 @@ use self::summary::Summary;
 use self::watch::ProgressWatch;
 use crate::adapters::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
-use crate::app::{self, Parts, Stores};
+use crate::app::{self, Composition, Stores};
 use crate::cli::{Format, ProcessArgs};
-use crate::compute::models::Opening;
+use crate::compute::models::LoadPolicy;
 use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::flow::valve::Valve;
 use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
@@ -81,12 +81,12 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         watched: vec![LOCAL.to_owned()],
         sidecars: true,
     };
-    let worth_measuring = |parts: &Parts| {
-        let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(parts, &out, blob));
+    let worth_measuring = |composition: &Composition| {
+        let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(composition, &out, blob));
         waiting.take(WORTH_MEASURING).count() == WORTH_MEASURING
     };
-    let (model, opening) = (args.model.as_deref(), Opening::AtFirstStudy);
-    let tools = Arc::new(autotune::tools(&settings, &stores, model, opening, worth_measuring)?);
+    let (model, load_policy) = (args.model.as_deref(), LoadPolicy::Lazy);
+    let tools = Arc::new(autotune::tools(&settings, &stores, model, load_policy, worth_measuring)?);
     let verbosity = logs::verbosity();
     let shown = args.format == Format::Table && verbosity != Verbosity::Quiet;
     let watch = Arc::new(ProgressWatch::new(inputs.files.len(), &root, shown));
@@ -118,8 +118,8 @@ fn wrong_use(problem: &str) -> ExitCode {
 }
 
 /// Whether a document lies where this input's would. What it says is judged when the input's turn comes.
-fn has_result(parts: &Parts, out: &Path, blob: &BlobRef) -> bool {
-    parts.opened.models().any(|model| {
+fn has_result(composition: &Composition, out: &Path, blob: &BlobRef) -> bool {
+    composition.opened.models().any(|model| {
         let result = result_blob(RESULTS, &model.facts.name, &model.facts.version_in_paths(), blob);
         result.is_ok_and(|result| out.join(result.name()).exists())
     })
@@ -139,7 +139,7 @@ async fn consume(
     Ok(run.run(Box::new(MemoryQueue::new(messages))).await)
 }
 
-/// Control-C finishes what is in hand; a second one gives it up.
+/// Control-C finishes what is in flight; a second one gives it up.
 async fn stop_on_interrupt(stop: Stop) {
     if tokio::signal::ctrl_c().await.is_ok() {
         stop.drain.cancel();

@@ -73,7 +73,7 @@ impl ProgressWatch {
 
 impl Observer for ProgressWatch {
     fn job_ended(&self, report: &JobReport, _disposition: &Disposition) {
-        let row = Row::of(self.root.join(report.job.source.name()), report);
+        let row = Row::of(self.root.join(report.job.study.name().name()), report);
         // What comes again counts when it ends for good; its row stands until then.
         match report.outcome {
             Outcome::Unfinished(_) => self.note(row),

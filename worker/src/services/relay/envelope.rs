@@ -32,7 +32,7 @@ pub(in crate::services) fn opened(text: &str) -> Option<Message> {
     Some(message)
 }
 
-/// Scans have a lane of their own, so that pictures do not wait for them. Here names must do: the worker still judges
+/// Scans have a lane of their own, so that images do not wait for them. Here names must do: the worker still judges
 /// from the bytes.
 pub(in crate::services) fn lane_of(message: &Message) -> Lane {
     let is_scan = |announced: &Announced| match announced {
@@ -96,11 +96,11 @@ mod tests {
     #[test]
     fn scans_go_to_their_lane() {
         let scan = event("https://a.blob.core.windows.net/incoming/Rest.NII.gz");
-        let picture = event("https://a.blob.core.windows.net/incoming/a.dcm");
+        let image = event("https://a.blob.core.windows.net/incoming/a.dcm");
         for (text, lane) in [
             (scan.clone(), Lane::Volumes),
             (format!("[{scan}]"), Lane::Volumes),
-            (format!("[{scan},{picture}]"), Lane::Ingest),
+            (format!("[{scan},{image}]"), Lane::Ingest),
             (r#"{"blob":"incoming/a.nii"}"#.to_owned(), Lane::Volumes),
             (r#"{"no":"event"}"#.to_owned(), Lane::Ingest),
         ] {

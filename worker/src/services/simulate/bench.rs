@@ -94,16 +94,16 @@ impl LaneTime {
 mod tests {
     use super::*;
 
-    const PICTURES: [Lane; 2] = [Lane::Ingest, Lane::Bulk];
+    const IMAGES: [Lane; 2] = [Lane::Ingest, Lane::Bulk];
 
     #[test]
     fn a_bench_gives_the_time_of_one_core_in_the_split_that_is_taken() {
         let text = r#"{"version": "1", "machine": {"cores": 8}, "grid": [{"sessions": 1, "per_second": 40.0},
             {"sessions": 8, "per_second": 50.0}], "auto": {"sessions": 8, "of_best": 0.8}}"#;
-        let measured = parse(text, &PICTURES).expect("sound");
+        let measured = parse(text, &IMAGES).expect("sound");
         assert_eq!(measured.slots, Some(8));
         assert_eq!(measured.service.ingest, Some(ServiceTime::Gamma { mean: 0.2, cv: 0.0 }));
-        assert_eq!(measured.service.volumes, None, "a bench of pictures says nothing of scans");
+        assert_eq!(measured.service.volumes, None, "a bench of images says nothing of scans");
         let bulk = r#"{"machine": {"cores": 2}, "bulk": {"per_second": 20.0}}"#;
         assert_eq!(
             parse(bulk, &[Lane::Volumes]).expect("sound").service.volumes,
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn lanes_may_have_samples_or_moments() {
         let text = r#"{"slots": 4, "lanes": {"volumes": {"samples": [50, 70]}, "bulk": {"mean_seconds": 0.2, "cv": 0.5}}}"#;
-        let measured = parse(text, &PICTURES).expect("sound");
+        let measured = parse(text, &IMAGES).expect("sound");
         assert_eq!(measured.slots, Some(4));
         assert_eq!(measured.service.volumes, Some(ServiceTime::Measured(vec![50.0, 70.0])));
         assert_eq!(measured.service.bulk, Some(ServiceTime::Gamma { mean: 0.2, cv: 0.5 }));
@@ -130,7 +130,7 @@ mod tests {
             r#"{"machine": {"cores": 2}}"#,
             r#"{"machine": {"cores": 2}, "bulk": {"per_second": 0}}"#,
         ] {
-            assert!(parse(bad, &PICTURES).is_err(), "{bad}");
+            assert!(parse(bad, &IMAGES).is_err(), "{bad}");
         }
     }
 }

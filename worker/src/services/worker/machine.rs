@@ -1,4 +1,4 @@
-//! The machine's own end: announced by Azure, followed by a drain, approved when nothing is in hand.
+//! The machine's own end: announced by Azure, followed by a drain, approved when nothing is in flight.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::adapters::azure::imds::{EvictionWatch, Imds, Notice};
 use crate::pipeline::intake::Stop;
 
-/// What is still in hand so long before the end goes back, while there is a connection to send it over.
+/// What is still in flight so long before the end goes back, while there is a connection to send it over.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// Watches over this machine while the worker runs.
@@ -43,7 +43,7 @@ impl Machine {
         Ok(Self { watch, noticed, watching })
     }
 
-    /// Ends the watch. If the machine is about to go, says that it may: nothing is in hand any more.
+    /// Ends the watch. If the machine is about to go, says that it may: nothing is in flight any more.
     pub async fn let_go(self) {
         self.watching.abort();
         if let Some(notice) = self.noticed.get()

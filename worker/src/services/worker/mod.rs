@@ -15,7 +15,7 @@ use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake, SessionSta
 use crate::app;
 use crate::app::{require_broker, sound_settings, stop_on_signals};
 use crate::cli::RunArgs;
-use crate::compute::models::Opening;
+use crate::compute::models::LoadPolicy;
 use crate::console::{FAILED, WRONG_USE};
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::Valve;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
 
     let stores = app::stores(&settings)?;
-    let tools = Arc::new(autotune::tools(&settings, &stores, None, Opening::AtStart, |_| true)?);
+    let tools = Arc::new(autotune::tools(&settings, &stores, None, LoadPolicy::Eager, |_| true)?);
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -92,7 +92,7 @@ async fn serve(
 ) -> Result<RunEnd> {
     let stop = Stop::default();
     vitals.stops_by(stop.clone());
-    // The first signal drains; a second one gives back what is in hand.
+    // The first signal drains; a second one gives back what is in flight.
     stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
     if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {
         return Ok(ended);

@@ -25,7 +25,7 @@ fn event_of(Standing { job, document, path }: Standing<'_>) -> ResultEvent {
     let data = ResultData {
         status: document.status,
         result: path.to_string(),
-        source: job.source.to_string(),
+        source: job.study.name().to_string(),
         model: document.model.name.clone(),
         version: document.model.version_in_paths(),
         code: document.error.as_ref().map(|error| error.code),

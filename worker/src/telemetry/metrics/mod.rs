@@ -16,7 +16,7 @@ use nightread_domain::{Disposition, Lane};
 use self::table::{
     BACKLOG_AGE, BACKLOG_MESSAGES, BACKLOG_SECONDS, BACKLOG_WORKERS, BATCH_ITEMS, BATCHES, BROKER_BLOCKED,
     BROKER_SESSIONS, BROKER_UP, BUILD_INFO, CONTAINER_UP, DEAD_LETTERS, EVENT_POLLS, EVENTS, EVENTS_IGNORED,
-    JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_HAND, Kind, MESSAGE_COST, MESSAGES, METRICS, Metric,
+    JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, Kind, MESSAGE_COST, MESSAGES, METRICS, Metric,
     OLDEST_JOB_AGE, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, STAGE_SECONDS, STORAGE_OUTAGE,
     STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
 };
@@ -67,7 +67,7 @@ pub fn models<'a>(names: impl Iterator<Item = &'a str>) {
 
 /// A delivery came into hand, so many seconds after it was announced.
 pub fn delivery_taken(lane: Lane, age: Option<u64>) {
-    gauge!(JOBS_IN_HAND.name).increment(1.0);
+    gauge!(JOBS_IN_FLIGHT.name).increment(1.0);
     if let Some(age) = age {
         histogram!(WAITED.name, "lane" => lane.as_str()).record(age as f64);
     }
@@ -75,7 +75,7 @@ pub fn delivery_taken(lane: Lane, age: Option<u64>) {
 
 /// A delivery's handler is gone, whatever became of it.
 pub fn delivery_left() {
-    gauge!(JOBS_IN_HAND.name).decrement(1.0);
+    gauge!(JOBS_IN_FLIGHT.name).decrement(1.0);
 }
 
 /// A job ended and its delivery is settled so.

@@ -56,7 +56,7 @@ pub struct Metric {
     pub meaning: &'static str,
 }
 
-/// From a millisecond (a tiny picture's decode) to minutes (a scan), and fine where a picture's job is slow but not stuck.
+/// From a millisecond (a tiny image's decode) to minutes (a scan), and fine where an image's job is slow but not stuck.
 const WORK_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0,
     60.0, 120.0, 300.0, 600.0,
@@ -103,10 +103,10 @@ metrics! {
         "Time of one stage of one job: `fetch` (with the digest), `decode`, `preprocess`, `queue`, `infer`, `heatmaps`.";
     MESSAGES = Counter, "nightread_messages_total", None, ["disposition", "code"], [Run],
         "Messages settled: `done`, `retried` (an attempt is counted), `postponed` (none is: the world was away), `dead_lettered`, \
-         `suspected` (handed out twice before, set aside to run alone), `split` (a batch, taken apart), `returned`.";
+         `quarantined` (handed out twice before, set aside to run alone), `split` (a batch, taken apart), `returned`.";
     EVENTS_IGNORED = Counter, "nightread_events_ignored_total", None, ["kind"], [Run],
         "Events that are no job: `own_result`, `other_type`.";
-    JOBS_IN_HAND = Gauge, "nightread_jobs_in_hand", None, [], [Run],
+    JOBS_IN_FLIGHT = Gauge, "nightread_jobs_in_flight", None, [], [Run],
         "Deliveries being worked on.";
     STORAGE_OUTAGE = Gauge, "nightread_storage_outage", None, [], [Run],
         "1 while storage is away and intake pauses.";
@@ -142,7 +142,7 @@ metrics! {
     WEBHOOK = Counter, "nightread_webhook_requests_total", None, ["kind", "status"], [Webhook],
         "Requests of the webhook: `post`, `options`, `other`.";
     BACKLOG_MESSAGES = Gauge, "nightread_backlog_messages", None, ["queue", "state"], [Backlog],
-        "Messages of a queue of work, the suspects' too: `ready` or `unacknowledged`.";
+        "Messages of a queue of work, the quarantine too: `ready` or `unacknowledged`.";
     MESSAGE_COST = Gauge, "nightread_message_cost_seconds", SECONDS, ["queue"], [Backlog],
         "Seconds of one worker for one message.";
     BACKLOG_SECONDS = Gauge, "nightread_backlog_seconds_per_worker", SECONDS, [], [Backlog],
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_told_to_a_day_and_finely_where_a_picture_is_late() {
+    fn waits_are_told_to_a_day_and_finely_where_an_image_is_late() {
         for bounds in [WAIT_SECONDS, WORK_SECONDS] {
             let fine = bounds.iter().filter(|bound| (2.5..=30.0).contains(*bound)).count();
             assert!(fine >= 6, "{bounds:?}");

@@ -6,7 +6,7 @@ use nightread_domain::{Disposition, ErrorClass, ErrorCode, Lane};
 
 use super::table::{
     BACKLOG_AGE, BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS, EVENTS, EVENTS_IGNORED, JOB_ERRORS,
-    JOB_SECONDS, JOBS, JOBS_IN_HAND, MESSAGES, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
+    JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
     STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
 };
 use crate::flow::report::Outcome;
@@ -85,7 +85,7 @@ fn run() {
     for reason in PauseReason::ALL {
         gauge!(PAUSED.name, "reason" => reason.as_str()).set(0.0);
     }
-    gauge!(JOBS_IN_HAND.name).set(0.0);
+    gauge!(JOBS_IN_FLIGHT.name).set(0.0);
     gauge!(STORAGE_OUTAGE.name).set(0.0);
     for lane in Lane::ALL {
         // Asked for, a histogram is there.

@@ -1,4 +1,4 @@
-//! The body of a codec's child process: confine itself, then one frame in and one picture out, until the parent is done.
+//! The body of a codec's child process: confine itself, then one frame in and one image out, until the parent is done.
 
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 1 << 19;
 /// Serves frames on standard input and output until the input ends or a frame is refused.
 ///
 /// # Errors
-/// Only what keeps an answer from being given: a broken pipe, a malformed request. What is wrong with a picture is part
+/// Only what keeps an answer from being given: a broken pipe, a malformed request. What is wrong with an image is part
 /// of the answer, and so is a system that cannot confine the process.
 pub fn serve() -> io::Result<()> {
     serve_with(&InProcess)
@@ -40,7 +40,7 @@ pub fn serve_with(codec: &dyn IsolatedCodec) -> io::Result<()> {
     if let Err(message) = confine(start.memory_bytes) {
         return tell(&mut output, &Greeting::Unconfined { message });
     }
-    // Where a decoder panicked is nobody's business, and its words may quote the picture.
+    // Where a decoder panicked is nobody's business, and its words may quote the image.
     std::panic::set_hook(Box::new(|_| ()));
     tell(&mut output, &Greeting::Ready)?;
     while let Some(ask) = line::<Ask>(&mut input)? {
@@ -52,7 +52,7 @@ pub fn serve_with(codec: &dyn IsolatedCodec) -> io::Result<()> {
                 tell(&mut output, &Answer::Decoded { precision })?;
                 hand_over(&mut output, &samples)?;
             }
-            // What led a decoder astray shall not meet the next picture.
+            // What led a decoder astray shall not meet the next image.
             Err(error) => {
                 let message = error.message.chars().take(MOST_WORDS).collect();
                 return tell(&mut output, &Answer::Refused { code: error.code, message });
@@ -66,7 +66,7 @@ pub fn serve_with(codec: &dyn IsolatedCodec) -> io::Result<()> {
 fn hand_over(output: &mut impl Write, samples: &Samples) -> io::Result<()> {
     match samples {
         Samples::U8(samples) => output.write_all(samples),
-        // Piece by piece, so that the picture is not held twice.
+        // Piece by piece, so that the image is not held twice.
         Samples::U16(samples) => samples.chunks(AT_ONCE).try_for_each(|some| {
             let mut bytes = vec![0; 2 * some.len()];
             for (pair, sample) in bytes.as_chunks_mut().0.iter_mut().zip(some) {

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(super) fn confine(memory_bytes: u64) -> Result<(), String> {
     for (resource, most) in [
         (Resource::As, memory_bytes),
-        (Resource::Core, 0), // a core file would hold the picture
+        (Resource::Core, 0), // a core file would hold the image
         (Resource::Fsize, 0),
         (Resource::Nofile, 0),
     ] {

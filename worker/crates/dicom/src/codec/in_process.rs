@@ -27,8 +27,8 @@ impl IsolatedCodec for InProcess {
     }
 }
 
-/// The library drops the bits of a sample above the precision. No whole picture has any (T.81 H.1.2.1), so that they are the
-/// only sign of an error in the data, which runs on to the end of its rows: the picture is decoded as one of 16 bits, which
+/// The library drops the bits of a sample above the precision. No whole image has any (T.81 H.1.2.1), so that they are the
+/// only sign of an error in the data, which runs on to the end of its rows: the image is decoded as one of 16 bits, which
 /// has its values about another middle.
 fn jpeg_lossless(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     let malformed = |how: &str| refuse(ErrorCode::DecodeFailed, format!("the JPEG is malformed: {how}"));
@@ -82,7 +82,7 @@ fn packed(samples: Vec<u16>, precision: u8) -> Samples {
 
 fn jpeg_ls(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     let refused = |error: charls::Error| {
-        let message = format!("the JPEG-LS picture cannot be decoded: {error}");
+        let message = format!("the JPEG-LS image cannot be decoded: {error}");
         refuse(ErrorCode::DecodeFailed, message).with_source(error)
     };
     let info = CharLS::default().get_frame_info(request.frame).map_err(refused)?;
@@ -99,18 +99,18 @@ fn jpeg_ls(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     Ok(CodecImage { precision, samples })
 }
 
-/// OpenJPEG gives what the training code's reader gives, in lossy pictures too; `hayro-jpeg2000`, which is safe Rust and
+/// OpenJPEG gives what the training code's reader gives, in lossy images too; `hayro-jpeg2000`, which is safe Rust and
 /// up to a third faster, differs there by one in one to two samples of a hundred.
 fn jpeg_2000(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-    // Strict: a truncated codestream is an error, not a picture with holes.
+    // Strict: a truncated codestream is an error, not an image with holes.
     let parameters = DecodeParameters::new().strict(true);
     let image = Image::from_bytes_with(request.frame, parameters).map_err(|error| {
-        let message = format!("the JPEG 2000 picture cannot be decoded: {error}");
+        let message = format!("the JPEG 2000 image cannot be decoded: {error}");
         refuse(ErrorCode::DecodeFailed, message).with_source(error)
     })?;
     let [component] = image.components() else {
         one_component(image.components().len())?;
-        return Err(refuse(ErrorCode::DecodeFailed, "the JPEG 2000 picture has no components"));
+        return Err(refuse(ErrorCode::DecodeFailed, "the JPEG 2000 image has no components"));
     };
     let precision = check(request, (component.width(), component.height()), component.precision())?;
     let most = (1i32 << precision) - 1;
@@ -118,7 +118,7 @@ fn jpeg_2000(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     if values.iter().any(|&value| value < 0) {
         return Err(refuse(
             ErrorCode::ValueOutOfRange,
-            "the picture holds negative values; samples from zero up are read",
+            "the image holds negative values; samples from zero up are read",
         ));
     }
     Ok(CodecImage {

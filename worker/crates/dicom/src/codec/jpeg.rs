@@ -1,4 +1,4 @@
-//! JPEG with loss. Grey pictures are put together here, block by block, of the library's parts, so that each block's
+//! JPEG with loss. Grey images are put together here, block by block, of the library's parts, so that each block's
 //! coefficients can be looked at on their way; colour is left to the library, after such a look.
 
 use libjpeg_turbo_rs::common::quant_table::QuantTable;
@@ -15,7 +15,7 @@ use super::{CodecImage, CodecRequest};
 use crate::error::refuse;
 use crate::samples::Samples;
 
-/// A progressive picture has about ten scans; each costs a pass over all its pixels.
+/// A progressive image has about ten scans; each costs a pass over all its pixels.
 const MAX_SCANS: usize = 64;
 
 pub(super) fn decode(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
@@ -66,7 +66,7 @@ fn twelve_bits(block: &[i16; 64], table: &QuantTable, samples: &mut [u16; 64]) {
     *samples = idct_8x8_12bit(&dequantised).map(|sample| (sample.saturating_add(2048)).clamp(0, 4095) as u16);
 }
 
-/// Puts a grey picture together of its blocks: each through `transform`.
+/// Puts a grey image together of its blocks: each through `transform`.
 fn grey<T: Copy + Default>(
     request: &CodecRequest<'_>,
     metadata: &JpegMetadata,
@@ -78,7 +78,7 @@ fn grey<T: Copy + Default>(
     let plausible = Plausible::new(table, metadata.frame.precision);
     let mut strip = vec![T::default(); 64 * across];
     let mut samples = [T::default(); 64];
-    let mut picture = Vec::with_capacity(columns * rows);
+    let mut image = Vec::with_capacity(columns * rows);
     let mut take = |x: usize, y: usize, block: &[i16; 64]| {
         plausible.check(block)?;
         transform(block, table, &mut samples);
@@ -87,7 +87,7 @@ fn grey<T: Copy + Default>(
         }
         if x + 1 == across {
             for line in strip.chunks_exact(8 * across).take(rows - 8 * y) {
-                picture.extend_from_slice(&line[..columns]);
+                image.extend_from_slice(&line[..columns]);
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ fn grey<T: Copy + Default>(
             }
         }
     }
-    Ok(picture)
+    Ok(image)
 }
 
 /// Channel 0 of RGB.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::wire::MAX_LINE;
 
-/// The most a pipe holds without privileges: fewer turns between parent and child for each picture.
+/// The most a pipe holds without privileges: fewer turns between parent and child for each image.
 const PIPE_BYTES: usize = 1 << 20;
 /// How long a child that closed its pipe may take to end.
 const LAST_BREATH: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(500);
 
 /// How long a child may still take. Time in which this process was stopped, with the machine or alone, is not the child's:
-/// a picture must not be blamed for it.
+/// an image must not be blamed for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience(pub Duration);
 
@@ -85,7 +85,7 @@ impl Link {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null()) // the codec's own words may quote the picture
+            .stderr(Stdio::null()) // the codec's own words may quote the image
             .spawn()?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(std::io::Error::other("the child has no pipes"));
@@ -198,7 +198,7 @@ impl Link {
         let patience = Instant::now() + LAST_BREATH;
         loop {
             match self.child.try_wait() {
-                // Nothing that a picture does ends so: its child may be confined, starved or too long at it, and dies of
+                // Nothing that an image does ends so: its child may be confined, starved or too long at it, and dies of
                 // other signals.
                 Ok(Some(status)) if status.signal() == Some(Signal::KILL.as_raw()) => return End::Killed,
                 Ok(Some(status)) => return End::ByItself(status.to_string()),

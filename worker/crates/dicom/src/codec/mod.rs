@@ -4,10 +4,10 @@
 //! frame after another; their body is [`child::serve`]. Before its first frame a child limits its memory and gives up
 //! all that a decoder does not need ([`confine`]): no files, no sockets, no other program or process. The parent kills it at
 //! the time-out. A child that dies is `codec_died`, one that is late `codec_timeout`: permanent failures of that one
-//! picture. Where the kernel cannot confine a child, nothing is decoded: `sandbox_unavailable`, which ends the worker.
+//! image. Where the kernel cannot confine a child, nothing is decoded: `sandbox_unavailable`, which ends the worker.
 //!
 //! A child that refused a frame is not used again, and one that dies after it served other frames is not held against
-//! the frame in hand: a fresh one decides.
+//! the frame in flight: a fresh one decides.
 
 use std::fmt;
 
@@ -102,7 +102,7 @@ pub fn isolated(
     let codec = codec.ok_or_else(|| {
         refuse(
             ErrorCode::UnsupportedTransferSyntax,
-            format!("{} pictures need the isolated codec, which is switched off", request.codec.as_str()),
+            format!("{} images need the isolated codec, which is switched off", request.codec.as_str()),
         )
     })?;
     let image = codec.decode(request)?;

@@ -1,4 +1,4 @@
-//! Whether coefficients of a discrete cosine transform can come from a picture.
+//! Whether coefficients of a discrete cosine transform can come from an image.
 //!
 //! A bit error in entropy-coded data need not stop a decoder: it may give a coefficient so great that the inverse transform
 //! leaves the range in which all decoders do the same. Some wrap around, some clamp, some overflow half-way, and each then
@@ -49,7 +49,7 @@ impl Plausible {
         }
         Err(refuse(
             ErrorCode::DecodeFailed,
-            "the JPEG is damaged: a block of its pixels has coefficients that no picture has",
+            "the JPEG is damaged: a block of its pixels has coefficients that no image has",
         ))
     }
 

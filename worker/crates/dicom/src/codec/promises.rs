@@ -11,7 +11,7 @@ pub(super) fn check(request: &CodecRequest<'_>, size: (u32, u32), bits: u32) -> 
         return Err(refuse(
             ErrorCode::DecodeFailed,
             format!(
-                "the compressed picture is {} x {} pixels, its header says {} x {}",
+                "the compressed image is {} x {} pixels, its header says {} x {}",
                 size.0, size.1, request.columns, request.rows
             ),
         ));
@@ -19,7 +19,7 @@ pub(super) fn check(request: &CodecRequest<'_>, size: (u32, u32), bits: u32) -> 
     u8::try_from(bits).ok().filter(|&bits| bits > 0 && u16::from(bits) <= request.bits).ok_or_else(|| {
         refuse(
             ErrorCode::DecodeFailed,
-            format!("the compressed picture has {bits} bits, its header allocates {}", request.bits),
+            format!("the compressed image has {bits} bits, its header allocates {}", request.bits),
         )
     })
 }
@@ -28,6 +28,6 @@ pub(super) fn one_component(components: usize) -> Result<(), JobError> {
     if components == 1 {
         return Ok(());
     }
-    let message = format!("the compressed picture has {components} components; one is read");
+    let message = format!("the compressed image has {components} components; one is read");
     Err(refuse(ErrorCode::ColourImage, message))
 }

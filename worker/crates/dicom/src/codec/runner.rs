@@ -15,9 +15,9 @@ use super::{CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
 use crate::samples::Samples;
 
-/// Frames that one child serves. Starting another costs about as much as a small picture.
+/// Frames that one child serves. Starting another costs about as much as a small image.
 const FRAMES: u32 = 256;
-/// Address space that holds pictures of up to 41 megapixels.
+/// Address space that holds images of up to 41 megapixels.
 const LEAST_MEMORY: u64 = 1 << 30;
 /// What a child may say of a frame; any other code is not its to give.
 const CHILDS_CODES: [ErrorCode; 6] = [
@@ -43,7 +43,7 @@ pub struct ChildCodec {
 }
 
 impl ChildCodec {
-    /// Children with the memory that pictures of 40 megapixels need, and 30 seconds a picture: OpenJPEG decodes
+    /// Children with the memory that images of 40 megapixels need, and 30 seconds an image: OpenJPEG decodes
     /// three megapixels a second.
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl ChildCodec {
         }
     }
 
-    /// Address space for pictures of so many pixels, the program's own code included: 24 bytes a pixel, since OpenJPEG
+    /// Address space for images of so many pixels, the program's own code included: 24 bytes a pixel, since OpenJPEG
     /// takes about 16, and 64 MiB; 1 GiB at least.
     pub fn memory_for(max_pixels: u64) -> u64 {
         max_pixels.saturating_mul(24).saturating_add(64 << 20).max(LEAST_MEMORY)
@@ -223,9 +223,9 @@ impl IsolatedCodec for ChildCodec {
                     return Err(match link.end() {
                         End::ByItself(how) => refuse(
                             ErrorCode::CodecDied,
-                            format!("the {name} codec died on this picture ({how})"),
+                            format!("the {name} codec died on this image ({how})"),
                         ),
-                        // The picture did not do it, and may be read elsewhere or later.
+                        // The image did not do it, and may be read elsewhere or later.
                         killed @ End::Killed => {
                             refuse(ErrorCode::CodecKilled, format!("the {name} codec's process {killed}"))
                         }

@@ -1,8 +1,8 @@
-//! The markers of a JPEG (ITU-T T.81 annex B), read before a codec sees it: size, kind, and whether the picture is whole.
+//! The markers of a JPEG (ITU-T T.81 annex B), read before a codec sees it: size, kind, and whether the image is whole.
 //!
-//! Decoders fill up what is missing and say nothing, so a picture counts as whole only if every scan it needs is there, every
+//! Decoders fill up what is missing and say nothing, so an image counts as whole only if every scan it needs is there, every
 //! restart interval is, and an end marker closes it. A file that lacks the end marker alone is made whole again; what
-//! then is still short is the codec's to refuse. Fill bytes at the end of a file without end marker are not picture data:
+//! then is still short is the codec's to refuse. Fill bytes at the end of a file without end marker are not image data:
 //! zeros would decode.
 
 use std::borrow::Cow;
@@ -14,12 +14,12 @@ use nightread_domain::warning::{Warning, WarningCode};
 use crate::error::refuse;
 
 const EOI: u8 = 0xD9;
-/// A progressive picture has about ten scans; each costs a pass over all its pixels.
+/// A progressive image has about ten scans; each costs a pass over all its pixels.
 const MAX_SCANS: usize = 64;
 /// How finely a coefficient that was never sent is known.
 const NEVER: u8 = u8::MAX;
 
-/// What the markers of one whole picture say.
+/// What the markers of one whole image say.
 #[derive(Debug)]
 pub struct Markers<'a> {
     /// The number n of its frame header SOFn: 0 baseline, 1 extended, 2 progressive, 3 lossless, 9 and 10 arithmetic.
@@ -30,7 +30,7 @@ pub struct Markers<'a> {
     pub height: u32,
     pub components: usize,
     /// From start to end marker.
-    pub picture: Cow<'a, [u8]>,
+    pub image: Cow<'a, [u8]>,
     /// The end marker was missing, and was added.
     pub missing_eoi: bool,
     /// What follows the end marker.
@@ -40,7 +40,7 @@ pub struct Markers<'a> {
 impl<'a> Markers<'a> {
     /// # Errors
     /// `truncated` where scans, restart intervals or the rest of a scan's data are missing; `decode_failed` for what is no
-    /// JPEG; `unsupported_media` for a height that is given after the picture.
+    /// JPEG; `unsupported_media` for a height that is given after the image.
     pub fn read(bytes: &'a [u8]) -> Result<Self, JobError> {
         let mut walk =
             Walk { bytes, at: 2, restart_interval: 0, quantisers: [None; 16], frame: None, scans: 0 };
@@ -51,17 +51,17 @@ impl<'a> Markers<'a> {
         let end = walk.at;
         let scans = walk.scans;
         let Some(frame) = walk.frame.filter(|_| scans > 0) else {
-            return Err(if closed { malformed("it has no picture") } else { cut_short() });
+            return Err(if closed { malformed("it has no image") } else { cut_short() });
         };
         let arithmetic = frame.process > 8; // its decoders read zeros past the end, by the standard
         if !frame.is_whole() || !closed && arithmetic {
             return Err(cut_short());
         }
-        let (picture, rest) = bytes.split_at(end);
-        let picture = if closed {
-            Cow::Borrowed(picture)
+        let (image, rest) = bytes.split_at(end);
+        let image = if closed {
+            Cow::Borrowed(image)
         } else {
-            Cow::Owned([without_fill(picture), &[0xFF, EOI]].concat())
+            Cow::Owned([without_fill(image), &[0xFF, EOI]].concat())
         };
         Ok(Self {
             process: frame.process,
@@ -69,7 +69,7 @@ impl<'a> Markers<'a> {
             width: frame.width,
             height: frame.height,
             components: frame.components.len(),
-            picture,
+            image,
             missing_eoi: !closed,
             rest,
         })
@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
             match marker {
                 EOI => return Ok(true),
                 0x01 | 0xD0..=0xD7 => {}
-                0xD8 => return Err(malformed("a second picture starts inside it")),
+                0xD8 => return Err(malformed("a second image starts inside it")),
                 0xDA => {
                     let segment = self.segment()?;
                     self.scan(segment)?;
@@ -313,7 +313,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Picture data without the zeros, or the erased flash, after it. A last byte of ones with its stuffed zero stays.
+/// Image data without the zeros, or the erased flash, after it. A last byte of ones with its stuffed zero stays.
 fn without_fill(data: &[u8]) -> &[u8] {
     let last = |data: &[u8], fill: u8| data.iter().rposition(|&byte| byte != fill).map_or(0, |at| at + 1);
     let end = last(data, 0x00);
@@ -328,13 +328,13 @@ fn malformed(how: &str) -> JobError {
 }
 
 fn cut_short() -> JobError {
-    refuse(ErrorCode::Truncated, "the JPEG ends before its picture does")
+    refuse(ErrorCode::Truncated, "the JPEG ends before its image does")
 }
 
-/// The doubt of a picture that is whole but for its last two bytes.
+/// The doubt of an image that is whole but for its last two bytes.
 pub fn missing_eoi() -> Warning {
     Warning::new(
         WarningCode::MissingEndMarker,
-        "the compressed picture is whole, but its end marker is missing",
+        "the compressed image is whole, but its end marker is missing",
     )
 }

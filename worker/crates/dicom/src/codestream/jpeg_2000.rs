@@ -7,14 +7,14 @@ use nightread_domain::error::{ErrorCode, JobError};
 
 use crate::error::refuse;
 
-/// Tiles cost memory each, however few pixels they have; whole-slide pictures are not read.
+/// Tiles cost memory each, however few pixels they have; whole-slide images are not read.
 const MAX_TILES: u64 = 4096;
 
 const EOC: [u8; 2] = [0xFF, 0xD9];
 /// Zeros that end a tile part by chance; more are what a cut file was filled up with.
 const MOST_ZEROS: usize = 3;
 
-/// Finds the codestream of one frame (some writers wrap it in a JP2 file) and checks that it is one grey picture of
+/// Finds the codestream of one frame (some writers wrap it in a JP2 file) and checks that it is one grey image of
 /// `columns` x `rows`, whole but for its end marker at most. Tells whether that was missing, and was added.
 pub(crate) fn check(frame: &[u8], columns: u32, rows: u32) -> Result<(Cow<'_, [u8]>, bool), JobError> {
     let size = Size::read(frame)?;
@@ -28,7 +28,7 @@ pub(crate) fn check(frame: &[u8], columns: u32, rows: u32) -> Result<(Cow<'_, [u
 
 /// Where the last tile part ends, if nothing or zeros follow it instead of the end marker.
 fn lacks_end_marker(codestream: &[u8]) -> Result<Option<usize>, JobError> {
-    let cut = || refuse(ErrorCode::Truncated, "the JPEG 2000 picture ends before its last tile part does");
+    let cut = || refuse(ErrorCode::Truncated, "the JPEG 2000 image ends before its last tile part does");
     let bytes = |at: usize, count: usize| codestream.get(at..at + count);
     let number = |at, count| bytes(at, count).map(|b| b.iter().fold(0usize, |n, &b| n << 8 | usize::from(b)));
     let mut at = 2;
@@ -107,13 +107,13 @@ impl<'a> Size<'a> {
             return Err(refuse(
                 ErrorCode::DecodeFailed,
                 format!(
-                    "the compressed picture is {} x {} pixels, its header says {columns} x {rows}",
+                    "the compressed image is {} x {} pixels, its header says {columns} x {rows}",
                     self.width, self.height
                 ),
             ));
         }
         if self.components != 1 {
-            return Err(refuse(ErrorCode::ColourImage, "the JPEG 2000 picture inside is in colour"));
+            return Err(refuse(ErrorCode::ColourImage, "the JPEG 2000 image inside is in colour"));
         }
         if self.precision > 16 {
             return Err(refuse(
@@ -124,7 +124,7 @@ impl<'a> Size<'a> {
         if self.tiles > MAX_TILES {
             return Err(refuse(
                 ErrorCode::DecodeFailed,
-                format!("the JPEG 2000 picture is cut into {} tiles; the limit is {MAX_TILES}", self.tiles),
+                format!("the JPEG 2000 image is cut into {} tiles; the limit is {MAX_TILES}", self.tiles),
             ));
         }
         Ok(())

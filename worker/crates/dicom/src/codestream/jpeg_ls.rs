@@ -22,7 +22,7 @@ pub(crate) fn check(frame: &[u8]) -> Result<(Cow<'_, [u8]>, bool), JobError> {
         return Ok((Cow::Borrowed(data), false));
     }
     if frame.len() - end > PADDING {
-        return Err(refuse(ErrorCode::Truncated, "the JPEG-LS picture ends before it should"));
+        return Err(refuse(ErrorCode::Truncated, "the JPEG-LS image ends before it should"));
     }
     Ok((Cow::Owned([data, &EOI].concat()), true))
 }

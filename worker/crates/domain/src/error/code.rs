@@ -126,7 +126,7 @@ error_codes! {
     ResultNewerSchema = "result_newer_schema", Transient,
         "A newer worker has written this result in a form that this one does not know; it is left as it is.",
         "None while workers are being upgraded: a newer one takes the job. After going back to an older version, upgrade again, or move those results away; then redrive.";
-    // Reading a picture.
+    // Reading an image.
     NotAnImage = "not_an_image", Permanent,
         "The bytes are no format that is read.",
         "Announce images and scans only; `--exclude` leaves files out.";
@@ -174,10 +174,10 @@ error_codes! {
         "Raise the limit where the file is trusted.";
     ValueOutOfRange = "value_out_of_range", Permanent,
         "Samples lie outside the range that the header or the settings allow.",
-        "Correct the header, or `[pictures] png16_max`.";
-    BlankPicture = "blank_picture", Permanent,
-        "Every pixel has the same value: the picture shows nothing.",
-        "Look at the picture and export it again.";
+        "Correct the header, or `[images] png16_max`.";
+    BlankImage = "blank_image", Permanent,
+        "Every pixel has the same value: the image shows nothing.",
+        "Look at the image and export it again.";
     CodecDied = "codec_died", Permanent,
         "The codec's own process died on this file.",
         "Report the file; other studies are not affected.";
@@ -188,7 +188,7 @@ error_codes! {
         "The codec took longer than its time-out.",
         "Report the file when the machine was not overloaded.";
     SandboxUnavailable = "sandbox_unavailable", Fatal,
-        "This system cannot confine the codecs' processes (seccomp), so compressed pictures are not decoded on it.",
+        "This system cannot confine the codecs' processes (seccomp), so compressed images are not decoded on it.",
         "Run on a Linux kernel with seccomp filters, on x86-64 or aarch64; do not take seccomp away from the container.";
     // Reading a scan.
     VolumeHeaderInvalid = "volume_header_invalid", Permanent,

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 pub use shares::{INGEST_ACTIVE, PermitShares};
 
-/// A queue of its own for each cost, so that an arriving picture never waits behind a relabelling or a minute-long volume.
+/// A queue of its own for each cost, so that an arriving image never waits behind a relabelling or a minute-long volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Pictures as they arrive.
+    /// Images as they arrive.
     Ingest,
-    /// Pictures by the thousand, with time to spare.
+    /// Images by the thousand, with time to spare.
     Bulk,
     /// Studies of many slices or scans over time: seconds to minutes each.
     Volumes,

@@ -1,14 +1,14 @@
 //! Who gets the next permit. Pure: no clock, no broker.
 //!
-//! An arriving picture never waits behind a relabelling or a scan: one permit is never given to bulk or volumes, volumes
-//! stay out of ingest's share, and while pictures arrive, bulk keeps to its own. When none do, bulk may have the rest.
+//! An arriving image never waits behind a relabelling or a scan: one permit is never given to bulk or volumes, volumes
+//! stay out of ingest's share, and while images arrive, bulk keeps to its own. When none do, bulk may have the rest.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::{Lane, PerLane};
 
-/// Pictures that came this lately keep bulk to its share.
+/// Images that came this lately keep bulk to its share.
 pub const INGEST_ACTIVE: Duration = Duration::from_secs(15);
 
 /// A worker's permits, and how the lanes share them.
@@ -29,15 +29,15 @@ impl PermitShares {
         }
     }
 
-    /// The lane to take from: `ready` has something waiting, `in_hand` is what each has out, `ingest_active` says
-    /// whether pictures arrived lately. Among those allowed, turns go by weight.
+    /// The lane to take from: `ready` has something waiting, `in_flight` is what each has out, `ingest_active` says
+    /// whether images arrived lately. Among those allowed, turns go by weight.
     pub fn next(
         &mut self,
         ready: PerLane<bool>,
-        in_hand: PerLane<usize>,
+        in_flight: PerLane<usize>,
         ingest_active: bool,
     ) -> Option<Lane> {
-        let allowed = PerLane::from_fn(|lane| ready[lane] && self.may_take(lane, in_hand, ingest_active));
+        let allowed = PerLane::from_fn(|lane| ready[lane] && self.may_take(lane, in_flight, ingest_active));
         let turn: u64 =
             Lane::ALL.into_iter().filter(|lane| allowed[*lane]).map(|lane| self.weights[lane]).sum();
         for lane in Lane::ALL {
@@ -65,14 +65,14 @@ impl PermitShares {
         u16::try_from(most).unwrap_or(u16::MAX)
     }
 
-    fn may_take(&self, lane: Lane, in_hand: PerLane<usize>, ingest_active: bool) -> bool {
-        let background = in_hand.bulk + in_hand.volumes;
+    fn may_take(&self, lane: Lane, in_flight: PerLane<usize>, ingest_active: bool) -> bool {
+        let background = in_flight.bulk + in_flight.volumes;
         // With a single permit there is none to keep free.
         let background_fits = background + 1 < self.permits || (self.permits == 1 && background == 0);
         match lane {
             Lane::Ingest => true,
-            Lane::Volumes => background_fits && in_hand.volumes < self.outside_ingest(),
-            Lane::Bulk if ingest_active => background_fits && in_hand.bulk < self.share(lane),
+            Lane::Volumes => background_fits && in_flight.volumes < self.outside_ingest(),
+            Lane::Bulk if ingest_active => background_fits && in_flight.bulk < self.share(lane),
             Lane::Bulk => background_fits,
         }
     }
@@ -113,19 +113,19 @@ mod tests {
     #[test]
     fn bulk_takes_what_nobody_wants_but_leaves_one_permit() {
         let mut shares = PermitShares::new(8, WEIGHTS);
-        let mut in_hand = each(0);
+        let mut in_flight = each(0);
         let mut ready = PerLane { ingest: false, bulk: true, volumes: false };
-        while let Some(lane) = shares.next(ready, in_hand, false) {
-            in_hand[lane] += 1;
+        while let Some(lane) = shares.next(ready, in_flight, false) {
+            in_flight[lane] += 1;
         }
-        assert_eq!(in_hand, PerLane { ingest: 0, bulk: 7, volumes: 0 });
-        in_hand = each(0);
+        assert_eq!(in_flight, PerLane { ingest: 0, bulk: 7, volumes: 0 });
+        in_flight = each(0);
         ready.volumes = true;
-        while let Some(lane) = shares.next(ready, in_hand, true) {
-            in_hand[lane] += 1;
+        while let Some(lane) = shares.next(ready, in_flight, true) {
+            in_flight[lane] += 1;
         }
         let expected = PerLane { ingest: 0, bulk: 2, volumes: 4 };
-        assert_eq!(in_hand, expected, "shares of 8 by 6:3:1, volumes up to what ingest leaves");
+        assert_eq!(in_flight, expected, "shares of 8 by 6:3:1, volumes up to what ingest leaves");
     }
 
     #[test]
@@ -149,24 +149,24 @@ mod tests {
             ),
         ) {
             let mut shares = PermitShares::new(permits, weights.into());
-            let mut in_hand = each(0_usize);
+            let mut in_flight = each(0_usize);
             let mut ingest_waits = 0;
             for (ready, active, ends) in steps {
                 let ready = PerLane::from(ready);
-                if in_hand.iter().map(|(_, count)| count).sum::<usize>() < permits {
-                    let chosen = shares.next(ready, in_hand, active);
+                if in_flight.iter().map(|(_, count)| count).sum::<usize>() < permits {
+                    let chosen = shares.next(ready, in_flight, active);
                     if let Some(lane) = chosen {
                         prop_assert!(ready[lane]);
-                        in_hand[lane] += 1;
+                        in_flight[lane] += 1;
                     }
-                    prop_assert!(!ready.ingest || chosen.is_some(), "a waiting picture and a free permit");
+                    prop_assert!(!ready.ingest || chosen.is_some(), "a waiting image and a free permit");
                     ingest_waits =
                         if ready.ingest && chosen != Some(Lane::Ingest) { ingest_waits + 1 } else { 0 };
                     let rounds = weights.iter().map(|weight| weight.max(&1)).sum::<u64>();
                     prop_assert!(ingest_waits <= rounds, "a turn comes within one round");
                 }
-                prop_assert!(permits == 1 || in_hand.bulk + in_hand.volumes < permits);
-                in_hand[ends] = in_hand[ends].saturating_sub(1);
+                prop_assert!(permits == 1 || in_flight.bulk + in_flight.volumes < permits);
+                in_flight[ends] = in_flight[ends].saturating_sub(1);
             }
         }
     }

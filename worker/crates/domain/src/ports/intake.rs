@@ -23,9 +23,9 @@ pub enum Disposition {
     Postpone { delay: Duration, error: JobError, refused_since: Option<u64> },
     /// Publish to the dead letters with the code, confirm, then acknowledge.
     DeadLetter { error: JobError },
-    /// Publish to the suspects, confirm, then acknowledge: it is to run alone. `started`: the worker failed over it, which
+    /// Publish to the quarantine, confirm, then acknowledge: it is to run alone. `started`: the worker failed over it, which
     /// counts as one more start.
-    Suspect { started: bool },
+    Quarantine { started: bool },
     /// Publish each of these as a message of its own, confirm, then acknowledge.
     Split(Vec<Message>),
 }
@@ -33,7 +33,7 @@ pub enum Disposition {
 impl Disposition {
     /// The labels of those that come of an error, and of those that do not.
     pub const WITH_CODE: [&str; 3] = ["retried", "postponed", "dead_lettered"];
-    pub const WITHOUT_CODE: [&str; 4] = ["done", "returned", "suspected", "split"];
+    pub const WITHOUT_CODE: [&str; 4] = ["done", "returned", "quarantined", "split"];
 
     /// The label of this disposition in metrics and logs.
     pub const fn as_str(&self) -> &'static str {
@@ -43,7 +43,7 @@ impl Disposition {
             Self::RetryAfter { .. } => "retried",
             Self::Postpone { .. } => "postponed",
             Self::DeadLetter { .. } => "dead_lettered",
-            Self::Suspect { .. } => "suspected",
+            Self::Quarantine { .. } => "quarantined",
             Self::Split(_) => "split",
         }
     }
@@ -53,7 +53,7 @@ impl Disposition {
             Self::RetryAfter { error, .. } | Self::Postpone { error, .. } | Self::DeadLetter { error } => {
                 Some(error.code)
             }
-            Self::Done | Self::Return | Self::Suspect { .. } | Self::Split(_) => None,
+            Self::Done | Self::Return | Self::Quarantine { .. } | Self::Split(_) => None,
         }
     }
 }
@@ -64,12 +64,12 @@ pub trait Settlement: Debug + Send {
     /// To be told before the delivery is acknowledged, whatever becomes of it. A queue that nobody listens to need not.
     fn tell_first(&mut self, _notices: Vec<Notice>) {}
 
-    /// Waits as long as the queue does not take what must be published first: the delivery stays in hand meanwhile. An
+    /// Waits as long as the queue does not take what must be published first: the delivery stays in flight meanwhile. An
     /// error here is never a failure of the job: the message comes again and finds its result.
     async fn settle(self: Box<Self>, disposition: Disposition) -> Result<(), JobError>;
 }
 
-/// One message in hand.
+/// One message in flight.
 #[derive(Debug)]
 pub struct Delivery {
     pub message: Message,
@@ -82,6 +82,6 @@ pub trait Intake: Debug + Send {
     /// The next delivery; `None` when there will be no more. Cancel-safe.
     async fn next(&mut self) -> Result<Option<Delivery>, JobError>;
 
-    /// Stops handing out deliveries; those in hand can still be settled.
+    /// Stops handing out deliveries; those in flight can still be settled.
     async fn stop(&mut self);
 }

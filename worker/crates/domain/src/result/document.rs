@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::blob::{BlobRef, ETag};
+use crate::blob::ETag;
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::media::Media;
 use crate::task::Task;
@@ -94,9 +94,10 @@ pub enum StudyKind {
 pub struct StudyFacts {
     pub kind: StudyKind,
     pub container: String,
-    /// Of the blob, without its container.
+    /// Of the blob or the series, without its container.
     pub name: String,
-    /// The store's mark of the version that was read; absent when the blob was gone.
+    /// Of the version that was read: the store's mark of a blob, a digest of the names and marks of a series. Absent when the
+    /// study was gone.
     pub version: Option<ETag>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_modified: Option<OffsetDateTime>,
@@ -233,14 +234,6 @@ impl From<&JobError> for ErrorFacts {
 }
 
 impl ResultDocument {
-    /// The blob that was read.
-    ///
-    /// # Errors
-    /// `message_unparseable` when the names in it are none.
-    pub fn study_blob(&self) -> Result<BlobRef, JobError> {
-        BlobRef::new(&self.study.container, &self.study.name)
-    }
-
     /// Of a radiograph; none otherwise.
     pub fn findings(&self) -> &[Finding] {
         match &self.payload {

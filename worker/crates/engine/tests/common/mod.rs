@@ -129,8 +129,8 @@ pub fn options() -> EngineOptions {
     EngineOptions { max_batch_items: 4, ..EngineOptions::for_cores(2) }
 }
 
-/// A picture of `side` x `side` that differs with `seed`, within the value range.
-pub fn picture(side: usize, seed: usize) -> Vec<f32> {
+/// An image of `side` x `side` that differs with `seed`, within the value range.
+pub fn image(side: usize, seed: usize) -> Vec<f32> {
     (0..side * side).map(|at| ((at * 31 + seed * 7919) % 2048) as f32 - 1024.0).collect()
 }
 

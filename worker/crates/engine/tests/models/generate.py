@@ -97,7 +97,7 @@ save(
     ],
 )
 
-# logits = the mean of a picture of any size. A first pixel above 1000 asks for more memory than a machine can address, whoever
+# logits = the mean of an image of any size. A first pixel above 1000 asks for more memory than a machine can address, whoever
 # else is in the batch.
 save(
     "hungry",

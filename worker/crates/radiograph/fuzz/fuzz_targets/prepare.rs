@@ -15,12 +15,12 @@ fuzz_target!(|data: &[u8]| {
         .map(|p| u16::from_le_bytes([p[0], p[1]]))
         .collect();
     let max_value = u32::from(u16::from_be_bytes([high, low]));
-    let picture =
+    let image =
         Radiograph::new(width, height, Samples::U16(words), max_value, Facts::new(Media::Png), Vec::new());
-    let (Ok(picture), Some(spec)) = (picture, XrvPreprocessing::new(u32::from(size))) else { return };
-    let tensor = prepare(&picture, &spec);
+    let (Ok(image), Some(spec)) = (image, XrvPreprocessing::new(u32::from(size))) else { return };
+    let tensor = prepare(&image, &spec);
     assert_eq!(tensor.len(), usize::from(size).pow(2));
     assert!(tensor.iter().all(|v| (-1024.0..=1024.0).contains(v)));
-    let map = paint_heatmap(&picture, &tensor, (usize::from(size), usize::from(size)), 16);
+    let map = paint_heatmap(&image, &tensor, (usize::from(size), usize::from(size)), 16);
     assert!(map.is_ok_and(|png| png.starts_with(b"\x89PNG")));
 });

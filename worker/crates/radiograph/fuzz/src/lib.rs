@@ -7,22 +7,22 @@ use nightread_dicom::{InProcess, Samples};
 use nightread_radiograph::{DecodeLimits, DecodeOptions, XrvPreprocessing, decode, prepare};
 
 /// Decodes `bytes` under small limits, the codecs in this process so that coverage guides them too, and checks the promises
-/// of the picture or of the error.
+/// of the image or of the error.
 pub fn check(bytes: &[u8]) {
     let limits = DecodeLimits { max_pixels: 1 << 20, max_inflated_bytes: 8 << 20, min_side: 1 };
     let options = DecodeOptions { limits, codec: Some(Arc::new(InProcess)), ..DecodeOptions::default() };
     match decode(bytes, &options) {
-        Ok(picture) => {
-            let pixels = u64::from(picture.width()) * u64::from(picture.height());
-            assert_eq!(picture.samples().len() as u64, pixels);
+        Ok(image) => {
+            let pixels = u64::from(image.width()) * u64::from(image.height());
+            assert_eq!(image.samples().len() as u64, pixels);
             assert!(pixels <= limits.max_pixels);
-            let brightest = match picture.samples() {
+            let brightest = match image.samples() {
                 Samples::U8(samples) => samples.iter().copied().max().map(u32::from),
                 Samples::U16(samples) => samples.iter().copied().max().map(u32::from),
             };
-            assert!(brightest <= Some(picture.max_value()));
+            assert!(brightest <= Some(image.max_value()));
             if let Some(spec) = XrvPreprocessing::new(16) {
-                let tensor = prepare(&picture, &spec);
+                let tensor = prepare(&image, &spec);
                 assert_eq!(tensor.len(), 16 * 16);
                 assert!(tensor.iter().all(|v| (-1024.0..=1024.0).contains(v)));
             }

@@ -2,7 +2,7 @@
 //! data was read (imageio and Pillow bundle it). Colour gives channel 0 of RGB, as TorchXRayVision takes it. An EXIF
 //! orientation is not applied, as it was not in training.
 //!
-//! Unlike there, a picture that is not whole is refused, wherever it is cut and however it is closed; one that lacks its end
+//! Unlike there, an image that is not whole is refused, wherever it is cut and however it is closed; one that lacks its end
 //! marker alone is read with a warning.
 
 use nightread_dicom::codestream::jpeg::{Markers, missing_eoi};
@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         rows: markers.height,
         bits: 8,
         working_bytes: options.limits.max_inflated_bytes,
-        frame: &markers.picture,
+        frame: &markers.image,
     };
     let samples = isolated(&request, options.codec.as_deref())?.samples;
 

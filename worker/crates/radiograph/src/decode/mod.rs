@@ -18,7 +18,7 @@ mod jpeg;
 mod png;
 mod tiff;
 
-/// Decodes one PNG, JPEG, TIFF or DICOM picture and judges it by `options.gate`.
+/// Decodes one PNG, JPEG, TIFF or DICOM image and judges it by `options.gate`.
 ///
 /// # Errors
 /// `blob_empty`, `not_an_image`, `unsupported_media`, and the refusals of the gate and the decoders; see
@@ -43,17 +43,17 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         ));
     }
     // The libraries below are fuzzed, but not ours: what they miss must end this job, not the worker.
-    let picture = catch_unwind(AssertUnwindSafe(|| match media {
+    let image = catch_unwind(AssertUnwindSafe(|| match media {
         Media::Png => png::decode(bytes, options),
         Media::Jpeg => jpeg::decode(bytes, options),
         Media::Tiff => tiff::decode(bytes, options),
         Media::Dicom | Media::Nifti | Media::NiftiGz => dicom::decode(bytes, options),
     }))
     .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))?;
-    if picture.samples().is_flat() {
-        return Err(refuse(ErrorCode::BlankPicture, "all pixels have one value: the picture shows nothing"));
+    if image.samples().is_flat() {
+        return Err(refuse(ErrorCode::BlankImage, "all pixels have one value: the image shows nothing"));
     }
-    Ok(picture)
+    Ok(image)
 }
 
 /// Warns of a 16-bit PNG or TIFF whose brightest sample is below half of the range that it is normalised by. Nothing in the
@@ -80,7 +80,7 @@ pub(crate) fn check_inflation(
         return Err(refuse(
             ErrorCode::InflatesTooLarge,
             format!(
-                "the picture inflates to {inflated} bytes; the limit is {}",
+                "the image inflates to {inflated} bytes; the limit is {}",
                 options.limits.max_inflated_bytes
             ),
         ));

@@ -27,7 +27,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     );
     read(&[&bytes[..end], &IEND].concat(), vec![doubt], options).map_err(|error| match error.code {
         // Its chunks are whole, but not all that it needs are there.
-        ErrorCode::DecodeFailed => refuse(ErrorCode::Truncated, "the PNG ends before its picture does"),
+        ErrorCode::DecodeFailed => refuse(ErrorCode::Truncated, "the PNG ends before its image does"),
         _ => error,
     })
 }
@@ -69,11 +69,11 @@ fn read(bytes: &[u8], mut warnings: Vec<Warning>, options: &DecodeOptions) -> Re
     check_inflation(bytes.len(), stored_row * u64::from(height), options)?;
 
     let mut reader = decoder.read_info().map_err(png_error)?;
-    // An animation of one picture is a picture, if that is the one all readers show.
+    // An animation of one image is an image, if that is the one all readers show.
     if let Some(animation) = reader.info().animation_control
         && (animation.num_frames != 1 || reader.info().frame_control.is_none())
     {
-        return Err(refuse(ErrorCode::MultiFrame, "the PNG is an animation; one picture was expected"));
+        return Err(refuse(ErrorCode::MultiFrame, "the PNG is an animation; one image was expected"));
     }
     if let Some(palette) = &reader.info().palette {
         let colours = palette.len() / 3;
@@ -87,7 +87,7 @@ fn read(bytes: &[u8], mut warnings: Vec<Warning>, options: &DecodeOptions) -> Re
     let (colour, depth) = reader.output_color_type();
     let row = reader
         .output_line_size(width)
-        .ok_or_else(|| refuse(ErrorCode::TooManyPixels, "a row of the picture is too long"))?;
+        .ok_or_else(|| refuse(ErrorCode::TooManyPixels, "a row of the image is too long"))?;
     check_inflation(usize::MAX, row as u64 * u64::from(height), options)?;
 
     let pixels = width as usize * height as usize;
@@ -129,7 +129,7 @@ fn read(bytes: &[u8], mut warnings: Vec<Warning>, options: &DecodeOptions) -> Re
     Radiograph::new(width, height, samples, max_value, facts, warnings)
 }
 
-/// Hands every expanded row to `take`, from the top. An interlaced picture is assembled first.
+/// Hands every expanded row to `take`, from the top. An interlaced image is assembled first.
 fn each_row(
     reader: &mut Reader<Cursor<&[u8]>>,
     row: usize,
@@ -138,7 +138,7 @@ fn each_row(
     if reader.info().interlaced {
         let size = reader
             .output_buffer_size()
-            .ok_or_else(|| refuse(ErrorCode::TooManyPixels, "the picture is too large for this machine"))?;
+            .ok_or_else(|| refuse(ErrorCode::TooManyPixels, "the image is too large for this machine"))?;
         let mut frame = vec![0; size];
         reader.next_frame(&mut frame).map_err(png_error)?;
         frame.chunks_exact(row).for_each(take);
@@ -154,7 +154,7 @@ fn each_row(
 fn png_error(error: DecodingError) -> JobError {
     match error {
         DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            refuse(ErrorCode::Truncated, "the PNG ends before its picture does").with_source(error)
+            refuse(ErrorCode::Truncated, "the PNG ends before its image does").with_source(error)
         }
         DecodingError::LimitsExceeded => {
             refuse(ErrorCode::InflatesTooLarge, "the PNG needs more memory than its limit")

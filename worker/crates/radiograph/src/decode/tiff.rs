@@ -1,8 +1,8 @@
 //! TIFF: 8 and 16 bits, grey or RGB (channel 0), with or without alpha, uncompressed, LZW, deflate and PackBits.
 //!
-//! `WhiteIsZero` is inverted, from the stored maximum where that is known, because such a picture is a negative. (The training
+//! `WhiteIsZero` is inverted, from the stored maximum where that is known, because such an image is a negative. (The training
 //! code's reader, tifffile, leaves it as it is; the data sets in question hold no such file.) Reduced copies and masks beside
-//! the one picture are passed over.
+//! the one image are passed over.
 
 use std::io::Cursor;
 
@@ -23,7 +23,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     if matches!(bytes.get(..4), Some(b"II+\0" | b"MM\0+")) {
         return Err(refuse(
             ErrorCode::UnsupportedMedia,
-            "BigTIFF is not read; save the picture as a classic TIFF",
+            "BigTIFF is not read; save the image as a classic TIFF",
         ));
     }
     let most = usize::try_from(options.limits.max_inflated_bytes).unwrap_or(usize::MAX);
@@ -33,7 +33,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(tiff_error)?.with_limits(limits);
 
     let mut warnings = Vec::new();
-    the_one_picture(&mut decoder)?;
+    the_one_image(&mut decoder)?;
     let (width, height) = decoder.dimensions().map_err(tiff_error)?;
     gate::no_header(&mut warnings);
     gate::judge_size(width, height, &options.limits, &options.gate, &mut warnings)?;
@@ -103,15 +103,15 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     Radiograph::new(width, height, samples, max_value, facts, warnings)
 }
 
-/// More directories than the pyramid of any one picture has.
+/// More directories than the pyramid of any one image has.
 const MAX_DIRECTORIES: usize = 32;
 
-/// Moves to the only directory that holds a picture in full.
-fn the_one_picture(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<(), JobError> {
+/// Moves to the only directory that holds an image in full.
+fn the_one_image(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<(), JobError> {
     if !decoder.more_images() {
         return Ok(());
     }
-    let several = || refuse(ErrorCode::MultiFrame, "the TIFF holds several pictures; one was expected");
+    let several = || refuse(ErrorCode::MultiFrame, "the TIFF holds several images; one was expected");
     let mut full = None;
     for index in 0.. {
         // Bit 0 of NewSubfileType is a reduced copy, bit 2 a mask (TIFF 6, section 8); 2 in its forerunner a reduced copy.

@@ -1,5 +1,5 @@
-//! What the header says of how the picture is shown. The training recipe reads the stored samples and looks at none of it,
-//! so the samples are kept as they are; but a picture that is negative, raw or turned in the model's eyes is no longer one
+//! What the header says of how the image is shown. The training recipe reads the stored samples and looks at none of it,
+//! so the samples are kept as they are; but an image that is negative, raw or turned in the model's eyes is no longer one
 //! like those it was trained on, and each such doubt is a warning of its own.
 
 use nightread_dicom::Header;
@@ -12,19 +12,19 @@ pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
     if header.rescale_slope.is_some_and(|slope| slope < 0.0) {
         warn(
             WarningCode::NegativeRescaleSlope,
-            "RescaleSlope is negative: the picture is shown as the negative of its samples, which were read as they are",
+            "RescaleSlope is negative: the image is shown as the negative of its samples, which were read as they are",
         );
     }
     if header.modality_lut.falls() {
         warn(
             WarningCode::FallingModalityLut,
-            "the modality LUT falls: the picture is shown as the negative of its samples, which were read as they are",
+            "the modality LUT falls: the image is shown as the negative of its samples, which were read as they are",
         );
     }
     if header.voi_lut.falls() {
         warn(
             WarningCode::FallingVoiLut,
-            "the VOI LUT falls: the picture is shown as the negative of its samples, which were read as they are",
+            "the VOI LUT falls: the image is shown as the negative of its samples, which were read as they are",
         );
     }
     // Under MONOCHROME1 the standard asks for INVERSE (PS3.3, C.8.11.3), and the two say the same.
@@ -33,7 +33,7 @@ pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
     {
         warn(
             WarningCode::PresentationLutInverse,
-            "PresentationLUTShape is INVERSE: the picture is shown as the negative of its samples, which were read as they are",
+            "PresentationLUTShape is INVERSE: the image is shown as the negative of its samples, which were read as they are",
         );
     }
     if header.presentation_intent.as_deref() == Some("FOR PROCESSING")
@@ -41,22 +41,22 @@ pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
     {
         warn(
             WarningCode::ForProcessing,
-            "the picture is for processing: raw detector values, which were read as if they were a picture for people",
+            "the image is for processing: raw detector values, which were read as if they were an image for people",
         );
     }
     if padding_is_bright(header) {
         warn(
             WarningCode::PaddingNotBlack,
-            "the padding around the picture is not black in what the model sees",
+            "the padding around the image is not black in what the model sees",
         );
     }
     if let Some(orientation) = header.patient_orientation.as_deref()
         && is_turned(orientation)
     {
         let message = format!(
-            "PatientOrientation is {orientation}, not L\\F: the picture is turned or mirrored, and was read as it lies"
+            "PatientOrientation is {orientation}, not L\\F: the image is turned or mirrored, and was read as it lies"
         );
-        warnings.push(Warning::new(WarningCode::PictureTurned, message));
+        warnings.push(Warning::new(WarningCode::ImageTurned, message));
     }
 }
 

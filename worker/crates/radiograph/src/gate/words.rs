@@ -106,7 +106,7 @@ fn is_qualifier(word: &str) -> bool {
 }
 
 /// Whether a code's meaning is that of a chest. It is prose ("Entire thorax"), so one word of it decides, unless another says
-/// that there is more in the picture, or only a part of the chest.
+/// that there is more in the image, or only a part of the chest.
 pub(super) fn means_chest(meaning: &str) -> bool {
     const MORE: &str = "\
         ABDOMEN PELVIS NECK HEAD SPINE VERTEBRA VERTEBRAE RIB RIBS STERNUM WALL APEX JOINT \

@@ -17,7 +17,7 @@ const LOSSY: [&str; 5] = [
     "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.4.203",
 ];
-/// Doubts that nearly every picture has.
+/// Doubts that nearly every image has.
 const ORDINARY: [&str; 7] = [
     "unverified_modality",
     "unverified_body_part",
@@ -45,11 +45,11 @@ fn npy(path: &Path) -> Vec<u16> {
 
 /// What came of a file, with the doubts that a service would write down.
 fn read(path: &Path, options: &DecodeOptions) -> Result<(Radiograph, Vec<String>), JobError> {
-    let picture = decode(&std::fs::read(path).unwrap(), options)?;
-    let tensor = prepare(&picture, &XrvPreprocessing::new(224).unwrap());
-    let warnings = picture.warnings().iter().cloned().chain(low_contrast(&tensor));
+    let image = decode(&std::fs::read(path).unwrap(), options)?;
+    let tensor = prepare(&image, &XrvPreprocessing::new(224).unwrap());
+    let warnings = image.warnings().iter().cloned().chain(low_contrast(&tensor));
     let codes = warnings.map(|warning| warning.code).collect();
-    Ok((picture, codes))
+    Ok((image, codes))
 }
 
 /// Holds one outcome against what is right; the reason where it is not.
@@ -61,7 +61,7 @@ fn judge(
     if let Some(codes) = right.strip_prefix("refusal: ") {
         let Err(error) = outcome else { return Err("was read".to_owned()) };
         let expected: Vec<&str> = match codes {
-            "one value only" => vec!["blank_picture"],
+            "one value only" => vec!["blank_image"],
             codes => codes.split('/').collect(),
         };
         return expected
@@ -69,7 +69,7 @@ fn judge(
             .then_some(())
             .ok_or_else(|| format!("refused as {}", error.code));
     }
-    let (picture, codes) = outcome.as_ref().map_err(|error| format!("refused: {error}"))?;
+    let (image, codes) = outcome.as_ref().map_err(|error| format!("refused: {error}"))?;
     if right == "read" {
         return Ok(());
     }
@@ -79,20 +79,20 @@ fn judge(
     };
     let (file, most) = samples.split_once(" max ").ok_or("the row is not understood")?;
     let most: u32 = most.parse().map_err(|_| "the row is not understood")?;
-    if picture.max_value() != most {
-        return Err(format!("its maximum is {}", picture.max_value()));
+    if image.max_value() != most {
+        return Err(format!("its maximum is {}", image.max_value()));
     }
     let file = folder.join(file);
     if !file.exists() {
         return Ok(()); // a large one whose samples are not kept
     }
     let expected = npy(&file);
-    let actual = words(picture);
+    let actual = words(image);
     if actual.len() != expected.len() {
         return Err(format!("{} samples for {}", actual.len(), expected.len()));
     }
     let furthest = actual.iter().zip(&expected).map(|(a, b)| u32::from(a.abs_diff(*b))).max().unwrap_or(0);
-    let is_lossy = picture.facts().transfer_syntax.as_deref().is_some_and(|uid| LOSSY.contains(&uid));
+    let is_lossy = image.facts().transfer_syntax.as_deref().is_some_and(|uid| LOSSY.contains(&uid));
     if furthest > if is_lossy { most * 2 / 255 } else { 0 } {
         return Err(format!("samples differ by up to {furthest}"));
     }
@@ -101,7 +101,7 @@ fn judge(
 
 fn said(outcome: &Result<(Radiograph, Vec<String>), JobError>) -> String {
     match outcome {
-        Ok((picture, codes)) => format!("max {} {}", picture.max_value(), codes.join(",")),
+        Ok((image, codes)) => format!("max {} {}", image.max_value(), codes.join(",")),
         Err(error) => format!("{}: {}", error.code, error.message),
     }
 }
@@ -132,8 +132,8 @@ fn every_case_ends_as_written() {
             // With its true maximum it is no longer nearly white.
             let told = DecodeOptions { stored_max: Some(4095), ..options() };
             let outcome = read(&path, &told);
-            let is_right = matches!(&outcome, Ok((picture, codes))
-                if picture.max_value() == 4095 && !codes.iter().any(|code| code == "low_contrast"));
+            let is_right = matches!(&outcome, Ok((image, codes))
+                if image.max_value() == 4095 && !codes.iter().any(|code| code == "low_contrast"));
             row("  with png16_max 4095", if is_right { "read" } else { "samples with 4095" }, &outcome);
         }
     }

@@ -17,8 +17,8 @@ fn read(dicom: &Dicom) -> Radiograph {
     decode(&dicom.bytes(), &options()).unwrap()
 }
 
-fn codes(picture: &Radiograph) -> Vec<&str> {
-    picture.warnings().iter().map(|warning| warning.code.as_str()).collect()
+fn codes(image: &Radiograph) -> Vec<&str> {
+    image.warnings().iter().map(|warning| warning.code.as_str()).collect()
 }
 
 /// A chest of `stored` bits in words of 16, whatever its frame holds.
@@ -42,10 +42,10 @@ fn lossless_jpeg_of_every_predictor_precision_transform_and_interval() {
                         ..Lossless::new(W, H, precision)
                     };
                     let dicom = dicom.clone().frame(uids::JPEG_LOSSLESS, kind.encode(&samples));
-                    let picture = read(&dicom);
-                    same!(words(&picture), kind.kept(&samples), "{kind:?}");
-                    assert_eq!(picture.max_value(), (1 << precision) - 1);
-                    assert!(codes(&picture).is_empty(), "{kind:?}");
+                    let image = read(&dicom);
+                    same!(words(&image), kind.kept(&samples), "{kind:?}");
+                    assert_eq!(image.max_value(), (1 << precision) - 1);
+                    assert!(codes(&image).is_empty(), "{kind:?}");
                 }
             }
         }
@@ -87,21 +87,21 @@ fn a_codestream_of_fewer_bits_than_the_header_says_keeps_its_own_range() {
     ] {
         for photometric in ["MONOCHROME2", "MONOCHROME1"] {
             let dicom = chest(stored).frame(syntax, frame.clone());
-            let picture = read(&dicom.set(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric));
+            let image = read(&dicom.set(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric));
             let right: Vec<u16> = match photometric {
                 "MONOCHROME1" => samples.iter().map(|v| max - v).collect(),
                 _ => samples.clone(),
             };
-            assert!(near(&words(&picture), &right, most), "{syntax} {photometric}");
-            assert_eq!(picture.max_value(), u32::from(max), "{syntax}");
-            assert_eq!(picture.facts().bits_stored, Some((u32::from(max) + 1).ilog2() as u16), "{syntax}");
-            assert_eq!(codes(&picture), ["codestream_narrower"], "{syntax}");
+            assert!(near(&words(&image), &right, most), "{syntax} {photometric}");
+            assert_eq!(image.max_value(), u32::from(max), "{syntax}");
+            assert_eq!(image.facts().bits_stored, Some((u32::from(max) + 1).ilog2() as u16), "{syntax}");
+            assert_eq!(codes(&image), ["codestream_narrower"], "{syntax}");
         }
     }
-    let picture =
+    let image =
         read(&Dicom { columns: 40, rows: 33, ..chest(16).frame(uids::JPEG2000_LOSSLESS, J2K.to_vec()) });
-    same!(words(&picture), grey(40, 33, 4095));
-    assert_eq!((picture.max_value(), codes(&picture)), (4095, vec!["codestream_narrower"]));
+    same!(words(&image), grey(40, 33, 4095));
+    assert_eq!((image.max_value(), codes(&image)), (4095, vec!["codestream_narrower"]));
 }
 
 /// White letters on film ring when they are compressed with loss: what lies above the stored bits is white.
@@ -112,15 +112,15 @@ fn overshoot_of_a_lossy_codec_is_clamped() {
     let wide: Vec<i16> = film.iter().map(|&v| v as i16).collect();
     let frame = precision::compress_12bit(&wide, W.into(), H.into(), 1, 40, Subsampling::S444).unwrap();
     let raw = precision::decompress_12bit(&frame).unwrap().data;
-    assert!(raw.iter().any(|&v| v > 1023), "the picture rings");
-    let picture = read(&chest(10).frame(uids::JPEG_EXTENDED12_BIT, frame));
-    same!(words(&picture), raw.iter().map(|&v| v.clamp(0, 1023) as u16).collect::<Vec<_>>());
-    assert_eq!(picture.max_value(), 1023);
+    assert!(raw.iter().any(|&v| v > 1023), "the image rings");
+    let image = read(&chest(10).frame(uids::JPEG_EXTENDED12_BIT, frame));
+    same!(words(&image), raw.iter().map(|&v| v.clamp(0, 1023) as u16).collect::<Vec<_>>());
+    assert_eq!(image.max_value(), 1023);
 
     // A codestream of 16 bits around 12, near-lossless.
     let bright: Vec<u16> = grey(W.into(), H.into(), 4095).iter().map(|&v| v.max(4080)).collect();
-    let picture = read(&chest(12).frame(uids::JPEGLS_NEAR_LOSSLESS, jpeg_ls(&bright, W, H, 16, 7)));
-    assert!(words(&picture).iter().zip(&bright).all(|(a, b)| a.abs_diff(*b) <= 7 && *a <= 4095));
+    let image = read(&chest(12).frame(uids::JPEGLS_NEAR_LOSSLESS, jpeg_ls(&bright, W, H, 16, 7)));
+    assert!(words(&image).iter().zip(&bright).all(|(a, b)| a.abs_diff(*b) <= 7 && *a <= 4095));
 }
 
 #[test]

@@ -26,8 +26,8 @@ fn refused(dicom: &Dicom) -> (ErrorCode, String) {
     (error.code, error.message)
 }
 
-fn codes(picture: &Radiograph) -> Vec<&str> {
-    picture.warnings().iter().map(|warning| &*warning.code).collect()
+fn codes(image: &Radiograph) -> Vec<&str> {
+    image.warnings().iter().map(|warning| &*warning.code).collect()
 }
 
 fn number(value: u16) -> PrimitiveValue {
@@ -58,9 +58,9 @@ fn bits_that_an_overlay_claims_are_taken_away() {
             let dirty = words_.iter().enumerate().map(|(i, v)| v | (i as u16 % 2) << free).collect();
             let dicom = Dicom { high: stored - 1 + shift, ..in_words(stored, &samples, 0, 0) };
             let dicom = overlay(dicom.pixels(Pixels::Words(dirty)), group, free);
-            let picture = read(&dicom);
-            same!(words(&picture), samples, "{stored} bits, overlay in {bit}, shifted by {shift}");
-            assert!(codes(&picture).contains(&"overlay_removed"));
+            let image = read(&dicom);
+            same!(words(&image), samples, "{stored} bits, overlay in {bit}, shifted by {shift}");
+            assert!(codes(&image).contains(&"overlay_removed"));
             // Without the overlay, or with data of its own, nothing may be taken away.
             for other in [
                 dicom.clone().without(Tag(group, 0x0102)),
@@ -106,17 +106,17 @@ fn high_bit_gives_way_to_the_samples() {
         for high in [0, stored - 2, 15, 16, 200] {
             let dicom = Dicom { high, ..in_words(stored, &samples, 0, 0) };
             for dicom in [dicom.clone(), dicom.frame(uids::RLE_LOSSLESS, rle(&samples, 16))] {
-                let picture = read(&dicom);
-                same!(words(&picture), samples, "{stored} bits, HighBit {high}");
-                assert_eq!(picture.max_value(), (1 << stored) - 1);
-                assert_eq!(codes(&picture), ["high_bit_contradicted"]);
+                let image = read(&dicom);
+                same!(words(&image), samples, "{stored} bits, HighBit {high}");
+                assert_eq!(image.max_value(), (1 << stored) - 1);
+                assert_eq!(codes(&image), ["high_bit_contradicted"]);
             }
         }
         let shift = 16 - stored;
         let shifted = Dicom { high: 15, ..in_words(stored, &samples, shift, 0) };
-        let picture = read(&shifted);
-        same!(words(&picture), samples, "{stored} bits, shifted");
-        assert_eq!(codes(&picture), ["high_bit_shifted"]);
+        let image = read(&shifted);
+        same!(words(&image), samples, "{stored} bits, shifted");
+        assert_eq!(codes(&image), ["high_bit_shifted"]);
         // Neither reading holds.
         let noisy = Dicom { high: 15, ..in_words(stored, &samples, shift, 1) };
         assert_eq!(refused(&noisy).0, ErrorCode::ValueOutOfRange);
@@ -152,9 +152,9 @@ fn pixel_data_of_another_length() {
         let longer = |by: usize| [whole.clone(), vec![7; by]].concat();
         assert_eq!(codes(&read(&with(whole.clone(), W))), [""; 0]);
         for by in [2, 3, row / 2, row - 2] {
-            let picture = read(&with(longer(by), W));
-            same!(words(&picture), samples, "{by} bytes more");
-            assert_eq!(codes(&picture), ["excess_pixel_data"], "{by} bytes more");
+            let image = read(&with(longer(by), W));
+            same!(words(&image), samples, "{by} bytes more");
+            assert_eq!(codes(&image), ["excess_pixel_data"], "{by} bytes more");
         }
         for by in [row + 1, 2 * row, whole.len()] {
             let (code, reason) = refused(&with(longer(by), W));
@@ -179,9 +179,9 @@ fn a_file_that_ends_inside_its_pixels_is_truncated() {
 }
 
 #[test]
-fn an_odd_picture_of_bytes_has_one_byte_of_padding() {
+fn an_odd_image_of_bytes_has_one_byte_of_padding() {
     let samples = grey(W.into(), H.into(), 255);
-    let picture = read(&Dicom::new(W, H, 8, &samples));
-    assert_eq!(codes(&picture), [""; 0]);
-    assert!(matches!(picture.samples(), Samples::U8(bytes) if bytes.len() == samples.len()));
+    let image = read(&Dicom::new(W, H, 8, &samples));
+    assert_eq!(codes(&image), [""; 0]);
+    assert!(matches!(image.samples(), Samples::U8(bytes) if bytes.len() == samples.len()));
 }

@@ -1,5 +1,5 @@
-//! JPEG whose entropy-coded data decodes to coefficients that no picture has: each decoder makes a block of its own of them,
-//! and none warns. They are refused; whatever an encoder makes of a real picture is read as libjpeg-turbo reads it.
+//! JPEG whose entropy-coded data decodes to coefficients that no image has: each decoder makes a block of its own of them,
+//! and none warns. They are refused; whatever an encoder makes of a real image is read as libjpeg-turbo reads it.
 
 use dicom_dictionary_std::uids;
 use libjpeg_turbo_rs::{Decoder, Encoder, PixelFormat, Subsampling, precision};
@@ -75,14 +75,14 @@ fn shadow(channels: usize) -> Vec<u8> {
 fn assert_damaged(outcome: Result<Radiograph, JobError>, name: &str) {
     let Err(error) = outcome else { panic!("{name} is read") };
     assert!(
-        error.code == ErrorCode::DecodeFailed && error.message.contains("coefficients that no picture has"),
+        error.code == ErrorCode::DecodeFailed && error.message.contains("coefficients that no image has"),
         "{name}: {error}"
     );
 }
 
 /// Greater quantisers do to every block what a bit error in its data does to one.
 #[test]
-fn coefficients_that_no_picture_has_are_refused() {
+fn coefficients_that_no_image_has_are_refused() {
     for channels in [1, 3] {
         for (name, mut file) in encoded(&shadow(channels), channels, 85) {
             let tables = quantisers(&file);
@@ -115,10 +115,10 @@ fn one_block_beyond_the_range_is_enough() {
             let at = quantisers(&file)[0];
             file[at] = step;
             match decode(&file, &options()) {
-                Ok(picture) => {
+                Ok(image) => {
                     assert!(is_read, "{name}: a step of {step} is read");
                     let brightest = (128 + 32 * u16::from(step)).min(255);
-                    assert_eq!(words(&picture)[10 * W + 20], brightest, "{name}");
+                    assert_eq!(words(&image)[10 * W + 20], brightest, "{name}");
                 }
                 outcome => {
                     assert!(!is_read, "{name}: a step of {step}");
@@ -147,10 +147,10 @@ fn twelve_bits_are_clamped_or_refused_and_never_wrapped() {
         let mut frame = frame.clone();
         frame[at] = step;
         match read_twelve(frame) {
-            Ok(picture) => {
+            Ok(image) => {
                 assert!(is_read, "a step of {step} is read");
                 let (bright, dark) = (2048 + 1000 * i32::from(step), 2048 - 1000 * i32::from(step));
-                let got = [20, 44].map(|x| i32::from(words(&picture)[10 * W + x]));
+                let got = [20, 44].map(|x| i32::from(words(&image)[10 * W + x]));
                 assert_eq!(got, [bright.min(4095), dark.max(0)], "{step}");
             }
             outcome => {
@@ -163,7 +163,7 @@ fn twelve_bits_are_clamped_or_refused_and_never_wrapped() {
 
 /// The most that pixels can hold is within what is read, and block by block it is what the library makes of the whole.
 #[test]
-fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
+fn images_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
     let mut noise = Noise::new(3);
     let patterns: [(&str, Vec<u8>); 4] = [
         ("noise", (0..W * H).map(|_| noise.below(256) as u8).collect()),
@@ -182,14 +182,11 @@ fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
                 let step = if name.starts_with('1') { 1 } else { 3 };
                 let right: Vec<u16> = whole.data.iter().step_by(step).map(|&v| v.into()).collect();
                 match outcome {
-                    Ok(picture) => same!(words(&picture), right, "{pattern} {name}"),
+                    Ok(image) => same!(words(&image), right, "{pattern} {name}"),
                     // The lowest quality makes one grey of colours.
                     Err(error) => {
                         let is_flat = right.iter().all(|v| *v == right[0]);
-                        assert!(
-                            is_flat && error.code == ErrorCode::BlankPicture,
-                            "{pattern} {name}: {error}"
-                        );
+                        assert!(is_flat && error.code == ErrorCode::BlankImage, "{pattern} {name}: {error}");
                     }
                 }
             }
@@ -200,9 +197,9 @@ fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
             let wide: Vec<i16> = pixels.iter().map(|&v| i16::from(v) * 16 + i16::from(v) / 16).collect();
             let frame = twelve(&wide, quality);
             let right = precision::decompress_12bit(&frame).unwrap().data;
-            let picture = read_twelve(frame).unwrap_or_else(|error| panic!("{pattern}, {quality}: {error}"));
+            let image = read_twelve(frame).unwrap_or_else(|error| panic!("{pattern}, {quality}: {error}"));
             same!(
-                words(&picture),
+                words(&image),
                 right.iter().map(|&v| v.clamp(0, 4095) as u16).collect::<Vec<_>>(),
                 "12 bits"
             );
@@ -212,7 +209,7 @@ fn pictures_of_the_greatest_contrast_are_read_as_libjpeg_turbo_reads_them() {
 
 /// The blocks of one component lie in rows, whatever sampling its frame header claims for it (T.81 A.2.2).
 #[test]
-fn a_grey_picture_that_claims_to_be_sampled_twice_is_read_in_rows() {
+fn a_grey_image_that_claims_to_be_sampled_twice_is_read_in_rows() {
     let sampled = |mut file: Vec<u8>| {
         let frame = (0..file.len())
             .find(|&at| file[at] == 0xFF && matches!(file[at + 1], 0xC0..=0xC2 | 0xC9 | 0xCA))
@@ -264,7 +261,7 @@ fn fill_bytes_inside_of_the_data_are_refused() {
     }
 }
 
-/// A bit error in a lossless picture runs on to the end of its row; values of more bits than it has betray it. The library
+/// A bit error in a lossless image runs on to the end of its row; values of more bits than it has betray it. The library
 /// drops these bits, other decoders clamp.
 #[test]
 fn lossless_values_beyond_their_precision_are_refused() {

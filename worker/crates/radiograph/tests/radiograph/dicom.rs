@@ -35,11 +35,11 @@ fn uncompressed_in_every_byte_order() {
             BIG_ENDIAN,
             uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
         ] {
-            let picture = decode(&dicom.clone().syntax(syntax).bytes(), &options()).unwrap();
-            same!(words(&picture), samples, "{stored} bits in {syntax}");
-            assert_eq!(picture.max_value(), (1 << stored) - 1);
-            assert_eq!(picture.warnings(), []);
-            let facts = picture.facts();
+            let image = decode(&dicom.clone().syntax(syntax).bytes(), &options()).unwrap();
+            same!(words(&image), samples, "{stored} bits in {syntax}");
+            assert_eq!(image.max_value(), (1 << stored) - 1);
+            assert_eq!(image.warnings(), []);
+            let facts = image.facts();
             assert_eq!(facts.transfer_syntax.as_deref(), Some(syntax));
             assert_eq!(facts.view, Some(View::Pa));
             assert_eq!(facts.age_years, Some(45.0));
@@ -69,8 +69,8 @@ fn compressed_without_loss() {
             (uids::JPEG_LOSSLESS_SV1, jpeg_lossless(&samples, W, H, stored as u8)),
             (uids::JPEGLS_LOSSLESS, jpeg_ls(&samples, W, H, stored.into(), 0)),
         ] {
-            let picture = decode(&dicom.clone().frame(syntax, frame).bytes(), &options()).unwrap();
-            same!(words(&picture), samples, "{stored} bits in {syntax}");
+            let image = decode(&dicom.clone().frame(syntax, frame).bytes(), &options()).unwrap();
+            same!(words(&image), samples, "{stored} bits in {syntax}");
         }
     }
 }
@@ -79,25 +79,24 @@ fn compressed_without_loss() {
 fn compressed_with_loss() {
     let (samples, dicom) = chest(12);
     let frame = jpeg_ls(&samples, W, H, 12, 3);
-    let picture =
-        decode(&dicom.clone().frame(uids::JPEGLS_NEAR_LOSSLESS, frame).bytes(), &options()).unwrap();
-    assert!(words(&picture).iter().zip(&samples).all(|(a, b)| a.abs_diff(*b) <= 3));
+    let image = decode(&dicom.clone().frame(uids::JPEGLS_NEAR_LOSSLESS, frame).bytes(), &options()).unwrap();
+    assert!(words(&image).iter().zip(&samples).all(|(a, b)| a.abs_diff(*b) <= 3));
 
     let smooth: Vec<u16> = (0..W * H).map(|i| i % W * 3 + i / W * 2).collect();
     let bytes: Vec<u8> = smooth.iter().map(|&v| v as u8).collect();
     let frame = jpeg_dct(&bytes, W.into(), H.into(), PixelFormat::Grayscale);
-    let picture =
+    let image =
         decode(&Dicom::new(W, H, 8, &smooth).frame(uids::JPEG_BASELINE8_BIT, frame).bytes(), &options())
             .unwrap();
-    assert!(words(&picture).iter().zip(&smooth).all(|(a, b)| a.abs_diff(*b) <= 3));
+    assert!(words(&image).iter().zip(&smooth).all(|(a, b)| a.abs_diff(*b) <= 3));
 
     let deep: Vec<i16> = smooth.iter().map(|&v| (v * 16) as i16).collect();
     let (w, h) = (usize::from(W), usize::from(H));
     let frame = libjpeg_turbo_rs::compress_12bit(&deep, w, h, 1, 95, Subsampling::S444).unwrap();
     let dicom = Dicom::new(W, H, 12, &smooth).frame(uids::JPEG_EXTENDED12_BIT, frame);
-    let picture = decode(&dicom.bytes(), &options()).unwrap();
-    assert!(words(&picture).iter().zip(&deep).all(|(&a, &b)| a.abs_diff(b as u16) <= 48));
-    assert_eq!(picture.max_value(), 4095);
+    let image = decode(&dicom.bytes(), &options()).unwrap();
+    assert!(words(&image).iter().zip(&deep).all(|(&a, &b)| a.abs_diff(b as u16) <= 48));
+    assert_eq!(image.max_value(), 4095);
 }
 
 #[test]
@@ -118,9 +117,9 @@ fn monochrome1_is_inverted() {
     for stored in [8u16, 12] {
         let (samples, dicom) = chest(stored);
         let dicom = dicom.set(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
-        let picture = decode(&dicom.bytes(), &options()).unwrap();
+        let image = decode(&dicom.bytes(), &options()).unwrap();
         let max = (1u16 << stored) - 1;
-        same!(words(&picture), samples.iter().map(|v| max - v).collect::<Vec<_>>());
+        same!(words(&image), samples.iter().map(|v| max - v).collect::<Vec<_>>());
     }
 }
 
@@ -150,8 +149,8 @@ fn neither_rescale_nor_window_is_applied() {
 #[test]
 fn facts_hold_no_identifier() {
     let (_, dicom) = chest(12);
-    let picture = decode(&dicom.bytes(), &options()).unwrap();
-    let facts = serde_json::to_string(picture.facts()).unwrap();
+    let image = decode(&dicom.bytes(), &options()).unwrap();
+    let facts = serde_json::to_string(image.facts()).unwrap();
     for identifier in ["Doe", "Jane", "4711", "1.2.3.4"] {
         assert!(!facts.contains(identifier), "{facts}");
     }
@@ -218,8 +217,8 @@ fn the_view_code_sequence_speaks_when_view_position_is_silent() {
             .unwrap();
         bytes
     };
-    let picture = decode(&coded("antero-posterior"), &options()).unwrap();
-    assert_eq!(picture.facts().view, Some(View::Ap));
+    let image = decode(&coded("antero-posterior"), &options()).unwrap();
+    assert_eq!(image.facts().view, Some(View::Ap));
     assert_eq!(decode(&coded("left lateral"), &options()).unwrap_err().code, ErrorCode::WrongView);
 }
 

@@ -1,4 +1,4 @@
-//! Small valid pictures of every format, made by encoders that share no code with the decoders under test where one
+//! Small valid images of every format, made by encoders that share no code with the decoders under test where one
 //! could be had.
 
 use std::io::Write;
@@ -58,7 +58,7 @@ pub fn grey(width: u32, height: u32, max: u16) -> Vec<u16> {
     samples
 }
 
-/// Pictures of a few pixels pass, and the codec's child is this crate's example.
+/// Images of a few pixels pass, and the codec's child is this crate's example.
 pub fn options() -> DecodeOptions {
     DecodeOptions {
         limits: DecodeLimits { max_pixels: 20_000_000, max_inflated_bytes: 128 << 20, min_side: 1 },
@@ -86,8 +86,8 @@ pub fn child_program() -> PathBuf {
     program
 }
 
-pub fn words(picture: &Radiograph) -> Vec<u16> {
-    match picture.samples() {
+pub fn words(image: &Radiograph) -> Vec<u16> {
+    match image.samples() {
         Samples::U8(samples) => samples.iter().map(|&v| u16::from(v)).collect(),
         Samples::U16(samples) => samples.clone(),
     }
@@ -364,7 +364,7 @@ pub fn png_chunks(head: &[u8], pixels: &[u8], most: usize) -> Vec<u8> {
     bytes
 }
 
-/// The index of a folder: a meta group that says so, and no picture.
+/// The index of a folder: a meta group that says so, and no image.
 pub fn dicomdir() -> Vec<u8> {
     let meta = FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(uids::MEDIA_STORAGE_DIRECTORY_STORAGE)
@@ -429,7 +429,7 @@ pub fn tiff(
     out
 }
 
-/// The real pictures: `NIGHTREAD_TEST_DATA`, or the folder beside the workspace.
+/// The real images: `NIGHTREAD_TEST_DATA`, or the folder beside the workspace.
 pub fn test_data() -> Option<PathBuf> {
     folder("NIGHTREAD_TEST_DATA", "../shared/data")
 }

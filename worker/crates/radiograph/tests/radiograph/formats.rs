@@ -31,17 +31,17 @@ fn png_grey_of_every_depth() {
         let most = (1u16 << bits) - 1;
         let samples = grey(W, H, most);
         let bytes = fixtures::png(W, H, ColorType::Grayscale, depth, &packed(&samples, bits), None);
-        let picture = decode(&bytes, &options()).unwrap();
+        let image = decode(&bytes, &options()).unwrap();
         let expected: Vec<u16> = samples.iter().map(|v| v * (255 / most)).collect();
-        same!(words(&picture), expected, "{bits} bits");
-        assert_eq!((picture.max_value(), picture.facts().bits_stored), (255, Some(bits as u16)));
-        assert_eq!(picture.facts().media, Media::Png);
-        assert_eq!(picture.warnings()[0].code, "unverified_view");
+        same!(words(&image), expected, "{bits} bits");
+        assert_eq!((image.max_value(), image.facts().bits_stored), (255, Some(bits as u16)));
+        assert_eq!(image.facts().media, Media::Png);
+        assert_eq!(image.warnings()[0].code, "unverified_view");
     }
     let samples = grey(W, H, 65535);
-    let picture = decode(&fixtures::png16(W, H, &samples), &options()).unwrap();
-    same!(picture.samples(), &Samples::U16(samples));
-    assert_eq!((picture.width(), picture.height(), picture.max_value()), (W, H, 65535));
+    let image = decode(&fixtures::png16(W, H, &samples), &options()).unwrap();
+    same!(image.samples(), &Samples::U16(samples));
+    assert_eq!((image.width(), image.height(), image.max_value()), (W, H, 65535));
 }
 
 #[test]
@@ -49,17 +49,16 @@ fn png_colour_gives_channel_0() {
     let red = grey(W, H, 255);
     for (colour, channels) in [(ColorType::GrayscaleAlpha, 2), (ColorType::Rgb, 3), (ColorType::Rgba, 4)] {
         let rows: Vec<u8> = red.iter().flat_map(|&v| [v as u8, 1, 2, 3][..channels].to_vec()).collect();
-        let picture = decode(&fixtures::png(W, H, colour, BitDepth::Eight, &rows, None), &options()).unwrap();
-        same!(words(&picture), red, "{colour:?}");
+        let image = decode(&fixtures::png(W, H, colour, BitDepth::Eight, &rows, None), &options()).unwrap();
+        same!(words(&image), red, "{colour:?}");
 
         let deep = grey(W, H, 65535);
         let rows: Vec<u8> = deep
             .iter()
             .flat_map(|&v| [v, 1, 2, 3][..channels].iter().flat_map(|v| v.to_be_bytes()).collect::<Vec<_>>())
             .collect();
-        let picture =
-            decode(&fixtures::png(W, H, colour, BitDepth::Sixteen, &rows, None), &options()).unwrap();
-        same!(words(&picture), deep, "{colour:?} of 16 bits");
+        let image = decode(&fixtures::png(W, H, colour, BitDepth::Sixteen, &rows, None), &options()).unwrap();
+        same!(words(&image), deep, "{colour:?} of 16 bits");
     }
     let palette: Vec<u8> = (0..=255u8).flat_map(|i| [255 - i, i, 7]).collect();
     let indices: Vec<u8> = red.iter().map(|&v| v as u8).collect();
@@ -84,14 +83,14 @@ fn jpeg_grey_and_colour() {
     // Smooth, so that quality 95 keeps every sample within two.
     let smooth: Vec<u8> = (0..W * H).map(|i| (i % W * 3 + i / W * 2) as u8).collect();
     let near = |a: &[u16], b: &[u8]| a.iter().zip(b).all(|(&a, &b)| a.abs_diff(u16::from(b)) <= 3);
-    let picture = decode(&fixtures::jpeg_dct(&smooth, W, H, PixelFormat::Grayscale), &options()).unwrap();
-    assert!(near(&words(&picture), &smooth));
-    assert_eq!(picture.facts().photometric.as_deref(), Some("MONOCHROME2"));
+    let image = decode(&fixtures::jpeg_dct(&smooth, W, H, PixelFormat::Grayscale), &options()).unwrap();
+    assert!(near(&words(&image), &smooth));
+    assert_eq!(image.facts().photometric.as_deref(), Some("MONOCHROME2"));
 
     let rgb: Vec<u8> = smooth.iter().flat_map(|&v| [v, v / 2, 40]).collect();
-    let picture = decode(&fixtures::jpeg_dct(&rgb, W, H, PixelFormat::Rgb), &options()).unwrap();
-    assert!(near(&words(&picture), &smooth));
-    assert_eq!((picture.max_value(), picture.facts().photometric.as_deref()), (255, Some("RGB")));
+    let image = decode(&fixtures::jpeg_dct(&rgb, W, H, PixelFormat::Rgb), &options()).unwrap();
+    assert!(near(&words(&image), &smooth));
+    assert_eq!((image.max_value(), image.facts().photometric.as_deref()), (255, Some("RGB")));
 }
 
 #[test]
@@ -100,9 +99,9 @@ fn tiff_grey_colour_and_negative_in_both_orders() {
         let samples = grey(W, H, 65535);
         let data: Vec<u8> =
             samples.iter().flat_map(|v| if big_endian { v.to_be_bytes() } else { v.to_le_bytes() }).collect();
-        let picture = decode(&tiff(big_endian, (W, H), 16, 1, 1, &data), &options()).unwrap();
-        same!(words(&picture), samples);
-        assert_eq!((picture.max_value(), picture.facts().media), (65535, Media::Tiff));
+        let image = decode(&tiff(big_endian, (W, H), 16, 1, 1, &data), &options()).unwrap();
+        same!(words(&image), samples);
+        assert_eq!((image.max_value(), image.facts().media), (65535, Media::Tiff));
 
         let negative = decode(&tiff(big_endian, (W, H), 16, 0, 1, &data), &options()).unwrap();
         let inverted: Vec<u16> = samples.iter().map(|v| 65535 - v).collect();
@@ -110,14 +109,14 @@ fn tiff_grey_colour_and_negative_in_both_orders() {
         assert_eq!(negative.facts().photometric.as_deref(), Some("MONOCHROME1"));
 
         let bytes: Vec<u8> = grey(W, H, 255).iter().map(|&v| v as u8).collect();
-        let picture = decode(&tiff(big_endian, (W, H), 8, 1, 1, &bytes), &options()).unwrap();
-        same!(picture.samples(), &Samples::U8(bytes.clone()));
+        let image = decode(&tiff(big_endian, (W, H), 8, 1, 1, &bytes), &options()).unwrap();
+        same!(image.samples(), &Samples::U8(bytes.clone()));
         let negative = decode(&tiff(big_endian, (W, H), 8, 0, 1, &bytes), &options()).unwrap();
         same!(negative.samples(), &Samples::U8(bytes.iter().map(|v| 255 - v).collect()));
 
         let rgb: Vec<u8> = bytes.iter().flat_map(|&v| [v, 1, 2]).collect();
-        let picture = decode(&tiff(big_endian, (W, H), 8, 2, 3, &rgb), &options()).unwrap();
-        same!(picture.samples(), &Samples::U8(bytes));
+        let image = decode(&tiff(big_endian, (W, H), 8, 2, 3, &rgb), &options()).unwrap();
+        same!(image.samples(), &Samples::U8(bytes));
     }
 }
 
@@ -134,9 +133,9 @@ fn tiff_compressed() {
         let mut encoder = TiffEncoder::new(&mut bytes).unwrap().with_compression(compression);
         encoder.write_image::<colortype::Gray16>(W, H, &samples).unwrap();
         let stored = DecodeOptions { stored_max: Some(4095), ..options() };
-        let picture = decode(bytes.get_ref(), &stored).unwrap();
-        same!(words(&picture), samples, "{name}");
-        assert_eq!(picture.max_value(), 4095);
+        let image = decode(bytes.get_ref(), &stored).unwrap();
+        same!(words(&image), samples, "{name}");
+        assert_eq!(image.max_value(), 4095);
     }
 }
 

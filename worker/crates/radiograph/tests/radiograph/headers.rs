@@ -101,7 +101,7 @@ impl Form {
     }
 }
 
-/// A chest PA in one form; `extra` are elements of groups 0009 to 0027 that stand before the picture's own.
+/// A chest PA in one form; `extra` are elements of groups 0009 to 0027 that stand before the image's own.
 struct File {
     form: Form,
     syntax: &'static str,
@@ -173,16 +173,16 @@ impl File {
     }
 }
 
-fn codes(picture: &Radiograph) -> Vec<&str> {
-    picture.warnings().iter().map(|warning| &*warning.code).collect()
+fn codes(image: &Radiograph) -> Vec<&str> {
+    image.warnings().iter().map(|warning| &*warning.code).collect()
 }
 
 #[track_caller]
 fn reads(name: &str, file: &File, warnings: &[&str]) {
-    let picture = decode(&file.bytes(), &options()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    same!(words(&picture), file.samples, "{name}");
-    assert_eq!(codes(&picture), warnings, "{name}: {:?}", picture.warnings());
-    assert_eq!(picture.facts().age_years, Some(45.0), "{name}");
+    let image = decode(&file.bytes(), &options()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    same!(words(&image), file.samples, "{name}");
+    assert_eq!(codes(&image), warnings, "{name}: {:?}", image.warnings());
+    assert_eq!(image.facts().age_years, Some(45.0), "{name}");
 }
 
 #[track_caller]
@@ -257,7 +257,7 @@ fn private_bytes_in_fragments_are_stepped_over() {
 }
 
 #[test]
-fn an_icon_is_not_the_picture() {
+fn an_icon_is_not_the_image() {
     let f = EXPLICIT;
     let icon = [
         f.number(0x0028_0010, 2),
@@ -304,10 +304,10 @@ fn the_meta_group_in_any_form() {
         for meta in [EXPLICIT, IMPLICIT] {
             let file = File::new(form);
             let bytes = [vec![0; 128], b"DICM".to_vec(), file.meta(meta), file.data_set(12)].concat();
-            let picture = decode(&bytes, &options()).unwrap();
-            same!(words(&picture), file.samples);
-            assert_eq!(codes(&picture), [""; 0]);
-            assert_eq!(picture.facts().transfer_syntax.as_deref(), Some(file.syntax));
+            let image = decode(&bytes, &options()).unwrap();
+            same!(words(&image), file.samples);
+            assert_eq!(codes(&image), [""; 0]);
+            assert_eq!(image.facts().transfer_syntax.as_deref(), Some(file.syntax));
         }
     }
 }
@@ -421,7 +421,7 @@ fn a_sequence_without_any_delimiter_is_named() {
     .concat();
     let error = refuses("neither", &File::with(f, extra).bytes(), ErrorCode::HeaderInvalid);
     assert!(error.message.contains("(0018,9346)"), "{error}");
-    // Elements that fall out of their sequence must not pass for the picture's.
+    // Elements that fall out of their sequence must not pass for the image's.
     let mut file = File::new(f);
     let inside = [f.number(0x0028_0010, 9), f.item_end(), f.number(0x0028_0011, 9)].concat();
     file.pixels = [f.sequence(ICON, "SQ", true, &f.item(true, &inside)), file.pixels].concat();

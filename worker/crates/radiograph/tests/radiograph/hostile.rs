@@ -1,4 +1,4 @@
-//! Small blobs that promise large pictures, and other lies: each must end in words, before memory is taken.
+//! Small blobs that promise large images, and other lies: each must end in words, before memory is taken.
 
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
@@ -82,7 +82,7 @@ fn colour_that_inflates_past_the_limit_is_refused() {
 }
 
 #[test]
-fn a_png_stream_longer_than_its_picture_is_cut_and_a_shorter_one_refused() {
+fn a_png_stream_longer_than_its_image_is_cut_and_a_shorter_one_refused() {
     let row = 2 * 64 + 1;
     let mut exact = vec![0u8; 64 * row];
     exact[7] = 200; // one value only would be refused as such

@@ -1,4 +1,4 @@
-//! What the header says of how the picture is shown: the samples stay as they are, and each doubt has a code of its own.
+//! What the header says of how the image is shown: the samples stay as they are, and each doubt has a code of its own.
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
@@ -12,8 +12,8 @@ use crate::fixtures::{Dicom, grey, options, png16, words};
 const W: u16 = 40;
 const H: u16 = 33;
 
-fn codes(picture: &Radiograph) -> Vec<&str> {
-    picture.warnings().iter().map(|warning| &*warning.code).collect()
+fn codes(image: &Radiograph) -> Vec<&str> {
+    image.warnings().iter().map(|warning| &*warning.code).collect()
 }
 
 fn chest() -> (Vec<u16>, Dicom) {
@@ -23,9 +23,9 @@ fn chest() -> (Vec<u16>, Dicom) {
 
 #[track_caller]
 fn warns(dicom: &Dicom, samples: &[u16], expected: &[&str]) {
-    let picture = decode(&dicom.bytes(), &options()).unwrap();
-    same!(words(&picture), samples);
-    assert_eq!(codes(&picture), expected, "{:?}", picture.warnings());
+    let image = decode(&dicom.bytes(), &options()).unwrap();
+    same!(words(&image), samples);
+    assert_eq!(codes(&image), expected, "{:?}", image.warnings());
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn look_up_tables() {
                 ]);
                 let element = DataElement::new(sequence, VR::SQ, DataSetSequence::from(vec![item]));
                 let bytes = dicom.clone().syntax(syntax).bytes_with(element);
-                let picture = decode(&bytes, &options()).unwrap();
-                same!(words(&picture), samples);
-                assert_eq!(codes(&picture), if falls { vec![code] } else { vec![] }, "{syntax}");
+                let image = decode(&bytes, &options()).unwrap();
+                same!(words(&image), samples);
+                assert_eq!(codes(&image), if falls { vec![code] } else { vec![] }, "{syntax}");
             }
         }
     }
@@ -94,7 +94,7 @@ fn shapes_intents_and_padding() {
     warns(&mono1(padded(0)), &negative, &["padding_not_black"]);
     warns(&mono1(padded(4095)), &negative, &[]);
     for orientation in ["R\\F", "L\\H", "F\\L"] {
-        warns(&set(tags::PATIENT_ORIENTATION, orientation), &samples, &["picture_turned"]);
+        warns(&set(tags::PATIENT_ORIENTATION, orientation), &samples, &["image_turned"]);
     }
     warns(&set(tags::PATIENT_ORIENTATION, "L\\F"), &samples, &[]);
 }
@@ -113,16 +113,16 @@ fn monochrome1_is_checked_before_it_is_inverted() {
 }
 
 #[test]
-fn one_value_only_is_a_blank_picture() {
+fn one_value_only_is_a_blank_image() {
     for value in [0u16, 1, 2000, 4095] {
         for photometric in ["MONOCHROME1", "MONOCHROME2"] {
             let dicom = Dicom::new(W, H, 12, &vec![value; usize::from(W * H)]);
             let dicom = dicom.set(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric);
             let error = decode(&dicom.bytes(), &options()).unwrap_err();
-            assert_eq!(error.code, ErrorCode::BlankPicture, "{value} {photometric}");
+            assert_eq!(error.code, ErrorCode::BlankImage, "{value} {photometric}");
         }
         let png = png16(W.into(), H.into(), &vec![value; usize::from(W * H)]);
-        assert_eq!(decode(&png, &options()).unwrap_err().code, ErrorCode::BlankPicture);
+        assert_eq!(decode(&png, &options()).unwrap_err().code, ErrorCode::BlankImage);
     }
     let mut nearly = vec![0; usize::from(W * H)];
     nearly[77] = 1;
@@ -133,10 +133,10 @@ fn one_value_only_is_a_blank_picture() {
 fn values_of_a_small_part_of_the_range_have_low_contrast() {
     let spec = XrvPreprocessing::new(24).unwrap();
     let warned = |samples: &[u16]| {
-        let picture = decode(&png16(W.into(), H.into(), samples), &options()).unwrap();
-        low_contrast(&prepare(&picture, &spec)).map(|warning| warning.code)
+        let image = decode(&png16(W.into(), H.into(), samples), &options()).unwrap();
+        low_contrast(&prepare(&image, &spec)).map(|warning| warning.code)
     };
-    // A picture of blocks, so that shrinking leaves its range.
+    // An image of blocks, so that shrinking leaves its range.
     let blocks = |least: u16, most: u16| -> Vec<u16> {
         (0..W * H).map(|i| if i % W < W / 2 { least } else { most }).collect()
     };
@@ -179,8 +179,8 @@ fn text_in_the_encoding_that_the_header_names() {
         (Some("ISO_IR 126"), b"\xC8\xD9\xD1\xC1\xCA\xC1\xD3"),
         (Some("ISO_IR 148"), b"G\xD6\xD0\xDCS"),
     ] {
-        let picture = with(charset, part).unwrap_or_else(|error| panic!("{charset:?} {part:?}: {error}"));
-        same!(words(&picture), samples);
+        let image = with(charset, part).unwrap_or_else(|error| panic!("{charset:?} {part:?}: {error}"));
+        same!(words(&image), samples);
     }
     assert_eq!(with(Some("ISO_IR 100"), b"\xC9PAULE").unwrap_err().code, ErrorCode::WrongBodyPart);
 }

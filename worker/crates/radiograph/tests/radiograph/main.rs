@@ -1,4 +1,4 @@
-//! The crate through its public face: pictures built here, real pictures where they are at hand, and hostile ones.
+//! The crate through its public face: images built here, real images where they are at hand, and hostile ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

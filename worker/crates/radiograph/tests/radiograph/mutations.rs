@@ -139,16 +139,16 @@ fn mutate(seed: &[u8], noise: &mut Noise) -> Vec<u8> {
 fn check(name: &str, bytes: &[u8], options: &DecodeOptions) -> bool {
     let _ = sniff(bytes);
     match decode(bytes, options) {
-        Ok(picture) => {
-            let pixels = u64::from(picture.width()) * u64::from(picture.height());
-            assert_eq!(picture.samples().len() as u64, pixels, "{name}");
+        Ok(image) => {
+            let pixels = u64::from(image.width()) * u64::from(image.height());
+            assert_eq!(image.samples().len() as u64, pixels, "{name}");
             assert!(pixels <= options.limits.max_pixels, "{name}");
-            let brightest = match picture.samples() {
+            let brightest = match image.samples() {
                 Samples::U8(samples) => samples.iter().copied().max().map(u32::from),
                 Samples::U16(samples) => samples.iter().copied().max().map(u32::from),
             };
-            assert!(brightest <= Some(picture.max_value()), "{name}");
-            let tensor = prepare(&picture, &XrvPreprocessing::new(24).unwrap());
+            assert!(brightest <= Some(image.max_value()), "{name}");
+            let tensor = prepare(&image, &XrvPreprocessing::new(24).unwrap());
             assert_eq!(tensor.len(), 24 * 24, "{name}");
             assert!(tensor.iter().all(|v| (-1024.0..=1024.0).contains(v)), "{name}");
             true
@@ -164,7 +164,7 @@ fn check(name: &str, bytes: &[u8], options: &DecodeOptions) -> bool {
 }
 
 #[test]
-fn bent_pictures_end_in_words_or_in_pictures() {
+fn bent_images_end_in_words_or_in_images() {
     let limits = DecodeLimits { max_pixels: 1 << 20, max_inflated_bytes: 8 << 20, min_side: 1 };
     let in_child = DecodeOptions { limits, ..options() };
     let in_process = DecodeOptions { codec: Some(Arc::new(InProcess)), ..in_child.clone() };

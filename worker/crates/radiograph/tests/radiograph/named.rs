@@ -1,4 +1,4 @@
-//! Files that are nearly what is read: the picture inside, or what they are by name.
+//! Files that are nearly what is read: the image inside, or what they are by name.
 
 use std::io::Write;
 
@@ -13,8 +13,8 @@ use crate::fixtures::{self, Dicom, grey, jpeg_lossless, options, png16, words};
 const W: u32 = 70;
 const H: u32 = 66;
 
-fn codes(picture: &Radiograph) -> Vec<&str> {
-    picture.warnings().iter().map(|w| w.code.as_str()).filter(|code| *code != "unverified_view").collect()
+fn codes(image: &Radiograph) -> Vec<&str> {
+    image.warnings().iter().map(|w| w.code.as_str()).filter(|code| *code != "unverified_view").collect()
 }
 
 /// One directory of a little-endian TIFF: its fields as (tag, numbers), and the pieces its pixels lie in.
@@ -44,7 +44,7 @@ impl Page {
         self
     }
 
-    /// The same grey picture in tiles of `side` x `side`, 16 bits.
+    /// The same grey image in tiles of `side` x `side`, 16 bits.
     fn tiles(samples: &[u16], side: u32) -> Self {
         let mut page = Self::new((W, H), 16, 1, 1, &[]).with(322, &[side]).with(323, &[side]);
         page.fields.retain(|(tag, _)| *tag != 278);
@@ -112,7 +112,7 @@ fn bytes_of(samples: &[u16]) -> Vec<u8> {
 }
 
 #[test]
-fn a_tiff_with_reduced_copies_or_a_mask_is_one_picture() {
+fn a_tiff_with_reduced_copies_or_a_mask_is_one_image() {
     let samples = grey(W, H, 65535);
     let page = || Page::new((W, H), 16, 1, 1, &bytes_of(&samples));
     let small = |kind: u32| Page::new((10, 10), 16, 1, 1, &[7; 200]).with(254, &[kind]);
@@ -153,23 +153,23 @@ fn white_is_zero_is_inverted_from_the_stored_maximum() {
     let samples = grey(W, H, 4095);
     let file = tiff(&[Page::new((W, H), 16, 0, 1, &bytes_of(&samples))]);
     let stored = |max| DecodeOptions { stored_max: Some(max), ..options() };
-    let picture = decode(&file, &stored(4095)).unwrap();
-    same!(words(&picture), samples.iter().map(|v| 4095 - v).collect::<Vec<_>>());
-    assert_eq!((picture.max_value(), codes(&picture)), (4095, vec![]));
-    // Without the setting the picture is nearly white, and that is said.
-    let picture = decode(&file, &options()).unwrap();
-    same!(words(&picture), samples.iter().map(|v| 65535 - v).collect::<Vec<_>>());
-    assert_eq!((picture.max_value(), codes(&picture)), (65535, vec!["part_of_range"]));
+    let image = decode(&file, &stored(4095)).unwrap();
+    same!(words(&image), samples.iter().map(|v| 4095 - v).collect::<Vec<_>>());
+    assert_eq!((image.max_value(), codes(&image)), (4095, vec![]));
+    // Without the setting the image is nearly white, and that is said.
+    let image = decode(&file, &options()).unwrap();
+    same!(words(&image), samples.iter().map(|v| 65535 - v).collect::<Vec<_>>());
+    assert_eq!((image.max_value(), codes(&image)), (65535, vec!["part_of_range"]));
     assert_eq!(decode(&file, &stored(4094)).unwrap_err().code, ErrorCode::ValueOutOfRange);
 }
 
 #[test]
-fn a_picture_in_a_part_of_its_16_bits_is_said_to_be() {
+fn an_image_in_a_part_of_its_16_bits_is_said_to_be() {
     for (max, doubts) in [(4095, true), (32767, true), (32768, false), (65535, false)] {
         let samples = grey(W, H, max);
         for file in [png16(W, H, &samples), tiff(&[Page::new((W, H), 16, 1, 1, &bytes_of(&samples))])] {
-            let picture = decode(&file, &options()).unwrap();
-            assert_eq!(codes(&picture) == ["part_of_range"], doubts, "{max}");
+            let image = decode(&file, &options()).unwrap();
+            assert_eq!(codes(&image) == ["part_of_range"], doubts, "{max}");
             let set = DecodeOptions { stored_max: Some(max.into()), ..options() };
             assert!(codes(&decode(&file, &set).unwrap()).is_empty());
         }
@@ -217,7 +217,7 @@ fn tiles_are_read_and_wrong_ones_refused_in_words() {
     }
 }
 
-/// An animated PNG of `frames`; `hidden` puts a picture before it that the animation does not show.
+/// An animated PNG of `frames`; `hidden` puts an image before it that the animation does not show.
 fn animation(samples: &[u16], frames: u32, hidden: bool) -> Vec<u8> {
     let rows: Vec<u8> = samples.iter().flat_map(|v| v.to_be_bytes()).collect();
     let mut bytes = Vec::new();
@@ -235,11 +235,11 @@ fn animation(samples: &[u16], frames: u32, hidden: bool) -> Vec<u8> {
 }
 
 #[test]
-fn an_animation_of_one_picture_is_a_picture() {
+fn an_animation_of_one_image_is_an_image() {
     let samples = grey(W, H, 65535);
-    let picture = decode(&animation(&samples, 1, false), &options()).unwrap();
-    same!(words(&picture), samples);
-    assert!(codes(&picture).is_empty());
+    let image = decode(&animation(&samples, 1, false), &options()).unwrap();
+    same!(words(&image), samples);
+    assert!(codes(&image).is_empty());
     for (frames, hidden) in [(2, false), (1, true), (3, true)] {
         let error = decode(&animation(&samples, frames, hidden), &options()).unwrap_err();
         assert_eq!(error.code, ErrorCode::MultiFrame, "{frames} {hidden}");
@@ -253,9 +253,9 @@ fn a_png_that_lacks_its_end_marker_alone_is_read_with_a_warning() {
     let end = whole.len() - 12;
     let pixels = whole.windows(4).position(|kind| kind == b"IDAT").unwrap();
     for bytes in [&whole[..end], &whole[..=end], &whole[..end + 11], &[&whole[..end], &[0; 40]].concat()] {
-        let picture = decode(bytes, &options()).unwrap();
-        same!(words(&picture), samples);
-        assert_eq!(codes(&picture), ["missing_eoi"]);
+        let image = decode(bytes, &options()).unwrap();
+        same!(words(&image), samples);
+        assert_eq!(codes(&image), ["missing_eoi"]);
     }
     // Cut anywhere before it, or between two chunks of pixels.
     for end in (40..end).step_by(97).chain([end - 1, end - 4]) {

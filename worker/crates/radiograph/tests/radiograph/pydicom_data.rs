@@ -17,14 +17,14 @@ const TABLE: &str = include_str!("../pydicom_data.tsv");
 fn outcome(bytes: &[u8]) -> String {
     let limits = DecodeLimits { min_side: 1, ..DecodeLimits::default() };
     match decode(bytes, &DecodeOptions { limits, ..options() }) {
-        Ok(picture) => {
+        Ok(image) => {
             let mut crc = flate2::Crc::new();
-            match picture.samples() {
+            match image.samples() {
                 Samples::U8(samples) => crc.update(samples),
                 Samples::U16(samples) => samples.iter().for_each(|v| crc.update(&v.to_le_bytes())),
             }
-            let (width, height) = (picture.width(), picture.height());
-            format!("ok {width}x{height} max {} crc {:08x}", picture.max_value(), crc.sum())
+            let (width, height) = (image.width(), image.height());
+            format!("ok {width}x{height} max {} crc {:08x}", image.max_value(), crc.sum())
         }
         Err(error) => {
             assert!(!error.message.contains("gave up"), "a decoder panicked");

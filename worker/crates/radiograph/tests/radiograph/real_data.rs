@@ -1,4 +1,4 @@
-//! One chest picture (RG1, NEMA WG-04) in every encoding there is of it must give one tensor.
+//! One chest image (RG1, NEMA WG-04) in every encoding there is of it must give one tensor.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,8 @@ use crate::fixtures::{
 const W: u16 = 1841;
 const H: u16 = 1955;
 
-fn tensor(picture: &Radiograph) -> Vec<f32> {
-    prepare(picture, &XrvPreprocessing::new(224).unwrap())
+fn tensor(image: &Radiograph) -> Vec<f32> {
+    prepare(image, &XrvPreprocessing::new(224).unwrap())
 }
 
 fn read(path: &Path, options: &DecodeOptions) -> Radiograph {
@@ -37,8 +37,8 @@ fn rg1(test: &str, file: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn rg1_is_the_same_picture_in_every_lossless_encoding() {
-    let test = "rg1_is_the_same_picture_in_every_lossless_encoding";
+fn rg1_is_the_same_image_in_every_lossless_encoding() {
+    let test = "rg1_is_the_same_image_in_every_lossless_encoding";
     let Some(path) = rg1(test, "RG1_UNCR.dcm") else { return };
     let original = read(&path, &options());
     assert_eq!((original.width(), original.height()), (W.into(), H.into()));
@@ -69,9 +69,9 @@ fn rg1_is_the_same_picture_in_every_lossless_encoding() {
             ),
         ),
     ] {
-        let picture = decode(&dicom.bytes(), &options()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        same!(picture.samples(), original.samples(), "{name}");
-        same!(tensor(&picture), tensor(&original), "{name}");
+        let image = decode(&dicom.bytes(), &options()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        same!(image.samples(), original.samples(), "{name}");
+        same!(tensor(&image), tensor(&original), "{name}");
     }
 }
 
@@ -106,8 +106,8 @@ fn rg1_as_png_in_both_ranges() {
 }
 
 #[test]
-fn monochrome1_and_2_of_one_picture_are_negatives() {
-    let test = "monochrome1_and_2_of_one_picture_are_negatives";
+fn monochrome1_and_2_of_one_image_are_negatives() {
+    let test = "monochrome1_and_2_of_one_image_are_negatives";
     let Some(data) = test_data() else { return skipped(test, "xray/dicom") };
     let positive = tensor(&read(&data.join("xray/dicom/jpeg_baseline_mono2.dcm"), &options()));
     let negative = tensor(&read(&data.join("xray/dicom/jpeg_baseline_mono1.dcm"), &options()));
@@ -115,7 +115,7 @@ fn monochrome1_and_2_of_one_picture_are_negatives() {
     assert!(furthest(&positive, &mirrored) < 1e-3);
 }
 
-/// Every picture of the collection decodes, is near its promised size, and says that its view is not verified.
+/// Every image of the collection decodes, is near its promised size, and says that its view is not verified.
 #[test]
 fn the_collections_decode() {
     let Some(data) = test_data() else { return skipped("the_collections_decode", "xray") };
@@ -126,9 +126,9 @@ fn the_collections_decode() {
         let files =
             std::fs::read_dir(data.join("xray").join(folder)).unwrap().map(|entry| entry.unwrap().path());
         for path in files.filter(|path| path.extension().is_some_and(|e| e == extension)).take(most) {
-            let picture = read(&path, &options());
-            assert_eq!(picture.max_value(), 255);
-            assert_eq!(picture.warnings().len(), 1);
+            let image = read(&path, &options());
+            assert_eq!(image.max_value(), 255);
+            assert_eq!(image.warnings().len(), 1);
             seen += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! Pictures cut anywhere, however they are closed, are refused; one that lacks its end marker alone is read.
+//! Images cut anywhere, however they are closed, are refused; one that lacks its end marker alone is read.
 
 use dicom_dictionary_std::uids;
 use libjpeg_turbo_rs::{Encoder, PixelFormat, ScanScript, Subsampling, precision};
@@ -70,8 +70,8 @@ fn frames() -> Vec<(&'static str, Dicom, Vec<u8>)> {
     frames
 }
 
-fn codes(picture: &Radiograph) -> Vec<&str> {
-    picture.warnings().iter().map(|w| w.code.as_str()).filter(|code| *code != "unverified_view").collect()
+fn codes(image: &Radiograph) -> Vec<&str> {
+    image.warnings().iter().map(|w| w.code.as_str()).filter(|code| *code != "unverified_view").collect()
 }
 
 /// Where the compressed pixels start: behind the last scan header that comes before any of them.
@@ -106,7 +106,7 @@ fn a_jpeg_cut_at_any_percent_is_refused() {
                 let Err(error) = decode(&bytes, &options()) else {
                     panic!("{name} {how} at {percent} % is read")
                 };
-                // Zeros in a header are no header; a progressive picture has one before each scan.
+                // Zeros in a header are no header; a progressive image has one before each scan.
                 let in_header = end < pixels_at(&file) || name.contains("progressive");
                 let malformed = in_header && how != "cut" && error.code == ErrorCode::DecodeFailed;
                 assert!(
@@ -137,16 +137,16 @@ fn a_frame_cut_at_any_percent_inside_a_whole_encapsulation_is_refused() {
     }
 }
 
-/// The last two bytes are no picture. What pads a file is none, either.
+/// The last two bytes are no image. What pads a file is none, either.
 #[test]
-fn a_picture_that_lacks_its_end_marker_alone_is_read_with_a_warning() {
+fn an_image_that_lacks_its_end_marker_alone_is_read_with_a_warning() {
     for (name, file) in files() {
         let whole = decode(&file, &options()).unwrap();
         let unmarked = &file[..file.len() - 2];
         for padding in [&[][..], &[0], &[0; 64], &[0xFF; 3], &[0xFF]] {
-            let picture = decode(&[unmarked, padding].concat(), &options()).unwrap();
-            same!(picture.samples(), whole.samples(), "{name} padded by {padding:?}");
-            assert_eq!(codes(&picture), ["missing_eoi"], "{name}");
+            let image = decode(&[unmarked, padding].concat(), &options()).unwrap();
+            same!(image.samples(), whole.samples(), "{name} padded by {padding:?}");
+            assert_eq!(codes(&image), ["missing_eoi"], "{name}");
         }
     }
     for (name, dicom, frame) in frames() {
@@ -158,9 +158,9 @@ fn a_picture_that_lacks_its_end_marker_alone_is_read_with_a_warning() {
     }
 }
 
-/// A progressive picture that ends between two of its scans looks finished, but blurred.
+/// A progressive image that ends between two of its scans looks finished, but blurred.
 #[test]
-fn a_progressive_picture_without_its_last_scans_is_refused() {
+fn a_progressive_image_without_its_last_scans_is_refused() {
     for (name, file) in files().into_iter().filter(|(name, _)| name.contains("progressive")) {
         let scans: Vec<usize> =
             (0..file.len() - 1).filter(|&at| file[at] == 0xFF && file[at + 1] == 0xDA).collect();
@@ -196,7 +196,7 @@ fn a_restart_interval_that_is_missing_or_misplaced_is_refused() {
     }
 }
 
-/// A script that never sends the lowest bits makes a picture no radiograph should be.
+/// A script that never sends the lowest bits makes an image no radiograph should be.
 #[test]
 fn coefficients_that_are_never_sent_are_missed() {
     let pixels = shadow(1);

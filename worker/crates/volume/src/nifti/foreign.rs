@@ -26,7 +26,7 @@ const MARKS: &[Mark] = &[
     (0, b"NRRD", "an NRRD volume", "convert with `c3d` or SimpleITK"),
 ];
 
-/// What a file is that is neither NIfTI nor a picture, as a refusal that says what to do: `None` when nothing here
+/// What a file is that is neither NIfTI nor an image, as a refusal that says what to do: `None` when nothing here
 /// knows it. `start`: the first bytes, inflated by at most 1 KiB when they are gzip's. `name`: for kinds whose voxels
 /// lie in a file without any mark (`.img`, `.BRIK`).
 pub fn foreign(start: &[u8], name: &str) -> Option<JobError> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::management::Management;
-use crate::adapters::amqp::names::FORMER_QUEUE;
+use crate::adapters::amqp::names::FORMER_QUEUES;
 use crate::adapters::amqp::topology;
 
 /// What a policy must not do to queues that hold work or what became of it.
@@ -141,6 +141,13 @@ fn of_policy(queue: &FoundQueue) -> Vec<String> {
         .collect()
 }
 
+/// Whether it leads into a queue of an earlier version; every queue is bound to the nameless exchange.
+fn is_former(binding: &FoundBinding) -> bool {
+    binding.destination_type == "queue"
+        && !binding.source.is_empty()
+        && FORMER_QUEUES.iter().any(|former| former.queue == binding.destination)
+}
+
 fn of_bindings(found: &[FoundBinding]) -> Vec<String> {
     let mut differences = Vec::new();
     for wanted in topology::bindings() {
@@ -158,15 +165,10 @@ fn of_bindings(found: &[FoundBinding]) -> Vec<String> {
                 .push(format!("nothing leads from exchange {exchange} by key {key:?} into queue {queue}"));
         }
     }
-    let is_former = |binding: &&FoundBinding| {
-        binding.destination_type == "queue"
-            && binding.destination == FORMER_QUEUE
-            && binding.source == topology::JOBS
-    };
-    differences.extend(found.iter().filter(is_former).map(|binding| {
+    differences.extend(found.iter().filter(|binding| is_former(binding)).map(|binding| {
         format!(
-            "key {:?} still leads into queue {FORMER_QUEUE} of an earlier version, from which nothing is read",
-            binding.routing_key
+            "key {:?} of exchange {} still leads into queue {} of an earlier version, from which nothing is read",
+            binding.routing_key, binding.source, binding.destination
         )
     }));
     // What else leads into a lane's exchange is the operator's; out of it, into a lane, nothing else may.

@@ -34,7 +34,7 @@ impl Rights {
     pub fn of_a_worker() -> Self {
         let lanes = Lane::ALL.into_iter().map(topology::lane_queue);
         Self {
-            consume: lanes.chain([topology::SUSPECT_QUEUE.to_owned()]).collect(),
+            consume: lanes.chain([topology::QUARANTINE_QUEUE.to_owned()]).collect(),
             publish: topology::exchanges().into_iter().map(|(exchange, _)| exchange).collect(),
         }
     }

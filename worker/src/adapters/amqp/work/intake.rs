@@ -15,7 +15,7 @@ use crate::adapters::amqp::publisher::Publisher;
 use crate::adapters::amqp::work::courier::Courier;
 use crate::flow::valve::Valve;
 
-/// Consumes the three lanes and the suspects while the valve is open. Dropping it stops the session loop; settlements keep
+/// Consumes the three lanes and the quarantine while the valve is open. Dropping it stops the session loop; settlements keep
 /// working until they are gone.
 #[derive(Debug)]
 pub struct RabbitIntake {
@@ -71,7 +71,7 @@ impl SessionWatcher {
         self.shared.trouble()
     }
 
-    /// After a stop: waits until everything in hand is settled and the connection is closed, so that the broker has
+    /// After a stop: waits until everything in flight is settled and the connection is closed, so that the broker has
     /// read every acknowledgement. False when that took longer than `patience`.
     pub async fn closed(&self, patience: Duration) -> bool {
         tokio::time::timeout(patience, self.shared.done.cancelled()).await.is_ok()

@@ -1,6 +1,6 @@
-//! The session loop: one connection, a consumer for each lane and one for the suspects, and a merge of what they bring.
+//! The session loop: one connection, a consumer for each lane and one for the quarantine, and a merge of what they bring.
 //!
-//! While the valve is closed the session stands without consumers: what is in hand is settled over it, what was not begun
+//! While the valve is closed the session stands without consumers: what is in flight is settled over it, what was not begun
 //! is given back. In this order: consumers cancelled, the ends of their streams awaited, then given back; under a
 //! live consumer what goes back comes again at once.
 
@@ -62,7 +62,7 @@ pub(super) async fn run(options: RabbitOptions, shared: Arc<Shared>) {
     }
 }
 
-/// One session; `since` is set when it first consumes. `Ok` when it was stopped and everything in hand is settled.
+/// One session; `since` is set when it first consumes. `Ok` when it was stopped and everything in flight is settled.
 async fn session(
     options: &RabbitOptions,
     shared: &Arc<Shared>,
@@ -183,7 +183,7 @@ async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Ch
     for source in Origin::all() {
         let prefetch = match source {
             Origin::Lane(lane) => shares.prefetch(lane),
-            Origin::Suspects => 1,
+            Origin::Quarantine => 1,
         };
         let refused = |error| classified("the broker opens no channel", error);
         let channel = connection.create_channel().await.map_err(refused)?;
@@ -208,7 +208,7 @@ async fn consume(channels: &Channels) -> Result<Consumers, JobError> {
     Ok(consumers)
 }
 
-/// Returns what was not begun, so that nothing is suspected for it. What must be published for that waits until it can.
+/// Returns what was not begun, so that nothing is quarantined for it. What must be published for that waits until it can.
 fn give_back_unclaimed(shared: &Arc<Shared>) {
     // The last first: what goes back goes to the front of its queue.
     for taken in shared.unclaimed().into_iter().rev() {

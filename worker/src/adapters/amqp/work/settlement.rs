@@ -2,7 +2,7 @@
 //! crash between the two makes a duplicate and never a loss.
 //!
 //! Brokers before 4.3 count whatever comes back, later ones only what a lost connection brings back. So nothing is given
-//! back in a way that could count against it: what was returned once already, or lies among the suspects, goes back as
+//! back in a way that could count against it: what was returned once already, or lies in quarantine, goes back as
 //! a copy, whose count begins anew.
 
 use std::fmt;
@@ -31,10 +31,10 @@ const SPLIT_IN_FLIGHT: usize = 64;
 pub(super) struct RabbitSettlement {
     acker: Option<Acker>,
     lane: Lane,
-    suspect: bool,
+    quarantined: bool,
     epoch: u64,
     attempt: u32,
-    /// Returns that the broker counts; for a suspect its starts.
+    /// Returns that the broker counts; for a quarantined message its starts.
     deliveries: u32,
     properties: BasicProperties,
     key: String,
@@ -55,9 +55,9 @@ impl fmt::Debug for RabbitSettlement {
 }
 
 impl RabbitSettlement {
-    /// Of a delivery that is counted among those in hand of its lane; dropped, it is not any more.
+    /// Of a delivery that is counted among those in flight of its lane; dropped, it is not any more.
     pub fn new(taken: Taken, message: &Message, shared: Arc<Shared>) -> Self {
-        let Attributes { lane, suspect, attempt, delivery_count, .. } = message.attributes;
+        let Attributes { lane, quarantined, attempt, delivery_count, .. } = message.attributes;
         let Taken { raw, epoch, arrived, .. } = taken;
         // Whatever came through a foreign exchange returns to the lane it was found in.
         let key = match raw.routing_key.as_str() {
@@ -67,7 +67,7 @@ impl RabbitSettlement {
         Self {
             acker: Some(raw.acker),
             lane,
-            suspect,
+            quarantined,
             epoch,
             attempt,
             deliveries: delivery_count,
@@ -101,10 +101,10 @@ impl RabbitSettlement {
         self.publish(topology::DEAD, properties::with(properties::copied(&self.properties), headers)).await
     }
 
-    /// To the suspects, with so many starts known.
-    async fn suspected(&self, starts: u32) -> Result<(), JobError> {
+    /// To the quarantine, with so many starts known.
+    async fn quarantined(&self, starts: u32) -> Result<(), JobError> {
         let copy = properties::copied(&self.properties);
-        self.publish(topology::SUSPECT, properties::with(copy, [properties::starts(starts)])).await
+        self.publish(topology::QUARANTINE, properties::with(copy, [properties::starts(starts)])).await
     }
 
     async fn publish(&self, exchange: &str, properties: BasicProperties) -> Result<(), JobError> {
@@ -137,11 +137,11 @@ impl RabbitSettlement {
         settled(acker.ack(BasicAckOptions::default()).await)
     }
 
-    /// Untouched, and never so that it could be suspected or given up for it.
+    /// Untouched, and never so that it could be quarantined or given up for it.
     async fn give_back(&mut self) -> Result<(), JobError> {
-        if self.suspect {
+        if self.quarantined {
             // Brokers also count what they had on the way to a consumer that was cancelled: counts are no memory of starts.
-            self.suspected(0).await?;
+            self.quarantined(0).await?;
         } else if self.deliveries > 0 {
             self.publish(topology::JOBS, properties::copied(&self.properties)).await?;
         } else {
@@ -168,7 +168,7 @@ fn lost() -> JobError {
 /// What was taken, as the pipeline sees it.
 pub(super) fn delivery(mut taken: Taken, shared: &Arc<Shared>) -> Delivery {
     let body = Bytes::from(std::mem::take(&mut taken.raw.data));
-    let attributes = properties::attributes(taken.lane, taken.suspect, &taken.raw.properties);
+    let attributes = properties::attributes(taken.lane, taken.quarantined, &taken.raw.properties);
     let message = Message { body, attributes };
     let settlement = RabbitSettlement::new(taken, &message, Arc::clone(shared));
     Delivery { message, settlement: Box::new(settlement) }
@@ -200,9 +200,9 @@ impl Settlement for RabbitSettlement {
                 self.delayed(delay, self.attempt, &error).await?;
             }
             Disposition::DeadLetter { error } => self.dead(&error).await?,
-            Disposition::Suspect { started } => {
-                let known = if self.suspect { self.deliveries } else { 0 };
-                self.suspected(known.saturating_add(started.into())).await?;
+            Disposition::Quarantine { started } => {
+                let known = if self.quarantined { self.deliveries } else { 0 };
+                self.quarantined(known.saturating_add(started.into())).await?;
             }
             Disposition::Split(parts) => self.split(parts).await?,
         }

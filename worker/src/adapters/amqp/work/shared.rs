@@ -1,4 +1,4 @@
-//! What the session loop, the intake and the settlements share: deliveries that arrived, and what is in hand.
+//! What the session loop, the intake and the settlements share: deliveries that arrived, and what is in flight.
 
 use super::courier::Courier;
 use crate::adapters::amqp::options::RabbitOptions;
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Something arrived, was settled, or ended.
     pub changed: Notify,
     /// Settlements alive, by lane; of dead sessions too, because their jobs still run.
-    in_hand: PerLane<AtomicUsize>,
+    in_flight: PerLane<AtomicUsize>,
     /// The session that stands or stood last.
     pub epoch: AtomicU64,
     pub stop: CancellationToken,
@@ -53,7 +53,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct Queue {
     ready: PerLane<VecDeque<Arrived>>,
-    suspects: VecDeque<Arrived>,
+    quarantine: VecDeque<Arrived>,
     shares: PermitShares,
     ingest_seen: Option<Instant>,
     ended: Option<Result<(), JobError>>,
@@ -63,29 +63,29 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Lane(Lane),
-    Suspects,
+    Quarantine,
 }
 
 impl Origin {
     pub fn all() -> impl Iterator<Item = Self> {
-        Lane::ALL.into_iter().map(Self::Lane).chain([Self::Suspects])
+        Lane::ALL.into_iter().map(Self::Lane).chain([Self::Quarantine])
     }
 
     pub fn queue(self) -> String {
         match self {
             Self::Lane(lane) => topology::lane_queue(lane),
-            Self::Suspects => topology::SUSPECT_QUEUE.to_owned(),
+            Self::Quarantine => topology::QUARANTINE_QUEUE.to_owned(),
         }
     }
 }
 
 type Arrived = (Raw, Instant);
 
-/// A delivery that counts among those in hand of its lane.
+/// A delivery that counts among those in flight of its lane.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub lane: Lane,
-    pub suspect: bool,
+    pub quarantined: bool,
     pub raw: Raw,
     pub epoch: u64,
     /// The broker's patience with it began then.
@@ -97,13 +97,13 @@ impl Shared {
         Self {
             queue: Mutex::new(Queue {
                 ready: PerLane::default(),
-                suspects: VecDeque::new(),
+                quarantine: VecDeque::new(),
                 shares: PermitShares::new(options.permits, options.weights),
                 ingest_seen: None,
                 ended: None,
             }),
             changed: Notify::new(),
-            in_hand: PerLane::default(),
+            in_flight: PerLane::default(),
             epoch: AtomicU64::new(0),
             stop: CancellationToken::new(),
             done: CancellationToken::new(),
@@ -157,27 +157,27 @@ impl Shared {
             return None;
         }
         let mut queue = self.queue();
-        let in_hand = PerLane::from_fn(|lane| self.in_hand[lane].load(Ordering::Acquire));
+        let in_flight = PerLane::from_fn(|lane| self.in_flight[lane].load(Ordering::Acquire));
         let ready = PerLane::from_fn(|lane| !queue.ready[lane].is_empty());
         let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
-        let (lane, suspect, arrived) = if let Some(arrived) = queue.suspects.pop_front() {
-            // First of all: every delivery of a suspect is to be a start, because starts are what is counted.
-            (lane_of_suspect(&arrived.0), true, arrived)
+        let (lane, quarantined, arrived) = if let Some(arrived) = queue.quarantine.pop_front() {
+            // First of all: every delivery of a quarantined message is to be a start, because starts are what is counted.
+            (lane_of_quarantined(&arrived.0), true, arrived)
         } else {
-            let lane = queue.shares.next(ready, in_hand, active)?;
+            let lane = queue.shares.next(ready, in_flight, active)?;
             (lane, false, queue.ready[lane].pop_front()?)
         };
-        Some(self.taken(lane, suspect, arrived))
+        Some(self.taken(lane, quarantined, arrived))
     }
 
-    pub fn taken(&self, lane: Lane, suspect: bool, (raw, arrived): Arrived) -> Taken {
-        self.in_hand[lane].fetch_add(1, Ordering::AcqRel);
-        Taken { lane, suspect, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
+    pub fn taken(&self, lane: Lane, quarantined: bool, (raw, arrived): Arrived) -> Taken {
+        self.in_flight[lane].fetch_add(1, Ordering::AcqRel);
+        Taken { lane, quarantined, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
     }
 
     /// A settlement is gone: its permit is free.
     pub fn released(&self, lane: Lane) {
-        self.in_hand[lane].fetch_sub(1, Ordering::AcqRel);
+        self.in_flight[lane].fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_waiters();
         self.changed.notify_one();
     }
@@ -205,24 +205,24 @@ impl Shared {
         }
         match source {
             Origin::Lane(lane) => queue.ready[lane].push_back(raw),
-            Origin::Suspects => queue.suspects.push_back(raw),
+            Origin::Quarantine => queue.quarantine.push_back(raw),
         }
         drop(queue);
         self.changed.notify_one();
     }
 
-    /// Takes back what was not handed out yet; it counts as in hand until it is settled.
+    /// Takes back what was not handed out yet; it counts as in flight until it is settled.
     pub fn unclaimed(&self) -> Vec<Taken> {
         let mut queue = self.queue();
-        let suspects = std::mem::take(&mut queue.suspects).into_iter();
-        let suspects = suspects.map(|arrived| (lane_of_suspect(&arrived.0), true, arrived));
+        let quarantine = std::mem::take(&mut queue.quarantine).into_iter();
+        let quarantine = quarantine.map(|arrived| (lane_of_quarantined(&arrived.0), true, arrived));
         let lanes = Lane::ALL.into_iter().flat_map(|lane| {
             let waiting = std::mem::take(&mut queue.ready[lane]);
             waiting.into_iter().map(move |arrived| (lane, false, arrived)).collect::<Vec<_>>()
         });
-        let all: Vec<_> = lanes.chain(suspects).collect();
+        let all: Vec<_> = lanes.chain(quarantine).collect();
         drop(queue);
-        all.into_iter().map(|(lane, suspect, arrived)| self.taken(lane, suspect, arrived)).collect()
+        all.into_iter().map(|(lane, quarantined, arrived)| self.taken(lane, quarantined, arrived)).collect()
     }
 
     /// Forgets it: its tags died with their channels, and the broker has the messages again.
@@ -238,10 +238,10 @@ impl Shared {
     }
 
     pub fn idle(&self) -> bool {
-        self.in_hand.iter().all(|(_, count)| count.load(Ordering::Acquire) == 0)
+        self.in_flight.iter().all(|(_, count)| count.load(Ordering::Acquire) == 0)
     }
 }
 
-fn lane_of_suspect(raw: &Raw) -> Lane {
+fn lane_of_quarantined(raw: &Raw) -> Lane {
     topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest)
 }

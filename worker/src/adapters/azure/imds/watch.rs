@@ -68,7 +68,7 @@ impl<S: EventSource> EvictionWatch<S> {
         }
     }
 
-    /// Says that every event that ends this machine, and no other, may begin: nothing is in hand any more. One that is
+    /// Says that every event that ends this machine, and no other, may begin: nothing is in flight any more. One that is
     /// also about other machines is theirs to approve, or its time's.
     pub async fn approve(&self, notice: &Notice) -> Result<(), JobError> {
         let mut tries = 1;
@@ -91,7 +91,7 @@ impl<S: EventSource> EvictionWatch<S> {
             }
             if alone {
                 self.source.approve(&event.id).await?;
-                tracing::info!(kind = event.kind.as_str(), "approved: nothing is in hand any more");
+                tracing::info!(kind = event.kind.as_str(), "approved: nothing is in flight any more");
             } else {
                 tracing::info!(kind = event.kind.as_str(), "not approved: it is about other machines too");
             }

@@ -1,11 +1,11 @@
-//! Small pictures whose reading is known: the one-node model answers with their mean.
+//! Small images whose reading is known: the one-node model answers with their mean.
 
 use bytes::Bytes;
 
 /// The name and version under which the one-node model's results lie.
 pub const MODEL_PATH: &str = "one-node/1.0.0-fp32";
 
-/// A square grey PNG of one value but for a pixel, since a picture of one value is refused; made distinct by `number` in a text
+/// A square grey PNG of one value but for a pixel, since an image of one value is refused; made distinct by `number` in a text
 /// chunk.
 pub fn grey(value: u8, side: u32, number: usize) -> Bytes {
     let mut body = Vec::new();
@@ -21,7 +21,7 @@ pub fn grey(value: u8, side: u32, number: usize) -> Bytes {
     body.into()
 }
 
-/// A picture that does not compress, of about `side * side` bytes.
+/// An image that does not compress, of about `side * side` bytes.
 pub fn noise(side: u32, seed: u64) -> Bytes {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};

@@ -53,7 +53,7 @@ pub(super) struct Keep {
 }
 
 /// One run.
-pub(super) struct Pump {
+pub(super) struct AnnouncementPublisher {
     pub options: RabbitOptions,
     pub template: Template,
     pub pace: Pace,
@@ -91,7 +91,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Goes on from a checkpoint, whose open names are held until they come through the sieve.
+    /// Goes on from a checkpoint, whose open names are held until they come through the filter.
     pub fn new(position: Position, counts: Counts, held: Vec<Work>) -> Self {
         Self { position, counts, held, ..Self::default() }
     }
@@ -135,7 +135,7 @@ impl Ledger {
     }
 }
 
-impl Pump {
+impl AnnouncementPublisher {
     pub fn new(
         options: RabbitOptions,
         template: Template,
@@ -171,7 +171,7 @@ impl Pump {
     /// Until the source ends and everything is confirmed, or until it is told to stop. The checkpoint then tells exactly
     /// what is confirmed.
     pub async fn run(&mut self, prepared: &mut mpsc::Receiver<Result<PreparedBatch>>) -> Result<PublishEnd> {
-        let ended = self.pump(prepared).await;
+        let ended = self.publish_all(prepared).await;
         if let Some(link) = self.link.take() {
             link.close().await;
         }
@@ -180,7 +180,10 @@ impl Pump {
         ended
     }
 
-    async fn pump(&mut self, prepared: &mut mpsc::Receiver<Result<PreparedBatch>>) -> Result<PublishEnd> {
+    async fn publish_all(
+        &mut self,
+        prepared: &mut mpsc::Receiver<Result<PreparedBatch>>,
+    ) -> Result<PublishEnd> {
         let mut ticks = tokio::time::interval(TICK);
         let stop = self.stop.clone();
         let mut last_chance: Option<Instant> = None;
