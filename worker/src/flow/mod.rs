@@ -1,5 +1,7 @@
 //! What lets work through and what holds it back; what is told of work that ended.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub mod budget;
 pub mod failpoint;
 pub mod observer;
@@ -9,3 +11,8 @@ pub mod valve;
 
 /// Version written into every document; a new one reads failed studies again.
 pub const WORKER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,11 +1,12 @@
 //! What becomes of a delivery whose job failed. None is blamed for a container that does not let us in; none waits for ever.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nightread_domain::retry::Delay;
 use nightread_domain::{Disposition, ErrorClass, ErrorCode, Job, JobError, Stage};
 
 use super::tools::Tools;
+use crate::flow::unix_now;
 
 /// How long a study waits for room on this machine's disk.
 const SPOOL_DELAY: Duration = Duration::from_mins(1);
@@ -116,8 +117,4 @@ pub(super) fn is_documented(code: ErrorCode) -> bool {
 fn is_overdue(job: &Job, tools: &Tools) -> bool {
     let waited = job.refused_since.map(|since| unix_now().saturating_sub(since));
     waited.is_some_and(|waited| waited >= tools.limits.refused.as_secs())
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -6,8 +6,6 @@ use nightread_domain::study::{FetchedStudy, Member, Series, Study};
 use nightread_domain::{BlobKind, BlobProperties, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage};
 use time::OffsetDateTime;
 
-use crate::settings::Limits;
-
 /// Blobs of one series that are asked for at a time.
 const AT_ONCE: usize = 8;
 
@@ -110,9 +108,8 @@ pub(super) async fn fetch(
     study: &Study,
     store: &dyn BlobStore,
     mut found: StudyProperties,
-    limits: &Limits,
+    limit: u64,
 ) -> Result<(FetchedStudy, StudyProperties), JobError> {
-    let limit = limits.blob_bytes;
     match study {
         Study::Blob(blob) => {
             for _ in 0..3 {
@@ -138,5 +135,81 @@ pub(super) async fn fetch(
             let fetched: Vec<Fetched> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
             Ok((FetchedStudy::of_series(series, fetched), found))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nightread_domain::{BlobRef, Body};
+
+    use super::*;
+    use crate::adapters::storage::folder::FolderStore;
+
+    /// A folder with two blobs and, as storage knows them, the series of both.
+    async fn series_of_two() -> (tempfile::TempDir, FolderStore, Study) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = FolderStore::new([("incoming".to_owned(), folder.path().to_owned())]);
+        let mut members = Vec::new();
+        for (name, body) in [("1.dcm", &b"one"[..]), ("2.dcm", b"second")] {
+            std::fs::write(folder.path().join(name), body).expect("written");
+            let blob = BlobRef::new("incoming", name).expect("a name");
+            let etag = store.properties(&blob).await.expect("there").etag;
+            members.push(Member { blob, etag });
+        }
+        let name = BlobRef::new("incoming", "ct/1").expect("a name");
+        let series = Series::new(name, members).expect("a series");
+        (folder, store, Study::Series(series))
+    }
+
+    #[tokio::test]
+    async fn a_series_is_read_as_one_study_of_one_version() {
+        let (_folder, store, study) = series_of_two().await;
+        let Study::Series(series) = &study else { panic!("a series") };
+        let found = properties(&study, &store).await.expect("there");
+        assert_eq!((found.bytes, found.kind, &found.version), (9, BlobKind::Content, &series.version()));
+        assert_eq!(found.held_bytes(4), 7, "the second is kept outside of memory");
+        found.check(9).expect("as much as is allowed");
+        assert_eq!(found.check(8).expect_err("too large").code, ErrorCode::BlobTooLarge);
+
+        let (fetched, again) = fetch(&study, &store, found.clone(), 9).await.expect("fetched");
+        assert_eq!(again, found);
+        let bodies = fetched.parts.iter().map(|part| match &part.body {
+            Body::Held(bytes) => bytes.to_vec(),
+            Body::Kept(_) => panic!("small blobs are held"),
+        });
+        assert_eq!(bodies.collect::<Vec<_>>(), [b"one".to_vec(), b"second".to_vec()]);
+        // Of `1.dcm`, the SHA-256 of `one`, `2.dcm`, the SHA-256 of `second`, each ended by a NUL; by sha256sum.
+        assert_eq!(fetched.sha256, "2546c86132fe0a5c8d9b533245bbb7797c21cdb82c098a395319fa5d4d280de3");
+        let refused = fetched.into_only().expect_err("two blobs");
+        assert_eq!(refused.code, ErrorCode::WrongModality);
+    }
+
+    #[tokio::test]
+    async fn a_replaced_or_missing_blob_makes_the_series_another() {
+        let (folder, store, study) = series_of_two().await;
+        let found = properties(&study, &store).await.expect("there");
+        std::fs::write(folder.path().join("2.dcm"), b"another").expect("written");
+        assert_eq!(properties(&study, &store).await.expect_err("replaced").code, ErrorCode::BlobChanged);
+        let late = fetch(&study, &store, found, 99).await.expect_err("replaced before the fetch");
+        assert_eq!(late.code, ErrorCode::BlobChanged);
+        std::fs::remove_file(folder.path().join("1.dcm")).expect("removed");
+        assert_eq!(properties(&study, &store).await.expect_err("gone").code, ErrorCode::BlobNotFound);
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_is_replaced_before_the_fetch_is_read_as_its_new_self() {
+        let (folder, store, _) = series_of_two().await;
+        let study = Study::from(BlobRef::new("incoming", "1.dcm").expect("a name"));
+        let found = properties(&study, &store).await.expect("there");
+        std::fs::write(folder.path().join("1.dcm"), b"other").expect("written");
+        let (fetched, now) = fetch(&study, &store, found.clone(), 99).await.expect("fetched");
+        assert_ne!(now.version, found.version);
+        assert_eq!((fetched.len(), now.bytes), (5, 5));
+        assert!(fetched.into_only().is_ok());
+        let store: Arc<dyn BlobStore> = Arc::new(store);
+        let small = fetch(&study, &*store, now, 4).await.expect_err("too large");
+        assert_eq!(small.code, ErrorCode::BlobTooLarge);
     }
 }

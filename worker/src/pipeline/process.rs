@@ -117,7 +117,7 @@ async fn read(
     }
     properties.check(tools.limits.blob_bytes)?;
     let room = tools.bytes_in_flight.room_for(properties.held_bytes(tools.limits.memory_bytes)).await?;
-    let fetching = fetching::fetch(&job.study, &*tools.source, properties, &tools.limits);
+    let fetching = fetching::fetch(&job.study, &*tools.source, properties, tools.limits.blob_bytes);
     let (study, properties) = progress.timing.timed("fetch", fetching).await?;
     progress.properties = Some(properties);
     progress.sha256 = Some(study.sha256.clone());

@@ -1,8 +1,8 @@
 //! Between the wire's properties and headers and the domain's [`Attributes`], and what a copy must not carry.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::flow::unix_now;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use nightread_domain::message::Attributes;
@@ -60,11 +60,6 @@ pub(super) fn starts(count: u32) -> (&'static str, AMQPValue) {
     (STARTS, AMQPValue::LongUInt(count))
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// The wire form of a message that we make ourselves; one that was not published before is from now.
 pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
     let mut headers = FieldTable::default();
@@ -86,7 +81,7 @@ pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
     let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_headers(headers)
-        .with_timestamp(attributes.announced_at.unwrap_or_else(now));
+        .with_timestamp(attributes.announced_at.unwrap_or_else(unix_now));
     let short =
         |text: &Option<String>| text.as_ref().and_then(|text| ShortString::try_new(text.as_str()).ok());
     if let Some(id) = short(&attributes.message_id) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use nightread_domain::message::Attributes;
@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use crate::adapters::amqp::{Publisher, SessionState, SessionWatcher, WorkReport};
 use crate::flow::observer::Observer;
 use crate::flow::report::JobReport;
+use crate::flow::unix_now;
 use crate::flow::valve::{PauseReason, Valve};
 use crate::pipeline::intake::Stop;
 use crate::pipeline::tools::Tools;
@@ -165,10 +166,6 @@ pub(super) async fn tell_of_pauses(valve: Valve) {
         }
     };
     valve.follow(tell).await;
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Observer for ServiceObserver {

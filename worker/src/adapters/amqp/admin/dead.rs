@@ -25,6 +25,7 @@ use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::properties;
 use crate::adapters::amqp::publisher::{Outgoing, Publisher};
 use crate::adapters::amqp::topology;
+use crate::flow::unix_now;
 
 /// Redriven letters that wait for their confirmations at once.
 const IN_FLIGHT: usize = 64;
@@ -293,7 +294,7 @@ fn revived(letter: DeadLetter) -> Outgoing {
         [(properties::ATTEMPT, AMQPValue::LongUInt(0)), (properties::REDRIVEN, AMQPValue::Boolean(true))],
     )
     // It waits anew: the days that it lay here are not days that a worker was late.
-    .with_timestamp(properties::now());
+    .with_timestamp(unix_now());
     Outgoing {
         exchange: topology::JOBS.to_owned(),
         key: topology::lane_key(letter.message.attributes.lane),

@@ -23,6 +23,7 @@ use crate::adapters::amqp::properties;
 use crate::adapters::amqp::publisher::Outgoing;
 use crate::adapters::amqp::publisher::Publisher;
 use crate::adapters::amqp::topology;
+use crate::flow::unix_now;
 use crate::telemetry::ledger::LaneWork;
 
 /// Longer reports are not ours.
@@ -94,7 +95,7 @@ pub async fn recent_reports(
     publisher: &Publisher,
     window: Duration,
 ) -> Result<Vec<WorkReport>, JobError> {
-    let now = properties::now();
+    let now = unix_now();
     let since = now.saturating_sub(window.as_secs());
     let id = hex::encode(rand::random::<[u8; 8]>());
     publisher.report(&WorkReport::Mark { at: now, id: id.clone() }).await?;

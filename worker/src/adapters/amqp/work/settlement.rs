@@ -23,6 +23,7 @@ use crate::adapters::amqp::connect::unavailable;
 use crate::adapters::amqp::properties;
 use crate::adapters::amqp::publisher::{Outgoing, announcement, told};
 use crate::adapters::amqp::topology;
+use crate::flow::unix_now;
 
 /// Publishes of one split in flight at once; each waits for its own confirmation.
 const SPLIT_IN_FLIGHT: usize = 64;
@@ -97,7 +98,7 @@ impl RabbitSettlement {
     }
 
     async fn dead(&self, error: &JobError) -> Result<(), JobError> {
-        let headers = properties::dead_headers(self.lane, self.attempt, properties::now(), error);
+        let headers = properties::dead_headers(self.lane, self.attempt, unix_now(), error);
         self.publish(topology::DEAD, properties::with(properties::copied(&self.properties), headers)).await
     }
 
