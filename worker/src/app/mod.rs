@@ -2,6 +2,7 @@
 
 mod compose;
 pub mod privacy;
+pub mod runtime;
 mod settings;
 mod start;
 

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
     else {
         return Ok(ExitCode::from(WRONG_USE));
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = app::runtime::two_threads()?;
     let ended = runtime.block_on(announce(args, &settings));
     // A thread that waits for standard input cannot be waited for.
     runtime.shutdown_background();

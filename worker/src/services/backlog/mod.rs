@@ -44,7 +44,7 @@ pub(crate) fn run(args: &BacklogArgs) -> Result<ExitCode> {
     let every = args.every.or(args.serve.map(|_| Duration::from_mins(1)));
     let _telemetry =
         logs::start(if every.is_some() { logs::Reader::Collector } else { logs::Reader::Person });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = app::runtime::one_thread()?;
     if let Some(every) = every {
         return runtime.block_on(watch.go_on(every, args.serve, args.format));
     }

@@ -115,7 +115,7 @@ impl Bench {
         if images.is_empty() && samples.are_images() {
             bail!("nothing to read: the folders hold no files");
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = app::runtime::two_threads()?;
         Ok(Self { composition, settings, images: Arc::new(images), what, samples, runtime, folder })
     }
 

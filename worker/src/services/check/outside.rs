@@ -42,7 +42,7 @@ impl Outside {
         problems: &mut Problems,
     ) -> Result<Self> {
         let opened: Vec<_> = opened.collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = app::runtime::one_thread()?;
         let found = runtime.block_on(async {
             let mut look = Look { settings, found: Vec::new(), problems };
             look.at_ports(purposes).await;

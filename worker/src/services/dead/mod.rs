@@ -12,7 +12,7 @@ use nightread_domain::{ErrorCode, JobError};
 use serde_json::json;
 
 use crate::adapters::amqp::{DeadLetter, DeadLetters, Handling, Publisher, RabbitOptions, Swept, topology};
-use crate::app::broker_of;
+use crate::app::{broker_of, runtime};
 use crate::cli::Format;
 use crate::cli::dead::{Chosen, DeadArgs, DeadCommand};
 use crate::console::{FAILED, WRONG_USE, print, say};
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &DeadArgs) -> Result<ExitCode> {
         DeadCommand::Discard(args) => &args.common,
     };
     let Some((_, options)) = broker_of(common)? else { return Ok(ExitCode::from(WRONG_USE)) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::one_thread()?;
     runtime.block_on(async {
         match &args.command {
             DeadCommand::List(args) => list::run(args, &options).await,

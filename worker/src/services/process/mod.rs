@@ -94,7 +94,7 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         watch.refuse(file, error);
     }
     let messages = named.blobs.iter().map(|blob| message(blob, args.force)).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = app::runtime::two_threads()?;
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
     // Nobody waits for what was given up in the middle.
     runtime.shutdown_background();

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &RelayArgs) -> Result<ExitCode> {
         let server = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals));
         Some(server.with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?)
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = app::runtime::two_threads()?;
     let ended = runtime.block_on(async {
         let relay = Relay::new(&settings, vitals)?;
         let stop = CancellationToken::new();

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &WebhookArgs) -> Result<ExitCode> {
     vitals.queue(true);
     let _health = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals))
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = app::runtime::two_threads()?;
     let published = runtime.block_on(serve(&settings, vitals))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     match args.format {

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let tools = Arc::new(autotune::tools(&settings, &stores, None, LoadPolicy::Eager, |_| true)?);
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = app::runtime::two_threads()?;
     let ended = runtime.block_on(serve(&settings, tools, &vitals, valve))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     match ended {
