@@ -9,6 +9,7 @@ mod pace;
 mod progress;
 mod publisher;
 mod source;
+mod summary;
 mod work;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,6 @@ use anyhow::{Context, Result, bail};
 use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
 use nightread_engine::Catalogue;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ use self::pace::Pace;
 use self::progress::Progress;
 use self::publisher::{AnnouncementPublisher, Keep, Ledger, PublishEnd};
 use self::source::{BlobSource, Place};
+use self::summary::Summary;
 use self::work::{PreparedBatch, Selector, Template};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
@@ -308,74 +309,4 @@ fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
         args.correlation_id,
     );
     hex::encode(&Sha256::digest(asked)[..16])
-}
-
-/// The account at the end.
-struct Summary {
-    counts: work::Counts,
-    /// Announced by the runs before this one.
-    before: u64,
-    elapsed: Duration,
-    pauses: u64,
-    resumed: bool,
-    ended: PublishEnd,
-    dry_run: bool,
-    is_a_list: bool,
-}
-
-impl Summary {
-    /// Names that people wrote, and that no worker would take.
-    fn list_has_mistakes(&self) -> bool {
-        self.is_a_list && self.counts.refused > 0
-    }
-
-    fn rate(&self) -> f64 {
-        (self.counts.announced - self.before) as f64 / self.elapsed.as_secs_f64().max(1e-3)
-    }
-
-    fn as_text(&self) -> String {
-        let counts = &self.counts;
-        let verb = if self.dry_run { "would be announced" } else { "announced" };
-        let mut parts = vec![format!("{} {verb}", counts.announced)];
-        for (count, what) in [
-            (counts.done, "done already"),
-            (counts.filtered, "left out by conditions"),
-            (counts.gone, "gone"),
-            (counts.ignored, "no blobs to read"),
-            (counts.archived, "in the archive tier"),
-            (counts.refused, "refused: no sound name in an input container"),
-        ] {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
-            }
-        }
-        let seconds = self.elapsed.as_secs_f64();
-        let end = if self.ended == PublishEnd::Finished { "" } else { "\nstopped before the end" };
-        format!(
-            "{}, of {} seen, in {seconds:.1} s ({:.0} a second){end}",
-            parts.join(", "),
-            counts.seen,
-            self.rate()
-        )
-    }
-
-    fn as_json(&self) -> serde_json::Value {
-        json!({
-            "finished": self.ended == PublishEnd::Finished,
-            "dry_run": self.dry_run,
-            "resumed": self.resumed,
-            "seen": self.counts.seen,
-            "announced": self.counts.announced,
-            "announced_now": self.counts.announced - self.before,
-            "done": self.counts.done,
-            "filtered": self.counts.filtered,
-            "gone": self.counts.gone,
-            "ignored": self.counts.ignored,
-            "archived": self.counts.archived,
-            "refused": self.counts.refused,
-            "pauses": self.pauses,
-            "seconds": self.elapsed.as_secs_f64(),
-            "per_second": self.rate(),
-        })
-    }
 }
