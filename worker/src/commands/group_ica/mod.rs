@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nightread_fmri::ica::{Options, Progress, group_ica, write_group};
 use nightread_volume::{FileSource, Source};
 
-use crate::cli::{Format, GroupIcaArgs};
-use crate::console::{print, say};
+use crate::cli::GroupIcaArgs;
+use crate::console::{answer, say};
 
 pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
     let scans: Vec<FileSource> = args.scans.iter().cloned().map(FileSource).collect();
@@ -44,10 +44,7 @@ pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
             options.max_iterations, options.restarts
         ));
     }
-    match args.format {
-        Format::Table => print(&show::as_text(&group, args))?,
-        Format::Json => print(&serde_json::to_string_pretty(&show::as_json(&group))?)?,
-    }
+    answer(args.format, || show::as_text(&group, args), || show::as_json(&group))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,16 +8,16 @@ use super::publisher::PublishEnd;
 use super::work::Counts;
 
 /// The account at the end.
-pub(super) struct Summary {
-    pub counts: Counts,
+pub(crate) struct Summary {
+    pub(super) counts: Counts,
     /// Announced by the runs before this one.
-    pub before: u64,
-    pub elapsed: Duration,
-    pub pauses: u64,
-    pub resumed: bool,
+    pub(super) before: u64,
+    pub(super) elapsed: Duration,
+    pub(super) pauses: u64,
+    pub(super) resumed: bool,
     pub ended: PublishEnd,
-    pub dry_run: bool,
-    pub is_a_list: bool,
+    pub(super) dry_run: bool,
+    pub(super) is_a_list: bool,
 }
 
 impl Summary {
