@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     // First of all: no thread may exist yet.
     match nightread::app::privacy::settle(&cli) {
         Ok(()) => {
-            // Also for what exports traces, which is below the adapters.
+            // For what exports traces and makes its own client.
             nightread::adapters::tls::install_provider();
             nightread::commands::run(cli)
         }

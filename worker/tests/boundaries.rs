@@ -105,7 +105,82 @@ fn no_room_knows_one_below_it() {
     assert!(house.climbs().is_empty(), "{:#?}", house.climbs());
 }
 
-/// What the two tests above would say of a house that is wrong.
+/// Services that tell something while they run, for a run may last for hours. What else there is to say, the command says.
+const TELLS_WHILE_IT_RUNS: [&str; 2] = ["services/announce/progress.rs", "services/process/watch.rs"];
+
+/// Services that print, move a bar, or choose an exit status.
+fn loud_services(house: &House) -> Vec<&str> {
+    const LOUD: [&str; 7] = ["ExitCode", "indicatif", "print", "println", "eprint", "eprintln", "stdout"];
+    let is_loud = |file: &&str| {
+        let mut named =
+            house.paths[*file].iter().filter(|path| path.first().is_some_and(|room| room == "console"));
+        // Tables are made by the services; of whatever else is there, nothing.
+        named.any(|path| path.get(1).is_none_or(|what| what != "table"))
+            || LOUD.iter().any(|word| house.words[*file].contains(*word))
+    };
+    house
+        .names
+        .keys()
+        .map(String::as_str)
+        .filter(|file| file.starts_with("services/"))
+        .filter(is_loud)
+        .collect()
+}
+
+#[test]
+fn services_neither_print_nor_choose_an_exit_status() {
+    let house = House::read(&support::repository().join("worker/src"));
+    assert_eq!(loud_services(&house), TELLS_WHILE_IT_RUNS);
+}
+
+#[test]
+fn commands_are_thin() {
+    let src = support::repository().join("worker/src");
+    let house = House::read(&src);
+    let commands: Vec<_> = house.names.keys().filter(|file| file.starts_with("commands/")).collect();
+    assert!(commands.len() > 15, "the commands were read: {commands:?}");
+    for file in commands {
+        let lines = std::fs::read_to_string(src.join(file)).unwrap().lines().count();
+        assert!(lines < 80, "{file} has {lines} lines");
+    }
+}
+
+/// One way to make a runtime, and one place that sets what holds for the whole process.
+#[test]
+fn runtimes_and_the_tls_provider_have_one_place() {
+    let house = House::read(&support::repository().join("worker/src"));
+    let those_with = |word: &str| -> Vec<&str> {
+        house.words.iter().filter(|(_, words)| words.contains(word)).map(|(file, _)| file.as_str()).collect()
+    };
+    for word in ["new_multi_thread", "new_current_thread"] {
+        assert_eq!(those_with(word), ["app/runtime.rs"], "{word}");
+    }
+    assert_eq!(those_with("install_provider"), ["adapters/tls.rs", "main.rs"]);
+    assert_eq!(those_with("install_default"), ["adapters/tls.rs"]);
+}
+
+#[test]
+fn loud_services_are_seen() {
+    let lib = "/// People.\npub mod console;\n\n/// Work.\npub mod services;\n";
+    let service = |text: &str| {
+        let files = [("lib.rs", lib), ("console/mod.rs", ""), ("services/one.rs", text)];
+        House::of(&files.map(|(file, text)| (file.to_owned(), text.to_owned())).into())
+    };
+    let quiet = "use crate::console::table::{shown, table}; fn f() { say(); }\n#[cfg(test)] mod tests { use crate::console::say; }";
+    assert!(loud_services(&service(quiet)).is_empty());
+    for loud in [
+        "use crate::console::{table::table, say};",
+        "use crate::{cli::Cli, console};",
+        "use crate::console::*;",
+        "fn f() { super::super::console::print(\"\") }",
+        "use std::process::ExitCode;",
+        "fn f() { println!() }",
+    ] {
+        assert_eq!(loud_services(&service(loud)), ["services/one.rs"], "{loud}");
+    }
+}
+
+/// What the two tests of circles and climbs would say of a house that is wrong.
 #[test]
 fn circles_and_climbs_are_seen() {
     let text = |pairs: &[(&str, &str)]| {

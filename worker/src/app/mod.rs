@@ -2,6 +2,7 @@
 
 mod compose;
 pub mod privacy;
+pub mod runtime;
 mod settings;
 mod start;
 
@@ -10,4 +11,4 @@ pub use self::compose::{
     Composition, Stores, account, allowed, compose, precision, queue_account, rabbit, stores,
 };
 pub use self::settings::settings;
-pub(crate) use self::start::{broker_of, require_broker, sound_settings, stop_on_signals};
+pub(crate) use self::start::{WrongUse, broker_of, require_broker, sound, sound_settings, stop_on_signals};

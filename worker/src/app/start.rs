@@ -1,5 +1,7 @@
 //! How every command starts: sound settings, the broker, and signals that stop it.
 
+use std::fmt;
+
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -7,23 +9,35 @@ use tokio_util::sync::CancellationToken;
 use super::{compose, settings};
 use crate::adapters::amqp::RabbitOptions;
 use crate::cli::Common;
-use crate::console::say;
 use crate::settings::{Problems, Settings};
 
-/// Settings that are sound and in which `require` misses nothing; `None` otherwise, and then every problem has been told.
+/// What was typed, or set, cannot be done. Its words are for whoever typed it; the program ends with the status of wrong use.
+#[derive(Debug)]
+pub(crate) struct WrongUse(pub String);
+
+impl fmt::Display for WrongUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUse {}
+
+/// Settings in which no problem was found; otherwise every problem.
+pub(crate) fn sound(settings: Option<Settings>, problems: &Problems) -> Result<Settings, WrongUse> {
+    settings.filter(|_| problems.is_empty()).ok_or_else(|| WrongUse(problems.to_string()))
+}
+
+/// Settings that are sound and in which `require` misses nothing; otherwise every problem.
 pub(crate) fn sound_settings(
     common: &Common,
     require: impl FnOnce(&Settings, &mut Problems),
-) -> Option<Settings> {
+) -> Result<Settings, WrongUse> {
     let (_, settings, mut problems) = settings::settings(common, &[]);
     if let Some(settings) = &settings {
         require(settings, &mut problems);
     }
-    let sound = settings.filter(|_| problems.is_empty());
-    if sound.is_none() {
-        say(&problems.to_string());
-    }
-    sound
+    sound(settings, &problems)
 }
 
 pub(crate) fn require_broker(settings: &Settings, problems: &mut Problems) {
@@ -32,12 +46,12 @@ pub(crate) fn require_broker(settings: &Settings, problems: &mut Problems) {
     }
 }
 
-/// Settings and how to reach the broker; `None` when they are not sound, and then every problem has been told.
-pub(crate) fn broker_of(common: &Common) -> anyhow::Result<Option<(Settings, RabbitOptions)>> {
-    let Some(settings) = sound_settings(common, require_broker) else { return Ok(None) };
+/// Settings and how to reach the broker; [`WrongUse`] with every problem when they are not sound.
+pub(crate) fn broker_of(common: &Common) -> anyhow::Result<(Settings, RabbitOptions)> {
+    let settings = sound_settings(common, require_broker)?;
     let broker = settings.broker.as_ref().context("a broker was required above")?;
     let options = compose::rabbit(broker, &settings.limits)?;
-    Ok(Some((settings, options)))
+    Ok((settings, options))
 }
 
 /// The first SIGTERM or SIGINT cancels the first of `stops`, the second the next.

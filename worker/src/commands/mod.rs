@@ -1,21 +1,30 @@
-//! One file a subcommand, or a service behind it. Exit status: 0 all is well, 1 something failed, 2 wrong use.
+//! One file a subcommand: it reads arguments and settings, makes the runtime, has a service do the work, prints what that gave
+//! and chooses the exit status: 0 all is well, 1 something failed, 2 wrong use.
 
+mod announce;
+mod backlog;
+mod bench;
+mod check;
+mod dead;
 mod group_ica;
 mod manual;
 mod models;
+mod process;
+mod reference;
+mod relay;
+mod run;
+mod simulate;
 mod simulate_scan;
 mod topology;
+mod webhook;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
-
+use crate::app::WrongUse;
 use crate::cli::{Cli, Command};
-use crate::console::{FAILED, in_full, print, say};
-use crate::services::{announce, backlog, bench, check, dead, process, relay, simulate, webhook, worker};
+use crate::console::{FAILED, WRONG_USE, in_full, print, say};
+use crate::contract;
 use crate::telemetry::logs;
-use crate::{contract, reference};
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> ExitCode {
@@ -23,7 +32,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Process(args) => process::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Run(args) => worker::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Announce(args) => announce::run(&args),
@@ -41,20 +50,19 @@ pub fn run(cli: Cli) -> ExitCode {
             nightread_dicom::codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }
         Command::Contract => print(&contract::text()).map(|()| ExitCode::SUCCESS),
-        Command::Reference { out } => write_reference(&out),
+        Command::Reference { out } => reference::run(&out),
     };
-    ended.unwrap_or_else(|error| {
-        say(&format!("nightread: {}", in_full(&error)));
-        ExitCode::from(FAILED)
-    })
+    ended.unwrap_or_else(|error| ExitCode::from(failed(&error)))
 }
 
-fn write_reference(out: &Path) -> anyhow::Result<ExitCode> {
-    for (name, text) in reference::pages() {
-        let path = out.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+/// Says what went wrong, and gives the exit status.
+fn failed(error: &anyhow::Error) -> u8 {
+    if let Some(wrong) = error.downcast_ref::<WrongUse>() {
+        say(&wrong.to_string());
+        return WRONG_USE;
     }
-    Ok(ExitCode::SUCCESS)
+    say(&format!("nightread: {}", in_full(error)));
+    FAILED
 }
 
 /// Tells why nothing was run.

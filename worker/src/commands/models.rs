@@ -6,22 +6,16 @@ use anyhow::Result;
 use nightread_engine::{Availability, Catalogue, Manifest, Precision};
 use serde_json::json;
 
-use crate::app;
-use crate::cli::{Format, ModelsArgs};
+use crate::app::{self, WrongUse};
+use crate::cli::ModelsArgs;
 use crate::console::table::table;
-use crate::console::{FAILED, WRONG_USE, print, say};
+use crate::console::{FAILED, answer, say};
 
 pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let (_, settings, problems) = app::settings(&args.common, &[]);
-    let Some(settings) = settings else {
-        say(&problems.to_string());
-        return Ok(ExitCode::from(WRONG_USE));
-    };
+    let settings = settings.ok_or_else(|| WrongUse(problems.to_string()))?;
     let catalogue = Catalogue::load(&settings.models_dir)?;
-    match args.format {
-        Format::Table => print(&as_table(&catalogue))?,
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(&catalogue))?)?,
-    }
+    answer(args.format, || as_table(&catalogue), || as_json(&catalogue))?;
     for broken in catalogue.problems() {
         say(&broken.to_string());
     }

@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use nightread_fmri::simulate::{Networks, Options, simulate};
 use nightread_volume::{FileSource, Limits, Source};
 
+use crate::app::WrongUse;
 use crate::cli::SimulateScanArgs;
-use crate::console::{WRONG_USE, print, say};
+use crate::console::print;
 
 /// NIfTI-1 holds no more along an axis.
 const MAX_VOLUMES: usize = i16::MAX as usize;
@@ -18,8 +19,7 @@ const MAX_VOLUMES: usize = i16::MAX as usize;
 pub(super) fn run(args: &SimulateScanArgs) -> Result<ExitCode> {
     let sound = (1..=MAX_VOLUMES).contains(&args.volumes) && args.tr.is_finite() && args.tr > 0.0;
     if !sound {
-        say(&format!("--volumes is 1 to {MAX_VOLUMES}, --tr is above 0"));
-        return Ok(ExitCode::from(WRONG_USE));
+        return Err(WrongUse(format!("--volumes is 1 to {MAX_VOLUMES}, --tr is above 0")).into());
     }
     let mask = args.mask.clone().map(FileSource);
     let mask = mask.as_ref().map(|mask| mask as &dyn Source);

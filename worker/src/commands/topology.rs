@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::adapters::amqp::{Management, RabbitOptions, former, topology, virtual_host};
-use crate::app::broker_of;
+use crate::app::{broker_of, runtime};
 use crate::cli::TopologyArgs;
-use crate::console::{FAILED, WRONG_USE, print, say};
+use crate::console::{FAILED, print, say};
 use crate::settings::Settings;
 
 pub(super) fn run(args: &TopologyArgs) -> Result<ExitCode> {
-    let Some((settings, options)) = broker_of(&args.common)? else { return Ok(ExitCode::from(WRONG_USE)) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (settings, options) = broker_of(&args.common)?;
+    let runtime = runtime::one_thread()?;
     runtime.block_on(async {
         if args.check {
             return check(&settings, &options).await;

@@ -5,6 +5,9 @@ pub(crate) mod table;
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
+use serde::Serialize;
+
+use crate::cli::Format;
 
 pub(crate) const FAILED: u8 = 1;
 
@@ -27,6 +30,18 @@ pub(crate) fn in_full(error: &anyhow::Error) -> String {
 pub(crate) fn say(line: &str) {
     let lines: Vec<_> = line.lines().map(table::shown).collect();
     eprintln!("{}", lines.join("\n"));
+}
+
+/// An answer in the form that was asked for.
+pub(crate) fn answer<J: Serialize>(
+    format: Format,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> J,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table => print(&text()),
+        Format::Json => print(&serde_json::to_string_pretty(&json())?),
+    }
 }
 
 /// One piece of output on standard output. A closed pipe (`| head`) is no failure; a full disk is.

@@ -133,7 +133,7 @@ pub fn choose(
         return Ok(guess);
     }
     let samples = Samples::of(composition, load_policy)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = app::runtime::two_threads()?;
     let measure = |split: Split| -> Result<(Split, f64), JobError> {
         let tools = Arc::new(composition.tools(settings, stores, split, load_policy)?);
         // The first study may have to wait for its model.

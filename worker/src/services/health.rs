@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::http::{self, Bounds};
+use crate::app;
 
 /// Probes and scrapers are few.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -50,7 +51,7 @@ impl HealthServer {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = app::runtime::one_thread()?;
         let thread = std::thread::Builder::new().name("health".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {

@@ -11,11 +11,16 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 type Module = Vec<String>;
 
 /// The files of one crate.
+#[derive(Default)]
 pub struct House {
     /// Where each module is.
     files: BTreeMap<Module, String>,
     /// The other files that each file names.
     pub names: BTreeMap<String, BTreeSet<String>>,
+    /// Every path that each file names below the crate: `["console", "say"]`.
+    pub paths: BTreeMap<String, BTreeSet<Module>>,
+    /// Every identifier in each file.
+    pub words: BTreeMap<String, BTreeSet<String>>,
     /// The modules of the crate, in the order in which `lib.rs` has them.
     pub rooms: Vec<String>,
 }
@@ -35,37 +40,30 @@ impl House {
     /// The house of these files, by their paths below `src`.
     pub fn of(texts: &BTreeMap<String, String>) -> Self {
         let files = texts.keys().map(|file| (module_of(file), file.clone())).collect();
-        let mut house = Self { files, names: BTreeMap::new(), rooms: Vec::new() };
+        let mut house = Self { files, ..Self::default() };
         for (file, text) in texts {
             let tokens = TokenStream::from_str(text).unwrap_or_else(|error| panic!("{file}: {error}"));
-            let mut paths = Vec::new();
-            collect(&without_tests(tokens), &mut paths);
+            let tokens = without_tests(tokens);
+            let (mut paths, mut words) = (Vec::new(), BTreeSet::new());
+            collect(&tokens, &mut paths);
+            identifiers(&tokens, &mut words);
             let own = module_of(file);
-            let named = paths.iter().filter_map(|path| house.file_of(&own, path));
+            let paths: BTreeSet<Module> = paths.iter().map(|path| absolute(&own, path)).collect();
+            let named = paths.iter().filter_map(|path| house.file_of(path));
             let named = named.filter(|named| named != file).collect();
             if file == "lib.rs" {
                 house.rooms = rooms(text);
             }
             house.names.insert(file.clone(), named);
+            house.paths.insert(file.clone(), paths);
+            house.words.insert(file.clone(), words);
         }
         house
     }
 
-    /// The file that holds what a path of `crate`, `super` or `self` names.
-    fn file_of(&self, own: &Module, path: &[String]) -> Option<String> {
-        let mut place = own.clone();
-        let mut rest = path;
-        while let Some((first, after)) = rest.split_first() {
-            match first.as_str() {
-                "crate" => place.clear(),
-                "super" => drop(place.pop()),
-                "self" => {}
-                _ => break,
-            }
-            rest = after;
-        }
-        place.extend(rest.iter().cloned());
-        (1..=place.len()).rev().find_map(|length| self.files.get(&place[..length]).cloned())
+    /// The file that holds what a path below the crate names.
+    fn file_of(&self, path: &Module) -> Option<String> {
+        (1..=path.len()).rev().find_map(|length| self.files.get(&path[..length]).cloned())
     }
 
     /// Files that name each other in a circle, each circle sorted.
@@ -112,6 +110,23 @@ impl House {
         }
         climbs
     }
+}
+
+/// What a path of `crate`, `super` or `self` is below the crate, named in the module `own`.
+fn absolute(own: &Module, path: &[String]) -> Module {
+    let mut place = own.clone();
+    let mut rest = path;
+    while let Some((first, after)) = rest.split_first() {
+        match first.as_str() {
+            "crate" => place.clear(),
+            "super" => drop(place.pop()),
+            "self" => {}
+            _ => break,
+        }
+        rest = after;
+    }
+    place.extend(rest.iter().cloned());
+    place
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -171,6 +186,20 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
         }
     }
     kept
+}
+
+/// Every identifier, wherever it stands.
+fn identifiers(tokens: &[TokenTree], words: &mut BTreeSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(word) => drop(words.insert(word.to_string())),
+            TokenTree::Group(group) => {
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                identifiers(&inner, words);
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
 }
 
 /// Every path that begins with `crate`, `super` or `self`, use trees spread out.

@@ -12,9 +12,7 @@ use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures::{Stream, TryFutureExt};
 use rustls::ClientConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls_platform_verifier::Verifier;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -48,25 +46,13 @@ impl fmt::Debug for Trust {
 
 impl Trust {
     pub fn new(ca_pem: Option<String>) -> Self {
-        tls::install_provider();
         Self { ca_pem }
     }
 
     fn config(&self) -> io::Result<ClientConfig> {
-        let invalid = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let pem = self.ca_pem.as_deref().unwrap_or_default();
-        let own = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
+        let own = tls::certificates(self.ca_pem.as_deref().unwrap_or_default())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let verifier = Verifier::new_with_extra_roots(own, Arc::clone(&provider)).map_err(invalid)?;
-        Ok(ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(invalid)?
-            // The name is rustls's for every verifier but its own: this one asks the system's store.
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth())
+        tls::config(own).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 

@@ -9,11 +9,11 @@ mod pace;
 mod progress;
 mod publisher;
 mod source;
+mod summary;
 mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use anyhow::{Context, Result, bail};
 use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
 use nightread_engine::Catalogue;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,47 +30,21 @@ use self::done::Done;
 use self::filter::Filter;
 use self::pace::Pace;
 use self::progress::Progress;
-use self::publisher::{AnnouncementPublisher, Keep, Ledger, PublishEnd};
+pub(crate) use self::publisher::PublishEnd;
+use self::publisher::{AnnouncementPublisher, Keep, Ledger};
 use self::source::{BlobSource, Place};
+use self::summary::Summary;
 use self::work::{PreparedBatch, Selector, Template};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
-use crate::app::{sound_settings, stop_on_signals};
-use crate::cli::Format;
+use crate::app::stop_on_signals;
 use crate::cli::announce::AnnounceArgs;
 use crate::compute::models::{routing, rule_for};
-use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::settings::{AzureAccess, Problems, Settings, StorageSettings};
-use crate::telemetry::logs;
-
-/// Stopped by a signal before the end.
-const STOPPED: u8 = 3;
-
-pub(crate) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
-    let _telemetry = logs::start(logs::Reader::here());
-    let Some(settings) = sound_settings(&args.common, |settings, problems| require(args, settings, problems))
-    else {
-        return Ok(ExitCode::from(WRONG_USE));
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(announce(args, &settings));
-    // A thread that waits for standard input cannot be waited for.
-    runtime.shutdown_background();
-    let (ended, summary) = ended?;
-    match args.format {
-        Format::Table => print(&summary.as_text())?,
-        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json())?)?,
-    }
-    Ok(match ended {
-        PublishEnd::Stopped => ExitCode::from(STOPPED),
-        PublishEnd::Finished if summary.list_has_mistakes() => ExitCode::from(FAILED),
-        PublishEnd::Finished => ExitCode::SUCCESS,
-    })
-}
 
 /// What only this command needs, and what its flags do not allow together.
-fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
+pub(crate) fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
     if settings.broker.is_none() && !args.dry_run {
         problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL); --dry-run needs none");
     }
@@ -97,7 +70,11 @@ fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
     }
 }
 
-async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEnd, Summary)> {
+/// Announces what `args` name, until all is announced or a signal stops it.
+///
+/// # Errors
+/// When names cannot be had, or the broker takes none for too long. A checkpoint stands.
+pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summary> {
     let storage = settings.storage.as_ref().map(|storage| open(args, settings, storage)).transpose()?;
     let source = source(args, settings, storage.as_ref())?;
     let is_a_list = source.is_a_list();
@@ -117,7 +94,7 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEn
     let resumed = kept.is_some();
     let (position, counts, left_over) = match kept {
         Some(kept) => {
-            say(&format!("going on after {} announcements", kept.counts.announced));
+            progress::goes_on_after(kept.counts.announced);
             (kept.position.clone(), kept.counts, kept.open()?)
         }
         None => Default::default(),
@@ -158,7 +135,7 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEn
     if let (PublishEnd::Finished, Some(path)) = (ended, &args.checkpoint) {
         checkpoint::remove(path)?;
     }
-    let summary = Summary {
+    Ok(Summary {
         counts: pump_ledger.counts,
         before: counts.announced,
         elapsed,
@@ -167,8 +144,7 @@ async fn announce(args: &AnnounceArgs, settings: &Settings) -> Result<(PublishEn
         ended,
         dry_run: args.dry_run,
         is_a_list,
-    };
-    Ok((ended, summary))
+    })
 }
 
 /// A dry run: everything but the broker.
@@ -308,74 +284,4 @@ fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
         args.correlation_id,
     );
     hex::encode(&Sha256::digest(asked)[..16])
-}
-
-/// The account at the end.
-struct Summary {
-    counts: work::Counts,
-    /// Announced by the runs before this one.
-    before: u64,
-    elapsed: Duration,
-    pauses: u64,
-    resumed: bool,
-    ended: PublishEnd,
-    dry_run: bool,
-    is_a_list: bool,
-}
-
-impl Summary {
-    /// Names that people wrote, and that no worker would take.
-    fn list_has_mistakes(&self) -> bool {
-        self.is_a_list && self.counts.refused > 0
-    }
-
-    fn rate(&self) -> f64 {
-        (self.counts.announced - self.before) as f64 / self.elapsed.as_secs_f64().max(1e-3)
-    }
-
-    fn as_text(&self) -> String {
-        let counts = &self.counts;
-        let verb = if self.dry_run { "would be announced" } else { "announced" };
-        let mut parts = vec![format!("{} {verb}", counts.announced)];
-        for (count, what) in [
-            (counts.done, "done already"),
-            (counts.filtered, "left out by conditions"),
-            (counts.gone, "gone"),
-            (counts.ignored, "no blobs to read"),
-            (counts.archived, "in the archive tier"),
-            (counts.refused, "refused: no sound name in an input container"),
-        ] {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
-            }
-        }
-        let seconds = self.elapsed.as_secs_f64();
-        let end = if self.ended == PublishEnd::Finished { "" } else { "\nstopped before the end" };
-        format!(
-            "{}, of {} seen, in {seconds:.1} s ({:.0} a second){end}",
-            parts.join(", "),
-            counts.seen,
-            self.rate()
-        )
-    }
-
-    fn as_json(&self) -> serde_json::Value {
-        json!({
-            "finished": self.ended == PublishEnd::Finished,
-            "dry_run": self.dry_run,
-            "resumed": self.resumed,
-            "seen": self.counts.seen,
-            "announced": self.counts.announced,
-            "announced_now": self.counts.announced - self.before,
-            "done": self.counts.done,
-            "filtered": self.counts.filtered,
-            "gone": self.counts.gone,
-            "ignored": self.counts.ignored,
-            "archived": self.counts.archived,
-            "refused": self.counts.refused,
-            "pauses": self.pauses,
-            "seconds": self.elapsed.as_secs_f64(),
-            "per_second": self.rate(),
-        })
-    }
 }

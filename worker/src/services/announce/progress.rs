@@ -1,4 +1,5 @@
-//! What a person or a journal sees while names are announced.
+//! What a person or a journal sees while names are announced: hours may pass, so it is said here and not by the command in
+//! the end.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -20,6 +21,11 @@ pub(super) enum State {
     Refused,
     Blocked,
     NoBroker,
+}
+
+/// Said before the first announcement of a run that has a checkpoint.
+pub(super) fn goes_on_after(announced: u64) {
+    say(&format!("going on after {announced} announcements"));
 }
 
 /// A line that moves on a terminal, and a line now and then elsewhere.

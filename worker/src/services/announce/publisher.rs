@@ -40,7 +40,7 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = (u64, Sent)> + Send
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PublishEnd {
+pub(crate) enum PublishEnd {
     Finished,
     Stopped,
 }

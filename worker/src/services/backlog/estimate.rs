@@ -58,10 +58,10 @@ pub(super) struct QueueWork {
 
 /// What waits, and how long it would take.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     /// Seconds since 1970.
     pub at: u64,
-    pub queues: Vec<QueueWork>,
+    pub(super) queues: Vec<QueueWork>,
     pub workers: u64,
     pub seconds: f64,
     pub seconds_per_worker: f64,

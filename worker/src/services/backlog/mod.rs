@@ -5,7 +5,6 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,51 +15,23 @@ use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use self::estimate::{Backlog, Seen, WINDOW_SECONDS, estimate};
+pub(crate) use self::estimate::Backlog;
+use self::estimate::{Seen, WINDOW_SECONDS, estimate};
 use crate::adapters::amqp::{
     Management, Publisher, RabbitOptions, WorkReport, recent_reports, topology, virtual_host,
 };
 use crate::adapters::azure::monitor::AzureMonitor;
 use crate::adapters::azure::queue::StorageQueue;
 use crate::app;
-use crate::app::broker_of;
-use crate::cli::Format;
-use crate::cli::backlog::BacklogArgs;
-use crate::console::{WRONG_USE, print, say};
+use crate::app::WrongUse;
 use crate::services::health::{HealthServer, Vitals};
 use crate::settings::{BacklogSettings, Problems, Settings};
+use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
-use crate::telemetry::{logs, metrics};
 
 /// What `--publish` sends to Azure Monitor.
 pub(crate) const PUBLISHED: [&str; 4] =
     ["BacklogSecondsPerWorker", "DeadLetters", "OldestJobAgeSeconds", "StorageQueueDepth"];
-
-pub(crate) fn run(args: &BacklogArgs) -> Result<ExitCode> {
-    let Some((settings, options)) = broker_of(&args.common)? else { return Ok(ExitCode::from(WRONG_USE)) };
-    let Some(watch) = BacklogWatch::new(&settings, options, args.publish)? else {
-        return Ok(ExitCode::from(WRONG_USE));
-    };
-    let every = args.every.or(args.serve.map(|_| Duration::from_mins(1)));
-    let _telemetry =
-        logs::start(if every.is_some() { logs::Reader::Collector } else { logs::Reader::Person });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if let Some(every) = every {
-        return runtime.block_on(watch.go_on(every, args.serve, args.format));
-    }
-    let (backlog, published) = runtime.block_on(watch.once())?;
-    tell(&backlog, args.format)?;
-    published?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn tell(backlog: &Backlog, format: Format) -> Result<()> {
-    match format {
-        Format::Table => print(&show::as_table(backlog))?,
-        Format::Json => print(&serde_json::to_string(backlog)?)?,
-    }
-    Ok(())
-}
 
 pub(super) fn require(settings: &Settings, problems: &mut Problems) {
     if settings.backlog.management_url.is_none() {
@@ -69,7 +40,7 @@ pub(super) fn require(settings: &Settings, problems: &mut Problems) {
 }
 
 /// Everything that a look needs.
-struct BacklogWatch {
+pub(crate) struct BacklogWatch {
     options: RabbitOptions,
     settings: BacklogSettings,
     publisher: Publisher,
@@ -79,8 +50,8 @@ struct BacklogWatch {
 }
 
 impl BacklogWatch {
-    /// `None` when a setting is missing, and then every problem has been told.
-    fn new(settings: &Settings, options: RabbitOptions, publish: bool) -> Result<Option<Self>> {
+    /// [`WrongUse`] when a setting is missing, with every such problem.
+    pub fn new(settings: &Settings, options: RabbitOptions, publish: bool) -> Result<Self> {
         let backlog = &settings.backlog;
         let mut missing = Problems::default();
         require(settings, &mut missing);
@@ -88,8 +59,7 @@ impl BacklogWatch {
             missing.add("--publish needs [backlog] resource_id and region");
         }
         let (true, Some(url)) = (missing.is_empty(), &backlog.management_url) else {
-            say(&missing.to_string());
-            return Ok(None);
+            return Err(WrongUse(missing.to_string()).into());
         };
         let management = Management::new(url.reveal(), &virtual_host(&options)?, options.ca_pem.as_deref())?;
         let metrics = backlog.metrics.as_ref().filter(|_| publish);
@@ -102,11 +72,11 @@ impl BacklogWatch {
             None => None,
         };
         let publisher = Publisher::new(options.clone());
-        Ok(Some(Self { options, settings: backlog.clone(), publisher, management, monitor, queue }))
+        Ok(Self { options, settings: backlog.clone(), publisher, management, monitor, queue })
     }
 
     /// One look. What was counted is returned also when it could not be published.
-    async fn once(&self) -> Result<(Backlog, Result<(), JobError>), JobError> {
+    pub async fn once(&self) -> Result<(Backlog, Result<(), JobError>), JobError> {
         let counts = self.management.counts(&counted_queues()).await?;
         let window = Duration::from_secs(WINDOW_SECONDS);
         let reports = match recent_reports(&self.options, &self.publisher, window).await {
@@ -149,7 +119,16 @@ impl BacklogWatch {
         monitor.publish(now, &backlog.metrics()).await
     }
 
-    async fn go_on(&self, every: Duration, serve: Option<SocketAddr>, format: Format) -> Result<ExitCode> {
+    /// Looks `every` so often until it is told to stop, and gives each `Backlog` to `tell`; serves metrics at `serve`.
+    ///
+    /// # Errors
+    /// When it cannot serve, or when `tell` fails. A look that fails is logged, and the next one taken.
+    pub async fn go_on(
+        &self,
+        every: Duration,
+        serve: Option<SocketAddr>,
+        mut tell: impl FnMut(&Backlog) -> Result<()>,
+    ) -> Result<()> {
         let vitals = Arc::new(WatchVitals::new());
         let _server = match serve {
             Some(address) => {
@@ -170,15 +149,15 @@ impl BacklogWatch {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
-                _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
                 _ = tick.tick() => {}
             }
             let looked = self.once().await;
             match looked {
                 Ok((backlog, published)) => {
                     vitals.saw(&backlog);
-                    tell(&backlog, format)?;
+                    tell(&backlog)?;
                     if let Err(error) = published {
                         tracing::error!(%error, "the backlog was not published");
                     }

@@ -1,7 +1,6 @@
 //! `nightread bench`: how fast this machine reads, for every way to split its cores.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,24 +12,21 @@ use nightread_engine::Catalogue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use self::report::{BenchReport, Bulk, Row};
+pub(crate) use self::report::BenchReport;
+use self::report::{Bulk, Row};
 use self::usage::{Usage, resident_mib};
 use super::process::{Inputs, LOCAL, RESULTS};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, Composition, Stores};
-use crate::cli::{BenchArgs, Format};
 use crate::compute::models::{LoadPolicy, routing};
 use crate::compute::split::{Pace, Split, Until, candidates, closed_loop, grid};
-use crate::console::{WRONG_USE, print, say};
 use crate::flow::report::Outcome;
 use crate::pipeline::process::process;
 use crate::pipeline::tools::Tools;
 use crate::services::autotune::{self, Samples, images};
 use crate::services::walk::Names;
 use crate::settings::Settings;
-use crate::settings::keys;
 use crate::settings::validate::cores;
-use crate::telemetry::logs;
 
 mod report;
 mod usage;
@@ -44,31 +40,35 @@ const LOAD_POLICY: LoadPolicy = LoadPolicy::Eager;
 /// Images read one by one, for the time of a lone one.
 const ALONE: usize = 5;
 
-pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
-    let _telemetry = logs::start(logs::Reader::Person);
-    let precision = args.precision.clone().map(|precision| (keys::MODELS_PRECISION, precision));
-    let (_, settings, mut problems) = app::settings(&args.common, precision.as_slice());
-    if args.bulk == Some(0) || args.rounds == 0 || !(args.seconds > 0.0 && args.seconds < 3600.0) {
-        problems.add("--bulk and --rounds: at least 1 is expected; --seconds: more than 0");
-    }
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
-        return Ok(ExitCode::from(WRONG_USE));
-    };
-    let model = match &args.model {
-        Some(model) => model.clone(),
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Measure {
+    /// Every split of the cores, so many times for so long.
+    Grid { each: Duration, rounds: usize },
+    /// So many images with one split.
+    Bulk(usize),
+}
+
+/// Measures how fast files in `paths`, or generated images, are read. Blocks until it is done; `runtime` ends with it.
+///
+/// # Errors
+/// When there is no model or nothing to read, or when an image was not read.
+pub(crate) fn run(
+    paths: &[PathBuf],
+    model: Option<&str>,
+    measure: Measure,
+    settings: Settings,
+    runtime: Runtime,
+) -> Result<BenchReport> {
+    let model = match model {
+        Some(model) => model.to_owned(),
         None => default_model(&settings)?,
     };
-    let bench = Bench::new(&args.paths, settings, &model)?;
-    let report = match args.bulk {
-        Some(count) => bench.bulk(count)?,
-        None => bench.grid(Duration::from_secs_f64(args.seconds), args.rounds)?,
-    };
-    match args.format {
-        Format::Table => print(&report.as_text())?,
-        Format::Json => print(&serde_json::to_string_pretty(&report)?)?,
+    let bench = Bench::new(paths, settings, &model, runtime)?;
+    match measure {
+        Measure::Grid { each, rounds } => bench.grid(each, rounds),
+        Measure::Bulk(count) => bench.bulk(count),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The model that reads images, or the one that there is.
@@ -94,7 +94,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(paths: &[PathBuf], settings: Settings, model: &str) -> Result<Self> {
+    fn new(paths: &[PathBuf], settings: Settings, model: &str, runtime: Runtime) -> Result<Self> {
         let composition = app::compose(&settings, Some(model))?;
         let folder = tempfile::Builder::new().prefix("nightread-bench-").tempdir()?;
         let samples = Samples::of(&composition, LOAD_POLICY)?;
@@ -115,7 +115,6 @@ impl Bench {
         if images.is_empty() && samples.are_images() {
             bail!("nothing to read: the folders hold no files");
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok(Self { composition, settings, images: Arc::new(images), what, samples, runtime, folder })
     }
 

@@ -124,7 +124,7 @@ struct Machine {
 
 /// Everything measured in one call.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct BenchReport {
+pub(crate) struct BenchReport {
     version: &'static str,
     machine: Machine,
     model: Option<ModelFacts>,
@@ -165,7 +165,7 @@ impl BenchReport {
         Self { bulk: Some(bulk), ..self }
     }
 
-    pub(super) fn as_text(&self) -> String {
+    pub(crate) fn as_text(&self) -> String {
         let machine = &self.machine;
         let model = self.model.as_ref().map_or(String::new(), |model| {
             format!("{} {} on {}", model.name, model.version_in_paths(), model.execution_provider)

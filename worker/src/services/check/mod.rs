@@ -4,21 +4,16 @@ mod engine;
 mod outside;
 mod ports;
 
-use std::process::ExitCode;
-
-use anyhow::Result;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use self::engine::Engine;
 use self::outside::Outside;
 use super::{backlog, relay, webhook, worker};
 use crate::adapters::amqp::Rights;
-use crate::app;
 use crate::app::require_broker;
 use crate::cli::check::Purpose;
-use crate::cli::{CheckArgs, Format};
 use crate::console::table::table;
-use crate::console::{FAILED, print};
 use crate::settings::{Problems, RawSettings, Settings, doubts};
 
 impl Purpose {
@@ -85,62 +80,65 @@ fn purposes(settings: &Settings) -> Vec<Purpose> {
 }
 
 /// Everything that was looked at.
-struct CheckReport {
+pub(crate) struct CheckReport {
     raw: RawSettings,
     purposes: Vec<Purpose>,
     engine: Engine,
     outside: Outside,
-    problems: Problems,
+    pub problems: Problems,
     doubts: Vec<String>,
 }
 
-pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let (raw, settings, mut problems) = app::settings(&args.common, &[]);
-    let mut report = CheckReport {
-        doubts: doubts::of(&raw),
-        raw,
-        purposes: args.purpose.clone(),
-        engine: Engine::default(),
-        outside: Outside::default(),
-        problems: Problems::default(),
-    };
-    if let Some(settings) = &settings {
-        if report.purposes.is_empty() {
-            report.purposes = purposes(settings);
+impl CheckReport {
+    /// Of settings as they were read, with the problems that were found then; for `purposes`, or what they are for.
+    pub fn new(raw: RawSettings, problems: Problems, purposes: Vec<Purpose>) -> Self {
+        Self {
+            doubts: doubts::of(&raw),
+            raw,
+            purposes,
+            engine: Engine::default(),
+            outside: Outside::default(),
+            problems,
+        }
+    }
+
+    /// What the commands would refuse to start without.
+    pub fn look_at_settings(&mut self, settings: &Settings) {
+        if self.purposes.is_empty() {
+            self.purposes = purposes(settings);
         }
         let mut missing = Problems::default();
-        for purpose in &report.purposes {
+        for purpose in &self.purposes {
             purpose.require(settings, &mut missing);
         }
         for problem in missing.iter() {
-            if !problems.iter().any(|told| told == problem) {
-                problems.add(problem);
+            if !self.problems.iter().any(|told| told == problem) {
+                self.problems.add(problem);
             }
         }
-        if report.purposes.iter().any(|purpose| purpose.opens_models()) {
-            report.engine = Engine::look(settings, &mut report.problems);
+    }
+
+    /// Runtime, models and descriptors. Blocks for seconds.
+    pub fn look_at_this_machine(&mut self, settings: &Settings) {
+        let mut found = Problems::default();
+        if self.purposes.iter().any(|purpose| purpose.opens_models()) {
+            self.engine = Engine::look(settings, &mut found);
         }
-        if report.purposes.contains(&Purpose::Run)
+        if self.purposes.contains(&Purpose::Run)
             && let Err(error) = worker::descriptors::claim(settings)
         {
-            report.problems.add(error.message);
+            found.add(error.message);
         }
-        if !args.offline {
-            let opened = report.engine.opened();
-            report.outside = Outside::look(settings, &report.purposes, opened, &mut report.problems)?;
-        }
+        self.problems.extend(found.iter().map(str::to_owned));
     }
-    problems.extend(report.problems.iter().map(str::to_owned));
-    report.problems = problems;
-    match args.format {
-        Format::Table => print(&report.as_text())?,
-        Format::Json => print(&serde_json::to_string_pretty(&report.as_json())?)?,
-    }
-    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
 
-impl CheckReport {
-    fn as_text(&self) -> String {
+    /// Broker, storage, ports and Azure Monitor, as the commands would sign in to them; `runtime` ends with it.
+    pub fn look_outside(&mut self, settings: &Settings, runtime: Runtime) {
+        let opened = self.engine.opened();
+        self.outside = Outside::look(settings, &self.purposes, opened, &mut self.problems, runtime);
+    }
+
+    pub fn as_text(&self) -> String {
         let mut rows = table(["setting", "value", "from", "variable"]);
         for (key, shown, origin) in self.raw.shown() {
             let name = format!("[{}] {}", key.section, key.name);
@@ -161,7 +159,7 @@ impl CheckReport {
         format!("{rows}\n{found}\n{}", told.join("\n"))
     }
 
-    fn as_json(&self) -> Value {
+    pub fn as_json(&self) -> Value {
         let settings: Vec<_> = self
             .raw
             .shown()

@@ -6,10 +6,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
 use bytes::Bytes;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, Stage, WriteCondition};
 use serde_json::{Map, Value};
+use tokio::runtime::Runtime;
 
 use super::ports;
 use crate::adapters::amqp::{Management, Rights, topology, virtual_host};
@@ -40,9 +40,9 @@ impl Outside {
         purposes: &[Purpose],
         opened: impl Iterator<Item = &'o LoadedModels>,
         problems: &mut Problems,
-    ) -> Result<Self> {
+        runtime: Runtime,
+    ) -> Self {
         let opened: Vec<_> = opened.collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let found = runtime.block_on(async {
             let mut look = Look { settings, found: Vec::new(), problems };
             look.at_ports(purposes).await;
@@ -61,7 +61,7 @@ impl Outside {
         });
         // What a time-out left behind must not hold the answer up.
         runtime.shutdown_background();
-        Ok(Self(found))
+        Self(found)
     }
 
     pub(super) fn rows(&self) -> Vec<(String, String)> {

@@ -14,9 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether the health endpoints there are those of a Nightread that runs.
 pub(super) async fn is_nightread(address: SocketAddr) -> bool {
-    tls::install_provider();
     let ask = async {
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
+        let client = tls::client(Client::builder().no_proxy().timeout(PATIENCE)).ok()?;
         let answer = client.get(format!("http://{address}/metrics")).send().await.ok()?;
         Some(answer.text().await.ok()?.contains("nightread_build_info"))
     };

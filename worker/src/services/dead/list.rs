@@ -1,24 +1,19 @@
 //! `nightread dead list`.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 
-use anyhow::Result;
-use nightread_domain::ErrorCode;
+use nightread_domain::{ErrorCode, JobError};
 use serde::Serialize;
 
-use super::{look, moment, redact};
-use crate::adapters::amqp::{DeadLetter, Handling, RabbitOptions};
-use crate::cli::Format;
-use crate::cli::dead::ListArgs;
-use crate::console::print;
+use super::{Letters, moment, redact};
+use crate::adapters::amqp::{DeadLetter, Handling};
 use crate::console::table::table;
 
 /// Longer reasons are cut in the table; JSON has all of them.
 const REASON_CHARS: usize = 100;
 
 #[derive(Debug, Serialize)]
-struct Listing {
+pub(crate) struct Listing {
     count: u64,
     codes: Vec<OfCode>,
     letters: Vec<Line>,
@@ -54,27 +49,25 @@ struct Tally {
     reason: Option<String>,
 }
 
-pub(super) async fn run(args: &ListArgs, options: &RabbitOptions) -> Result<ExitCode> {
-    let mut tallies = BTreeMap::<ErrorCode, Tally>::new();
-    let mut letters = Vec::new();
-    look(options, |letter| {
-        if args.codes.is_empty() || args.codes.contains(&letter.code) {
-            tallies.entry(letter.code).or_default().add(letter);
-            if letters.len() < args.limit {
-                letters.push(line(letter));
+impl Letters {
+    /// All letters of these error codes (of none: of any) counted, and the oldest `limit` of them.
+    pub async fn list(self, only: &[ErrorCode], limit: usize) -> Result<Listing, JobError> {
+        let mut tallies = BTreeMap::<ErrorCode, Tally>::new();
+        let mut letters = Vec::new();
+        self.look(|letter| {
+            if only.is_empty() || only.contains(&letter.code) {
+                tallies.entry(letter.code).or_default().add(letter);
+                if letters.len() < limit {
+                    letters.push(line(letter));
+                }
             }
-        }
-        Handling::Keep
-    })
-    .await?;
-    let mut codes: Vec<_> = tallies.into_iter().map(|(code, tally)| tally.of(code)).collect();
-    codes.sort_by_key(|of| std::cmp::Reverse(of.count));
-    let listing = Listing { count: codes.iter().map(|of| of.count).sum(), codes, letters };
-    match args.format {
-        Format::Json => print(&serde_json::to_string_pretty(&listing)?)?,
-        Format::Table => print(&as_table(&listing))?,
+            Handling::Keep
+        })
+        .await?;
+        let mut codes: Vec<_> = tallies.into_iter().map(|(code, tally)| tally.of(code)).collect();
+        codes.sort_by_key(|of| std::cmp::Reverse(of.count));
+        Ok(Listing { count: codes.iter().map(|of| of.count).sum(), codes, letters })
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 impl Tally {
@@ -114,40 +107,42 @@ fn line(letter: &DeadLetter) -> Line {
     }
 }
 
-fn as_table(listing: &Listing) -> String {
-    if listing.count == 0 {
-        return "no dead letters".to_owned();
-    }
-    let text = |value: &Option<String>| value.as_deref().map(redact::line).unwrap_or_default();
-    let cut = |reason: &Option<String>| {
-        let reason = text(reason);
-        let short: String = reason.chars().take(REASON_CHARS).collect();
-        if short.len() < reason.len() { format!("{short}…") } else { short }
-    };
-    let mut codes = table(["code", "letters", "oldest", "newest", "reason of the oldest"]);
-    for of in &listing.codes {
-        codes.add_row([
-            of.code.as_str().to_owned(),
-            of.count.to_string(),
-            text(&of.oldest),
-            text(&of.newest),
-            cut(&of.reason),
-        ]);
-    }
-    let mut shown = format!("{codes}");
-    if !listing.letters.is_empty() {
-        let mut lines = table(["id", "code", "lane", "died", "attempts", "reason"]);
-        for line in &listing.letters {
-            lines.add_row([
-                line.id.clone(),
-                line.code.as_str().to_owned(),
-                line.lane.to_owned(),
-                text(&line.dead_at),
-                line.attempts.to_string(),
-                cut(&line.reason),
+impl Listing {
+    pub fn as_table(&self) -> String {
+        if self.count == 0 {
+            return "no dead letters".to_owned();
+        }
+        let text = |value: &Option<String>| value.as_deref().map(redact::line).unwrap_or_default();
+        let cut = |reason: &Option<String>| {
+            let reason = text(reason);
+            let short: String = reason.chars().take(REASON_CHARS).collect();
+            if short.len() < reason.len() { format!("{short}…") } else { short }
+        };
+        let mut codes = table(["code", "letters", "oldest", "newest", "reason of the oldest"]);
+        for of in &self.codes {
+            codes.add_row([
+                of.code.as_str().to_owned(),
+                of.count.to_string(),
+                text(&of.oldest),
+                text(&of.newest),
+                cut(&of.reason),
             ]);
         }
-        shown = format!("{shown}\n\n{lines}");
+        let mut shown = format!("{codes}");
+        if !self.letters.is_empty() {
+            let mut lines = table(["id", "code", "lane", "died", "attempts", "reason"]);
+            for line in &self.letters {
+                lines.add_row([
+                    line.id.clone(),
+                    line.code.as_str().to_owned(),
+                    line.lane.to_owned(),
+                    text(&line.dead_at),
+                    line.attempts.to_string(),
+                    cut(&line.reason),
+                ]);
+            }
+            shown = format!("{shown}\n\n{lines}");
+        }
+        format!("{shown}\n{} dead letters, {} listed", self.count, self.letters.len())
     }
-    format!("{shown}\n{} dead letters, {} listed", listing.count, listing.letters.len())
 }

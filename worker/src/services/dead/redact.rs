@@ -62,7 +62,7 @@ pub(super) fn text(input: &str) -> String {
 }
 
 /// One line: control characters as escapes, so that a message cannot drive the terminal.
-pub(super) fn line(input: &str) -> String {
+pub(crate) fn line(input: &str) -> String {
     let mut out = String::with_capacity(input.len());
     for c in input.chars() {
         if c.is_control() {

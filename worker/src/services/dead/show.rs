@@ -1,26 +1,21 @@
 //! `nightread dead show`.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 
-use anyhow::Result;
-use nightread_domain::{ErrorCode, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{look, moment, redact};
-use crate::adapters::amqp::{DeadLetter, Handling, RabbitOptions};
-use crate::cli::Format;
-use crate::cli::dead::ShowArgs;
-use crate::console::{FAILED, print, say};
+use super::{Letters, moment, redact};
+use crate::adapters::amqp::{DeadLetter, Handling};
 
 /// An announcement has a few hundred bytes; what is longer is shown in part.
 const MAX_JSON_BYTES: usize = 64 * 1024;
 const MAX_TEXT_CHARS: usize = 4000;
 
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     id: String,
     message_id: Option<String>,
     correlation_id: Option<String>,
@@ -50,25 +45,20 @@ enum Body {
     },
 }
 
-pub(super) async fn run(args: &ShowArgs, options: &RabbitOptions) -> Result<ExitCode> {
-    let mut found = None;
-    look(options, |letter| {
-        if letter.is_called(&args.id) {
-            found = Some(shown(letter));
-            return Handling::Stop;
-        }
-        Handling::Keep
-    })
-    .await?;
-    let Some(shown) = found else {
-        say(&format!("no dead letter is called {}", redact::line(&args.id)));
-        return Ok(ExitCode::from(FAILED));
-    };
-    match args.format {
-        Format::Json => print(&serde_json::to_string_pretty(&shown)?)?,
-        Format::Table => print(&as_text(&shown)?)?,
+impl Letters {
+    /// The letter that is called so.
+    pub async fn show(self, id: &str) -> Result<Option<Shown>, JobError> {
+        let mut found = None;
+        self.look(|letter| {
+            if letter.is_called(id) {
+                found = Some(shown(letter));
+                return Handling::Stop;
+            }
+            Handling::Keep
+        })
+        .await?;
+        Ok(found)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn shown(letter: &DeadLetter) -> Shown {
@@ -123,30 +113,34 @@ fn body(bytes: &[u8]) -> Body {
     }
 }
 
-fn as_text(shown: &Shown) -> Result<String> {
-    let mut lines = Vec::new();
-    let mut line = |name: &str, value: &str| lines.push(format!("{name:<16}{}", redact::line(value)));
-    let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-    line("id", &shown.id);
-    line("message id", &optional(&shown.message_id));
-    line("correlation id", &optional(&shown.correlation_id));
-    line("code", shown.code.as_str());
-    line("stage", shown.stage.unwrap_or("-"));
-    line("reason", &optional(&shown.reason));
-    line("died", &optional(&shown.dead_at));
-    line("lane", shown.lane);
-    line("attempts", &shown.attempts.to_string());
-    line("redriven before", if shown.redriven_before { "yes" } else { "no" });
-    line("content type", &optional(&shown.content_type));
-    for (name, value) in &shown.headers {
-        line("header", &format!("{name}: {value}"));
+impl Shown {
+    pub fn as_text(&self) -> serde_json::Result<String> {
+        let mut lines = Vec::new();
+        let mut line = |name: &str, value: &str| lines.push(format!("{name:<16}{}", redact::line(value)));
+        let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        line("id", &self.id);
+        line("message id", &optional(&self.message_id));
+        line("correlation id", &optional(&self.correlation_id));
+        line("code", self.code.as_str());
+        line("stage", self.stage.unwrap_or("-"));
+        line("reason", &optional(&self.reason));
+        line("died", &optional(&self.dead_at));
+        line("lane", self.lane);
+        line("attempts", &self.attempts.to_string());
+        line("redriven before", if self.redriven_before { "yes" } else { "no" });
+        line("content type", &optional(&self.content_type));
+        for (name, value) in &self.headers {
+            line("header", &format!("{name}: {value}"));
+        }
+        let body = match &self.body {
+            Body::Json(value) => serde_json::to_string_pretty(value)?,
+            Body::Text(text) => redact::line(text),
+            Body::Binary { looks_like, sha256 } => {
+                format!("not text; looks like {looks_like}; SHA-256 {sha256}")
+            }
+        };
+        Ok(format!("{}\nbody, {} bytes:\n{body}", lines.join("\n"), self.bytes))
     }
-    let body = match &shown.body {
-        Body::Json(value) => serde_json::to_string_pretty(value)?,
-        Body::Text(text) => redact::line(text),
-        Body::Binary { looks_like, sha256 } => format!("not text; looks like {looks_like}; SHA-256 {sha256}"),
-    };
-    Ok(format!("{}\nbody, {} bytes:\n{body}", lines.join("\n"), shown.bytes))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `nightread process`: the service's pipeline over an embedded queue and folders.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,25 +9,24 @@ use bytes::Bytes;
 use nightread_domain::announcement::{AllowedSources, Native};
 use nightread_domain::storing::{Identity, result_blob};
 use nightread_domain::{Attributes, BlobRef, Lane, Message};
+use tokio::runtime::Runtime;
 
 use self::inputs::Named;
-use self::summary::Summary;
 use self::watch::ProgressWatch;
 use crate::adapters::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
-use crate::app::{self, Composition, Stores};
-use crate::cli::{Format, ProcessArgs};
+use crate::app::{Composition, Stores, WrongUse};
+use crate::cli::ProcessArgs;
 use crate::compute::models::LoadPolicy;
-use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::flow::valve::Valve;
 use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::walk::Names;
-use crate::settings::keys;
-use crate::telemetry::logs::{self, Verbosity};
+use crate::settings::Settings;
 
 pub(super) use self::inputs::{Inputs, LOCAL};
+pub(crate) use self::summary::Summary;
 
 mod inputs;
 mod summary;
@@ -39,36 +37,40 @@ pub(super) const RESULTS: &str = "results";
 /// With fewer inputs to read, measuring how to split the cores would take longer than it saves.
 const WORTH_MEASURING: usize = 200;
 
-pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
+/// What became of the inputs.
+#[derive(Debug)]
+pub(crate) struct Processed {
+    pub ended: RunEnd,
+    pub summary: Summary,
+    /// The folder of the results, as an absolute path.
+    pub out: PathBuf,
+}
+
+/// Reads what `args` name. Blocks until all has ended, and ends `runtime` with it; `shows_progress` is for a terminal.
+///
+/// # Errors
+/// [`WrongUse`] when nothing can be read as it was asked for; whatever kept the run from beginning.
+pub(crate) fn run(
+    args: &ProcessArgs,
+    settings: &Settings,
+    runtime: Runtime,
+    shows_progress: bool,
+) -> Result<Processed> {
     let started = Instant::now();
-    let _telemetry = logs::start(logs::Reader::Person);
-    let jobs = args.jobs.map(|jobs| (keys::LIMITS_JOBS, jobs.to_string()));
-    let precision = args.precision.clone().map(|precision| (keys::MODELS_PRECISION, precision));
-    let flags: Vec<_> = jobs.into_iter().chain(precision).collect();
-    let (_, settings, problems) = app::settings(&args.common, &flags);
-    let Some(settings) = settings.filter(|_| problems.is_empty()) else {
-        return Ok(wrong_use(&problems.to_string()));
-    };
     let root = match &args.root {
-        Some(root) => match root.canonicalize() {
-            Ok(root) => root,
-            Err(error) => return Ok(wrong_use(&format!("--root {}: {error}", root.display()))),
-        },
+        Some(root) => {
+            root.canonicalize().map_err(|error| WrongUse(format!("--root {}: {error}", root.display())))?
+        }
         None => PathBuf::from("/"),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let out = args.out.canonicalize().context("the output folder has no absolute path")?;
     let inputs = Inputs::gather(&args.paths, &Names::new(&args.names)?, &out)?;
     if inputs.files.is_empty() {
-        return Ok(wrong_use(&format!(
-            "nothing to read: no studies are there{}",
-            summary::besides(&inputs.left_out)
-        )));
+        let besides = summary::besides(&inputs.left_out);
+        return Err(WrongUse(format!("nothing to read: no studies are there{besides}")).into());
     }
-    let named = match Named::new(&inputs.files, &root) {
-        Ok(named) => named,
-        Err(problem) => return Ok(wrong_use(&problem)),
-    };
+    let named = Named::new(&inputs.files, &root).map_err(WrongUse)?;
 
     let source = FolderStore::of_a_person([(LOCAL.to_owned(), root.clone())])
         .with_memory_bytes(settings.limits.memory_bytes);
@@ -86,35 +88,19 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<ExitCode> {
         waiting.take(WORTH_MEASURING).count() == WORTH_MEASURING
     };
     let (model, load_policy) = (args.model.as_deref(), LoadPolicy::Lazy);
-    let tools = Arc::new(autotune::tools(&settings, &stores, model, load_policy, worth_measuring)?);
-    let verbosity = logs::verbosity();
-    let shown = args.format == Format::Table && verbosity != Verbosity::Quiet;
-    let watch = Arc::new(ProgressWatch::new(inputs.files.len(), &root, shown));
+    let tools = Arc::new(autotune::tools(settings, &stores, model, load_policy, worth_measuring)?);
+    let watch = Arc::new(ProgressWatch::new(inputs.files.len(), &root, shows_progress));
     for (file, error) in &named.refused {
         watch.refuse(file, error);
     }
     let messages = named.blobs.iter().map(|blob| message(blob, args.force)).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
     // Nobody waits for what was given up in the middle.
     runtime.shutdown_background();
     let ended_by = if let RunEnd::Fatal(error) = &ended { Some(error) } else { None };
     let rows = watch.finish(&named.blobs, ended_by);
     let summary = Summary::new(rows, inputs.left_out, started.elapsed());
-    match args.format {
-        Format::Table => print(&summary.as_text(&out, verbosity))?,
-        Format::Json => print(&serde_json::to_string_pretty(&summary.as_json(&out))?)?,
-    }
-    match ended {
-        RunEnd::Fatal(error) => Err(error.into()),
-        RunEnd::Drained if summary.all_good() => Ok(ExitCode::SUCCESS),
-        RunEnd::Drained | RunEnd::GaveBack => Ok(ExitCode::from(FAILED)),
-    }
-}
-
-fn wrong_use(problem: &str) -> ExitCode {
-    say(problem);
-    ExitCode::from(WRONG_USE)
+    Ok(Processed { ended, summary, out })
 }
 
 /// Whether a document lies where this input's would. What it says is judged when the input's turn comes.

@@ -118,14 +118,14 @@ fn top(findings: &[Finding], most: usize) -> String {
 
 /// All inputs: failures first.
 #[derive(Debug)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     rows: Vec<Row>,
     left_out: LeftOut,
     elapsed: Duration,
 }
 
 impl Summary {
-    pub fn new(mut rows: Vec<Row>, left_out: LeftOut, elapsed: Duration) -> Self {
+    pub(super) fn new(mut rows: Vec<Row>, left_out: LeftOut, elapsed: Duration) -> Self {
         rows.sort_by(|a, b| a.is_good().cmp(&b.is_good()).then_with(|| a.file.cmp(&b.file)));
         Self { rows, left_out, elapsed }
     }

@@ -1,4 +1,4 @@
-//! Follows a run: a row for each input, and the progress bar.
+//! Follows a run: a row for each input, and the progress bar, which moves while the run lasts and so is none of the command's.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;

@@ -3,7 +3,6 @@
 pub(in crate::services) mod envelope;
 pub(in crate::services) mod vitals;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use anyhow::{Context, Result};
 use nightread_domain::{ErrorClass, JobError};
 use serde_json::json;
 use time::OffsetDateTime;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use self::envelope::opened;
@@ -18,13 +18,11 @@ use self::vitals::RelayVitals;
 use crate::adapters::amqp::Publisher;
 use crate::adapters::azure::queue::{MAX_RECEIVED, Received, StorageQueue};
 use crate::app;
-use crate::app::{require_broker, sound_settings, stop_on_signals};
-use crate::cli::{Format, RelayArgs};
-use crate::console::{FAILED, WRONG_USE, in_full, print, say};
+use crate::app::{require_broker, stop_on_signals};
 use crate::services::health::HealthServer;
 use crate::settings::{Problems, RelaySettings, Settings};
+use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
-use crate::telemetry::{logs, metrics};
 
 /// Pauses between two looks at an empty queue grow up to this.
 const LONGEST_IDLE: Duration = Duration::from_secs(2);
@@ -49,51 +47,40 @@ enum EnvelopeOutcome {
 
 /// The account.
 #[derive(Clone, Copy, Debug, Default)]
-struct Account {
+pub(crate) struct Account {
     relayed: u64,
     late: u64,
     poisoned: u64,
     left: u64,
 }
 
-pub(crate) fn run(args: &RelayArgs) -> Result<ExitCode> {
-    let Some(settings) = sound_settings(&args.common, require) else {
-        return Ok(ExitCode::from(WRONG_USE));
-    };
-    let _telemetry = logs::start(if args.once { logs::Reader::here() } else { logs::Reader::Collector });
+/// Relays until it is told to stop, or (`once`) until the queue is empty; `runtime` ends with it.
+///
+/// # Errors
+/// Whatever kept it from beginning; a queue or broker that never let it in.
+pub(crate) fn run(settings: &Settings, once: bool, runtime: Runtime) -> Result<Account> {
     let prometheus = metrics::install(Teller::Relay).context("the metrics recorder does not start")?;
     let vitals = Arc::new(RelayVitals::new(prometheus));
-    let _health = if args.once {
+    let _health = if once {
         None
     } else {
         let server = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals));
         Some(server.with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?)
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(async {
-        let relay = Relay::new(&settings, vitals)?;
+        let relay = Relay::new(settings, vitals)?;
         let stop = CancellationToken::new();
         stop_on_signals([stop.clone()])?;
-        anyhow::Ok(relay.run(args.once, &stop).await?)
+        anyhow::Ok(relay.run(once, &stop).await?)
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
-    match ended {
-        Ok(account) => {
-            match args.format {
-                Format::Json => print(&serde_json::to_string_pretty(&account.as_json())?)?,
-                Format::Table => print(&account.as_text())?,
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            tracing::error!(%error, "stopped");
-            say(&format!("nightread: {}", in_full(&error)));
-            Ok(ExitCode::from(FAILED))
-        }
+    if let Err(error) = &ended {
+        tracing::error!(%error, "stopped");
     }
+    ended
 }
 
-pub(super) fn require(settings: &Settings, problems: &mut Problems) {
+pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     require_broker(settings, problems);
     if settings.relay.is_none() {
         problems
@@ -299,14 +286,14 @@ impl Account {
         } += 1;
     }
 
-    fn as_text(self) -> String {
+    pub fn as_text(self) -> String {
         format!(
             "{} relayed, {} relayed late (they may come twice), {} put aside as poison, {} left",
             self.relayed, self.late, self.poisoned, self.left
         )
     }
 
-    fn as_json(self) -> serde_json::Value {
+    pub fn as_json(self) -> serde_json::Value {
         json!({ "relayed": self.relayed, "late": self.late, "poisoned": self.poisoned, "left": self.left })
     }
 }

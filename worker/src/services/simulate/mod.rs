@@ -3,23 +3,14 @@
 mod bench;
 mod figures;
 mod inputs;
+mod show;
 mod sweep;
 
-use std::process::ExitCode;
-use std::time::Duration;
-
-use anyhow::Result;
-use comfy_table::Table;
-use serde_json::{Map, Value, json};
-
-use self::figures::{FIGURES, span};
-use crate::cli::Format;
+use crate::app::WrongUse;
 use crate::cli::simulate::Knob;
 pub use crate::cli::simulate::SimulateArgs;
-use crate::console::table::table;
-use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::settings::Problems;
-use nightread_fleet::{FleetReport, LaneTimes, Moment, Scaling, Scenario, simulate};
+use nightread_fleet::{FleetReport, Scenario, simulate};
 
 /// One combination of tried values, and what came of it.
 struct Row {
@@ -27,7 +18,14 @@ struct Row {
     reports: Vec<FleetReport>,
 }
 
-pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
+/// What was simulated.
+pub(crate) struct Simulation {
+    scenario: Scenario,
+    rows: Vec<Row>,
+}
+
+/// Simulates what was typed; [`WrongUse`] when it is no sound scenario, with every problem.
+pub(crate) fn run(args: &SimulateArgs) -> Result<Simulation, WrongUse> {
     let mut problems = Problems::default();
     let scenario = inputs::scenario(args, &mut problems);
     let mut rows = Vec::new();
@@ -40,17 +38,17 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
         }
     }
     let Some(scenario) = scenario.filter(|_| problems.is_empty()) else {
-        say(&problems.to_string());
-        return Ok(ExitCode::from(WRONG_USE));
+        return Err(WrongUse(problems.to_string()));
     };
-    let rows: Vec<Row> = rows.into_iter().map(|(values, tried)| played(args, values, &tried)).collect();
-    match args.format {
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(args, &scenario, &rows))?)?,
-        Format::Table => print_tables(args, &rows)?,
+    let rows = rows.into_iter().map(|(values, tried)| played(args, values, &tried)).collect();
+    Ok(Simulation { scenario, rows })
+}
+
+impl Simulation {
+    /// Whether a job had no result within so many seconds.
+    pub fn is_later_than(&self, seconds: f64) -> bool {
+        self.rows.iter().flat_map(|row| &row.reports).any(|report| report.longest_seconds > seconds)
     }
-    let mut longest = rows.iter().flat_map(|row| &row.reports).map(|report| report.longest_seconds);
-    let late = args.within.is_some_and(|within| longest.any(|longest| longest > within));
-    Ok(if late { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn played(args: &SimulateArgs, values: Vec<(Knob, f64)>, scenario: &Scenario) -> Row {
@@ -59,107 +57,4 @@ fn played(args: &SimulateArgs, values: Vec<(Knob, f64)>, scenario: &Scenario) ->
         FleetReport::of(&run, scenario.machine.slots, args.every)
     });
     Row { reports: reports.collect(), values }
-}
-
-fn as_json(args: &SimulateArgs, scenario: &Scenario, rows: &[Row]) -> Value {
-    let rules = match &scenario.scaling {
-        Scaling::Fixed(workers) => json!({ "workers": workers }),
-        Scaling::Rules { constants, spot, .. } => json!({
-            "shape": args.shape,
-            "regular": constants.autoscale.regular,
-            "spot": spot.then_some(constants.autoscale.spot),
-        }),
-    };
-    let rows: Vec<Value> = rows.iter().map(|row| row_json(args, row)).collect();
-    json!({
-        "schema": "nightread.simulation.v1",
-        "seed": args.seed,
-        "runs": args.runs,
-        "hours": args.hours,
-        "slots": scenario.machine.slots,
-        "rules": rules,
-        "rows": rows,
-    })
-}
-
-fn row_json(args: &SimulateArgs, row: &Row) -> Value {
-    let tried: Map<String, Value> =
-        row.values.iter().map(|(knob, value)| (knob.as_str().to_owned(), json!(value))).collect();
-    let means: Map<String, Value> =
-        FIGURES.iter().map(|figure| (figure.key.to_owned(), json!(figure.mean(&row.reports)))).collect();
-    // A sweep is about the figures; a single scenario also shows each run.
-    let reports = args.sweep.is_empty().then_some(&row.reports);
-    json!({ "tried": tried, "means": means, "reports": reports })
-}
-
-fn print_tables(args: &SimulateArgs, rows: &[Row]) -> Result<()> {
-    match rows {
-        [row] if args.sweep.is_empty() => print_one(args, row),
-        _ => print(&sweep_table(args, rows).to_string()),
-    }
-}
-
-fn print_one(args: &SimulateArgs, row: &Row) -> Result<()> {
-    let Some(first) = row.reports.first() else { return Ok(()) };
-    let heading = if args.runs > 1 { format!("mean of {} runs", args.runs) } else { String::new() };
-    let mut figures = table(["figure", heading.as_str()]);
-    for figure in FIGURES.iter().filter(|figure| args.spot || !figure.of_spot) {
-        figures.add_row([figure.label.to_owned(), figure.shown(&row.reports)]);
-    }
-    print(&figures.to_string())?;
-    let mut lanes = table(["lane", "jobs", "done", "mean", "p50", "p95", "p99", "longest"]);
-    for lane in &first.lanes {
-        lanes.add_row(lane_row(lane));
-    }
-    print(&lanes.to_string())?;
-    let mut backlog =
-        table(["time", "ingest", "bulk", "volumes", "seconds per worker", "oldest", "regular", "Spot"]);
-    let mut last = None;
-    for moment in &first.backlog {
-        // A fleet at rest need not be shown again and again.
-        let state = Moment { minute: 0, ..moment.clone() };
-        if last.as_ref() != Some(&state) {
-            backlog.add_row(moment_row(args.start, moment));
-        }
-        last = Some(state);
-    }
-    print(&backlog.to_string())?;
-    print("machines: serving, + starting, - draining; rows that repeat the one before are left out")
-}
-
-fn lane_row(lane: &LaneTimes) -> [String; 8] {
-    let times = [lane.mean, lane.p50, lane.p95, lane.p99, lane.longest].map(span);
-    let [mean, p50, p95, p99, longest] = times;
-    [lane.lane.clone(), lane.jobs.to_string(), lane.done.to_string(), mean, p50, p95, p99, longest]
-}
-
-fn moment_row(start: Duration, moment: &Moment) -> [String; 8] {
-    let minute = start.as_secs() / 60 + moment.minute;
-    let machines = |serving: usize, starting: usize, draining: usize| {
-        let more = if starting > 0 { format!(" +{starting}") } else { String::new() };
-        let fewer = if draining > 0 { format!(" -{draining}") } else { String::new() };
-        format!("{serving}{more}{fewer}")
-    };
-    [
-        format!("{:02}:{:02}", minute / 60 % 24, minute % 60),
-        moment.ingest.to_string(),
-        moment.bulk.to_string(),
-        moment.volumes.to_string(),
-        format!("{:.1}", moment.seconds_per_worker),
-        span(moment.oldest_seconds),
-        machines(moment.regular_serving, moment.regular_starting, moment.regular_draining),
-        machines(moment.spot_serving, moment.spot_starting, moment.spot_draining),
-    ]
-}
-
-fn sweep_table(args: &SimulateArgs, rows: &[Row]) -> Table {
-    let mut sweep = table([""]);
-    let shown = FIGURES.iter().filter(|figure| figure.in_sweep && (args.spot || !figure.of_spot));
-    let tried = args.sweep.iter().map(|sweep| sweep.knob.as_str());
-    sweep.set_header(tried.chain(shown.clone().map(|figure| figure.label)));
-    for row in rows {
-        let values = row.values.iter().map(|(_, value)| value.to_string());
-        sweep.add_row(values.chain(shown.clone().map(|figure| figure.shown(&row.reports))));
-    }
-    sweep
 }

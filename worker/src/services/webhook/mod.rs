@@ -3,12 +3,11 @@
 mod events;
 mod server;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use self::server::Webhook;
@@ -16,36 +15,29 @@ use super::relay::vitals::RelayVitals;
 use crate::adapters::amqp::Publisher;
 use crate::adapters::http::{self, Bounds};
 use crate::app;
-use crate::app::{require_broker, sound_settings, stop_on_signals};
-use crate::cli::{Format, WebhookArgs};
-use crate::console::{WRONG_USE, print};
+use crate::app::{require_broker, stop_on_signals};
 use crate::services::health::HealthServer;
 use crate::settings::{Problems, Settings};
+use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
-use crate::telemetry::{logs, metrics};
 
-pub(crate) fn run(args: &WebhookArgs) -> Result<ExitCode> {
-    let Some(settings) = sound_settings(&args.common, require) else {
-        return Ok(ExitCode::from(WRONG_USE));
-    };
-    let _telemetry = logs::start(logs::Reader::Collector);
+/// Takes events until it is told to stop, and gives how many were published; `runtime` ends with it.
+///
+/// # Errors
+/// Whatever kept it from beginning.
+pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<u64> {
     let prometheus = metrics::install(Teller::Webhook).context("the metrics recorder does not start")?;
     let vitals = Arc::new(RelayVitals::new(prometheus));
     // It has no queue to wait for.
     vitals.queue(true);
     let _health = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals))
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let published = runtime.block_on(serve(&settings, vitals))?;
+    let published = runtime.block_on(serve(settings, vitals))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
-    match args.format {
-        Format::Json => print(&json!({ "published": published }).to_string())?,
-        Format::Table => print(&format!("{published} messages published"))?,
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(published)
 }
 
-pub(super) fn require(settings: &Settings, problems: &mut Problems) {
+pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     require_broker(settings, problems);
     if settings.webhook.is_none() {
         problems.add("[webhook] token is missing (NIGHTREAD_WEBHOOK_TOKEN): the webhook is off without one");

@@ -1,22 +1,20 @@
 //! `nightread run`: the service.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightread_domain::ports::Sink;
 use nightread_domain::{ErrorClass, JobError};
+use tokio::runtime::Runtime;
 
 use self::machine::Machine;
 use self::results::ResultEvents;
 use self::vitals::{ServiceObserver, ServiceVitals, tell_of_pauses, tell_of_work};
 use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake, SessionState};
 use crate::app;
-use crate::app::{require_broker, sound_settings, stop_on_signals};
-use crate::cli::RunArgs;
+use crate::app::{require_broker, stop_on_signals};
 use crate::compute::models::LoadPolicy;
-use crate::console::{FAILED, WRONG_USE};
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::Valve;
 use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
@@ -25,8 +23,8 @@ use crate::services::autotune;
 use crate::services::health::HealthServer;
 use crate::settings::{PrecisionChoice, Problems, Settings};
 use crate::telemetry::ledger::Ledger;
+use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
-use crate::telemetry::{logs, metrics};
 
 pub(super) mod descriptors;
 mod machine;
@@ -36,12 +34,12 @@ mod vitals;
 /// How long acknowledgements may take to reach the broker after the last job.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
-    let Some(settings) = sound_settings(&args.common, require) else {
-        return Ok(ExitCode::from(WRONG_USE));
-    };
-    let _telemetry = logs::start(logs::Reader::Collector);
-    descriptors::claim(&settings)?;
+/// Serves until it is told to stop; `runtime` ends with it.
+///
+/// # Errors
+/// Whatever kept it from beginning.
+pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
+    descriptors::claim(settings)?;
     let prometheus = metrics::install(Teller::Run).context("the metrics recorder does not start")?;
     let valve = Valve::default();
     let vitals = Arc::new(ServiceVitals::new(prometheus, valve.clone()));
@@ -49,27 +47,23 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
 
-    let stores = app::stores(&settings)?;
-    let tools = Arc::new(autotune::tools(&settings, &stores, None, LoadPolicy::Eager, |_| true)?);
+    let stores = app::stores(settings)?;
+    let tools = Arc::new(autotune::tools(settings, &stores, None, LoadPolicy::Eager, |_| true)?);
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(serve(&settings, tools, &vitals, valve))?;
+    let ended = runtime.block_on(serve(settings, tools, &vitals, valve))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
-    match ended {
-        RunEnd::Fatal(error) => {
-            tracing::error!(%error, "stopped");
-            Ok(ExitCode::from(FAILED))
-        }
+    match &ended {
+        RunEnd::Fatal(error) => tracing::error!(%error, "stopped"),
         RunEnd::Drained | RunEnd::GaveBack => {
             tracing::info!(given_back = matches!(ended, RunEnd::GaveBack), "stopped");
-            Ok(ExitCode::SUCCESS)
         }
     }
+    Ok(ended)
 }
 
 /// What only the service needs.
-pub(super) fn require(settings: &Settings, problems: &mut Problems) {
+pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     require_broker(settings, problems);
     if settings.storage.is_none() {
         problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
-use reqwest::{Certificate, Client, StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -68,13 +68,10 @@ impl Management {
             .map_err(|()| invalid("[backlog] management_url: http[s]://user:password@host:port is expected"))?
             .pop_if_empty()
             .push("api");
-        let mut builder = Client::builder().timeout(TIMEOUT).no_proxy();
-        if let Some(pem) = ca_pem {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|_| invalid("[broker] ca_file: PEM certificates are expected"))?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        Ok(Self { client: tls::client(builder)?, api, virtual_host: virtual_host.to_owned() })
+        let own = tls::certificates(ca_pem.unwrap_or_default())
+            .map_err(|_| invalid("[broker] ca_file: PEM certificates are expected"))?;
+        let client = tls::client_trusting(own, Client::builder().timeout(TIMEOUT).no_proxy())?;
+        Ok(Self { client, api, virtual_host: virtual_host.to_owned() })
     }
 
     /// Counts of these queues. Waits while one has none yet; `broker_rejected` when one is missing or the login is refused.

@@ -1,16 +1,17 @@
 //! `nightread group-ica`: group component maps of a cohort, for dual regression.
 
+mod show;
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
+use nightread_fmri::ica::{Options, Progress, group_ica, write_group};
 use nightread_volume::{FileSource, Source};
-use serde_json::json;
 
-use crate::cli::{Format, GroupIcaArgs};
-use crate::console::{print, say};
+use crate::cli::GroupIcaArgs;
+use crate::console::{answer, say};
 
 pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
     let scans: Vec<FileSource> = args.scans.iter().cloned().map(FileSource).collect();
@@ -43,10 +44,7 @@ pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
             options.max_iterations, options.restarts
         ));
     }
-    match args.format {
-        Format::Table => print(&as_text(&group, args))?,
-        Format::Json => print(&serde_json::to_string_pretty(&as_json(&group))?)?,
-    }
+    answer(args.format, || show::as_text(&group, args), || show::as_json(&group))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,35 +56,4 @@ fn bar(steps: usize) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-fn as_text(group: &GroupIca, args: &GroupIcaArgs) -> String {
-    let stability = group.stability.iter().sum::<f64>() / group.stability.len().max(1) as f64;
-    let convergence = if group.converged { "converged" } else { "did NOT converge" };
-    format!(
-        "{} components of {} scans ({} volumes) on {} voxels; {convergence}, mean stability over starts {stability:.3}\n\
-         maps, mask, mixing, explained variance and the [maps] table of a model manifest: {}",
-        group.maps.len(),
-        group.runs,
-        group.volumes,
-        group.mask.len(),
-        args.out.display(),
-    )
-}
-
-fn as_json(group: &GroupIca) -> serde_json::Value {
-    json!({
-        "components": group.maps.len(),
-        "scans": group.runs,
-        "volumes": group.volumes,
-        "voxels": group.mask.len(),
-        "constant_voxels": group.constant_voxels,
-        "converged": group.converged,
-        "explained": group.explained,
-        "explained_together": group.explained_together,
-        "space": group.orientation.space(),
-        "mask": group.mask_rule,
-        "warnings": group.warnings,
-        "stability": group.stability,
-    })
 }

@@ -1,0 +1,21 @@
+//! `nightread run`: the service.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::app::{runtime, sound_settings};
+use crate::cli::RunArgs;
+use crate::console::FAILED;
+use crate::pipeline::intake::RunEnd;
+use crate::services::worker;
+use crate::telemetry::logs;
+
+pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let settings = sound_settings(&args.common, worker::require)?;
+    let _telemetry = logs::start(logs::Reader::Collector);
+    Ok(match worker::run(&settings, runtime::two_threads()?)? {
+        RunEnd::Fatal(_) => ExitCode::from(FAILED),
+        RunEnd::Drained | RunEnd::GaveBack => ExitCode::SUCCESS,
+    })
+}
