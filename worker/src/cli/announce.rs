@@ -139,7 +139,7 @@ impl TaskName {
 }
 
 /// `72h`, `30m`, `7d`, `90s`, a date, or a time in RFC 3339; no later than now.
-fn since(text: &str) -> Result<OffsetDateTime, String> {
+pub(super) fn since(text: &str) -> Result<OffsetDateTime, String> {
     let wrong = || "72h, 30m, 7d, 2026-01-31 or 2026-01-31T12:00:00Z is expected".to_owned();
     let now: OffsetDateTime = UtcDateTime::now().into();
     let unit = match text.chars().last() {

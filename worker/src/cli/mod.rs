@@ -7,6 +7,7 @@ pub mod common;
 pub mod dead;
 pub mod names;
 pub mod relay;
+pub mod results;
 pub mod simulate;
 pub mod webhook;
 
@@ -23,6 +24,7 @@ pub use self::common::{Common, Format};
 use self::dead::DeadArgs;
 use self::names::NameArgs;
 pub use self::relay::RelayArgs;
+use self::results::ResultsArgs;
 use self::simulate::SimulateArgs;
 pub use self::webhook::WebhookArgs;
 use crate::telemetry::logs::Verbosity;
@@ -110,6 +112,8 @@ pub enum Command {
     Webhook(WebhookArgs),
     /// Tell how much work waits, in seconds for each worker, and publish it
     Backlog(BacklogArgs),
+    /// Turn what was read into tables
+    Results(Box<ResultsArgs>),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there

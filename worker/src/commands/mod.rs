@@ -12,6 +12,7 @@ mod models;
 mod process;
 mod reference;
 mod relay;
+mod results;
 mod run;
 mod simulate;
 mod simulate_scan;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Relay(args) => relay::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Backlog(args) => backlog::run(&args),
+        Command::Results(args) => results::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),

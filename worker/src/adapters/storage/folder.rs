@@ -3,6 +3,7 @@
 mod beneath;
 mod fault;
 pub(crate) mod list;
+mod names;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -77,6 +78,22 @@ impl FolderStore {
     /// Where a blob lies. Refuses names that a file system would read differently from blob storage.
     pub fn path_of(&self, blob: &BlobRef) -> Result<PathBuf, JobError> {
         Ok(self.root(blob.container())?.join(inner(blob)?))
+    }
+
+    /// As [`BlobStore::read`], here and now: for threads that may wait and read very many small files.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`].
+    pub fn read_now(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
+        small(&self.place(blob)?, limit)
+    }
+
+    /// As [`BlobStore::properties`], here and now.
+    ///
+    /// # Errors
+    /// As [`BlobStore::properties`].
+    pub fn properties_now(&self, blob: &BlobRef) -> Result<BlobProperties, JobError> {
+        self.place(blob)?.open_file(Stage::Fetch).map(|(_, properties)| properties)
     }
 
     fn root(&self, container: &str) -> Result<&Path, JobError> {
@@ -183,25 +200,7 @@ impl BlobStore for FolderStore {
 
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
         let place = self.place(blob)?;
-        let found = blocking(Stage::Store, move || {
-            let small = || -> io::Result<Option<(Vec<u8>, ETag)>> {
-                let file = match place.open() {
-                    Ok(file) => file,
-                    Err(error) if is_absent(&error) => return Ok(None),
-                    Err(error) => return Err(error),
-                };
-                let properties = properties_of(&file.metadata()?)?;
-                let mut body = Vec::new();
-                (&file).take(limit + 1).read_to_end(&mut body)?;
-                Ok(Some((body, properties.etag)))
-            };
-            small().map_err(|error| unreadable(Stage::Store, error))
-        })
-        .await?;
-        match found {
-            Some((body, _)) if body.len() as u64 > limit => Err(too_large(limit)),
-            found => Ok(found.map(|(body, etag)| (Bytes::from(body), etag))),
-        }
+        blocking(Stage::Store, move || small(&place, limit)).await
     }
 
     async fn write(
@@ -256,6 +255,25 @@ impl BlobStore for FolderStore {
             }
         })
         .await
+    }
+}
+
+/// A small file and its version; `None` when there is none.
+fn small(place: &Place, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
+    let read = || -> io::Result<Option<(Vec<u8>, ETag)>> {
+        let file = match place.open() {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let properties = properties_of(&file.metadata()?)?;
+        let mut body = Vec::with_capacity(properties.bytes.min(limit) as usize + 1);
+        (&file).take(limit + 1).read_to_end(&mut body)?;
+        Ok(Some((body, properties.etag)))
+    };
+    match read().map_err(|error| unreadable(Stage::Store, error))? {
+        Some((body, _)) if body.len() as u64 > limit => Err(too_large(limit)),
+        found => Ok(found.map(|(body, etag)| (Bytes::from(body), etag))),
     }
 }
 

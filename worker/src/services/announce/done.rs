@@ -13,7 +13,7 @@ use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Status};
 
 use super::item::Work;
 use super::merge::{Cursor, Pages, Reorder, Standing};
-use super::source::{PageWalk, patiently};
+use crate::services::pages::{PageWalk, patiently};
 
 /// Questions to storage at once, where listings do not answer.
 const LOOKUPS: usize = 16;

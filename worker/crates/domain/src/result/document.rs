@@ -89,6 +89,15 @@ pub enum StudyKind {
     Series,
 }
 
+impl StudyKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Series => "series",
+        }
+    }
+}
+
 /// The study that was read, or that could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StudyFacts {

@@ -7,8 +7,9 @@ use nightread_domain::ports::{Listed, Listing};
 use nightread_domain::{Attributes, Lane, Message};
 use serde_json::Value;
 
-use super::{Batch, Named, Out, PageWalk, Place, Position, patiently};
+use super::{Batch, Named, Out, Place, Position};
 use crate::services::announce::filter::Facts;
+use crate::services::pages::{PageWalk, patiently};
 
 /// Event Grid puts at most a megabyte of events into one.
 const MAX_BYTES: u64 = 16 << 20;

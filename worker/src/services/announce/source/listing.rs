@@ -5,8 +5,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use nightread_domain::ports::{Listed, ListedPage, Listing};
 use nightread_domain::{BlobKind, ErrorCode, JobError, Stage};
 
-use super::{BATCH, Batch, Named, Out, PageWalk, Place, Position, patiently};
+use super::{BATCH, Batch, Named, Out, Place, Position};
 use crate::services::announce::filter::Facts;
+use crate::services::pages::{PageWalk, patiently};
 
 /// Questions to storage at once about blobs without bytes.
 const LOOKUPS: usize = 16;

@@ -1,0 +1,22 @@
+//! `nightread results`: tables of what was read.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::results::{ResultsArgs, ResultsCommand};
+use crate::services::results::table;
+use crate::telemetry::logs;
+
+pub(super) fn run(args: &ResultsArgs) -> Result<ExitCode> {
+    let _telemetry = logs::start(logs::Reader::Person);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(async {
+        match &args.command {
+            ResultsCommand::Table(args) => table::run(args).await,
+        }
+    });
+    // A thread that waits for standard input cannot be waited for.
+    runtime.shutdown_background();
+    ended
+}

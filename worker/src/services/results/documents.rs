@@ -1,0 +1,653 @@
+//! The documents of a results store, one after another: many are read at a time, and memory does not grow with their number.
+//! They come in the order in which the store lists them; whoever wants another sorts.
+
+use std::fmt;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use nightread_domain::ports::Listing;
+use nightread_domain::result::{ArtefactFacts, Parsed, ResultDocument};
+use nightread_domain::storing::result_blob;
+use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
+use tokio::sync::mpsc;
+
+use super::filter::Filter;
+use super::source::{FILES, FOLDER, Lines, Source, listed};
+use crate::adapters::storage::azure::{AzureOptions, AzureStore};
+use crate::adapters::storage::folder::FolderStore;
+use crate::app;
+use crate::cli::Common;
+use crate::console::say;
+use crate::services::pages::{PageWalk, patiently};
+use crate::settings::{Problems, Settings, StorageSettings};
+
+/// Larger documents are none of ours.
+pub const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// Documents that one thread reads in one go.
+const BATCH: usize = 128;
+
+/// Downloads at once.
+const DOWNLOADS: usize = 64;
+
+/// Why there are no bytes where there is nothing.
+const GONE: &str = "there is no such document";
+
+/// How documents' names end.
+const DOCUMENT: &str = ".json";
+
+/// Records of results that have not been told yet lie below it, in the results container.
+const OUTBOX: &str = "_outbox/";
+
+/// One document, or what should be one.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where it lies. Below a folder that was named the container is `results`; a file of a list has the container `local` and
+    /// its absolute path.
+    pub path: BlobRef,
+    /// The store's mark of the version that was read.
+    pub etag: ETag,
+    /// Or why it is none that can be read here: of a later form, not to be opened, a file of a list that is no document.
+    pub document: Result<Box<ResultDocument>, String>,
+}
+
+/// A name, and the mark of the version there where it was asked for.
+#[derive(Clone, Debug)]
+pub struct Named {
+    pub path: BlobRef,
+    pub etag: Option<ETag>,
+}
+
+/// The bytes under a name.
+#[derive(Debug)]
+pub struct Found {
+    pub path: BlobRef,
+    /// The bytes with the mark of their version, or why they cannot be had.
+    pub body: Result<(Bytes, ETag), String>,
+}
+
+/// What was met on the way, besides entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Documents that the filter left out.
+    pub filtered: u64,
+    /// Files beside documents, and other people's.
+    pub others: u64,
+    /// Listed, and gone when their turn came.
+    pub gone: u64,
+}
+
+/// A store of documents.
+#[derive(Clone)]
+pub struct Documents {
+    store: Store,
+    source: Arc<Source>,
+    filter: Arc<Filter>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+#[derive(Clone)]
+enum Store {
+    Here(FolderStore),
+    Account(Arc<AzureStore>),
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Documents").field("source", &self.source).field("filter", &self.filter).finish()
+    }
+}
+
+impl Documents {
+    /// Opens a source as it was typed; settings are asked only for what lies in their storage. `None` when that is wrong
+    /// use, and then it has been told why.
+    ///
+    /// # Errors
+    /// What the account says.
+    pub fn open(typed: &Path, common: &Common, filter: Filter) -> Result<Option<Self>> {
+        let source = match Source::parse(typed) {
+            Ok(source) => source,
+            Err(problem) => {
+                say(&problem);
+                return Ok(None);
+            }
+        };
+        let store = match &source {
+            Source::Container { name, .. } => match in_settings(common, name)? {
+                Some(store) => store,
+                None => return Ok(None),
+            },
+            Source::Folder(folder) => Store::here([(FOLDER, folder.as_path())]),
+            Source::List(_) | Source::File(_) => Store::here([(FILES, Path::new("/"))]),
+        };
+        Ok(Some(Self {
+            store,
+            source: Arc::new(source),
+            filter: Arc::new(filter),
+            counts: Arc::new(Mutex::default()),
+        }))
+    }
+
+    /// Every document that the filter takes, and everything that should be one. An error ends the stream: then nobody knows
+    /// what is missing.
+    pub fn entries(&self) -> BoxStream<'static, Result<Entry, JobError>> {
+        let own = self.clone();
+        let batches = self.batches(|_| true, move |found| own.judged(found).collect::<Vec<_>>());
+        batches.map_ok(|entries| stream::iter(entries.into_iter().map(Ok))).try_flatten().boxed()
+    }
+
+    /// What `make` makes of each batch of documents' bytes, for names that are `wanted`. It runs on threads that may wait.
+    pub fn batches<T: Send + 'static>(
+        &self,
+        wanted: impl Fn(&Named) -> bool + Send + 'static,
+        make: impl Fn(Vec<Found>) -> T + Send + Sync + 'static,
+    ) -> BoxStream<'static, Result<T, JobError>> {
+        let (store, counts) = (self.store.clone(), Arc::clone(&self.counts));
+        let make = Arc::new(make);
+        let names = self.names(false, wanted);
+        let names = stream::unfold(names, async |mut names| Some((names.recv().await?, names)));
+        let at_once = match &self.store {
+            Store::Here(_) => available_parallelism().map_or(1, NonZero::get),
+            Store::Account(_) => 2,
+        };
+        let is_named = self.is_named();
+        let read = move |named: Result<Vec<Named>, JobError>| {
+            let (store, counts, make) = (store.clone(), Arc::clone(&counts), Arc::clone(&make));
+            async move {
+                let named = named?;
+                let asked = named.len();
+                let downloaded = match &store {
+                    Store::Here(_) => None,
+                    Store::Account(account) => Some(download(account, named.clone()).await?),
+                };
+                work(move || {
+                    let mut found = match (downloaded, &store) {
+                        (Some(found), _) => found,
+                        (None, Store::Here(folder)) => read_here(folder, named)?,
+                        (None, Store::Account(_)) => Vec::new(),
+                    };
+                    if !is_named {
+                        found.retain(|found| found.body != Err(GONE.to_owned()));
+                        counted(&counts, |counts| counts.gone += (asked - found.len()) as u64);
+                    }
+                    Ok(make(found))
+                })
+                .await
+            }
+        };
+        names.map(read).buffered(at_once).boxed()
+    }
+
+    /// The names of what may be documents, some at a time; with the marks of their versions where `facts` are asked for.
+    pub fn names(
+        &self,
+        facts: bool,
+        wanted: impl Fn(&Named) -> bool + Send + 'static,
+    ) -> mpsc::Receiver<Result<Vec<Named>, JobError>> {
+        let (sender, names) = mpsc::channel(4);
+        let out = Out { sender, counts: Arc::clone(&self.counts), batch: Vec::new() };
+        let (store, source, filter) =
+            (self.store.clone(), Arc::clone(&self.source), Arc::clone(&self.filter));
+        match (store, &*source) {
+            (Store::Account(account), Source::Container { name, prefix }) => {
+                let (name, prefix) = (name.clone(), narrowed(prefix, &filter));
+                tokio::spawn(async move { listing(&account, &name, &prefix, wanted, out).await });
+            }
+            (Store::Here(folder), _) => {
+                tokio::task::spawn_blocking(move || names_here(&folder, &source, facts, &wanted, out));
+            }
+            (Store::Account(_), _) => {}
+        }
+        names
+    }
+
+    /// Judges bytes: an entry for each that is a document and asked for, or should be one.
+    pub fn judged(&self, found: Vec<Found>) -> impl Iterator<Item = Entry> {
+        found.into_iter().filter_map(|Found { path, body }| {
+            let (body, etag) = match body {
+                Ok(read) => read,
+                Err(why) => return Some(Entry { path, etag: ETag(String::new()), document: Err(why) }),
+            };
+            let document = match ResultDocument::parse(&body) {
+                Parsed::Document(document) if !self.filter.takes(&document) => {
+                    counted(&self.counts, |counts| counts.filtered += 1);
+                    return None;
+                }
+                Parsed::Document(document) => Ok(document),
+                Parsed::Unknown(why) => Err(why),
+                Parsed::NoDocument if self.is_named() => Err("is no result document".to_owned()),
+                Parsed::NoDocument => {
+                    counted(&self.counts, |counts| counts.others += 1);
+                    return None;
+                }
+            };
+            Some(Entry { path, etag, document })
+        })
+    }
+
+    /// Whether somebody named each document, so that what is none is a mistake.
+    fn is_named(&self) -> bool {
+        matches!(*self.source, Source::List(_) | Source::File(_))
+    }
+
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of a file beside a document; `None` when it is gone, or when nothing tells where it lies.
+    ///
+    /// # Errors
+    /// `blob_too_large` for more than `limit` bytes; what storage says.
+    pub async fn artefact(
+        &self,
+        entry: &Entry,
+        artefact: &ArtefactFacts,
+        limit: u64,
+    ) -> Result<Option<Bytes>, JobError> {
+        let Ok(document) = &entry.document else { return Ok(None) };
+        let Some(name) = beside(&entry.path, document, artefact) else { return Ok(None) };
+        let blob = BlobRef::new(entry.path.container(), name)?;
+        let read = match &self.store {
+            Store::Here(folder) => {
+                let folder = folder.clone();
+                work(move || folder.read_now(&blob, limit)).await?
+            }
+            Store::Account(account) => read_blob(account, &blob, limit).await?,
+        };
+        Ok(read.map(|(body, _)| body))
+    }
+}
+
+impl Store {
+    fn here<const N: usize>(containers: [(&str, &Path); N]) -> Self {
+        let containers = containers.map(|(name, folder)| (name.to_owned(), folder.to_owned()));
+        Self::Here(FolderStore::of_a_person(containers))
+    }
+}
+
+/// The storage of the settings, for one container.
+fn in_settings(common: &Common, container: &str) -> Result<Option<Store>> {
+    let require = |settings: &Settings, problems: &mut Problems| {
+        if settings.storage.is_none() {
+            problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
+        }
+    };
+    let Some(settings) = app::sound_settings(common, require) else { return Ok(None) };
+    let storage = settings.storage.as_ref().context("storage was required above")?;
+    Ok(Some(match storage {
+        StorageSettings::Folder(root) => {
+            Store::Here(FolderStore::new([(container.to_owned(), root.join(container))]))
+        }
+        StorageSettings::Azure(access) => {
+            Store::Account(Arc::new(AzureStore::new(app::account(access)?, AzureOptions::default())?))
+        }
+    }))
+}
+
+/// The longer of two starts of names, where one is a start of the other.
+fn narrowed(prefix: &str, filter: &Filter) -> String {
+    let start = filter.start_of_names();
+    if start.starts_with(prefix) { start } else { prefix.to_owned() }
+}
+
+/// Where a file beside a document lies in the document's container. The document's own name tells what of a result's name
+/// stands before it there, or is missing.
+fn beside(path: &BlobRef, document: &ResultDocument, artefact: &ArtefactFacts) -> Option<String> {
+    let model = &document.model;
+    let blob = document.study_blob().ok()?;
+    let named = result_blob(FOLDER, &model.name, &model.version_in_paths(), &blob).ok()?;
+    if let Some(before) = path.name().strip_suffix(named.name()) {
+        return Some(format!("{before}{}", artefact.path));
+    }
+    let missing = named.name().strip_suffix(path.name())?;
+    artefact.path.strip_prefix(missing).map(str::to_owned)
+}
+
+/// Hands names over, and counts what is none.
+struct Out {
+    sender: mpsc::Sender<Result<Vec<Named>, JobError>>,
+    counts: Arc<Mutex<Counts>>,
+    batch: Vec<Named>,
+}
+
+impl Out {
+    /// Whether a name of a listing may be a document's.
+    fn is_document(&self, path: &BlobRef) -> bool {
+        let is_one = path.name().ends_with(DOCUMENT) && !path.name().starts_with(OUTBOX);
+        if !is_one {
+            self.pass_over();
+        }
+        is_one
+    }
+
+    fn pass_over(&self) {
+        counted(&self.counts, |counts| counts.others += 1);
+    }
+
+    /// The names that are full, or the last of them, when it is time to hand them over.
+    fn full(&mut self, named: Option<Named>) -> Option<Vec<Named>> {
+        let is_end = named.is_none();
+        self.batch.extend(named);
+        let is_time = self.batch.len() == BATCH || is_end && !self.batch.is_empty();
+        is_time.then(|| std::mem::take(&mut self.batch))
+    }
+}
+
+fn counted(counts: &Mutex<Counts>, add: impl FnOnce(&mut Counts)) {
+    add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// Names of this machine. Nobody who has stopped listening is told of an error.
+fn names_here(
+    folder: &FolderStore,
+    source: &Source,
+    facts: bool,
+    wanted: &dyn Fn(&Named) -> bool,
+    mut out: Out,
+) {
+    let ended = match source {
+        Source::Folder(_) => walk(folder, FOLDER, "", facts, wanted, &mut out),
+        Source::Container { name, prefix } => walk(folder, name, prefix, facts, wanted, &mut out),
+        Source::List(list) => lines(list.as_deref(), folder, facts, wanted, &mut out),
+        Source::File(path) => one(path, folder, facts, wanted, &mut out),
+    };
+    let _ = match ended {
+        Ok(()) => match out.full(None) {
+            Some(last) => out.sender.blocking_send(Ok(last)),
+            None => Ok(()),
+        },
+        Err(error) => out.sender.blocking_send(Err(error)),
+    };
+}
+
+fn walk(
+    folder: &FolderStore,
+    container: &str,
+    prefix: &str,
+    facts: bool,
+    wanted: &dyn Fn(&Named) -> bool,
+    out: &mut Out,
+) -> Result<(), JobError> {
+    for name in folder.names(container)? {
+        let Ok(path) = name? else {
+            // A name that Nightread does not take is no document of its.
+            out.pass_over();
+            continue;
+        };
+        if path.name().starts_with(prefix)
+            && out.is_document(&path)
+            && !hand(named(folder, path, facts)?, wanted, out)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn lines(
+    list: Option<&Path>,
+    folder: &FolderStore,
+    facts: bool,
+    wanted: &dyn Fn(&Named) -> bool,
+    out: &mut Out,
+) -> Result<(), JobError> {
+    let shown = list.map_or_else(|| "standard input".to_owned(), |list| list.display().to_string());
+    let unreadable = |error| {
+        JobError::new(Stage::Fetch, ErrorCode::StorageRejected, format!("cannot read the list {shown}"))
+            .with_source(error)
+    };
+    for name in Lines::open(list).map_err(unreadable)? {
+        let path = listed(&name.map_err(unreadable)?)?;
+        if !hand(named(folder, path, facts)?, wanted, out) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn one(
+    path: &Path,
+    folder: &FolderStore,
+    facts: bool,
+    wanted: &dyn Fn(&Named) -> bool,
+    out: &mut Out,
+) -> Result<(), JobError> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = listed(path.as_os_str().as_bytes())?;
+    hand(named(folder, path, facts)?, wanted, out);
+    Ok(())
+}
+
+fn named(folder: &FolderStore, path: BlobRef, facts: bool) -> Result<Option<Named>, JobError> {
+    if !facts {
+        return Ok(Some(Named { path, etag: None }));
+    }
+    match folder.properties_now(&path) {
+        Ok(properties) => Ok(Some(Named { path, etag: Some(properties.etag) })),
+        Err(error) if error.is_transient() || error.is_fatal() => Err(error),
+        // Gone meanwhile, or not to be opened: whoever reads it sees for himself.
+        Err(_) => Ok(Some(Named { path, etag: None })),
+    }
+}
+
+/// Whether somebody still listens.
+fn hand(named: Option<Named>, wanted: &dyn Fn(&Named) -> bool, out: &mut Out) -> bool {
+    let Some(named) = named.filter(wanted) else { return true };
+    match out.full(Some(named)) {
+        Some(batch) => out.sender.blocking_send(Ok(batch)).is_ok(),
+        None => true,
+    }
+}
+
+/// Names of an account, page by page.
+async fn listing(
+    account: &AzureStore,
+    container: &str,
+    prefix: &str,
+    wanted: impl Fn(&Named) -> bool + Send,
+    mut out: Out,
+) {
+    if let Err(error) = pages(account, container, prefix, wanted, &mut out).await {
+        let _ = out.sender.send(Err(error)).await;
+    } else if let Some(last) = out.full(None) {
+        let _ = out.sender.send(Ok(last)).await;
+    }
+}
+
+async fn pages(
+    account: &AzureStore,
+    container: &str,
+    prefix: &str,
+    wanted: impl Fn(&Named) -> bool + Send,
+    out: &mut Out,
+) -> Result<(), JobError> {
+    let mut marker: Option<String> = None;
+    let mut walk = PageWalk::default();
+    loop {
+        let page = patiently(|| account.list_page(container, prefix, marker.as_deref(), false)).await?;
+        if !walk.leads_on(marker.as_deref(), page.next.as_deref())? {
+            continue;
+        }
+        for item in page.items {
+            let listed = match item {
+                Ok(listed) => listed,
+                Err(error) if error.is_transient() => return Err(error),
+                Err(_) => {
+                    out.pass_over();
+                    continue;
+                }
+            };
+            let named = Named { path: listed.blob, etag: Some(listed.properties.etag) };
+            if !out.is_document(&named.path) || !wanted(&named) {
+                continue;
+            }
+            if let Some(batch) = out.full(Some(named))
+                && out.sender.send(Ok(batch)).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        marker = page.next;
+        if marker.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// The bytes of a batch of files.
+fn read_here(folder: &FolderStore, named: Vec<Named>) -> Result<Vec<Found>, JobError> {
+    let mut found = Vec::with_capacity(named.len());
+    for Named { path, .. } in named {
+        let read = folder.read_now(&path, MAX_DOCUMENT);
+        found.push(judge(path, read)?);
+    }
+    Ok(found)
+}
+
+async fn download(account: &AzureStore, named: Vec<Named>) -> Result<Vec<Found>, JobError> {
+    let read = |Named { path, .. }| async move {
+        let read = read_blob(account, &path, MAX_DOCUMENT).await;
+        judge(path, read)
+    };
+    stream::iter(named).map(read).buffered(DOWNLOADS).try_collect().await
+}
+
+async fn read_blob(
+    account: &AzureStore,
+    blob: &BlobRef,
+    limit: u64,
+) -> Result<Option<(Bytes, ETag)>, JobError> {
+    use nightread_domain::BlobStore;
+    patiently(|| account.read(blob, limit)).await
+}
+
+/// What is wrong with one name is told of it; what is wrong with the store ends the reading.
+fn judge(path: BlobRef, read: Result<Option<(Bytes, ETag)>, JobError>) -> Result<Found, JobError> {
+    let body = match read {
+        Ok(found) => found.ok_or_else(|| GONE.to_owned()),
+        Err(error) if error.is_transient() || error.is_fatal() => return Err(error),
+        Err(error) => Err(error.in_full()),
+    };
+    Ok(Found { path, body })
+}
+
+async fn work<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
+        let text = "reading documents panicked";
+        Err(JobError::new(Stage::Fetch, ErrorCode::Internal, text).with_source(panicked))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// A document of `name` by a model, as JSON.
+    fn document(name: &str, status: &str) -> String {
+        let mut document = json!({"schema": "nightread.result.v2", "status": status, "notice": "n",
+            "task": "radiograph",
+            "study": {"kind": "blob", "container": "local", "name": name, "version": "1", "last_modified": null,
+                "bytes": 1, "sha256": null, "media": "png"},
+            "model": {"name": "m", "version": "1.0.0", "precision": "fp32", "weights_sha256": "w",
+                "execution_provider": "cpu", "preprocessing": "p"},
+            "artefacts": [{"kind": "heatmap", "path": format!("m/1.0.0-fp32/local/{name}.ab.heat.0-a.png"),
+                "media_type": "image/png", "bytes": 1, "sha256": "", "of": "a"}],
+            "warnings": [], "timing_ms": {"total": 1.0}, "worker": {"version": "1"},
+            "read_at": "2026-01-01T00:00:00Z"});
+        if status == "ok" {
+            document["findings"] = json!([]);
+        } else {
+            document["error"] = json!({"code": "blob_empty", "stage": "fetch", "message": "m"});
+        }
+        document.to_string()
+    }
+
+    fn write(root: &Path, name: &str, body: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, body).expect("a file");
+    }
+
+    fn open(typed: &Path, filter: Filter) -> Documents {
+        let common = Common { config: None, models: None };
+        Documents::open(typed, &common, filter).expect("opened").expect("a source")
+    }
+
+    async fn read(documents: &Documents) -> Vec<Entry> {
+        documents.entries().try_collect().await.expect("documents")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_gives_its_documents_and_counts_the_rest() {
+        let root = tempfile::tempdir().expect("a folder");
+        let below = "m/1.0.0-fp32/local/ward";
+        for name in ["a.png", "b.png", "c.png"] {
+            let status = if name == "c.png" { "failed" } else { "ok" };
+            write(root.path(), &format!("{below}/{name}.json"), &document(&format!("ward/{name}"), status));
+        }
+        write(root.path(), &format!("{below}/a.png.ab.heat.0-a.png"), "image");
+        write(root.path(), "_outbox/x.json", "{}");
+        write(root.path(), "other.json", "[]");
+        write(root.path(), "newer.json", r#"{"schema": "nightread.result.v9"}"#);
+        write(root.path(), ".nightread-draft.json", "{");
+
+        let documents = open(root.path(), Filter::default());
+        let entries = read(&documents).await;
+        let names: Vec<&str> = entries.iter().map(|entry| entry.path.name()).collect();
+        assert_eq!(
+            names,
+            [
+                "newer.json",
+                &*format!("{below}/a.png.json"),
+                &*format!("{below}/b.png.json"),
+                &*format!("{below}/c.png.json")
+            ]
+        );
+        assert!(entries[0].document.as_ref().expect_err("unknown").contains("nightread.result.v9"));
+        assert_eq!(documents.counts(), Counts { filtered: 0, others: 3, gone: 0 });
+
+        let heatmap = |entry: &Entry| entry.document.as_ref().expect("read").artefacts[0].clone();
+        let bytes = documents.artefact(&entries[1], &heatmap(&entries[1]), 1 << 20).await.expect("read");
+        assert_eq!(bytes.as_deref(), Some(&b"image"[..]));
+        assert_eq!(documents.artefact(&entries[2], &heatmap(&entries[2]), 1).await.expect("none"), None);
+
+        // From within the results, and by the files' own names, the same lies beside the same.
+        for typed in [root.path().join("m/1.0.0-fp32"), root.path().join(below).join("a.png.json")] {
+            let documents = open(&typed, Filter::default());
+            let entries = read(&documents).await;
+            let first = entries.first().expect("a document");
+            let bytes = documents.artefact(first, &heatmap(first), 1 << 20).await.expect("read");
+            assert_eq!(bytes.as_deref(), Some(&b"image"[..]), "{}", typed.display());
+        }
+
+        let failed = Filter { status: Some(nightread_domain::Status::Failed), ..Filter::default() };
+        let documents = open(root.path(), failed);
+        assert_eq!(read(&documents).await.iter().filter(|entry| entry.document.is_ok()).count(), 1);
+        assert_eq!(documents.counts().filtered, 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_list_names_and_is_no_document_is_told() {
+        let root = tempfile::tempdir().expect("a folder");
+        write(root.path(), "a.json", &document("a", "ok"));
+        write(root.path(), "b.json", "[]");
+        let name = |name: &str| root.path().join(name).display().to_string();
+        write(root.path(), "list", &["a.json", "b.json", "none.json"].map(name).join("\n"));
+        let list = std::path::PathBuf::from(format!("@{}", name("list")));
+        let entries = read(&open(&list, Filter::default())).await;
+        let good: Vec<bool> = entries.iter().map(|entry| entry.document.is_ok()).collect();
+        assert_eq!(good, [true, false, false]);
+    }
+}

@@ -1,0 +1,6 @@
+//! `nightread results`: what was read, for people.
+
+pub mod documents;
+pub mod filter;
+pub mod source;
+pub(crate) mod table;
