@@ -2,6 +2,7 @@
 
 mod commands;
 mod schemas;
+mod tables;
 
 use std::fmt::Write;
 
@@ -12,7 +13,7 @@ use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
 
 /// File name and Markdown text of every page in `worker/docs/reference`.
-pub fn pages() -> [(&'static str, String); 7] {
+pub fn pages() -> [(&'static str, String); 8] {
     [
         ("errors.md", errors()),
         ("warnings.md", warnings()),
@@ -21,6 +22,7 @@ pub fn pages() -> [(&'static str, String); 7] {
         ("commands.md", commands::page()),
         ("result.md", schemas::result()),
         ("announcement.md", schemas::announcement()),
+        ("table.md", tables::page()),
     ]
 }
 

@@ -8,8 +8,14 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 5] =
-    ["nightread-domain", "nightread-dicom", "nightread-volume", "nightread-radiograph", "nightread-fmri"];
+const PURE: [&str; 6] = [
+    "nightread-domain",
+    "nightread-dicom",
+    "nightread-volume",
+    "nightread-radiograph",
+    "nightread-fmri",
+    "nightread-table",
+];
 
 /// Every crate that `package` needs, directly or not.
 fn needs(package: &str) -> Vec<String> {
@@ -56,6 +62,7 @@ fn formats_and_readings_are_apart() {
         ("nightread-radiograph", &["volume", "fmri", "engine"]),
         ("nightread-fmri", &["dicom", "radiograph", "engine"]),
         ("nightread-engine", &["dicom", "volume", "radiograph", "fmri"]),
+        ("nightread-table", &["dicom", "volume", "radiograph", "fmri", "engine"]),
     ] {
         let needed = needs(package);
         assert!(needed.contains(&package.to_owned()), "the tree of {package} was read");

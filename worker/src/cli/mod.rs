@@ -173,6 +173,7 @@ Examples:
   nightread process /data/xrays --out results --model padchest-26 --models ~/models
   nightread process /data/bids --root /data/bids --out results --include '*_bold.nii.gz' --exclude derivatives
   find /data -name '*.dcm' -print0 | nightread process - --out results
+  nightread process /data/xrays --out results --table results.parquet
 
 Exit status: 0 every input has a good result, 1 some have not, 2 wrong use.
 
@@ -209,6 +210,9 @@ pub struct ProcessArgs {
     /// Read again what has a result
     #[arg(long)]
     pub force: bool,
+    /// Write a table of these inputs' results too, those that were skipped among them: .parquet, .csv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -40,6 +40,20 @@ pub(super) fn announcement() -> String {
     text
 }
 
+/// What the schema of results says of a field by its path: `findings[].label`.
+pub(super) fn described(field: &str) -> String {
+    let schema: Value = serde_json::from_str(RESULT).unwrap_or_default();
+    let mut place = &schema;
+    for part in field.split('.') {
+        let (name, is_list) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
+        place = followed(&place["properties"][name], &schema);
+        if is_list {
+            place = followed(&place["items"], &schema);
+        }
+    }
+    said(place)
+}
+
 const HEAD: &str = "| field | type | meaning |\n|---|---|---|\n";
 
 /// One row for each property, those of objects and of lists of objects under their path.

@@ -22,6 +22,7 @@ use crate::flow::valve::Valve;
 use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
+use crate::services::results::table::by_name;
 use crate::services::walk::Names;
 use crate::settings::Settings;
 
@@ -30,6 +31,7 @@ pub(crate) use self::summary::Summary;
 
 mod inputs;
 mod summary;
+mod table;
 mod watch;
 
 pub(super) const RESULTS: &str = "results";
@@ -63,6 +65,9 @@ pub(crate) fn run(
         }
         None => PathBuf::from("/"),
     };
+    if let Some(Err(problem)) = args.table.as_deref().map(by_name) {
+        return Ok(wrong_use(&problem));
+    }
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let out = args.out.canonicalize().context("the output folder has no absolute path")?;
     let inputs = Inputs::gather(&args.paths, &Names::new(&args.names)?, &out)?;
@@ -99,6 +104,9 @@ pub(crate) fn run(
     runtime.shutdown_background();
     let ended_by = if let RunEnd::Fatal(error) = &ended { Some(error) } else { None };
     let rows = watch.finish(&named.blobs, ended_by);
+    if let Some(file) = &args.table {
+        table::write(&rows, &out, file)?;
+    }
     let summary = Summary::new(rows, inputs.left_out, started.elapsed());
     Ok(Processed { ended, summary, out })
 }

@@ -52,6 +52,11 @@ impl Row {
         Self { file, outcome, error: Some(error), document: None, path: None }
     }
 
+    /// The document that stands for it, and where it lies.
+    pub fn stored(&self) -> Option<(&ResultDocument, &BlobRef)> {
+        self.document.as_deref().zip(self.path.as_ref())
+    }
+
     fn is_good(&self) -> bool {
         self.document.as_ref().is_some_and(|document| document.status == Status::Ok)
     }

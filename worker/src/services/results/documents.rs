@@ -100,7 +100,10 @@ enum Store {
 
 impl fmt::Debug for Documents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Documents").field("source", &self.source).field("filter", &self.filter).finish()
+        f.debug_struct("Documents")
+            .field("source", &self.source)
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,6 +237,21 @@ impl Documents {
     /// Whether somebody named each document, so that what is none is a mistake.
     fn is_named(&self) -> bool {
         matches!(*self.source, Source::List(_) | Source::File(_))
+    }
+
+    /// Whether its names come from standard input, and so but once.
+    pub fn is_read_once(&self) -> bool {
+        matches!(*self.source, Source::List(None))
+    }
+
+    /// Which documents are asked for, in words that are the same for the same wish to the same program.
+    pub fn asked(&self) -> String {
+        format!("{} {:?}", env!("CARGO_PKG_VERSION"), self.filter)
+    }
+
+    /// Begins to count anew, where documents are gone through twice.
+    pub fn forget_counts(&self) {
+        counted(&self.counts, |counts| *counts = Counts::default());
     }
 
     pub fn counts(&self) -> Counts {

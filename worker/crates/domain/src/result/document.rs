@@ -39,7 +39,7 @@ impl Status {
 }
 
 /// Everything needed to find, trust and reproduce one reading. Holds no patient identifiers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResultDocument {
     pub schema: String,
     pub status: Status,
@@ -49,7 +49,7 @@ pub struct ResultDocument {
     pub study: StudyFacts,
     pub model: ModelFacts,
     /// Facts of the input that shaped the reading (view, bits stored, grid, repetition time), with units in their names.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub input: BTreeMap<String, serde_json::Value>,
     /// What was read; absent where it was not.
     #[serde(flatten)]
@@ -62,12 +62,12 @@ pub struct ResultDocument {
     pub worker: WorkerFacts,
     #[serde(with = "time::serde::rfc3339")]
     pub read_at: OffsetDateTime,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorFacts>,
 }
 
 /// What a reading gives, by the task of its model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
     /// Of a radiograph: one finding for each reported label.
@@ -75,7 +75,7 @@ pub enum Payload {
     /// Of a scan: one component for each group component, and how the scan was regressed; absent for files of component maps.
     Components {
         components: Vec<Component>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         regression: Option<BTreeMap<String, serde_json::Value>>,
     },
 }
@@ -323,6 +323,12 @@ mod tests {
             };
             let body = serde_json::to_vec(&document).expect("it serialises");
             assert_eq!(serde_json::from_slice::<ResultDocument>(&body).expect("a document"), document);
+            if document.findings().is_empty() {
+                continue;
+            }
+            let text = String::from_utf8(body).expect("JSON").replace("\"positive\":true", "\"positive\":7");
+            let wrong = serde_json::from_str::<ResultDocument>(&text);
+            assert!(wrong.is_err(), "a payload that is wrong is not one that is absent");
         }
     }
 }

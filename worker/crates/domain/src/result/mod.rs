@@ -1,6 +1,7 @@
 //! Result documents: the form that is written, and those that are read.
 
 mod document;
+mod flat;
 mod parse;
 mod v1;
 

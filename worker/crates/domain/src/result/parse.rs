@@ -23,9 +23,14 @@ impl ResultDocument {
         struct Named {
             schema: String,
         }
+        // Nearly all are of this form, and need not be read twice.
+        match serde_json::from_slice::<Self>(body) {
+            Ok(document) if document.schema == SCHEMA => return Parsed::Document(Box::new(document)),
+            _ => {}
+        }
         let Ok(Named { schema }) = serde_json::from_slice(body) else { return Parsed::NoDocument };
         let read = match schema.as_str() {
-            SCHEMA => serde_json::from_slice(body),
+            SCHEMA => serde_json::from_slice::<Self>(body),
             SCHEMA_V1 => v1::parse(body),
             other if other.starts_with(SCHEMAS) => {
                 return Parsed::Unknown(format!("is of the form {schema:?}; this worker knows {SCHEMA:?}"));

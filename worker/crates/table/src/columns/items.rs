@@ -1,0 +1,181 @@
+//! Findings of radiographs and components of scans.
+
+use nightread_domain::ResultDocument;
+use nightread_domain::result::{ArtefactKind, Component, ComponentMap, Finding, Payload};
+
+use crate::cell::{Cell, Kind};
+use crate::column::Head;
+
+/// One of them, with its document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item<'a> {
+    pub document: &'a ResultDocument,
+    pub of: Of<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Of<'a> {
+    Finding(&'a Finding),
+    Component(&'a Component),
+}
+
+/// What a document was read into, in its order.
+pub(crate) fn items(document: &ResultDocument) -> impl Iterator<Item = Item<'_>> {
+    let (findings, components) = match &document.payload {
+        Some(Payload::Findings { findings }) => (findings.as_slice(), &[][..]),
+        Some(Payload::Components { components, .. }) => (&[][..], components.as_slice()),
+        None => (&[][..], &[][..]),
+    };
+    let components = components.iter().map(Of::Component);
+    findings.iter().map(Of::Finding).chain(components).map(move |of| Item { document, of })
+}
+
+/// A column, and how its cell is made.
+pub(crate) struct OfItem {
+    pub head: Head,
+    pub cell: fn(Item<'_>) -> Cell,
+}
+
+/// Columns that findings and components share.
+pub(crate) const SHARED: &[OfItem] = &[
+    column(
+        "label",
+        Kind::Text,
+        "findings[].label",
+        "Name of the finding, or label of the component; null where the scan does not cover it.",
+        |item| match item.of {
+            Of::Finding(finding) => Cell::text(&*finding.label),
+            Of::Component(component) => Cell::some_text(component.label.as_deref()),
+        },
+    ),
+    column(
+        "probability",
+        Kind::Single,
+        "findings[].probability",
+        "Of the label: after activation and calibration, in [0, 1].",
+        |item| match item.of {
+            Of::Finding(finding) => Cell::single(finding.probability),
+            Of::Component(component) => Cell::single(component.probability),
+        },
+    ),
+];
+
+/// Columns of findings besides.
+pub(crate) const FINDING: &[OfItem] = &[
+    column("logit", Kind::Single, "findings[].logit", "", |item| {
+        item.finding().map_or(Cell::Null, |finding| Cell::single(finding.logit))
+    }),
+    column(
+        "threshold",
+        Kind::Single,
+        "findings[].threshold",
+        "From which probability on it is positive.",
+        |item| item.finding().map_or(Cell::Null, |finding| Cell::single(finding.threshold)),
+    ),
+    column("positive", Kind::Flag, "findings[].positive", "", |item| {
+        Cell::flag(item.finding().map(|finding| finding.positive))
+    }),
+    column(
+        "heatmap_path",
+        Kind::Text,
+        "artefacts[].path",
+        "Of this finding's heatmap, where one was made.",
+        heatmap,
+    ),
+];
+
+/// Columns of components besides.
+pub(crate) const COMPONENT: &[OfItem] = &[
+    column("component_index", Kind::Integer, "components[].index", "", |item| {
+        item.component().map_or(Cell::Null, |component| Cell::integer(component.index))
+    }),
+    column("component_family", Kind::Text, "components[].family", "", |item| {
+        Cell::some_text(item.component().map(|component| component.family.as_str()))
+    }),
+    column(
+        "component_top",
+        Kind::Json,
+        "components[].top",
+        "The most probable labels: a list of `label` and `probability`.",
+        |item| item.component().map_or(Cell::Null, |component| Cell::json(&component.top)),
+    ),
+    column(
+        "component_peak_x_mm",
+        Kind::Number,
+        "components[].map.peak_mni_mm",
+        "x of the peak in MNI152.",
+        |item| Cell::number(item.map().map(|map| map.peak_mni_mm[0])),
+    ),
+    column(
+        "component_peak_y_mm",
+        Kind::Number,
+        "components[].map.peak_mni_mm",
+        "y of the peak in MNI152.",
+        |item| Cell::number(item.map().map(|map| map.peak_mni_mm[1])),
+    ),
+    column(
+        "component_peak_z_mm",
+        Kind::Number,
+        "components[].map.peak_mni_mm",
+        "z of the peak in MNI152.",
+        |item| Cell::number(item.map().map(|map| map.peak_mni_mm[2])),
+    ),
+    column(
+        "component_peak_z_score",
+        Kind::Number,
+        "components[].map.peak_z",
+        "Signed z at the peak; null without statistics, with too few degrees of freedom, or where the scan does not cover the component.",
+        |item| Cell::number(item.map().and_then(|map| map.peak_z)),
+    ),
+    column("component_group_correlation", Kind::Number, "components[].map.group_correlation", "", |item| {
+        Cell::number(item.map().and_then(|map| map.group_correlation))
+    }),
+    column("component_peak_at_chance", Kind::Flag, "components[].map.peak_at_chance", "", |item| {
+        Cell::flag(item.map().and_then(|map| map.peak_at_chance))
+    }),
+    column(
+        "component_flags",
+        Kind::Json,
+        "components[].flags",
+        "Doubts about this component: a list of texts.",
+        |item| item.component().map_or(Cell::Null, |component| Cell::json(&component.flags)),
+    ),
+];
+
+const fn column(
+    name: &'static str,
+    kind: Kind,
+    field: &'static str,
+    meaning: &'static str,
+    cell: fn(Item<'_>) -> Cell,
+) -> OfItem {
+    OfItem { head: Head { name, kind, field, meaning }, cell }
+}
+
+impl<'a> Item<'a> {
+    fn finding(self) -> Option<&'a Finding> {
+        match self.of {
+            Of::Finding(finding) => Some(finding),
+            Of::Component(_) => None,
+        }
+    }
+
+    fn component(self) -> Option<&'a Component> {
+        match self.of {
+            Of::Component(component) => Some(component),
+            Of::Finding(_) => None,
+        }
+    }
+
+    fn map(self) -> Option<&'a ComponentMap> {
+        self.component().and_then(|component| component.map.as_ref())
+    }
+}
+
+fn heatmap(item: Item<'_>) -> Cell {
+    let Some(finding) = item.finding() else { return Cell::Null };
+    let is_its_own = |of: Option<&str>| of == Some(finding.label.as_str());
+    let mut artefacts = item.document.artefacts.iter();
+    let found = artefacts.find(|file| file.kind == ArtefactKind::Heatmap && is_its_own(file.of.as_deref()));
+    Cell::some_text(found.map(|file| file.path.as_str()))
+}

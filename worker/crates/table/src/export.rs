@@ -1,0 +1,138 @@
+//! What reviewing tools import: Label Studio's tasks, FiftyOne's samples. One document after another, in flat memory.
+
+use std::io::{self, Write};
+
+use nightread_domain::ResultDocument;
+use nightread_domain::result::{Finding, Payload};
+use serde_json::{Map, Value, json};
+
+/// The tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// A list of tasks with predictions, by Label Studio's basic JSON.
+    LabelStudio,
+    /// `samples.json` of a FiftyOne dataset.
+    FiftyOne,
+}
+
+/// Writes documents for a tool.
+#[derive(Debug)]
+pub struct Exporter<W: Write> {
+    tool: Export,
+    output: W,
+    written: u64,
+}
+
+impl<W: Write> Exporter<W> {
+    /// # Errors
+    /// What the output says.
+    pub fn new(tool: Export, mut output: W) -> io::Result<Self> {
+        output.write_all(match tool {
+            Export::LabelStudio => b"[",
+            Export::FiftyOne => b"{\"samples\": [",
+        })?;
+        Ok(Self { tool, output, written: 0 })
+    }
+
+    /// Adds a document's JSON, which [`Export::of`] made.
+    ///
+    /// # Errors
+    /// What the output says.
+    pub fn write(&mut self, piece: &str) -> io::Result<()> {
+        self.output.write_all(if self.written == 0 { b"\n" } else { b",\n" })?;
+        self.written += 1;
+        self.output.write_all(piece.as_bytes())
+    }
+
+    /// # Errors
+    /// What the output says.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.output.write_all(match self.tool {
+            Export::LabelStudio => b"\n]\n",
+            Export::FiftyOne => b"\n]}\n",
+        })?;
+        Ok(self.output)
+    }
+}
+
+impl Export {
+    /// A radiograph's JSON, its image at `images` and the study's name; `None` for what these tools cannot show: scans, and studies that failed.
+    pub fn of(self, document: &ResultDocument, images: &str) -> Option<String> {
+        let Some(Payload::Findings { .. }) = document.payload else { return None };
+        let image = format!("{images}{}", document.study.name);
+        let value = match self {
+            Self::LabelStudio => task(document, &image),
+            Self::FiftyOne => sample(document, &image),
+        };
+        Some(value.to_string())
+    }
+}
+
+/// For a labelling configuration with `<Image name="image" value="$image"/>` and
+/// `<Choices name="findings" toName="image" choice="multiple">`. The choices are the positive findings; the scores of all
+/// stand in the data.
+fn task(document: &ResultDocument, image: &str) -> Value {
+    let findings = document.findings();
+    let positive: Vec<_> = findings.iter().filter(|finding| finding.positive).collect();
+    let choices: Vec<&str> = positive.iter().map(|finding| finding.label.as_str()).collect();
+    let surest = findings.iter().map(|finding| finding.probability).reduce(f32::max);
+    let probabilities: Map<String, Value> =
+        findings.iter().map(|finding| (finding.label.clone(), number(finding.probability))).collect();
+    let result = if choices.is_empty() {
+        json!([])
+    } else {
+        json!([{
+            "from_name": "findings",
+            "to_name": "image",
+            "type": "choices",
+            "value": {"choices": choices},
+        }])
+    };
+    json!({
+        "data": {
+            "image": image,
+            "study_container": document.study.container,
+            "study_name": document.study.name,
+            "study_sha256": document.study.sha256,
+            "probabilities": probabilities,
+            "notice": document.notice,
+        },
+        "predictions": [{
+            "model_version": format!("{} {}", document.model.name, document.model.version_in_paths()),
+            "score": surest.map(number),
+            "result": result,
+        }],
+    })
+}
+
+/// As documents have it: the shortest decimals that are this number of single precision.
+fn number(single: f32) -> Value {
+    single.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+/// Every finding is a classification, and the positive ones are a field of their own.
+fn sample(document: &ResultDocument, image: &str) -> Value {
+    let classification = |finding: &Finding| {
+        json!({
+            "_cls": "Classification",
+            "tags": [],
+            "label": finding.label,
+            "confidence": number(finding.probability),
+            "threshold": number(finding.threshold),
+            "positive": finding.positive,
+        })
+    };
+    let all: Vec<Value> = document.findings().iter().map(classification).collect();
+    let positive: Vec<Value> =
+        document.findings().iter().filter(|finding| finding.positive).map(classification).collect();
+    json!({
+        "filepath": image,
+        "tags": [],
+        "_media_type": "image",
+        "study_name": document.study.name,
+        "model": document.model.name,
+        "model_version": document.model.version_in_paths(),
+        "findings": {"_cls": "Classifications", "classifications": all},
+        "positive": {"_cls": "Classifications", "classifications": positive},
+    })
+}

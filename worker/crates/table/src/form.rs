@@ -1,0 +1,176 @@
+//! Long and wide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nightread_domain::ResultDocument;
+
+use crate::batch::Batch;
+use crate::cell::Cell;
+use crate::column::{Column, Level, Located};
+use crate::columns::{COMPONENT, FINDING, Item, Of, OfItem, SHARED, document_cells, items, of_document};
+
+/// What documents hold that becomes columns of the wide form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub labels: BTreeSet<String>,
+    /// Indices of components.
+    pub components: BTreeSet<usize>,
+}
+
+impl Contents {
+    pub fn add(&mut self, document: &ResultDocument) {
+        for item in items(document) {
+            match item.of {
+                Of::Finding(finding) if !self.labels.contains(&finding.label) => {
+                    self.labels.insert(finding.label.clone());
+                }
+                Of::Finding(_) => {}
+                Of::Component(component) => {
+                    self.components.insert(component.index);
+                }
+            }
+        }
+    }
+
+    pub fn join(&mut self, other: Self) {
+        self.labels.extend(other.labels);
+        self.components.extend(other.components);
+    }
+}
+
+/// The form of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A row for each finding and each component; one row for a document without any.
+    Long,
+    /// A row for each document, with columns for each label and each component of these contents.
+    Wide(Contents),
+}
+
+/// Why a document has no row in a wide table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It holds what the columns were not made for.
+    New,
+    /// It says something twice.
+    Twice(String),
+}
+
+impl Form {
+    /// Its columns, in their order.
+    pub fn columns(&self) -> Vec<Column> {
+        let mut columns = of_document();
+        match self {
+            Self::Long => columns.extend(item_columns().map(|of| of.head.column(of.head.name, Level::Item))),
+            Self::Wide(contents) => {
+                for label in &contents.labels {
+                    let of_label =
+                        |of: &OfItem| of.head.column(format!("{}_{label}", of.head.name), Level::Document);
+                    columns.extend(of_finding().map(of_label));
+                }
+                for index in &contents.components {
+                    columns.extend(
+                        of_component().map(|of| of.head.column(component_name(of, *index), Level::Document)),
+                    );
+                }
+            }
+        }
+        columns
+    }
+
+    /// Adds a document's rows.
+    ///
+    /// # Errors
+    /// [`Unfit`], and then nothing was added.
+    pub fn add(&self, located: &Located<'_>, batch: &mut Batch) -> Result<(), Unfit> {
+        let document = located.document;
+        let wide = match self {
+            Self::Long => Vec::new(),
+            Self::Wide(contents) => wide_cells(contents, document)?,
+        };
+        let mut cells = Vec::with_capacity(batch.columns.len());
+        document_cells(located, &mut cells);
+        let first_item = cells.len();
+        cells.extend(wide);
+        for (column, cell) in batch.columns.iter_mut().zip(cells) {
+            column.push(cell);
+        }
+        let rows = match self {
+            Self::Long => long_rows(document, &mut batch.columns[first_item..]),
+            Self::Wide(_) => 1,
+        };
+        batch.runs.push(rows);
+        Ok(())
+    }
+}
+
+/// What every form says of a finding or a component, in the order of the long form.
+fn item_columns() -> impl Iterator<Item = &'static OfItem> {
+    SHARED.iter().chain(FINDING).chain(COMPONENT)
+}
+
+/// Of a finding but its label, which is in the names.
+fn of_finding() -> impl Iterator<Item = &'static OfItem> {
+    SHARED[1..].iter().chain(FINDING)
+}
+
+/// Of a component but its index, which is in the names.
+fn of_component() -> impl Iterator<Item = &'static OfItem> {
+    SHARED.iter().chain(&COMPONENT[1..])
+}
+
+fn component_name(of: &OfItem, index: usize) -> String {
+    let name = of.head.name.strip_prefix("component_").unwrap_or(of.head.name);
+    format!("component_{index}_{name}")
+}
+
+fn long_rows(document: &ResultDocument, columns: &mut [Vec<Cell>]) -> u32 {
+    let mut rows = 0;
+    for item in items(document) {
+        for (column, of) in columns.iter_mut().zip(item_columns()) {
+            column.push((of.cell)(item));
+        }
+        rows += 1;
+    }
+    if rows == 0 {
+        for column in columns.iter_mut() {
+            column.push(Cell::Null);
+        }
+        rows = 1;
+    }
+    rows
+}
+
+fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell>, Unfit> {
+    let (per_label, per_component) = (of_finding().count(), of_component().count());
+    let mut findings: BTreeMap<&str, Item<'_>> = BTreeMap::new();
+    let mut components: BTreeMap<usize, Item<'_>> = BTreeMap::new();
+    for item in items(document) {
+        let twice = match item.of {
+            Of::Finding(finding) => {
+                findings.insert(&finding.label, item).map(|_| format!("the label {}", finding.label))
+            }
+            Of::Component(component) => {
+                components.insert(component.index, item).map(|_| format!("the component {}", component.index))
+            }
+        };
+        if let Some(what) = twice {
+            return Err(Unfit::Twice(what));
+        }
+    }
+    let mut cells =
+        Vec::with_capacity(contents.labels.len() * per_label + contents.components.len() * per_component);
+    for label in &contents.labels {
+        match findings.remove(label.as_str()) {
+            Some(item) => cells.extend(of_finding().map(|of| (of.cell)(item))),
+            None => cells.extend(std::iter::repeat_n(Cell::Null, per_label)),
+        }
+    }
+    for index in &contents.components {
+        match components.remove(index) {
+            Some(item) => cells.extend(of_component().map(|of| (of.cell)(item))),
+            None => cells.extend(std::iter::repeat_n(Cell::Null, per_component)),
+        }
+    }
+    if findings.is_empty() && components.is_empty() { Ok(cells) } else { Err(Unfit::New) }
+}
