@@ -53,6 +53,26 @@ fn a_stored_range_png_agrees_when_its_maximum_is_named() {
 }
 
 #[test]
+fn a_table_has_what_was_read_and_what_was_skipped() {
+    let Some(data) = pydicom_data() else { return missing("a_table_has_what_was_read_and_what_was_skipped") };
+    let work = TempDir::new().unwrap();
+    let tables = ["first.jsonl", "second.jsonl"].map(|name| {
+        let table = work.path().join(name);
+        let mut command = nightread();
+        command.arg("process").arg(data.join("RG1_UNCR.dcm")).arg("--out").arg(work.path().join("out"));
+        let ran = command.arg("--table").arg(&table).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        fs::read_to_string(table).unwrap()
+    });
+    assert_eq!(tables[0], tables[1], "what was skipped is in it as well");
+    let row: Value = serde_json::from_str(tables[0].lines().next().unwrap()).unwrap();
+    assert_eq!((&row["label"], &row["positive"]), (&Value::from("Pneumonia"), &Value::from(true)));
+    let wrong =
+        nightread().args(["process", "x.dcm", "--out", "out", "--table", "table.xlsx"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn a_positive_finding_is_painted_where_that_is_asked_for() {
     let Some(data) = pydicom_data() else {
         return missing("a_positive_finding_is_painted_where_that_is_asked_for");

@@ -122,6 +122,6 @@ pub enum TableFormat {
     Jsonl,
     /// Tasks with predictions, for import into Label Studio
     LabelStudio,
-    /// Samples of a FiftyOne dataset
+    /// labels.json of a FiftyOneImageClassificationDataset
     Fiftyone,
 }

@@ -1,4 +1,4 @@
-//! What reviewing tools import: Label Studio's tasks, FiftyOne's samples. One document after another, in flat memory.
+//! What reviewing tools import: Label Studio's tasks, FiftyOne's labels. One document after another, in flat memory.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 pub enum Export {
     /// A list of tasks with predictions, by Label Studio's basic JSON.
     LabelStudio,
-    /// `samples.json` of a FiftyOne dataset.
+    /// `labels.json` of a `FiftyOneImageClassificationDataset`.
     FiftyOne,
 }
 
@@ -29,7 +29,7 @@ impl<W: Write> Exporter<W> {
     pub fn new(tool: Export, mut output: W) -> io::Result<Self> {
         output.write_all(match tool {
             Export::LabelStudio => b"[",
-            Export::FiftyOne => b"{\"samples\": [",
+            Export::FiftyOne => b"{\"classes\": null, \"labels\": {",
         })?;
         Ok(Self { tool, output, written: 0 })
     }
@@ -49,22 +49,27 @@ impl<W: Write> Exporter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.output.write_all(match self.tool {
             Export::LabelStudio => b"\n]\n",
-            Export::FiftyOne => b"\n]}\n",
+            Export::FiftyOne => b"\n}}\n",
         })?;
         Ok(self.output)
     }
 }
 
 impl Export {
-    /// A radiograph's JSON, its image at `images` and the study's name; `None` for what these tools cannot show: scans, and studies that failed.
+    /// A radiograph's JSON, its image at `images` and the study's name; `None` for what these tools cannot show: scans, and
+    /// studies that failed.
     pub fn of(self, document: &ResultDocument, images: &str) -> Option<String> {
         let Some(Payload::Findings { .. }) = document.payload else { return None };
         let image = format!("{images}{}", document.study.name);
-        let value = match self {
-            Self::LabelStudio => task(document, &image),
-            Self::FiftyOne => sample(document, &image),
-        };
-        Some(value.to_string())
+        Some(match self {
+            Self::LabelStudio => task(document, &image).to_string(),
+            Self::FiftyOne => format!("{}: {}", Value::from(image), labels(document)),
+        })
+    }
+
+    /// Whether an image has but one place, so that the results of two models cannot be written beside each other.
+    pub const fn has_one_place(self) -> bool {
+        matches!(self, Self::FiftyOne)
     }
 }
 
@@ -110,29 +115,19 @@ fn number(single: f32) -> Value {
     single.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
-/// Every finding is a classification, and the positive ones are a field of their own.
-fn sample(document: &ResultDocument, image: &str) -> Value {
+/// Every finding is a classification with its probability as confidence.
+fn labels(document: &ResultDocument) -> Value {
     let classification = |finding: &Finding| {
         json!({
-            "_cls": "Classification",
-            "tags": [],
             "label": finding.label,
             "confidence": number(finding.probability),
-            "threshold": number(finding.threshold),
-            "positive": finding.positive,
+            "attributes": {
+                "positive": finding.positive,
+                "threshold": number(finding.threshold),
+                "model": document.model.name,
+                "model_version": document.model.version_in_paths(),
+            },
         })
     };
-    let all: Vec<Value> = document.findings().iter().map(classification).collect();
-    let positive: Vec<Value> =
-        document.findings().iter().filter(|finding| finding.positive).map(classification).collect();
-    json!({
-        "filepath": image,
-        "tags": [],
-        "_media_type": "image",
-        "study_name": document.study.name,
-        "model": document.model.name,
-        "model_version": document.model.version_in_paths(),
-        "findings": {"_cls": "Classifications", "classifications": all},
-        "positive": {"_cls": "Classifications", "classifications": positive},
-    })
+    document.findings().iter().map(classification).collect()
 }

@@ -8,20 +8,23 @@ use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Phy
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::error::WriteError;
 use crate::batch::Batch;
 use crate::cell::{Cell, Kind};
 use crate::column::{Column, Level};
 
-/// A row group is closed when this many cells are held: some 50 MiB with their texts.
-const GROUP_CELLS: usize = 1 << 20;
+/// A row group is closed when this many cells are held: some 80 MiB with their texts.
+const GROUP_CELLS: usize = 2 << 20;
 
 /// Names of documents and digests differ from study to study; a dictionary holds those of a group.
 const DICTIONARY_BYTES: usize = 4 << 20;
+
+/// Fields whose values are hardly ever the same twice: a dictionary of them is of no use.
+const UNLIKE: [&str; 2] = ["findings[].probability", "findings[].logit"];
 
 pub struct ParquetTable<W: Write + Send> {
     columns: Vec<Column>,
@@ -38,12 +41,17 @@ impl<W: Write + Send> fmt::Debug for ParquetTable<W> {
 impl<W: Write + Send> ParquetTable<W> {
     pub(super) fn new(columns: Vec<Column>, facts: &[(&str, String)], output: W) -> Result<Self, WriteError> {
         let facts = facts.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(facts.collect()))
-            .set_created_by(format!("nightread {}", env!("CARGO_PKG_VERSION")))
-            .build();
+            .set_created_by(format!("nightread {}", env!("CARGO_PKG_VERSION")));
+        for column in columns.iter().filter(|column| UNLIKE.contains(&column.field)) {
+            let path = ColumnPath::new(vec![column.name.clone()]);
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+        let properties = properties.build();
         let writer = SerializedFileWriter::new(output, schema(&columns)?, Arc::new(properties))?;
         let held = Batch::new(&columns);
         Ok(Self { columns, writer, held })

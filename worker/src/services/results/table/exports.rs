@@ -1,8 +1,10 @@
 //! What reviewing tools import.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::TryStreamExt;
 use nightread_table::{Export, Exporter};
 
@@ -24,7 +26,10 @@ pub(super) async fn write(
             let mut texts = Vec::new();
             for entry in own.judged(found) {
                 match entry.document {
-                    Ok(document) => texts.extend(tool.of(&document, &before)),
+                    Ok(document) => {
+                        let text = tool.of(&document, &before);
+                        texts.extend(text.map(|text| (document.study.name.clone(), text)));
+                    }
                     Err(why) => told.unread(entry.path.name(), &why),
                 }
             }
@@ -34,13 +39,26 @@ pub(super) async fn write(
         },
     );
     let mut told = Told::default();
+    let mut seen = HashSet::new();
     let mut exporter = Exporter::new(tool, Output::open(out)?).context("cannot write")?;
     while let Some((texts, some)) = pieces.try_next().await? {
         told.join(some);
-        for text in texts {
+        for (name, text) in texts {
+            if tool.has_one_place() && !seen.insert(digest(&name)) {
+                bail!(
+                    "{name} has two results, and this format has a place for one: name a --model and its --model-version"
+                );
+            }
             exporter.write(&text).context("cannot write")?;
         }
     }
     exporter.finish().context("cannot write")?.finish()?;
     Ok(told)
+}
+
+/// Eight bytes for each name, however long.
+fn digest(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
