@@ -90,7 +90,7 @@ def same(name, found, expected):
     if name.split("_")[0] in SINGLE or name.endswith("_probability"):
         return np.float32(found) == np.float32(expected)
     if isinstance(expected, bool):
-        return bool(found) == expected and str(found).lower() in ("true", "false")
+        return str(found).lower() == str(expected).lower()
     if isinstance(expected, (int, float)):
         return float(found) == float(expected)
     return str(found) == expected

@@ -8,6 +8,7 @@ use nightread_table::{Batch, Form, Located, Writer};
 use super::RESULTS;
 use super::summary::Row;
 use crate::adapters::storage::folder::FolderStore;
+use crate::services::results::documents::bare;
 use crate::services::results::table::{Output, by_name};
 
 /// Writes the rows of every input that has a document, those that were skipped as done among them.
@@ -19,9 +20,9 @@ pub(super) fn write(rows: &[Row], out: &Path, file: &Path) -> Result<()> {
     let mut writer =
         Writer::new(format, columns.clone(), &[], Output::open(Some(file))?).with_context(written)?;
     for (document, path) in rows.iter().filter_map(Row::stored) {
-        let etag = store.properties_now(path)?.etag;
+        let etag = bare(&store.properties_now(path)?.etag);
         let mut batch = Batch::new(&columns);
-        let located = Located { path: path.name(), etag: &etag.0, document };
+        let located = Located { path: path.name(), etag: &etag, document };
         // The long form has a place for everything.
         if Form::Long.add(&located, &mut batch).is_ok() {
             writer.write(batch).with_context(written)?;

@@ -289,6 +289,11 @@ impl Store {
     }
 }
 
+/// A version's mark without quotation marks, which listings leave out and answers have.
+pub fn bare(etag: &ETag) -> String {
+    etag.strong().trim_matches('"').to_owned()
+}
+
 /// The storage of the settings, for one container.
 fn in_settings(common: &Common, container: &str) -> Result<Option<Store>> {
     let require = |settings: &Settings, problems: &mut Problems| {

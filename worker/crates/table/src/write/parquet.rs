@@ -41,11 +41,13 @@ impl<W: Write + Send> fmt::Debug for ParquetTable<W> {
 impl<W: Write + Send> ParquetTable<W> {
     pub(super) fn new(columns: Vec<Column>, facts: &[(&str, String)], output: W) -> Result<Self, WriteError> {
         let facts = facts.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
+        let facts: Vec<KeyValue> = facts.collect();
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_key_value_metadata(Some(facts.collect()))
+            // polars before 2 does not read an empty list.
+            .set_key_value_metadata(Some(facts).filter(|facts| !facts.is_empty()))
             .set_created_by(format!("nightread {}", env!("CARGO_PKG_VERSION")));
         for column in columns.iter().filter(|column| UNLIKE.contains(&column.field)) {
             let path = ColumnPath::new(vec![column.name.clone()]);

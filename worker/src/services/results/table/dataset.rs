@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 
 use super::pieces::pieces;
 use super::told::Told;
-use crate::services::results::documents::Documents;
+use crate::services::results::documents::{Documents, bare};
 
 /// Brings the folder up to date. The inner error is wrong use, in words.
 pub(super) async fn update(documents: &Documents, folder: &Path) -> Result<Result<Told, String>> {
@@ -45,7 +45,7 @@ async fn look(documents: &Documents, survey: &mut Survey) -> Result<(), JobError
     let mut names = documents.names(true, |_| true);
     while let Some(some) = names.recv().await {
         for named in some? {
-            survey.note(named.path.name(), named.etag.as_ref().map(|etag| etag.0.as_str()));
+            survey.note(named.path.name(), named.etag.as_ref().map(bare).as_deref());
         }
     }
     Ok(())

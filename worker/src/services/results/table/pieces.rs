@@ -8,7 +8,7 @@ use nightread_domain::JobError;
 use nightread_table::{Batch, Column, Form, Located, Unfit};
 
 use super::told::Told;
-use crate::services::results::documents::{Documents, Entry, Named};
+use crate::services::results::documents::{Documents, Entry, Named, bare};
 
 /// The cells of some documents.
 #[derive(Debug)]
@@ -41,7 +41,8 @@ fn piece(form: &Form, columns: &[Column], entries: impl Iterator<Item = Entry>) 
                 continue;
             }
         };
-        let located = Located { path: path.name(), etag: &etag.0, document: &document };
+        let etag = bare(&etag);
+        let located = Located { path: path.name(), etag: &etag, document: &document };
         match form.add(&located, &mut piece.batch) {
             Ok(()) => {}
             Err(Unfit::New) => piece.is_new = true,
