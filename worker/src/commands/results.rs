@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::app::runtime;
 use crate::cli::results::{ResultsArgs, ResultsCommand};
 use crate::services::results::table;
 use crate::telemetry::logs;
 
 pub(super) fn run(args: &ResultsArgs) -> Result<ExitCode> {
     let _telemetry = logs::start(logs::Reader::Person);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime::two_threads()?;
     let ended = runtime.block_on(async {
         match &args.command {
             ResultsCommand::Table(args) => table::run(args).await,

@@ -65,9 +65,7 @@ pub(crate) fn run(
         }
         None => PathBuf::from("/"),
     };
-    if let Some(Err(problem)) = args.table.as_deref().map(by_name) {
-        return Ok(wrong_use(&problem));
-    }
+    args.table.as_deref().map(by_name).transpose().map_err(WrongUse)?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let out = args.out.canonicalize().context("the output folder has no absolute path")?;
     let inputs = Inputs::gather(&args.paths, &Names::new(&args.names)?, &out)?;

@@ -21,9 +21,8 @@ use super::filter::Filter;
 use super::source::{FILES, FOLDER, Lines, Source, listed};
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
-use crate::app;
+use crate::app::{self, WrongUse};
 use crate::cli::Common;
-use crate::console::say;
 use crate::services::pages::{PageWalk, patiently};
 use crate::settings::{Problems, Settings, StorageSettings};
 
@@ -108,33 +107,19 @@ impl fmt::Debug for Documents {
 }
 
 impl Documents {
-    /// Opens a source as it was typed; settings are asked only for what lies in their storage. `None` when that is wrong
-    /// use, and then it has been told why.
+    /// Opens a source as it was typed; settings are asked only for what lies in their storage.
     ///
     /// # Errors
-    /// What the account says.
-    pub fn open(typed: &Path, common: &Common, filter: Filter) -> Result<Option<Self>> {
-        let source = match Source::parse(typed) {
-            Ok(source) => source,
-            Err(problem) => {
-                say(&problem);
-                return Ok(None);
-            }
-        };
+    /// [`WrongUse`]; what the account says.
+    pub fn open(typed: &Path, common: &Common, filter: Filter) -> Result<Self> {
+        let source = Source::parse(typed).map_err(WrongUse)?;
         let store = match &source {
-            Source::Container { name, .. } => match in_settings(common, name)? {
-                Some(store) => store,
-                None => return Ok(None),
-            },
+            Source::Container { name, .. } => in_settings(common, name)?,
             Source::Folder(folder) => Store::here([(FOLDER, folder.as_path())]),
             Source::List(_) | Source::File(_) => Store::here([(FILES, Path::new("/"))]),
         };
-        Ok(Some(Self {
-            store,
-            source: Arc::new(source),
-            filter: Arc::new(filter),
-            counts: Arc::new(Mutex::default()),
-        }))
+        let (source, filter) = (Arc::new(source), Arc::new(filter));
+        Ok(Self { store, source, filter, counts: Arc::new(Mutex::default()) })
     }
 
     /// Every document that the filter takes, and everything that should be one. An error ends the stream: then nobody knows
@@ -295,22 +280,22 @@ pub fn bare(etag: &ETag) -> String {
 }
 
 /// The storage of the settings, for one container.
-fn in_settings(common: &Common, container: &str) -> Result<Option<Store>> {
+fn in_settings(common: &Common, container: &str) -> Result<Store> {
     let require = |settings: &Settings, problems: &mut Problems| {
         if settings.storage.is_none() {
             problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
         }
     };
-    let Some(settings) = app::sound_settings(common, require) else { return Ok(None) };
+    let settings = app::sound_settings(common, require)?;
     let storage = settings.storage.as_ref().context("storage was required above")?;
-    Ok(Some(match storage {
+    Ok(match storage {
         StorageSettings::Folder(root) => {
             Store::Here(FolderStore::new([(container.to_owned(), root.join(container))]))
         }
         StorageSettings::Azure(access) => {
             Store::Account(Arc::new(AzureStore::new(app::account(access)?, AzureOptions::default())?))
         }
-    }))
+    })
 }
 
 /// The longer of two starts of names, where one is a start of the other.
@@ -323,7 +308,7 @@ fn narrowed(prefix: &str, filter: &Filter) -> String {
 /// stands before it there, or is missing.
 fn beside(path: &BlobRef, document: &ResultDocument, artefact: &ArtefactFacts) -> Option<String> {
     let model = &document.model;
-    let blob = document.study_blob().ok()?;
+    let blob = document.study_name().ok()?;
     let named = result_blob(FOLDER, &model.name, &model.version_in_paths(), &blob).ok()?;
     if let Some(before) = path.name().strip_suffix(named.name()) {
         return Some(format!("{before}{}", artefact.path));
@@ -605,7 +590,7 @@ mod tests {
 
     fn open(typed: &Path, filter: Filter) -> Documents {
         let common = Common { config: None, models: None };
-        Documents::open(typed, &common, filter).expect("opened").expect("a source")
+        Documents::open(typed, &common, filter).expect("opened")
     }
 
     async fn read(documents: &Documents) -> Vec<Entry> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::blob::ETag;
+use crate::blob::{BlobRef, ETag};
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::media::Media;
 use crate::task::Task;
@@ -243,6 +243,14 @@ impl From<&JobError> for ErrorFacts {
 }
 
 impl ResultDocument {
+    /// What the study is called in its store.
+    ///
+    /// # Errors
+    /// `source_not_allowed` when the names in it are none.
+    pub fn study_name(&self) -> Result<BlobRef, JobError> {
+        BlobRef::new(&self.study.container, &self.study.name)
+    }
+
     /// Of a radiograph; none otherwise.
     pub fn findings(&self) -> &[Finding] {
         match &self.payload {

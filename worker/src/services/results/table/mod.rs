@@ -33,9 +33,7 @@ pub(crate) async fn run(args: &TableArgs) -> Result<ExitCode> {
         Ok(kind) => kind,
         Err(problem) => return Ok(wrong_use(&problem)),
     };
-    let Some(documents) = Documents::open(&args.source, &args.common, Filter::from(&args.filter))? else {
-        return Ok(ExitCode::from(WRONG_USE));
-    };
+    let documents = Documents::open(&args.source, &args.common, Filter::from(&args.filter))?;
     let out = args.out.as_deref();
     let told = match (kind, out) {
         (Kind::DataSet, Some(folder)) => match dataset::update(&documents, folder).await? {
