@@ -8,8 +8,9 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "nightread-domain",
+    "nightread-compare",
     "nightread-dicom",
     "nightread-volume",
     "nightread-radiograph",
@@ -57,6 +58,7 @@ fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
 fn formats_and_readings_are_apart() {
     for (package, unknown) in [
         ("nightread-domain", &["dicom", "volume", "radiograph", "fmri", "engine"][..]),
+        ("nightread-compare", &["dicom", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-dicom", &["volume", "radiograph", "fmri", "engine"]),
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-radiograph", &["volume", "fmri", "engine"]),

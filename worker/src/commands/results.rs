@@ -1,4 +1,4 @@
-//! `nightread results`: tables of what was read.
+//! `nightread results`: tables and comparisons of what was read.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::app::runtime;
 use crate::cli::results::{ResultsArgs, ResultsCommand};
-use crate::services::results::table;
+use crate::services::results::{compare, table};
 use crate::telemetry::logs;
 
 pub(super) fn run(args: &ResultsArgs) -> Result<ExitCode> {
@@ -15,6 +15,7 @@ pub(super) fn run(args: &ResultsArgs) -> Result<ExitCode> {
     let ended = runtime.block_on(async {
         match &args.command {
             ResultsCommand::Table(args) => table::run(args).await,
+            ResultsCommand::Compare(args) => compare::run(args).await,
         }
     });
     // A thread that waits for standard input cannot be waited for.

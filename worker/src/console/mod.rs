@@ -1,5 +1,6 @@
 //! What people read: lines, tables, exit status. 0 all is well, 1 something failed, 2 wrong use.
 
+pub(crate) mod page;
 pub(crate) mod table;
 
 use std::io::{ErrorKind, Write};

@@ -1,12 +1,17 @@
 //! Tables for people.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Cell, ContentArrangement, Row, Table, presets};
 
 /// A table that fits the terminal.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    table_under(header)
+}
+
+/// As [`table`], where the columns are not known before.
+pub(crate) fn table_under<T: Into<Cell>>(header: impl IntoIterator<Item = T>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header);
+    table.set_header(Row::from(header));
     table
 }
 

@@ -1,5 +1,6 @@
 //! `nightread results`: what was read, for people.
 
+pub(crate) mod compare;
 pub mod documents;
 pub mod filter;
 pub mod source;

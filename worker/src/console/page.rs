@@ -1,0 +1,33 @@
+//! Pages for a terminal.
+
+use comfy_table::{Cell, CellAlignment};
+use nightread_compare::{Block, Page, Table};
+
+use super::table::table_under;
+
+/// The page as text. All that it says is visible already.
+pub(crate) fn text(page: &Page) -> String {
+    let mut parts = vec![page.title.clone()];
+    for block in &page.blocks {
+        match block {
+            Block::Heading(heading) => parts.push(format!("\n{heading}")),
+            Block::Text(paragraph) => parts.push(paragraph.clone()),
+            Block::Table(table) => parts.push(rows(table)),
+            Block::Chart(_) => {}
+        }
+    }
+    parts.push(format!("\n{}", page.notice));
+    parts.join("\n")
+}
+
+fn rows(table: &Table) -> String {
+    let aligned = |(column, text): (usize, &String)| {
+        let is_number = column >= table.numbers_from;
+        Cell::new(text).set_alignment(if is_number { CellAlignment::Right } else { CellAlignment::Left })
+    };
+    let mut shown = table_under(table.header.iter().enumerate().map(aligned));
+    for row in &table.rows {
+        shown.add_row(row.iter().enumerate().map(aligned).collect::<Vec<_>>());
+    }
+    shown.to_string()
+}
