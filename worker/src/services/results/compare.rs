@@ -5,37 +5,43 @@ use std::io::Write;
 use std::num::NonZero;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use nightread_compare::{
     Bootstrap, Cohorts, CompareError, CompareOptions, Comparison, JoinKey, RolloutLimits, Truth,
-    TruthColumns, Which, html, markdown, page,
+    TruthColumns, Which,
 };
 
 use super::documents::Documents;
 use super::filter::Filter;
 use super::source::Source;
-use crate::cli::results::{CompareArgs, ComparisonFormat};
-use crate::console::page::text;
-use crate::console::{FAILED, WRONG_USE, print, say};
+use crate::app::WrongUse;
+use crate::cli::results::CompareArgs;
 
 /// Unreadable documents that are told one by one.
 const TOLD: usize = 20;
 
-pub(crate) async fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let Some((sides, key)) = opened(args)? else { return Ok(ExitCode::from(WRONG_USE)) };
+/// A comparison, and what of the documents could not be read, a line each.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub comparison: Comparison,
+    pub unread: Vec<String>,
+}
+
+/// Compares what `args` name.
+///
+/// # Errors
+/// [`WrongUse`], also where nothing can be compared; what storage says.
+pub(crate) async fn run(args: &CompareArgs) -> Result<Compared> {
+    let (sides, key) = opened(args)?;
     // Before the documents, which may take long.
-    let truth = match args.truth.as_deref().map(|path| read_truth(path, args)).transpose() {
-        Ok(truth) => truth,
-        Err(problem) => return Ok(wrong_use(&problem)),
-    };
+    let truth = args.truth.as_deref().map(|path| read_truth(path, args)).transpose().map_err(WrongUse)?;
     let mut cohorts = Cohorts::new(key);
-    let mut unreadable = [0; 2];
+    let (mut unreadable, mut unread) = ([0; 2], Vec::new());
     for (which, documents) in [Which::A, Which::B].into_iter().zip(&sides) {
-        unreadable[which as usize] = take(&mut cohorts, which, documents).await?;
+        unreadable[which as usize] = take(&mut cohorts, which, documents, &mut unread).await?;
     }
     let options = CompareOptions {
         limits: RolloutLimits { flips: args.max_flips, unpaired: args.max_unpaired },
@@ -49,32 +55,24 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<ExitCode> {
         sources: [&args.a, &args.b].map(|path| path.display().to_string()),
         unreadable,
     };
-    match Comparison::of(&cohorts, &options) {
-        Ok(comparison) => told(args, &comparison),
-        Err(problem) => Ok(wrong_use(&in_words(&problem, key, args))),
-    }
+    let comparison = Comparison::of(&cohorts, &options);
+    let comparison = comparison.map_err(|problem| WrongUse(in_words(&problem, key, args)))?;
+    Ok(Compared { comparison, unread })
 }
 
-fn wrong_use(problem: &str) -> ExitCode {
-    say(problem);
-    ExitCode::from(WRONG_USE)
-}
-
-/// Both sides, and what their studies are joined by; none after it was told what is wrong.
-fn opened(args: &CompareArgs) -> Result<Option<([Documents; 2], JoinKey)>> {
-    let filter = || Filter { models: args.model.clone(), prefix: args.prefix.clone(), ..Filter::default() };
-    let Some(a) = Documents::open(&args.a, &args.common, filter())? else { return Ok(None) };
-    let Some(b) = Documents::open(&args.b, &args.common, filter())? else { return Ok(None) };
-    let (Ok(of_a), Ok(of_b)) = (Source::parse(&args.a), Source::parse(&args.b)) else { return Ok(None) };
+/// Both sides, and what their studies are joined by.
+fn opened(args: &CompareArgs) -> Result<([Documents; 2], JoinKey)> {
+    let filter = Filter { models: args.model.clone(), prefix: args.prefix.clone(), ..Filter::default() };
+    let a = Documents::open(&args.a, &args.common, filter.clone())?;
+    let b = Documents::open(&args.b, &args.common, filter)?;
+    let of_a = Source::parse(&args.a).map_err(WrongUse)?;
+    let of_b = Source::parse(&args.b).map_err(WrongUse)?;
     if are_shared(&of_a, &of_b) {
-        say(
-            "A and B have documents in common: name two folders, containers or lists of which neither holds the other",
-        );
-        return Ok(None);
+        let told = "A and B have documents in common: name two folders, containers or lists of which neither holds the other";
+        return Err(WrongUse(told.to_owned()).into());
     }
-    let is_container = |source: &Source| matches!(source, Source::Container { .. });
-    let usual = if is_container(&of_a) || is_container(&of_b) { JoinKey::Study } else { JoinKey::Name };
-    Ok(Some(([a, b], args.by.map_or(usual, JoinKey::from))))
+    let usual = if of_a.is_container() || of_b.is_container() { JoinKey::Study } else { JoinKey::Name };
+    Ok(([a, b], args.by.map_or(usual, JoinKey::from)))
 }
 
 /// Whether two sources hold the same documents, so that some would be compared with themselves. Of lists nobody knows.
@@ -100,8 +98,13 @@ fn read_truth(path: &Path, args: &CompareArgs) -> Result<Truth, String> {
     Truth::read(file, &columns).map_err(|problem| format!("{}: {problem}", path.display()))
 }
 
-/// Takes what is compared of a side's documents; gives how many could not be read.
-async fn take(cohorts: &mut Cohorts, which: Which, documents: &Documents) -> Result<usize> {
+/// Takes what is compared of a side's documents; gives how many could not be read, and tells of them in `unread`.
+async fn take(
+    cohorts: &mut Cohorts,
+    which: Which,
+    documents: &Documents,
+    unread: &mut Vec<String>,
+) -> Result<usize> {
     let mut unreadable = 0;
     let mut entries = documents.entries();
     while let Some(entry) = entries.try_next().await? {
@@ -112,16 +115,16 @@ async fn take(cohorts: &mut Cohorts, which: Which, documents: &Documents) -> Res
         if let Some(problem) = problem {
             unreadable += 1;
             if unreadable <= TOLD {
-                say(&format!("{which}: {}: {problem}", entry.path.name()));
+                unread.push(format!("{which}: {}: {problem}", entry.path.name()));
             }
         }
     }
     if unreadable > TOLD {
-        say(&format!("{which}: {} more documents cannot be read", unreadable - TOLD));
+        unread.push(format!("{which}: {} more documents cannot be read", unreadable - TOLD));
     }
     let gone = documents.counts().gone;
     if gone > 0 {
-        say(&format!("{which}: {gone} documents were gone when their turn came"));
+        unread.push(format!("{which}: {gone} documents were gone when their turn came"));
     }
     Ok(unreadable)
 }
@@ -147,47 +150,11 @@ fn in_words(problem: &CompareError, key: JoinKey, args: &CompareArgs) -> String 
     format!("{of}{problem}{advice}")
 }
 
-/// Writes the comparison, tells which limits it is past, and gives the exit status.
-fn told(args: &CompareArgs, comparison: &Comparison) -> Result<ExitCode> {
-    let format = args.format.unwrap_or_else(|| usual_format(args.out.as_deref()));
-    let written = match format {
-        ComparisonFormat::Text => text(&page(comparison)),
-        ComparisonFormat::Markdown => markdown(&page(comparison)),
-        ComparisonFormat::Json => serde_json::to_string_pretty(comparison)?,
-        ComparisonFormat::Html => html(&page(comparison)),
-    };
-    let written = written.trim_end();
-    match &args.out {
-        Some(path) => write(path, written)?,
-        None => print(written)?,
-    }
-    if args.out.is_some() {
-        print(&format!(
-            "{} of {} decisions differ over {} studies",
-            comparison.flips, comparison.decisions, comparison.compared
-        ))?;
-    }
-    for check in comparison.checks.iter().filter(|check| !check.passed) {
-        say(&format!(
-            "past the limit: {}: {} of {}, at most {}",
-            check.what, check.found, check.of, check.limit
-        ));
-    }
-    Ok(if comparison.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-/// As the file's name ends.
-fn usual_format(out: Option<&Path>) -> ComparisonFormat {
-    match out.and_then(Path::extension).and_then(|end| end.to_str()) {
-        Some("md") => ComparisonFormat::Markdown,
-        Some("json") => ComparisonFormat::Json,
-        Some("html" | "htm") => ComparisonFormat::Html,
-        _ => ComparisonFormat::Text,
-    }
-}
-
 /// Beside its name until it is whole, so that a broken-off run leaves no half a comparison behind.
-fn write(path: &Path, written: &str) -> Result<()> {
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn write(path: &Path, written: &str) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()

@@ -31,6 +31,10 @@ pub enum Source {
 }
 
 impl Source {
+    pub const fn is_container(&self) -> bool {
+        matches!(self, Self::Container { .. })
+    }
+
     /// What was typed: a folder, `container:NAME[/PREFIX]`, `@LIST`, `-`, or one document's file.
     ///
     /// # Errors

@@ -7,17 +7,16 @@ mod pieces;
 mod told;
 
 use std::path::Path;
-use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::Result;
 use nightread_table::{Export, Format};
 
 pub(crate) use self::file::Output;
-use super::documents::Documents;
+use self::told::Told;
+use super::documents::{Counts, Documents};
 use super::filter::Filter;
+use crate::app::WrongUse;
 use crate::cli::results::{TableArgs, TableFormat};
-use crate::console::{FAILED, WRONG_USE, say};
 
 /// What is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,36 +26,35 @@ enum Kind {
     Export(Export),
 }
 
-pub(crate) async fn run(args: &TableArgs) -> Result<ExitCode> {
-    let started = Instant::now();
-    let kind = match kind(args) {
-        Ok(kind) => kind,
-        Err(problem) => return Ok(wrong_use(&problem)),
-    };
+/// What became of a table.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub told: Told,
+    pub counts: Counts,
+}
+
+/// Writes what `args` ask for.
+///
+/// # Errors
+/// [`WrongUse`]; what storage and the file system say.
+pub(crate) async fn run(args: &TableArgs) -> Result<Written> {
+    let kind = kind(args).map_err(WrongUse)?;
     let documents = Documents::open(&args.source, &args.common, Filter::from(&args.filter))?;
     let out = args.out.as_deref();
     let told = match (kind, out) {
-        (Kind::DataSet, Some(folder)) => match dataset::update(&documents, folder).await? {
-            Ok(told) => told,
-            Err(problem) => return Ok(wrong_use(&problem)),
-        },
-        (Kind::DataSet, None) => return Ok(wrong_use("a data set needs --out DIR/")),
+        (Kind::DataSet, Some(folder)) => dataset::update(&documents, folder).await?.map_err(WrongUse)?,
+        (Kind::DataSet, None) => return Err(WrongUse("a data set needs --out DIR/".to_owned()).into()),
         (Kind::Table(format), out) if args.wide => {
             if documents.is_read_once() {
-                return Ok(wrong_use("--wide reads a list twice: give it as @LIST, not on standard input"));
+                let told = "--wide reads a list twice: give it as @LIST, not on standard input";
+                return Err(WrongUse(told.to_owned()).into());
             }
             file::wide(&documents, format, out).await?
         }
         (Kind::Table(format), out) => file::long(&documents, format, out).await?,
         (Kind::Export(tool), out) => exports::write(&documents, tool, &args.images, out).await?,
     };
-    told.tell(&documents.counts(), out, started.elapsed());
-    Ok(if told.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-fn wrong_use(problem: &str) -> ExitCode {
-    say(problem);
-    ExitCode::from(WRONG_USE)
+    Ok(Written { told, counts: documents.counts() })
 }
 
 fn kind(args: &TableArgs) -> Result<Kind, String> {

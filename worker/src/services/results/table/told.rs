@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::console::say;
 use crate::services::results::documents::Counts;
 
 /// So many examples are shown of what is missing.
@@ -11,7 +10,7 @@ const EXAMPLES: usize = 20;
 
 /// The account of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(crate) struct Told {
     pub documents: u64,
     pub rows: u64,
     /// Documents of a data set that were as they were.
@@ -42,13 +41,11 @@ impl Told {
         self.unread == 0
     }
 
-    /// Tells it on standard error, where no table is.
-    pub fn tell(&self, counts: &Counts, out: Option<&Path>, elapsed: Duration) {
-        for example in &self.examples {
-            say(example);
-        }
+    /// One line each: what could not be read, and what there is.
+    pub fn lines(&self, counts: &Counts, out: Option<&Path>, elapsed: Duration) -> Vec<String> {
+        let mut lines = self.examples.clone();
         if self.unread > self.examples.len() as u64 {
-            say(&format!("... and {} more", self.unread - self.examples.len() as u64));
+            lines.push(format!("... and {} more", self.unread - self.examples.len() as u64));
         }
         let mut parts = vec![format!("{} documents, {} rows", self.documents, self.rows)];
         for (count, what) in [
@@ -65,6 +62,7 @@ impl Told {
         let seconds = elapsed.as_secs_f64();
         let rate = self.documents as f64 / seconds.max(1e-9);
         let to = out.map_or_else(String::new, |out| format!("\ntable: {}", out.display()));
-        say(&format!("{}, in {seconds:.1} s ({rate:.0} a second){to}", parts.join(", ")));
+        lines.push(format!("{}, in {seconds:.1} s ({rate:.0} a second){to}", parts.join(", ")));
+        lines
     }
 }

@@ -1,4 +1,7 @@
-//! `nightread results`: tables and comparisons of what was read.
+//! `nightread results`: what was read, for people.
+
+mod compare;
+mod table;
 
 use std::process::ExitCode;
 
@@ -6,18 +9,15 @@ use anyhow::Result;
 
 use crate::app::runtime;
 use crate::cli::results::{ResultsArgs, ResultsCommand};
-use crate::services::results::{compare, table};
 use crate::telemetry::logs;
 
 pub(super) fn run(args: &ResultsArgs) -> Result<ExitCode> {
     let _telemetry = logs::start(logs::Reader::Person);
     let runtime = runtime::two_threads()?;
-    let ended = runtime.block_on(async {
-        match &args.command {
-            ResultsCommand::Table(args) => table::run(args).await,
-            ResultsCommand::Compare(args) => compare::run(args).await,
-        }
-    });
+    let ended = match &args.command {
+        ResultsCommand::Table(args) => runtime.block_on(table::run(args)),
+        ResultsCommand::Compare(args) => runtime.block_on(compare::run(args)),
+    };
     // A thread that waits for standard input cannot be waited for.
     runtime.shutdown_background();
     ended
