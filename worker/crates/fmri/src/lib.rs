@@ -2,6 +2,7 @@
 
 pub mod components;
 pub mod confounds;
+pub mod connectivity;
 pub mod ica;
 mod mask;
 pub mod projection;
@@ -12,6 +13,7 @@ pub mod survey;
 mod zscore;
 
 pub use components::{ComponentMaps, Peak};
+pub use connectivity::{Connectivity, NetworkMatrix, connectivity};
 pub use mask::{Mask, MaskRule};
 pub use projection::MNI_4MM;
 pub use regression::{DualRegression, Flag, GroupMaps, Nuisance, dual_regression, dual_regression_beside};
