@@ -99,11 +99,17 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
     let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
-    assert_eq!((info.width, info.height, info.color_type), (512, 512, png::ColorType::Rgb));
+    assert_eq!(info.color_type, png::ColorType::Rgb);
+    assert!(info.width > 2 * 512 && info.height > 512, "the original and what speaks for the finding");
     let coloured = pixels.chunks_exact(3).filter(|rgb| rgb[0] != rgb[1] || rgb[1] != rgb[2]).count();
     assert!(coloured > 1000 && coloured < 512 * 512, "{coloured} pixels have heat");
+    let texts = &reader.info().utf8_text;
+    let said = texts.iter().find(|chunk| chunk.keyword == "Description").unwrap().get_text().unwrap();
+    for part in ["Pneumonia: positive", "cxr-pneumonia-demo", "Not a medical device"] {
+        assert!(said.contains(part), "{said}");
+    }
 
-    // What is there stays, and what the document says of it is true of the bytes that lie there, whoever wrote them.
+    // Forced, it is painted anew; and what the document says of it is true of the bytes that lie there.
     let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
     let says = |document: &Value| {
         let artefact = &document["artefacts"][0];
@@ -111,8 +117,7 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
     };
     let ours = fs::read(asked.join(name)).unwrap();
     assert_eq!(says(&with), (ours.len() as u64, digest(&ours)));
-    let theirs = b"another writer's".to_vec();
-    fs::write(asked.join(name), &theirs).unwrap();
+    fs::write(asked.join(name), b"of another reading").unwrap();
     let mut command = nightread();
     command
         .args(["process", "--force", "--format", "json", "--out"])
@@ -122,8 +127,64 @@ fn a_positive_finding_is_painted_where_that_is_asked_for() {
     let again = serde_json::from_slice::<Value>(&forced.stdout).unwrap()["results"][0]["document"].take();
     assert_ne!(again["read_at"], with["read_at"]);
     assert_eq!(again["artefacts"][0]["path"], *name);
-    assert_eq!(says(&again), (theirs.len() as u64, digest(&theirs)));
-    assert_eq!(fs::read(asked.join(name)).unwrap(), theirs);
+    let there = fs::read(asked.join(name)).unwrap();
+    assert!(there.starts_with(b"\x89PNG"), "what was of another reading is replaced");
+    assert_eq!(says(&again), (there.len() as u64, digest(&there)));
+}
+
+/// Asked for later, heatmaps are added to the results that lack them, without force, and once.
+#[test]
+fn heatmaps_that_are_asked_for_later_complete_the_results() {
+    let Some(data) = pydicom_data() else {
+        return missing("heatmaps_that_are_asked_for_later_complete_the_results");
+    };
+    let work = TempDir::new().unwrap();
+    let out = work.path().join("out");
+    let run = |more: &[&str], settings: &[(&str, &str)]| {
+        let mut command = nightread();
+        command.args(["process", "--format", "json", "--out"]).arg(&out).args(more);
+        let ran = command.arg(data.join("RG1_UNCR.dcm")).envs(settings.iter().copied()).output().unwrap();
+        let told: Value = serde_json::from_slice(&ran.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
+        let row = &told["results"][0];
+        let document: Value =
+            serde_json::from_slice(&fs::read(row["path"].as_str().unwrap()).unwrap()).unwrap();
+        checked(&document);
+        (row["outcome"].as_str().unwrap().to_owned(), document)
+    };
+    let kinds = |document: &Value| -> Vec<String> {
+        let artefacts = document["artefacts"].as_array().unwrap().iter();
+        artefacts.map(|artefact| artefact["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let (_, plain) = run(&[], &[]);
+    assert!(kinds(&plain).is_empty());
+    let (outcome, painted) = run(&["--heatmaps"], &[]);
+    assert_eq!((outcome.as_str(), kinds(&painted)), ("read", vec!["heatmap".to_owned()]));
+    assert_eq!(painted["findings"], plain["findings"], "the scores are the same");
+    let (outcome, same) = run(&["--heatmaps"], &[]);
+    assert_eq!((outcome.as_str(), &same), ("already_done", &painted), "once");
+
+    let arrays = [("NIGHTREAD_IMAGES_WRITE_HEATMAP_ARRAYS", "true")];
+    let (outcome, with_array) = run(&["--heatmaps=Pneumonia"], &arrays);
+    assert_eq!((outcome.as_str(), kinds(&with_array).len()), ("read", 2));
+    let array = with_array["artefacts"].as_array().unwrap().iter().find(|it| it["kind"] == "heatmap_array");
+    let array = fs::read(out.join(array.unwrap()["path"].as_str().unwrap())).unwrap();
+    assert!(array.starts_with(b"\x93NUMPY") && array.len() == 128 + 4 * 49, "{}", array.len());
+    let header = String::from_utf8_lossy(&array[..128]).into_owned();
+    assert!(header.contains("'shape': (7, 7)"), "{header}");
+    // Its mean and the bias are the logit; the bias of this model is 0.01.
+    let values = array[128..].chunks_exact(4).map(|x| f64::from(f32::from_le_bytes(x.try_into().unwrap())));
+    let mean = values.sum::<f64>() / 49.0;
+    let logit = with_array["findings"][0]["logit"].as_f64().unwrap();
+    assert!((mean - logit).abs() < 0.05, "{mean} is not {logit}");
+    let (outcome, kept) = run(&[], &[]);
+    assert_eq!((outcome.as_str(), kinds(&kept).len()), ("already_done", 2), "nothing is taken away");
+
+    let mut wrong = nightread();
+    wrong.args(["process", "--heatmaps=Pnemonia", "--out"]).arg(&out).arg(data.join("RG1_UNCR.dcm"));
+    let wrong = wrong.output().unwrap();
+    let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && told.contains("Pnemonia") && told.contains("Pneumonia"), "{told}");
 }
 
 #[test]

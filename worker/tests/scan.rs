@@ -178,6 +178,114 @@ fn a_scan_becomes_labelled_components_with_maps_and_time_courses() {
     assert_eq!(again["components"], document["components"]);
 }
 
+/// A scan of a BIDS data set, with its table of confounds, and everything that can be asked for.
+#[test]
+fn derivatives_of_a_bids_scan_have_bids_names_and_sidecars() {
+    let work = TempDir::new().unwrap();
+    let folder = work.path().join("bids/sub-01/func");
+    fs::create_dir_all(&folder).unwrap();
+    let name = "sub-01_task-rest_space-MNI152NLin6Asym_res-4_desc-preproc_bold";
+    fs::rename(simulated(work.path(), 7), folder.join(format!("{name}.nii.gz"))).unwrap();
+    fs::write(folder.join(format!("{name}.json")), r#"{"RepetitionTime": 2.5}"#).unwrap();
+    let row = |t: usize| {
+        let dvars = if t == 0 { "n/a" } else { "1.5" };
+        format!("{}\t0\t0\t0\t0\t{}\t{dvars}\n", t % 2, 0.01 * (t % 2) as f64)
+    };
+    let header = "trans_x\ttrans_y\ttrans_z\trot_x\trot_y\trot_z\tstd_dvars\n".to_owned();
+    let table = std::iter::once(header).chain((0..VOLUMES).map(row)).collect::<String>();
+    fs::write(folder.join("sub-01_task-rest_desc-confounds_timeseries.tsv"), table).unwrap();
+    let out = work.path().join("out");
+    let run = |settings: &[&str]| {
+        let mut command = nightread();
+        command
+            .args(["process", "--format", "json", "--out"])
+            .arg(&out)
+            .arg("--root")
+            .arg(work.path().join("bids"));
+        command
+            .arg(&folder)
+            .envs(settings.iter().map(|name| (format!("NIGHTREAD_SCANS_WRITE_{name}"), "true")));
+        let ran = command.output().unwrap();
+        let told: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let row = &told["results"][0];
+        let document: Value =
+            serde_json::from_slice(&fs::read(row["path"].as_str().unwrap()).unwrap()).unwrap();
+        checked(&document);
+        (row["outcome"].as_str().unwrap().to_owned(), document)
+    };
+    let (_, first) = run(&["MAPS"]);
+    let motion = &first["regression"]["motion"];
+    let close =
+        |value: &Value, wanted: f64| assert!((value.as_f64().unwrap() - wanted).abs() < 1e-9, "{value}");
+    // One millimetre and 0.01 radians on a sphere of 50 mm, from each volume to the next.
+    close(&motion["displacement_mean_mm"], 1.5);
+    close(&motion["displacement_max_mm"], 1.5);
+    close(&motion["standardised_dvars_max"], 1.5);
+    assert_eq!((&motion["displacement_from"], &motion["dvars_mean"]), (&"parameters".into(), &Value::Null));
+
+    // The others are asked for later, and z maps not again: all are beside the document.
+    let later = ["T_MAPS", "BETAS", "TIME_COURSES", "NETWORK_MATRICES", "MOTION"];
+    let (outcome, document) = run(&later);
+    assert_eq!(outcome, "read");
+    assert_eq!(document["components"], first["components"]);
+    let (outcome, same) = run(&later);
+    assert_eq!((outcome.as_str(), &same), ("already_done", &document), "once");
+    let digest = &document["study"]["sha256"].as_str().unwrap()[..16];
+    let stem = "sub-01_task-rest_space-MNI152NLin6Asym_seg-fmrinetworksdemo";
+    let version = document["model"]["version"].as_str().unwrap();
+    let place = format!("fmri-networks-demo/{version}-fp32/local/sub-01/func");
+    let desc = format!("desc-preproc{digest}");
+    for (kind, file) in [
+        ("z_maps", format!("{stem}_stat-z_{desc}_statmap.nii.gz")),
+        ("t_maps", format!("{stem}_stat-t_{desc}_statmap.nii.gz")),
+        ("betas", format!("{stem}_stat-effect_{desc}_statmap.nii.gz")),
+        ("time_courses", format!("{stem}_{desc}_timeseries.tsv")),
+        ("correlations", format!("{stem}_stat-pearsoncorrelation_{desc}_relmat.tsv")),
+        ("partial_correlations", format!("{stem}_stat-partialcorrelation_{desc}_relmat.tsv")),
+        ("fisher_z", format!("{stem}_stat-fisherz_{desc}_relmat.tsv")),
+        ("motion", format!("{stem}_{desc}_motion.tsv")),
+    ] {
+        let said = artefact(&document, kind);
+        assert_eq!(Path::new(said).file_name().unwrap().to_str().unwrap(), file, "{kind}");
+        assert!(out.join(said).is_file(), "{said}");
+        let sidecar = said.replace(".nii.gz", ".json").replace(".tsv", ".json");
+        let known = document["artefacts"].as_array().unwrap();
+        assert!(
+            known.iter().any(|it| it["kind"] == "sidecar" && it["path"] == sidecar.as_str()),
+            "{sidecar}"
+        );
+        let about: Value = serde_json::from_slice(&fs::read(out.join(sidecar)).unwrap()).unwrap();
+        close(&about["RepetitionTime"], 2.5);
+        assert_eq!(about["GeneratedBy"][0]["WeightsSHA256"], document["model"]["weights_sha256"]);
+        assert_eq!(about["SourceSHA256"], document["study"]["sha256"]);
+        assert_eq!(about["Sources"][0], format!("local/sub-01/func/{name}.nii.gz"));
+    }
+    assert!(artefact(&document, "z_maps").starts_with(&place), "{place}");
+
+    // The forms of the maps agree: the same voxels, the sign of the coefficient, and |z| no greater than |t|.
+    let volume = |kind: &str| {
+        let source = FileSource(out.join(artefact(&document, kind)));
+        let mut stream = VolumeStream::open(&source, &Limits::default()).unwrap();
+        let header = stream.header().clone();
+        let mut values = vec![0.0; header.grid.len()];
+        stream.next_volume().unwrap().unwrap().values(&mut values);
+        (header.intent.0, values)
+    };
+    let ((z_code, z), (t_code, t), (code, betas)) = (volume("z_maps"), volume("t_maps"), volume("betas"));
+    assert_eq!((z_code, t_code, code), (5, 3, 1001));
+    for ((z, t), beta) in z.iter().zip(&t).zip(&betas) {
+        assert!(z.abs() <= t.abs() * (1.0 + 1e-6) && z * t >= 0.0 && t * beta >= 0.0, "{z} {t} {beta}");
+    }
+    assert!(t.iter().any(|t| t.abs() > 3.0));
+    let matrix = fs::read_to_string(out.join(artefact(&document, "correlations"))).unwrap();
+    assert_eq!(matrix.lines().count(), COUNT + 1);
+    let moved = fs::read_to_string(out.join(artefact(&document, "motion"))).unwrap();
+    assert_eq!(
+        moved.lines().take(2).collect::<Vec<_>>(),
+        ["framewise_displacement\tstd_dvars\tused", "n/a\tn/a\t1"]
+    );
+}
+
 #[test]
 fn the_table_tells_components_by_label() {
     let work = TempDir::new().unwrap();

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, anyhow};
 use nightread_dicom::ChildCodec;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
-use nightread_domain::storing::Identity;
-use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
+use nightread_domain::storing::{HeatmapLabels, Identity};
+use nightread_domain::{BlobStore, ErrorCode, JobError, Stage, Task};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::LimitNames;
@@ -165,6 +165,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     };
     let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
     let opened = LoadedModels::open(&catalogue, &names, runtime, provider)?;
+    check_heatmap_labels(settings, &opened)?;
     let limits = &settings.limits;
     let decode = decode_limits(limits);
     let codec = codec(limits)?;
@@ -172,7 +173,8 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         decode,
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
         image_bytes: limits.image_bytes,
-        write_heatmaps: settings.write_heatmaps,
+        heatmaps: settings.heatmaps.clone(),
+        write_heatmap_arrays: settings.write_heatmap_arrays,
         codec: Some(Arc::new(codec)),
         scans: settings.scans.clone(),
         sidecars: false,
@@ -185,6 +187,33 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         scan_threads: 1,
     };
     Ok(Composition { opened, routing, reading })
+}
+
+/// A label that no model of radiographs has would be waited for in vain, and so would any heatmap of models without
+/// class-activation maps.
+fn check_heatmap_labels(settings: &Settings, opened: &LoadedModels) -> Result<()> {
+    let Some(asked) = &settings.heatmaps else { return Ok(()) };
+    let mut known: Vec<&str> = opened
+        .models()
+        .filter(|model| model.manifest.task == Task::Radiograph && model.manifest.output.cam.is_some())
+        .flat_map(|model| model.manifest.labels.iter().filter(|label| !label.suppressed))
+        .map(|label| label.name.as_str())
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.is_empty() {
+        tracing::warn!(
+            "heatmaps are asked for, and no model gives class-activation maps: there will be none"
+        );
+    }
+    let HeatmapLabels::Named(asked) = asked else { return Ok(()) };
+    match asked.iter().find(|label| !known.contains(&label.as_str())) {
+        Some(label) => Err(anyhow!(
+            "heatmaps are asked for of {label:?}, which no model can give; there are: {}",
+            known.join(", ")
+        )),
+        None => Ok(()),
+    }
 }
 
 fn decode_limits(limits: &Limits) -> DecodeLimits {

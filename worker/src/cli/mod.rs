@@ -174,11 +174,13 @@ Examples:
   nightread process /data/bids --root /data/bids --out results --include '*_bold.nii.gz' --exclude derivatives
   find /data -name '*.dcm' -print0 | nightread process - --out results
   nightread process /data/xrays --out results --table results.parquet
+  nightread process /data/xrays --out results --heatmaps                     of positive findings, also where results are
+  nightread process /data/xrays --out results --heatmaps='Pneumonia,Mass'    of these labels
 
 Exit status: 0 every input has a good result, 1 some have not, 2 wrong use.
 
 Inputs that have a result already are skipped, also when they were copied or touched since (their SHA-256 tells); --force \
-reads them again. A full or read-only disk ends the run at once; what was read by then is stored.
+reads them again. One that lacks files which are asked for beside it is read for them, and keeps what it has. A full or read-only disk ends the run at once; what was read by then is stored.
 
 Folders are searched. Links to files are read and links to folders are not; tables, sidecars, documents and hidden files \
 are left out. What was left out is counted.")]
@@ -207,6 +209,15 @@ pub struct ProcessArgs {
     /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
+    /// Store heatmaps: of positive findings, of all, or of these labels
+    #[arg(
+        long,
+        value_name = "positives|all|LABEL,...",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "positives"
+    )]
+    pub heatmaps: Option<String>,
     /// Read again what has a result
     #[arg(long)]
     pub force: bool,

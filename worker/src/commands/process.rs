@@ -30,7 +30,10 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
 fn settings(args: &ProcessArgs) -> Result<Settings> {
     let jobs = args.jobs.map(|jobs| (keys::LIMITS_JOBS, jobs.to_string()));
     let precision = args.precision.clone().map(|precision| (keys::MODELS_PRECISION, precision));
-    let flags: Vec<_> = jobs.into_iter().chain(precision).collect();
+    let heatmaps = args.heatmaps.iter().flat_map(|labels| {
+        [(keys::IMAGES_WRITE_HEATMAPS, "true".to_owned()), (keys::IMAGES_HEATMAP_LABELS, labels.clone())]
+    });
+    let flags: Vec<_> = jobs.into_iter().chain(precision).chain(heatmaps).collect();
     let (_, settings, problems) = app::settings(&args.common, &flags);
     Ok(app::sound(settings, &problems)?)
 }

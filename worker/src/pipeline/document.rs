@@ -20,6 +20,8 @@ use crate::readings::Reading;
 /// What is known of a study so far; a failed-document says as much of it as there is.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
+    /// The document that is there, and that lacks files which are asked for.
+    pub completes: Option<Box<ResultDocument>>,
     pub properties: Option<StudyProperties>,
     pub sha256: Option<String>,
     pub media: Option<Media>,
@@ -84,5 +86,6 @@ pub(super) fn candidate<'a>(
         worker_version: WORKER_VERSION,
         force: job.force,
         reread_failed: job.reread_failed,
+        wanted: tools.reader.wanted(model),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
-use nightread_domain::storing::{Identity, result_blob};
+use nightread_domain::storing::{Identity, is_same_reading, result_blob};
 use nightread_domain::study::Part;
 use nightread_domain::{
     BlobKind, BlobRef, Disposition, ErrorClass, ErrorCode, FetchedStudy, Job, JobError, Lane, Media, Stage,
@@ -15,7 +15,7 @@ use super::artefacts;
 use super::disposition;
 use super::document::{Progress, candidate, document};
 use super::fetching;
-use super::store::{self, Stored};
+use super::store::{self, Before, Stored};
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::failpoint::{Failpoint, reached};
@@ -81,8 +81,8 @@ pub async fn done_before(
 ) -> Result<Option<(Disposition, JobReport)>, JobError> {
     let started = Instant::now();
     let properties = Some(fetching::properties(&job.study, &*tools.source).await?);
-    let progress = Progress { properties, ..Progress::default() };
-    let ended = read_before(job, tools, &progress).await?;
+    let mut progress = Progress { properties, ..Progress::default() };
+    let ended = read_before(job, tools, &mut progress, true).await?;
     Ok(ended.map(|ended| (Disposition::Done, ended.told(JobReport::of(job, lane, started.elapsed())))))
 }
 
@@ -112,7 +112,7 @@ async fn read(
         return Ok(None);
     }
     progress.properties = Some(properties.clone());
-    if let Some(done) = read_before(job, tools, progress).await? {
+    if let Some(done) = read_before(job, tools, progress, false).await? {
         return Ok(Some(done));
     }
     properties.check(tools.limits.blob_bytes)?;
@@ -122,7 +122,7 @@ async fn read(
     progress.properties = Some(properties);
     progress.sha256 = Some(study.sha256.clone());
     if tools.identity == Identity::Content
-        && let Some(done) = read_before(job, tools, progress).await?
+        && let Some(done) = read_before(job, tools, progress, false).await?
     {
         return Ok(Some(done));
     }
@@ -157,9 +157,13 @@ async fn read(
     reached(tools.failpoint, Failpoint::AfterInfer);
 
     let artefacts = std::mem::take(&mut reading.artefacts);
-    let beside = artefacts::write(job, tools, progress, &model, artefacts).await?;
-    let document = document(job, progress, &model, Ok((reading, beside)), started.elapsed());
-    let (stored, path) = write(job, tools, progress, &model, &document).await?;
+    let mut document = document(job, progress, &model, Ok((reading, Vec::new())), started.elapsed());
+    // What lies there stays where it may be of this reading.
+    let otherwise =
+        progress.completes.as_deref().is_some_and(|existing| !is_same_reading(&document, existing));
+    document.artefacts =
+        artefacts::write(job, tools, progress, &model, artefacts, job.force || otherwise).await?;
+    let (stored, path, document) = write(job, tools, progress, &model, document).await?;
     reached(tools.failpoint, Failpoint::AfterStore);
     let outcome = match stored {
         Stored::Written => Outcome::Read,
@@ -178,14 +182,30 @@ fn media_of(study: &FetchedStudy) -> Result<Media, JobError> {
     sniff(&head).ok_or_else(|| readings::unknown(&head, blob.name()))
 }
 
-/// A result that is already there, under any model that could be meant.
-async fn read_before(job: &Job, tools: &Tools, progress: &Progress) -> Result<Option<Concluded>, JobError> {
+/// A result that is already there, under any model that could be meant. One that lacks files which are asked for counts only
+/// where `any` does; else it is kept as what this job completes.
+async fn read_before(
+    job: &Job,
+    tools: &Tools,
+    progress: &mut Progress,
+    any: bool,
+) -> Result<Option<Concluded>, JobError> {
+    progress.completes = None;
     let named = job.model.as_deref();
     for name in named.map_or_else(|| tools.routing.candidates(job.study.name()), |name| vec![name]) {
         let model = tools.reader.models.get(name)?;
         let path = result_path(job, tools, &model)?;
         let ours = candidate(job, tools, &model, progress);
-        if let Some(document) = store::already_done(&*tools.results, &path, &ours).await? {
+        let document = match store::before(&*tools.results, &path, &ours).await? {
+            Before::Done(document) => Some(document),
+            Before::Incomplete(document) if any => Some(document),
+            Before::Incomplete(document) => {
+                progress.completes = Some(Box::new(document));
+                return Ok(None);
+            }
+            Before::Undone => None,
+        };
+        if let Some(document) = document {
             let outcome = match document.status {
                 Status::Ok => Outcome::AlreadyDone,
                 Status::Failed => {
@@ -209,12 +229,13 @@ async fn write(
     tools: &Tools,
     progress: &Progress,
     model: &Model,
-    document: &ResultDocument,
-) -> Result<(Stored, BlobRef), JobError> {
+    document: ResultDocument,
+) -> Result<(Stored, BlobRef, ResultDocument), JobError> {
     let path = result_path(job, tools, model)?;
     let ours = candidate(job, tools, model, progress);
-    let stored = store::store(&*tools.source, &*tools.results, &path, (&job.study, document), &ours).await?;
-    Ok((stored, path))
+    let (stored, document) =
+        store::store(&*tools.source, &*tools.results, &path, &job.study, document, &ours).await?;
+    Ok((stored, path, document))
 }
 
 /// A failure for good becomes a failed-document; anything else goes on as an error.
@@ -254,7 +275,7 @@ async fn fail(
         },
     };
     let document = document(job, progress, &model, Err(&error), started.elapsed());
-    let (stored, path) = match write(job, tools, progress, &model, &document).await {
+    let (stored, path, document) = match write(job, tools, progress, &model, document).await {
         // A lease on the result may be held for ever: the letter tells, and nothing is lost.
         Err(busy) if exhausted && busy.code == ErrorCode::BlobBusy => return Err(error),
         written => written?,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use nightread_domain::result::{Parsed, ResultDocument};
-use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing};
+use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing, completed};
 use nightread_domain::{
     BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, Study, WriteCondition, WriteOutcome,
 };
@@ -55,58 +55,82 @@ fn alone(error: JobError, ours: &Candidate<'_>) -> JobError {
     }
 }
 
+/// What an existing document means to a job.
+#[derive(Debug)]
+pub enum Before {
+    /// It makes the job's work unnecessary.
+    Done(ResultDocument),
+    /// It stands, but files that are asked for are not beside it.
+    Incomplete(ResultDocument),
+    /// There is none that counts.
+    Undone,
+}
+
 /// Whether an existing document makes this job's work unnecessary.
-pub async fn already_done(
+pub async fn before(
     results: &dyn BlobStore,
     path: &BlobRef,
     ours: &Candidate<'_>,
-) -> Result<Option<ResultDocument>, JobError> {
+) -> Result<Before, JobError> {
     let Some(document) = existing(results, path).await.map_err(|error| alone(error, ours))? else {
-        return Ok(None);
+        return Ok(Before::Undone);
     };
     Ok(match before_reading(&document, ours)? {
-        Verdict::AlreadyDone | Verdict::NewerExists => Some(document),
-        Verdict::Replace | Verdict::AskSource => None,
+        Verdict::AlreadyDone | Verdict::NewerExists => Before::Done(document),
+        Verdict::Complete => Before::Incomplete(document),
+        Verdict::Replace | Verdict::AskSource => Before::Undone,
     })
 }
 
-/// Stores `document` at `path`. The loop ends because every lost round means that another writer won one.
+/// Stores `document` at `path`, completed by the files of one that it completes; gives back what was to be stored. The loop
+/// ends because every lost round means that another writer won one.
 pub async fn store(
     source: &dyn BlobStore,
     results: &dyn BlobStore,
     path: &BlobRef,
-    (study, document): (&Study, &ResultDocument),
+    study: &Study,
+    document: ResultDocument,
     ours: &Candidate<'_>,
-) -> Result<Stored, JobError> {
-    let body = Bytes::from(serde_json::to_vec_pretty(document).map_err(|error| {
-        JobError::new(Stage::Report, ErrorCode::Internal, "the result does not serialise").with_source(error)
-    })?);
+) -> Result<(Stored, ResultDocument), JobError> {
+    let body = serialised(&document)?;
     let metadata = document.metadata();
     for _ in 0..MAX_ROUNDS {
         let condition = WriteCondition::IfAbsent;
         if let WriteOutcome::Written(_) = results.write(path, body.clone(), &metadata, condition).await? {
-            return Ok(Stored::Written);
+            return Ok((Stored::Written, document));
         }
         let Some((found, etag)) = results.read(path, MAX_DOCUMENT_BYTES).await? else { continue };
-        let verdict = match parsed(path, &found).map_err(|error| alone(error, ours))? {
-            Some(existing) => before_writing(&existing, ours, document.status)?,
+        let existing = parsed(path, &found).map_err(|error| alone(error, ours))?;
+        let verdict = match &existing {
+            Some(existing) => before_writing(existing, ours, document.status)?,
             // A torn or foreign file under our name is no result.
             None => Verdict::Replace,
         };
-        let replace = match verdict {
-            Verdict::Replace => true,
-            Verdict::AlreadyDone | Verdict::NewerExists => false,
-            Verdict::AskSource => is_current(source, study, document).await?,
+        let (written, body) = match (verdict, &existing) {
+            (Verdict::Complete, Some(existing)) => {
+                let whole = completed(document.clone(), existing);
+                let body = serialised(&whole)?;
+                (Some(whole), body)
+            }
+            (Verdict::Replace | Verdict::Complete, _) => (None, body.clone()),
+            (Verdict::AskSource, _) if is_current(source, study, &document).await? => (None, body.clone()),
+            (Verdict::AlreadyDone | Verdict::NewerExists | Verdict::AskSource, _) => {
+                return Ok((Stored::Superseded, document));
+            }
         };
-        if !replace {
-            return Ok(Stored::Superseded);
-        }
         let condition = WriteCondition::IfMatch(etag);
-        if let WriteOutcome::Written(_) = results.write(path, body.clone(), &metadata, condition).await? {
-            return Ok(Stored::Written);
+        if let WriteOutcome::Written(_) = results.write(path, body, &metadata, condition).await? {
+            return Ok((Stored::Written, written.unwrap_or(document)));
         }
     }
     Err(JobError::new(Stage::Store, ErrorCode::ResultContended, "other writers kept changing this result"))
+}
+
+fn serialised(document: &ResultDocument) -> Result<Bytes, JobError> {
+    let body = serde_json::to_vec_pretty(document).map_err(|error| {
+        JobError::new(Stage::Report, ErrorCode::Internal, "the result does not serialise").with_source(error)
+    })?;
+    Ok(body.into())
 }
 
 async fn is_current(

@@ -10,16 +10,17 @@ use nightread_domain::result::{ArtefactKind, Component, ComponentMap, LabelScore
 use nightread_domain::study::Part;
 use nightread_domain::{Body, ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
-use nightread_fmri::components::write_time_courses;
 use nightread_fmri::confounds::{Found, Wanted, find};
+use nightread_fmri::motion::Motion;
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
 use nightread_fmri::{ComponentMaps, DualRegression, MNI_4MM, Peak, dual_regression_beside};
 use nightread_volume::{Frame, Grid, GridRelation, Header, Orientation, PLAUSIBLE_TR, Source, VolumeStream};
 use serde_json::Value;
 
+use super::derivatives::{self, Measured};
 use super::sidecars::{self, Sidecars};
-use super::{Artefact, Reader, Reading, ReadingOptions};
+use super::{Reader, Reading, ReadingOptions};
 use crate::compute::models::Model;
 use crate::flow::timing::Timing;
 
@@ -33,7 +34,7 @@ const STAGE_2: &str = "dr_stage2";
 const EMPTY: &str = "EMPTY";
 
 /// z from fewer degrees of freedom says little; there is none.
-const MIN_DOF: usize = 10;
+pub(super) const MIN_DOF: usize = 10;
 
 /// A fetched blob as the volumes' reader opens it.
 struct BodySource<'a>(&'a Body);
@@ -131,7 +132,8 @@ fn prepare(
             let wanted = Options {
                 des_norm: model.manifest.maps.as_ref().and_then(|maps| maps.des_norm).unwrap_or(true),
                 resample: options.scans.resample,
-                z_maps: options.scans.write_maps,
+                z_maps: options.scans.files.contains(&ArtefactKind::ZMaps),
+                t_maps: options.scans.files.contains(&ArtefactKind::TMaps),
                 min_dof: MIN_DOF,
                 threads: options.scan_threads,
                 limits: options.scan_limits,
@@ -165,7 +167,9 @@ fn prepare(
         }
     }
     let Mapped { maps, mut notes, regression, mut reading } = if let Some(regressed) = regressed {
-        from_regression(regressed, &taken_out, reading, options)?
+        reading.warnings.extend(beside.doubt.clone());
+        let motion = motion(beside, header.volumes, &mut reading);
+        from_regression(regressed, &taken_out, motion.as_ref(), reading, options)?
     } else {
         let own = Frame { grid: &grid, orientation, called: "the model's grid" };
         from_maps(&source, &header, &own, reading, options)?
@@ -196,6 +200,18 @@ fn prepare(
         inputs.push(input);
     }
     Ok(PreparedMaps { inputs, notes, reading, regression })
+}
+
+/// Motion by the table beside the scan. A table of other volumes than the scan's is doubted where nothing else refuses it.
+fn motion(beside: &Sidecars, volumes: usize, reading: &mut Reading) -> Option<Motion> {
+    let table = beside.table.as_ref()?;
+    if table.rows() != volumes {
+        let rows = table.rows();
+        let text =
+            format!("the confounds have {rows} rows, the scan has {volumes} volumes: they tell no motion");
+        reading.warnings.push(Warning::new(WarningCode::ConfoundsNotRead, text));
+    }
+    Motion::of(table, volumes)
 }
 
 /// What of a header shaped the reading.
@@ -240,10 +256,18 @@ struct Mapped {
 fn from_regression(
     regressed: DualRegression,
     taken_out: &Found,
+    motion: Option<&Motion>,
     mut reading: Reading,
     options: &ReadingOptions,
 ) -> Result<Mapped, JobError> {
-    let DualRegression { maps, time_courses, flags, peaks, correlations, facts, warnings, .. } = regressed;
+    let measured = Measured {
+        regressed: &regressed,
+        motion,
+        left_out: &taken_out.nuisance.left_out,
+        confounds: &taken_out.names,
+    };
+    reading.artefacts.extend(derivatives::artefacts(&measured, &options.scans.files)?);
+    let DualRegression { maps, flags, peaks, correlations, facts, warnings, .. } = regressed;
     let each = flags.iter().zip(&peaks).zip(&correlations);
     let notes = each.map(|((flag, peak), correlation)| {
         let flags = match flag.map(serde_json::to_value) {
@@ -264,30 +288,12 @@ fn from_regression(
             facts.insert("volumes_censored".to_owned(), taken_out.censored.into());
             facts.insert("confounds".to_owned(), taken_out.names.clone().into());
         }
+        if let Some(motion) = motion.and_then(|motion| serde_json::to_value(motion.facts()).ok()) {
+            facts.insert("motion".to_owned(), motion);
+        }
         regression = Some(facts);
     }
     reading.warnings.extend(warnings);
-    if options.scans.write_maps
-        && let Some(z) = &maps.z
-    {
-        let body = maps.write(z, "z of dual regression, stage 2", Vec::new()).map_err(unwritten)?;
-        reading.artefacts.push(Artefact {
-            kind: ArtefactKind::ZMaps,
-            of: None,
-            suffix: "z.nii.gz".to_owned(),
-            body: body.into(),
-        });
-    }
-    if options.scans.write_time_courses {
-        let mut body = Vec::new();
-        write_time_courses(&time_courses, flags.len(), &mut body).map_err(unwritten)?;
-        reading.artefacts.push(Artefact {
-            kind: ArtefactKind::TimeCourses,
-            of: None,
-            suffix: "timecourses.tsv".to_owned(),
-            body: body.into(),
-        });
-    }
     Ok(Mapped { maps, notes, regression, reading })
 }
 
@@ -325,10 +331,6 @@ fn projection(manifest: &Manifest) -> Result<ProjectionOptions, JobError> {
             Err(JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text))
         }
     }
-}
-
-fn unwritten(error: std::io::Error) -> JobError {
-    JobError::new(Stage::Report, ErrorCode::Internal, "component maps cannot be written").with_source(error)
 }
 
 fn component(index: usize, scores: Option<Vec<Score>>, notes: Notes) -> Component {

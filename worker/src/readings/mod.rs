@@ -1,8 +1,8 @@
 //! From bytes to findings: decode and preprocess on the CPU pool, infer in the engine.
 
 mod components;
+mod derivatives;
 mod radiograph;
-
 mod sidecars;
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nightread_dicom::IsolatedCodec;
 use nightread_domain::result::{ArtefactKind, Payload};
+use nightread_domain::storing::{BidsName, HeatmapLabels, Wanted};
 use nightread_domain::{BlobStore, ErrorCode, FetchedStudy, JobError, Media, Stage, Task, Warning};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::foreign;
@@ -29,7 +30,10 @@ pub struct ReadingOptions {
     pub stored_max: Option<u32>,
     /// Bytes of one radiograph, at most.
     pub image_bytes: u64,
-    pub write_heatmaps: bool,
+    /// Of which findings of a radiograph a heatmap is made; of none without.
+    pub heatmaps: Option<HeatmapLabels>,
+    /// Whether the arrays behind them are kept too.
+    pub write_heatmap_arrays: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
     /// Whether the files beside a scan belong to it.
@@ -57,7 +61,16 @@ pub struct Artefact {
     pub of: Option<String>,
     /// End of its file name: `z.nii.gz`.
     pub suffix: String,
+    /// How BIDS names it, where it is derived from a scan.
+    pub bids: Option<Derivative>,
     pub body: Bytes,
+}
+
+/// What a file is by BIDS: its name, and what its JSON sidecar says of it beside where it comes from.
+#[derive(Clone, Debug)]
+pub struct Derivative {
+    pub name: BidsName,
+    pub about: BTreeMap<String, Value>,
 }
 
 /// Bytes that are nothing that is read here: named where that is known.
@@ -89,6 +102,22 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The files that are asked for beside a document of `model`, and that it can give.
+    pub fn wanted(&self, model: &Model) -> Wanted {
+        match model.manifest.task {
+            Task::Radiograph => Wanted {
+                heatmaps: self.options.heatmaps.clone().filter(|_| model.manifest.output.cam.is_some()),
+                heatmap_arrays: self.options.write_heatmap_arrays,
+                ..Wanted::default()
+            },
+            Task::Components => Wanted {
+                of_scans: self.options.scans.files.clone(),
+                min_dof: components::MIN_DOF,
+                ..Wanted::default()
+            },
+        }
+    }
+
     /// Reads `study` with `model`; stage times go into `timing`.
     ///
     /// # Errors

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nightread_domain::result::{ArtefactKind, Finding, Payload};
+use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
+use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
 use nightread_radiograph::{
-    DecodeOptions, Radiograph, XrvPreprocessing, decode, low_contrast, paint_heatmap, prepare,
+    ActivationMap, DecodeOptions, Explained, Radiograph, XrvPreprocessing, decode, low_contrast,
+    paint_heatmap, prepare,
 };
 use serde_json::Value;
 
 use super::{Artefact, Reader, Reading, unreadable};
 use crate::compute::models::Model;
+use crate::flow::WORKER_VERSION;
 use crate::flow::timing::Timing;
 
-/// Side of a painted heatmap, in pixels: twice what the networks see and some.
+/// Side of the image in a heatmap, in pixels: twice what the networks see and some.
 const HEATMAP_SIDE: u32 = 512;
 
 pub(super) async fn read(
@@ -38,7 +41,7 @@ pub(super) async fn read(
         codec: reader.options.codec.clone(),
     };
     let preprocessing = xrv(&model.manifest)?;
-    let keeps = reader.options.write_heatmaps && model.manifest.output.cam.is_some();
+    let keeps = reader.options.heatmaps.is_some() && model.manifest.output.cam.is_some();
     let prepared = reader.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
         let body = body.into_bytes().map_err(unreadable)?;
@@ -62,11 +65,18 @@ pub(super) async fn read(
     timing.record("infer", outputs.timing.run);
     let output = &model.manifest.output;
     let scored = scores(&model.manifest, outputs.arrays.values(&output.logits)?)?;
-    let artefacts = match (image, &output.cam) {
-        (Some(image), Some(name)) => {
+    let artefacts = match (image, &output.cam, reader.options.heatmaps.clone()) {
+        (Some(image), Some(name), Some(labels)) => {
             let started = Instant::now();
             let (maps, scored) = (outputs.arrays.get(name)?.clone(), scored.clone());
-            let painted = reader.cpu.run(Stage::Report, move || heatmaps(&image, &maps, &scored)).await?;
+            let facts = &model.facts;
+            let painter = Painter {
+                labels,
+                arrays: reader.options.write_heatmap_arrays,
+                model: format!("{} {}", facts.name, facts.version_in_paths()),
+            };
+            let painted =
+                reader.cpu.run(Stage::Report, move || painter.paint(&image, &maps, &scored)).await?;
             timing.record("heatmaps", started.elapsed());
             painted
         }
@@ -76,20 +86,73 @@ pub(super) async fn read(
     Ok(Reading { input, payload: Some(Payload::Findings { findings }), warnings, artefacts })
 }
 
-/// One image for each positive score: what in the crop that the network saw speaks for it. `maps`: its class-activation
-/// maps, (labels, height, width).
-fn heatmaps(image: &Radiograph, maps: &ArrayD<f32>, scored: &[Score]) -> Result<Vec<Artefact>, JobError> {
-    let positive = scored.iter().filter(|score| score.positive);
-    let paint = |score: &Score| {
-        // Suppressed labels have a map, but no place among the findings.
-        let map = maps.outer_iter().nth(score.index)?;
-        let [height, width] = *map.shape() else { return None };
-        let painted = paint_heatmap(image, map.to_slice()?, (height, width), HEATMAP_SIDE);
-        let suffix = format!("heat.{}-{}.png", score.index, file_part(&score.label));
-        let of = Some(score.label.clone());
-        Some(painted.map(|png| Artefact { kind: ArtefactKind::Heatmap, of, suffix, body: png.into() }))
-    };
-    positive.filter_map(paint).collect()
+/// How heatmaps are made: of which findings, with the arrays behind them or without, and with which model.
+struct Painter {
+    labels: HeatmapLabels,
+    arrays: bool,
+    /// Its name and version.
+    model: String,
+}
+
+impl Painter {
+    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: its
+    /// class-activation maps, (labels, height, width).
+    ///
+    /// # Errors
+    /// `model_mismatch` when a label has no map.
+    fn paint(
+        &self,
+        image: &Radiograph,
+        maps: &ArrayD<f32>,
+        scored: &[Score],
+    ) -> Result<Vec<Artefact>, JobError> {
+        let mut made = Vec::new();
+        for score in scored.iter().filter(|score| self.labels.wants(&score.label, score.positive)) {
+            // Suppressed labels have a map, but no place among the findings.
+            let Some((values, height, width)) = map_of(maps, score.index) else {
+                let text = format!("{} has no class-activation map of {}", self.model, score.label);
+                return Err(JobError::new(Stage::Report, ErrorCode::ModelMismatch, text));
+            };
+            let map = ActivationMap::new(values, height, width)?;
+            made.push(artefact(ArtefactKind::Heatmap, score, "png", self.heatmap(image, &map, score)?));
+            if self.arrays {
+                made.push(artefact(ArtefactKind::HeatmapArray, score, "npy", map.npy()));
+            }
+        }
+        Ok(made)
+    }
+
+    fn heatmap(
+        &self,
+        image: &Radiograph,
+        map: &ActivationMap<'_>,
+        score: &Score,
+    ) -> Result<Vec<u8>, JobError> {
+        let explained = Explained {
+            label: &score.label,
+            logit: score.logit,
+            probability: score.probability,
+            threshold: score.threshold,
+            positive: score.positive,
+            model: &self.model,
+            software: &format!("Nightread {WORKER_VERSION}"),
+            notice: NOTICE,
+        };
+        paint_heatmap(image, map, &explained, HEATMAP_SIDE)
+    }
+}
+
+/// Values, height and width of one label's map.
+fn map_of(maps: &ArrayD<f32>, label: usize) -> Option<(&[f32], usize, usize)> {
+    let [_, height, width] = *maps.shape() else { return None };
+    let size = height * width;
+    let values = maps.as_slice()?.get(label * size..(label + 1) * size)?;
+    Some((values, height, width))
+}
+
+fn artefact(kind: ArtefactKind, score: &Score, extension: &str, body: Vec<u8>) -> Artefact {
+    let suffix = format!("heat.{}-{}.{extension}", score.index, file_part(&score.label));
+    Artefact { kind, of: Some(score.label.clone()), suffix, bids: None, body: body.into() }
 }
 
 /// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit, the first 24 of it.

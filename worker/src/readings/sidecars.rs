@@ -1,7 +1,7 @@
 //! The files beside a scan that belong to it by BIDS: its JSON sidecar, and its table of confounds.
 
 use bytes::Bytes;
-use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, Stage};
+use nightread_domain::{BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_fmri::confounds::{self, Table, Wanted};
 use serde_json::Value;
 
@@ -13,14 +13,16 @@ const MAX_TABLE_BYTES: u64 = 256 << 20;
 pub(super) struct Sidecars {
     /// Repetition time by the JSON sidecar, in seconds.
     pub tr_seconds: Option<f64>,
-    /// The table of confounds, where one was asked for.
+    /// The table of confounds.
     pub table: Option<Table>,
+    /// A table that nothing is asked of, and that cannot be read: it tells no motion.
+    pub doubt: Option<Warning>,
 }
 
-/// Reads what is there, and the table where the settings ask for one.
+/// Reads what is there. A table that the settings ask nothing of is read for what it tells of motion.
 ///
 /// # Errors
-/// `confounds_missing` when a table is asked for and absent; `confounds_invalid`; those of the store.
+/// `confounds_missing` when a table is asked for and absent; `confounds_invalid` of one that is asked for; those of the store.
 pub(super) async fn beside(
     scan: &BlobRef,
     wanted: &Wanted,
@@ -33,14 +35,21 @@ pub(super) async fn beside(
         let body = read(scan, folder, &name, MAX_JSON_BYTES, store).await?;
         found.tr_seconds = body.as_deref().and_then(repetition_time);
     }
+    for name in &tables {
+        match read(scan, folder, name, MAX_TABLE_BYTES, store).await {
+            Ok(None) => {}
+            Ok(Some(body)) => match Table::parse(&body) {
+                Ok(table) => {
+                    found.table = Some(table);
+                    return Ok(found);
+                }
+                Err(error) => return doubted(found, wanted, error),
+            },
+            Err(error) => return doubted(found, wanted, error),
+        }
+    }
     if !wanted.asks_for_table() {
         return Ok(found);
-    }
-    for name in &tables {
-        if let Some(body) = read(scan, folder, name, MAX_TABLE_BYTES, store).await? {
-            found.table = Some(Table::parse(&body)?);
-            return Ok(found);
-        }
     }
     let text = match tables.first() {
         Some(name) => format!("the settings ask for confounds, and there is no {name} beside the scan"),
@@ -49,6 +58,15 @@ pub(super) async fn beside(
         ),
     };
     Err(JobError::new(Stage::Preprocess, ErrorCode::ConfoundsMissing, text))
+}
+
+/// A table that nothing is asked of fails no scan, unless asking again may help.
+fn doubted(mut found: Sidecars, wanted: &Wanted, error: JobError) -> Result<Sidecars, JobError> {
+    if wanted.asks_for_table() || error.class != ErrorClass::Permanent {
+        return Err(error);
+    }
+    found.doubt = Some(Warning::new(WarningCode::ConfoundsNotRead, error.in_full()));
+    Ok(found)
 }
 
 async fn read(

@@ -225,11 +225,41 @@ keys! {
         "write_heatmaps",
         Boolean,
         "false",
-        "also store what speaks for each positive finding, painted over the image (which may have names burnt in)",
+        "also store what speaks for findings, painted over the image (which may have names burnt in)",
+    );
+    IMAGES_HEATMAP_LABELS = key(
+        "images",
+        "heatmap_labels",
+        List,
+        "positives",
+        "which findings get a heatmap: `positives`, `all`, or labels",
+    );
+    IMAGES_WRITE_HEATMAP_ARRAYS = key(
+        "images",
+        "write_heatmap_arrays",
+        Boolean,
+        "false",
+        "also store the class-activation map behind each heatmap as a NumPy array",
     );
     SCANS_RESAMPLE = key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them");
     SCANS_WRITE_MAPS = key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI");
+    SCANS_WRITE_T_MAPS = key("scans", "write_t_maps", Boolean, "false", "also store component t-maps as 4-D NIfTI");
+    SCANS_WRITE_BETAS = key("scans", "write_betas", Boolean, "false", "also store the regression coefficients of stage 2 as 4-D NIfTI");
     SCANS_WRITE_TIME_COURSES = key("scans", "write_time_courses", Boolean, "false", "also store component time courses as TSV");
+    SCANS_WRITE_NETWORK_MATRICES = key(
+        "scans",
+        "write_network_matrices",
+        Boolean,
+        "false",
+        "also store correlations, partial correlations and Fisher's z of the time courses as TSV",
+    );
+    SCANS_WRITE_MOTION = key(
+        "scans",
+        "write_motion",
+        Boolean,
+        "false",
+        "also store framewise displacement and DVARS as TSV, by the BIDS confounds beside a scan (`nightread process`)",
+    );
     SCANS_DROP_VOLUMES = key("scans", "drop_volumes", Integer, "0", "volumes at the beginning of a scan that are left out");
     SCANS_CONFOUNDS = key(
         "scans",

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::PerLane;
+use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::Routing;
+use nightread_domain::storing::HeatmapLabels;
 use nightread_engine::{Precision, Provider, Search};
 use nightread_fmri::confounds::Wanted;
 
@@ -204,8 +206,8 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanSettings {
     pub resample: bool,
-    pub write_maps: bool,
-    pub write_time_courses: bool,
+    /// What goes beside the documents.
+    pub files: Vec<ArtefactKind>,
     /// Volumes and confounds that are taken out.
     pub nuisance: Wanted,
 }
@@ -227,8 +229,9 @@ pub struct Settings {
     pub engine: EngineSettings,
     pub limits: Limits,
     pub png16_max: u32,
-    /// Whether images of positive findings go beside the documents.
-    pub write_heatmaps: bool,
+    /// Whether heatmaps go beside the documents, and of which findings.
+    pub heatmaps: Option<HeatmapLabels>,
+    pub write_heatmap_arrays: bool,
     pub scans: ScanSettings,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nightread_domain::announcement::AllowedSources;
+use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::{Routing, Rule};
+use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::{BlobRef, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
@@ -55,11 +57,13 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         limits,
         spool_dir: spool_dir(raw, problems),
         png16_max: u32::try_from(png16_max).ok()?,
-        write_heatmaps: raw.boolean(keys::IMAGES_WRITE_HEATMAPS),
+        heatmaps: raw
+            .boolean(keys::IMAGES_WRITE_HEATMAPS)
+            .then(|| HeatmapLabels::parse(&raw.list(keys::IMAGES_HEATMAP_LABELS))),
+        write_heatmap_arrays: raw.boolean(keys::IMAGES_WRITE_HEATMAP_ARRAYS),
         scans: ScanSettings {
             resample: raw.boolean(keys::SCANS_RESAMPLE),
-            write_maps: raw.boolean(keys::SCANS_WRITE_MAPS),
-            write_time_courses: raw.boolean(keys::SCANS_WRITE_TIME_COURSES),
+            files: files_of_scans(raw),
             nuisance: nuisance(raw, problems),
         },
         broker: broker(raw, problems),
@@ -124,6 +128,21 @@ fn containers(sources: &[String], results: &str, problems: &mut Problems) {
     if sources.iter().any(|source| source == results) {
         problems.add("[results] container is among [sources] containers: the fleet would feed itself");
     }
+}
+
+fn files_of_scans(raw: &RawSettings) -> Vec<ArtefactKind> {
+    let asked = [
+        (keys::SCANS_WRITE_MAPS, &[ArtefactKind::ZMaps][..]),
+        (keys::SCANS_WRITE_T_MAPS, &[ArtefactKind::TMaps]),
+        (keys::SCANS_WRITE_BETAS, &[ArtefactKind::Betas]),
+        (keys::SCANS_WRITE_TIME_COURSES, &[ArtefactKind::TimeCourses]),
+        (
+            keys::SCANS_WRITE_NETWORK_MATRICES,
+            &[ArtefactKind::Correlations, ArtefactKind::PartialCorrelations, ArtefactKind::FisherZ],
+        ),
+        (keys::SCANS_WRITE_MOTION, &[ArtefactKind::Motion]),
+    ];
+    asked.into_iter().filter(|(key, _)| raw.boolean(*key)).flat_map(|(_, kinds)| kinds).copied().collect()
 }
 
 fn nuisance(raw: &RawSettings, problems: &mut Problems) -> Wanted {

@@ -7,9 +7,13 @@ use crate::blob::{BlobRef, ETag, MAX_NAME_CHARS};
 use crate::error::JobError;
 use crate::result::{ModelFacts, ResultDocument, Status};
 
+mod bids;
 mod version;
+mod wanted;
 
+pub use bids::BidsName;
 pub use version::same_version;
+pub use wanted::{HeatmapLabels, Wanted};
 
 /// File systems take 255 bytes a segment; a temporary suffix must fit beside it.
 const MAX_SEGMENT_BYTES: usize = 230;
@@ -32,6 +36,25 @@ pub fn artefact_blob(
 ) -> Result<BlobRef, JobError> {
     let digest = source_sha256.get(..16).unwrap_or(source_sha256);
     named(results, model, version, source, &format!(".{digest}.{suffix}"))
+}
+
+/// What goes beside the document of a scan that has a BIDS name: in the same folder, under the derivative's BIDS name. `None`
+/// where the scan's name is no such name, or the derivative's would be too long.
+pub fn bids_artefact_blob(
+    results: &str,
+    model: &str,
+    version: &str,
+    source: &BlobRef,
+    source_sha256: &str,
+    name: BidsName,
+) -> Result<Option<BlobRef>, JobError> {
+    let digest = source_sha256.get(..16).unwrap_or(source_sha256);
+    let (folder, file) = source.name().rsplit_once('/').unwrap_or(("", source.name()));
+    let Some(derived) = name.of(file, model, digest) else { return Ok(None) };
+    let joint = if folder.is_empty() { "" } else { "/" };
+    let full = format!("{model}/{version}/{}/{folder}{joint}{derived}", source.container());
+    let fits = full.chars().count() <= MAX_NAME_CHARS && derived.len() <= MAX_SEGMENT_BYTES;
+    fits.then(|| BlobRef::new(results, full)).transpose()
 }
 
 fn named(
@@ -83,6 +106,8 @@ pub struct Candidate<'a> {
     pub worker_version: &'a str,
     pub force: bool,
     pub reread_failed: bool,
+    /// Files that are asked for beside the document.
+    pub wanted: Wanted,
 }
 
 /// What to do about a result that is already there.
@@ -92,6 +117,9 @@ pub enum Verdict {
     AlreadyDone,
     /// Ours goes over it, under `If-Match`.
     Replace,
+    /// The existing result stands, but files that are asked for are not beside it: the study is read again, and ours goes over
+    /// it with the files of both ([`completed`]).
+    Complete,
     /// The existing one is of a newer source version: ours is dropped, and the job is done.
     NewerExists,
     /// Equal times, different ETags: the version the source has now wins.
@@ -103,6 +131,7 @@ pub fn before_reading(existing: &ResultDocument, ours: &Candidate<'_>) -> Result
     same_model(existing, ours)?;
     Ok(match versions(existing, ours) {
         Versions::Same if ours.force => Verdict::Replace,
+        Versions::Same if existing.status == Status::Ok && ours.wanted.lacks(existing) => Verdict::Complete,
         Versions::Same if existing.status == Status::Ok => Verdict::AlreadyDone,
         Versions::Same
             if ours.reread_failed || existing.worker.version != ours.worker_version || may_pass(existing) =>
@@ -131,6 +160,30 @@ pub fn before_writing(
         (Versions::OursOlder, _, _) => Verdict::NewerExists,
         (Versions::Tie, _, _) => Verdict::AskSource,
     })
+}
+
+/// `ours` with the files that only `existing` names. Files of a scan that was regressed in another way (other confounds, other
+/// volumes) are not those of this reading, and are left out, as are those of the form before, which lack their digests.
+#[must_use]
+pub fn completed(mut ours: ResultDocument, existing: &ResultDocument) -> ResultDocument {
+    if is_same_reading(&ours, existing) {
+        let named: Vec<String> = ours.artefacts.iter().map(|artefact| artefact.path.clone()).collect();
+        let more = existing.artefacts.iter();
+        let more = more.filter(|artefact| !artefact.sha256.is_empty() && !named.contains(&artefact.path));
+        ours.artefacts.extend(more.cloned());
+    }
+    ours
+}
+
+/// Whether two readings of one version of a study were made the same way, so that their files may lie beside each other.
+pub fn is_same_reading(a: &ResultDocument, b: &ResultDocument) -> bool {
+    const DECIDES: [&str; 6] =
+        ["volumes_used", "voxels_used", "confounds", "confounds_rank", "dof", "des_norm"];
+    match (a.regression(), b.regression()) {
+        (Some(a), Some(b)) => DECIDES.iter().all(|name| a.get(*name) == b.get(*name)),
+        (None, None) => a.task == b.task,
+        _ => false,
+    }
 }
 
 fn may_pass(existing: &ResultDocument) -> bool {

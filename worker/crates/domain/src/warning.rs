@@ -141,6 +141,9 @@ warning_codes! {
     ImplausibleTr = "implausible_tr",
         "The header says a repetition time that no scanner has, or a fourth axis in other units than time.",
         "Correct pixdim[4] and its unit, or send the sidecar.";
+    ConfoundsNotRead = "confounds_not_read",
+        "The table of confounds beside the scan cannot be read, or is of another scan; nothing was asked of it, so only motion is not told.",
+        "Mend or remove the table.";
     MaskNotBinary = "mask_not_binary",
         "A mask has more than two values; half of its greatest was the border.",
         "Threshold the mask yourself, if another border is meant.";

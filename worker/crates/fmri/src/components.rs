@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_volume::{
-    Description, Frame, Grid, Limits, Orientation, Placed, Sampling, Source, Storage, VolumeStream,
+    Description, Frame, Grid, Intent, Limits, Orientation, Placed, Sampling, Source, Storage, VolumeStream,
     VolumeWriter, place,
 };
 use serde::Serialize;
@@ -23,7 +23,9 @@ pub struct ComponentMaps {
     pub mask: Arc<[u32]>,
     /// Regression coefficients, K maps of V values.
     pub betas: Vec<Vec<f32>>,
-    /// z of the coefficients, in the same order, when computed.
+    /// t of the coefficients, in the same order, when computed.
+    pub t: Option<Vec<Vec<f32>>>,
+    /// z of the same tail probabilities, when computed.
     pub z: Option<Vec<Vec<f32>>>,
 }
 
@@ -81,10 +83,10 @@ impl ComponentMaps {
                 format!("{bad} voxels held NaN or infinity: read as zero"),
             ));
         }
-        Ok((Self { grid: *grid, orientation: target.orientation, mask, betas, z: None }, warnings))
+        Ok((Self { grid: *grid, orientation: target.orientation, mask, betas, t: None, z: None }, warnings))
     }
 
-    /// The same maps interpolated onto another grid (trilinear; zero where they do not reach). z is not carried over.
+    /// The same maps interpolated onto another grid (trilinear; zero where they do not reach). Statistics are not carried over.
     ///
     /// # Errors
     /// `grid_mismatch` when an affine is singular.
@@ -101,7 +103,7 @@ impl ComponentMaps {
             sampling.apply(&whole, &mut out);
             betas.push(out.iter().map(|&x| x as f32).collect());
         }
-        Ok(Self { grid: *grid, orientation: self.orientation, mask, betas, z: None })
+        Ok(Self { grid: *grid, orientation: self.orientation, mask, betas, t: None, z: None })
     }
 
     /// Peaks of the coefficients themselves, for maps without statistics; `None` for maps that are zero.
@@ -124,11 +126,19 @@ impl ComponentMaps {
         out
     }
 
-    /// Writes maps (`betas` or `z` of this set) as one compressed 4-D file of single precision.
+    /// Writes maps of this set as one compressed 4-D file of single precision, whose header says what they are: the
+    /// coefficients ([`Intent::ESTIMATE`]), t ([`Intent::T`], of `dof` degrees of freedom) or z ([`Intent::Z`]).
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn write<W: Write>(&self, maps: &[Vec<f32>], text: &str, writer: W) -> io::Result<W> {
+    pub fn write<W: Write>(
+        &self,
+        maps: &[Vec<f32>],
+        text: &str,
+        intent: Intent,
+        dof: usize,
+        writer: W,
+    ) -> io::Result<W> {
         let description = Description {
             grid: self.grid,
             volumes: Some(maps.len()),
@@ -137,7 +147,8 @@ impl ComponentMaps {
             space: self.orientation.code() as i16,
             text: text.to_owned(),
         };
-        let mut file = VolumeWriter::new(writer, description, Some(6))?;
+        let parameter = if intent == Intent::T { dof as f32 } else { 0.0 };
+        let mut file = VolumeWriter::of_intent(writer, description, intent, parameter, Some(6))?;
         for map in maps {
             file.write_volume(&self.volume(map))?;
         }

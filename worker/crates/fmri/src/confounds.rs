@@ -92,6 +92,17 @@ impl Table {
         Ok(Self { names, columns, rows })
     }
 
+    /// Number of rows: volumes of the scan.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The column of that name; `None` in it stands for `n/a`.
+    pub fn column(&self, name: &str) -> Option<&[Option<f64>]> {
+        let at = self.names.iter().position(|known| known == name)?;
+        self.columns.get(at).map(Vec::as_slice)
+    }
+
     /// The columns that fit a name or pattern, in the table's order.
     fn matching(&self, pattern: &str) -> Vec<usize> {
         (0..self.names.len()).filter(|&n| fits(pattern, &self.names[n])).collect()

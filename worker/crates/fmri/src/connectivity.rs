@@ -140,13 +140,17 @@ fn standardised(courses: &[f64], count: usize, k: usize) -> Option<Vec<f64>> {
     let rows = column.len() as f64;
     let largest = column.iter().fold(0.0f64, |most, x| most.max(x.abs()));
     let mean = column.iter().sum::<f64>() / rows;
-    column.iter_mut().for_each(|x| *x -= mean);
+    for x in &mut column {
+        *x -= mean;
+    }
     let deviation = (column.iter().map(|x| x * x).sum::<f64>() / rows).sqrt();
     // Comparisons with NaN are false.
     if !(deviation.is_finite() && deviation > CONSTANT * largest) {
         return None;
     }
-    column.iter_mut().for_each(|x| *x /= deviation);
+    for x in &mut column {
+        *x /= deviation;
+    }
     Some(column)
 }
 

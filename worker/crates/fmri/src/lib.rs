@@ -5,6 +5,7 @@ pub mod confounds;
 pub mod connectivity;
 pub mod ica;
 mod mask;
+pub mod motion;
 pub mod projection;
 mod random;
 pub mod regression;

@@ -102,6 +102,53 @@ fn golden_numbers() {
     }
 }
 
+/// Students's t from the coefficients by the textbook's formula, one voxel after the other.
+#[test]
+fn t_maps_are_coefficients_by_their_standard_errors() {
+    let (s, y) = golden_problem();
+    let maps = GroupMaps::new(grid(DIMS), (0..30).collect(), &s).unwrap();
+    let options = Options { t_maps: true, ..with_z() };
+    let out = run(&y, &maps, &options).unwrap();
+    let (t, z) = (out.maps.t.as_ref().unwrap(), out.maps.z.as_ref().unwrap());
+    let (rows, count) = (y.len(), s.len());
+    let course = |k: usize| {
+        let values: Vec<f64> = (0..rows).map(|n| out.time_courses[n * count + k]).collect();
+        let mean = values.iter().sum::<f64>() / rows as f64;
+        let centred: Vec<f64> = values.iter().map(|x| x - mean).collect();
+        let sd = (centred.iter().map(|x| x * x).sum::<f64>() / (rows - 1) as f64).sqrt();
+        centred.iter().map(|x| x / sd).collect::<Vec<f64>>()
+    };
+    let design: Vec<Vec<f64>> = (0..count).map(course).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    // The diagonal of the inverse of a 3 x 3 Gram matrix by cofactors.
+    let g = |i: usize, j: usize| dot(&design[i], &design[j]);
+    let minor = |i: usize| {
+        let (a, b) = ((i + 1) % 3, (i + 2) % 3);
+        g(a, a) * g(b, b) - g(a, b) * g(b, a)
+    };
+    let determinant = g(0, 0) * minor(0) - g(0, 1) * (g(1, 0) * g(2, 2) - g(1, 2) * g(2, 0))
+        + g(0, 2) * (g(1, 0) * g(2, 1) - g(1, 1) * g(2, 0));
+    for v in (0..30).filter(|&v| v != 5) {
+        let mean = y.iter().map(|row| row[v]).sum::<f64>() / rows as f64;
+        let residuals = (0..rows).map(|n| {
+            let fitted: f64 = (0..count).map(|k| design[k][n] * f64::from(out.maps.betas[k][v])).sum();
+            y[n][v] - mean - fitted
+        });
+        let variance = residuals.map(|x| x * x).sum::<f64>() / out.facts.dof as f64;
+        for k in 0..count {
+            let wanted = f64::from(out.maps.betas[k][v]) / (variance * minor(k) / determinant).sqrt();
+            let found = f64::from(t[k][v]);
+            assert!(
+                (found - wanted).abs() <= 1e-3 * wanted.abs().max(0.1),
+                "{k} {v}: {found} is not {wanted}"
+            );
+            assert!(z[k][v].abs() <= t[k][v].abs() && z[k][v] * t[k][v] >= 0.0);
+        }
+    }
+    assert!((0..count).all(|k| t[k][5] == 0.0), "a constant voxel has no t");
+    assert!(run(&y, &maps, &with_z()).unwrap().maps.t.is_none(), "kept only where it is asked for");
+}
+
 /// A random problem: smooth-ish maps, courses with drift, noise, a large baseline.
 fn problem(random: &mut Random, k: usize, v: usize, t: usize) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let s: Vec<Vec<f64>> = (0..k).map(|_| (0..v).map(|_| random.normal() + 0.3).collect()).collect();

@@ -1,73 +1,201 @@
-//! Paints a class-activation map over the image it explains.
+//! Paints a class-activation map over the image that it explains.
+//!
+//! The map c (Zhou et al. 2016) is in logits: its mean and the bias are the label's logit, so that c at a place is what the
+//! logit would gain if the whole image looked as it does there. One scale serves all labels and all images:
+//!
+//! - strength: h = c / 20, from 0 to 1;
+//! - colour: inferno at 1/4 + 3/4 h, so that it is brighter the stronger the place is (the darkest quarter is left out);
+//! - cover: 0.7 sqrt(p) sqrt((h - 0.1) / 0.9), with p the finding's probability; nothing is tinted at and below h = 0.1.
+//!
+//! So a place that speaks for the finding with as much weight is fainter where the finding is less probable. The grey below
+//! the tint is dimmed to 0.7, so that bright bone does not pass for heat; the original stands beside it.
+
+mod canvas;
+mod inferno;
+mod npy;
+mod spline;
 
 use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError, Stage};
 use png::{BitDepth, ColorType, Compression, Encoder};
 
+use self::canvas::{Canvas, LINE, blend, letter, wrapped};
+use self::inferno::inferno;
+use self::spline::upsample;
 use crate::radiograph::Radiograph;
 use crate::resize::centre_crop;
 
 /// The largest side painted, in pixels.
 const MAX_SIZE: u32 = 2048;
-/// How much of the colour covers the image where the map is strongest.
-const OPACITY: f32 = 0.6;
+/// Activation that gets the strongest colour, in logits. That of the demonstration model reaches 12 in doubtful and 22 in
+/// clear findings.
+const FULL_SCALE: f32 = 20.0;
+/// Share of the scale at and below which nothing is tinted.
+const FLOOR: f32 = 0.1;
+/// How much of the image the strongest colour covers where the finding is certain.
+const OPACITY: f32 = 0.7;
+/// The grey below the tint, against that of the original.
+const DIMMED: f32 = 0.7;
+/// The part of the colour map that is used begins here.
+const FIRST_COLOUR: f32 = 0.25;
 
-/// Upsamples the map `cam` of `shape` (height, width) bilinearly over the centre crop the model saw and paints it,
-/// from clear through blue, green and yellow to red. Only positive activations are shown, scaled so that the
-/// strongest is red; a map without any leaves the image grey.
+const MARGIN: usize = 12;
+const BAR: usize = 20;
+/// Steps of the colour bar that have a number.
+const TICKS: usize = 4;
+const GROUND: [u8; 3] = [18; 3];
+const TEXT: [u8; 3] = [224; 3];
+
+/// The finding that a heatmap is about, as the document has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained<'a> {
+    pub label: &'a str,
+    pub logit: f32,
+    pub probability: f32,
+    pub threshold: f32,
+    pub positive: bool,
+    /// Name and version.
+    pub model: &'a str,
+    /// Name and version of the program.
+    pub software: &'a str,
+    pub notice: &'a str,
+}
+
+impl Explained<'_> {
+    fn sentence(&self) -> String {
+        let Self { label, probability, threshold, logit, .. } = *self;
+        let decided = if self.positive { "positive" } else { "negative" };
+        format!(
+            "{label}: {decided}, probability {probability:.3} (threshold {threshold:.3}), logit {logit:.2}"
+        )
+    }
+}
+
+/// The class-activation map of one label: rows of single values, in logits.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationMap<'a> {
+    values: &'a [f32],
+    height: usize,
+    width: usize,
+}
+
+impl<'a> ActivationMap<'a> {
+    /// # Errors
+    /// `internal` when the number of values is not that of the shape.
+    pub fn new(values: &'a [f32], height: usize, width: usize) -> Result<Self, JobError> {
+        if values.is_empty() || height.checked_mul(width) != Some(values.len()) {
+            return Err(fault(format!("a map of {} values is not {height} x {width}", values.len())));
+        }
+        Ok(Self { values, height, width })
+    }
+
+    /// The map itself as a `.npy` file: single precision, rows from the top.
+    pub fn npy(&self) -> Vec<u8> {
+        npy::npy(self.values, self.height, self.width)
+    }
+}
+
+fn fault(message: String) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::Internal, message)
+}
+
+/// Paints the centre crop that the model saw, and beside it the same with the map over it, the colour bar in logits, and what
+/// the finding is. The map is upsampled by a cubic spline; `size` is the side of each of the two in pixels.
 ///
-/// Returns a PNG of `size` x `size` pixels, 8-bit RGB.
+/// Returns a PNG, 8-bit RGB, with the chunks `Software`, `Title` and `Description`.
 ///
 /// # Errors
-/// `internal` when the map's length is not its shape's, or the size is not within 1..=2048.
+/// `internal` when the size is not within 1..=2048.
 pub fn paint_heatmap(
     image: &Radiograph,
-    cam: &[f32],
-    shape: (usize, usize),
+    map: &ActivationMap<'_>,
+    explained: &Explained<'_>,
     size: u32,
 ) -> Result<Vec<u8>, JobError> {
-    let fault = |message: String| JobError::new(Stage::Report, ErrorCode::Internal, message);
-    let (height, width) = shape;
-    if cam.is_empty() || height.checked_mul(width) != Some(cam.len()) {
-        return Err(fault(format!("a map of {} values is not {height} x {width}", cam.len())));
-    }
     if size == 0 || size > MAX_SIZE {
         return Err(fault(format!("a heatmap of {size} pixels cannot be painted; 1 to {MAX_SIZE} can")));
     }
-    // `f32::max` passes over NaN, so a broken value counts as no activation.
-    let strongest = cam.iter().copied().fold(0.0f32, f32::max);
-    let grey = Grey::new(image);
     let side = size as usize;
-    let mut pixels = Vec::with_capacity(side * side * 3);
-    for y in 0..side {
-        let (top, bottom, down) = neighbours(y, side, height);
-        for x in 0..side {
-            let (left, right, across) = neighbours(x, side, width);
-            let at = |row: usize, column: usize| cam[row * width + column].max(0.0);
-            let upper = at(top, left) * (1.0 - across) + at(top, right) * across;
-            let lower = at(bottom, left) * (1.0 - across) + at(bottom, right) * across;
-            let heat = upper * (1.0 - down) + lower * down;
-            let heat = if strongest > 0.0 { (heat / strongest).clamp(0.0, 1.0) } else { 0.0 };
-            let grey = grey.mean(x, y, side);
-            let cover = OPACITY * heat;
-            pixels.extend(colour(heat).map(|c| (grey * (1.0 - cover) + c * 255.0 * cover).round() as u8));
-        }
+    let texts = [
+        explained.sentence(),
+        format!("{}; {}", explained.model, explained.software),
+        format!(
+            "Colour: how a place adds to the logit, on one scale for all labels and images; clear below {:.0}; the less \
+             probable the finding, the fainter",
+            FLOOR * FULL_SCALE
+        ),
+        explained.notice.to_owned(),
+    ];
+    let numbers = 4 * letter();
+    let width = 4 * MARGIN + 2 * side + BAR + MARGIN / 2 + numbers;
+    let lines: Vec<String> =
+        texts.iter().flat_map(|text| wrapped(text, (width - 2 * MARGIN) / letter())).collect();
+    let top = MARGIN + LINE;
+    let mut canvas = Canvas::new(width, top + side + MARGIN + lines.len() * LINE + MARGIN, GROUND);
+    let (left, right, bar) = (MARGIN, 2 * MARGIN + side, 3 * MARGIN + 2 * side);
+    for (x, caption) in
+        [(left, "as the network saw it"), (right, "what speaks for the finding"), (bar, "logit")]
+    {
+        canvas.write(x, MARGIN / 2, caption, TEXT);
     }
-    encode(&pixels, size)
+    paint(&mut canvas, (left, right, top), side, image, map, explained.probability);
+    paint_bar(&mut canvas, bar, top, side);
+    for (n, line) in lines.iter().enumerate() {
+        canvas.write(MARGIN, top + side + MARGIN + n * LINE, line, TEXT);
+    }
+    encode(&canvas, explained)
         .map_err(|error| fault("the heatmap cannot be encoded".to_owned()).with_source(error))
 }
 
-/// The two map cells around the centre of output pixel `o`, and how far it lies towards the second.
-fn neighbours(o: usize, size: usize, cells: usize) -> (usize, usize, f32) {
-    let at = ((o as f32 + 0.5) * cells as f32 / size as f32 - 0.5).clamp(0.0, (cells - 1) as f32);
-    let first = at as usize;
-    (first, (first + 1).min(cells - 1), at - first as f32)
+/// The two images, with their upper left corners at (left, top) and (right, top).
+fn paint(
+    canvas: &mut Canvas,
+    (left, right, top): (usize, usize, usize),
+    side: usize,
+    image: &Radiograph,
+    map: &ActivationMap<'_>,
+    probability: f32,
+) {
+    let grey = Grey::new(image);
+    let finite: Vec<f32> = map.values.iter().map(|&x| if x.is_finite() { x } else { 0.0 }).collect();
+    let activation = upsample(&finite, map.height, map.width, side);
+    for y in 0..side {
+        for x in 0..side {
+            let shade = grey.mean(x, y, side);
+            canvas.set(left + x, top + y, [shade.round() as u8; 3]);
+            let dimmed = [(shade * DIMMED).round() as u8; 3];
+            let (colour, cover) = tint(activation[y * side + x], probability);
+            canvas.set(right + x, top + y, blend(dimmed, colour, cover));
+        }
+    }
 }
 
-/// Clear blue to red over green and yellow; components from 0 to 1.
-fn colour(heat: f32) -> [f32; 3] {
-    let ramp = |centre: f32| (1.5 - (4.0 * heat - centre).abs()).clamp(0.0, 1.0);
-    [ramp(3.0), ramp(2.0), ramp(1.0)]
+/// Colour of an activation in logits, and how much of the image it covers.
+fn tint(activation: f32, probability: f32) -> ([u8; 3], f32) {
+    let strength = (activation / FULL_SCALE).clamp(0.0, 1.0);
+    let colour = inferno(FIRST_COLOUR + (1.0 - FIRST_COLOUR) * strength);
+    let above = ((strength - FLOOR) / (1.0 - FLOOR)).max(0.0);
+    (colour, OPACITY * (probability.clamp(0.0, 1.0) * above).max(0.0).sqrt())
+}
+
+/// The scale from the floor to the strongest colour, with numbers in logits.
+fn paint_bar(canvas: &mut Canvas, left: usize, top: usize, side: usize) {
+    for y in 0..side {
+        let strength = 1.0 - y as f32 / (side.max(2) - 1) as f32;
+        let (colour, cover) = tint(strength * FULL_SCALE, 1.0);
+        let shown = if cover > 0.0 { colour } else { [0; 3] };
+        for x in 0..BAR {
+            canvas.set(left + x, top + y, shown);
+        }
+    }
+    for tick in 0..=TICKS {
+        let share = tick as f32 / TICKS as f32;
+        let centre = top as f32 + (1.0 - share) * (side - 1) as f32;
+        let more = if tick == TICKS { "+" } else { "" };
+        let text = format!("{:.0}{more}", share * FULL_SCALE);
+        let y = (centre - LINE as f32 / 2.0).max(0.0) as usize;
+        canvas.write(left + BAR + MARGIN / 2, y, &text, TEXT);
+    }
 }
 
 /// The image as the reader sees it: the crop, stretched from its own darkest to its own brightest sample.
@@ -116,70 +244,25 @@ fn extremes<T: Copy + Ord + Into<f32>>(samples: &[T]) -> (f32, f32) {
     (low, high)
 }
 
-fn encode(pixels: &[u8], size: u32) -> Result<Vec<u8>, png::EncodingError> {
+fn encode(canvas: &Canvas, explained: &Explained<'_>) -> Result<Vec<u8>, png::EncodingError> {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, size, size);
+    let mut encoder = Encoder::new(&mut bytes, canvas.width as u32, canvas.height as u32);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     encoder.set_compression(Compression::Fast);
+    let title = format!("{}: what speaks for the finding", explained.label);
+    let description = format!("{}. {}. {}", explained.sentence(), explained.model, explained.notice);
+    for (keyword, text) in
+        [("Software", explained.software.to_owned()), ("Title", title), ("Description", description)]
+    {
+        encoder.add_itxt_chunk(keyword.to_owned(), text)?;
+    }
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
+    writer.write_image_data(&canvas.pixels)?;
     writer.finish()?;
     Ok(bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use nightread_domain::media::Media;
-
-    use super::*;
-    use crate::radiograph::Facts;
-
-    fn flat(width: u32, height: u32) -> Radiograph {
-        let samples: Vec<u16> = (0..width * height).map(|i| (i % 4096) as u16).collect();
-        Radiograph::new(width, height, Samples::U16(samples), 4095, Facts::new(Media::Png), Vec::new())
-            .unwrap()
-    }
-
-    fn paint(image: &Radiograph, cam: &[f32], shape: (usize, usize), size: u32) -> Vec<[u8; 3]> {
-        let bytes = paint_heatmap(image, cam, shape, size).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height, info.color_type), (size, size, ColorType::Rgb));
-        pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2]]).collect()
-    }
-
-    #[test]
-    fn heat_lies_where_the_map_is_hot() {
-        let mut cam = vec![0.0; 49];
-        cam[7] = 2.0; // row 1, column 0
-        cam[48] = -5.0;
-        let pixels = paint(&flat(300, 260), &cam, (7, 7), 224);
-        let red = |x: usize, y: usize| i32::from(pixels[y * 224 + x][0]) - i32::from(pixels[y * 224 + x][2]);
-        assert!(red(16, 48) > 60, "the hot cell's centre is red");
-        let [r, g, b] = pixels[216 * 224 + 216];
-        assert!(r == g && g == b, "negative and zero activations leave the image grey");
-    }
-
-    #[test]
-    fn small_images_empty_maps_and_nan_are_painted() {
-        let grey = |pixels: Vec<[u8; 3]>| pixels.iter().all(|[r, g, b]| r == g && g == b);
-        assert!(grey(paint(&flat(1, 1), &[0.0], (1, 1), 32)));
-        assert!(grey(paint(&flat(3, 500), &[f32::NAN; 4], (2, 2), 64)));
-    }
-
-    #[test]
-    fn wrong_shapes_and_sizes_are_refused() {
-        let image = flat(10, 10);
-        for (cam, shape, size) in [
-            (vec![1.0; 3], (2, 2), 10),
-            (vec![], (0, 0), 10),
-            (vec![1.0], (1, 1), 0),
-            (vec![1.0], (1, 1), 4096),
-        ] {
-            let error = paint_heatmap(&image, &cam, shape, size).unwrap_err();
-            assert_eq!(error.code, ErrorCode::Internal);
-        }
-    }
-}
+#[path = "heatmap_tests.rs"]
+mod tests;

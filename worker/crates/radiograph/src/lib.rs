@@ -5,7 +5,7 @@
 //! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
 //! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
 //! low_contrast(&[f32]) -> Option<Warning>
-//! paint_heatmap(&Radiograph, &[f32], (h, w), size) -> Result<Vec<u8>, JobError>  // PNG
+//! paint_heatmap(&Radiograph, &ActivationMap, &Explained, size) -> Result<Vec<u8>, JobError>  // PNG
 //! ```
 //!
 //! Bytes are hostile. Sizes are judged from headers before anything is allocated. Decoders in safe Rust run in process with
@@ -29,7 +29,7 @@ mod sniff;
 pub use contrast::low_contrast;
 pub use decode::decode;
 pub use gate::GatePolicy;
-pub use heatmap::paint_heatmap;
+pub use heatmap::{ActivationMap, Explained, paint_heatmap};
 pub use limits::DecodeLimits;
 pub use options::DecodeOptions;
 pub use radiograph::{Facts, Radiograph, View};

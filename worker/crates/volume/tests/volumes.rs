@@ -12,8 +12,8 @@ mod common;
 use common::{Nifti, Random, data, gzip, read_all, read_limited, rest32};
 use nightread_domain::{ErrorClass, ErrorCode};
 use nightread_volume::{
-    Affine, BytesSource, Datatype, Description, Endian, Grid, Limits, Orientation, Storage, VolumeStream,
-    VolumeWriter,
+    Affine, BytesSource, Datatype, Description, Endian, Grid, Intent, Limits, Orientation, Storage,
+    VolumeStream, VolumeWriter,
 };
 use proptest::prelude::*;
 
@@ -345,13 +345,16 @@ proptest! {
             let description = Description {
                 grid, volumes: Some(volumes), storage, tr_seconds: Some(0.72), space: 4, text: "test".into(),
             };
-            let mut writer = VolumeWriter::new(Vec::new(), description, level).unwrap();
+            let intent = Intent::T;
+            let mut writer =
+                VolumeWriter::of_intent(Vec::new(), description, intent, 40.0, level).unwrap();
             for volume in values.chunks(grid.len()) {
                 writer.write_volume(volume).unwrap();
             }
             prop_assert!(writer.write_volume(&values[..grid.len()]).is_err());
             let (header, got, rest) = read_all(&writer.finish().unwrap()).unwrap();
             prop_assert_eq!(rest, 0);
+            prop_assert_eq!(header.intent, intent);
             prop_assert_eq!(header.grid, grid);
             prop_assert!((header.tr_seconds.unwrap() - 0.72).abs() < 1e-6);
             let limit = if matches!(storage, Storage::I8 { .. }) { 254.0 } else { 320.0 };

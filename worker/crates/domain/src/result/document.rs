@@ -158,18 +158,40 @@ pub struct ArtefactFacts {
 pub enum ArtefactKind {
     /// The radiograph with what speaks for one finding painted over it.
     Heatmap,
+    /// The class-activation map behind it, as NumPy keeps arrays.
+    HeatmapArray,
     /// The scan's z maps, one volume a component.
     ZMaps,
+    /// The t maps behind them.
+    TMaps,
+    /// The regression coefficients of stage 2, one volume a component.
+    Betas,
     /// The components' time courses, one column each.
     TimeCourses,
+    /// Network matrices: Pearson correlations of the time courses,
+    Correlations,
+    /// their partial correlations,
+    PartialCorrelations,
+    /// and Fisher's z of the correlations.
+    FisherZ,
+    /// Displacement and DVARS of every volume of the scan.
+    Motion,
+    /// How another artefact was made, as BIDS keeps it: a JSON file of its name.
+    Sidecar,
 }
 
 impl ArtefactKind {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Heatmap => "image/png",
-            Self::ZMaps => "application/gzip",
-            Self::TimeCourses => "text/tab-separated-values",
+            Self::HeatmapArray => "application/octet-stream",
+            Self::ZMaps | Self::TMaps | Self::Betas => "application/gzip",
+            Self::TimeCourses
+            | Self::Correlations
+            | Self::PartialCorrelations
+            | Self::FisherZ
+            | Self::Motion => "text/tab-separated-values",
+            Self::Sidecar => "application/json",
         }
     }
 }
@@ -256,6 +278,14 @@ impl ResultDocument {
         match &self.payload {
             Some(Payload::Findings { findings }) => findings,
             Some(Payload::Components { .. }) | None => &[],
+        }
+    }
+
+    /// How a scan was regressed; absent for anything else.
+    pub fn regression(&self) -> Option<&BTreeMap<String, serde_json::Value>> {
+        match &self.payload {
+            Some(Payload::Components { regression, .. }) => regression.as_ref(),
+            Some(Payload::Findings { .. }) | None => None,
         }
     }
 

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorCode;
-use crate::result::{ModelFacts, NOTICE, SCHEMA, StudyFacts, StudyKind, WorkerFacts};
+use crate::result::{
+    ArtefactFacts, ArtefactKind, Finding, ModelFacts, NOTICE, Payload, SCHEMA, StudyFacts, StudyKind,
+    WorkerFacts,
+};
 use crate::task::Task;
 
 fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
@@ -57,6 +60,7 @@ fn candidate(document: &ResultDocument) -> Candidate<'_> {
         worker_version: &document.worker.version,
         force: false,
         reread_failed: false,
+        wanted: Wanted::default(),
     }
 }
 
@@ -204,7 +208,7 @@ proptest! {
                 Some(existing) => before_writing(existing, &candidate(&ours), status).expect("one model"),
             };
             let replace = match verdict {
-                Verdict::Replace => true,
+                Verdict::Replace | Verdict::Complete => true,
                 Verdict::AlreadyDone | Verdict::NewerExists => false,
                 Verdict::AskSource => Some(*version) == current,
             };
@@ -216,5 +220,174 @@ proptest! {
         prop_assert_eq!(stored.study.version.clone(), current.map(|version| ETag(version.to_string())));
         let worked = writers.iter().any(|(version, worked)| Some(*version) == current && *worked);
         prop_assert_eq!(stored.status == Status::Ok, worked);
+    }
+}
+
+fn artefact(kind: ArtefactKind, path: &str, of: Option<&str>) -> ArtefactFacts {
+    ArtefactFacts {
+        kind,
+        path: path.to_owned(),
+        media_type: kind.media_type().to_owned(),
+        bytes: 1,
+        sha256: "ab".repeat(32),
+        of: of.map(str::to_owned),
+    }
+}
+
+fn with_findings(positive: &[bool], artefacts: Vec<ArtefactFacts>) -> ResultDocument {
+    let finding = |(n, &positive): (usize, &bool)| Finding {
+        label: format!("label {n}"),
+        logit: 0.0,
+        probability: 0.5,
+        threshold: 0.5,
+        positive,
+    };
+    let findings = positive.iter().enumerate().map(finding).collect();
+    ResultDocument { payload: Some(Payload::Findings { findings }), artefacts, ..document(1, 1, Status::Ok) }
+}
+
+fn with_regression(dof: u64, artefacts: Vec<ArtefactFacts>) -> ResultDocument {
+    let regression = Some(BTreeMap::from([("dof".to_owned(), dof.into())]));
+    ResultDocument {
+        task: Task::Components,
+        payload: Some(Payload::Components { components: Vec::new(), regression }),
+        artefacts,
+        ..document(1, 1, Status::Ok)
+    }
+}
+
+#[test]
+fn what_lacks_a_file_that_is_asked_for_is_completed_once() {
+    let heatmap =
+        |n: usize| artefact(ArtefactKind::Heatmap, &format!("{n}.png"), Some(&format!("label {n}")));
+    let asked = |labels| Wanted { heatmaps: Some(labels), ..Wanted::default() };
+    let named = HeatmapLabels::Named(vec!["label 1".to_owned()]);
+    let arrays = Wanted { heatmap_arrays: true, ..asked(HeatmapLabels::Positives) };
+    let judged = |existing: &ResultDocument, wanted: &Wanted| {
+        let ours = Candidate { wanted: wanted.clone(), ..candidate(existing) };
+        let before = before_reading(existing, &ours).expect("one model");
+        assert_eq!(before_writing(existing, &ours, Status::Ok).expect("one model"), before);
+        assert_eq!(before_writing(existing, &ours, Status::Failed).expect("one model"), Verdict::AlreadyDone);
+        before
+    };
+    let (plain, painted) =
+        (with_findings(&[true, false], Vec::new()), with_findings(&[true, false], vec![heatmap(0)]));
+    let negative = with_findings(&[false, false], Vec::new());
+    for (existing, wanted, verdict) in [
+        (&plain, Wanted::default(), Verdict::AlreadyDone),
+        (&plain, asked(HeatmapLabels::Positives), Verdict::Complete),
+        (&painted, asked(HeatmapLabels::Positives), Verdict::AlreadyDone),
+        (&painted, asked(HeatmapLabels::All), Verdict::Complete),
+        (&painted, asked(named), Verdict::Complete),
+        (&painted, arrays, Verdict::Complete),
+        (&negative, asked(HeatmapLabels::Positives), Verdict::AlreadyDone),
+    ] {
+        assert_eq!(judged(existing, &wanted), verdict, "{wanted:?}");
+    }
+
+    let scans = Wanted {
+        of_scans: vec![ArtefactKind::ZMaps, ArtefactKind::TimeCourses, ArtefactKind::Motion],
+        min_dof: 10,
+        ..Wanted::default()
+    };
+    let courses = artefact(ArtefactKind::TimeCourses, "t.tsv", None);
+    let z = artefact(ArtefactKind::ZMaps, "z.nii.gz", None);
+    assert_eq!(judged(&with_regression(30, Vec::new()), &scans), Verdict::Complete);
+    assert_eq!(judged(&with_regression(30, vec![courses.clone()]), &scans), Verdict::Complete);
+    assert_eq!(judged(&with_regression(30, vec![courses.clone(), z]), &scans), Verdict::AlreadyDone);
+    assert_eq!(
+        judged(&with_regression(9, vec![courses]), &scans),
+        Verdict::AlreadyDone,
+        "there is no z to give"
+    );
+    assert_eq!(judged(&plain, &scans), Verdict::AlreadyDone, "a radiograph has no z maps");
+}
+
+#[test]
+fn a_completed_document_names_the_files_of_both() {
+    let z = artefact(ArtefactKind::ZMaps, "z.nii.gz", None);
+    let courses = artefact(ArtefactKind::TimeCourses, "t.tsv", None);
+    let lost = ArtefactFacts { sha256: String::new(), ..artefact(ArtefactKind::TMaps, "t.nii.gz", None) };
+    let existing = with_regression(30, vec![z.clone(), lost]);
+    let ours = with_regression(30, vec![courses.clone()]);
+    assert_eq!(completed(ours, &existing).artefacts, [courses.clone(), z.clone()]);
+    let again = with_regression(30, vec![z.clone()]);
+    assert_eq!(completed(again, &existing).artefacts, [z], "each once");
+    let otherwise = with_regression(29, vec![courses.clone()]);
+    assert_eq!(
+        completed(otherwise, &existing).artefacts,
+        [courses],
+        "maps of another regression are not its own"
+    );
+}
+
+#[test]
+fn scans_with_bids_names_have_derivatives_with_bids_names() {
+    let name = BidsName { stat: None, suffix: "timeseries", extension: "tsv" };
+    let digest = "0123456789abcdef".repeat(4);
+    let derived = |scan: &str| {
+        let source = BlobRef::new("local", scan).expect("a sound name");
+        bids_artefact_blob("results", "fmri-networks-demo", "1.0.0-fp32", &source, &digest, name)
+            .expect("a sound name")
+            .map(|blob| blob.name().to_owned())
+    };
+    assert_eq!(
+        derived("sub-01/func/sub-01_task-rest_desc-preproc_bold.nii.gz").as_deref(),
+        Some(
+            "fmri-networks-demo/1.0.0-fp32/local/sub-01/func/\
+             sub-01_task-rest_seg-fmrinetworksdemo_desc-preproc0123456789abcdef_timeseries.tsv"
+        )
+    );
+    assert!(derived("sub-01_task-rest_bold.nii").is_some());
+    assert_eq!(derived("scan.nii.gz"), None);
+    assert_eq!(
+        derived(&format!("sub-01_task-{}_bold.nii", "r".repeat(190))),
+        None,
+        "too long for a file system"
+    );
+}
+
+const FILES: [ArtefactKind; 4] =
+    [ArtefactKind::ZMaps, ArtefactKind::TMaps, ArtefactKind::Betas, ArtefactKind::TimeCourses];
+
+proptest! {
+    /// Writers that ask for different files beside one result come in any order, some of them having looked before others
+    /// wrote: the document ends with the files of all, and nobody has anything more to do.
+    #[test]
+    fn writers_that_ask_for_different_files_end_with_all(
+        writers in prop::collection::vec((prop::collection::vec(any::<bool>(), 4), any::<bool>()), 1..8)
+    ) {
+        let wanted = |asked: &[bool]| {
+            let of_scans = FILES.iter().zip(asked).filter(|(_, asked)| **asked).map(|(kind, _)| *kind).collect();
+            Wanted { of_scans, min_dof: 10, ..Wanted::default() }
+        };
+        let mut stored: Option<ResultDocument> = None;
+        for (asked, looks) in &writers {
+            let wanted = wanted(asked);
+            let files = wanted.of_scans.iter().map(|kind| artefact(*kind, &format!("{kind:?}"), None)).collect();
+            let ours = with_regression(30, files);
+            let Some(existing) = &stored else {
+                stored = Some(ours);
+                continue;
+            };
+            let candidate = Candidate { wanted, ..candidate(&ours) };
+            if *looks && before_reading(existing, &candidate).expect("one model") == Verdict::AlreadyDone {
+                continue;
+            }
+            match before_writing(existing, &candidate, Status::Ok).expect("one model") {
+                Verdict::Complete => stored = Some(completed(ours.clone(), existing)),
+                verdict => prop_assert_eq!(verdict, Verdict::AlreadyDone),
+            }
+        }
+        let stored = stored.expect("somebody wrote");
+        for (n, kind) in FILES.iter().enumerate() {
+            let asked = writers.iter().any(|(asked, _)| asked[n]);
+            let named = stored.artefacts.iter().filter(|artefact| artefact.kind == *kind).count();
+            prop_assert_eq!(named, usize::from(asked));
+        }
+        for (asked, _) in &writers {
+            let again = Candidate { wanted: wanted(asked), ..candidate(&stored) };
+            prop_assert_eq!(before_reading(&stored, &again).expect("one model"), Verdict::AlreadyDone);
+        }
     }
 }

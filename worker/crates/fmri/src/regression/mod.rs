@@ -38,6 +38,7 @@ use nuisance::Plan;
 
 /// How a dual regression is run.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// Divide the time courses by their standard deviation before stage 2, so that a map's amplitude carries the
     /// strength of its network (FSL's `--des_norm`).
@@ -54,6 +55,8 @@ pub struct Options {
     pub min_dof: usize,
     /// Whether z is computed at every voxel or only at the peaks.
     pub z_maps: bool,
+    /// Whether t is kept at every voxel too.
+    pub t_maps: bool,
     /// With two or more, reading runs beside the arithmetic, and the last step is shared among all of them.
     pub threads: usize,
     pub limits: Limits,
@@ -68,6 +71,7 @@ impl Default for Options {
             warn_left_out: 0.05,
             min_dof: 1,
             z_maps: false,
+            t_maps: false,
             threads: 2,
             limits: Limits::default(),
         }
@@ -138,7 +142,7 @@ pub struct Facts {
 pub struct DualRegression {
     /// Stage-1 time courses, T rows of K values; zero for components that stage 1 left out.
     pub time_courses: Vec<f64>,
-    /// Stage-2 regression maps, with z at every voxel when that was asked for.
+    /// Stage-2 regression maps, with t and z at every voxel when that was asked for.
     pub maps: ComponentMaps,
     /// Flag of every component that was left out.
     pub flags: Vec<Option<Flag>>,
@@ -247,6 +251,7 @@ pub fn dual_regression_beside(
             orientation: maps.orientation(),
             mask: Arc::clone(maps.mask()),
             betas: solution.betas,
+            t: solution.t,
             z: solution.z,
         },
         flags: solution.flags,

@@ -27,6 +27,7 @@ const CONSTANT_COURSE: f64 = 1e-20;
 pub(super) struct Solution {
     pub time_courses: Vec<f64>,
     pub betas: Vec<Vec<f32>>,
+    pub t: Option<Vec<Vec<f32>>>,
     pub z: Option<Vec<Vec<f32>>>,
     pub flags: Vec<Option<Flag>>,
     pub peaks: Vec<Option<Peak>>,
@@ -265,12 +266,14 @@ pub(super) fn solve(
             peak_z: table.as_ref().filter(|_| flag.is_none()).map(|table| table.z(strength)),
         })
     });
-    let z = maps_out.z.map(|mut z| {
-        for (row, _) in z.iter_mut().zip(&flags).filter(|(_, flag)| flag.is_some()) {
+    // Statistics of flagged components are withheld.
+    let withheld = |mut maps: Vec<Vec<f32>>| {
+        for (row, _) in maps.iter_mut().zip(&flags).filter(|(_, flag)| flag.is_some()) {
             row.fill(0.0);
         }
-        z
-    });
+        maps
+    };
+    let (t, z) = (maps_out.t.map(withheld), maps_out.z.map(withheld));
     let correlations = maps_out.moments.iter().zip(0..count).map(|(moments, k)| {
         let is_own = one.kept.contains(&k) && two.kept.contains(&k);
         is_own.then(|| moments.correlation(used as f64)).flatten()
@@ -280,6 +283,7 @@ pub(super) fn solve(
         peaks: peaks.collect(),
         correlations: correlations.collect(),
         betas: maps_out.betas,
+        t,
         z,
         flags,
         removed: gone,
@@ -324,6 +328,7 @@ impl Moments {
 
 struct Filled {
     betas: Vec<Vec<f32>>,
+    t: Option<Vec<Vec<f32>>>,
     z: Option<Vec<Vec<f32>>>,
     /// Greatest |t| of every component, with its sign and its voxel; the greatest coefficient where there is no t.
     peaks: Vec<Option<(f64, usize)>>,
@@ -337,6 +342,7 @@ struct Task<'a> {
     squares: &'a [f64],
     group: &'a Mat<f64>,
     betas: Vec<&'a mut [f32]>,
+    t: Vec<&'a mut [f32]>,
     z: Vec<&'a mut [f32]>,
 }
 
@@ -367,9 +373,11 @@ fn fill_maps(
 ) -> Filled {
     let (voxels, count) = (sums.squares.len(), maps.count());
     let with_z = options.z_maps && table.is_some();
+    let with_t = options.t_maps && table.is_some();
     let empty = |wanted: bool| vec![vec![0f32; if wanted { voxels } else { 0 }]; count];
-    let (mut betas, mut z) = (empty(true), empty(with_z));
+    let (mut betas, mut t, mut z) = (empty(true), empty(with_t), empty(with_z));
     let mut beta_rows: Vec<_> = betas.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
+    let mut t_rows: Vec<_> = t.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
     let mut z_rows: Vec<_> = z.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
     let parts = sums.tiles.into_iter().zip(sums.squares.chunks(TILE)).zip(&maps.tiles);
     let tasks = parts.enumerate().map(|(number, ((tile, squares), group))| Task {
@@ -378,6 +386,7 @@ fn fill_maps(
         squares,
         group,
         betas: beta_rows.iter_mut().filter_map(Iterator::next).collect(),
+        t: t_rows.iter_mut().filter_map(Iterator::next).collect(),
         z: z_rows.iter_mut().filter_map(Iterator::next).collect(),
     });
     let statistics = Statistics {
@@ -412,14 +421,14 @@ fn fill_maps(
         found
     });
     drop(queue);
-    drop((beta_rows, z_rows));
+    drop((beta_rows, t_rows, z_rows));
     // In the order of the tiles, so that threads do not change the sums.
     moments.sort_by_key(|(number, _)| *number);
     let mut sums = vec![Moments::default(); count];
     for (_, parts) in moments {
         sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.merge(part));
     }
-    Filled { betas, z: with_z.then_some(z), peaks, moments: sums }
+    Filled { betas, t: with_t.then_some(t), z: with_z.then_some(z), peaks, moments: sums }
 }
 
 /// Keeps the greater |t|; of equals the first voxel, so that threads do not change the answer.
@@ -466,6 +475,9 @@ fn fill_tile(mut task: Task<'_>, two: &StageTwo, statistics: &Statistics<'_>, fo
             };
             let t = b / (spread * deviation[v]);
             raise(&mut found.peaks[k], t, first + v);
+            if let Some(kept) = task.t.get_mut(k).and_then(|row| row.get_mut(v)) {
+                *kept = t as f32;
+            }
             if let Some(z) = task.z.get_mut(k).and_then(|row| row.get_mut(v)) {
                 *z = table.z(t) as f32;
             }

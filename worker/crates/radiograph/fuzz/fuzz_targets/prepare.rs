@@ -3,7 +3,7 @@
 use libfuzzer_sys::fuzz_target;
 use nightread_domain::media::Media;
 use nightread_dicom::Samples;
-use nightread_radiograph::{Facts, Radiograph, XrvPreprocessing, paint_heatmap, prepare};
+use nightread_radiograph::{ActivationMap, Explained, Facts, Radiograph, XrvPreprocessing, paint_heatmap, prepare};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[width, size, high, low], samples)) = data.split_first_chunk::<4>() else { return };
@@ -21,6 +21,18 @@ fuzz_target!(|data: &[u8]| {
     let tensor = prepare(&image, &spec);
     assert_eq!(tensor.len(), usize::from(size).pow(2));
     assert!(tensor.iter().all(|v| (-1024.0..=1024.0).contains(v)));
-    let map = paint_heatmap(&image, &tensor, (usize::from(size), usize::from(size)), 16);
-    assert!(map.is_ok_and(|png| png.starts_with(b"\x89PNG")));
+    let Ok(map) = ActivationMap::new(&tensor, usize::from(size), usize::from(size)) else { return };
+    let label = String::from_utf8_lossy(&data[..data.len().min(64)]);
+    let explained = Explained {
+        label: &label,
+        logit: tensor[0],
+        probability: f32::from(high) / 255.0,
+        threshold: 0.5,
+        positive: true,
+        model: "",
+        software: "",
+        notice: "",
+    };
+    let painted = paint_heatmap(&image, &map, &explained, 16);
+    assert!(painted.is_ok_and(|png| png.starts_with(b"\x89PNG")));
 });

@@ -7,6 +7,13 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 pub struct Intent(pub i32);
 
 impl Intent {
+    /// Student's t; its parameter is the degrees of freedom.
+    pub const T: Self = Self(3);
+    /// Standard normal.
+    pub const Z: Self = Self(5);
+    /// An estimate of a parameter.
+    pub const ESTIMATE: Self = Self(1001);
+
     /// Whether every volume is a map of t (3) or z (5).
     pub const fn is_map_of_t_or_z(self) -> bool {
         matches!(self.0, 3 | 5)

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::datatype::Datatype;
+use super::intent::Intent;
 use super::raw::NIFTI1_BYTES;
 use crate::grid::Grid;
 
@@ -85,7 +86,25 @@ impl<W: Write> VolumeWriter<W> {
     /// # Errors
     /// Those of the writer, and `InvalidInput` for dimensions that NIfTI-1 cannot hold.
     pub fn new(writer: W, description: Description, compression: Option<u32>) -> io::Result<Self> {
-        let header = header(&description)?;
+        Self::of_intent(writer, description, Intent::default(), 0.0, compression)
+    }
+
+    /// The same for voxels whose meaning has a code: `intent`, and the parameter that goes with it (of t its degrees of
+    /// freedom, else 0).
+    ///
+    /// # Errors
+    /// As [`VolumeWriter::new`].
+    pub fn of_intent(
+        writer: W,
+        description: Description,
+        intent: Intent,
+        parameter: f32,
+        compression: Option<u32>,
+    ) -> io::Result<Self> {
+        let mut header = header(&description)?;
+        let code = i16::try_from(intent.0).map_err(|_| refuse("NIfTI-1 has no such intent code"))?;
+        header[56..60].copy_from_slice(&parameter.to_le_bytes());
+        header[68..70].copy_from_slice(&code.to_le_bytes());
         let mut sink = match compression {
             Some(level) => Sink::Gzip(Box::new(GzEncoder::new(writer, Compression::new(level)))),
             None => Sink::Plain(writer),
