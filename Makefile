@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	saturation demo-cloud soak parity cases bench bench-fmri fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	saturation demo-cloud soak parity cases bench bench-fmri bench-table fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -11,6 +11,7 @@ SCAN := .cache/simulated/simulated-scan.nii.gz
 BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
+COUNT ?= 1000000
 # Which soak: chaos, cluster, mixed (with the path of an earlier binary), stopped, clock, oom, descriptors, memory, disk, lies, outage, fairness, overhead, throughput, backpressure, announce, relabel, relay or simulate, with its numbers.
 SOAK ?= chaos
 # Measures as on a processor without AVX-512, VNNI and AMX.
@@ -136,6 +137,12 @@ bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and 
 	@$(call venv,bench-fmri,worker/crates/fmri/bench/requirements.txt)
 	@.cache/venv-bench-fmri/bin/python worker/crates/fmri/bench/compare.py --bin target/release/examples \
 		--data $(TEST_DATA) --work .cache/bench-fmri
+
+bench-table: setup ## Tables of COUNT synthetic documents against a plain loop of json and pandas, in one run
+	@cargo build --release --locked -p nightread -p nightread-table --bins --example table_speed
+	@$(call venv,readers,tests/readers/requirements.txt)
+	@.cache/venv-readers/bin/python worker/benches/table.py --work .cache/bench-table --count $(COUNT) \
+		--speed target/release/examples/table_speed --binary $(BINARY)
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@cd worker/crates/radiograph && for target in $$(cargo +nightly fuzz list); do \

@@ -239,7 +239,7 @@ fn killed_at_any_moment_a_data_set_is_the_old_one_or_the_new_one() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(15 * round));
+        std::thread::sleep(Duration::from_millis(40 * round));
         let _ = child.kill();
         let whole = child.wait().unwrap().success();
         killed += usize::from(!whole);

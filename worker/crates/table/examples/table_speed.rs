@@ -113,7 +113,8 @@ fn contents(folder: &Path) -> Anyhow<Contents> {
     let one = |paths: Vec<PathBuf>| {
         let mut contents = Contents::default();
         for path in paths {
-            contents.add(&parsed(&fs::read(path)?)?);
+            let document = parsed(&fs::read(path)?)?;
+            contents.add(&document);
         }
         Ok(contents)
     };

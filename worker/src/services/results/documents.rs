@@ -11,38 +11,22 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use nightread_domain::ports::Listing;
 use nightread_domain::result::{ArtefactFacts, Parsed, ResultDocument};
 use nightread_domain::storing::result_blob;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
-use super::source::{FILES, FOLDER, Lines, Source, listed};
+pub use super::names::{Counts, Named};
+use super::names::{Out, counted, listing, names_here};
+pub use super::reading::{Found, MAX_DOCUMENT};
+use super::reading::{GONE, download, read_blob, read_here};
+use super::source::{FILES, FOLDER, Source};
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, WrongUse};
 use crate::cli::Common;
-use crate::services::pages::{PageWalk, patiently};
 use crate::settings::{Problems, Settings, StorageSettings};
-
-/// Larger documents are none of ours.
-pub const MAX_DOCUMENT: u64 = 16 << 20;
-
-/// Documents that one thread reads in one go.
-const BATCH: usize = 128;
-
-/// Downloads at once.
-const DOWNLOADS: usize = 64;
-
-/// Why there are no bytes where there is nothing.
-const GONE: &str = "there is no such document";
-
-/// How documents' names end.
-const DOCUMENT: &str = ".json";
-
-/// Records of results that have not been told yet lie below it, in the results container.
-const OUTBOX: &str = "_outbox/";
 
 /// One document, or what should be one.
 #[derive(Clone, Debug)]
@@ -54,32 +38,6 @@ pub struct Entry {
     pub etag: ETag,
     /// Or why it is none that can be read here: of a later form, not to be opened, a file of a list that is no document.
     pub document: Result<Box<ResultDocument>, String>,
-}
-
-/// A name, and the mark of the version there where it was asked for.
-#[derive(Clone, Debug)]
-pub struct Named {
-    pub path: BlobRef,
-    pub etag: Option<ETag>,
-}
-
-/// The bytes under a name.
-#[derive(Debug)]
-pub struct Found {
-    pub path: BlobRef,
-    /// The bytes with the mark of their version, or why they cannot be had.
-    pub body: Result<(Bytes, ETag), String>,
-}
-
-/// What was met on the way, besides entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Documents that the filter left out.
-    pub filtered: u64,
-    /// Files beside documents, and other people's.
-    pub others: u64,
-    /// Listed, and gone when their turn came.
-    pub gone: u64,
 }
 
 /// A store of documents.
@@ -141,7 +99,8 @@ impl Documents {
         let names = self.names(false, wanted);
         let names = stream::unfold(names, async |mut names| Some((names.recv().await?, names)));
         let at_once = match &self.store {
-            Store::Here(_) => available_parallelism().map_or(1, NonZero::get),
+            // One more, so that nobody waits while what they made is taken.
+            Store::Here(_) => available_parallelism().map_or(1, NonZero::get) + 1,
             Store::Account(_) => 2,
         };
         let is_named = self.is_named();
@@ -179,7 +138,7 @@ impl Documents {
         wanted: impl Fn(&Named) -> bool + Send + 'static,
     ) -> mpsc::Receiver<Result<Vec<Named>, JobError>> {
         let (sender, names) = mpsc::channel(4);
-        let out = Out { sender, counts: Arc::clone(&self.counts), batch: Vec::new() };
+        let out = Out::new(sender, Arc::clone(&self.counts));
         let (store, source, filter) =
             (self.store.clone(), Arc::clone(&self.source), Arc::clone(&self.filter));
         match (store, &*source) {
@@ -315,234 +274,6 @@ fn beside(path: &BlobRef, document: &ResultDocument, artefact: &ArtefactFacts) -
     }
     let missing = named.name().strip_suffix(path.name())?;
     artefact.path.strip_prefix(missing).map(str::to_owned)
-}
-
-/// Hands names over, and counts what is none.
-struct Out {
-    sender: mpsc::Sender<Result<Vec<Named>, JobError>>,
-    counts: Arc<Mutex<Counts>>,
-    batch: Vec<Named>,
-}
-
-impl Out {
-    /// Whether a name of a listing may be a document's.
-    fn is_document(&self, path: &BlobRef) -> bool {
-        let is_one = path.name().ends_with(DOCUMENT) && !path.name().starts_with(OUTBOX);
-        if !is_one {
-            self.pass_over();
-        }
-        is_one
-    }
-
-    fn pass_over(&self) {
-        counted(&self.counts, |counts| counts.others += 1);
-    }
-
-    /// The names that are full, or the last of them, when it is time to hand them over.
-    fn full(&mut self, named: Option<Named>) -> Option<Vec<Named>> {
-        let is_end = named.is_none();
-        self.batch.extend(named);
-        let is_time = self.batch.len() == BATCH || is_end && !self.batch.is_empty();
-        is_time.then(|| std::mem::take(&mut self.batch))
-    }
-}
-
-fn counted(counts: &Mutex<Counts>, add: impl FnOnce(&mut Counts)) {
-    add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner));
-}
-
-/// Names of this machine. Nobody who has stopped listening is told of an error.
-fn names_here(
-    folder: &FolderStore,
-    source: &Source,
-    facts: bool,
-    wanted: &dyn Fn(&Named) -> bool,
-    mut out: Out,
-) {
-    let ended = match source {
-        Source::Folder(_) => walk(folder, FOLDER, "", facts, wanted, &mut out),
-        Source::Container { name, prefix } => walk(folder, name, prefix, facts, wanted, &mut out),
-        Source::List(list) => lines(list.as_deref(), folder, facts, wanted, &mut out),
-        Source::File(path) => one(path, folder, facts, wanted, &mut out),
-    };
-    let _ = match ended {
-        Ok(()) => match out.full(None) {
-            Some(last) => out.sender.blocking_send(Ok(last)),
-            None => Ok(()),
-        },
-        Err(error) => out.sender.blocking_send(Err(error)),
-    };
-}
-
-fn walk(
-    folder: &FolderStore,
-    container: &str,
-    prefix: &str,
-    facts: bool,
-    wanted: &dyn Fn(&Named) -> bool,
-    out: &mut Out,
-) -> Result<(), JobError> {
-    for name in folder.names(container)? {
-        let Ok(path) = name? else {
-            // A name that Nightread does not take is no document of its.
-            out.pass_over();
-            continue;
-        };
-        if path.name().starts_with(prefix)
-            && out.is_document(&path)
-            && !hand(named(folder, path, facts)?, wanted, out)
-        {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn lines(
-    list: Option<&Path>,
-    folder: &FolderStore,
-    facts: bool,
-    wanted: &dyn Fn(&Named) -> bool,
-    out: &mut Out,
-) -> Result<(), JobError> {
-    let shown = list.map_or_else(|| "standard input".to_owned(), |list| list.display().to_string());
-    let unreadable = |error| {
-        JobError::new(Stage::Fetch, ErrorCode::StorageRejected, format!("cannot read the list {shown}"))
-            .with_source(error)
-    };
-    for name in Lines::open(list).map_err(unreadable)? {
-        let path = listed(&name.map_err(unreadable)?)?;
-        if !hand(named(folder, path, facts)?, wanted, out) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn one(
-    path: &Path,
-    folder: &FolderStore,
-    facts: bool,
-    wanted: &dyn Fn(&Named) -> bool,
-    out: &mut Out,
-) -> Result<(), JobError> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = listed(path.as_os_str().as_bytes())?;
-    hand(named(folder, path, facts)?, wanted, out);
-    Ok(())
-}
-
-fn named(folder: &FolderStore, path: BlobRef, facts: bool) -> Result<Option<Named>, JobError> {
-    if !facts {
-        return Ok(Some(Named { path, etag: None }));
-    }
-    match folder.properties_now(&path) {
-        Ok(properties) => Ok(Some(Named { path, etag: Some(properties.etag) })),
-        Err(error) if error.is_transient() || error.is_fatal() => Err(error),
-        // Gone meanwhile, or not to be opened: whoever reads it sees for himself.
-        Err(_) => Ok(Some(Named { path, etag: None })),
-    }
-}
-
-/// Whether somebody still listens.
-fn hand(named: Option<Named>, wanted: &dyn Fn(&Named) -> bool, out: &mut Out) -> bool {
-    let Some(named) = named.filter(wanted) else { return true };
-    match out.full(Some(named)) {
-        Some(batch) => out.sender.blocking_send(Ok(batch)).is_ok(),
-        None => true,
-    }
-}
-
-/// Names of an account, page by page.
-async fn listing(
-    account: &AzureStore,
-    container: &str,
-    prefix: &str,
-    wanted: impl Fn(&Named) -> bool + Send,
-    mut out: Out,
-) {
-    if let Err(error) = pages(account, container, prefix, wanted, &mut out).await {
-        let _ = out.sender.send(Err(error)).await;
-    } else if let Some(last) = out.full(None) {
-        let _ = out.sender.send(Ok(last)).await;
-    }
-}
-
-async fn pages(
-    account: &AzureStore,
-    container: &str,
-    prefix: &str,
-    wanted: impl Fn(&Named) -> bool + Send,
-    out: &mut Out,
-) -> Result<(), JobError> {
-    let mut marker: Option<String> = None;
-    let mut walk = PageWalk::default();
-    loop {
-        let page = patiently(|| account.list_page(container, prefix, marker.as_deref(), false)).await?;
-        if !walk.leads_on(marker.as_deref(), page.next.as_deref())? {
-            continue;
-        }
-        for item in page.items {
-            let listed = match item {
-                Ok(listed) => listed,
-                Err(error) if error.is_transient() => return Err(error),
-                Err(_) => {
-                    out.pass_over();
-                    continue;
-                }
-            };
-            let named = Named { path: listed.blob, etag: Some(listed.properties.etag) };
-            if !out.is_document(&named.path) || !wanted(&named) {
-                continue;
-            }
-            if let Some(batch) = out.full(Some(named))
-                && out.sender.send(Ok(batch)).await.is_err()
-            {
-                return Ok(());
-            }
-        }
-        marker = page.next;
-        if marker.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-/// The bytes of a batch of files.
-fn read_here(folder: &FolderStore, named: Vec<Named>) -> Result<Vec<Found>, JobError> {
-    let mut found = Vec::with_capacity(named.len());
-    for Named { path, .. } in named {
-        let read = folder.read_now(&path, MAX_DOCUMENT);
-        found.push(judge(path, read)?);
-    }
-    Ok(found)
-}
-
-async fn download(account: &AzureStore, named: Vec<Named>) -> Result<Vec<Found>, JobError> {
-    let read = |Named { path, .. }| async move {
-        let read = read_blob(account, &path, MAX_DOCUMENT).await;
-        judge(path, read)
-    };
-    stream::iter(named).map(read).buffered(DOWNLOADS).try_collect().await
-}
-
-async fn read_blob(
-    account: &AzureStore,
-    blob: &BlobRef,
-    limit: u64,
-) -> Result<Option<(Bytes, ETag)>, JobError> {
-    use nightread_domain::BlobStore;
-    patiently(|| account.read(blob, limit)).await
-}
-
-/// What is wrong with one name is told of it; what is wrong with the store ends the reading.
-fn judge(path: BlobRef, read: Result<Option<(Bytes, ETag)>, JobError>) -> Result<Found, JobError> {
-    let body = match read {
-        Ok(found) => found.ok_or_else(|| GONE.to_owned()),
-        Err(error) if error.is_transient() || error.is_fatal() => return Err(error),
-        Err(error) => Err(error.in_full()),
-    };
-    Ok(Found { path, body })
 }
 
 async fn work<T: Send + 'static>(

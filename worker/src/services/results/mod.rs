@@ -3,5 +3,7 @@
 pub(crate) mod compare;
 pub mod documents;
 pub mod filter;
+mod names;
+mod reading;
 pub mod source;
 pub(crate) mod table;
