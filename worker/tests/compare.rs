@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -164,7 +165,7 @@ fn labels_judge_both_sides_by_patient() {
     for study in 0..STUDIES {
         // Two images a patient; the truth of every tenth is not known.
         let mass = if study % 10 == 9 { "" } else { ["0", "1"][usize::from(study % 4 == 0)] };
-        labels.push_str(&format!("{},p{},61,{mass},0\n", name(study), study / 2));
+        writeln!(labels, "{},p{},61,{mass},0", name(study), study / 2).unwrap();
     }
     labels.push_str("gone.png,p99,61,1,0\n");
     fs::write(root.path().join("labels.csv"), labels).unwrap();
