@@ -8,7 +8,7 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "nightread-domain",
     "nightread-compare",
     "nightread-dicom",
@@ -16,6 +16,7 @@ const PURE: [&str; 7] = [
     "nightread-radiograph",
     "nightread-fmri",
     "nightread-table",
+    "nightread-report",
 ];
 
 /// Every crate that `package` needs, directly or not.
@@ -63,6 +64,7 @@ fn formats_and_readings_are_apart() {
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-radiograph", &["volume", "fmri", "engine"]),
         ("nightread-fmri", &["dicom", "radiograph", "engine"]),
+        ("nightread-report", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-engine", &["dicom", "volume", "radiograph", "fmri"]),
         ("nightread-table", &["dicom", "volume", "radiograph", "fmri", "engine"]),
     ] {

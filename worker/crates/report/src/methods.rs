@@ -1,0 +1,146 @@
+//! What was done, in words to take into a paper, with what it rests on.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use nightread_domain::Task;
+use serde::Serialize;
+
+use crate::gather::{Gathered, Model};
+
+/// Text with the works that it names; a number in brackets stands for a reference.
+#[derive(Debug, Serialize)]
+pub struct Methods {
+    paragraphs: Vec<String>,
+    references: Vec<&'static str>,
+}
+
+const COHEN: &str = "Cohen JP, Viviano JD, Bertin P, Morrison P, Torabian P, Guarrera M, Lungren MP, Chaudhari A, Brooks R, Hashir M, Bertrand H. TorchXRayVision: A library of chest X-ray datasets and models. Proceedings of Machine Learning Research 2022;172:231-249.";
+const BECKMANN: &str = "Beckmann CF, Mackay CE, Filippini N, Smith SM. Group comparison of resting-state FMRI data using multi-subject ICA and dual regression. NeuroImage 2009;47(Suppl 1):S148. doi:10.1016/S1053-8119(09)71511-3";
+const NICKERSON: &str = "Nickerson LD, Smith SM, Öngür D, Beckmann CF. Using dual regression to investigate network shape and amplitude in functional connectivity analyses. Frontiers in Neuroscience 2017;11:115. doi:10.3389/fnins.2017.00115";
+const GHATE: &str = "Ghate S, Santamaria-Pang A, Tarapov I, Sair HI, Jones CK. Deep labeling of fMRI brain networks using cloud based processing. ISVC 2022, Lecture Notes in Computer Science 13598:275-283. doi:10.1007/978-3-031-20713-6_21";
+const LATHEEF: &str = "Pallikonda Latheef A, Ghate S, Hui Z, Santamaria-Pang A, Tarapov I, Sair HI, Jones CK. Deep labeling of fMRI brain networks. arXiv:2305.03814, 2023.";
+const FONOV: &str = "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54(1):313-327. doi:10.1016/j.neuroimage.2010.07.033";
+
+impl Methods {
+    pub fn of(gathered: &Gathered) -> Self {
+        let mut references = Vec::new();
+        let mut paragraphs = Vec::new();
+        for model in &gathered.models {
+            let mut cite = |works: &[&'static str]| cited(&mut references, works);
+            paragraphs.push(match model.task {
+                Task::Radiograph => radiographs(model, &mut cite),
+                Task::Components => scans(model, &mut cite),
+            });
+        }
+        Self { paragraphs, references }
+    }
+}
+
+/// "[1, 2]": the numbers of the works, which are added where they are new.
+fn cited(references: &mut Vec<&'static str>, works: &[&'static str]) -> String {
+    let numbers = works.iter().map(|work| {
+        let known = references.iter().position(|known| known == work);
+        let at = known.unwrap_or_else(|| {
+            references.push(work);
+            references.len() - 1
+        });
+        (at + 1).to_string()
+    });
+    format!("[{}]", numbers.collect::<Vec<_>>().join(", "))
+}
+
+fn joined(set: &BTreeSet<String>) -> String {
+    set.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn by_what(model: &Model, studies: &str) -> String {
+    let failed =
+        if model.failed > 0 { format!(", and {} could not be read", model.failed) } else { String::new() };
+    format!(
+        "{} {studies} were read with the model {} {} ({} weights, SHA-256 {}) by Nightread {} through ONNX Runtime (execution provider: {}){failed}.",
+        model.ok,
+        model.name,
+        model.version,
+        model.precision,
+        model.weights_sha256,
+        joined(&model.workers),
+        joined(&model.execution_providers),
+    )
+}
+
+fn radiographs(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> String {
+    let mut text = by_what(model, "chest radiographs");
+    if model.preprocessing.contains("xrv-1") {
+        let _infallible = write!(
+            text,
+            " Images were prepared as in TorchXRayVision {} (preprocessing xrv-1): samples scaled to [-1024, 1024] by their stored range, cropped to the centred square, and resized with anti-aliasing to the size of the network's input.",
+            cite(&[COHEN])
+        );
+    } else {
+        let _infallible = write!(text, " Images were prepared by {}.", joined(&model.preprocessing));
+    }
+    if !model.labels.is_empty() {
+        let labels = model.labels.iter().map(|(label, threshold)| format!("{label} {threshold:.3}"));
+        let _infallible = write!(
+            text,
+            " A label is positive where its probability is at or above the model's threshold ({}).",
+            labels.collect::<Vec<_>>().join(", ")
+        );
+    }
+    text
+}
+
+fn scans(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> String {
+    let mut text = by_what(model, "resting-state scans");
+    let said = |field: &str| model.regressions.get(field).map(joined);
+    if !model.regressions.is_empty() {
+        let _infallible = write!(
+            text,
+            " Subject-level maps and time courses came of dual regression on the group maps of the model {}: multiple regression of the group maps on each volume, both demeaned over voxels, then of the resulting time courses on each voxel, both demeaned over time",
+            cite(&[BECKMANN, NICKERSON])
+        );
+        text += match said("des_norm").as_deref() {
+            Some("true") => {
+                "; time courses were divided by their standard deviation before the second stage."
+            }
+            Some("false") => "; time courses kept their amplitude.",
+            _ => ".",
+        };
+        text += " z comes of t with the degrees of freedom that each scan's page tells";
+        text +=
+            &said("dof_rule").map_or_else(String::new, |rule| format!(" (rule: {})", rule.replace('_', " ")));
+        text += ".";
+        if let Some(confounds) = said("confounds").filter(|names| names != "[]") {
+            let _infallible = write!(text, " Regressed out beside the courses: {confounds}.");
+        }
+    }
+    if model.preprocessing.contains("projections-1") {
+        let _infallible = write!(
+            text,
+            " Each map was reduced to its sums along the three axes (preprocessing projections-1) and labelled by the network {}.",
+            cite(&[GHATE, LATHEEF])
+        );
+    } else {
+        let _infallible = write!(text, " Maps were prepared by {}.", joined(&model.preprocessing));
+    }
+    let _infallible = write!(
+        text,
+        " This report shows them on the ICBM 152 non-linear symmetric average of 2009 {}; colours begin at |z| = 3.1 for the eye alone, and nothing is concluded from that threshold.",
+        cite(&[FONOV])
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn works_are_numbered_in_the_order_in_which_they_are_named() {
+        let mut references = Vec::new();
+        assert_eq!(cited(&mut references, &[FONOV]), "[1]");
+        assert_eq!(cited(&mut references, &[BECKMANN, FONOV]), "[2, 1]");
+        assert_eq!(references, [FONOV, BECKMANN]);
+    }
+}
