@@ -31,6 +31,8 @@
   }
   window.addEventListener("hashchange", () => show(true));
   show(false);
+  // The browser goes to the part's own place, which lies under the head of the page.
+  if (location.hash) window.addEventListener("load", () => window.scrollTo(0, 0));
 
   if (at("data")) radiographs(JSON.parse(at("data").textContent));
   if (at("scan-table")) ratings(at("scan-table"));
@@ -39,7 +41,7 @@
     const PAGE = 50;
     const { rows, models, labels, warnings } = data;
     const withFlips = data.compared;
-    const withModels = models.length > 1;
+    const withModels = new Set(rows.map((row) => row.m)).size > 1;
     // Where a label of the table stands among those of each model; -1 where the model does not have it.
     const places = models.map((model) => labels.map((_, label) => model.labels.indexOf(label)));
     for (const row of rows) {
@@ -182,16 +184,17 @@
       const chips = row.y.map((nth) => make("span", { class: "chip positive" }, `${labels[row.labels[nth]]} ${row.p[nth].toFixed(3)}`));
       if (chips.length === 0 && row.closest >= 0) {
         const nth = row.closest;
-        chips.push(make("span", { class: "chip" }, `none; nearest ${labels[row.labels[nth]]} ${row.p[nth].toFixed(3)}`));
+        return make("td", { class: "quiet" }, `negative; nearest ${labels[row.labels[nth]]} ${row.p[nth].toFixed(3)}`);
       }
       return make("td", null, make("span", { class: "chips" }, ...chips));
     }
 
     function line(row, nth) {
       const open = () => openStudy(nth);
-      const name = make("button", { type: "button", class: "open", onclick: open, onkeydown: walk }, row.n);
+      const slash = row.n.lastIndexOf("/") + 1;
+      const name = make("button", { type: "button", class: "open", onclick: open, onkeydown: walk, title: row.n }, row.n.slice(slash));
       name.dataset.row = String(nth);
-      const cells = [make("th", { scope: "row" }, name)];
+      const cells = [make("th", { scope: "row" }, name, slash ? make("span", { class: "sub name" }, row.n.slice(0, slash)) : null)];
       cells.push(findingCell(row));
       cells.push(make("td", null, ...row.w.flatMap((warning) => [make("code", null, warnings[warning]), " "])));
       if (withFlips) {

@@ -42,7 +42,7 @@ pub fn line(values: &[f64], label: &str) -> String {
         finite.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
     let span = if high > low { high - low } else { 1.0 };
     let y = |value: f64| 2.0 + (high - value) / span * (HEIGHT - 4.0);
-    let mut svg = open_stretched(WIDTH, HEIGHT, "line", label);
+    let mut svg = open(WIDTH, HEIGHT, "line", label);
     if low < 0.0 && high > 0.0 {
         let zero = y(0.0);
         let _infallible =
@@ -71,7 +71,7 @@ pub fn area(values: &[f64], mark: Option<f64>, label: &str) -> String {
     let most = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
     let scale = if most > 0.0 { (HEIGHT - 4.0) / most } else { 0.0 };
     let step = WIDTH / (values.len().max(2) - 1) as f64;
-    let mut svg = open_stretched(WIDTH, HEIGHT, "area", label);
+    let mut svg = open(WIDTH, HEIGHT, "area", label);
     if let Some(mark) = mark {
         let x = mark.clamp(0.0, 1.0) * WIDTH;
         let _infallible = write!(svg, r#"<line class="mark" x1="{x:.2}" x2="{x:.2}" y1="0" y2="{HEIGHT}"/>"#);
@@ -84,15 +84,8 @@ pub fn area(values: &[f64], mark: Option<f64>, label: &str) -> String {
     svg
 }
 
-fn open(width: f64, height: f64, class: &str, label: &str) -> String {
-    format!(
-        r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img" aria-label="{}">"#,
-        safe::text(label)
-    )
-}
-
 /// Fills whatever room it gets; lines keep their width.
-fn open_stretched(width: f64, height: f64, class: &str, label: &str) -> String {
+fn open(width: f64, height: f64, class: &str, label: &str) -> String {
     format!(
         r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{}">"#,
         safe::text(label)

@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::charts;
 use crate::gather::{BINS, Gathered, Model, meaning};
 
+/// The stages that are known, in the order in which a study passes them; others come after.
+const STAGES: [&str; 6] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps"];
 /// Bars of the chart of studies over time, at most.
 const TIME_BARS: i64 = 48;
 /// How long a bar of that chart can be, in seconds and in words.
@@ -292,7 +294,8 @@ impl Stages {
             is_total: stage == "total",
         };
         let mut stages: Vec<_> = model.timing_ms.iter().map(row).collect();
-        stages.sort_by_key(|row| row.is_total);
+        let place = |stage: &str| STAGES.iter().position(|known| *known == stage).unwrap_or(STAGES.len());
+        stages.sort_by_key(|row| (row.is_total, place(&row.stage)));
         (!stages.is_empty()).then(|| Self { model: model.title(), stages })
     }
 }
