@@ -6,7 +6,7 @@ pub mod runtime;
 mod settings;
 mod start;
 
-pub(crate) use self::compose::codec;
+pub(crate) use self::compose::{codec, decode_limits};
 pub use self::compose::{
     Composition, Stores, account, allowed, compose, precision, queue_account, rabbit, stores,
 };

@@ -6,6 +6,7 @@
 //! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
 //! low_contrast(&[f32]) -> Option<Warning>
 //! paint_heatmap(&Radiograph, &ActivationMap, &Explained, size) -> Result<Vec<u8>, JobError>  // PNG
+//! preview(&Radiograph, side) -> Preview                                 // 8-bit grey, for the eye
 //! ```
 //!
 //! Bytes are hostile. Sizes are judged from headers before anything is allocated. Decoders in safe Rust run in process with
@@ -22,6 +23,7 @@ mod gate;
 mod heatmap;
 mod limits;
 mod options;
+mod preview;
 mod radiograph;
 mod resize;
 mod sniff;
@@ -32,6 +34,7 @@ pub use gate::GatePolicy;
 pub use heatmap::{ActivationMap, Explained, paint_heatmap};
 pub use limits::DecodeLimits;
 pub use options::DecodeOptions;
+pub use preview::{Preview, preview};
 pub use radiograph::{Facts, Radiograph, View};
 pub use resize::{XrvPreprocessing, prepare};
 pub use sniff::{foreign, sniff};

@@ -1,8 +1,9 @@
 //! Documents, one after the other, into what a report shows of all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use nightread_domain::result::{ArtefactKind, Payload, ResultDocument, Status};
+use nightread_domain::result::{ArtefactFacts, ArtefactKind, Payload, ResultDocument, Status};
 use nightread_domain::{ErrorCode, Stage, Task, WarningCode};
 use time::OffsetDateTime;
 
@@ -95,9 +96,23 @@ pub struct Study {
     /// Relative link to the document.
     pub document: Option<String>,
     /// The document itself, of scans that were read.
-    pub whole: Option<Box<ResultDocument>>,
+    pub whole: Option<Arc<ResultDocument>>,
     /// Where the scan has a page of its own.
     pub page: Option<String>,
+    /// Of the bytes that were read.
+    pub sha256: Option<String>,
+    /// Files beside the document.
+    pub beside: Vec<Beside>,
+}
+
+/// A file beside a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    pub kind: ArtefactKind,
+    /// The label that it is about.
+    pub of: Option<String>,
+    /// Where whoever reads it finds it.
+    pub place: String,
 }
 
 /// A row of the table of radiographs.
@@ -108,8 +123,6 @@ pub struct Radiograph {
     pub findings: Vec<Finding>,
     /// Labels whose decision is another in the results that these are compared with, with the probability there.
     pub flips: Vec<(usize, f32)>,
-    /// Paths of stored heatmaps below the results, by label.
-    pub stored_heatmaps: Vec<(String, String)>,
     /// Addresses of images for the page: a small one, a larger one, and heatmaps by label.
     pub thumbnail: Option<String>,
     pub image: Option<String>,
@@ -132,8 +145,13 @@ impl Gathered {
         }
     }
 
-    /// Takes one document; `link` is the relative link to it, where there is one.
-    pub fn add(&mut self, document: &ResultDocument, link: Option<String>) {
+    /// Takes one document; `link` is the relative link to it, where there is one, and `place` tells where a file beside it lies.
+    pub fn add(
+        &mut self,
+        document: &ResultDocument,
+        link: Option<String>,
+        place: impl Fn(&ArtefactFacts) -> Option<String>,
+    ) {
         let model = self.model_of(document);
         self.models[model].count(document);
         self.read_at.push(document.read_at.unix_timestamp());
@@ -156,6 +174,12 @@ impl Gathered {
             document: link,
             whole: None,
             page: None,
+            sha256: document.study.sha256.clone(),
+            beside: document
+                .artefacts
+                .iter()
+                .filter_map(|file| Some(Beside { kind: file.kind, of: file.of.clone(), place: place(file)? }))
+                .collect(),
         };
         study.warnings.dedup();
         match document.task {
@@ -168,7 +192,7 @@ impl Gathered {
             }
             Task::Components => {
                 self.scans_in_all += 1;
-                study.whole = (document.status == Status::Ok).then(|| Box::new(document.clone()));
+                study.whole = (document.status == Status::Ok).then(|| Arc::new(document.clone()));
                 self.scans.push(study);
                 if self.scans.len() >= 2 * self.max_rows.max(1) {
                     self.bound();
@@ -245,14 +269,10 @@ impl Radiograph {
         let findings = document.findings().iter();
         let findings =
             findings.map(|finding| Finding { probability: finding.probability, positive: finding.positive });
-        let heatmaps = document.artefacts.iter().filter(|artefact| artefact.kind == ArtefactKind::Heatmap);
-        let stored_heatmaps =
-            heatmaps.filter_map(|artefact| Some((artefact.of.clone()?, artefact.path.clone()))).collect();
         Self {
             study,
             findings: findings.collect(),
             flips: Vec::new(),
-            stored_heatmaps,
             thumbnail: None,
             image: None,
             heatmaps: Vec::new(),

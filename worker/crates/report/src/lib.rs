@@ -17,10 +17,11 @@ mod methods;
 mod other;
 mod overview;
 mod pages;
+pub mod images;
 mod radiographs;
 pub mod safe;
 pub mod scans;
 
-pub use gather::{Failure, Finding, Gathered, Model, Radiograph, Study};
+pub use gather::{Beside, Failure, Finding, Gathered, Model, Radiograph, Study};
 pub use other::{Compared, Other, ReadTwice};
 pub use pages::{Pages, Report};

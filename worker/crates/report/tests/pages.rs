@@ -69,7 +69,8 @@ fn scan(name: &str) -> ResultDocument {
 fn gathered(documents: &[ResultDocument]) -> Gathered {
     let mut gathered = Gathered::new(1000);
     for document in documents {
-        gathered.add(document, Some(nightread_report::safe::link(&format!("{}.json", document.study.name))));
+        let link = nightread_report::safe::link(&format!("{}.json", document.study.name));
+        gathered.add(document, Some(link), |_| None);
     }
     gathered.finish();
     gathered
@@ -188,7 +189,7 @@ fn flips_are_found_and_what_is_not_there_is_counted() {
 fn rows_are_bounded_and_counts_are_not() {
     let mut gathered = Gathered::new(3);
     for nth in (0..20).rev() {
-        gathered.add(&radiograph(&format!("{nth:02}"), 0.9), None);
+        gathered.add(&radiograph(&format!("{nth:02}"), 0.9), None, |_| None);
     }
     gathered.finish();
     let names: Vec<_> = gathered.radiographs.iter().map(|row| row.study.name.as_str()).collect();

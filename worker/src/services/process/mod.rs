@@ -19,7 +19,7 @@ use crate::app::{Composition, Stores, WrongUse};
 use crate::cli::ProcessArgs;
 use crate::compute::models::LoadPolicy;
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
+use crate::pipeline::intake::{RunEnd, Outage, Run, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::results::table::by_name;

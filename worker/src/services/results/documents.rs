@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
@@ -49,8 +49,9 @@ pub struct Documents {
     counts: Arc<Mutex<Counts>>,
 }
 
+/// What documents and studies are read from.
 #[derive(Clone)]
-enum Store {
+pub(super) enum Store {
     Here(FolderStore),
     Account(Arc<AzureStore>),
 }
@@ -212,22 +213,48 @@ impl Documents {
         artefact: &ArtefactFacts,
         limit: u64,
     ) -> Result<Option<Bytes>, JobError> {
-        let Ok(document) = &entry.document else { return Ok(None) };
-        let Some(name) = beside(&entry.path, document, artefact) else { return Ok(None) };
-        let blob = BlobRef::new(entry.path.container(), name)?;
-        let read = match &self.store {
-            Store::Here(folder) => {
-                let folder = folder.clone();
-                work(move || folder.read_now(&blob, limit)).await?
-            }
-            Store::Account(account) => read_blob(account, &blob, limit).await?,
-        };
-        Ok(read.map(|(body, _)| body))
+        match self.beside(entry, artefact) {
+            Some(blob) => self.read(&blob, limit).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Where a file beside a document lies; `None` when nothing tells.
+    pub fn beside(&self, entry: &Entry, artefact: &ArtefactFacts) -> Option<BlobRef> {
+        let document = entry.document.as_ref().ok()?;
+        BlobRef::new(entry.path.container(), beside(&entry.path, document, artefact)?).ok()
+    }
+
+    /// The bytes under a name in the store of the documents; `None` when there are none.
+    ///
+    /// # Errors
+    /// `blob_too_large` for more than `limit` bytes; what storage says.
+    pub async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<Bytes>, JobError> {
+        self.store.read(blob, limit).await
+    }
+
+    /// The file under a name, where documents are files of this machine.
+    pub fn file_of(&self, path: &BlobRef) -> Option<PathBuf> {
+        match &self.store {
+            Store::Here(folder) => folder.path_of(path).ok(),
+            Store::Account(_) => None,
+        }
     }
 }
 
 impl Store {
-    fn here<const N: usize>(containers: [(&str, &Path); N]) -> Self {
+    pub(super) async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<Bytes>, JobError> {
+        let read = match self {
+            Self::Here(folder) => {
+                let (folder, blob) = (folder.clone(), blob.clone());
+                work(move || folder.read_now(&blob, limit)).await?
+            }
+            Self::Account(account) => read_blob(account, blob, limit).await?,
+        };
+        Ok(read.map(|(body, _)| body))
+    }
+
+    pub(super) fn here<const N: usize>(containers: [(&str, &Path); N]) -> Self {
         let containers = containers.map(|(name, folder)| (name.to_owned(), folder.to_owned()));
         Self::Here(FolderStore::of_a_person(containers))
     }

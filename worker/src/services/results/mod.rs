@@ -5,5 +5,6 @@ pub mod documents;
 pub mod filter;
 mod names;
 mod reading;
+pub(crate) mod report;
 pub mod source;
 pub(crate) mod table;

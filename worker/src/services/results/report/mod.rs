@@ -1,0 +1,286 @@
+//! `nightread results report`: documents, and what lies beside them, into a page that opens anywhere.
+
+mod files;
+mod images;
+mod studies;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+use nightread_domain::ResultDocument;
+use nightread_domain::result::{ArtefactKind, Payload};
+use nightread_fmri::connectivity::{NetworkMatrix, connectivity};
+use nightread_report::scans::{Courses, Drawing, Files, Matrices, Scan};
+use nightread_report::{Compared, Gathered, Other, Pages, Report, Study};
+
+use self::files::{Shelf, blob_of};
+pub(crate) use self::studies::Studies;
+use super::documents::{Documents, Entry};
+use super::filter::Filter;
+use crate::cli::results::ReportArgs;
+use crate::console::{FAILED, WRONG_USE, print, say};
+
+/// Studies that fit into one file; a scan counts as half of its components.
+const ONE_FILE: usize = 500;
+/// Documents that cannot be read are named, up to so many.
+const NAMED: usize = 20;
+/// Of a file beside a document: z maps of a hundred components on 2 mm are 200 MB.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// What a report is asked for, beside its documents.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub out: &'a Path,
+    pub title: String,
+    pub studies: Option<Studies>,
+    /// In words, and what was found.
+    pub compared: Option<(String, Compared)>,
+}
+
+pub(crate) async fn run(args: &ReportArgs) -> Result<ExitCode> {
+    let wrong_use = Ok(ExitCode::from(WRONG_USE));
+    let Some(documents) = Documents::open(&args.source, &args.common, Filter::from(&args.filter))? else {
+        return wrong_use;
+    };
+    let studies = match &args.images {
+        None => None,
+        Some(place) => match Studies::open(place, &args.common)? {
+            Some(studies) => Some(studies),
+            None => return wrong_use,
+        },
+    };
+    let mut draft = Draft::new(args.max_rows, args.out.as_path());
+    let mut entries = documents.entries();
+    while let Some(entry) = entries.try_next().await? {
+        draft.add(&documents, &entry);
+    }
+    if draft.gathered.in_all() == 0 && draft.unread.is_empty() {
+        say(&format!("no result documents are in {}", args.source.display()));
+        return wrong_use;
+    }
+    draft.gathered.finish();
+    let compared = match &args.against {
+        None => None,
+        Some(source) => match against(source, args).await? {
+            Some(other) => {
+                let versions = args.against_version.iter().chain(&args.against_precision);
+                let words =
+                    versions.fold(source.display().to_string(), |words, part| format!("{words} {part}"));
+                Some((words, draft.gathered.compare(&other)))
+            }
+            None => return wrong_use,
+        },
+    };
+    let title = args.title.clone().unwrap_or_else(|| format!("Results of {}", args.source.display()));
+    let wanted = Wanted { out: &args.out, title, studies, compared };
+    let good = draft.write(&documents, wanted).await?;
+    print(&format!("report: {}", args.out.display()))?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// The results to hold these against; `None` when that is wrong use, and then it has been told why.
+async fn against(source: &Path, args: &ReportArgs) -> Result<Option<Other>> {
+    let filter = Filter {
+        versions: args.against_version.iter().cloned().collect(),
+        precision: args.against_precision.clone(),
+        models: args.filter.model.clone(),
+        prefix: args.filter.prefix.clone(),
+        ..Filter::default()
+    };
+    let Some(documents) = Documents::open(source, &args.common, filter)? else { return Ok(None) };
+    let mut entries = documents.entries();
+    let mut other = Other::default();
+    while let Some(entry) = entries.try_next().await? {
+        match entry.document {
+            Ok(document) => {
+                if let Err(twice) = other.add(&document) {
+                    say(&format!("--against: {twice} (--model, --against-version, --against-precision)"));
+                    return Ok(None);
+                }
+            }
+            Err(why) => say(&format!("--against: {}: {why}", entry.path.name())),
+        }
+    }
+    Ok(Some(other))
+}
+
+/// A report on its way: what was gathered, and what could not be.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub gathered: Gathered,
+    /// Documents that cannot be read, and why.
+    unread: Vec<String>,
+    /// Where links begin.
+    folder: Option<std::path::PathBuf>,
+}
+
+impl Draft {
+    pub fn new(max_rows: usize, out: &Path) -> Self {
+        let folder =
+            out.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let folder = folder.and_then(|folder| folder.canonicalize().ok());
+        Self { gathered: Gathered::new(max_rows), unread: Vec::new(), folder }
+    }
+
+    pub fn add(&mut self, documents: &Documents, entry: &Entry) {
+        match &entry.document {
+            Ok(document) => {
+                let link = documents.file_of(&entry.path).zip(self.folder.as_deref());
+                let link = link.and_then(|(file, folder)| files::link(folder, &file));
+                let place = |artefact: &_| Some(documents.beside(entry, artefact)?.to_string());
+                self.gathered.add(document, link, place);
+            }
+            Err(why) => {
+                let said = format!("{}: {why}", entry.path.name());
+                say(&said);
+                self.unread.push(said);
+            }
+        }
+    }
+
+    /// Draws everything and writes it; whether every document is in it.
+    pub async fn write(mut self, documents: &Documents, wanted: Wanted<'_>) -> Result<bool> {
+        let mut notes = self.notes(documents, &wanted);
+        let shelf = Arc::new(Shelf::open(wanted.out, self.weight() > ONE_FILE)?);
+        let shown = images::draw(&mut self.gathered, documents, wanted.studies, &shelf).await?;
+        notes.extend(shown.notes());
+        let pages = Pages::new()?;
+        let scans = self.scans(documents, &shelf, &pages, &wanted.title).await?;
+        let compared = wanted.compared.as_ref().map(|(words, found)| (words.as_str(), *found));
+        let report = Report {
+            title: &wanted.title,
+            gathered: &self.gathered,
+            compared,
+            scans: &scans,
+            notes: &notes,
+            files_beside: shelf.is_beside(),
+        };
+        shelf.write_page(pages.index(&report)?.as_bytes())?;
+        Ok(self.unread.is_empty())
+    }
+
+    fn weight(&self) -> usize {
+        let components = |study: &Study| study.whole.as_deref().map_or(0, components_of);
+        self.gathered.radiographs.len() + self.gathered.scans.iter().map(components).sum::<usize>() / 2
+    }
+
+    fn notes(&self, documents: &Documents, wanted: &Wanted<'_>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.unread.is_empty() {
+            let named = self.unread.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+            notes.push(format!("{} documents are not in this report: {named}", self.unread.len()));
+        }
+        let counts = documents.counts();
+        if counts.filtered > 0 {
+            notes.push(format!(
+                "{} documents were left out by the conditions of this report.",
+                counts.filtered
+            ));
+        }
+        if counts.gone > 0 {
+            notes.push(format!("{} documents were gone when their turn came.", counts.gone));
+        }
+        if wanted.studies.is_none() && self.gathered.radiographs_in_all > 0 {
+            notes.push(
+                "The radiographs themselves are not in this report: it was made without --images.".to_owned(),
+            );
+        }
+        notes
+    }
+
+    /// Draws each scan: into the one page, or into a page of its own.
+    async fn scans(
+        &mut self,
+        documents: &Documents,
+        shelf: &Arc<Shelf>,
+        pages: &Pages,
+        title: &str,
+    ) -> Result<Vec<Scan>> {
+        let drawing = Arc::new(Drawing::new()?);
+        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let read = self.gathered.scans.iter().enumerate().filter(|(_, study)| study.whole.is_some());
+        let asked: Vec<_> = read.map(|(nth, study)| (nth, study.clone())).collect();
+        let drawn = stream::iter(asked).map(|(nth, study)| {
+            let drawing = Arc::clone(&drawing);
+            async move {
+                let files = files_of(documents, &study).await?;
+                let beside = shelf.is_beside();
+                let scan = tokio::task::spawn_blocking(move || {
+                    let document = study.whole.as_deref()?;
+                    let link = study.document.as_deref();
+                    let link = link.map(|link| {
+                        if beside {
+                            format!("./../{}", link.trim_start_matches("./"))
+                        } else {
+                            link.to_owned()
+                        }
+                    });
+                    Some(drawing.scan(nth + 1, document, link, &files))
+                });
+                anyhow::Ok((nth, scan.await.context("drawing a scan panicked")?))
+            }
+        });
+        let mut drawn = drawn.buffered(at_once);
+        let mut inside = Vec::new();
+        while let Some((nth, scan)) = drawn.try_next().await? {
+            let Some(scan) = scan else { continue };
+            let page = if shelf.is_beside() {
+                let text = pages.scan(title, &shelf.way_back(), &scan)?;
+                shelf.put(&format!("scan-{:05}.html", scan.number), "text/html", text.as_bytes())?
+            } else {
+                let page = format!("#scan-{}", scan.number);
+                inside.push(scan);
+                page
+            };
+            self.gathered.scans[nth].page = Some(page);
+        }
+        Ok(inside)
+    }
+}
+
+fn components_of(document: &ResultDocument) -> usize {
+    match &document.payload {
+        Some(Payload::Components { components, .. }) => components.len(),
+        Some(Payload::Findings { .. }) | None => 0,
+    }
+}
+
+/// The files beside the document of a scan. One that is gone is not there; what cannot be read as what it is, is told.
+async fn files_of(documents: &Documents, study: &Study) -> Result<Files> {
+    let mut files = Files::default();
+    for beside in &study.beside {
+        let Some(blob) = blob_of(&beside.place) else { continue };
+        match beside.kind {
+            ArtefactKind::ZMaps => {
+                files.z_maps = documents.read(&blob, MOST_BYTES).await?.map(|bytes| bytes.to_vec());
+            }
+            ArtefactKind::TimeCourses => {
+                let Some(bytes) = documents.read(&blob, MOST_BYTES).await? else { continue };
+                match Courses::parse(&bytes) {
+                    Ok(courses) => {
+                        files.matrices = Some(matrices(&courses));
+                        files.time_courses = Some(courses);
+                    }
+                    Err(error) => say(&format!("{blob}: {}", error.in_full())),
+                }
+            }
+            ArtefactKind::Heatmap => {}
+        }
+    }
+    Ok(files)
+}
+
+fn matrices(courses: &Courses) -> Matrices {
+    let found = connectivity(&courses.values, courses.count);
+    let plain = |matrix: &NetworkMatrix| -> Vec<f64> {
+        matrix.rows().flatten().map(|value| value.unwrap_or(f64::NAN)).collect()
+    };
+    Matrices {
+        correlation: plain(&found.correlation),
+        partial: found.shrinkage.map(|_| plain(&found.partial)),
+        estimator: "from the precision matrix, covariance shrunk by Ledoit and Wolf (2004)",
+    }
+}
