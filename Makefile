@@ -37,8 +37,9 @@ help: ## Show this list
 	@echo
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: setup runtime samples build $(SCAN) ## Read real chest X-rays and a simulated scan: fetches all it needs, then prints findings
-	@$(BINARY) process .cache/samples $(SCAN) --out $(OUT) $(if $(FORCE),--force)
+demo: setup runtime samples build $(SCAN) ## Read real chest X-rays and a simulated scan: fetches all it needs, prints findings, writes a report
+	@NIGHTREAD_IMAGES_WRITE_HEATMAPS=true NIGHTREAD_SCANS_WRITE_MAPS=true NIGHTREAD_SCANS_WRITE_TIME_COURSES=true \
+		$(BINARY) process .cache/samples $(SCAN) --out $(OUT) --report $(OUT)/report.html $(if $(FORCE),--force)
 
 # No public scan is small and free enough to be fetched: one is simulated from the group maps of the demonstration model.
 $(SCAN): models/fmri-networks-demo/maps.nii.gz | build

@@ -224,6 +224,9 @@ pub struct ProcessArgs {
     /// Write a table of these inputs' results too, those that were skipped among them: .parquet, .csv or .jsonl
     #[arg(long, value_name = "FILE")]
     pub table: Option<PathBuf>,
+    /// Also write an HTML report on these studies, as `results report` does: images and all
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -258,9 +258,10 @@ impl Gathered {
 }
 
 impl Study {
-    fn key<'a>(&'a self, models: &'a [Model]) -> (&'a str, &'a str, [&'a str; 3], OffsetDateTime) {
+    fn key<'a>(&'a self, models: &'a [Model]) -> ([&'a str; 5], OffsetDateTime, Option<&'a str>) {
         let model = &models[self.model];
-        (&self.container, &self.name, [&model.name, &model.version, &model.precision], self.read_at)
+        let names = [&self.container, &self.name, &model.name, &model.version, &model.precision];
+        (names.map(String::as_str), self.read_at, self.document.as_deref())
     }
 }
 

@@ -12,6 +12,7 @@ use nightread_domain::{Attributes, BlobRef, Lane, Message};
 use tokio::runtime::Runtime;
 
 use self::inputs::Named;
+use self::summary::Row;
 use self::watch::ProgressWatch;
 use crate::adapters::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
@@ -19,10 +20,11 @@ use crate::app::{Composition, Stores, WrongUse};
 use crate::cli::ProcessArgs;
 use crate::compute::models::LoadPolicy;
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::{RunEnd, Outage, Run, Stop};
+use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::results::table::by_name;
+use crate::services::results::report;
 use crate::services::walk::Names;
 use crate::settings::Settings;
 
@@ -46,6 +48,8 @@ pub(crate) struct Processed {
     pub summary: Summary,
     /// The folder of the results, as an absolute path.
     pub out: PathBuf,
+    /// What became of the report, where one was asked for.
+    pub reported: Option<Result<()>>,
 }
 
 /// Reads what `args` name. Blocks until all has ended, and ends `runtime` with it; `shows_progress` is for a terminal.
@@ -98,15 +102,21 @@ pub(crate) fn run(
     }
     let messages = named.blobs.iter().map(|blob| message(blob, args.force)).collect();
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
-    // Nobody waits for what was given up in the middle.
-    runtime.shutdown_background();
     let ended_by = if let RunEnd::Fatal(error) = &ended { Some(error) } else { None };
     let rows = watch.finish(&named.blobs, ended_by);
     if let Some(file) = &args.table {
         table::write(&rows, &out, file)?;
     }
-    let summary = Summary::new(rows, inputs.left_out, started.elapsed());
-    Ok(Processed { ended, summary, out })
+    let elapsed = started.elapsed();
+    let reported = args.report.as_ref().map(|page| {
+        let documents = rows.iter().filter_map(Row::stored);
+        let reported = runtime.block_on(report::of_run(page, &args.out, &root, settings, documents));
+        reported.with_context(|| format!("no report: {}", page.display()))
+    });
+    // Nobody waits for what was given up in the middle.
+    runtime.shutdown_background();
+    let summary = Summary::new(rows, inputs.left_out, elapsed);
+    Ok(Processed { ended, summary, out, reported })
 }
 
 /// Whether a document lies where this input's would. What it says is judged when the input's turn comes.

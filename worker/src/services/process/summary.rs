@@ -52,9 +52,9 @@ impl Row {
         Self { file, outcome, error: Some(error), document: None, path: None }
     }
 
-    /// The document that stands for it, and where it lies.
-    pub fn stored(&self) -> Option<(&ResultDocument, &BlobRef)> {
-        self.document.as_deref().zip(self.path.as_ref())
+    /// The document that stands for this input, and where it lies.
+    pub fn stored(&self) -> Option<(&BlobRef, &Arc<ResultDocument>)> {
+        self.path.as_ref().zip(self.document.as_ref())
     }
 
     fn is_good(&self) -> bool {

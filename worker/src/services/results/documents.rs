@@ -81,6 +81,16 @@ impl Documents {
         Ok(Self { store, source, filter, counts: Arc::new(Mutex::default()) })
     }
 
+    /// All that lies below a folder.
+    pub fn of_folder(folder: &Path) -> Self {
+        Self {
+            store: Store::here([(FOLDER, folder)]),
+            source: Arc::new(Source::Folder(folder.to_owned())),
+            filter: Arc::new(Filter::default()),
+            counts: Arc::new(Mutex::default()),
+        }
+    }
+
     /// Every document that the filter takes, and everything that should be one. An error ends the stream: then nobody knows
     /// what is missing.
     pub fn entries(&self) -> BoxStream<'static, Result<Entry, JobError>> {

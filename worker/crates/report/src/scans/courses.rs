@@ -101,6 +101,29 @@ mod tests {
         }
     }
 
+    /// numpy 2.4: `p = abs(rfft(x - x.mean()))**2; p[1:] / p[1:].sum()`, of an even and an odd number of values.
+    #[test]
+    fn spectra_are_those_of_numpy() {
+        let even = [
+            0.318_128_373_854_343_06,
+            0.060_185_185_185_185_2,
+            0.580_019_774_293_805,
+            0.041_666_666_666_666_67,
+        ];
+        let odd = [0.070_158_016_298_464_85, 0.086_923_599_748_083_04, 0.842_918_383_953_452_1];
+        for (course, expected) in [
+            (&[3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0][..], &even[..]),
+            (&[2.0, 7.0, 1.0, 8.0, 2.0, 8.0, 1.0], &odd),
+        ] {
+            let power = spectrum(course);
+            assert_eq!(power.len(), expected.len());
+            assert!(
+                power.iter().zip(expected).all(|(ours, theirs)| (ours - theirs).abs() < 1e-12),
+                "{power:?}"
+            );
+        }
+    }
+
     #[test]
     fn a_wave_has_its_power_at_its_frequency() {
         let wave: Vec<f64> =

@@ -47,15 +47,18 @@ impl Shown {
 
     pub fn notes(self) -> Vec<String> {
         let said = [
-            (self.missing, "radiographs were not where --images says, and are not shown."),
+            (self.missing, "Radiographs that are not where --images says, and not shown"),
             (
                 self.changed,
-                "radiographs are not shown: the files have other bytes than those that were read.",
+                "Radiographs that are not shown, because their files have other bytes than those that were read",
             ),
-            (self.undecoded, "radiographs could not be decoded, and are not shown."),
-            (self.heatmaps, "stored heatmaps are gone or cannot be read, and are not shown."),
+            (self.undecoded, "Radiographs that could not be decoded again, and are not shown"),
+            (self.heatmaps, "Stored heatmaps that are gone or cannot be read"),
         ];
-        said.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect()
+        said.iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{words}: {count}."))
+            .collect()
     }
 }
 

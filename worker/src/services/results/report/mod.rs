@@ -10,18 +10,19 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
-use nightread_domain::ResultDocument;
 use nightread_domain::result::{ArtefactKind, Payload};
+use nightread_domain::{BlobRef, ETag, ResultDocument};
 use nightread_fmri::connectivity::{NetworkMatrix, connectivity};
 use nightread_report::scans::{Courses, Drawing, Files, Matrices, Scan};
 use nightread_report::{Compared, Gathered, Other, Pages, Report, Study};
 
 use self::files::{Shelf, blob_of};
-pub(crate) use self::studies::Studies;
+use self::studies::Studies;
 use super::documents::{Documents, Entry};
 use super::filter::Filter;
 use crate::cli::results::ReportArgs;
 use crate::console::{FAILED, WRONG_USE, print, say};
+use crate::settings::Settings;
 
 /// Studies that fit into one file; a scan counts as half of its components.
 const ONE_FILE: usize = 500;
@@ -32,7 +33,7 @@ const MOST_BYTES: u64 = 1 << 30;
 
 /// What a report is asked for, beside its documents.
 #[derive(Debug)]
-pub(crate) struct Wanted<'a> {
+struct Wanted<'a> {
     pub out: &'a Path,
     pub title: String,
     pub studies: Option<Studies>,
@@ -81,6 +82,28 @@ pub(crate) async fn run(args: &ReportArgs) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+/// The report on one run of `nightread process`: on these documents below `results`, of studies below `root`.
+pub(crate) async fn of_run(
+    page: &Path,
+    results: &Path,
+    root: &Path,
+    settings: &Settings,
+    documents: impl Iterator<Item = (&BlobRef, &Arc<ResultDocument>)>,
+) -> Result<()> {
+    let store = Documents::of_folder(results);
+    let mut draft = Draft::new(usize::MAX, page);
+    for (path, document) in documents {
+        let document = Ok(Box::new(document.as_ref().clone()));
+        draft.add(&store, &Entry { path: path.clone(), etag: ETag(String::new()), document });
+    }
+    draft.gathered.finish();
+    let has_images = !draft.gathered.radiographs.is_empty();
+    let studies = has_images.then(|| Studies::in_folder(root, settings)).transpose()?;
+    let title = format!("Results of {}", results.display());
+    draft.write(&store, Wanted { out: page, title, studies, compared: None }).await?;
+    Ok(())
+}
+
 /// The results to hold these against; `None` when that is wrong use, and then it has been told why.
 async fn against(source: &Path, args: &ReportArgs) -> Result<Option<Other>> {
     let filter = Filter {
@@ -109,7 +132,7 @@ async fn against(source: &Path, args: &ReportArgs) -> Result<Option<Other>> {
 
 /// A report on its way: what was gathered, and what could not be.
 #[derive(Debug)]
-pub(crate) struct Draft {
+struct Draft {
     pub gathered: Gathered,
     /// Documents that cannot be read, and why.
     unread: Vec<String>,
@@ -171,17 +194,15 @@ impl Draft {
         let mut notes = Vec::new();
         if !self.unread.is_empty() {
             let named = self.unread.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-            notes.push(format!("{} documents are not in this report: {named}", self.unread.len()));
+            notes.push(format!("Documents that are not in this report: {} ({named})", self.unread.len()));
         }
         let counts = documents.counts();
         if counts.filtered > 0 {
-            notes.push(format!(
-                "{} documents were left out by the conditions of this report.",
-                counts.filtered
-            ));
+            notes
+                .push(format!("Documents that the conditions of this report left out: {}.", counts.filtered));
         }
         if counts.gone > 0 {
-            notes.push(format!("{} documents were gone when their turn came.", counts.gone));
+            notes.push(format!("Documents that were gone when their turn came: {}.", counts.gone));
         }
         if wanted.studies.is_none() && self.gathered.radiographs_in_all > 0 {
             notes.push(

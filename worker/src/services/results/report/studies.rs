@@ -13,10 +13,11 @@ use crate::cli::Common;
 use crate::console::say;
 use crate::services::results::documents::{Store, in_settings};
 use crate::services::results::source::{FOLDER, Source};
+use crate::settings::Settings;
 
 /// Where studies lie, and how they are decoded.
 #[derive(Clone)]
-pub(crate) struct Studies {
+pub(super) struct Studies {
     store: Store,
     /// The container that holds them; of a folder, every container's names are below it.
     container: Option<String>,
@@ -52,13 +53,25 @@ impl Studies {
             }
         };
         let Some(settings) = app::sound_settings(common, |_, _| {}) else { return Ok(None) };
+        Self::over(store, container, &settings).map(Some)
+    }
+
+    /// Files below a folder.
+    ///
+    /// # Errors
+    /// `sandbox_unavailable` where compressed images cannot be decoded.
+    pub fn in_folder(folder: &Path, settings: &Settings) -> Result<Self> {
+        Self::over(Store::here([(FOLDER, folder)]), None, settings)
+    }
+
+    fn over(store: Store, container: Option<String>, settings: &Settings) -> Result<Self> {
         let options = DecodeOptions {
             limits: app::decode_limits(&settings.limits),
             gate: GatePolicy::default(),
             stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
             codec: Some(Arc::new(app::codec(&settings.limits)?)),
         };
-        Ok(Some(Self { store, container, options, most_bytes: settings.limits.image_bytes }))
+        Ok(Self { store, container, options, most_bytes: settings.limits.image_bytes })
     }
 
     /// The bytes of a study; `None` where it is not, or not any more.
