@@ -54,12 +54,12 @@ fn joined(set: &BTreeSet<String>) -> String {
     set.iter().cloned().collect::<Vec<_>>().join(", ")
 }
 
-fn by_what(model: &Model, studies: &str) -> String {
+fn by_what(model: &Model, study: &str) -> String {
+    let read = if model.ok == 1 { format!("1 {study} was") } else { format!("{} {study}s were", model.ok) };
     let failed =
         if model.failed > 0 { format!(", and {} could not be read", model.failed) } else { String::new() };
     format!(
-        "{} {studies} were read with the model {} {} ({} weights, SHA-256 {}) by Nightread {} through ONNX Runtime (execution provider: {}){failed}.",
-        model.ok,
+        "{read} read with the model {} {} ({} weights, SHA-256 {}) by Nightread {} through ONNX Runtime (execution provider: {}){failed}.",
         model.name,
         model.version,
         model.precision,
@@ -70,7 +70,7 @@ fn by_what(model: &Model, studies: &str) -> String {
 }
 
 fn radiographs(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> String {
-    let mut text = by_what(model, "chest radiographs");
+    let mut text = by_what(model, "chest radiograph");
     if model.preprocessing.contains("xrv-1") {
         let _infallible = write!(
             text,
@@ -92,7 +92,7 @@ fn radiographs(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -
 }
 
 fn scans(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> String {
-    let mut text = by_what(model, "resting-state scans");
+    let mut text = by_what(model, "resting-state scan");
     let said = |field: &str| model.regressions.get(field).map(joined);
     if !model.regressions.is_empty() {
         let _infallible = write!(
