@@ -298,7 +298,11 @@
         const nth = model.labels.findIndex((place) => labels[place] === label);
         const value = nth >= 0 && nth < row.p.length ? ` ${row.p[nth].toFixed(3)}, threshold ${model.thresholds[nth].toFixed(3)}` : "";
         const words = `What speaks for ${label}${value}; ${model.title}`;
-        figures.push(make("figure", null, make("img", { src: source, alt: words }), make("figcaption", null, words)));
+        const figure = make("figure");
+        // A heatmap with the original beside it needs the whole width.
+        const loaded = (event) => figure.classList.toggle("across", event.target.naturalWidth > 1.5 * event.target.naturalHeight);
+        figure.append(make("img", { src: source, alt: words, onload: loaded }), make("figcaption", null, words));
+        figures.push(figure);
       }
       return figures.length ? make("div", { class: "images" }, ...figures) : null;
     }
@@ -308,7 +312,7 @@
       const order = row.p.map((_, nth) => nth).sort((a, b) => row.p[b] - model.thresholds[b] - (row.p[a] - model.thresholds[a]));
       const body = order.map((nth) => {
         const positive = row.y.includes(nth);
-        const flip = there.has(nth) ? make("span", { class: "sub" }, `there ${there.get(nth).toFixed(3)}: the decision flips`) : null;
+        const flip = there.has(nth) ? make("span", { class: "sub" }, `${there.get(nth).toFixed(3)} in the other results: the decision flips`) : null;
         return make("tr", null,
           make("th", { scope: "row" }, labels[row.labels[nth]], flip),
           make("td", { class: "n" }, row.p[nth].toFixed(3)),

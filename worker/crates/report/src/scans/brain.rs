@@ -49,6 +49,8 @@ impl Plane {
 pub struct Brain {
     grid: Grid,
     greys: Vec<u8>,
+    /// Where the brain is when it is looked through, for each plane.
+    silhouettes: [View<bool>; 3],
 }
 
 impl Brain {
@@ -63,7 +65,9 @@ impl Brain {
             volume.values(&mut values);
         }
         stream.finish()?;
-        Ok(Self { grid, greys: values.iter().map(|&grey| grey as u8).collect() })
+        let greys: Vec<u8> = values.iter().map(|&grey| grey as u8).collect();
+        let silhouettes = Plane::ALL.map(|plane| silhouette(&grid, &greys, plane));
+        Ok(Self { grid, greys, silhouettes })
     }
 
     pub const fn grid(&self) -> &Grid {
@@ -82,16 +86,19 @@ impl Brain {
     }
 
     /// Where the brain is when it is looked through.
-    pub fn silhouette(&self, plane: Plane) -> View<bool> {
-        let [along, right, top] = plane.axes();
-        let mut view = View::new(self.grid.dims[right], self.grid.dims[top], false);
-        for (index, _) in self.greys.iter().enumerate().filter(|(_, grey)| **grey > 0) {
-            let at = self.grid.position(index);
-            debug_assert!(at[along] < self.grid.dims[along]);
-            view.set(at[right], at[top], true);
-        }
-        view
+    pub const fn silhouette(&self, plane: Plane) -> &View<bool> {
+        &self.silhouettes[plane.axes()[0]]
     }
+}
+
+fn silhouette(grid: &Grid, greys: &[u8], plane: Plane) -> View<bool> {
+    let [_, right, top] = plane.axes();
+    let mut view = View::new(grid.dims[right], grid.dims[top], false);
+    for (index, _) in greys.iter().enumerate().filter(|(_, grey)| **grey > 0) {
+        let at = grid.position(index);
+        view.set(at[right], at[top], true);
+    }
+    view
 }
 
 /// How the maps of one file come onto the template's voxels.

@@ -429,6 +429,14 @@ fn facts(document: &ResultDocument, regression: Option<&Regression>) -> Vec<(Str
     let dice = regression.and_then(|facts| facts.get("overlap")?.get("dice")?.as_f64());
     tell("Overlap of tissue and mask (Dice)", dice.map(|dice| format!("{dice:.3}")));
     tell("Chance |z| of a peak", number_of(regression, "chance_z").map(|z| format!("{z:.2}")));
+    let motion = regression.and_then(|facts| facts.get("motion"));
+    let moved = |field: &str| motion?.get(field)?.as_f64();
+    if let (Some(mean), Some(most)) = (moved("displacement_mean_mm"), moved("displacement_max_mm")) {
+        tell("Framewise displacement", Some(format!("mean {mean:.3} mm, at most {most:.3} mm")));
+    }
+    if let (Some(mean), Some(most)) = (moved("standardised_dvars_mean"), moved("standardised_dvars_max")) {
+        tell("Standardised DVARS", Some(format!("mean {mean:.3}, at most {most:.3}")));
+    }
     let confounds = regression.and_then(|facts| facts.get("confounds")?.as_array());
     tell("Confounds", confounds.map(|names| names.len().to_string()));
     tell("Worker", Some(document.worker.version.clone()));

@@ -72,7 +72,7 @@ pub fn slices(brain: &Brain, map: &[f64], voxel: [usize; 3], range: Range) -> Re
 /// `internal` when the image cannot be encoded.
 pub fn glass_brain(brain: &Brain, map: &[f64], range: Range) -> Result<Image, JobError> {
     let views = Plane::ALL.map(|plane| {
-        let outline = outlined(&brain.silhouette(plane));
+        let outline = outlined(brain.silhouette(plane));
         let over = glass(brain.grid(), map, plane);
         let pixels = outline.pixels.iter().zip(&over.pixels);
         let pixels = pixels.map(|(&under, &value)| range.entry(value).unwrap_or(under)).collect();

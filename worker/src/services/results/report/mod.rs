@@ -274,21 +274,17 @@ async fn files_of(documents: &Documents, study: &Study) -> Result<Files> {
     let mut files = Files::default();
     for beside in &study.beside {
         let Some(blob) = blob_of(&beside.place) else { continue };
-        match beside.kind {
-            ArtefactKind::ZMaps => {
-                files.z_maps = documents.read(&blob, MOST_BYTES).await?.map(|bytes| bytes.to_vec());
-            }
-            ArtefactKind::TimeCourses => {
-                let Some(bytes) = documents.read(&blob, MOST_BYTES).await? else { continue };
-                match Courses::parse(&bytes) {
-                    Ok(courses) => {
-                        files.matrices = Some(matrices(&courses));
-                        files.time_courses = Some(courses);
-                    }
-                    Err(error) => say(&format!("{blob}: {}", error.in_full())),
+        if beside.kind == ArtefactKind::ZMaps {
+            files.z_maps = documents.read(&blob, MOST_BYTES).await?.map(|bytes| bytes.to_vec());
+        } else if beside.kind == ArtefactKind::TimeCourses {
+            let Some(bytes) = documents.read(&blob, MOST_BYTES).await? else { continue };
+            match Courses::parse(&bytes) {
+                Ok(courses) => {
+                    files.matrices = Some(matrices(&courses));
+                    files.time_courses = Some(courses);
                 }
+                Err(error) => say(&format!("{blob}: {}", error.in_full())),
             }
-            ArtefactKind::Heatmap => {}
         }
     }
     Ok(files)
