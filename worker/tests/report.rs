@@ -181,3 +181,30 @@ fn what_is_not_in_the_report_is_told_and_changes_the_status() {
     assert_eq!(report(&results, &page, &["--images", "/no/such/folder"]).status.code(), Some(2));
     assert!(!page.exists());
 }
+
+#[test]
+fn a_run_ends_with_a_report_on_its_studies() {
+    let work = tempfile::tempdir().unwrap();
+    write(work.path(), "in/chest.png", &image());
+    write(work.path(), "in/broken.png", &image()[..2000]);
+    let out = work.path().join("out");
+    let page = out.join("report.html");
+    let run = || {
+        let mut command = support::nightread();
+        command.arg("process").arg(work.path().join("in")).arg("--out").arg(&out).arg("--report").arg(&page);
+        command.arg("--models").arg(support::models()).output().unwrap()
+    };
+    let ended = run();
+    assert_eq!(ended.status.code(), Some(1), "one is broken: {}", said(&ended));
+    assert!(said(&ended).contains(&format!("report: {}", page.display())), "{}", said(&ended));
+    let text = fs::read_to_string(&page).unwrap();
+    let table = table(&text);
+    let rows = table["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert!(rows[0]["n"].as_str().unwrap().ends_with("in/broken.png") && rows[0]["e"].is_array());
+    assert!(rows[1]["i"].as_str().unwrap().starts_with("data:image/jpeg;base64,"));
+    assert!(rows[1]["j"].as_str().unwrap().starts_with("./cxr-pneumonia-demo/"));
+    // What was read before is in it too.
+    assert!(said(&run()).contains("1 already done"));
+    assert_eq!(self::table(&fs::read_to_string(&page).unwrap())["rows"].as_array().unwrap().len(), 2);
+}

@@ -251,8 +251,7 @@ fn draws(text: &str) -> Result<usize, String> {
 Examples:
   nightread results report results --out report.html
   nightread results report results --out report.html --images /            the radiographs too
-  nightread results report results --out report.html --model padchest-26 --model-version 2.0.0 \
-      --against results --against-version 1.0.0                            which decisions flip
+  nightread results report results --out report.html --model-version 2.0.0 --against results --against-version 1.0.0
   nightread results report container:results --out report.html --images container:images
 
 The report needs no network and no server, and asks for nothing from elsewhere. Up to 500 studies are one file; of more, pages \

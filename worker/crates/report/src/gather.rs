@@ -186,7 +186,7 @@ impl Gathered {
             Task::Radiograph => {
                 self.radiographs_in_all += 1;
                 self.radiographs.push(Radiograph::new(study, document));
-                if self.radiographs.len() >= 2 * self.max_rows.max(1) {
+                if self.radiographs.len() >= self.max_rows.max(1).saturating_mul(2) {
                     self.bound();
                 }
             }
@@ -194,7 +194,7 @@ impl Gathered {
                 self.scans_in_all += 1;
                 study.whole = (document.status == Status::Ok).then(|| Arc::new(document.clone()));
                 self.scans.push(study);
-                if self.scans.len() >= 2 * self.max_rows.max(1) {
+                if self.scans.len() >= self.max_rows.max(1).saturating_mul(2) {
                     self.bound();
                 }
             }

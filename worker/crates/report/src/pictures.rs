@@ -99,6 +99,6 @@ mod tests {
         assert_eq!(on_white::<2>(&[0, 255, 9, 0]), [0, 255]);
         assert_eq!(from_png(b"no PNG").expect_err("refused").code, ErrorCode::DecodeFailed);
         assert_eq!(grey(2, 2, &[0; 3]).expect_err("refused").code, ErrorCode::Internal);
-        assert_eq!(grey(70_000, 1, &[0; 70_000]).expect_err("refused").code, ErrorCode::Internal);
+        assert_eq!(grey(70_000, 1, &vec![0; 70_000]).expect_err("refused").code, ErrorCode::Internal);
     }
 }

@@ -195,6 +195,13 @@ fn rows_are_bounded_and_counts_are_not() {
     let names: Vec<_> = gathered.radiographs.iter().map(|row| row.study.name.as_str()).collect();
     assert_eq!(names, ["00", "01", "02"]);
     assert_eq!((gathered.radiographs_in_all, gathered.models[0].ok), (20, 20));
+    for most in [0, 1, usize::MAX] {
+        let mut gathered = Gathered::new(most);
+        gathered.add(&radiograph("a", 0.9), None, |_| None);
+        gathered.add(&scan("b"), None, |_| None);
+        gathered.finish();
+        assert_eq!((gathered.radiographs.len(), gathered.scans.len()), (most.min(1), most.min(1)));
+    }
 }
 
 #[test]
