@@ -178,14 +178,11 @@ fn a_scan_becomes_labelled_components_with_maps_and_time_courses() {
     assert_eq!(again["components"], document["components"]);
 }
 
-/// A scan of a BIDS data set, with its table of confounds, and everything that can be asked for.
-#[test]
-fn derivatives_of_a_bids_scan_have_bids_names_and_sidecars() {
-    let work = TempDir::new().unwrap();
-    let folder = work.path().join("bids/sub-01/func");
+/// A BIDS data set of one simulated scan, with its sidecar and table of confounds, below `work/bids`; the scan's folder.
+fn bids_data_set(work: &Path, name: &str) -> PathBuf {
+    let folder = work.join("bids/sub-01/func");
     fs::create_dir_all(&folder).unwrap();
-    let name = "sub-01_task-rest_space-MNI152NLin6Asym_res-4_desc-preproc_bold";
-    fs::rename(simulated(work.path(), 7), folder.join(format!("{name}.nii.gz"))).unwrap();
+    fs::rename(simulated(work, 7), folder.join(format!("{name}.nii.gz"))).unwrap();
     fs::write(folder.join(format!("{name}.json")), r#"{"RepetitionTime": 2.5}"#).unwrap();
     let row = |t: usize| {
         let dvars = if t == 0 { "n/a" } else { "1.5" };
@@ -194,6 +191,15 @@ fn derivatives_of_a_bids_scan_have_bids_names_and_sidecars() {
     let header = "trans_x\ttrans_y\ttrans_z\trot_x\trot_y\trot_z\tstd_dvars\n".to_owned();
     let table = std::iter::once(header).chain((0..VOLUMES).map(row)).collect::<String>();
     fs::write(folder.join("sub-01_task-rest_desc-confounds_timeseries.tsv"), table).unwrap();
+    folder
+}
+
+/// A scan of a BIDS data set, with its table of confounds, and everything that can be asked for.
+#[test]
+fn derivatives_of_a_bids_scan_have_bids_names_and_sidecars() {
+    let work = TempDir::new().unwrap();
+    let name = "sub-01_task-rest_space-MNI152NLin6Asym_res-4_desc-preproc_bold";
+    let folder = bids_data_set(work.path(), name);
     let out = work.path().join("out");
     let run = |settings: &[&str]| {
         let mut command = nightread();
@@ -261,6 +267,9 @@ fn derivatives_of_a_bids_scan_have_bids_names_and_sidecars() {
         assert_eq!(about["Sources"][0], format!("local/sub-01/func/{name}.nii.gz"));
     }
     assert!(artefact(&document, "z_maps").starts_with(&place), "{place}");
+    let described = out.join(format!("fmri-networks-demo/{version}-fp32/local/dataset_description.json"));
+    let described: Value = serde_json::from_slice(&fs::read(described).unwrap()).unwrap();
+    assert_eq!(described["DatasetType"], "derivative");
 
     // The forms of the maps agree: the same voxels, the sign of the coefficient, and |z| no greater than |t|.
     let volume = |kind: &str| {

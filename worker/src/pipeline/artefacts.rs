@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use nightread_domain::result::{ArtefactFacts, ArtefactKind};
+use nightread_domain::result::{ArtefactFacts, ArtefactKind, NOTICE};
 use nightread_domain::storing::{BidsName, artefact_blob, bids_artefact_blob};
 use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Stage, WriteCondition, WriteOutcome};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,9 @@ use crate::compute::models::Model;
 use crate::flow::WORKER_VERSION;
 use crate::readings::{Artefact, Derivative};
 
+/// The version of BIDS that names follow.
+const BIDS_VERSION: &str = "1.10.0";
+
 /// Larger files are none of ours.
 const MAX_BYTES: u64 = 16 << 30;
 
@@ -23,7 +27,7 @@ const MAX_ROUNDS: u32 = 6;
 
 /// Stores artefacts before the document that names them. One that is there already stays, because a document may name it,
 /// unless `replace` says that it is of another reading; the facts are those of the bytes that lie there, whoever wrote them.
-/// A file with a BIDS name has a JSON sidecar of that name.
+/// A file with a BIDS name has a JSON sidecar of that name, and the results of its container describe themselves as a data set.
 ///
 /// # Errors
 /// `result_contended` when one comes and goes; what storage says.
@@ -36,6 +40,7 @@ pub(super) async fn write(
     replace: bool,
 ) -> Result<Vec<ArtefactFacts>, JobError> {
     let mut written = Vec::with_capacity(artefacts.len());
+    let mut is_data_set = false;
     for Artefact { kind, of, suffix, bids, body } in artefacts {
         let bids = match bids {
             Some(derivative) => named_by_bids(job, tools, progress, model, derivative)?,
@@ -48,8 +53,29 @@ pub(super) async fn write(
         };
         written.push(put(tools, &file, kind, of, body, replace).await?);
         written.push(put(tools, &sidecar, ArtefactKind::Sidecar, None, about, replace).await?);
+        is_data_set = true;
+    }
+    if is_data_set {
+        describe_data_set(job, tools, model).await?;
     }
     Ok(written)
+}
+
+/// BIDS wants it at the top of derivatives. The first one stays: it says the same of every scan.
+async fn describe_data_set(job: &Job, tools: &Tools, model: &Model) -> Result<(), JobError> {
+    let facts = &model.facts;
+    let version = facts.version_in_paths();
+    let name = format!("{}/{version}/{}/dataset_description.json", facts.name, job.source.container());
+    let about = json!({
+        "Name": format!("{} {version}", facts.name),
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "Nightread", "Description": NOTICE}],
+    });
+    let body = serialised(&about)?;
+    let blob = BlobRef::new(&tools.results_container, name)?;
+    tools.results.write(&blob, body, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
+    Ok(())
 }
 
 fn named(
@@ -114,7 +140,11 @@ fn sidecar_body(
             "ManifestSHA256": facts.manifest_sha256,
         }]),
     );
-    let body = serde_json::to_vec_pretty(&about).map_err(|error| {
+    serialised(&about)
+}
+
+fn serialised(about: &impl Serialize) -> Result<Bytes, JobError> {
+    let body = serde_json::to_vec_pretty(about).map_err(|error| {
         JobError::new(Stage::Report, ErrorCode::Internal, "a sidecar does not serialise").with_source(error)
     })?;
     Ok(body.into())

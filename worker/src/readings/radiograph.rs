@@ -10,8 +10,8 @@ use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
 use nightread_radiograph::{
-    ActivationMap, DecodeOptions, Explained, Radiograph, XrvPreprocessing, decode, low_contrast,
-    paint_heatmap, prepare,
+    ActivationMap, DecodeOptions, Explained, HeatmapPainter, Radiograph, XrvPreprocessing, decode,
+    low_contrast, prepare,
 };
 use serde_json::Value;
 
@@ -70,13 +70,13 @@ pub(super) async fn read(
             let started = Instant::now();
             let (maps, scored) = (outputs.arrays.get(name)?.clone(), scored.clone());
             let facts = &model.facts;
-            let painter = Painter {
+            let heatmaps = Heatmaps {
                 labels,
                 arrays: reader.options.write_heatmap_arrays,
                 model: format!("{} {}", facts.name, facts.version_in_paths()),
             };
             let painted =
-                reader.cpu.run(Stage::Report, move || painter.paint(&image, &maps, &scored)).await?;
+                reader.cpu.run(Stage::Report, move || heatmaps.paint(&image, &maps, &scored)).await?;
             timing.record("heatmaps", started.elapsed());
             painted
         }
@@ -87,14 +87,14 @@ pub(super) async fn read(
 }
 
 /// How heatmaps are made: of which findings, with the arrays behind them or without, and with which model.
-struct Painter {
+struct Heatmaps {
     labels: HeatmapLabels,
     arrays: bool,
     /// Its name and version.
     model: String,
 }
 
-impl Painter {
+impl Heatmaps {
     /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: its
     /// class-activation maps, (labels, height, width).
     ///
@@ -106,15 +106,23 @@ impl Painter {
         maps: &ArrayD<f32>,
         scored: &[Score],
     ) -> Result<Vec<Artefact>, JobError> {
+        let wanted = scored.iter().filter(|score| self.labels.wants(&score.label, score.positive));
+        let wanted: Vec<&Score> = wanted.collect();
         let mut made = Vec::new();
-        for score in scored.iter().filter(|score| self.labels.wants(&score.label, score.positive)) {
+        if wanted.is_empty() {
+            return Ok(made);
+        }
+        let painter = HeatmapPainter::new(image, HEATMAP_SIDE)?;
+        let software = format!("Nightread {WORKER_VERSION}");
+        for score in wanted {
             // Suppressed labels have a map, but no place among the findings.
             let Some((values, height, width)) = map_of(maps, score.index) else {
                 let text = format!("{} has no class-activation map of {}", self.model, score.label);
                 return Err(JobError::new(Stage::Report, ErrorCode::ModelMismatch, text));
             };
             let map = ActivationMap::new(values, height, width)?;
-            made.push(artefact(ArtefactKind::Heatmap, score, "png", self.heatmap(image, &map, score)?));
+            let painted = painter.paint(&map, &self.explained(score, &software))?;
+            made.push(artefact(ArtefactKind::Heatmap, score, "png", painted));
             if self.arrays {
                 made.push(artefact(ArtefactKind::HeatmapArray, score, "npy", map.npy()));
             }
@@ -122,23 +130,17 @@ impl Painter {
         Ok(made)
     }
 
-    fn heatmap(
-        &self,
-        image: &Radiograph,
-        map: &ActivationMap<'_>,
-        score: &Score,
-    ) -> Result<Vec<u8>, JobError> {
-        let explained = Explained {
+    fn explained<'a>(&'a self, score: &'a Score, software: &'a str) -> Explained<'a> {
+        Explained {
             label: &score.label,
             logit: score.logit,
             probability: score.probability,
             threshold: score.threshold,
             positive: score.positive,
             model: &self.model,
-            software: &format!("Nightread {WORKER_VERSION}"),
+            software,
             notice: NOTICE,
-        };
-        paint_heatmap(image, map, &explained, HEATMAP_SIDE)
+        }
     }
 }
 

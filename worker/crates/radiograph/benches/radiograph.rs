@@ -16,7 +16,9 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_object::meta::FileMetaTableBuilder;
 use nightread_dicom::{ChildCodec, InProcess, IsolatedCodec};
-use nightread_radiograph::{DecodeOptions, XrvPreprocessing, decode, prepare};
+use nightread_radiograph::{
+    ActivationMap, DecodeOptions, Explained, HeatmapPainter, XrvPreprocessing, decode, prepare,
+};
 
 const SIDE: usize = 2000;
 
@@ -106,6 +108,25 @@ fn benches(criterion: &mut Criterion) {
     group.bench_function("decode jpeg in a child", child);
     group.bench_function("decode dicom", |b| b.iter(|| decode(black_box(&dicom), &options).unwrap()));
     group.bench_function("prepare", |b| b.iter(|| prepare(black_box(&image), &spec)));
+    let values: Vec<f32> = (0..49).map(|i| (i % 20) as f32).collect();
+    let map = ActivationMap::new(&values, 7, 7).unwrap();
+    let explained = Explained {
+        label: "Mass",
+        logit: 2.0,
+        probability: 0.9,
+        threshold: 0.5,
+        positive: true,
+        model: "model 1.0.0-fp32",
+        software: "Nightread",
+        notice: "Not a medical device.",
+    };
+    group.bench_function("paint one heatmap", |b| {
+        b.iter(|| HeatmapPainter::new(black_box(&image), 512).unwrap().paint(&map, &explained).unwrap());
+    });
+    let painter = HeatmapPainter::new(&image, 512).unwrap();
+    group.bench_function("paint a further heatmap", |b| {
+        b.iter(|| painter.paint(black_box(&map), &explained).unwrap());
+    });
     group.finish();
 }
 

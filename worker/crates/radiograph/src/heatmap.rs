@@ -99,73 +99,86 @@ fn fault(message: String) -> JobError {
     JobError::new(Stage::Report, ErrorCode::Internal, message)
 }
 
-/// Paints the centre crop that the model saw, and beside it the same with the map over it, the colour bar in logits, and what
-/// the finding is. The map is upsampled by a cubic spline; `size` is the side of each of the two in pixels.
-///
-/// Returns a PNG, 8-bit RGB, with the chunks `Software`, `Title` and `Description`.
-///
-/// # Errors
-/// `internal` when the size is not within 1..=2048.
-pub fn paint_heatmap(
-    image: &Radiograph,
-    map: &ActivationMap<'_>,
-    explained: &Explained<'_>,
-    size: u32,
-) -> Result<Vec<u8>, JobError> {
-    if size == 0 || size > MAX_SIZE {
-        return Err(fault(format!("a heatmap of {size} pixels cannot be painted; 1 to {MAX_SIZE} can")));
-    }
-    let side = size as usize;
-    let texts = [
-        explained.sentence(),
-        format!("{}; {}", explained.model, explained.software),
-        format!(
-            "Colour: how a place adds to the logit, on one scale for all labels and images; clear below {:.0}; the less \
-             probable the finding, the fainter",
-            FLOOR * FULL_SCALE
-        ),
-        explained.notice.to_owned(),
-    ];
-    let numbers = 4 * letter();
-    let width = 4 * MARGIN + 2 * side + BAR + MARGIN / 2 + numbers;
-    let lines: Vec<String> =
-        texts.iter().flat_map(|text| wrapped(text, (width - 2 * MARGIN) / letter())).collect();
-    let top = MARGIN + LINE;
-    let mut canvas = Canvas::new(width, top + side + MARGIN + lines.len() * LINE + MARGIN, GROUND);
-    let (left, right, bar) = (MARGIN, 2 * MARGIN + side, 3 * MARGIN + 2 * side);
-    for (x, caption) in
-        [(left, "as the network saw it"), (right, "what speaks for the finding"), (bar, "logit")]
-    {
-        canvas.write(x, MARGIN / 2, caption, TEXT);
-    }
-    paint(&mut canvas, (left, right, top), side, image, map, explained.probability);
-    paint_bar(&mut canvas, bar, top, side);
-    for (n, line) in lines.iter().enumerate() {
-        canvas.write(MARGIN, top + side + MARGIN + n * LINE, line, TEXT);
-    }
-    encode(&canvas, explained)
-        .map_err(|error| fault("the heatmap cannot be encoded".to_owned()).with_source(error))
+/// Paints heatmaps of one image.
+#[derive(Debug)]
+pub struct HeatmapPainter {
+    /// Side of each of the two images in pixels.
+    side: usize,
+    /// The centre crop that the model saw, `side` x `side` values from 0 to 255.
+    grey: Vec<f32>,
 }
 
-/// The two images, with their upper left corners at (left, top) and (right, top).
-fn paint(
-    canvas: &mut Canvas,
-    (left, right, top): (usize, usize, usize),
-    side: usize,
-    image: &Radiograph,
-    map: &ActivationMap<'_>,
-    probability: f32,
-) {
-    let grey = Grey::new(image);
-    let finite: Vec<f32> = map.values.iter().map(|&x| if x.is_finite() { x } else { 0.0 }).collect();
-    let activation = upsample(&finite, map.height, map.width, side);
-    for y in 0..side {
-        for x in 0..side {
-            let shade = grey.mean(x, y, side);
-            canvas.set(left + x, top + y, [shade.round() as u8; 3]);
-            let dimmed = [(shade * DIMMED).round() as u8; 3];
-            let (colour, cover) = tint(activation[y * side + x], probability);
-            canvas.set(right + x, top + y, blend(dimmed, colour, cover));
+impl HeatmapPainter {
+    /// `size` is the side of each of the two images in pixels.
+    ///
+    /// # Errors
+    /// `internal` when the size is not within 1..=2048.
+    pub fn new(image: &Radiograph, size: u32) -> Result<Self, JobError> {
+        if size == 0 || size > MAX_SIZE {
+            return Err(fault(format!("a heatmap of {size} pixels cannot be painted; 1 to {MAX_SIZE} can")));
+        }
+        let side = size as usize;
+        let grey = Grey::new(image);
+        let pixels = (0..side * side).map(|pixel| grey.mean(pixel % side, pixel / side, side));
+        Ok(Self { side, grey: pixels.collect() })
+    }
+
+    /// Paints the centre crop that the model saw, and beside it the same with the map over it, the colour bar in logits, and
+    /// what the finding is. The map is upsampled by a cubic spline.
+    ///
+    /// Returns a PNG, 8-bit RGB, with the chunks `Software`, `Title` and `Description`.
+    ///
+    /// # Errors
+    /// `internal` when it cannot be encoded.
+    pub fn paint(&self, map: &ActivationMap<'_>, explained: &Explained<'_>) -> Result<Vec<u8>, JobError> {
+        let side = self.side;
+        let texts = [
+            explained.sentence(),
+            format!("{}; {}", explained.model, explained.software),
+            format!(
+                "Colour: how a place adds to the logit, on one scale for all labels and images; clear below {:.0}; the \
+                 less probable the finding, the fainter",
+                FLOOR * FULL_SCALE
+            ),
+            explained.notice.to_owned(),
+        ];
+        let numbers = 4 * letter();
+        let width = 4 * MARGIN + 2 * side + BAR + MARGIN / 2 + numbers;
+        let room = (width - 2 * MARGIN) / letter();
+        let lines: Vec<String> = texts.iter().flat_map(|text| wrapped(text, room)).collect();
+        let top = MARGIN + LINE;
+        let mut canvas = Canvas::new(width, top + side + MARGIN + lines.len() * LINE + MARGIN, GROUND);
+        let (left, right, bar) = (MARGIN, 2 * MARGIN + side, 3 * MARGIN + 2 * side);
+        for (x, caption) in
+            [(left, "as the network saw it"), (right, "what speaks for the finding"), (bar, "logit")]
+        {
+            canvas.write(x, MARGIN / 2, caption, TEXT);
+        }
+        self.paint_images(&mut canvas, (left, right, top), map, explained.probability);
+        paint_bar(&mut canvas, bar, top, side);
+        for (n, line) in lines.iter().enumerate() {
+            canvas.write(MARGIN, top + side + MARGIN + n * LINE, line, TEXT);
+        }
+        encode(&canvas, explained)
+            .map_err(|error| fault("the heatmap cannot be encoded".to_owned()).with_source(error))
+    }
+
+    /// The two images, with their upper left corners at (left, top) and (right, top).
+    fn paint_images(
+        &self,
+        canvas: &mut Canvas,
+        (left, right, top): (usize, usize, usize),
+        map: &ActivationMap<'_>,
+        probability: f32,
+    ) {
+        let side = self.side;
+        let finite: Vec<f32> = map.values.iter().map(|&x| if x.is_finite() { x } else { 0.0 }).collect();
+        let activation = upsample(&finite, map.height, map.width, side);
+        for (pixel, (&shade, &activation)) in self.grey.iter().zip(&activation).enumerate() {
+            let (x, y) = (pixel % side, top + pixel / side);
+            canvas.set(left + x, y, [shade.round() as u8; 3]);
+            let (colour, cover) = tint(activation, probability);
+            canvas.set(right + x, y, blend([(shade * DIMMED).round() as u8; 3], colour, cover));
         }
     }
 }

@@ -52,7 +52,7 @@ impl Painted {
 
 fn paint_png(image: &Radiograph, cam: &[f32], shape: (usize, usize), explained: &Explained<'_>) -> Painted {
     let map = ActivationMap::new(cam, shape.0, shape.1).unwrap();
-    let bytes = paint_heatmap(image, &map, explained, SIDE as u32).unwrap();
+    let bytes = HeatmapPainter::new(image, SIDE as u32).unwrap().paint(&map, explained).unwrap();
     let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
@@ -171,10 +171,11 @@ fn wrong_shapes_and_sizes_are_refused() {
     }
     let map = ActivationMap::new(&[1.0], 1, 1).unwrap();
     for size in [0, 4096] {
-        let error = paint_heatmap(&image, &map, &finding("Mass", 0.5), size).unwrap_err();
+        let error = HeatmapPainter::new(&image, size).unwrap_err();
         assert_eq!(error.code, ErrorCode::Internal);
     }
     for size in [1, 2, 32] {
-        assert!(paint_heatmap(&image, &map, &finding("Mass", 0.5), size).is_ok());
+        let painter = HeatmapPainter::new(&image, size).unwrap();
+        assert!(painter.paint(&map, &finding("Mass", 0.5)).is_ok());
     }
 }

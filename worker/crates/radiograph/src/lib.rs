@@ -5,8 +5,9 @@
 //! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
 //! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
 //! low_contrast(&[f32]) -> Option<Warning>
-//! paint_heatmap(&Radiograph, &ActivationMap, &Explained, size) -> Result<Vec<u8>, JobError>  // PNG
 //! preview(&Radiograph, side) -> Preview                                 // 8-bit grey, for the eye
+//! HeatmapPainter::new(&Radiograph, size) -> Result<HeatmapPainter, JobError>
+//! painter.paint(&ActivationMap, &Explained) -> Result<Vec<u8>, JobError>  // PNG
 //! ```
 //!
 //! Bytes are hostile. Sizes are judged from headers before anything is allocated. Decoders in safe Rust run in process with
@@ -31,7 +32,7 @@ mod sniff;
 pub use contrast::low_contrast;
 pub use decode::decode;
 pub use gate::GatePolicy;
-pub use heatmap::{ActivationMap, Explained, paint_heatmap};
+pub use heatmap::{ActivationMap, Explained, HeatmapPainter};
 pub use limits::DecodeLimits;
 pub use options::DecodeOptions;
 pub use preview::{Preview, preview};
