@@ -112,7 +112,8 @@ impl Settlement for InHand {
             }),
             Disposition::Quarantine { started } => self.shared.change(|state| {
                 state.pending -= 1;
-                let starts = if message.attributes.quarantined { message.attributes.delivery_count } else { 0 };
+                let starts =
+                    if message.attributes.quarantined { message.attributes.delivery_count } else { 0 };
                 message.attributes.quarantined = true;
                 message.attributes.delivery_count = starts + u32::from(started);
                 state.ready.push_back(message);

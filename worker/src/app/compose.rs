@@ -19,7 +19,7 @@ use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::compute::cpu::CpuPool;
-use crate::compute::models::{LoadedModels, LoadPolicy, routing, rule_for};
+use crate::compute::models::{LoadPolicy, LoadedModels, routing, rule_for};
 use crate::compute::split::Split;
 use crate::flow::budget::ByteBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};

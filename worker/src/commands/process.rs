@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::app::{self, runtime};
 use crate::cli::{Format, ProcessArgs};
-use crate::console::{FAILED, answer};
+use crate::console::{FAILED, answer, say};
 use crate::pipeline::intake::RunEnd;
 use crate::services::process;
 use crate::settings::{Settings, keys};
@@ -20,6 +20,12 @@ pub(super) fn run(args: &ProcessArgs) -> Result<ExitCode> {
     let processed = process::run(args, &settings, runtime::two_threads()?, shows_progress)?;
     let (summary, out) = (&processed.summary, &processed.out);
     answer(args.format, || summary.as_text(out, verbosity), || summary.as_json(out))?;
+    if let Some((page, reported)) = args.report.as_ref().zip(processed.reported) {
+        for problem in reported?.problems {
+            say(&problem);
+        }
+        say(&format!("report: {}", page.display()));
+    }
     match processed.ended {
         RunEnd::Fatal(error) => Err(error.into()),
         RunEnd::Drained if summary.all_good() => Ok(ExitCode::SUCCESS),

@@ -9,8 +9,8 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, Precision, OptimisedModel, Provider, Runtime,
-    Task, scores, tune,
+    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, Precision, Provider,
+    Runtime, Task, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -150,8 +150,9 @@ impl LoadedModels {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
-        let prepare =
-            |model: &nightread_engine::VerifiedModel| OptimisedModel::new(&self.runtime, model.clone(), self.provider);
+        let prepare = |model: &nightread_engine::VerifiedModel| {
+            OptimisedModel::new(&self.runtime, model.clone(), self.provider)
+        };
         let prepared = self.models.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         Ok(self.prepared.get_or_init(|| prepared))
     }

@@ -65,7 +65,7 @@ pub(super) async fn write(
 async fn describe_data_set(job: &Job, tools: &Tools, model: &Model) -> Result<(), JobError> {
     let facts = &model.facts;
     let version = facts.version_in_paths();
-    let name = format!("{}/{version}/{}/dataset_description.json", facts.name, job.source.container());
+    let name = format!("{}/{version}/{}/dataset_description.json", facts.name, job.study.name().container());
     let about = json!({
         "Name": format!("{} {version}", facts.name),
         "BIDSVersion": BIDS_VERSION,

@@ -19,7 +19,7 @@ use super::store::{self, Before, Stored};
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::failpoint::{Failpoint, reached};
-use crate::flow::report::{Outcome, JobReport};
+use crate::flow::report::{JobReport, Outcome};
 use crate::readings;
 
 /// Bytes from which the format is told.

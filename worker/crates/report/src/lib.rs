@@ -13,11 +13,11 @@
 
 mod charts;
 mod gather;
+pub mod images;
 mod methods;
 mod other;
 mod overview;
 mod pages;
-pub mod images;
 mod radiographs;
 pub mod safe;
 pub mod scans;

@@ -90,10 +90,7 @@ impl<'a> Table<'a> {
         Self {
             models: models.collect(),
             compared,
-            images: gathered
-                .radiographs
-                .iter()
-                .any(|row| row.image.is_some() || !row.heatmaps.is_empty()),
+            images: gathered.radiographs.iter().any(|row| row.image.is_some() || !row.heatmaps.is_empty()),
             rows: gathered.radiographs.iter().map(|row| Row::of(row, &warnings)).collect(),
             labels,
             warnings,

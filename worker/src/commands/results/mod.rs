@@ -1,6 +1,7 @@
 //! `nightread results`: what was read, for people.
 
 mod compare;
+mod report;
 mod table;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ pub(super) fn run(args: &ResultsArgs) -> Result<ExitCode> {
     let ended = match &args.command {
         ResultsCommand::Table(args) => runtime.block_on(table::run(args)),
         ResultsCommand::Compare(args) => runtime.block_on(compare::run(args)),
+        ResultsCommand::Report(args) => runtime.block_on(report::run(args)),
     };
     // A thread that waits for standard input cannot be waited for.
     runtime.shutdown_background();

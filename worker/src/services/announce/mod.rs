@@ -100,7 +100,8 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
         None => Default::default(),
     };
     let ledger = Ledger::new(position.clone(), counts, left_over.clone());
-    let filter = Selector { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
+    let filter =
+        Selector { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
     let mut prepared = filter.start(left_over, source.start(position));
     let stop = CancellationToken::new();
     stop_on_signals([stop.clone()])?;
@@ -124,7 +125,12 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
         let mut publisher = AnnouncementPublisher::new(options, template, pace, keep, stop, progress, ledger);
         publisher.patience = Duration::from_secs(args.broker_patience);
         let ended = publisher.run(&mut prepared).await?;
-        (ended, std::mem::take(&mut publisher.ledger), publisher.progress.elapsed(), publisher.progress.pauses)
+        (
+            ended,
+            std::mem::take(&mut publisher.ledger),
+            publisher.progress.elapsed(),
+            publisher.progress.pauses,
+        )
     };
     if let (PublishEnd::Finished, Some(path)) = (ended, &args.checkpoint) {
         checkpoint::remove(path)?;
@@ -182,7 +188,11 @@ fn open(args: &AnnounceArgs, settings: &Settings, storage: &StorageSettings) -> 
     })
 }
 
-fn source(args: &AnnounceArgs, settings: &Settings, storage: Option<&Arc<dyn Listing>>) -> Result<BlobSource> {
+fn source(
+    args: &AnnounceArgs,
+    settings: &Settings,
+    storage: Option<&Arc<dyn Listing>>,
+) -> Result<BlobSource> {
     if args.names {
         return Ok(BlobSource::Names);
     }

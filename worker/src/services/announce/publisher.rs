@@ -180,7 +180,10 @@ impl AnnouncementPublisher {
         ended
     }
 
-    async fn publish_all(&mut self, prepared: &mut mpsc::Receiver<Result<PreparedBatch>>) -> Result<PublishEnd> {
+    async fn publish_all(
+        &mut self,
+        prepared: &mut mpsc::Receiver<Result<PreparedBatch>>,
+    ) -> Result<PublishEnd> {
         let mut ticks = tokio::time::interval(TICK);
         let stop = self.stop.clone();
         let mut last_chance: Option<Instant> = None;

@@ -72,7 +72,11 @@ pub(super) struct Selector {
 
 impl Selector {
     /// Starts it on what a checkpoint left over, and then on the source's names.
-    pub fn start(mut self, left_over: Vec<Work>, mut batches: Batches) -> mpsc::Receiver<Result<PreparedBatch>> {
+    pub fn start(
+        mut self,
+        left_over: Vec<Work>,
+        mut batches: Batches,
+    ) -> mpsc::Receiver<Result<PreparedBatch>> {
         let (out, prepared) = mpsc::channel(2);
         tokio::spawn(async move {
             if let Err(error) = self.run(left_over, &mut batches, &out).await {

@@ -252,7 +252,8 @@ mod tests {
     #[test]
     fn quarantined_messages_cost_what_the_dearest_lane_is_known_to_cost() {
         let mut counts = counts([(0, 0, 1); 3]);
-        counts.insert(topology::QUARANTINE_QUEUE.to_owned(), QueueCount { ready: 10, ..QueueCount::default() });
+        counts
+            .insert(topology::QUARANTINE_QUEUE.to_owned(), QueueCount { ready: 10, ..QueueCount::default() });
         let cost = |reports: &[WorkReport]| {
             let seen = Seen { at: NOW, counts: &counts, reports, storage_queue: None };
             estimate(&seen, &settings()).0.seconds

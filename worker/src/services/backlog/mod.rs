@@ -106,7 +106,12 @@ impl BacklogWatch {
         }
     }
 
-    async fn publish(&self, now: OffsetDateTime, backlog: &Backlog, next: &WorkReport) -> Result<(), JobError> {
+    async fn publish(
+        &self,
+        now: OffsetDateTime,
+        backlog: &Backlog,
+        next: &WorkReport,
+    ) -> Result<(), JobError> {
         let Some(monitor) = &self.monitor else { return Ok(()) };
         if let Err(error) = self.publisher.report(next).await {
             tracing::warn!(%error, "the next look will not know of this one");

@@ -23,8 +23,8 @@ use crate::flow::valve::Valve;
 use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
+use crate::services::results::report::{self, Made};
 use crate::services::results::table::by_name;
-use crate::services::results::report;
 use crate::services::walk::Names;
 use crate::settings::Settings;
 
@@ -49,7 +49,7 @@ pub(crate) struct Processed {
     /// The folder of the results, as an absolute path.
     pub out: PathBuf,
     /// What became of the report, where one was asked for.
-    pub reported: Option<Result<()>>,
+    pub reported: Option<Result<Made>>,
 }
 
 /// Reads what `args` name. Blocks until all has ended, and ends `runtime` with it; `shows_progress` is for a terminal.

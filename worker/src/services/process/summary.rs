@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::inputs::LeftOut;
 use crate::console::table::{shown, table};
-use crate::flow::report::{Outcome, JobReport};
+use crate::flow::report::{JobReport, Outcome};
 use crate::telemetry::logs::Verbosity;
 
 /// Longer tables are cut, but never of a failure; the documents hold everything.

@@ -19,7 +19,7 @@ pub(super) fn write(rows: &[Row], out: &Path, file: &Path) -> Result<()> {
     let columns = Form::Long.columns();
     let mut writer =
         Writer::new(format, columns.clone(), &[], Output::open(Some(file))?).with_context(written)?;
-    for (document, path) in rows.iter().filter_map(Row::stored) {
+    for (path, document) in rows.iter().filter_map(Row::stored) {
         let etag = bare(&store.properties_now(path)?.etag);
         let mut batch = Batch::new(&columns);
         let located = Located { path: path.name(), etag: &etag, document };

@@ -11,7 +11,7 @@ use nightread_domain::{BlobRef, Disposition, ErrorCode, JobError, Stage};
 
 use super::summary::Row;
 use crate::flow::observer::Observer;
-use crate::flow::report::{Outcome, JobReport};
+use crate::flow::report::{JobReport, Outcome};
 
 /// The rows so far, by file.
 #[derive(Debug)]

@@ -276,7 +276,7 @@ pub fn bare(etag: &ETag) -> String {
 }
 
 /// The storage of the settings, for one container.
-fn in_settings(common: &Common, container: &str) -> Result<Store> {
+pub(super) fn in_settings(common: &Common, container: &str) -> Result<Store> {
     let require = |settings: &Settings, problems: &mut Problems| {
         if settings.storage.is_none() {
             problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");

@@ -7,7 +7,7 @@ use nightread_domain::JobError;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
-use crate::adapters::azure::imds::{Imds, Notice, EvictionWatch};
+use crate::adapters::azure::imds::{EvictionWatch, Imds, Notice};
 use crate::pipeline::intake::Stop;
 
 /// What is still in flight so long before the end goes back, while there is a connection to send it over.

@@ -17,7 +17,7 @@ use crate::app::{require_broker, stop_on_signals};
 use crate::compute::models::LoadPolicy;
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::{RunEnd, Outage, Run, Stop};
+use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;

@@ -9,7 +9,7 @@ use nightread_domain::message::Attributes;
 use nightread_domain::{Disposition, Lane};
 use tokio::time::MissedTickBehavior;
 
-use crate::adapters::amqp::{Publisher, WorkReport, SessionState, SessionWatcher};
+use crate::adapters::amqp::{Publisher, SessionState, SessionWatcher, WorkReport};
 use crate::flow::observer::Observer;
 use crate::flow::report::JobReport;
 use crate::flow::unix_now;

@@ -18,7 +18,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use super::settlement::delivery;
-use super::shared::{SessionState, Shared, Origin};
+use super::shared::{Origin, SessionState, Shared};
 use crate::adapters::amqp::backoff::Backoff;
 use crate::adapters::amqp::connect::{classified, connect, forgiving, in_time, unavailable};
 use crate::adapters::amqp::options::RabbitOptions;

@@ -22,7 +22,7 @@ use time::format_description::well_known::Rfc2822;
 use crate::adapters::tls;
 
 pub use self::event::{Event, EventKind, EventSource};
-pub use self::watch::{Notice, EvictionWatch};
+pub use self::watch::{EvictionWatch, Notice};
 
 pub const EVENTS: &str = "/metadata/scheduledevents?api-version=2020-07-01";
 const NAME: &str = "/metadata/instance/compute/name?api-version=2021-02-01&format=text";

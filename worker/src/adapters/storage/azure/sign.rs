@@ -74,7 +74,10 @@ impl Signer {
                 let end = OffsetDateTime::now_utc() + Duration::weeks(5_200);
                 let grant = Grant::Query(pairs);
                 let made_at = OffsetDateTime::UNIX_EPOCH;
-                (CredentialSource::Fixed, Some(Current { grant, made_at, renew_at: end, ends_at: end, serial: 0 }))
+                (
+                    CredentialSource::Fixed,
+                    Some(Current { grant, made_at, renew_at: end, ends_at: end, serial: 0 }),
+                )
             }
             Access::Key { account, key } => (CredentialSource::Key { account, key, service }, None),
             Access::Identity { client_id } => {

@@ -139,10 +139,7 @@ mod tests {
         }
         let shelf = Shelf::open(&page, true).expect("a shelf");
         assert!(!folder.join("scan-00001.html").exists() && folder.join("thesis.docx").exists());
-        assert_eq!(
-            shelf.put("image-1.jpg", "image/jpeg", b"x").expect("written"),
-            "./r_files/image-1.jpg"
-        );
+        assert_eq!(shelf.put("image-1.jpg", "image/jpeg", b"x").expect("written"), "./r_files/image-1.jpg");
         assert_eq!(shelf.way_back(), "./../r.html#scans");
         shelf.write_page(b"page").expect("written");
         assert_eq!(fs::read(&page).expect("the page"), b"page");

@@ -5,7 +5,6 @@ mod images;
 mod studies;
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -20,8 +19,8 @@ use self::files::{Shelf, blob_of};
 use self::studies::Studies;
 use super::documents::{Documents, Entry};
 use super::filter::Filter;
+use crate::app::WrongUse;
 use crate::cli::results::ReportArgs;
-use crate::console::{FAILED, WRONG_USE, print, say};
 use crate::settings::Settings;
 
 /// Studies that fit into one file; a scan counts as half of its components.
@@ -41,45 +40,43 @@ struct Wanted<'a> {
     pub compared: Option<(String, Compared)>,
 }
 
-pub(crate) async fn run(args: &ReportArgs) -> Result<ExitCode> {
-    let wrong_use = Ok(ExitCode::from(WRONG_USE));
-    let Some(documents) = Documents::open(&args.source, &args.common, Filter::from(&args.filter))? else {
-        return wrong_use;
-    };
-    let studies = match &args.images {
-        None => None,
-        Some(place) => match Studies::open(place, &args.common)? {
-            Some(studies) => Some(studies),
-            None => return wrong_use,
-        },
-    };
+/// What became of a report.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// Documents that are not in it, and why.
+    pub unread: Vec<String>,
+    /// What else could not be read.
+    pub problems: Vec<String>,
+}
+
+/// Writes the report that `args` ask for.
+///
+/// # Errors
+/// [`WrongUse`], also where there are no documents; what storage and the file system say.
+pub(crate) async fn run(args: &ReportArgs) -> Result<Made> {
+    let documents = Documents::open(&args.source, &args.common, Filter::from(&args.filter))?;
+    let studies = args.images.as_ref().map(|place| Studies::open(place, &args.common)).transpose()?;
     let mut draft = Draft::new(args.max_rows, args.out.as_path());
     let mut entries = documents.entries();
     while let Some(entry) = entries.try_next().await? {
         draft.add(&documents, &entry);
     }
-    if draft.gathered.in_all() == 0 && draft.unread.is_empty() {
-        say(&format!("no result documents are in {}", args.source.display()));
-        return wrong_use;
+    if draft.gathered.in_all() == 0 && draft.made.unread.is_empty() {
+        return Err(WrongUse(format!("no result documents are in {}", args.source.display())).into());
     }
     draft.gathered.finish();
     let compared = match &args.against {
         None => None,
-        Some(source) => match against(source, args).await? {
-            Some(other) => {
-                let versions = args.against_version.iter().chain(&args.against_precision);
-                let words =
-                    versions.fold(source.display().to_string(), |words, part| format!("{words} {part}"));
-                Some((words, draft.gathered.compare(&other)))
-            }
-            None => return wrong_use,
-        },
+        Some(source) => {
+            let other = against(source, args, &mut draft.made.problems).await?;
+            let versions = args.against_version.iter().chain(&args.against_precision);
+            let words = versions.fold(source.display().to_string(), |words, part| format!("{words} {part}"));
+            Some((words, draft.gathered.compare(&other)))
+        }
     };
     let title = args.title.clone().unwrap_or_else(|| format!("Results of {}", args.source.display()));
     let wanted = Wanted { out: &args.out, title, studies, compared };
-    let good = draft.write(&documents, wanted).await?;
-    print(&format!("report: {}", args.out.display()))?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    draft.write(&documents, wanted).await
 }
 
 /// The report on one run of `nightread process`: on these documents below `results`, of studies below `root`.
@@ -89,7 +86,7 @@ pub(crate) async fn of_run(
     root: &Path,
     settings: &Settings,
     documents: impl Iterator<Item = (&BlobRef, &Arc<ResultDocument>)>,
-) -> Result<()> {
+) -> Result<Made> {
     let store = Documents::of_folder(results);
     let mut draft = Draft::new(usize::MAX, page);
     for (path, document) in documents {
@@ -100,12 +97,11 @@ pub(crate) async fn of_run(
     let has_images = !draft.gathered.radiographs.is_empty();
     let studies = has_images.then(|| Studies::in_folder(root, settings)).transpose()?;
     let title = format!("Results of {}", results.display());
-    draft.write(&store, Wanted { out: page, title, studies, compared: None }).await?;
-    Ok(())
+    draft.write(&store, Wanted { out: page, title, studies, compared: None }).await
 }
 
-/// The results to hold these against; `None` when that is wrong use, and then it has been told why.
-async fn against(source: &Path, args: &ReportArgs) -> Result<Option<Other>> {
+/// The results to hold these against; what of them cannot be read goes to `problems`.
+async fn against(source: &Path, args: &ReportArgs, problems: &mut Vec<String>) -> Result<Other> {
     let filter = Filter {
         versions: args.against_version.iter().cloned().collect(),
         precision: args.against_precision.clone(),
@@ -113,29 +109,25 @@ async fn against(source: &Path, args: &ReportArgs) -> Result<Option<Other>> {
         prefix: args.filter.prefix.clone(),
         ..Filter::default()
     };
-    let Some(documents) = Documents::open(source, &args.common, filter)? else { return Ok(None) };
+    let documents = Documents::open(source, &args.common, filter)?;
     let mut entries = documents.entries();
     let mut other = Other::default();
     while let Some(entry) = entries.try_next().await? {
         match entry.document {
-            Ok(document) => {
-                if let Err(twice) = other.add(&document) {
-                    say(&format!("--against: {twice} (--model, --against-version, --against-precision)"));
-                    return Ok(None);
-                }
-            }
-            Err(why) => say(&format!("--against: {}: {why}", entry.path.name())),
+            Ok(document) => other.add(&document).map_err(|twice| {
+                WrongUse(format!("--against: {twice} (--model, --against-version, --against-precision)"))
+            })?,
+            Err(why) => problems.push(format!("--against: {}: {why}", entry.path.name())),
         }
     }
-    Ok(Some(other))
+    Ok(other)
 }
 
 /// A report on its way: what was gathered, and what could not be.
 #[derive(Debug)]
 struct Draft {
     pub gathered: Gathered,
-    /// Documents that cannot be read, and why.
-    unread: Vec<String>,
+    made: Made,
     /// Where links begin.
     folder: Option<std::path::PathBuf>,
 }
@@ -145,7 +137,7 @@ impl Draft {
         let folder =
             out.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let folder = folder.and_then(|folder| folder.canonicalize().ok());
-        Self { gathered: Gathered::new(max_rows), unread: Vec::new(), folder }
+        Self { gathered: Gathered::new(max_rows), made: Made::default(), folder }
     }
 
     pub fn add(&mut self, documents: &Documents, entry: &Entry) {
@@ -156,16 +148,12 @@ impl Draft {
                 let place = |artefact: &_| Some(documents.beside(entry, artefact)?.to_string());
                 self.gathered.add(document, link, place);
             }
-            Err(why) => {
-                let said = format!("{}: {why}", entry.path.name());
-                say(&said);
-                self.unread.push(said);
-            }
+            Err(why) => self.made.unread.push(format!("{}: {why}", entry.path.name())),
         }
     }
 
-    /// Draws everything and writes it; whether every document is in it.
-    pub async fn write(mut self, documents: &Documents, wanted: Wanted<'_>) -> Result<bool> {
+    /// Draws everything and writes it.
+    pub async fn write(mut self, documents: &Documents, wanted: Wanted<'_>) -> Result<Made> {
         let mut notes = self.notes(documents, &wanted);
         let shelf = Arc::new(Shelf::open(wanted.out, self.weight() > ONE_FILE)?);
         let shown = images::draw(&mut self.gathered, documents, wanted.studies, &shelf).await?;
@@ -182,7 +170,7 @@ impl Draft {
             files_beside: shelf.is_beside(),
         };
         shelf.write_page(pages.index(&report)?.as_bytes())?;
-        Ok(self.unread.is_empty())
+        Ok(self.made)
     }
 
     fn weight(&self) -> usize {
@@ -192,9 +180,10 @@ impl Draft {
 
     fn notes(&self, documents: &Documents, wanted: &Wanted<'_>) -> Vec<String> {
         let mut notes = Vec::new();
-        if !self.unread.is_empty() {
-            let named = self.unread.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-            notes.push(format!("Documents that are not in this report: {} ({named})", self.unread.len()));
+        if !self.made.unread.is_empty() {
+            let named = self.made.unread.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+            notes
+                .push(format!("Documents that are not in this report: {} ({named})", self.made.unread.len()));
         }
         let counts = documents.counts();
         if counts.filtered > 0 {
@@ -227,7 +216,7 @@ impl Draft {
         let drawn = stream::iter(asked).map(|(nth, study)| {
             let drawing = Arc::clone(&drawing);
             async move {
-                let files = files_of(documents, &study).await?;
+                let (files, problem) = files_of(documents, &study).await?;
                 let beside = shelf.is_beside();
                 let scan = tokio::task::spawn_blocking(move || {
                     let document = study.whole.as_deref()?;
@@ -241,12 +230,13 @@ impl Draft {
                     });
                     Some(drawing.scan(nth + 1, document, link, &files))
                 });
-                anyhow::Ok((nth, scan.await.context("drawing a scan panicked")?))
+                anyhow::Ok((nth, scan.await.context("drawing a scan panicked")?, problem))
             }
         });
         let mut drawn = drawn.buffered(at_once);
         let mut inside = Vec::new();
-        while let Some((nth, scan)) = drawn.try_next().await? {
+        while let Some((nth, scan, problem)) = drawn.try_next().await? {
+            self.made.problems.extend(problem);
             let Some(scan) = scan else { continue };
             let page = if shelf.is_beside() {
                 let text = pages.scan(title, &shelf.way_back(), &scan)?;
@@ -269,9 +259,9 @@ fn components_of(document: &ResultDocument) -> usize {
     }
 }
 
-/// The files beside the document of a scan. One that is gone is not there; what cannot be read as what it is, is told.
-async fn files_of(documents: &Documents, study: &Study) -> Result<Files> {
-    let mut files = Files::default();
+/// The files beside the document of a scan, and why its time courses cannot be read. One that is gone is not there.
+async fn files_of(documents: &Documents, study: &Study) -> Result<(Files, Option<String>)> {
+    let (mut files, mut problem) = (Files::default(), None);
     for beside in &study.beside {
         let Some(blob) = blob_of(&beside.place) else { continue };
         if beside.kind == ArtefactKind::ZMaps {
@@ -283,11 +273,11 @@ async fn files_of(documents: &Documents, study: &Study) -> Result<Files> {
                     files.matrices = Some(matrices(&courses));
                     files.time_courses = Some(courses);
                 }
-                Err(error) => say(&format!("{blob}: {}", error.in_full())),
+                Err(error) => problem = Some(format!("{blob}: {}", error.in_full())),
             }
         }
     }
-    Ok(files)
+    Ok((files, problem))
 }
 
 fn matrices(courses: &Courses) -> Matrices {

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use nightread_domain::{BlobRef, JobError};
 use nightread_radiograph::{DecodeOptions, GatePolicy};
 
-use crate::app;
+use crate::app::{self, WrongUse};
 use crate::cli::Common;
-use crate::console::say;
 use crate::services::results::documents::{Store, in_settings};
 use crate::services::results::source::{FOLDER, Source};
 use crate::settings::Settings;
@@ -32,28 +31,22 @@ impl std::fmt::Debug for Studies {
 }
 
 impl Studies {
-    /// Opens a folder, or a container of the settings' storage. `None` when that is wrong use, and then it has been told why.
+    /// Opens a folder, or a container of the settings' storage.
     ///
     /// # Errors
-    /// What the account says; `sandbox_unavailable` where compressed images cannot be decoded.
-    pub fn open(place: &Path, common: &Common) -> Result<Option<Self>> {
-        let (store, container) = match Source::parse(place) {
-            Ok(Source::Folder(folder)) => (Store::here([(FOLDER, folder.as_path())]), None),
-            Ok(Source::Container { name, prefix }) if prefix.is_empty() => {
-                let Some(store) = in_settings(common, &name)? else { return Ok(None) };
-                (store, Some(name))
+    /// [`WrongUse`]; what the account says; `sandbox_unavailable` where compressed images cannot be decoded.
+    pub fn open(place: &Path, common: &Common) -> Result<Self> {
+        let source = Source::parse(place).map_err(|problem| WrongUse(format!("--images {problem}")))?;
+        let (store, container) = match source {
+            Source::Folder(folder) => (Store::here([(FOLDER, folder.as_path())]), None),
+            Source::Container { name, prefix } if prefix.is_empty() => {
+                (in_settings(common, &name)?, Some(name))
             }
-            Ok(_) => {
-                say("--images takes a folder, or container:NAME");
-                return Ok(None);
-            }
-            Err(problem) => {
-                say(&format!("--images {problem}"));
-                return Ok(None);
+            Source::Container { .. } | Source::List(_) | Source::File(_) => {
+                return Err(WrongUse("--images takes a folder, or container:NAME".to_owned()).into());
             }
         };
-        let Some(settings) = app::sound_settings(common, |_, _| {}) else { return Ok(None) };
-        Self::over(store, container, &settings).map(Some)
+        Self::over(store, container, &app::sound_settings(common, |_, _| {})?)
     }
 
     /// Files below a folder.
