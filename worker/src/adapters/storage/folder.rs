@@ -31,6 +31,9 @@ const MOST_LISTED: usize = 5000;
 /// Held while a result is replaced, so that compare and rename are one step between processes.
 const LOCK_NAME: &str = ".nightread.lock";
 
+/// How the names begin of files that are not whole yet.
+const DRAFT: &str = ".nightread-";
+
 /// Read and digested at a time: stays in the processor's cache between the two.
 const PIECE: u64 = 128 << 10;
 
@@ -306,7 +309,7 @@ fn whole(file: &File, expected: &BlobProperties, in_memory: bool) -> io::Result<
 /// A file that nobody sees yet, with the permissions that any program's files get here.
 fn draft_in(folder: &Path, body: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut draft = tempfile::Builder::new()
-        .prefix(".nightread-")
+        .prefix(DRAFT)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
     draft.write_all(body)?;

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use nightread_domain::{BlobRef, JobError, Stage};
 
-use super::FolderStore;
+use super::{DRAFT, FolderStore};
 use super::fault::unreadable;
 
 /// Files of a folder that are sorted among themselves. Folders of fewer come in the order of their names.
 const PIECE: usize = 50_000;
 
-/// The names, folder by folder: of each its files, then what is in the folders below it. Hidden files and folders are left
-/// out, and so are folders behind links.
+/// The names, folder by folder: of each its files, then what is in the folders below it. Drafts are left out, and so are
+/// folders behind links. Hidden names are not: a study may lie in a hidden folder, and its results are named as it is.
 #[derive(Debug)]
 pub(crate) struct Names {
     container: String,
@@ -62,7 +62,7 @@ impl Names {
             let mut ended = true;
             for entry in open.entries.by_ref() {
                 let entry = entry?;
-                if is_hidden(&entry) {
+                if is_draft(&entry) {
                     continue;
                 }
                 let kind = entry.file_type()?;
@@ -94,8 +94,8 @@ impl Names {
     }
 }
 
-fn is_hidden(entry: &DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(b".")
+fn is_draft(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(DRAFT.as_bytes())
 }
 
 impl Iterator for Names {
@@ -123,10 +123,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_comes_once_and_nothing_hidden_or_behind_links_to_folders() {
+    fn every_file_comes_once_and_no_draft_or_what_is_behind_links_to_folders() {
         let work = tempfile::tempdir().expect("a folder");
         let root = work.path().join("root");
-        for name in ["b", "a/b.json", "a/c/d.json", "a-b", ".hidden/x", "a/.x", "z/y"] {
+        for name in ["b", "a/b.json", "a/c/d.json", "a-b", ".hidden/x", "a/.x", "z/y", "z/.nightread-1a2B3c"] {
             let path = root.join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             fs::write(path, b"x").expect("a file");
@@ -137,7 +137,7 @@ mod tests {
         let names = store.names("results").expect("a walk");
         let names: Vec<String> =
             names.map(|name| name.expect("walked").expect("a name").name().to_owned()).collect();
-        assert_eq!(names, ["a-b", "b", "a/b.json", "a/c/d.json", "z/file", "z/y"]);
+        assert_eq!(names, ["a-b", "b", ".hidden/x", "a/.x", "a/b.json", "a/c/d.json", "z/file", "z/y"]);
     }
 
     #[test]
