@@ -81,7 +81,9 @@ pub(crate) fn fixed(number: Option<f64>, decimals: usize) -> String {
     number.map_or_else(|| "–".to_owned(), |number| format!("{number:.decimals$}"))
 }
 
-/// As [`fixed`], with its sign.
+/// As [`fixed`], with its sign; what is 0 with so many decimals has none.
 pub(crate) fn signed(number: Option<f64>, decimals: usize) -> String {
-    number.map_or_else(|| "–".to_owned(), |number| format!("{number:+.decimals$}"))
+    let Some(number) = number else { return fixed(None, decimals) };
+    let text = format!("{number:+.decimals$}");
+    if text.contains(|digit: char| ('1'..='9').contains(&digit)) { text } else { fixed(Some(0.0), decimals) }
 }
