@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nightread_domain::{BlobRef, JobError, Stage};
 
-use super::{DRAFT, FolderStore};
 use super::fault::unreadable;
+use super::{DRAFT, FolderStore};
 
 /// Files of a folder that are sorted among themselves. Folders of fewer come in the order of their names.
 const PIECE: usize = 50_000;
@@ -126,7 +126,8 @@ mod tests {
     fn every_file_comes_once_and_no_draft_or_what_is_behind_links_to_folders() {
         let work = tempfile::tempdir().expect("a folder");
         let root = work.path().join("root");
-        for name in ["b", "a/b.json", "a/c/d.json", "a-b", ".hidden/x", "a/.x", "z/y", "z/.nightread-1a2B3c"] {
+        for name in ["b", "a/b.json", "a/c/d.json", "a-b", ".hidden/x", "a/.x", "z/y", "z/.nightread-1a2B3c"]
+        {
             let path = root.join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             fs::write(path, b"x").expect("a file");
