@@ -105,15 +105,16 @@ pub fn split(message: &Message) -> Result<Option<Vec<Message>>, JobError> {
     if items.len() < 2 {
         return Ok(None);
     }
-    let part = |(index, item): (usize, Value)| {
-        let mut attributes = message.attributes.clone();
-        attributes.message_id = attributes.message_id.map(|id| format!("{id}.{index}"));
-        attributes.content_type = Some("application/json".to_owned());
-        attributes.delivery_count = 0;
-        attributes.quarantined = false;
-        Message { body: item.to_string().into(), attributes }
-    };
-    Ok(Some(items.into_iter().enumerate().map(part).collect()))
+    Ok(Some(items.iter().enumerate().map(|(index, item)| part_of(message, index, item)).collect()))
+}
+
+fn part_of(batch: &Message, index: usize, event: &Value) -> Message {
+    let mut attributes = batch.attributes.clone();
+    attributes.message_id = attributes.message_id.map(|id| format!("{id}.{index}"));
+    attributes.content_type = Some("application/json".to_owned());
+    attributes.delivery_count = 0;
+    attributes.quarantined = false;
+    Message { body: event.to_string().into(), attributes }
 }
 
 fn body(message: &Message) -> Result<Value, JobError> {

@@ -89,13 +89,16 @@ impl fmt::Display for BlobRef {
     }
 }
 
+fn is_letter_or_digit(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
 fn check_container(container: &str) -> Result<(), JobError> {
     let bytes = container.as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let sound = (3..=63).contains(&bytes.len())
-        && bytes.iter().all(|byte| plain(byte) || *byte == b'-')
-        && bytes.first().is_some_and(plain)
-        && bytes.last().is_some_and(plain)
+        && bytes.iter().all(|&byte| is_letter_or_digit(byte) || byte == b'-')
+        && bytes.first().copied().is_some_and(is_letter_or_digit)
+        && bytes.last().copied().is_some_and(is_letter_or_digit)
         && !container.contains("--");
     if sound {
         Ok(())

@@ -73,6 +73,10 @@ mod tests {
         }
     }
 
+    fn blob(text: &str) -> BlobRef {
+        BlobRef::parse(text).expect("a sound name")
+    }
+
     #[test]
     fn the_first_fitting_rule_wins() {
         let routing = Routing {
@@ -82,7 +86,6 @@ mod tests {
                 rule(None, "", Task::Components, "c"),
             ],
         };
-        let blob = |text| BlobRef::parse(text).expect("a sound name");
         assert_eq!(routing.route(&blob("incoming/ward/x"), Media::Png).expect("routed"), "a");
         assert_eq!(routing.route(&blob("incoming/other"), Media::Png).expect("routed"), "b");
         assert_eq!(routing.route(&blob("incoming/ward/x"), Media::Nifti).expect("routed"), "c");

@@ -180,8 +180,11 @@ mod tests {
     }
 
     fn series(members: &[(&str, &str)]) -> Result<Series, JobError> {
-        let member = |&(name, etag): &(&str, &str)| Member { blob: blob(name), etag: ETag(etag.to_owned()) };
-        Series::new(blob("incoming/ct/1"), members.iter().map(member).collect())
+        let members = members
+            .iter()
+            .map(|&(name, etag)| Member { blob: blob(name), etag: ETag(etag.to_owned()) })
+            .collect();
+        Series::new(blob("incoming/ct/1"), members)
     }
 
     #[test]
@@ -194,9 +197,12 @@ mod tests {
         assert_eq!(Study::Series(sound).container(), "inc");
     }
 
+    fn version(members: &[(&str, &str)]) -> ETag {
+        series(members).expect("sound").version()
+    }
+
     #[test]
     fn the_version_is_that_of_names_and_marks() {
-        let version = |members| series(members).expect("sound").version();
         let two = version(&[("inc/a", "1"), ("inc/b", "2")]);
         // printf 'inc/a\0"1"\0inc/b\0"2"\0' | sha256sum
         assert_eq!(two.0, "ea2a3d8dcc81261895d884c3a9790963d0944496e81ad4e4cf251e477d277040");

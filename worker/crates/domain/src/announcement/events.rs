@@ -1,6 +1,8 @@
 //! CloudEvents 1.0 and the Event Grid schema. Three events of storage ask for work: a blob was created, renamed, or
 //! brought back from the archive.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -81,9 +83,8 @@ struct BlobTierChanged {
 impl BlobTierChanged {
     /// Only what could not be read before, and can now, asks for work.
     fn leaves_the_archive(&self) -> bool {
-        let is_archive = |tier: &String| tier.eq_ignore_ascii_case(ARCHIVE);
-        self.previous_tier.as_ref().is_none_or(is_archive)
-            && !self.access_tier.as_ref().is_some_and(is_archive)
+        self.previous_tier.as_deref().is_none_or(is_archive)
+            && !self.access_tier.as_deref().is_some_and(is_archive)
     }
 }
 
@@ -127,6 +128,10 @@ fn json(bytes: &[u8]) -> Result<Value, JobError> {
     .ok_or_else(|| unparseable("the event's data is not JSON"))
 }
 
+fn is_archive(tier: &str) -> bool {
+    tier.eq_ignore_ascii_case(ARCHIVE)
+}
+
 /// One event of either schema.
 pub(super) fn one(value: Value, message: &Message) -> Result<Announced, JobError> {
     let Value::Object(fields) = &value else {
@@ -137,8 +142,7 @@ pub(super) fn one(value: Value, message: &Message) -> Result<Announced, JobError
             unparseable("a CloudEvent has the text attributes specversion, id, source and type")
         })?;
         check_version(&event.specversion)?;
-        let data = || data_of(&event.data, &event.data_base64);
-        announced(&event.event_type, &event.id, data, message)
+        announced(&event.event_type, &event.id, || data_of(&event.data, &event.data_base64), message)
     } else if fields.contains_key("eventType") {
         let event: EventGridEvent = serde_json::from_value(value)
             .map_err(|_| unparseable("an Event Grid event has the text fields id and eventType"))?;
@@ -151,16 +155,22 @@ pub(super) fn one(value: Value, message: &Message) -> Result<Announced, JobError
 /// CloudEvents over AMQP in binary mode: attributes in the message's headers, `data` as its body.
 pub(super) fn binary_mode(message: &Message) -> Result<Announced, JobError> {
     let attributes = &message.attributes.cloud_event;
-    let required = |name: &str| {
-        attributes
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| unparseable(format!("a CloudEvent without the attribute {name}")))
-    };
-    check_version(required("specversion")?)?;
-    required("source")?;
-    let (id, event_type) = (required("id")?, required("type")?);
+    check_version(required(attributes, "specversion")?)?;
+    required(attributes, "source")?;
+    let (id, event_type) = (required(attributes, "id")?, required(attributes, "type")?);
     announced(event_type, id, || json(&message.body), message)
+}
+
+fn required<'a>(attributes: &'a BTreeMap<String, String>, name: &str) -> Result<&'a str, JobError> {
+    attributes
+        .get(name)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| unparseable(format!("a CloudEvent without the attribute {name}")))
+}
+
+fn ignored(event_type: &str) -> Announced {
+    Announced::Ignored { event_type: event_type.chars().take(MAX_TYPE_CHARS).collect() }
 }
 
 /// `data` is asked for only where the type asks for work: other events may carry anything.
@@ -173,14 +183,11 @@ fn announced(
     if event_type.is_empty() || id.is_empty() {
         return Err(unparseable("an event has a type and an id"));
     }
-    let ignored = |event_type: &str| {
-        Ok(Announced::Ignored { event_type: event_type.chars().take(MAX_TYPE_CHARS).collect() })
-    };
     let url = match event_type {
         BLOB_CREATED => {
             let created: BlobCreated = typed(data()?, "a BlobCreated event has the text field url")?;
             if NO_STUDY_YET.contains(&created.api.as_str()) {
-                return ignored(&format!("{BLOB_CREATED} ({})", created.api));
+                return Ok(ignored(&format!("{BLOB_CREATED} ({})", created.api)));
             }
             created.url
         }
@@ -193,11 +200,11 @@ fn announced(
             let changed: BlobTierChanged = typed(data()?, "a BlobTierChanged event has the text field url")?;
             if !changed.leaves_the_archive() {
                 let to = changed.access_tier.as_deref().unwrap_or("another tier");
-                return ignored(&format!("{BLOB_TIER_CHANGED} (to {to})"));
+                return Ok(ignored(&format!("{BLOB_TIER_CHANGED} (to {to})")));
             }
             changed.url
         }
-        other => return ignored(other),
+        other => return Ok(ignored(other)),
     };
     // The message's own correlation id is kept by the job; the event's id stands in when there is none.
     let correlation_id = message.attributes.correlation_id.clone().or_else(|| Some(id.to_owned()));

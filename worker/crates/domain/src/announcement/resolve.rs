@@ -95,8 +95,8 @@ impl Endpoint {
                 twins.push(labels.join("."));
             }
         }
-        let twin = |host: String| Self { host, path: self.path.clone(), ..*self };
-        twins.into_iter().filter(|host| *host != self.host).map(twin).collect()
+        twins.retain(|host| *host != self.host);
+        twins.into_iter().map(|host| Self { host, path: self.path.clone(), ..*self }).collect()
     }
 
     /// The `container/blob` part of a URL under this endpoint, still encoded.

@@ -78,28 +78,30 @@ fn structured_batched_and_event_grid_forms_are_read() {
     assert!(matches!(&parsed[1], Announced::Ignored { event_type } if event_type.ends_with("BlobDeleted")));
 }
 
+/// An event of a blob's creation in which one attribute is another.
+fn created_with(attribute: &str, value: Value) -> Value {
+    let mut event = cloud_event("Microsoft.Storage.BlobCreated", &json!({"url": "https://h/c/b"}));
+    event[attribute] = value;
+    event
+}
+
 #[test]
 fn broken_events_are_refused() {
     let url = json!({"url": "https://h/c/b"});
-    let with = |key: &str, value: Value| {
-        let mut event = cloud_event("Microsoft.Storage.BlobCreated", &url);
-        event[key] = value;
-        event
-    };
-    let mut sourceless = with("id", json!("e"));
+    let mut sourceless = cloud_event("Microsoft.Storage.BlobCreated", &url);
     sourceless.as_object_mut().expect("an object").remove("source");
     for wrong in [
-        with("specversion", json!("0.3")),
-        with("specversion", json!(1.0)),
-        with("type", json!("")),
-        with("type", json!(7)),
-        with("id", json!("")),
-        with("data", json!("text")),
-        with("data", json!({"url": 5})),
-        with("data", json!(null)),
+        created_with("specversion", json!("0.3")),
+        created_with("specversion", json!(1.0)),
+        created_with("type", json!("")),
+        created_with("type", json!(7)),
+        created_with("id", json!("")),
+        created_with("data", json!("text")),
+        created_with("data", json!({"url": 5})),
+        created_with("data", json!(null)),
         sourceless,
         json!({"eventType": "Microsoft.Storage.BlobCreated"}),
-        json!([with("id", json!("e")), 5]),
+        json!([created_with("id", json!("e")), 5]),
     ] {
         let error = parse(&message(wrong.to_string())).expect_err("refused");
         assert_eq!(error.code, ErrorCode::MessageUnparseable, "{wrong}");
@@ -228,44 +230,48 @@ fn a_mark_before_any_form_is_passed_over() {
     assert_eq!(split(&batch).expect("an array").expect("several").len(), 2);
 }
 
+fn dapr(data: &Value) -> Value {
+    json!({"specversion": "1.0", "id": "x", "source": "gateway", "type": "com.dapr.event.sent",
+        "datacontenttype": "application/json", "pubsubname": "p", "topic": "t", "data": data})
+}
+
 #[test]
 fn daprs_envelope_is_opened_where_its_inside_is_known() {
-    let dapr = |data: Value| {
-        json!({"specversion": "1.0", "id": "x", "source": "gateway", "type": "com.dapr.event.sent",
-            "datacontenttype": "application/json", "pubsubname": "p", "topic": "t", "data": data})
-    };
     let native = json!({"blob": "incoming/a.png"});
     let created = cloud_event("Microsoft.Storage.BlobCreated", &json!({"url": "https://h/c/b"}));
     for inside in [native.clone(), json!(native.to_string()), created.clone(), json!([created])] {
-        let parsed = parse(&message(dapr(inside).to_string())).expect("parses");
+        let parsed = parse(&message(dapr(&inside).to_string())).expect("parses");
         assert!(matches!(parsed[..], [Announced::Job(_)]), "{parsed:?}");
     }
-    let batch = message(dapr(json!([created, created])).to_string());
+    let batch = message(dapr(&json!([created, created])).to_string());
     assert_eq!(split(&batch).expect("an array").expect("several").len(), 2);
-    let mut encoded = dapr(Value::Null);
+    let mut encoded = dapr(&Value::Null);
     encoded["data_base64"] = json!(base64(native.to_string().as_bytes()));
     assert!(matches!(parse(&message(encoded.to_string())).expect("parses")[..], [Announced::Job(_)]));
     for unknown in [json!("hello"), json!({"order": 7}), Value::Null] {
-        let parsed = parse(&message(dapr(unknown).to_string())).expect("parses");
+        let parsed = parse(&message(dapr(&unknown).to_string())).expect("parses");
         assert!(
             matches!(&parsed[..], [Announced::Ignored { event_type }] if event_type == "com.dapr.event.sent")
         );
     }
 }
 
+fn account_at(endpoint: &str) -> AllowedSources {
+    AllowedSources::new([endpoint], ["incoming"], "results").expect("sound settings")
+}
+
+fn resolves(allowed: &AllowedSources, url: &str) -> bool {
+    let job = Announcement {
+        location: Location::Url(url.to_owned()),
+        model: None,
+        force: false,
+        correlation_id: None,
+    };
+    job.resolve(allowed).is_ok()
+}
+
 #[test]
 fn an_account_is_known_by_all_its_names() {
-    let allowed =
-        |endpoint: &str| AllowedSources::new([endpoint], ["incoming"], "results").expect("sound settings");
-    let resolves = |allowed: &AllowedSources, url: &str| {
-        let job = Announcement {
-            location: Location::Url(url.to_owned()),
-            model: None,
-            force: false,
-            correlation_id: None,
-        };
-        job.resolve(allowed).is_ok()
-    };
     for (endpoint, announced) in [
         ("https://a.blob.core.windows.net", "https://a.dfs.core.windows.net"),
         ("https://a.blob.core.windows.net/", "https://A.DFS.core.windows.net:443"),
@@ -276,13 +282,13 @@ fn an_account_is_known_by_all_its_names() {
         ("https://a.privatelink.blob.core.windows.net", "https://a.dfs.core.windows.net"),
         ("https://images.hospital.example", "https://images.hospital.example"),
     ] {
-        let allowed = allowed(endpoint);
+        let allowed = account_at(endpoint);
         for endpoint in [endpoint, announced] {
             let url = format!("{}/incoming/a.png", endpoint.trim_end_matches('/'));
             assert!(resolves(&allowed, &url), "{url}");
         }
     }
-    let account = allowed("https://a.blob.core.windows.net");
+    let account = account_at("https://a.blob.core.windows.net");
     for other in [
         "https://b.dfs.core.windows.net/incoming/a.png",
         "http://a.dfs.core.windows.net/incoming/a.png",
@@ -396,12 +402,13 @@ fn hostile_urls_are_refused() {
     }
 }
 
+fn resolve(blob: &str) -> Result<Resolved, JobError> {
+    let native = Native { blob: blob.to_owned(), model: None, force: false, correlation_id: None };
+    Announcement::from(native).resolve(&allowed())
+}
+
 #[test]
 fn paths_are_taken_literally_and_checked() {
-    let resolve = |path: &str| {
-        let native = Native { blob: path.to_owned(), model: None, force: false, correlation_id: None };
-        Announcement::from(native).resolve(&allowed())
-    };
     let by_url = resolve("https://nightread.blob.core.windows.net/incoming/a%20b.png").expect("allowed");
     assert_eq!(by_url, Resolved::Blob(BlobRef::new("incoming", "a b.png").expect("sound")));
     let literal = BlobRef::new("incoming", "a%20b.png").expect("sound");

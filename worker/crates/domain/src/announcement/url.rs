@@ -33,13 +33,15 @@ impl<'a> PlainUrl<'a> {
             return Err(refused("a blob's URL names no user"));
         }
         let (host, port) = split_port(authority, if https { 443 } else { 80 })?;
-        let plain =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':');
-        if host.is_empty() || !host.bytes().all(plain) {
+        if host.is_empty() || !host.bytes().all(is_of_host) {
             return Err(refused("a blob's URL has a plain host name"));
         }
         Ok(Self { https, host: host.to_ascii_lowercase(), port, path })
     }
+}
+
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':')
 }
 
 fn split_port(authority: &str, default: u16) -> Result<(&str, u16), JobError> {

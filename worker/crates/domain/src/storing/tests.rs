@@ -64,23 +64,30 @@ fn candidate(document: &ResultDocument) -> Candidate<'_> {
     }
 }
 
+fn of_content(version: u8, hour: u8, sha256: Option<&str>) -> ResultDocument {
+    let mut document = document(version, hour, Status::Ok);
+    document.study.sha256 = sha256.map(str::to_owned);
+    document
+}
+
+/// The verdict on a document beside one of version 1, hour 10 and content `aa`.
+fn by_content(ours: &ResultDocument) -> Verdict {
+    let existing = of_content(1, 10, Some("aa"));
+    let ours = Candidate { identity: Identity::Content, ..candidate(ours) };
+    before_reading(&existing, &ours).expect("the same model")
+}
+
 #[test]
 fn by_content_a_copy_is_the_same_and_an_older_file_is_not() {
-    let with = |version, hour, sha256: Option<&str>| {
-        let mut document = document(version, hour, Status::Ok);
-        document.study.sha256 = sha256.map(str::to_owned);
-        document
-    };
-    let by_content = |ours: &ResultDocument| {
-        let existing = with(1, 10, Some("aa"));
-        let ours = Candidate { identity: Identity::Content, ..candidate(ours) };
-        before_reading(&existing, &ours).expect("the same model")
-    };
-    assert_eq!(by_content(&with(1, 10, None)), Verdict::AlreadyDone, "the same file, not read again");
-    assert_eq!(by_content(&with(2, 10, None)), Verdict::Replace, "not read yet");
-    assert_eq!(by_content(&with(2, 20, Some("aa"))), Verdict::AlreadyDone, "a copy");
-    assert_eq!(by_content(&with(2, 1, Some("bb"))), Verdict::Replace, "another file with an older time");
-    let mut gone = with(2, 1, None);
+    for (ours, verdict, why) in [
+        (of_content(1, 10, None), Verdict::AlreadyDone, "the same file, not read again"),
+        (of_content(2, 10, None), Verdict::Replace, "not read yet"),
+        (of_content(2, 20, Some("aa")), Verdict::AlreadyDone, "a copy"),
+        (of_content(2, 1, Some("bb")), Verdict::Replace, "another file with an older time"),
+    ] {
+        assert_eq!(by_content(&ours), verdict, "{why}");
+    }
+    let mut gone = of_content(2, 1, None);
     gone.study.version = None;
     assert_eq!(by_content(&gone), Verdict::NewerExists);
 }
@@ -104,16 +111,17 @@ fn result_names_are_plain_until_they_are_too_long() {
     }
 }
 
+/// What goes beside the document of a blob.
+fn artefact_of(name: &str, suffix: &str) -> BlobRef {
+    let source = BlobRef::new("incoming", name).expect("a sound name");
+    let digest = "0123456789abcdef".repeat(4);
+    artefact_blob("results", "model", "1.0.0-fp32", &source, &digest, suffix).expect("a sound artefact name")
+}
+
 #[test]
 fn what_goes_beside_a_document_has_a_name_whatever_the_blob_is_called() {
-    let digest = "0123456789abcdef".repeat(4);
-    let named = |name: &str, suffix: &str| {
-        let source = BlobRef::new("incoming", name).expect("a sound name");
-        artefact_blob("results", "model", "1.0.0-fp32", &source, &digest, suffix)
-            .expect("a sound artefact name")
-    };
     assert_eq!(
-        named("ward 3/a.nii.gz", "z.nii.gz").to_string(),
+        artefact_of("ward 3/a.nii.gz", "z.nii.gz").to_string(),
         "results/model/1.0.0-fp32/incoming/ward 3/a.nii.gz.0123456789abcdef.z.nii.gz"
     );
     let longest = "s".repeat(40);
@@ -121,14 +129,14 @@ fn what_goes_beside_a_document_has_a_name_whatever_the_blob_is_called() {
         let folders: String = "folder/".chars().cycle().take(length).collect();
         for name in ["x".repeat(length), "\u{1f9e0}".repeat(length), folders.trim_end_matches('/').to_owned()]
         {
-            let artefact = named(&name, &longest);
+            let artefact = artefact_of(&name, &longest);
             assert!(artefact.name().chars().count() <= MAX_NAME_CHARS, "{length}");
             assert!(
                 artefact.name().rsplit('/').next().is_some_and(|segment| segment.len() <= 255),
                 "{length}"
             );
             assert!(artefact.name().ends_with(&longest), "{length}");
-            assert_ne!(artefact, named(&name, "z.nii.gz"));
+            assert_ne!(artefact, artefact_of(&name, "z.nii.gz"));
         }
     }
 }
@@ -163,18 +171,20 @@ fn model(sha256: &str, manifest: Option<&str>) -> ModelFacts {
     ModelFacts { weights_sha256: sha256.to_owned(), manifest_sha256: manifest.map(str::to_owned), ..facts }
 }
 
+/// The verdict on the document of another model beside this one, which both questions must agree on.
+fn judged(theirs: ModelFacts, ours: &ModelFacts) -> Result<Verdict, JobError> {
+    let existing = ResultDocument { model: theirs, ..document(1, 1, Status::Ok) };
+    let ours = Candidate { model: ours, ..candidate(&existing) };
+    let forced = Candidate { force: true, ..ours.clone() };
+    assert_eq!(before_reading(&existing, &forced).expect("what is forced is read"), Verdict::Replace);
+    let judged = before_reading(&existing, &ours);
+    let written = before_writing(&existing, &ours, Status::Ok);
+    assert_eq!(judged.is_ok(), written.is_ok(), "neither skipped nor overwritten");
+    judged
+}
+
 #[test]
 fn one_version_of_a_model_is_one_set_of_weights_under_one_manifest() {
-    let judged = |theirs: ModelFacts, ours: &ModelFacts| {
-        let existing = ResultDocument { model: theirs, ..document(1, 1, Status::Ok) };
-        let ours = Candidate { model: ours, ..candidate(&existing) };
-        let forced = Candidate { force: true, ..ours.clone() };
-        assert_eq!(before_reading(&existing, &forced).expect("what is forced is read"), Verdict::Replace);
-        let judged = before_reading(&existing, &ours);
-        let written = before_writing(&existing, &ours, Status::Ok);
-        assert_eq!(judged.is_ok(), written.is_ok(), "neither skipped nor overwritten");
-        judged
-    };
     let ours = model("weights", Some("manifest"));
     assert_eq!(judged(ours.clone(), &ours).expect("one model"), Verdict::AlreadyDone);
     let older = model("weights", None);
