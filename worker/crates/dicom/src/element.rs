@@ -83,18 +83,20 @@ pub(super) fn read(bytes: &[u8], at: usize, end: usize, form: Form) -> Option<El
         (false, Some(_), _) => &[Layout::Implicit, by_vr],
         (false, None, _) => &[Layout::Implicit],
     };
-    let candidate = |layout: Layout| element(bytes, at, form, layout, known);
-    let fits = |element: &Element| goes_on(bytes, element, end, form, false);
-    let surely = |element: &Element| goes_on(bytes, element, end, form, true);
-    let first = candidate(layouts[0]);
+    let first = element(bytes, at, form, layouts[0], known);
     // The pixel data ends the header, so that nothing has to follow it; and it may be cut short.
     if let Some(first) = first
-        && (fits(&first) || (form.explicit == known.is_some() && is_pixel_data(first.tag)))
+        && (goes_on(bytes, &first, end, form, false)
+            || (form.explicit == known.is_some() && is_pixel_data(first.tag)))
     {
         return Some(first);
     }
-    let rest = layouts[1..].iter().filter_map(|&layout| candidate(layout));
-    rest.filter(surely).map(|element| Element { expected: false, ..element }).next().or(first)
+    layouts[1..]
+        .iter()
+        .filter_map(|&layout| element(bytes, at, form, layout, known))
+        .find(|candidate| goes_on(bytes, candidate, end, form, true))
+        .map(|element| Element { expected: false, ..element })
+        .or(first)
 }
 
 /// Whether the bytes at `at` start as a data set in `form` does: `count` elements, or as many as there are, in rising order.

@@ -124,11 +124,13 @@ fn warn_unclosed(warnings: &mut Vec<Warning>) {
 
 /// How many JPEG or JPEG 2000 images start in fragments of their own behind one that ended.
 fn images(fragments: &[&[u8]]) -> usize {
-    let ends = |fragment: &[u8]| {
-        let length = fragment.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        fragment[..length].ends_with(&[0xFF, 0xD9])
-    };
-    1 + fragments.windows(2).filter(|pair| ends(pair[0]) && starts_an_image(pair[1])).count()
+    1 + fragments.windows(2).filter(|pair| ends_an_image(pair[0]) && starts_an_image(pair[1])).count()
+}
+
+/// The end of a JPEG or of a JPEG 2000 codestream, and zeros at most behind it.
+fn ends_an_image(fragment: &[u8]) -> bool {
+    let length = fragment.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    fragment[..length].ends_with(&[0xFF, 0xD9])
 }
 
 /// The start of a JPEG or of a JPEG 2000 codestream.

@@ -157,13 +157,13 @@ impl Reading {
 
     /// Takes in one wanted value. What cannot be understood stays unknown.
     pub(super) fn set(&mut self, within: &[Tag], tag: Tag, value: &[u8], big_endian: bool) {
-        let number = || word(value, big_endian);
         match within {
             [] => {}
             [tags::MODALITY_LUT_SEQUENCE] => return self.header.modality_lut.set(tag, value, big_endian),
             [tags::VOILUT_SEQUENCE] => return self.header.voi_lut.set(tag, value, big_endian),
             _ => return self.set_code(within, tag, value),
         }
+        let number = word(value, big_endian);
         match tag {
             tags::SPECIFIC_CHARACTER_SET => self.charset = Some(text(value, None)),
             tags::SOP_CLASS_UID => self.header.sop_class = uid(value),
@@ -177,16 +177,16 @@ impl Reading {
             tags::PATIENT_BIRTH_DATE => self.birth_date = date(value),
             tags::STUDY_DATE => self.study_date = date(value),
             tags::PHOTOMETRIC_INTERPRETATION => self.header.photometric = self.code_string(value, 16),
-            tags::SAMPLES_PER_PIXEL => self.header.samples_per_pixel = number(),
+            tags::SAMPLES_PER_PIXEL => self.header.samples_per_pixel = number,
             tags::NUMBER_OF_FRAMES => self.header.frames = text(value, None).trim().parse().ok(),
             tags::EXTENDED_OFFSET_TABLE => self.header.extended_offsets = value.len() / 8,
-            tags::ROWS => self.header.rows = number(),
-            tags::COLUMNS => self.header.columns = number(),
-            tags::BITS_ALLOCATED => self.header.bits_allocated = number(),
-            tags::BITS_STORED => self.header.bits_stored = number(),
-            tags::HIGH_BIT => self.header.high_bit = number(),
-            tags::PIXEL_REPRESENTATION => self.header.signed = number() == Some(1),
-            tags::PIXEL_PADDING_VALUE => self.header.padding = number(),
+            tags::ROWS => self.header.rows = number,
+            tags::COLUMNS => self.header.columns = number,
+            tags::BITS_ALLOCATED => self.header.bits_allocated = number,
+            tags::BITS_STORED => self.header.bits_stored = number,
+            tags::HIGH_BIT => self.header.high_bit = number,
+            tags::PIXEL_REPRESENTATION => self.header.signed = number == Some(1),
+            tags::PIXEL_PADDING_VALUE => self.header.padding = number,
             tags::RESCALE_SLOPE => {
                 self.header.rescale_slope =
                     text(value, None).split('\\').next().and_then(|slope| slope.trim().parse().ok());
@@ -195,8 +195,7 @@ impl Reading {
             Tag(_, element) => {
                 if let Some(group) = overlay(tag) {
                     // An overlay with data of its own takes no bit of the pixels.
-                    self.header.overlays[group] =
-                        if element == OVERLAY_BIT_POSITION { number() } else { None };
+                    self.header.overlays[group] = if element == OVERLAY_BIT_POSITION { number } else { None };
                 }
             }
         }
@@ -328,10 +327,10 @@ mod tests {
     #[test]
     fn code_strings_are_cut_to_their_alphabet() {
         let reading = Reading::default();
-        let code_string = |value: &[u8]| reading.code_string(value, 16);
-        assert_eq!(code_string(b"Chest ").as_deref(), Some("CHEST"));
-        assert_eq!(code_string(b"M\xFCller, Hans (1960) and more").as_deref(), Some("M\u{DC}LLER  HANS  19"));
-        assert_eq!(code_string(b" \0"), None);
+        assert_eq!(reading.code_string(b"Chest ", 16).as_deref(), Some("CHEST"));
+        let name = reading.code_string(b"M\xFCller, Hans (1960) and more", 16);
+        assert_eq!(name.as_deref(), Some("M\u{DC}LLER  HANS  19"));
+        assert_eq!(reading.code_string(b" \0", 16), None);
     }
 
     #[test]

@@ -22,18 +22,20 @@ impl Lut {
         if self.falls.is_some() {
             return;
         }
-        let word =
-            |pair: &[u8; 2]| if big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
         if tag == tags::LUT_DESCRIPTOR {
-            self.bits = value.as_chunks().0.get(2).map(word);
+            self.bits = value.as_chunks().0.get(2).map(|pair| word(*pair, big_endian));
             return;
         }
-        let words = value.as_chunks().0.iter().map(word);
+        let words = value.as_chunks().0.iter().map(|pair| word(*pair, big_endian));
         // Entries of up to 8 bits are packed in pairs by some and lie in words of their own by others.
         let is_packed = self.bits.is_some_and(|bits| bits <= 8) && words.clone().any(|word| word > 0xFF);
         self.falls =
             Some(if is_packed { falls(value.iter().map(|&byte| byte.into())) } else { falls(words) });
     }
+}
+
+fn word(bytes: [u8; 2], big_endian: bool) -> u16 {
+    if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
 }
 
 /// Whether values fall as their index rises: the sign of the slope of the line that fits them best.
@@ -51,17 +53,17 @@ mod tests {
     fn lut(bits: u16, data: &[u8], big_endian: bool) -> Lut {
         let mut lut = Lut::default();
         let descriptor = [0, 0, bits];
-        let word = |v: u16| if big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
-        lut.set(tags::LUT_DESCRIPTOR, &descriptor.map(word).concat(), big_endian);
+        lut.set(tags::LUT_DESCRIPTOR, &words(&descriptor, big_endian), big_endian);
         lut.set(tags::LUT_DATA, data, big_endian);
         lut
     }
 
+    fn words(values: &[u16], big_endian: bool) -> Vec<u8> {
+        values.iter().flat_map(|v| if big_endian { v.to_be_bytes() } else { v.to_le_bytes() }).collect()
+    }
+
     #[test]
     fn tables_that_rise_fall_and_do_neither() {
-        let words = |values: &[u16], big: bool| -> Vec<u8> {
-            values.iter().flat_map(|v| if big { v.to_be_bytes() } else { v.to_le_bytes() }).collect()
-        };
         for big in [false, true] {
             assert!(!lut(12, &words(&[0, 0, 0, 1, 4095, 4095], big), big).falls());
             assert!(lut(12, &words(&[4095, 4095, 4095, 2, 0, 0], big), big).falls());

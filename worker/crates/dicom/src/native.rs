@@ -98,10 +98,11 @@ pub(super) fn stored_bits(
 ) -> Result<Samples, JobError> {
     let used = samples.used_bits();
     let field = shape.max_value() as u16;
-    let inside = |shift: u16| used & !(field << shift) & !shape.overlay_bits == 0;
+    // They must all be the samples'.
+    let unclaimed = used & !shape.overlay_bits;
     let shift = match shape.shift {
-        Some(0) if inside(0) => 0,
-        Some(shift) if shift > 0 && inside(shift) => {
+        Some(0) if unclaimed & !field == 0 => 0,
+        Some(shift) if shift > 0 && unclaimed & !(field << shift) == 0 => {
             warnings.push(Warning::new(
                 WarningCode::HighBitShifted,
                 format!(
@@ -111,7 +112,7 @@ pub(super) fn stored_bits(
             shift
         }
         // HighBit may be careless; the samples are not.
-        Some(1..) | None if inside(0) => {
+        Some(1..) | None if unclaimed & !field == 0 => {
             warnings.push(Warning::new(
                 WarningCode::HighBitContradicted,
                 format!(

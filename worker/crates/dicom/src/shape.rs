@@ -23,7 +23,6 @@ pub struct Shape {
 
 impl Shape {
     pub(super) fn read(header: &Header) -> Result<Self, JobError> {
-        let missing = |name: &str| refuse(ErrorCode::HeaderInvalid, format!("the header lacks {name}"));
         let bits_allocated = header.bits_allocated.ok_or_else(|| missing("BitsAllocated"))?;
         let bits_stored = header.bits_stored.ok_or_else(|| missing("BitsStored"))?;
         let high_bit = header.high_bit.unwrap_or(bits_stored.saturating_sub(1));
@@ -62,4 +61,8 @@ impl Shape {
     pub fn max_value(&self) -> u32 {
         (1u32 << self.bits_stored) - 1
     }
+}
+
+fn missing(name: &str) -> JobError {
+    refuse(ErrorCode::HeaderInvalid, format!("the header lacks {name}"))
 }

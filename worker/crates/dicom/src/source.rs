@@ -41,12 +41,11 @@ impl EncodedDataSet<'_> {
             explicit: self.syntax.uid() != uids::IMPLICIT_VR_LITTLE_ENDIAN,
             big_endian: self.syntax.endianness() == Endianness::Big,
         };
-        let starts = |form: Form| element::starts(&self.data, 0, self.data.len(), form, ENOUGH);
         let other = Form { explicit: !said.explicit, ..said };
-        if starts(said) || !self.is_named {
+        if self.starts_in(said) || !self.is_named {
             return Ok(said);
         }
-        if starts(other) {
+        if self.starts_in(other) {
             warnings.push(Warning::new(
                 WarningCode::TransferSyntaxContradicted,
                 format!(
@@ -59,7 +58,7 @@ impl EncodedDataSet<'_> {
         }
         // The order of bytes is also that of the pixels, and nothing would prove theirs.
         let turned = [said, other].map(|form| Form { big_endian: !form.big_endian, ..form });
-        if turned.into_iter().any(starts) {
+        if turned.into_iter().any(|form| self.starts_in(form)) {
             return Err(refuse(
                 ErrorCode::HeaderInvalid,
                 format!(
@@ -70,6 +69,11 @@ impl EncodedDataSet<'_> {
             ));
         }
         Ok(said)
+    }
+
+    /// Whether the first elements read as a data set in `form`.
+    fn starts_in(&self, form: Form) -> bool {
+        element::starts(&self.data, 0, self.data.len(), form, ENOUGH)
     }
 }
 
@@ -95,13 +99,16 @@ pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<EncodedDataS
     Ok(EncodedDataSet { data: Cow::Borrowed(data), syntax, is_named })
 }
 
+fn cut_short() -> JobError {
+    refuse(ErrorCode::Truncated, "the file ends inside its meta header")
+}
+
 /// Steps over group 0002 and gives the transfer syntax it names. The group's own length element is not trusted: some
 /// writers get it wrong.
 fn file_meta(bytes: &[u8]) -> Result<(Option<String>, &[u8]), JobError> {
     let mut at = 0;
     let mut uid = None;
     while META.tag(bytes, at).is_some_and(|tag| tag.0 == 0x0002) {
-        let cut_short = || refuse(ErrorCode::Truncated, "the file ends inside its meta header");
         let element = element::read(bytes, at, bytes.len(), META).ok_or_else(cut_short)?;
         let Some(end) = element.end() else {
             return Err(refuse(

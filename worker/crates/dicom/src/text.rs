@@ -32,10 +32,9 @@ fn decode(value: &[u8], charset: &str) -> String {
             _ => Cow::Owned(without_escapes(value)),
         };
         // What its decoder cannot read it writes as a backslash and the byte's number.
-        let slashes = |bytes: &[u8]| bytes.split(|&byte| byte == b'\\').count();
         if let Ok(text) = set.decode(&bytes)
             && !text.contains('\u{FFFD}')
-            && slashes(text.as_bytes()) <= slashes(&bytes)
+            && parts(text.as_bytes()) <= parts(&bytes)
         {
             return text;
         }
@@ -44,6 +43,11 @@ fn decode(value: &[u8], charset: &str) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => value.iter().map(|&byte| char::from(byte)).collect(),
     }
+}
+
+/// Parts between backslashes.
+fn parts(bytes: &[u8]) -> usize {
+    bytes.split(|&byte| byte == b'\\').count()
 }
 
 /// ISO 8859-9, which the library lacks: Latin-1 but for six letters.

@@ -6,7 +6,7 @@ use libjpeg_turbo_rs::decode::marker::{JpegMetadata, MarkerReader};
 use libjpeg_turbo_rs::precision;
 use nightread_domain::error::{ErrorCode, JobError};
 
-use super::jpeg::{self, jpeg_error};
+use super::jpeg::{self, jpeg_error, malformed};
 use super::promises::{check, one_component};
 use super::{Codec, CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
@@ -31,7 +31,6 @@ impl IsolatedCodec for InProcess {
 /// only sign of an error in the data, which runs on to the end of its rows: the image is decoded as one of 16 bits, which
 /// has its values about another middle.
 fn jpeg_lossless(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-    let malformed = |how: &str| refuse(ErrorCode::DecodeFailed, format!("the JPEG is malformed: {how}"));
     let JpegMetadata { frame: header, scan, .. } =
         MarkerReader::new(request.frame).read_markers().map_err(jpeg_error)?;
     one_component(header.components.len())?;
@@ -81,22 +80,23 @@ fn packed(samples: Vec<u16>, precision: u8) -> Samples {
 }
 
 fn jpeg_ls(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
-    let refused = |error: charls::Error| {
-        let message = format!("the JPEG-LS image cannot be decoded: {error}");
-        refuse(ErrorCode::DecodeFailed, message).with_source(error)
-    };
-    let info = CharLS::default().get_frame_info(request.frame).map_err(refused)?;
+    let info = CharLS::default().get_frame_info(request.frame).map_err(jpeg_ls_error)?;
     one_component(usize::try_from(info.component_count).unwrap_or(0))?;
     let bits = u32::try_from(info.bits_per_sample).unwrap_or(0);
     let precision = check(request, (info.width, info.height), bits)?;
     // A fresh instance: the decoder that read the header above cannot start over.
-    let data = CharLS::default().decode(request.frame).map_err(refused)?;
+    let data = CharLS::default().decode(request.frame).map_err(jpeg_ls_error)?;
     let samples = if precision > 8 {
         Samples::U16(data.as_chunks().0.iter().map(|pair| u16::from_ne_bytes(*pair)).collect())
     } else {
         Samples::U8(data)
     };
     Ok(CodecImage { precision, samples })
+}
+
+fn jpeg_ls_error(error: charls::Error) -> JobError {
+    let message = format!("the JPEG-LS image cannot be decoded: {error}");
+    refuse(ErrorCode::DecodeFailed, message).with_source(error)
 }
 
 /// OpenJPEG gives what the training code's reader gives, in lossy images too; `hayro-jpeg2000`, which is safe Rust and

@@ -38,9 +38,9 @@ pub(super) fn decode(request: &CodecRequest<'_>) -> Result<CodecImage, JobError>
     let samples = match (precision, frame.components.len()) {
         (8, 1) => {
             let transform = simd::detect().idct_islow;
-            let eight_bits =
-                |block: &_, table: &QuantTable, samples: &mut _| transform(block, &table.values, samples);
-            Samples::U8(grey(request, &metadata, eight_bits)?)
+            Samples::U8(grey(request, &metadata, |block, table, samples| {
+                transform(block, &table.values, samples);
+            })?)
         }
         (12, 1) => Samples::U16(grey(request, &metadata, twelve_bits)?),
         (8, 3) => Samples::U8(colour(request, &metadata)?),
@@ -72,39 +72,74 @@ fn grey<T: Copy + Default>(
     metadata: &JpegMetadata,
     transform: impl Fn(&[i16; 64], &QuantTable, &mut [T; 64]),
 ) -> Result<Vec<T>, JobError> {
-    let (columns, rows) = (request.columns as usize, request.rows as usize);
-    let across = columns.div_ceil(8);
     let table = quantisers(metadata, 0)?;
-    let plausible = Plausible::new(table, metadata.frame.precision);
-    let mut strip = vec![T::default(); 64 * across];
-    let mut samples = [T::default(); 64];
-    let mut image = Vec::with_capacity(columns * rows);
-    let mut take = |x: usize, y: usize, block: &[i16; 64]| {
-        plausible.check(block)?;
-        transform(block, table, &mut samples);
-        for (line, row) in strip.chunks_exact_mut(8 * across).zip(samples.as_chunks::<8>().0) {
-            line[8 * x..8 * x + 8].copy_from_slice(row);
-        }
-        if x + 1 == across {
-            for line in strip.chunks_exact(8 * across).take(rows - 8 * y) {
-                image.extend_from_slice(&line[..columns]);
-            }
-        }
-        Ok(())
-    };
+    let mut image = GreyImage::new(request, table, metadata.frame.precision, transform);
     if is_sequential(metadata) {
         let scan = metadata.scans.first().ok_or_else(|| malformed("it has no scan"))?;
-        each_block(request.frame, metadata, scan, |_, x, y, block| take(x, y, block))?;
+        each_block(request.frame, metadata, scan, |_, x, y, block| image.take(x, y, block))?;
     } else {
         let coefficients = read_coefficients(request.frame).map_err(jpeg_error)?;
         let [component] = &coefficients.components[..] else { return Err(malformed("it is not grey")) };
-        for y in 0..rows.div_ceil(8) {
-            for (x, block) in component.blocks[y * component.blocks_x..].iter().take(across).enumerate() {
-                take(x, y, &in_rows(block))?;
+        for y in 0..image.rows.div_ceil(8) {
+            let row = component.blocks[y * component.blocks_x..].iter().take(image.across);
+            for (x, block) in row.enumerate() {
+                image.take(x, y, &in_rows(block))?;
             }
         }
     }
-    Ok(image)
+    Ok(image.samples)
+}
+
+/// A grey image in the making: eight of its rows stand in a strip until the last block across has come.
+struct GreyImage<'a, T, F> {
+    table: &'a QuantTable,
+    plausible: Plausible,
+    transform: F,
+    columns: usize,
+    rows: usize,
+    /// Blocks across the image.
+    across: usize,
+    strip: Vec<T>,
+    block: [T; 64],
+    samples: Vec<T>,
+}
+
+impl<'a, T, F> GreyImage<'a, T, F>
+where
+    T: Copy + Default,
+    F: Fn(&[i16; 64], &QuantTable, &mut [T; 64]),
+{
+    fn new(request: &CodecRequest<'_>, table: &'a QuantTable, precision: u8, transform: F) -> Self {
+        let (columns, rows) = (request.columns as usize, request.rows as usize);
+        let across = columns.div_ceil(8);
+        Self {
+            table,
+            plausible: Plausible::new(table, precision),
+            transform,
+            columns,
+            rows,
+            across,
+            strip: vec![T::default(); 64 * across],
+            block: [T::default(); 64],
+            samples: Vec::with_capacity(columns * rows),
+        }
+    }
+
+    /// Takes the coefficients of the block at column `x` and row `y` of the blocks; they come in row order.
+    fn take(&mut self, x: usize, y: usize, coefficients: &[i16; 64]) -> Result<(), JobError> {
+        self.plausible.check(coefficients)?;
+        (self.transform)(coefficients, self.table, &mut self.block);
+        let width = 8 * self.across;
+        for (line, row) in self.strip.chunks_exact_mut(width).zip(self.block.as_chunks::<8>().0) {
+            line[8 * x..8 * x + 8].copy_from_slice(row);
+        }
+        if x + 1 == self.across {
+            for line in self.strip.chunks_exact(width).take(self.rows - 8 * y) {
+                self.samples.extend_from_slice(&line[..self.columns]);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Channel 0 of RGB.
@@ -158,25 +193,24 @@ fn each_block(
     let frame = &metadata.frame;
     let plan = resolve_mcu_plan(frame, &scan.header, &scan.dc_huffman_tables, &scan.ac_huffman_tables)
         .map_err(jpeg_error)?;
-    let sampling = |index: usize| {
-        let component = &frame.components[index];
-        (usize::from(component.horizontal_sampling), usize::from(component.vertical_sampling))
-    };
-    let (across, down) = (0..frame.components.len())
-        .map(sampling)
-        .fold((1, 1), |(across, down), (h, v)| (across.max(h), down.max(v)));
+    let sampling: Vec<(usize, usize)> = frame
+        .components
+        .iter()
+        .map(|component| (component.horizontal_sampling.into(), component.vertical_sampling.into()))
+        .collect();
+    let (across, down) = sampling.iter().fold((1, 1), |(across, down), &(h, v)| (h.max(across), v.max(down)));
     let (width, height) = (usize::from(frame.width), usize::from(frame.height));
     // A scan of one component has its blocks in rows, others have them in units of each component's share (T.81 A.2).
     let (columns, rows) = match &plan[..] {
         [one] => {
-            let (h, v) = sampling(one.comp_idx);
+            let (h, v) = sampling[one.comp_idx];
             ((width * h).div_ceil(8 * across), (height * v).div_ceil(8 * down))
         }
         _ => (width.div_ceil(8 * across), height.div_ceil(8 * down)),
     };
     let parts: Vec<_> = plan
         .iter()
-        .map(|part| (part, if plan.len() == 1 { (1, 1) } else { sampling(part.comp_idx) }))
+        .map(|part| (part, if plan.len() == 1 { (1, 1) } else { sampling[part.comp_idx] }))
         .collect();
 
     let data = bytes.get(scan.data_offset..).ok_or_else(|| jpeg_error(JpegError::UnexpectedEof))?;
@@ -215,7 +249,7 @@ fn each_block(
     Ok(())
 }
 
-fn malformed(how: &str) -> JobError {
+pub(super) fn malformed(how: &str) -> JobError {
     refuse(ErrorCode::DecodeFailed, format!("the JPEG is malformed: {how}"))
 }
 

@@ -28,14 +28,10 @@ pub(super) struct Plausible {
 impl Plausible {
     pub(super) fn new(table: &QuantTable, precision: u8) -> Self {
         let depth = u32::from(precision.saturating_sub(8)).min(3);
-        let wave = |u: usize, x: usize| {
-            let scale = if u == 0 { 0.125f32.sqrt() } else { 0.5 };
-            scale * (((2 * x + 1) * u) as f32 * std::f32::consts::PI / 16.0).cos()
-        };
         Self {
             quantisers: table.values.map(|value| value.min(SUSPECT) as i16),
             exact: square(|v, u| f32::from(table.values[8 * v + u])),
-            basis: square(wave),
+            basis: square(cosine),
             depth,
             farthest: (512u32 << depth) as f32,
         }
@@ -67,11 +63,21 @@ impl Plausible {
     /// The inverse transform, without rounding and clamping.
     fn stays_in_range(&self, block: &[i16; 64]) -> bool {
         let basis = &self.basis;
-        let dot = |f: &dyn Fn(usize) -> f32| (0..8).map(f).sum::<f32>();
-        let columns = square(|y, u| dot(&|v| basis[v][y] * f32::from(block[8 * v + u]) * self.exact[v][u]));
-        let samples = square(|y, x| dot(&|u| basis[u][x] * columns[y][u]));
+        let columns =
+            square(|y, u| sum_of_eight(|v| basis[v][y] * f32::from(block[8 * v + u]) * self.exact[v][u]));
+        let samples = square(|y, x| sum_of_eight(|u| basis[u][x] * columns[y][u]));
         samples.iter().flatten().all(|sample| sample.abs() < self.farthest)
     }
+}
+
+/// What the coefficient of frequency `u` gives to the sample at `x` of eight (T.81 A.3.3).
+fn cosine(u: usize, x: usize) -> f32 {
+    let scale = if u == 0 { 0.125f32.sqrt() } else { 0.5 };
+    scale * (((2 * x + 1) * u) as f32 * std::f32::consts::PI / 16.0).cos()
+}
+
+fn sum_of_eight(f: impl Fn(usize) -> f32) -> f32 {
+    (0..8).map(f).sum()
 }
 
 fn square(f: impl Fn(usize, usize) -> f32) -> [[f32; 8]; 8] {

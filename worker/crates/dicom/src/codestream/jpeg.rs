@@ -88,6 +88,13 @@ struct Component {
     sent: [u8; 64],
 }
 
+impl Component {
+    /// Sampling factors are 1 to 4 (T.81 B.2.2).
+    fn has_valid_factors(&self) -> bool {
+        (1..=4).contains(&self.horizontal) && (1..=4).contains(&self.vertical)
+    }
+}
+
 struct Frame {
     process: u8,
     precision: u8,
@@ -110,8 +117,10 @@ impl Frame {
                 sent: [NEVER; 64],
             })
             .collect();
-        let sampled = |c: &Component| (1..=4).contains(&c.horizontal) && (1..=4).contains(&c.vertical);
-        if components.len() != usize::from(count) || count == 0 || !components.iter().all(sampled) {
+        if components.len() != usize::from(count)
+            || count == 0
+            || !components.iter().all(Component::has_valid_factors)
+        {
             return Err(malformed("its frame header contradicts itself"));
         }
         let (height, width) =
@@ -129,10 +138,9 @@ impl Frame {
 
     /// Notes what a scan sends; gives the number of its coding units (MCU).
     fn scan(&mut self, segment: &[u8]) -> Result<u64, JobError> {
-        let short = || malformed("a scan header is too short");
-        let (&count, rest) = segment.split_first().ok_or_else(short)?;
-        let (names, rest) = rest.split_at_checked(2 * usize::from(count)).ok_or_else(short)?;
-        let &[first, last, approximation] = rest.first_chunk::<3>().ok_or_else(short)?;
+        let (&count, rest) = segment.split_first().ok_or_else(short_scan_header)?;
+        let (names, rest) = rest.split_at_checked(2 * usize::from(count)).ok_or_else(short_scan_header)?;
+        let &[first, last, approximation] = rest.first_chunk::<3>().ok_or_else(short_scan_header)?;
         let progressive = matches!(self.process, 2 | 10);
         let mut inside = Vec::new();
         for name in names.chunks_exact(2) {
@@ -156,13 +164,15 @@ impl Frame {
     /// sampling factors say. Lossless blocks are samples.
     fn units(&self, inside: &[usize]) -> u64 {
         let block = if self.process == 3 { 1 } else { 8 };
-        let most = |of: fn(&Component) -> u32| self.components.iter().map(of).max().unwrap_or(1);
-        let (across, down) = (most(|c| c.horizontal), most(|c| c.vertical));
+        let across = self.components.iter().map(|component| component.horizontal).max().unwrap_or(1);
+        let down = self.components.iter().map(|component| component.vertical).max().unwrap_or(1);
         let (columns, rows) = match inside {
             [one] => {
                 let one = &self.components[*one];
-                let part = |size: u32, factor: u32, most: u32| (size * factor).div_ceil(most).div_ceil(block);
-                (part(self.width, one.horizontal, across), part(self.height, one.vertical, down))
+                (
+                    (self.width * one.horizontal).div_ceil(across).div_ceil(block),
+                    (self.height * one.vertical).div_ceil(down).div_ceil(block),
+                )
             }
             _ => (self.width.div_ceil(block * across), self.height.div_ceil(block * down)),
         };
@@ -315,16 +325,24 @@ impl<'a> Walk<'a> {
 
 /// Image data without the zeros, or the erased flash, after it. A last byte of ones with its stuffed zero stays.
 fn without_fill(data: &[u8]) -> &[u8] {
-    let last = |data: &[u8], fill: u8| data.iter().rposition(|&byte| byte != fill).map_or(0, |at| at + 1);
-    let end = last(data, 0x00);
+    let end = length_without(data, 0x00);
     if end < data.len() && end > 0 && data[end - 1] == 0xFF {
         return &data[..=end];
     }
-    &data[..last(&data[..end], 0xFF)]
+    &data[..length_without(&data[..end], 0xFF)]
+}
+
+/// Bytes up to the last that is not `fill`.
+fn length_without(data: &[u8], fill: u8) -> usize {
+    data.iter().rposition(|&byte| byte != fill).map_or(0, |at| at + 1)
 }
 
 fn malformed(how: &str) -> JobError {
     refuse(ErrorCode::DecodeFailed, format!("the JPEG is malformed: {how}"))
+}
+
+fn short_scan_header() -> JobError {
+    malformed("a scan header is too short")
 }
 
 fn cut_short() -> JobError {

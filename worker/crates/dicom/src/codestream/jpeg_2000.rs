@@ -28,36 +28,47 @@ pub(crate) fn check(frame: &[u8], columns: u32, rows: u32) -> Result<(Cow<'_, [u
 
 /// Where the last tile part ends, if nothing or zeros follow it instead of the end marker.
 fn lacks_end_marker(codestream: &[u8]) -> Result<Option<usize>, JobError> {
-    let cut = || refuse(ErrorCode::Truncated, "the JPEG 2000 image ends before its last tile part does");
-    let bytes = |at: usize, count: usize| codestream.get(at..at + count);
-    let number = |at, count| bytes(at, count).map(|b| b.iter().fold(0usize, |n, &b| n << 8 | usize::from(b)));
     let mut at = 2;
-    while bytes(at, 2).ok_or_else(cut)? != [0xFF, 0x90] {
-        at += 2 + number(at + 2, 2).ok_or_else(cut)?;
+    while codestream.get(at..at + 2).ok_or_else(cut_short)? != [0xFF, 0x90] {
+        at += 2 + number(codestream, at + 2, 2).ok_or_else(cut_short)?;
     }
     loop {
-        match bytes(at, 2) {
+        match codestream.get(at..at + 2) {
             Some([0xFF, 0x90]) => {}
             Some([0xFF, 0xD9]) => return Ok(None),
             None | Some([0, 0]) => break,
-            Some(_) => return Err(cut()),
+            Some(_) => return Err(cut_short()),
         }
-        let length = number(at + 6, 4).ok_or_else(cut)?;
+        let length = number(codestream, at + 6, 4).ok_or_else(cut_short)?;
         if length == 0 {
             // The last one, of unknown length: only the end marker tells that it is whole.
             let end = codestream.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-            return if codestream[..end].ends_with(&EOC) { Ok(None) } else { Err(cut()) };
+            return if codestream[..end].ends_with(&EOC) { Ok(None) } else { Err(cut_short()) };
         }
         if length < 14 {
             return Ok(None);
         }
         at = at.saturating_add(length);
         if at > codestream.len() {
-            return Err(cut());
+            return Err(cut_short());
         }
     }
     let zeros = codestream[..at].iter().rev().take_while(|&&byte| byte == 0).count();
-    if zeros > MOST_ZEROS { Err(cut()) } else { Ok(Some(at)) }
+    if zeros > MOST_ZEROS { Err(cut_short()) } else { Ok(Some(at)) }
+}
+
+/// The big-endian number of `count` bytes at `at`; `None` where the codestream ends before.
+fn number(codestream: &[u8], at: usize, count: usize) -> Option<usize> {
+    let bytes = codestream.get(at..at + count)?;
+    Some(bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte)))
+}
+
+fn cut_short() -> JobError {
+    refuse(ErrorCode::Truncated, "the JPEG 2000 image ends before its last tile part does")
+}
+
+fn no_size_marker() -> JobError {
+    refuse(ErrorCode::DecodeFailed, "the JPEG 2000 codestream has no usable size marker")
 }
 
 /// What the codestream's SIZ marker promises.
@@ -72,30 +83,25 @@ struct Size<'a> {
 
 impl<'a> Size<'a> {
     fn read(frame: &'a [u8]) -> Result<Self, JobError> {
-        let malformed =
-            || refuse(ErrorCode::DecodeFailed, "the JPEG 2000 codestream has no usable size marker");
         let start =
-            frame.windows(4).position(|mark| mark == [0xFF, 0x4F, 0xFF, 0x51]).ok_or_else(malformed)?;
+            frame.windows(4).position(|mark| mark == [0xFF, 0x4F, 0xFF, 0x51]).ok_or_else(no_size_marker)?;
         let codestream = &frame[start..];
-        let word = |at: usize| -> Option<u32> {
-            codestream.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
-        };
         // SOC, SIZ, Lsiz, Rsiz; then Xsiz Ysiz XOsiz YOsiz XTsiz YTsiz XTOsiz YTOsiz, Csiz and Ssiz of component 0.
-        let at = |k: usize| word(8 + 4 * k).ok_or_else(malformed);
-        let (x, y, x_offset, y_offset) = (at(0)?, at(1)?, at(2)?, at(3)?);
-        let (tile_x, tile_y, tile_x_offset, tile_y_offset) = (at(4)?, at(5)?, at(6)?, at(7)?);
+        let words = codestream.get(8..40).ok_or_else(no_size_marker)?.as_chunks::<4>().0;
+        let [x, y, x_offset, y_offset, tile_x, tile_y, tile_x_offset, tile_y_offset] =
+            std::array::from_fn(|k| u32::from_be_bytes(words[k]));
         let components =
-            codestream.get(40..42).map(|b| u16::from_be_bytes([b[0], b[1]])).ok_or_else(malformed)?;
-        let depth = *codestream.get(42).ok_or_else(malformed)?;
+            codestream.get(40..42).map(|b| u16::from_be_bytes([b[0], b[1]])).ok_or_else(no_size_marker)?;
+        let depth = *codestream.get(42).ok_or_else(no_size_marker)?;
         if tile_x == 0 || tile_y == 0 {
-            return Err(malformed());
+            return Err(no_size_marker());
         }
         let across = u64::from(x.saturating_sub(tile_x_offset)).div_ceil(u64::from(tile_x));
         let down = u64::from(y.saturating_sub(tile_y_offset)).div_ceil(u64::from(tile_y));
         Ok(Self {
             codestream,
-            width: x.checked_sub(x_offset).ok_or_else(malformed)?,
-            height: y.checked_sub(y_offset).ok_or_else(malformed)?,
+            width: x.checked_sub(x_offset).ok_or_else(no_size_marker)?,
+            height: y.checked_sub(y_offset).ok_or_else(no_size_marker)?,
             tiles: across.saturating_mul(down),
             components,
             precision: (depth & 0x7F) + 1,
