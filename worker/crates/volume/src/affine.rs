@@ -55,16 +55,17 @@ impl Affine {
 
     /// The direction of the world that each voxel axis runs along most: `RAS` when the first runs to the right.
     pub fn axis_codes(&self) -> String {
-        let along = |j: usize| {
-            let column = [self.0[0][j], self.0[1][j], self.0[2][j]];
-            let most = (0..3).max_by(|&a, &b| column[a].abs().total_cmp(&column[b].abs())).unwrap_or(0);
-            [["L", "R"], ["P", "A"], ["I", "S"]][most][usize::from(column[most] > 0.0)]
-        };
-        (0..3).map(along).collect()
+        (0..3).map(|j| axis_code([self.0[0][j], self.0[1][j], self.0[2][j]])).collect()
     }
 
     /// Lengths of the voxel edges, in millimetres.
     pub fn voxel_mm(&self) -> [f64; 3] {
         std::array::from_fn(|j| (self.0[0][j].powi(2) + self.0[1][j].powi(2) + self.0[2][j].powi(2)).sqrt())
     }
+}
+
+/// The letter of the direction of the world that a column of an affine runs along most.
+fn axis_code(column: [f64; 3]) -> &'static str {
+    let most = (0..3).max_by(|&a, &b| column[a].abs().total_cmp(&column[b].abs())).unwrap_or(0);
+    [["L", "R"], ["P", "A"], ["I", "S"]][most][usize::from(column[most] > 0.0)]
 }

@@ -67,13 +67,9 @@ impl Grid {
     /// How `other` lies to this grid. `None` when an affine cannot be inverted.
     pub fn relation(&self, other: &Self) -> Option<GridRelation> {
         let to_other = other.affine.inverse()?.compose(&self.affine);
-        let close = |f: &dyn Fn([f64; 3]) -> [f64; 3]| {
-            self.corners().iter().all(|&corner| {
-                let (is, want) = (to_other.apply(corner), f(corner));
-                is.iter().zip(want).all(|(a, b)| (a - b).abs() <= SAME_PLACE)
-            })
-        };
-        if self.dims == other.dims && close(&|p| p) {
+        let corners = self.corners();
+        let keeps_places = corners.iter().all(|&corner| is_close(to_other.apply(corner), corner));
+        if self.dims == other.dims && keeps_places {
             return Some(GridRelation::Same);
         }
         let rounded = Affine(to_other.0.map(|row| row.map(f64::round)));
@@ -82,15 +78,18 @@ impl Grid {
             && (0..3).all(|i| (rounded.0[i][..3].iter().map(|x| x.abs()).sum::<f64>() - 1.0).abs() < 0.5);
         let fits = permutes
             && self.len() == other.len()
-            && self.corners().iter().all(|&corner| {
-                rounded.apply(corner).iter().zip(other.dims).all(|(x, n)| (0.0..n as f64).contains(x))
+            && corners.iter().all(|&corner| {
+                let place = rounded.apply(corner);
+                place.iter().zip(other.dims).all(|(x, n)| (0.0..n as f64).contains(x))
+                    && is_close(to_other.apply(corner), place)
             });
-        Some(if fits && close(&|p| rounded.apply(p)) {
-            GridRelation::Reordered
-        } else {
-            GridRelation::Different
-        })
+        Some(if fits { GridRelation::Reordered } else { GridRelation::Different })
     }
+}
+
+/// Whether two positions in voxels are the same place.
+fn is_close(one: [f64; 3], other: [f64; 3]) -> bool {
+    one.iter().zip(other).all(|(a, b)| (a - b).abs() <= SAME_PLACE)
 }
 
 #[cfg(test)]

@@ -121,11 +121,14 @@ fn same_shape(a: &Grid, b: &Grid) -> bool {
     a.dims == b.dims && sizes.into_iter().all(|(a, b)| (a - b).abs() <= SAME_SIZE * b)
 }
 
+fn point([x, y, z]: [f64; 3]) -> String {
+    format!("({x:.1}, {y:.1}, {z:.1}) mm")
+}
+
 /// What differs between two grids: number and size of voxels, direction of the axes, or only the place.
 fn difference(source: &Frame<'_>, target: &Frame<'_>) -> String {
     let (from, onto) = (source.grid, target.grid);
     let (axes, wanted) = (from.affine.axis_codes(), onto.affine.axis_codes());
-    let point = |[x, y, z]: [f64; 3]| format!("({x:.1}, {y:.1}, {z:.1}) mm");
     if !same_shape(from, onto) {
         return format!(
             "{} of {} (axes {axes}, centre at {}) lie otherwise than {} of {} (axes {wanted}, centre at {})",

@@ -5,10 +5,8 @@ use crate::affine::Affine;
 const MNI: Orientation = Orientation::Sform(4);
 
 fn grid(dims: [usize; 3], size: [f64; 3], origin: [f64; 3]) -> Grid {
-    let row = |i: usize| {
-        std::array::from_fn(|j| if j == 3 { origin[i] } else { size[i] * f64::from(u8::from(i == j)) })
-    };
-    Grid { dims, affine: Affine(std::array::from_fn(row)) }
+    let [[a, b, c], [x, y, z]] = [size, origin];
+    Grid { dims, affine: Affine([[a, 0.0, 0.0, x], [0.0, b, 0.0, y], [0.0, 0.0, c, z]]) }
 }
 
 fn standard() -> Grid {
@@ -64,24 +62,26 @@ fn without_a_place_voxels_are_taken_one_for_one_or_not_at_all() {
     }
 }
 
+/// The words that refuse `other` where `here` is wanted.
+fn difference(other: &Grid, here: &Grid) -> String {
+    let error = placed((other, MNI), (here, MNI), false).unwrap_err();
+    assert_eq!(error.code, ErrorCode::GridMismatch);
+    assert!(error.message.contains("resampling is off"), "{}", error.message);
+    error.message
+}
+
 #[test]
 fn what_differs_is_named() {
     let here = standard();
-    let words = |other: &Grid| {
-        let error = placed((other, MNI), (&here, MNI), false).unwrap_err();
-        assert_eq!(error.code, ErrorCode::GridMismatch);
-        assert!(error.message.contains("resampling is off"), "{}", error.message);
-        error.message
-    };
-    let shifted = words(&grid([6, 7, 5], [-4.0, 4.0, 4.0], [12.0, -14.0, -10.0]));
+    let shifted = difference(&grid([6, 7, 5], [-4.0, 4.0, 4.0], [12.0, -14.0, -10.0]), &here);
     assert!(shifted.contains("its origin is at (12.0, -14.0, -10.0) mm instead of (10.0, -12.0, -8.0) mm"));
     assert!(shifted.contains("(2.0, -2.0, -2.0) mm off"), "{shifted}");
-    let turned = words(&grid([6, 7, 5], [4.0, 4.0, 4.0], [-11.0, -12.0, -8.0]));
+    let turned = difference(&grid([6, 7, 5], [4.0, 4.0, 4.0], [-11.0, -12.0, -8.0]), &here);
     assert!(
         turned.contains("run RAS instead of LAS") && turned.contains("(-1.0, 0.0, 0.0) mm off"),
         "{turned}"
     );
-    let finer = words(&grid([12, 14, 10], [-2.0, 2.0, 2.0], [10.0, -12.0, -8.0]));
+    let finer = difference(&grid([12, 14, 10], [-2.0, 2.0, 2.0], [10.0, -12.0, -8.0]), &here);
     assert!(finer.contains("12x14x10 voxels of 2.00x2.00x2.00 mm"), "{finer}");
     assert!(finer.contains("6x7x5 voxels of 4.00x4.00x4.00 mm"), "{finer}");
 }

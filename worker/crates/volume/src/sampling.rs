@@ -31,7 +31,6 @@ impl Sampling {
     /// # Errors
     /// `grid_mismatch` when an affine is singular or the source has more than 2^32 voxels.
     pub fn plan(source: &Grid, target: &Grid, wanted: &[u32]) -> Result<Self, JobError> {
-        let refuse = |message: &str| JobError::new(Stage::Preprocess, ErrorCode::GridMismatch, message);
         let relation =
             target.relation(source).ok_or_else(|| refuse("the affine of a grid cannot be inverted"))?;
         if u32::try_from(source.len()).is_err() || source.is_empty() {
@@ -43,18 +42,19 @@ impl Sampling {
         let inverse =
             source.affine.inverse().ok_or_else(|| refuse("the scan's affine cannot be inverted"))?;
         let to_source = inverse.compose(&target.affine);
-        let place = |voxel: u32| to_source.apply(target.position(voxel as usize).map(|x| x as f64));
+        let places =
+            wanted.iter().map(|&voxel| to_source.apply(target.position(voxel as usize).map(|x| x as f64)));
         let [nx, ny, _] = source.dims;
         if relation == GridRelation::Reordered {
-            let direct = wanted.iter().map(|&voxel| {
-                let [i, j, k] = place(voxel).map(|x| x.round() as usize);
+            let direct = places.map(|place| {
+                let [i, j, k] = place.map(|x| x.round() as usize);
                 (i + nx * (j + ny * k)) as u32
             });
             return Ok(Self { relation, sampler: Sampler::Direct(direct.collect()), outside: Vec::new() });
         }
         let (mut indices, mut weights, mut outside) = (Vec::new(), Vec::new(), Vec::new());
-        for (nth, &voxel) in wanted.iter().enumerate() {
-            if let Some((index, weight)) = corners_of(place(voxel), source.dims) {
+        for (nth, place) in places.enumerate() {
+            if let Some((index, weight)) = corners_of(place, source.dims) {
                 indices.push(index);
                 weights.push(weight);
             } else {
@@ -83,6 +83,10 @@ impl Sampling {
     }
 }
 
+fn refuse(message: &str) -> JobError {
+    JobError::new(Stage::Preprocess, ErrorCode::GridMismatch, message)
+}
+
 /// The eight neighbours of a position and their weights; `None` when it lies outside of the grid.
 fn corners_of(position: [f64; 3], dims: [usize; 3]) -> Option<([u32; 8], [f32; 8])> {
     let mut low = [0usize; 3];
@@ -97,16 +101,16 @@ fn corners_of(position: [f64; 3], dims: [usize; 3]) -> Option<([u32; 8], [f32; 8
         low[axis] = (x.floor() as usize).min(dims[axis].saturating_sub(2));
         share[axis] = x - low[axis] as f64;
     }
-    let index = |c: usize| {
-        let at: [usize; 3] = std::array::from_fn(|axis| (low[axis] + (c >> axis & 1)).min(dims[axis] - 1));
-        (at[0] + dims[0] * (at[1] + dims[1] * at[2])) as u32
-    };
-    let weight = |c: usize| -> f64 {
-        (0..3).map(|axis| if c >> axis & 1 == 1 { share[axis] } else { 1.0 - share[axis] }).product()
-    };
-    let weights: [f64; 8] = std::array::from_fn(weight);
+    let weights: [f64; 8] = std::array::from_fn(|corner| {
+        (0..3).map(|axis| if corner >> axis & 1 == 1 { share[axis] } else { 1.0 - share[axis] }).product()
+    });
     let heaviest = (0..8).max_by(|&a, &b| weights[a].total_cmp(&weights[b])).unwrap_or(0);
     // A neighbour without weight must not bring in its NaN.
-    let indices = std::array::from_fn(|c| index(if weights[c] > 0.0 { c } else { heaviest }));
+    let indices = std::array::from_fn(|corner| {
+        let corner = if weights[corner] > 0.0 { corner } else { heaviest };
+        let at: [usize; 3] =
+            std::array::from_fn(|axis| (low[axis] + (corner >> axis & 1)).min(dims[axis] - 1));
+        (at[0] + dims[0] * (at[1] + dims[1] * at[2])) as u32
+    });
     Some((indices, weights.map(|w| w as f32)))
 }

@@ -82,16 +82,11 @@ fn by_name(name: &str) -> Option<(&'static str, &'static str)> {
 
 /// FreeSurfer's MGH: big-endian version 1, four lengths, a voxel type of 0, 1, 3, 4 or 10.
 fn is_mgh(head: &[u8]) -> bool {
-    let word = |n: usize| {
-        head.get(4 * n..)
-            .and_then(<[u8]>::first_chunk::<4>)
-            .map(|bytes| i32::from_be_bytes(*bytes))
-            .unwrap_or_default()
-    };
-    head.len() >= 284
-        && word(0) == 1
-        && (1..5).all(|n| (1..=1 << 20).contains(&word(n)))
-        && matches!(word(5), 0 | 1 | 3 | 4 | 10)
+    let Some(words) = head.first_chunk::<24>().filter(|_| head.len() >= 284) else { return false };
+    let words: Vec<i32> = words.as_chunks().0.iter().map(|bytes| i32::from_be_bytes(*bytes)).collect();
+    words[0] == 1
+        && words[1..5].iter().all(|length| (1..=1 << 20).contains(length))
+        && matches!(words[5], 0 | 1 | 3 | 4 | 10)
 }
 
 #[cfg(test)]

@@ -115,18 +115,9 @@ fn shape(dim: &[i64; 8]) -> Result<([usize; 3], usize, bool), JobError> {
     if !(1..=7).contains(&rank) {
         return Err(invalid(format!("{rank} axes are not between 1 and 7")));
     }
-    let axis = |n: usize| -> Result<usize, JobError> {
-        if n as i64 > rank {
-            return Ok(1);
-        }
-        usize::try_from(dim[n])
-            .ok()
-            .filter(|&x| x > 0)
-            .ok_or_else(|| invalid(format!("axis {n} has length {}", dim[n])))
-    };
-    let dims = [axis(1)?, axis(2)?, axis(3)?];
+    let dims = [axis_length(dim, 1)?, axis_length(dim, 2)?, axis_length(dim, 3)?];
     for n in 5..8 {
-        if axis(n)? != 1 {
+        if axis_length(dim, n)? != 1 {
             return Err(JobError::new(
                 Stage::Decode,
                 ErrorCode::NotFourDimensional,
@@ -134,7 +125,18 @@ fn shape(dim: &[i64; 8]) -> Result<([usize; 3], usize, bool), JobError> {
             ));
         }
     }
-    Ok((dims, axis(4)?, rank >= 4))
+    Ok((dims, axis_length(dim, 4)?, rank >= 4))
+}
+
+/// Of axis `n`, from 1 on; 1 for those that the header does not have.
+fn axis_length(dim: &[i64; 8], n: usize) -> Result<usize, JobError> {
+    if n as i64 > dim[0] {
+        return Ok(1);
+    }
+    usize::try_from(dim[n])
+        .ok()
+        .filter(|&x| x > 0)
+        .ok_or_else(|| invalid(format!("axis {n} has length {}", dim[n])))
 }
 
 /// Refuses sizes before anything of that size is allocated; the number of voxels of one volume.
@@ -144,23 +146,18 @@ fn within_limits(
     datatype: Datatype,
     limits: &Limits,
 ) -> Result<u64, JobError> {
-    let product = |list: &[usize]| list.iter().try_fold(1u64, |n, &x| n.checked_mul(x as u64));
-    let too_many = |what: &str, limit: u64| {
-        let [x, y, z] = dims;
-        JobError::new(
-            Stage::Decode,
-            ErrorCode::TooManyVoxels,
-            format!("{x}x{y}x{z} voxels and {volumes} volumes are over the limit of {limit} voxels {what}"),
-        )
-    };
-    let scan = format!("a scan ({})", limits.names.voxels);
-    let volume = product(&dims)
+    let [x, y, z] = dims;
+    let size = format!("{x}x{y}x{z} voxels and {volumes} volumes");
+    let volume = dims
+        .iter()
+        .try_fold(1u64, |n, &x| n.checked_mul(x as u64))
         .filter(|&n| n <= limits.max_volume_voxels)
-        .ok_or_else(|| too_many("a volume", limits.max_volume_voxels))?;
+        .ok_or_else(|| too_many_voxels(&size, limits.max_volume_voxels, "a volume"))?;
+    let scan = format!("a scan ({})", limits.names.voxels);
     let all = volume
         .checked_mul(volumes as u64)
         .filter(|&n| n <= limits.max_voxels)
-        .ok_or_else(|| too_many(&scan, limits.max_voxels))?;
+        .ok_or_else(|| too_many_voxels(&size, limits.max_voxels, &scan))?;
     match all.checked_mul(datatype.bytes() as u64) {
         Some(bytes) if bytes <= limits.max_inflated_bytes => Ok(volume),
         _ => Err(JobError::new(
@@ -184,18 +181,23 @@ fn refuse_grayordinates(intent: i32) -> Result<(), JobError> {
     Err(JobError::new(Stage::Decode, ErrorCode::UnsupportedMedia, text))
 }
 
+fn too_many_voxels(size: &str, limit: u64, what: &str) -> JobError {
+    let message = format!("{size} are over the limit of {limit} voxels {what}");
+    JobError::new(Stage::Decode, ErrorCode::TooManyVoxels, message)
+}
+
 /// Repetition time in seconds by the header's temporal unit; without a unit, seconds. Warns of one that no scanner has
 /// and of a fourth axis in other units than time.
 fn repetition_time(raw: &Raw, warnings: &mut Vec<Warning>) -> Option<f64> {
     let step = raw.pixdim[4];
-    let mut doubt = |text: String| warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
     let (seconds, unit) = match raw.units & 0x38 {
         16 => (step / 1e3, "milliseconds"),
         24 => (step / 1e6, "microseconds"),
         0 => (step, "of no unit, taken for seconds"),
         8 => (step, "seconds"),
         other => {
-            doubt(format!("the header's fourth axis is in other units than time (code {other})"));
+            let text = format!("the header's fourth axis is in other units than time (code {other})");
+            warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
             return None;
         }
     };
@@ -203,11 +205,12 @@ fn repetition_time(raw: &Raw, warnings: &mut Vec<Warning>) -> Option<f64> {
         return None; // Left out by the writer.
     }
     if !PLAUSIBLE_TR.contains(&seconds) {
-        doubt(format!(
+        let text = format!(
             "the header says a repetition time of {step} {unit}: {} to {} s are usual",
             PLAUSIBLE_TR.start(),
             PLAUSIBLE_TR.end()
-        ));
+        );
+        warnings.push(Warning::new(WarningCode::ImplausibleTr, text));
     }
     (seconds.is_finite() && seconds > 0.0).then_some(seconds)
 }

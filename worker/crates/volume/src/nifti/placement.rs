@@ -23,17 +23,20 @@ pub(super) fn placement(
     } else if raw.qform_code > 0 {
         (from_quaternion(raw)?, Orientation::Qform(raw.qform_code))
     } else {
-        let size = |i: usize| {
-            let x = raw.pixdim[i].abs();
-            if x.is_finite() && x > 0.0 { x } else { 1.0 }
-        };
-        let rows = [[size(1), 0.0, 0.0, 0.0], [0.0, size(2), 0.0, 0.0], [0.0, 0.0, size(3), 0.0]];
+        let [x, y, z] = [1, 2, 3].map(|axis| voxel_size(raw.pixdim[axis]));
+        let rows = [[x, 0.0, 0.0, 0.0], [0.0, y, 0.0, 0.0], [0.0, 0.0, z, 0.0]];
         (Affine(rows), Orientation::Unknown)
     };
     if affine.inverse().is_none() {
         return Err(invalid("the header's affine is singular or not a number"));
     }
     Ok((affine, orientation))
+}
+
+/// In millimetres; 1 where the header gives none.
+fn voxel_size(pixdim: f64) -> f64 {
+    let size = pixdim.abs();
+    if size.is_finite() && size > 0.0 { size } else { 1.0 }
 }
 
 /// sform and qform may well name two spaces (MNI and the scanner), but not two directions of one axis, and not two

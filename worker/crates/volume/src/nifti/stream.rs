@@ -114,14 +114,13 @@ impl<'a> VolumeStream<'a> {
             return Ok(None);
         }
         let wanted = self.header.volume_bytes();
-        let what = || format!("volume {} of {}", self.next + 1, self.header.volumes);
         if self.raw.len() == wanted {
-            self.reader.read_exact(&mut self.raw).map_err(|e| failed(e, &what()))?;
+            self.reader.read_exact(&mut self.raw).map_err(|error| self.cannot_read(error))?;
         } else {
             // The buffer grows with what arrives: a header that lies about its size allocates nothing.
             let taken = self.reader.by_ref().take(wanted as u64).read_to_end(&mut self.raw);
-            if taken.map_err(|e| failed(e, &what()))? < wanted {
-                return Err(failed(ErrorKind::UnexpectedEof.into(), &what()));
+            if taken.map_err(|error| self.cannot_read(error))? < wanted {
+                return Err(self.cannot_read(ErrorKind::UnexpectedEof.into()));
             }
         }
         let volume = RawVolume { bytes: &self.raw, header: &self.header };
@@ -130,6 +129,10 @@ impl<'a> VolumeStream<'a> {
         }
         self.next += 1;
         Ok(Some(volume))
+    }
+
+    fn cannot_read(&self, error: io::Error) -> JobError {
+        failed(error, &format!("volume {} of {}", self.next + 1, self.header.volumes))
     }
 
     /// Reads what follows the data to the end, so that a compressed stream's length and checksum are verified;

@@ -157,40 +157,46 @@ impl<W: Write> VolumeWriter<W> {
 fn header(description: &Description) -> io::Result<[u8; DATA_OFFSET]> {
     let Description { grid, volumes, storage, .. } = description;
     let mut out = [0u8; DATA_OFFSET];
-    let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, &348i32.to_le_bytes());
-    let length =
-        |n: usize| i16::try_from(n).map_err(|_| refuse("NIfTI-1 holds at most 32767 voxels along an axis"));
+    put(&mut out, 0, &348i32.to_le_bytes());
     let [nx, ny, nz] = grid.dims;
     let rank = if volumes.is_some() { 4 } else { 3 };
-    let dim = [rank, length(nx)?, length(ny)?, length(nz)?, length(volumes.unwrap_or(1))?, 1, 1, 1];
+    let volumes = axis_length(volumes.unwrap_or(1))?;
+    let dim = [rank, axis_length(nx)?, axis_length(ny)?, axis_length(nz)?, volumes, 1, 1, 1];
     for (i, n) in dim.iter().enumerate() {
-        put(40 + 2 * i, &n.to_le_bytes());
+        put(&mut out, 40 + 2 * i, &n.to_le_bytes());
     }
     let datatype = storage.datatype();
-    put(70, &datatype.code().to_le_bytes());
-    put(72, &(8 * datatype.bytes() as i16).to_le_bytes());
+    put(&mut out, 70, &datatype.code().to_le_bytes());
+    put(&mut out, 72, &(8 * datatype.bytes() as i16).to_le_bytes());
     let [sx, sy, sz] = grid.affine.voxel_mm();
     for (i, size) in [1.0, sx, sy, sz, description.tr_seconds.unwrap_or(0.0)].into_iter().enumerate() {
-        put(76 + 4 * i, &(size as f32).to_le_bytes());
+        put(&mut out, 76 + 4 * i, &(size as f32).to_le_bytes());
     }
-    put(108, &(DATA_OFFSET as f32).to_le_bytes());
+    put(&mut out, 108, &(DATA_OFFSET as f32).to_le_bytes());
     let slope = match storage {
         Storage::F32 => 1.0,
         Storage::I16 { slope } | Storage::I8 { slope } => *slope,
     };
-    put(112, &slope.to_le_bytes());
+    put(&mut out, 112, &slope.to_le_bytes());
     // Millimetres and seconds.
-    put(123, &[2 | 8]);
+    put(&mut out, 123, &[2 | 8]);
     let text: Vec<u8> = description.text.bytes().filter(u8::is_ascii).take(79).collect();
-    put(148, &text);
-    put(254, &description.space.to_le_bytes());
+    put(&mut out, 148, &text);
+    put(&mut out, 254, &description.space.to_le_bytes());
     let rows = if description.space == 0 { &[] } else { &grid.affine.0[..] };
     for (r, row) in rows.iter().enumerate() {
         for (c, cell) in row.iter().enumerate() {
-            put(280 + 16 * r + 4 * c, &(*cell as f32).to_le_bytes());
+            put(&mut out, 280 + 16 * r + 4 * c, &(*cell as f32).to_le_bytes());
         }
     }
-    put(344, b"n+1\0");
+    put(&mut out, 344, b"n+1\0");
     Ok(out)
+}
+
+fn put(header: &mut [u8; DATA_OFFSET], at: usize, bytes: &[u8]) {
+    header[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn axis_length(n: usize) -> io::Result<i16> {
+    i16::try_from(n).map_err(|_| refuse("NIfTI-1 holds at most 32767 voxels along an axis"))
 }
