@@ -49,9 +49,10 @@ impl Digesting {
         }
         let read = (&mut self.file).take(length).read_to_end(&mut self.block);
         let read = read.and_then(|read| {
-            let short =
-                || io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read");
-            if read as u64 == length { Ok(()) } else { Err(short()) }
+            if read as u64 == length {
+                return Ok(());
+            }
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read"))
         });
         match read {
             Ok(()) => {

@@ -38,6 +38,21 @@ struct Entry {
 /// One thread's sessions, by model number.
 struct Sessions(Vec<ModelSession>);
 
+impl Sessions {
+    fn open(runtime: &Runtime, models: &[OptimisedModel], options: SessionOptions) -> Result<Self, JobError> {
+        models
+            .iter()
+            .map(|model| ModelSession::open_prepared(runtime, model, options))
+            .collect::<Result<_, JobError>>()
+            .map(Self)
+    }
+
+    fn warm_up(&mut self, manifests: &[Arc<Manifest>], options: &EngineOptions) -> Result<(), JobError> {
+        let mut pairs = self.0.iter_mut().zip(manifests);
+        pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, options))
+    }
+}
+
 impl Runner for Sessions {
     fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError> {
         self.0[model].run(items)
@@ -55,8 +70,10 @@ impl Engine {
         models: Vec<VerifiedModel>,
         options: EngineOptions,
     ) -> Result<Self, JobError> {
-        let prepare = |model: VerifiedModel| OptimisedModel::new(runtime, model, options.provider);
-        let models = models.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        let models = models
+            .into_iter()
+            .map(|model| OptimisedModel::new(runtime, model, options.provider))
+            .collect::<Result<Vec<_>, _>>()?;
         Self::start_prepared(runtime, &models, options)
     }
 
@@ -66,19 +83,18 @@ impl Engine {
         models: &[OptimisedModel],
         options: EngineOptions,
     ) -> Result<Self, JobError> {
-        let invalid = |words: String| Err(JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words));
         if models.is_empty() {
-            return invalid("the engine has no model to serve".to_owned());
+            return Err(invalid("the engine has no model to serve"));
         }
         if options.sessions == 0 || options.intra_threads == 0 {
-            return invalid("sessions and intra_threads must be at least 1".to_owned());
+            return Err(invalid("sessions and intra_threads must be at least 1"));
         }
         let mut entries = HashMap::new();
         for (index, model) in models.iter().map(OptimisedModel::model).enumerate() {
             let entry =
                 Entry { index, manifest: Arc::clone(model.manifest()), sha256: model.sha256().to_owned() };
             if entries.insert(model.key().clone(), entry).is_some() {
-                return invalid(format!("model {} is there twice", model.key()));
+                return Err(invalid(format!("model {} is there twice", model.key())));
             }
         }
         let session_options = SessionOptions {
@@ -89,19 +105,15 @@ impl Engine {
         };
         // One after the other on this thread: the allocator then reuses what opening frees, which each thread's own heap
         // would keep (ResNet-50, four sessions: 0.6 instead of 1.1 GB).
-        let open_all = |_| {
-            let open = |model: &OptimisedModel| ModelSession::open_prepared(runtime, model, session_options);
-            models.iter().map(open).collect::<Result<_, JobError>>().map(Sessions)
-        };
-        let sessions = (0..options.sessions).map(open_all).collect::<Result<Vec<_>, JobError>>()?;
+        let sessions = (0..options.sessions)
+            .map(|_| Sessions::open(runtime, models, session_options))
+            .collect::<Result<Vec<_>, JobError>>()?;
         // A file replaced while the sessions opened it may not be the one that was verified.
         models.iter().map(OptimisedModel::model).try_for_each(VerifiedModel::verify)?;
         let manifests: Vec<_> = models.iter().map(|model| Arc::clone(model.model().manifest())).collect();
-        let warm_up_all = move |sessions: &mut Sessions| {
-            let mut pairs = sessions.0.iter_mut().zip(&manifests);
-            pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, &options))
-        };
-        let pool = Pool::start(sessions, options.limits(), warm_up_all)?;
+        let pool = Pool::start(sessions, options.limits(), move |sessions: &mut Sessions| {
+            sessions.warm_up(&manifests, &options)
+        })?;
         Ok(Self { models: entries, options, pool })
     }
 
@@ -120,27 +132,26 @@ impl Engine {
     }
 
     fn admit(&self, model: &ModelKey, tensor: &[f32]) -> Result<usize, JobError> {
-        let fail = |code, words: String| Err(JobError::new(Stage::Infer, code, words));
         let Some(entry) = self.models.get(model) else {
-            return fail(ErrorCode::UnknownModel, format!("the engine does not serve {model}"));
+            return Err(refused(ErrorCode::UnknownModel, format!("the engine does not serve {model}")));
         };
         let input = &entry.manifest.input;
         if tensor.len() != input.item_len() {
             let (len, shape) = (tensor.len(), &input.item_shape);
-            return fail(
+            return Err(refused(
                 ErrorCode::InferenceFailed,
                 format!("{model} takes items of shape {shape:?}, not {len} values"),
-            );
+            ));
         }
         let [low, high] = input.value_range;
         let slack = (high - low) * RANGE_SLACK;
-        let fits = |value: f32| (low - slack..=high + slack).contains(&f64::from(value));
-        match tensor.iter().position(|value| !fits(*value)) {
+        let range = low - slack..=high + slack;
+        match tensor.iter().position(|value| !range.contains(&f64::from(*value))) {
             None => Ok(entry.index),
-            Some(at) => fail(
+            Some(at) => Err(refused(
                 ErrorCode::ValueOutOfRange,
                 format!("value {} at {at} is outside the [{low}, {high}] that {model} takes", tensor[at]),
-            ),
+            )),
         }
     }
 
@@ -176,6 +187,15 @@ impl Engine {
     pub fn close(&self, how: Close) {
         self.pool.close(how);
     }
+}
+
+fn invalid(words: impl Into<String>) -> JobError {
+    JobError::new(Stage::Start, ErrorCode::SettingsInvalid, words)
+}
+
+/// Why an item is not taken.
+fn refused(code: ErrorCode, words: String) -> JobError {
+    JobError::new(Stage::Infer, code, words)
 }
 
 /// Runs once alone and, if wished, once in the largest batch that the options allow.

@@ -98,9 +98,8 @@ impl Search {
 fn checkout(program: &Path) -> Option<&Path> {
     let target = program.ancestors().find(|folder| folder.ends_with("target"))?;
     let checkout = target.parent().filter(|checkout| checkout.join("Cargo.toml").is_file())?;
-    let open_to_all =
-        |folder: &Path| folder.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o002 != 0);
-    (!open_to_all(checkout)).then_some(checkout)
+    let open_to_all = checkout.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o002 != 0);
+    (!open_to_all).then_some(checkout)
 }
 
 /// The entries of a folder whose names pass, oldest version first.
@@ -181,13 +180,16 @@ mod tests {
         assert_eq!(search(Provider::Cpu, &program).find().unwrap(), newest);
     }
 
+    fn finds(program: &Path) -> bool {
+        search(Provider::Cpu, program).find().is_ok()
+    }
+
     #[test]
     fn a_cache_is_trusted_only_where_the_program_was_built_in_its_checkout() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path();
         touch(&folder.join(CACHE).join("cpu-1.32.0/libonnxruntime.so.1.32.0"));
         let built = folder.join("target/release");
-        let finds = |program: &Path| search(Provider::Cpu, program).find().is_ok();
         assert!(!finds(&built), "no checkout");
         touch(&folder.join("Cargo.toml"));
         assert!(finds(&built));

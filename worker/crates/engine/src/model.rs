@@ -89,15 +89,14 @@ impl VerifiedModel {
         let listed: Vec<_> = std::iter::once(graph)
             .chain(weights.data.iter().map(|data| (&data.file, data.sha256.as_str())))
             .collect();
-        let digested = |(file, sha256): &(&String, &str)| Digested {
-            path: manifest.path_of(file),
-            sha256: (*sha256).to_owned(),
-        };
         let model = Self {
             precision,
             key: ModelKey { name: name.clone(), version: format!("{}-{precision}", manifest.version) },
             sha256: digest_of(&listed),
-            files: listed.iter().map(digested).collect(),
+            files: listed
+                .iter()
+                .map(|&(file, sha256)| Digested { path: manifest.path_of(file), sha256: sha256.to_owned() })
+                .collect(),
             manifest: Arc::clone(manifest),
         };
         // The graph is read once, for its digest and for what it says.

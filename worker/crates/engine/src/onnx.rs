@@ -200,12 +200,22 @@ mod tests {
         Node { op_type: "Constant".to_owned(), attribute: vec![attribute] }
     }
 
+    fn sparse(values: &str, indices: &str) -> SparseTensor {
+        SparseTensor { values: Some(external(values)), indices: Some(external(indices)) }
+    }
+
+    fn graph_of(initialiser: &str) -> Graph {
+        Graph { initializer: vec![external(initialiser)], ..Graph::default() }
+    }
+
+    /// What is said against a model of this graph.
+    fn refused(graph: Graph) -> String {
+        let model = OnnxModel { graph: Some(graph), ..OnnxModel::default() };
+        data_files(model.encode_to_vec().as_slice()).unwrap_err()
+    }
+
     #[test]
     fn no_place_where_a_tensor_can_stand_is_passed_over() {
-        let sparse = |name: &str, other: &str| SparseTensor {
-            values: Some(external(name)),
-            indices: Some(external(other)),
-        };
         let inner = Graph {
             node: vec![with(Attribute { tensors: vec![external("attribute-list")], ..Attribute::default() })],
             initializer: vec![external("inner")],
@@ -225,14 +235,16 @@ mod tests {
             initializer: vec![external("initialiser"), Tensor::default()],
             sparse_initializer: vec![sparse("sparse", "sparse-indices")],
         };
-        let trained = |name: &str| Some(Graph { initializer: vec![external(name)], ..Graph::default() });
         let function = Function {
             node: vec![with(Attribute { tensor: Some(external("function")), ..Attribute::default() })],
             attribute: vec![Attribute { tensor: Some(external("function-default")), ..Attribute::default() }],
         };
         let model = OnnxModel {
             graph: Some(graph),
-            training_info: vec![Training { initialization: trained("start"), algorithm: trained("step") }],
+            training_info: vec![Training {
+                initialization: Some(graph_of("start")),
+                algorithm: Some(graph_of("step")),
+            }],
             functions: vec![function],
         };
         let wanted = [
@@ -259,13 +271,10 @@ mod tests {
     #[test]
     fn what_names_no_file_or_is_no_graph_is_refused() {
         let nameless = Tensor { data_location: EXTERNAL, name: "w".to_owned(), ..Tensor::default() };
-        let of = |graph: Graph| OnnxModel { graph: Some(graph), ..OnnxModel::default() }.encode_to_vec();
-        let words =
-            data_files(of(Graph { initializer: vec![nameless], ..Graph::default() }).as_slice()).unwrap_err();
+        let words = refused(Graph { initializer: vec![nameless], ..Graph::default() });
         assert!(words.contains("\"w\"") && words.contains("without naming"), "{words}");
         let compiled = Node { op_type: COMPILED.to_owned(), attribute: Vec::new() };
-        let words =
-            data_files(of(Graph { node: vec![compiled], ..Graph::default() }).as_slice()).unwrap_err();
+        let words = refused(Graph { node: vec![compiled], ..Graph::default() });
         assert!(words.contains("compiled"), "{words}");
         assert!(data_files(&b""[..]).is_err() && data_files(&b"not ONNX at all"[..]).is_err());
     }

@@ -61,7 +61,8 @@ impl Pool {
         let (ready, started) = mpsc::channel();
         for (index, mut runner) in runners.into_iter().enumerate() {
             let (shared, warm_up, ready) = (Arc::clone(&pool.shared), Arc::clone(&warm_up), ready.clone());
-            let body = move || {
+            let builder = thread::Builder::new().name(format!("inference-{index}"));
+            let thread = builder.spawn(move || {
                 let warm =
                     panics::contained(|| warm_up(&mut runner)).unwrap_or_else(|panic| Err(failed(&panic)));
                 let serves = warm.is_ok();
@@ -70,8 +71,7 @@ impl Pool {
                 if serves {
                     serve_all(&shared, &mut runner);
                 }
-            };
-            let thread = thread::Builder::new().name(format!("inference-{index}")).spawn(body);
+            });
             pool.threads.push(thread.map_err(|error| failed(&format!("cannot start a thread: {error}")))?);
         }
         drop(ready);
@@ -105,8 +105,10 @@ impl Pool {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats { batches: count(&self.shared.batches), items: count(&self.shared.items) }
+        Stats {
+            batches: self.shared.batches.load(Ordering::Relaxed),
+            items: self.shared.items.load(Ordering::Relaxed),
+        }
     }
 
     /// Takes nothing new from now on. Does not wait: dropping the pool does.

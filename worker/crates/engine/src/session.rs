@@ -71,11 +71,9 @@ impl ModelSession {
     ) -> Result<Self, JobError> {
         let model = prepared.model();
         let key = model.key();
-        let unusable =
-            |error: ort::Error| mismatch(ErrorCode::RuntimeMismatch, format!("{key}: {}", error.message()));
-        let builder = configured(runtime, options).map_err(unusable)?;
+        let builder = configured(runtime, options).map_err(|error| unusable(key, &error))?;
         let (mut builder, file) = match prepared.graph() {
-            Some(graph) => graph.hand_over(builder).map_err(unusable)?,
+            Some(graph) => graph.hand_over(builder).map_err(|error| unusable(key, &error))?,
             None => (builder, model.path().to_owned()),
         };
         let session = builder.commit_from_file(file).map_err(|error| {
@@ -132,19 +130,8 @@ impl ModelSession {
             &self.staging
         };
         self.shape[0] = count;
-        let run = |session: &mut Session| -> Result<Result<Vec<Arrays>, String>, ort::Error> {
-            let input = TensorRef::from_array_view((self.shape.as_slice(), data))?;
-            let given = session.run(ort::inputs![self.manifest.input.name.as_str() => input])?;
-            let mut outputs = vec![Arrays::default(); count];
-            for declared in &self.outputs {
-                let (shape, values) = given[&*declared.name].try_extract_tensor::<f32>()?;
-                if let Err(words) = split(declared, shape, values, &mut outputs) {
-                    return Ok(Err(words));
-                }
-            }
-            Ok(Ok(outputs))
-        };
-        match run(&mut self.session) {
+        let input = self.manifest.input.name.as_str();
+        match run_batch(&mut self.session, input, &self.shape, data, &self.outputs) {
             Ok(Ok(outputs)) => Ok(outputs),
             Ok(Err(words)) => Err(self.failed(&words)),
             Err(error) => Err(self.refused(error.message())),
@@ -164,15 +151,33 @@ impl ModelSession {
     }
 }
 
+/// One run over the values of `shape`; its outputs for each item, or in words how they differ from what is declared.
+fn run_batch(
+    session: &mut Session,
+    input: &str,
+    shape: &[usize],
+    data: &[f32],
+    declared: &[Declared],
+) -> Result<Result<Vec<Arrays>, String>, ort::Error> {
+    let given = session.run(ort::inputs![input => TensorRef::from_array_view((shape, data))?])?;
+    let mut outputs = vec![Arrays::default(); shape[0]];
+    for declared in declared {
+        let (shape, values) = given[&*declared.name].try_extract_tensor::<f32>()?;
+        if let Err(words) = split(declared, shape, values, &mut outputs) {
+            return Ok(Err(words));
+        }
+    }
+    Ok(Ok(outputs))
+}
+
 /// One output of a whole batch, split into those of its items. Errors are words.
 fn split(declared: &Declared, shape: &[i64], values: &[f32], outputs: &mut [Arrays]) -> Result<(), String> {
     let name = &declared.name;
     let axes: Option<Vec<usize>> = shape.iter().map(|side| usize::try_from(*side).ok()).collect();
-    let fits = |(side, wanted): (&usize, &Option<usize>)| wanted.map_or(*side > 0, |wanted| *side == wanted);
     let axes = axes.filter(|axes| {
         axes.len() == 1 + declared.axes.len()
             && axes[0] == outputs.len()
-            && axes[1..].iter().zip(&declared.axes).all(fits)
+            && axes[1..].iter().zip(&declared.axes).all(|(&side, &wanted)| fits(side, wanted))
     });
     let Some([_, item @ ..]) = axes.as_deref() else {
         return Err(format!("output {name:?} has shape {shape:?}, not {}", declared.words(outputs.len())));
@@ -241,6 +246,15 @@ fn compare(kind: &str, name: &str, outlets: &[Outlet], wanted: &[Dim], found: &m
             _ => {}
         }
     }
+}
+
+/// Whether a side is as long as declared; where nothing is, any but an empty one is.
+fn fits(side: usize, wanted: Option<usize>) -> bool {
+    wanted.map_or(side > 0, |wanted| side == wanted)
+}
+
+fn unusable(key: &ModelKey, error: &ort::Error) -> JobError {
+    mismatch(ErrorCode::RuntimeMismatch, format!("{key}: {}", error.message()))
 }
 
 fn mismatch(code: ErrorCode, message: String) -> JobError {

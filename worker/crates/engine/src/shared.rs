@@ -137,8 +137,10 @@ fn initialisers(graph: &Path) -> Result<Vec<Initialiser>, String> {
     let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
     let model = onnx::OnnxModel::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
     let all = model.graph.unwrap_or_default().initializer;
-    let wanted = |tensor: &onnx::Tensor| tensor.is_external() && tensor.data_type == onnx::FLOAT;
-    all.into_iter().filter(wanted).map(Initialiser::of).collect()
+    all.into_iter()
+        .filter(|tensor| tensor.is_external() && tensor.data_type == onnx::FLOAT)
+        .map(Initialiser::of)
+        .collect()
 }
 
 /// One tensor in the weights file.
@@ -162,16 +164,19 @@ impl Initialiser {
     fn load(self, file: &File) -> Result<(String, Arc<DynValue>), String> {
         let dims: Vec<usize> = self.dims.iter().map(|dim| *dim as usize).collect();
         let len: usize = dims.iter().product();
-        let words = |what: &dyn Display| format!("initialiser {} cannot be read: {what}", self.name);
         // ONNX Runtime takes only memory of its caller, and kernels read whole cache lines of it.
         let mut values = Array1::from_elem(len + CACHE_LINE / size_of::<f32>(), 0_f32);
         let skipped = values.as_ptr().align_offset(CACHE_LINE);
         values.slice_axis_inplace(Axis(0), Slice::from(skipped..skipped + len));
         let bytes = values.as_slice_mut().map(bytemuck::cast_slice_mut);
-        let bytes = bytes.ok_or_else(|| words(&"its memory has gaps"))?;
-        file.read_exact_at(bytes, self.offset).map_err(|error| words(&error))?;
-        let values = values.into_shape_with_order(dims).map_err(|error| words(&error))?;
-        let value = Tensor::from_array(values).map_err(|error| words(&error.message()))?;
+        let bytes = bytes.ok_or_else(|| self.unreadable("its memory has gaps"))?;
+        file.read_exact_at(bytes, self.offset).map_err(|error| self.unreadable(error))?;
+        let values = values.into_shape_with_order(dims).map_err(|error| self.unreadable(error))?;
+        let value = Tensor::from_array(values).map_err(|error| self.unreadable(error.message()))?;
         Ok((self.name, Arc::new(value.into_dyn())))
+    }
+
+    fn unreadable(&self, what: impl Display) -> String {
+        format!("initialiser {} cannot be read: {what}", self.name)
     }
 }

@@ -8,7 +8,6 @@ use crate::manifest::{
 
 /// A manifest with `labels` labels and an input of one value.
 pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
-    let text = || "for tests".to_owned();
     Manifest {
         folder: PathBuf::from(name),
         name: name.to_owned(),
@@ -46,4 +45,8 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         source: Provenance { data: text(), citation: text(), url: text(), licence: text(), not_for: text() },
         maps: None,
     }
+}
+
+fn text() -> String {
+    "for tests".to_owned()
 }

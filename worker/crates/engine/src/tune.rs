@@ -27,11 +27,11 @@ pub fn fastest_precision(
         return Ok(offered.first().copied().unwrap_or(Precision::Fp32));
     }
     let options = SessionOptions { provider, intra_threads: 1, shares_cores: true, batch_varies: true };
-    let open = |precision: &Precision| {
-        ModelSession::open(runtime, &VerifiedModel::open(manifest, *precision)?, options)
-            .map(|session| (session, Vec::with_capacity(RUNS)))
-    };
-    let mut sessions = offered.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut sessions = Vec::with_capacity(offered.len());
+    for precision in &offered {
+        let session = ModelSession::open(runtime, &VerifiedModel::open(manifest, *precision)?, options)?;
+        sessions.push((session, Vec::with_capacity(RUNS)));
+    }
     let item = sample(manifest);
     // The first turn warms up.
     for turn in 0..=RUNS {

@@ -36,23 +36,54 @@ fn limits(linger: impl Strategy<Value = u64>) -> impl Strategy<Value = Limits> {
 /// The batch that must come, by the plainest means: of all live items in order of arrival, the first that may go names the
 /// key, and as many of its followers go with it as the limits allow.
 fn expected(live: &[Item], limits: Limits, now: Instant) -> Option<Vec<usize>> {
-    let batch_of = |key: u8| {
-        let (mut numbers, mut bytes, mut full) = (Vec::new(), 0, false);
-        for item in live.iter().filter(|item| item.key == key) {
-            if numbers.len() == limits.items || (!numbers.is_empty() && bytes + item.bytes > limits.bytes) {
-                full = true;
-                break;
-            }
-            bytes += item.bytes;
-            numbers.push(item.number);
-        }
-        (full || numbers.len() == limits.items || bytes >= limits.bytes, numbers)
-    };
     live.iter().find_map(|item| {
-        let (full, numbers) = batch_of(item.key);
+        let (full, numbers) = batch_of(live, limits, item.key);
         let ripe = numbers[0] == item.number && (full || now - item.arrived >= limits.linger);
         ripe.then_some(numbers)
     })
+}
+
+/// Whether the batch of a key is full, and its numbers.
+fn batch_of(live: &[Item], limits: Limits, key: u8) -> (bool, Vec<usize>) {
+    let (mut numbers, mut bytes, mut full) = (Vec::new(), 0, false);
+    for item in live.iter().filter(|item| item.key == key) {
+        if numbers.len() == limits.items || (!numbers.is_empty() && bytes + item.bytes > limits.bytes) {
+            full = true;
+            break;
+        }
+        bytes += item.bytes;
+        numbers.push(item.number);
+    }
+    (full || numbers.len() == limits.items || bytes >= limits.bytes, numbers)
+}
+
+/// Takes a batch from the batcher, the `last` ones without lingering, and compares it with the plain list; whether there
+/// was one.
+fn take(
+    batcher: &mut Batcher<u8, Item>,
+    live: &mut Vec<Item>,
+    limits: Limits,
+    now: Instant,
+    last: bool,
+) -> Result<bool, TestCaseError> {
+    let lingering = Limits { linger: if last { Duration::ZERO } else { limits.linger }, ..limits };
+    let wanted = expected(live, lingering, now);
+    let batch =
+        if last { batcher.take_now(|item| item.cancelled) } else { batcher.take(now, |item| item.cancelled) };
+    if let Some(batch) = &batch {
+        for (item, arrived) in &batch.items {
+            prop_assert_eq!((item.key, item.arrived), (batch.key, *arrived));
+        }
+    }
+    let found = batch.map(|batch| batch.items.iter().map(|(item, _)| item.number).collect::<Vec<_>>());
+    prop_assert_eq!(&found, &wanted);
+    live.retain(|item| !found.as_ref().is_some_and(|found| found.contains(&item.number)));
+    if found.is_none() && !last {
+        // The next deadline is the first moment at which time alone brings a batch.
+        let first = live.iter().map(|item| item.arrived + limits.linger).min();
+        prop_assert_eq!(batcher.next_deadline(), first);
+    }
+    Ok(found.is_some())
 }
 
 /// Plays the steps on the batcher and on the plain list, and compares every batch.
@@ -61,29 +92,6 @@ fn play(steps: Vec<Step>, limits: Limits) -> Result<(), TestCaseError> {
     let mut live: Vec<Item> = Vec::new();
     let (mut pushed, mut cancelled) = (0, 0);
     let mut now = Instant::now();
-    let take = |batcher: &mut Batcher<u8, Item>, live: &mut Vec<Item>, now: Instant, last: bool| {
-        let lingering = Limits { linger: if last { Duration::ZERO } else { limits.linger }, ..limits };
-        let wanted = expected(live, lingering, now);
-        let batch = if last {
-            batcher.take_now(|item| item.cancelled)
-        } else {
-            batcher.take(now, |item| item.cancelled)
-        };
-        if let Some(batch) = &batch {
-            for (item, arrived) in &batch.items {
-                prop_assert_eq!((item.key, item.arrived), (batch.key, *arrived));
-            }
-        }
-        let found = batch.map(|batch| batch.items.iter().map(|(item, _)| item.number).collect::<Vec<_>>());
-        prop_assert_eq!(&found, &wanted);
-        live.retain(|item| !found.as_ref().is_some_and(|found| found.contains(&item.number)));
-        if found.is_none() && !last {
-            // The next deadline is the first moment at which time alone brings a batch.
-            let first = live.iter().map(|item| item.arrived + limits.linger).min();
-            prop_assert_eq!(batcher.next_deadline(), first);
-        }
-        Ok(found.is_some())
-    };
     for step in steps {
         match step {
             Step::Push { key, bytes, cancelled: gone } => {
@@ -93,13 +101,13 @@ fn play(steps: Vec<Step>, limits: Limits) -> Result<(), TestCaseError> {
                 if gone { cancelled += 1 } else { live.push(item) }
             }
             Step::Take => {
-                take(&mut batcher, &mut live, now, false)?;
+                take(&mut batcher, &mut live, limits, now, false)?;
             }
             Step::Wait(milliseconds) => now += Duration::from_millis(milliseconds),
         }
         prop_assert!(batcher.len() >= live.len() && batcher.cancelled() <= cancelled);
     }
-    while take(&mut batcher, &mut live, now, true)? {}
+    while take(&mut batcher, &mut live, limits, now, true)? {}
     prop_assert!(live.is_empty() && batcher.is_empty(), "nothing is lost");
     prop_assert_eq!((batcher.cancelled(), batcher.next_deadline()), (cancelled, None));
     Ok(())

@@ -18,58 +18,64 @@ pub(super) enum Files {
 
 /// Rules across sections, and the files themselves.
 pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
-    let mut problem = |at: &str, what: String| problems.push(Problem { at: at.to_owned(), what });
     // "." and ".." have no last component; the folder's real name counts.
     let folder = fs::canonicalize(&manifest.folder).unwrap_or_else(|_| manifest.folder.clone());
     let folder_name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if folder_name != manifest.name {
-        problem("name", format!("is {:?}, but the folder is {folder_name:?}", manifest.name));
+        problems
+            .push(Problem::new("name", format!("is {:?}, but the folder is {folder_name:?}", manifest.name)));
     }
     if !is_slug(&manifest.name) {
-        problem("name", "must be lower-case letters, digits and hyphens".to_owned());
+        problems.push(Problem::new("name", "must be lower-case letters, digits and hyphens"));
     }
     if !is_semver(&manifest.version) {
-        problem(
+        problems.push(Problem::new(
             "version",
             format!("must be a semantic version (major.minor.patch), not {:?}", manifest.version),
-        );
+        ));
     }
     if manifest.fp32.is_none() && manifest.int8.is_none() {
-        problem("weights", "offers neither fp32 nor int8".to_owned());
+        problems.push(Problem::new("weights", "offers neither fp32 nor int8"));
     }
     let input = &manifest.input;
     if input.item_shape.is_empty() {
-        problem("input.item_shape", "is empty".to_owned());
+        problems.push(Problem::new("input.item_shape", "is empty"));
     }
     let len = input.item_shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
     if len.is_none_or(|len| len > MAX_ITEM_LEN) {
-        problem("input.item_shape", format!("holds more than {MAX_ITEM_LEN} values"));
+        problems.push(Problem::new("input.item_shape", format!("holds more than {MAX_ITEM_LEN} values")));
     }
     if input.value_range[0] >= input.value_range[1] {
-        problem("input.value_range", "must be [lowest, highest]".to_owned());
+        problems.push(Problem::new("input.value_range", "must be [lowest, highest]"));
     }
     let expected = match (&manifest.task, &manifest.preprocessing) {
         (Task::Radiograph, Preprocessing::Xrv1 { size }) => Some(vec![1, *size, *size]),
         (Task::Components, Preprocessing::Projections1 { .. }) => None,
         (_, preprocessing) => {
-            problem("preprocessing.id", format!("{} does not serve this task", preprocessing.id()));
+            problems.push(Problem::new(
+                "preprocessing.id",
+                format!("{} does not serve this task", preprocessing.id()),
+            ));
             None
         }
     };
     if let Some(expected) = expected.filter(|expected| *expected != input.item_shape) {
-        problem("input.item_shape", format!("must be {expected:?} for the preprocessing's size"));
+        problems.push(Problem::new(
+            "input.item_shape",
+            format!("must be {expected:?} for the preprocessing's size"),
+        ));
     }
-    check_labels(manifest, &mut problem);
-    check_files(manifest, files, &mut problem);
+    check_labels(manifest, problems);
+    check_files(manifest, files, problems);
 }
 
-fn check_labels(manifest: &Manifest, problem: &mut impl FnMut(&str, String)) {
+fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
     let calibrated = manifest.output.calibration == Calibration::XrvOpNorm;
     if calibrated && manifest.output.activation != Activation::Sigmoid {
-        problem("output.calibration", "xrv-op-norm needs the sigmoid activation".to_owned());
+        problems.push(Problem::new("output.calibration", "xrv-op-norm needs the sigmoid activation"));
     }
     if manifest.labels.iter().all(|label| label.suppressed) {
-        problem("labels", "none is reported".to_owned());
+        problems.push(Problem::new("labels", "none is reported"));
     }
     let mut seen = BTreeMap::new();
     for (index, label) in manifest.labels.iter().enumerate() {
@@ -77,42 +83,54 @@ fn check_labels(manifest: &Manifest, problem: &mut impl FnMut(&str, String)) {
             continue;
         }
         if calibrated && label.op_threshold.is_none() {
-            problem(&format!("labels[{index}].op_threshold"), "is missing (xrv-op-norm needs it)".to_owned());
+            problems.push(Problem::new(
+                format!("labels[{index}].op_threshold"),
+                "is missing (xrv-op-norm needs it)",
+            ));
         }
         if let Some(first) = seen.insert(label.name.as_str(), index) {
-            problem(&format!("labels[{index}].name"), format!("{:?} is labels[{first}] already", label.name));
+            problems.push(Problem::new(
+                format!("labels[{index}].name"),
+                format!("{:?} is labels[{first}] already", label.name),
+            ));
         }
     }
 }
 
-fn check_files(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str, String)) {
-    let mut look = |at: &str, file: &str, sha256: Option<&str>| {
-        if let Err(what) = check_file(manifest, files, file, sha256) {
-            problem(at, what);
-        }
-    };
+fn check_files(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
     for precision in Precision::ALL {
         // A template's weights are not there, and that is no fault.
         if let Some(weights) = manifest.weights(precision).filter(|weights| weights.sha256.is_some()) {
-            look(&format!("weights.{precision}.file"), &weights.file, weights.sha256.as_deref());
+            let at = format!("weights.{precision}.file");
+            problems.extend(file_problem(manifest, files, at, (&weights.file, weights.sha256.as_deref())));
             for (index, data) in weights.data.iter().enumerate() {
-                look(&format!("weights.{precision}.data[{index}].file"), &data.file, Some(&data.sha256));
+                let at = format!("weights.{precision}.data[{index}].file");
+                problems.extend(file_problem(manifest, files, at, (&data.file, Some(&data.sha256))));
             }
         }
     }
-    look("card", &manifest.card, None);
-    check_maps(manifest, files, problem);
+    problems.extend(file_problem(manifest, files, "card", (&manifest.card, None)));
+    check_maps(manifest, files, problems);
 }
 
 /// The group maps and their mask.
-pub(super) fn check_maps(manifest: &Manifest, files: Files, problem: &mut impl FnMut(&str, String)) {
+pub(super) fn check_maps(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
     let Some(maps) = manifest.maps.as_ref().filter(|maps| maps.sha256.is_some()) else { return };
     let mask = maps.mask.as_ref().map(|mask| ("maps.mask", mask, maps.mask_sha256.as_deref()));
     for (at, file, sha256) in [("maps.file", &maps.file, maps.sha256.as_deref())].into_iter().chain(mask) {
-        if let Err(what) = check_file(manifest, files, file, sha256) {
-            problem(at, what);
-        }
+        problems.extend(file_problem(manifest, files, at, (file, sha256)));
     }
+}
+
+/// What is wrong with a file that the key `at` names, and its digest.
+fn file_problem(
+    manifest: &Manifest,
+    files: Files,
+    at: impl Into<String>,
+    (file, sha256): (&str, Option<&str>),
+) -> Option<Problem> {
+    let what = check_file(manifest, files, file, sha256).err()?;
+    Some(Problem::new(at, what))
 }
 
 fn check_file(manifest: &Manifest, files: Files, file: &str, sha256: Option<&str>) -> Result<(), String> {

@@ -268,9 +268,7 @@ impl Manifest {
     /// Compares the group maps and their mask with the digests that the manifest gives them.
     pub fn verify_maps(&self) -> Result<(), ManifestProblems> {
         let mut problems = Vec::new();
-        check::check_maps(self, check::Files::Verified, &mut |at, what| {
-            problems.push(Problem { at: at.to_owned(), what });
-        });
+        check::check_maps(self, check::Files::Verified, &mut problems);
         if problems.is_empty() {
             return Ok(());
         }
@@ -320,6 +318,12 @@ pub struct Problem {
     /// The key, for example `labels[3].threshold`.
     pub at: String,
     pub what: String,
+}
+
+impl Problem {
+    fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { at: at.into(), what: what.into() }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -16,10 +16,11 @@ use super::{
 const MAX_BYTES: u64 = 1 << 20;
 pub(super) fn load(folder: &Path, files: Files) -> Result<Manifest, ManifestProblems> {
     let path = folder.join(MANIFEST_FILE);
-    let refuse = |problems| Err(ManifestProblems { path: path.clone(), problems });
     let table = match read(&path) {
         Ok(table) => table,
-        Err(what) => return refuse(vec![Problem { at: MANIFEST_FILE.to_owned(), what }]),
+        Err(what) => {
+            return Err(ManifestProblems { path, problems: vec![Problem::new(MANIFEST_FILE, what)] });
+        }
     };
     let mut problems = Vec::new();
     let mut reader = Reader::new("", table, &mut problems);
@@ -30,7 +31,7 @@ pub(super) fn load(folder: &Path, files: Files) -> Result<Manifest, ManifestProb
     }
     match manifest {
         Some(manifest) if problems.is_empty() => Ok(manifest),
-        _ => refuse(problems),
+        _ => Err(ManifestProblems { path, problems }),
     }
 }
 
@@ -93,6 +94,15 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     })
 }
 
+/// A figure with the interval around it.
+fn interval(reader: &mut Reader<'_>, key: &str) -> Option<[f64; 3]> {
+    let values = reader.numbers::<3>(key);
+    if values.is_some_and(|[value, low, high]| !(low <= value && value <= high)) {
+        reader.problem(key, "must be [value, low, high] with low <= value <= high");
+    }
+    values
+}
+
 fn choice<T: Copy>(reader: &mut Reader<'_>, key: &str, choices: &[(&str, T)]) -> Option<T> {
     let text = reader.text(key)?;
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
@@ -132,15 +142,8 @@ fn measured(reader: &mut Reader<'_>) -> Option<Evidence> {
         reader.problem("agreement", "must lie in [0, 1]");
     }
     let metric = reader.text("metric");
-    let mut interval = |key| {
-        let values = reader.numbers::<3>(key);
-        if values.is_some_and(|[value, low, high]| !(low <= value && value <= high)) {
-            reader.problem(key, "must be [value, low, high] with low <= value <= high");
-        }
-        values
-    };
-    let fp32 = interval("fp32");
-    let int8 = interval("int8");
+    let fp32 = interval(reader, "fp32");
+    let int8 = interval(reader, "int8");
     let evaluated_items = reader.count("evaluated_items");
     Some(Evidence {
         calibration_sha256: calibration_sha256?,

@@ -25,7 +25,7 @@ impl<'p> Reader<'p> {
 
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
         let at = self.at(key);
-        self.problems.push(Problem { at, what: what.into() });
+        self.problems.push(Problem::new(at, what));
     }
 
     /// A value of the wanted kind, or `None` when the key is absent; another kind is a problem.
@@ -194,7 +194,7 @@ impl<'p> Reader<'p> {
                 parsed.push(read(&mut reader));
                 reader.finish();
             } else {
-                self.problems.push(Problem { at: path, what: "must be a table".to_owned() });
+                self.problems.push(Problem::new(path, "must be a table"));
                 parsed.push(None);
             }
         }

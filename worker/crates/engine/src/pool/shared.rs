@@ -47,6 +47,11 @@ pub(crate) struct Shared {
 }
 
 impl Ticket {
+    /// Whether nobody waits for the answer any more.
+    fn is_cancelled(&self) -> bool {
+        self.reply.is_canceled()
+    }
+
     pub fn answer(self, result: Result<Outputs, JobError>) {
         // The caller may have gone away meanwhile.
         let _ = self.reply.send(result);
@@ -75,17 +80,16 @@ impl Shared {
     }
 
     pub fn next_batch(&self) -> Option<Batch<usize, Ticket>> {
-        let gone = |ticket: &Ticket| ticket.reply.is_canceled();
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             match state.health {
                 Health::Ready => {
-                    if let Some(batch) = state.batcher.take(now, gone) {
+                    if let Some(batch) = state.batcher.take(now, Ticket::is_cancelled) {
                         return Some(batch);
                     }
                 }
-                Health::Draining => return state.batcher.take_now(gone),
+                Health::Draining => return state.batcher.take_now(Ticket::is_cancelled),
                 Health::Closed | Health::Failed(_) => return None,
             }
             state = match state.batcher.next_deadline() {

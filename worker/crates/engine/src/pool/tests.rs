@@ -27,6 +27,11 @@ fn echoed(outputs: &Outputs) -> &[f32] {
     outputs.arrays.values(ECHO).unwrap()
 }
 
+/// Whether one of the first values orders this.
+fn has_order(firsts: &[f32], order: f32) -> bool {
+    firsts.iter().any(|first| first.to_bits() == order.to_bits())
+}
+
 struct Echo {
     /// For every run: the model and the first values of its items.
     ran: Sender<(usize, Vec<f32>)>,
@@ -37,14 +42,13 @@ impl Runner for Echo {
     fn run(&mut self, model: usize, items: &[&[f32]]) -> Result<Vec<Arrays>, JobError> {
         let firsts: Vec<f32> = items.iter().map(|item| item[0]).collect();
         self.ran.send((model, firsts.clone())).unwrap();
-        let ordered = |order: f32| firsts.iter().any(|first| first.to_bits() == order.to_bits());
-        if ordered(HOLD) {
+        if has_order(&firsts, HOLD) {
             self.go.lock().unwrap().recv().unwrap();
         }
-        if ordered(FAIL) {
+        if has_order(&firsts, FAIL) {
             return Err(JobError::new(Stage::Infer, ErrorCode::InferenceFailed, "told to fail"));
         }
-        assert!(!ordered(PANIC), "told to");
+        assert!(!has_order(&firsts, PANIC), "told to");
         let outputs = items.iter().map(|item| {
             let values = if item[0].to_bits() == NAN.to_bits() { vec![f32::NAN] } else { item.to_vec() };
             let mut arrays = Arrays::default();
@@ -52,7 +56,7 @@ impl Runner for Echo {
             arrays
         });
         let mut outputs: Vec<_> = outputs.collect();
-        if ordered(TOO_FEW) {
+        if has_order(&firsts, TOO_FEW) {
             outputs.pop();
         }
         Ok(outputs)
@@ -249,19 +253,21 @@ fn dropping_an_open_pool_answers_everybody() {
     }
 }
 
+/// The error of a start with this warm-up.
+fn start_fails(warm_up: fn(&mut Echo) -> Result<(), JobError>) -> JobError {
+    let (ran, _) = channel();
+    let go = Arc::new(Mutex::new(channel().1));
+    let echoes: Vec<_> = (0..3).map(|_| Echo { ran: ran.clone(), go: Arc::clone(&go) }).collect();
+    let error = Pool::start(echoes, LIMITS, warm_up).unwrap_err();
+    assert_eq!(Arc::strong_count(&go), 1, "every thread has ended and dropped its runner");
+    error
+}
+
 #[test]
 fn the_first_error_of_a_warm_up_is_told_and_no_thread_is_left() {
-    let start = |warm_up: fn(&mut Echo) -> Result<(), JobError>| {
-        let (ran, _) = channel();
-        let go = Arc::new(Mutex::new(channel().1));
-        let echoes: Vec<_> = (0..3).map(|_| Echo { ran: ran.clone(), go: Arc::clone(&go) }).collect();
-        let error = Pool::start(echoes, LIMITS, warm_up).unwrap_err();
-        assert_eq!(Arc::strong_count(&go), 1, "every thread has ended and dropped its runner");
-        error
-    };
-    let refused = start(|_| Err(JobError::new(Stage::Start, ErrorCode::ModelMismatch, "not this one")));
+    let refused = start_fails(|_| Err(JobError::new(Stage::Start, ErrorCode::ModelMismatch, "not this one")));
     assert_eq!(refused.code, ErrorCode::ModelMismatch);
-    let panicked = start(|_| panic!("no warmth"));
+    let panicked = start_fails(|_| panic!("no warmth"));
     assert_eq!(panicked.code, ErrorCode::EngineFailed);
     assert!(panicked.message.contains("no warmth"));
 }
