@@ -73,27 +73,34 @@ impl Autoscaler {
             return bounded;
         }
         let Rules { scale_out, scale_in } = &self.rules;
-        let average = |window| visible.and_then(|visible| metric.average(visible, window));
-        let cool = |cooldown| self.last_action.is_none_or(|last| now >= last + cooldown);
-        let (Some(recent), Some(longer)) = (average(scale_out.window()), average(scale_in.window())) else {
+        let known = visible
+            .map(|at| [scale_out.window(), scale_in.window()].map(|window| metric.average(at, window)));
+        let Some([Some(recent), Some(longer)]) = known else {
             return count.max(capacity.default);
         };
         if recent > scale_out.threshold_seconds_per_worker {
-            if cool(scale_out.cooldown()) {
+            if self.has_cooled(now, scale_out.cooldown()) {
                 return (count + scale_out.instances).min(capacity.maximum);
             }
             return count;
         }
-        if longer < scale_in.threshold_seconds_per_worker && cool(scale_in.cooldown()) {
+        if longer < scale_in.threshold_seconds_per_worker && self.has_cooled(now, scale_in.cooldown()) {
             let lowest = count.saturating_sub(scale_in.instances).max(capacity.minimum);
             // The estimate divides by the new count; for none left Azure documents nothing, and it is let go.
-            let flaps = |fewer: usize| {
-                fewer > 0 && longer * count as f64 / fewer as f64 > scale_out.threshold_seconds_per_worker
-            };
-            return (lowest..=count).find(|fewer| !flaps(*fewer)).unwrap_or(count);
+            let (total, threshold) = (longer * count as f64, scale_out.threshold_seconds_per_worker);
+            return (lowest..=count).find(|fewer| !flaps(total, *fewer, threshold)).unwrap_or(count);
         }
         count
     }
+
+    fn has_cooled(&self, now: Duration, cooldown: Duration) -> bool {
+        self.last_action.is_none_or(|last| now >= last + cooldown)
+    }
+}
+
+/// Whether a metric of this sum over so many fewer instances would have them scaled out again.
+fn flaps(total: f64, fewer: usize, threshold: f64) -> bool {
+    fewer > 0 && total / fewer as f64 > threshold
 }
 
 #[cfg(test)]
@@ -161,10 +168,11 @@ mod tests {
         rules.scale_in.instances = 5;
         let mut metric = Metric::default();
         metric.record(MINUTE, 55.0);
-        let decide = |count| Autoscaler::new(rules).decide(MINUTE, Some(MINUTE), WIDE, count, &metric);
         // 55 x 6 / 4 is below 100, 55 x 6 / 3 is not.
-        assert_eq!(decide(6), 4);
-        assert_eq!(decide(2), 0, "with none left there is nothing to divide by");
+        for (count, decided) in [(6, 4), (2, 0)] {
+            let mut scaler = Autoscaler::new(rules);
+            assert_eq!(scaler.decide(MINUTE, Some(MINUTE), WIDE, count, &metric), decided);
+        }
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Machine {
         }
     }
 
+    /// Whether its scale set counts it: it starts or serves.
+    pub fn counts_for(&self, set: ScaleSet) -> bool {
+        self.set == set && matches!(self.state, State::Starting | State::Serving)
+    }
+
     /// The lane from which it takes a job now, if it takes one.
     pub fn wants(&mut self, now: Duration, ready: PerLane<bool>) -> Option<Lane> {
         if self.state != State::Serving || self.waiting.len() + self.working.len() >= self.permits {

@@ -73,14 +73,12 @@ impl FleetReport {
     /// The figures; the backlog at every `step`-th minute.
     pub fn of(run: &Run, slots: usize, step: usize) -> Self {
         let minutes = &run.minutes;
-        let peak = |value: fn(&Minute) -> usize| minutes.iter().map(value).max().unwrap_or(0);
         let done = run.jobs.iter().filter(|job| job.finished.is_some()).count();
         let last = run.jobs.iter().filter_map(|job| job.finished).max().unwrap_or_default();
         let longest =
             run.jobs.iter().map(|job| job.finished.unwrap_or(run.length).saturating_sub(job.arrived));
         let [regular, spot] = run.machine_time.map(|time| time.as_secs_f64());
         let (useful, lost) = (run.useful.as_secs_f64(), run.lost.as_secs_f64());
-        let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         Self {
             jobs: run.jobs.len(),
             done,
@@ -93,10 +91,10 @@ impl FleetReport {
                 .map(|lane| LaneTimes::of(run, Some(lane)))
                 .filter(|times| times.jobs > 0)
                 .collect(),
-            peak_backlog: peak(|minute| minute.backlog.iter().map(|(_, count)| count).sum()),
+            peak_backlog: peak(minutes, |minute| minute.backlog.iter().map(|(_, count)| count).sum()),
             oldest_job_seconds: minutes.iter().map(|m| m.oldest).max().unwrap_or_default().as_secs_f64(),
-            peak_regular: peak(|minute| minute.starting[0] + minute.serving[0] + minute.draining[0]),
-            peak_spot: peak(|minute| minute.starting[1] + minute.serving[1] + minute.draining[1]),
+            peak_regular: peak(minutes, |minute| minute.starting[0] + minute.serving[0] + minute.draining[0]),
+            peak_spot: peak(minutes, |minute| minute.starting[1] + minute.serving[1] + minute.draining[1]),
             regular_hours: regular / 3600.0,
             spot_hours: spot / 3600.0,
             utilisation: ratio(useful, (regular + spot) * slots as f64),
@@ -118,21 +116,16 @@ impl LaneTimes {
         let mut times: Vec<Duration> =
             jobs.filter_map(|job| Some(job.finished?.saturating_sub(job.arrived))).collect();
         times.sort_unstable();
-        // Nearest rank.
-        let at = |share: f64| {
-            let rank = (share * times.len() as f64).ceil() as usize;
-            times.get(rank.max(1) - 1).copied().unwrap_or_default().as_secs_f64()
-        };
         let sum: f64 = times.iter().map(Duration::as_secs_f64).sum();
         Self {
             lane: lane.map_or("all", Lane::as_str).to_owned(),
             jobs: count,
             done: times.len(),
             mean: sum / times.len().max(1) as f64,
-            p50: at(0.5),
-            p95: at(0.95),
-            p99: at(0.99),
-            longest: at(1.0),
+            p50: quantile(&times, 0.5),
+            p95: quantile(&times, 0.95),
+            p99: quantile(&times, 0.99),
+            longest: quantile(&times, 1.0),
         }
     }
 }
@@ -155,6 +148,20 @@ impl Moment {
             spot_draining: minute.draining[1],
         }
     }
+}
+
+fn peak(minutes: &[Minute], value: fn(&Minute) -> usize) -> usize {
+    minutes.iter().map(value).max().unwrap_or(0)
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// Of sorted times by nearest rank, in seconds; 0 of none.
+fn quantile(times: &[Duration], share: f64) -> f64 {
+    let rank = (share * times.len() as f64).ceil() as usize;
+    times.get(rank.max(1) - 1).copied().unwrap_or_default().as_secs_f64()
 }
 
 /// The mean of one figure over several runs.

@@ -143,9 +143,13 @@ impl StartHours {
     /// Whether the day profile holds at this time of day.
     pub(super) fn is_day(self, time_of_day: Duration) -> bool {
         let hour = time_of_day.as_secs() / 3600 % 24;
-        let since = |start: u64| (hour + 24 - start) % 24;
-        since(self.day) < since(self.night)
+        hours_since(self.day, hour) < hours_since(self.night, hour)
     }
+}
+
+/// From one hour of the day on to another.
+fn hours_since(start: u64, hour: u64) -> u64 {
+    (hour + 24 - start) % 24
 }
 
 impl Capacities {

@@ -27,7 +27,6 @@ impl ServiceTime {
 
     /// Checks that every draw is a time.
     pub fn problem(&self) -> Option<&'static str> {
-        let is_time = |seconds: f64| seconds.is_finite() && seconds > 0.0 && seconds < 1e9;
         match self {
             Self::Gamma { mean, .. } if !is_time(*mean) => {
                 Some("the mean is not a positive number of seconds")
@@ -90,6 +89,10 @@ fn normal(random: &mut StdRng) -> f64 {
     radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
 }
 
+fn is_time(seconds: f64) -> bool {
+    seconds.is_finite() && seconds > 0.0 && seconds < 1e9
+}
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
@@ -116,9 +119,12 @@ mod tests {
         assert!((mean - time.mean()).abs() < 0.05);
     }
 
+    fn gamma(mean: f64, cv: f64) -> ServiceTime {
+        ServiceTime::Gamma { mean, cv }
+    }
+
     #[test]
     fn what_is_no_time_is_named() {
-        let gamma = |mean, cv| ServiceTime::Gamma { mean, cv };
         for bad in [gamma(0.0, 1.0), gamma(f64::NAN, 1.0), gamma(1.0, -1.0), gamma(1.0, f64::INFINITY)] {
             assert!(bad.problem().is_some(), "{bad:?}");
         }

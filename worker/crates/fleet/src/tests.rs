@@ -118,9 +118,10 @@ fn an_arriving_image_goes_before_a_relabelling() {
     let mut scenario = fixed(2, arrivals, &ServiceTime::Gamma { mean: 1.0, cv: 0.3 }, HOUR);
     scenario.machine = MachineType { slots: 8, permits: 32, ..one_slot() };
     let report = FleetReport::of(&simulate(&scenario, 1), 8, 1);
-    let of = |name: &str| report.lanes.iter().find(|lane| lane.lane == name).cloned().expect("the lane");
-    assert!(of("ingest").p95 < 10.0, "{:?}", of("ingest"));
-    assert!(of("bulk").p50 > 100.0, "{:?}", of("bulk"));
+    let [ingest, bulk] =
+        ["ingest", "bulk"].map(|name| report.lanes.iter().find(|lane| lane.lane == name).expect("the lane"));
+    assert!(ingest.p95 < 10.0, "{ingest:?}");
+    assert!(bulk.p50 > 100.0, "{bulk:?}");
 }
 
 /// The rules that are simulated are the rules that are deployed: both templates name the same keys of the same file.
@@ -179,13 +180,16 @@ fn a_settings_file_that_cannot_be_simulated_is_refused_in_words() {
     }
 }
 
+fn gamma(mean: f64) -> ServiceTime {
+    ServiceTime::Gamma { mean, cv: 0.5 }
+}
+
 fn deployed(spot: bool, evictions_per_hour: f64, arrivals: Vec<Arrivals>) -> Scenario {
     let constants = Constants::parse(DEPLOYED).expect("sound");
     let shape = constants.shapes["prod"];
-    let time = |mean| Some(ServiceTime::Gamma { mean, cv: 0.5 });
     Scenario {
         arrivals,
-        service: PerLane { ingest: time(0.2), bulk: time(0.2), volumes: time(60.0) },
+        service: PerLane { ingest: Some(gamma(0.2)), bulk: Some(gamma(0.2)), volumes: Some(gamma(60.0)) },
         machine: MachineType {
             slots: 8,
             permits: 32,
@@ -282,6 +286,10 @@ prop_compose! {
     }
 }
 
+fn done_before(run: &Run, at: Duration) -> usize {
+    run.jobs.iter().filter(|job| job.finished.is_some_and(|done| done < at)).count()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
@@ -291,9 +299,8 @@ proptest! {
         // Every job is somewhere, at every minute.
         for minute in &run.minutes {
             let arrived = run.jobs.iter().filter(|job| job.arrived <= minute.at).count();
-            let done = |at: Duration| run.jobs.iter().filter(|job| job.finished.is_some_and(|done| done < at)).count();
             // What ends in the very instant may be counted before or after it.
-            let (least, most) = (arrived - done(minute.at + Duration::from_nanos(1)), arrived - done(minute.at));
+            let (least, most) = (arrived - done_before(&run, minute.at + Duration::from_nanos(1)), arrived - done_before(&run, minute.at));
             let backlog = minute.backlog.iter().map(|(_, count)| count).sum::<usize>();
             prop_assert!((least..=most).contains(&backlog), "{} at {:?}: {} to {}", backlog, minute.at, least, most);
         }

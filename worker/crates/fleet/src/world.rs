@@ -62,8 +62,7 @@ struct World<'a> {
 /// Plays a scenario. Arrivals, service times, start-up times and evictions each have a random stream of their own, so
 /// that scenarios which differ in their rules meet the same jobs.
 pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
-    let stream = |number: u64| StdRng::seed_from_u64(seed.wrapping_mul(8).wrapping_add(number));
-    let mut arrivals = stream(0);
+    let mut arrivals = stream(seed, 0);
     let mut events: Vec<Arrival> = scenario
         .arrivals
         .iter()
@@ -71,12 +70,13 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
         .filter(|arrival| arrival.work.is_some() || scenario.service[arrival.lane].is_some())
         .collect();
     events.sort_by_key(|arrival| arrival.at);
-    let mut services = stream(1);
-    let drawn = |arrival: &Arrival| {
+    let mut services = stream(seed, 1);
+    let mut work: Vec<Duration> = Vec::with_capacity(events.len());
+    for arrival in &events {
         let lane = scenario.service[arrival.lane].as_ref();
-        arrival.work.or_else(|| lane.map(|time| time.draw(&mut services))).unwrap_or_default()
-    };
-    let work: Vec<Duration> = events.iter().map(drawn).collect();
+        let drawn = arrival.work.or_else(|| lane.map(|time| time.draw(&mut services)));
+        work.push(drawn.unwrap_or_default());
+    }
     let jobs = events.iter().map(|arrival| Record {
         lane: arrival.lane,
         arrived: arrival.at,
@@ -100,8 +100,8 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
         oldest: 0,
         metric: Metric::default(),
         settings: settings(&scenario.scaling),
-        startups: stream(2),
-        evictions: stream(3),
+        startups: stream(seed, 2),
+        evictions: stream(seed, 3),
         run: Run {
             length: scenario.length,
             jobs: jobs.collect(),
@@ -116,6 +116,11 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
     };
     world.play();
     world.run
+}
+
+/// The random numbers for one of the purposes of a run.
+fn stream(seed: u64, number: u64) -> StdRng {
+    StdRng::seed_from_u64(seed.wrapping_mul(8).wrapping_add(number))
 }
 
 /// The lane's mean, or that of its jobs whose work is known.
@@ -348,10 +353,9 @@ impl World<'_> {
         let (is_day, visible) = (self.is_day(), self.now.checked_sub(self.scenario.metric_delay));
         for index in 0..self.settings.len() {
             let set = self.settings[index].set;
-            let there = |machine: &Machine| {
-                machine.set == set && matches!(machine.state, State::Starting | State::Serving)
-            };
-            let count = self.live.iter().filter(|number| there(&self.machines[**number])).count();
+            let there: Vec<usize> =
+                self.live.iter().copied().filter(|number| self.machines[*number].counts_for(set)).collect();
+            let count = there.len();
             let setting = &mut self.settings[index];
             let capacity = setting.capacities.at(is_day);
             let target = setting.scaler.decide(self.now, visible, capacity, count, &self.metric);
@@ -360,9 +364,8 @@ impl World<'_> {
             for _ in count..target {
                 self.order(set);
             }
-            let oldest: Vec<usize> =
-                self.live.iter().copied().filter(|n| there(&self.machines[*n])).collect();
-            for number in oldest.into_iter().take(count.saturating_sub(target)) {
+            // The oldest go first.
+            for number in there.into_iter().take(count.saturating_sub(target)) {
                 self.drain(number, false);
             }
         }
