@@ -83,11 +83,19 @@ impl Survey {
 
     fn moments(&self) -> Moments {
         let n = self.looks.len().max(1) as f64;
-        let at = |v: usize| self.looks.iter().map(move |look| look[v]);
-        let mean: Vec<f64> = (0..self.brain.len()).map(|v| at(v).sum::<f64>() / n).collect();
-        let spread = |v: usize| (at(v).map(|x| (x - mean[v]).powi(2)).sum::<f64>() / n).sqrt();
-        let deviation = (0..self.brain.len()).map(spread).collect();
+        let mean: Vec<f64> =
+            (0..self.brain.len()).map(|v| self.looks.iter().map(|look| look[v]).sum::<f64>() / n).collect();
+        let variances = (0..self.brain.len())
+            .map(|v| self.looks.iter().map(|look| (look[v] - mean[v]).powi(2)).sum::<f64>() / n);
+        let deviation = variances.map(f64::sqrt).collect();
         Moments { mean, deviation }
+    }
+
+    /// Dice coefficient of what is `inside` and the mask, over the voxels that were seen.
+    fn dice(&self, seen: &[usize], inside: impl Fn(usize) -> bool) -> f64 {
+        let both = seen.iter().filter(|&&v| inside(v) && self.brain[v]).count();
+        let sum = seen.iter().map(|&v| usize::from(inside(v)) + usize::from(self.brain[v])).sum::<usize>();
+        2.0 * both as f64 / sum.max(1) as f64
     }
 
     /// The overlap of tissue and mask, with a warning when it is low.
@@ -99,15 +107,9 @@ impl Survey {
         }
         let seen: Vec<usize> =
             (0..seen.len()).filter(|&v| seen[v] && mean[v].is_finite() && deviation[v].is_finite()).collect();
-        let dice = |inside: &dyn Fn(usize) -> bool| {
-            let both = seen.iter().filter(|&&v| inside(v) && self.brain[v]).count();
-            let sum =
-                seen.iter().map(|&v| usize::from(inside(v)) + usize::from(self.brain[v])).sum::<usize>();
-            2.0 * both as f64 / sum.max(1) as f64
-        };
-        let none = |tissue| (Overlap { dice: None, tissue }, None);
-        if dice(&|v| deviation[v] > 0.0) >= MASKED && seen.iter().any(|&v| deviation[v] <= 0.0) {
-            return none(Tissue::Masked);
+        let by_variance = self.dice(&seen, |v| deviation[v] > 0.0);
+        if by_variance >= MASKED && seen.iter().any(|&v| deviation[v] <= 0.0) {
+            return (Overlap { dice: None, tissue: Tissue::Masked }, None);
         }
         let (values, tissue, low) = if has_baseline(&seen, &mean, &deviation) {
             (&mean, Tissue::MeanIntensity, LOW_BY_MEAN)
@@ -115,9 +117,9 @@ impl Survey {
             (&deviation, Tissue::TemporalVariance, LOW_BY_VARIANCE)
         };
         let Some(threshold) = threshold(seen.iter().map(|&v| values[v]).collect()) else {
-            return none(Tissue::NothingStandsOut);
+            return (Overlap { dice: None, tissue: Tissue::NothingStandsOut }, None);
         };
-        let found = dice(&|v| values[v] >= threshold);
+        let found = self.dice(&seen, |v| values[v] >= threshold);
         let warning = (found < low).then(|| {
             let by = if tissue == Tissue::MeanIntensity { "mean intensity" } else { "temporal variance" };
             let text = format!("the scan's tissue, told by {by}, and the maps' mask overlap with a Dice of {found:.2}: registered scans have more than {low}");
@@ -132,8 +134,8 @@ impl Survey {
     /// `not_four_dimensional`.
     pub fn check_series(&self) -> Result<(), JobError> {
         let Moments { mean, deviation } = self.moments();
-        let usable = |v: usize| self.brain[v] && mean[v].is_finite() && deviation[v] > 0.0;
-        let voxels: Vec<usize> = (0..mean.len()).filter(|&v| usable(v)).collect();
+        let voxels: Vec<usize> =
+            (0..mean.len()).filter(|&v| self.brain[v] && mean[v].is_finite() && deviation[v] > 0.0).collect();
         if self.looks.len() < LEAST_LOOKS || voxels.len() < LEAST_VOXELS {
             return Ok(());
         }
@@ -142,21 +144,18 @@ impl Survey {
             return Ok(());
         }
         // A volume that stands out in all voxels, as after a jerk of the head, is no sparse map.
-        let z = |look: &[f64], v: usize| (look[v] - mean[v]) / deviation[v];
-        let size: Vec<f64> = self
+        let mut scores: Vec<Vec<f64>> = self
             .looks
             .iter()
-            .map(|look| {
-                (voxels.iter().map(|&v| z(look, v).powi(2)).sum::<f64>() / voxels.len() as f64).sqrt()
-            })
+            .map(|look| voxels.iter().map(|&v| (look[v] - mean[v]) / deviation[v]).collect())
             .collect();
-        let kurtosis = |v: usize| {
-            let n = self.looks.len() as f64;
-            let values = self.looks.iter().zip(&size).map(|(look, size)| z(look, v) / size.max(1e-9));
-            let (second, fourth) = values.fold((0.0, 0.0), |(a, b), x| (a + x * x, b + x.powi(4)));
-            n * fourth / (second * second)
-        };
-        let sparse = median(voxels.iter().map(|&v| kurtosis(v)).collect());
+        for look in &mut scores {
+            let size = (look.iter().map(|z| z.powi(2)).sum::<f64>() / look.len() as f64).sqrt();
+            for z in look {
+                *z /= size.max(1e-9);
+            }
+        }
+        let sparse = median((0..voxels.len()).map(|v| kurtosis(scores.iter().map(|look| look[v]))).collect());
         if sparse < SPARSE {
             return Ok(());
         }
@@ -176,6 +175,13 @@ impl Observer for Survey {
             self.looks.push(values);
         }
     }
+}
+
+/// Of values around zero.
+fn kurtosis(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len() as f64;
+    let (second, fourth) = values.fold((0.0, 0.0), |(a, b), x| (a + x * x, b + x.powi(4)));
+    n * fourth / (second * second)
 }
 
 /// Whether mean intensities are those of an image: nowhere much below zero, and greater than their fluctuation.
@@ -199,12 +205,12 @@ fn threshold(mut values: Vec<f64>) -> Option<f64> {
     for value in &values {
         bins[(((value - low) / width).max(0.0) as usize).min(BINS - 1)] += 1.0;
     }
-    let centre = |i: usize| low + (i as f64 + 0.5) * width;
-    let (all, sum) = bins.iter().enumerate().fold((0.0, 0.0), |(n, s), (i, x)| (n + x, s + x * centre(i)));
+    let centres: [f64; BINS] = std::array::from_fn(|i| low + (i as f64 + 0.5) * width);
+    let (all, sum) = bins.iter().zip(centres).fold((0.0, 0.0), |(n, s), (x, centre)| (n + x, s + x * centre));
     let (mut below, mut part) = (0.0, 0.0);
     let mut best: Option<(f64, f64, f64, f64)> = None;
     for (i, count) in bins.iter().enumerate().take(BINS - 1) {
-        (below, part) = (below + count, part + count * centre(i));
+        (below, part) = (below + count, part + count * centres[i]);
         let above = all - below;
         if below > 0.0 && above > 0.0 {
             let (dark, bright) = (part / below, (sum - part) / above);

@@ -32,15 +32,13 @@ impl TToZ {
         let dof = dof.max(1) as f64;
         let wallace = (8.0 * dof + 1.0) / (8.0 * dof + 3.0);
         let step = (TABLE_T * TABLE_T / dof).ln_1p() / (NODES - 3) as f64;
-        let at = |i: usize| {
+        let mut ratio = vec![f64::NAN; NODES];
+        for (i, ratio) in ratio.iter_mut().enumerate() {
             let u = step * (i as f64 - 1.0);
-            if u <= 0.0 {
-                f64::NAN
-            } else {
-                exact(dof, (dof * u.exp_m1()).sqrt()) / (wallace * (dof * u).sqrt())
+            if u > 0.0 {
+                *ratio = exact(dof, (dof * u.exp_m1()).sqrt()) / (wallace * (dof * u).sqrt());
             }
-        };
-        let mut ratio: Vec<f64> = (0..NODES).map(at).collect();
+        }
         // z/t at zero is the quotient of the densities.
         let density = (lgamma(f64::midpoint(dof, 1.0)) - lgamma(dof / 2.0)).exp() / (dof * PI).sqrt();
         ratio[1] = density * TAU.sqrt() / wallace;
@@ -128,11 +126,15 @@ fn ln_upper_tail(z: f64) -> f64 {
     -0.5 * z * z - 0.5 * TAU.ln() - z.ln() + series.ln()
 }
 
+/// Keeps a denominator of Lentz's method away from zero.
+fn guard(v: f64) -> f64 {
+    const TINY: f64 = 1e-300;
+    if v.abs() < TINY { TINY } else { v }
+}
+
 /// The continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method:
 /// I_x(a, b) = x^a (1-x)^b / (a B(a, b)) * fraction.
 fn fraction(a: f64, b: f64, x: f64) -> f64 {
-    const TINY: f64 = 1e-300;
-    let guard = |v: f64| if v.abs() < TINY { TINY } else { v };
     let mut c = 1.0;
     let mut d = 1.0 / guard(1.0 - (a + b) * x / (a + 1.0));
     let mut value = d;

@@ -17,19 +17,26 @@ pub(super) struct Unmixing {
     pub contrast: f64,
 }
 
+impl Unmixing {
+    /// One that converged is better than any that did not.
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        (self.converged, self.contrast)
+            .partial_cmp(&(other.converged, other.contrast))
+            .is_some_and(std::cmp::Ordering::is_gt)
+    }
+}
+
+fn broke_down() -> JobError {
+    let message = "the independent component analysis broke down";
+    JobError::new(Stage::Preprocess, ErrorCode::NoUsableComponents, message)
+}
+
 /// W <- (W W')^(-1/2) W.
 fn decorrelate(rows: &Mat<f64>) -> Result<Mat<f64>, JobError> {
-    let failed = || {
-        JobError::new(
-            Stage::Preprocess,
-            ErrorCode::NoUsableComponents,
-            "the independent component analysis broke down",
-        )
-    };
-    let eigen = (rows * rows.transpose()).self_adjoint_eigen(Side::Lower).map_err(|_| failed())?;
+    let eigen = (rows * rows.transpose()).self_adjoint_eigen(Side::Lower).map_err(|_| broke_down())?;
     let n = rows.nrows();
     if (0..n).any(|i| eigen.S()[i].is_nan() || eigen.S()[i] <= 0.0) {
-        return Err(failed());
+        return Err(broke_down());
     }
     let scaled = Mat::from_fn(n, n, |i, j| eigen.U()[(i, j)] / eigen.S()[j].sqrt());
     Ok(&scaled * eigen.U().transpose() * rows)

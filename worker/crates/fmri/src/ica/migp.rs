@@ -80,12 +80,15 @@ impl Migp {
             }
         }
         debug_assert_eq!(keep.len(), self.voxels);
+        let mut out = Tiles::new();
         // Each tile goes as its successor is made.
-        let columns = |tile: Mat<f32>, keep: &[bool]| {
+        for (tile, keep) in self.tiles.into_iter().zip(keep.chunks(TILE)) {
             let chosen: Vec<usize> = (0..tile.ncols()).filter(|&v| keep[v]).collect();
-            Mat::from_fn(rows, chosen.len(), |r, v| (f64::from(tile[(r, chosen[v])]) - mean[r]) as f32)
-        };
-        self.tiles.into_iter().zip(keep.chunks(TILE)).map(|(tile, keep)| columns(tile, keep)).collect()
+            out.push(Mat::from_fn(rows, chosen.len(), |r, v| {
+                (f64::from(tile[(r, chosen[v])]) - mean[r]) as f32
+            }));
+        }
+        out
     }
 }
 
@@ -112,10 +115,9 @@ pub(super) fn gram(tiles: &Tiles, par: Par) -> Mat<f64> {
 
 /// The strongest eigenvectors of a symmetric matrix as columns, with their eigenvalues, descending.
 pub(super) fn strongest(matrix: &Mat<f64>, count: usize) -> Result<(Mat<f64>, Vec<f64>), JobError> {
-    let failed = |_| {
+    let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| {
         JobError::new(Stage::Preprocess, ErrorCode::NonFiniteVoxels, "the scans' covariance is not finite")
-    };
-    let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(failed)?;
+    })?;
     let n = matrix.nrows();
     let count = count.min(n);
     let vectors = Mat::from_fn(n, count, |i, j| eigen.U()[(i, n - 1 - j)]);

@@ -205,8 +205,10 @@ fn read_all(
         state.make_room(headers[n].volumes, Par::Seq)?;
         let run = read_run(runs[n], first, &mask.voxels, options, &mut varies);
         let Run { tiles, lost: gone, warnings } = run.map_err(|error| in_scan(error, &name))?;
-        let named = |warning: Warning| Warning { message: format!("{name}: {}", warning.message), ..warning };
-        (lost[n], said[n]) = (gone, warnings.into_iter().map(named).collect());
+        lost[n] = gone;
+        for warning in warnings {
+            said[n].push(Warning { message: format!("{name}: {}", warning.message), ..warning });
+        }
         state.append(tiles, Par::Seq)?;
         progress(Progress::Run { done: done + 1, of: runs.len() });
     }
@@ -251,22 +253,25 @@ fn solve(
     let Whitened { z, vectors, values, total } = whiten(data, voxels, options.components)?;
     let (best, others) = search(&z, options, progress)?;
     let common: f64 = values.iter().sum();
-    let explained = |row: usize| -> f64 {
-        best.rows.row(row).iter().zip(&values).map(|(w, l)| w * w * l).sum::<f64>() / common
-    };
+    let explained: Vec<f64> = (0..options.components)
+        .map(|k| best.rows.row(k).iter().zip(&values).map(|(w, l)| w * w * l).sum::<f64>() / common)
+        .collect();
     let mut ranking: Vec<usize> = (0..options.components).collect();
-    ranking.sort_by(|&a, &b| explained(b).total_cmp(&explained(a)));
+    ranking.sort_by(|&a, &b| explained[b].total_cmp(&explained[a]));
     let all = maps_of(&best.rows, &z, voxels);
     // X = U diag(sqrt(lambda / V)) z and z = W' u, with u = factor * map.
-    let mixed = |r: usize, k: usize| -> f64 {
-        let parts = (0..values.len())
-            .map(|j| vectors[(r, j)] * (values[j] / voxels as f64).sqrt() * best.rows[(k, j)]);
-        parts.sum::<f64>() * all[k].1
-    };
-    let mixing = (0..vectors.nrows()).map(|r| ranking.iter().map(|&k| mixed(r, k)).collect()).collect();
+    let mut mixing = Vec::with_capacity(vectors.nrows());
+    for r in 0..vectors.nrows() {
+        let row = ranking.iter().map(|&k| {
+            let parts = (0..values.len())
+                .map(|j| vectors[(r, j)] * (values[j] / voxels as f64).sqrt() * best.rows[(k, j)]);
+            parts.sum::<f64>() * all[k].1
+        });
+        mixing.push(row.collect());
+    }
     Ok(Solved {
         maps: ranking.iter().map(|&k| all[k].0.clone()).collect(),
-        explained: ranking.iter().map(|&k| explained(k)).collect(),
+        explained: ranking.iter().map(|&k| explained[k]).collect(),
         explained_together: common / total,
         mixing,
         stability: ranking.iter().map(|&k| stability(&best.rows, k, &others)).collect(),
@@ -294,8 +299,8 @@ fn whiten(data: Tiles, voxels: usize, components: usize) -> Result<Whitened, Job
         let message = format!("the scans have {rank} independent components, fewer than {components}");
         return Err(refuse(ErrorCode::NoUsableComponents, message));
     }
-    let scale = |j: usize| (voxels as f64 / values[j]).sqrt();
-    let turn = Mat::from_fn(components, vectors.nrows(), |j, i| (vectors[(i, j)] * scale(j)) as f32);
+    let scale: Vec<f64> = values.iter().map(|value| (voxels as f64 / value).sqrt()).collect();
+    let turn = Mat::from_fn(components, vectors.nrows(), |j, i| (vectors[(i, j)] * scale[j]) as f32);
     let mut z = Vec::new();
     for tile in data {
         let mut out = Mat::<f32>::zeros(components, tile.ncols());
@@ -324,14 +329,9 @@ fn search(
         });
         all.push(one);
     }
-    let better = |a: &fastica::Unmixing, b: &fastica::Unmixing| {
-        (a.converged, a.contrast)
-            .partial_cmp(&(b.converged, b.contrast))
-            .is_some_and(std::cmp::Ordering::is_gt)
-    };
     let mut best = 0;
     for i in 1..all.len() {
-        if better(&all[i], &all[best]) {
+        if all[i].is_better_than(&all[best]) {
             best = i;
         }
     }
@@ -365,10 +365,10 @@ fn stability(rows: &Mat<f64>, k: usize, others: &[Mat<f64>]) -> f64 {
     if others.is_empty() {
         return 1.0;
     }
-    let best = |other: &Mat<f64>| {
+    let best = others.iter().map(|other| {
         let dots =
             other.row_iter().map(|row| row.iter().zip(rows.row(k).iter()).map(|(a, b)| a * b).sum::<f64>());
         dots.fold(0.0f64, |best, dot| best.max(dot.abs()))
-    };
-    others.iter().map(best).sum::<f64>() / others.len() as f64
+    });
+    best.sum::<f64>() / others.len() as f64
 }

@@ -85,8 +85,7 @@ fn components_text(group: &GroupIca) -> String {
 fn fragment_text(group: &GroupIca, sha256: &str, des_norm: bool) -> String {
     let mut out = String::new();
     let [nx, ny, nz] = group.grid.dims;
-    let list = |row: &[f64]| row.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(", ");
-    let rows: Vec<String> = group.grid.affine.0.iter().map(|row| format!("[{}]", list(row))).collect();
+    let rows: Vec<String> = group.grid.affine.0.iter().map(|row| format!("{row:?}")).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,

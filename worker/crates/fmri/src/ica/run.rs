@@ -82,17 +82,22 @@ pub(super) fn read_run(
 /// or varies less about its line than single precision can tell, becomes zero: `false`.
 fn standardise(series: &mut [f32]) -> bool {
     let n = series.len() as f64;
-    let time = |t: usize| t as f64 - (n - 1.0) / 2.0;
     let mean = series.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let slope = series.iter().enumerate().map(|(t, &x)| time(t) * f64::from(x)).sum::<f64>() * 12.0
+    let slope = series.iter().enumerate().map(|(t, &x)| centred(t, n) * f64::from(x)).sum::<f64>() * 12.0
         / (n * (n * n - 1.0));
-    let rest = |t: usize, x: f32| f64::from(x) - mean - slope * time(t);
-    let square: f64 = series.iter().enumerate().map(|(t, &x)| rest(t, x).powi(2)).sum();
+    let square: f64 =
+        series.iter().enumerate().map(|(t, &x)| (f64::from(x) - mean - slope * centred(t, n)).powi(2)).sum();
     let deviation = (square / (n - 1.0)).sqrt();
     let greatest = series.iter().fold(0f32, |best, x| best.max(x.abs()));
     let good = deviation.is_finite() && deviation > 1e-6 * f64::from(greatest);
     for (t, x) in series.iter_mut().enumerate() {
-        *x = if good { (rest(t, *x) / deviation) as f32 } else { 0.0 };
+        let rest = f64::from(*x) - mean - slope * centred(t, n);
+        *x = if good { (rest / deviation) as f32 } else { 0.0 };
     }
     good
+}
+
+/// Volume `t` of `n` in time, with the middle at zero.
+fn centred(t: usize, n: f64) -> f64 {
+    t as f64 - (n - 1.0) / 2.0
 }

@@ -153,8 +153,7 @@ fn is_full(series: &Mat<f64>, rounding: f64, confounds: &Mat<f64>, strong: usize
         return false;
     }
     // A pair for each volume is enough here.
-    let chosen = |pair: usize| (pair * volumes / pairs) != ((pair + 1) * volumes / pairs);
-    let part = columns(series, |v| chosen(v / 2));
+    let part = columns(series, |v| (v / 2 * volumes / pairs) != ((v / 2 + 1) * volumes / pairs));
     let covariance = covariance(&part);
     let trace: f64 = (0..volumes).map(|t| covariance[(t, t)]).sum();
     let level = (4.0 * rounding * edge(volumes, part.ncols())).max(NEGLIGIBLE * trace / strong.max(1) as f64);
@@ -179,13 +178,13 @@ struct Spectrum {
 fn spectrum(series: &Mat<f64>, rounding: f64, strong: usize) -> Result<(Spectrum, f64), JobError> {
     let (volumes, count) = (series.nrows(), series.ncols());
     let halves = count >= 3 * volumes;
-    let half = |n: usize| if halves { columns(series, |v| v / 2 % 2 == n) } else { series.clone() };
-    let (one, other) = (half(0), half(1));
+    let [one, other] =
+        [0, 1].map(|n| if halves { columns(series, |v| v / 2 % 2 == n) } else { series.clone() });
     let eigen = covariance(&one).self_adjoint_eigen(Side::Lower).map_err(failed)?;
     let seen = eigen.U().transpose() * &other;
     let width = other.ncols().max(1) as f64;
-    let variance = |row: usize| seen.row(row).iter().map(|x| x * x).sum::<f64>() / width;
-    let mut order: Vec<(f64, usize)> = (0..volumes).map(|n| (variance(n), n)).collect();
+    let mut order: Vec<(f64, usize)> =
+        (0..volumes).map(|n| (seen.row(n).iter().map(|x| x * x).sum::<f64>() / width, n)).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0));
     if order.iter().any(|(x, _)| !x.is_finite()) {
         return Err(failed("not finite"));
@@ -223,11 +222,10 @@ fn effective(question: &Question<'_>, most: usize) -> (usize, Vec<f64>) {
     let differences = Mat::from_fn(series.nrows(), pairs, |t, n| series[(t, 2 * n + 1)] - series[(t, 2 * n)]);
     let contrasts = *inverse * *design;
     let residuals = &differences - design.transpose() * (&contrasts * &differences);
-    let square = |matrix: &Mat<f64>| matrix.squared_norm_l2();
     // With E the residuals, Σ of them is EE'/n: its trace, and that of its square without what n series add by chance.
     let n = pairs as f64;
-    let trace = square(&residuals) / n;
-    let whole = square(&covariance(&residuals)) - trace * trace / n;
+    let trace = residuals.squared_norm_l2() / n;
+    let whole = covariance(&residuals).squared_norm_l2() - trace * trace / n;
     let dof = if whole > 0.0 { (trace * trace / whole).round() as usize } else { 0 }.min(most);
     // Variance that the differences have along each contrast of unit length.
     let along = &contrasts * &differences;

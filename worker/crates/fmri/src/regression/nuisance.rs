@@ -69,6 +69,10 @@ impl Plan {
     }
 }
 
+fn length(column: &[f64]) -> f64 {
+    column.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
 /// Centres a column, takes the others out of it (twice: once leaves rounding behind) and scales it to length one.
 /// False when nothing is left.
 fn orthogonalise(column: &mut [f64], others: &[Vec<f64>]) -> bool {
@@ -77,7 +81,6 @@ fn orthogonalise(column: &mut [f64], others: &[Vec<f64>]) -> bool {
     for x in column.iter_mut() {
         *x -= mean;
     }
-    let length = |column: &[f64]| column.iter().map(|x| x * x).sum::<f64>().sqrt();
     let whole = length(column);
     // What centring leaves of a constant is rounding.
     if whole <= 1e-14 * largest * (column.len() as f64).sqrt() {

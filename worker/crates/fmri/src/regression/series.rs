@@ -76,7 +76,6 @@ impl Series {
         }
         let every = (width / STEPPED).max(1);
         let chosen: Vec<usize> = (0..width).step_by(every).collect();
-        let mean = |x: f64| x / chosen.len() as f64;
         chosen
             .iter()
             .map(|&n| {
@@ -85,7 +84,7 @@ impl Series {
                     self.rows.iter().skip(n).step_by(width).map(|&x| f64::from(x)).collect();
                 let stored = mean_square_step(&series, pivot[v], header) * averaging(sampling, v);
                 let kept = mean_square(series.iter().map(|&x| spacing(x, f32::MANTISSA_DIGITS)));
-                mean((stored + kept).max(lattice_step(series).powi(2)) / 12.0)
+                (stored + kept).max(lattice_step(series).powi(2)) / 12.0 / chosen.len() as f64
             })
             .sum()
     }
@@ -98,8 +97,10 @@ fn mean_square_step(series: &[f64], pivot: f64, header: &Header) -> f64 {
         Datatype::F64 => f64::MANTISSA_DIGITS,
         _ => return header.slope * header.slope,
     };
-    let stored = |x: f64| (x + pivot - header.intercept) / header.slope;
-    mean_square(series.iter().map(|&x| header.slope * spacing(stored(x), bits)))
+    mean_square(series.iter().map(|&x| {
+        let stored = (x + pivot - header.intercept) / header.slope;
+        header.slope * spacing(stored, bits)
+    }))
 }
 
 /// Distance of the floating-point numbers with that many bits at a value.

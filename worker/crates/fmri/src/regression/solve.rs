@@ -124,8 +124,7 @@ fn stage_two(
     let centred = Mat::from_fn(rows - 1, volumes, |k, t| rho[(k, t)] - mean[k]);
     let courses = &one.to_courses * &centred;
     let gram = &courses * courses.transpose();
-    let strength = |k: usize| gram[(k, k)] * one.variance[k];
-    let strongest = (0..one.kept.len()).map(strength).fold(0.0, f64::max);
+    let strongest = (0..one.kept.len()).map(|k| gram[(k, k)] * one.variance[k]).fold(0.0, f64::max);
     let Selection { kept, empty, dependent } =
         select(&gram, |k| CONSTANT_COURSE * strongest / one.variance[k]);
     for k in empty {
@@ -192,8 +191,8 @@ fn regress_out_confounds(sums: &mut Sums, count: usize) -> Mat<f64> {
 /// Series of the sample that took part, in whole pairs, without mean and confounds.
 fn cleaned_series(sums: &Sums, confounds: &Mat<f64>) -> Mat<f64> {
     let positions = &sums.series.positions;
-    let varies = |v: usize| sums.squares[positions[v]] > 0.0;
-    let pairs = (0..positions.len() / 2).filter(|n| varies(2 * n) && varies(2 * n + 1));
+    let varies: Vec<bool> = positions.iter().map(|&v| sums.squares[v] > 0.0).collect();
+    let pairs = (0..positions.len() / 2).filter(|n| varies[2 * n] && varies[2 * n + 1]);
     let chosen: Vec<usize> = pairs.flat_map(|n| [2 * n, 2 * n + 1]).collect();
     let mut series = sums.series.matrix(&chosen);
     for column in series.col_iter_mut() {
@@ -374,8 +373,9 @@ fn fill_maps(
     let (voxels, count) = (sums.squares.len(), maps.count());
     let with_z = options.z_maps && table.is_some();
     let with_t = options.t_maps && table.is_some();
-    let empty = |wanted: bool| vec![vec![0f32; if wanted { voxels } else { 0 }]; count];
-    let (mut betas, mut t, mut z) = (empty(true), empty(with_t), empty(with_z));
+    let mut betas = vec![vec![0f32; voxels]; count];
+    let mut t = vec![vec![0f32; if with_t { voxels } else { 0 }]; count];
+    let mut z = vec![vec![0f32; if with_z { voxels } else { 0 }]; count];
     let mut beta_rows: Vec<_> = betas.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
     let mut t_rows: Vec<_> = t.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
     let mut z_rows: Vec<_> = z.iter_mut().map(|row| row.chunks_mut(TILE)).collect();
@@ -398,17 +398,11 @@ fn fill_maps(
             .collect(),
     };
     let queue = Mutex::new(tasks);
-    let work = || {
-        let mut found = Found { peaks: vec![None; count], moments: Vec::new() };
-        loop {
-            let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-            let Some(task) = next else { break found };
-            fill_tile(task, two, &statistics, &mut found);
-        }
-    };
     let Found { peaks, mut moments } = thread::scope(|scope| {
-        let others: Vec<_> = (1..options.threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut found = work();
+        let others: Vec<_> = (1..options.threads.max(1))
+            .map(|_| scope.spawn(|| fill_tiles(&queue, two, &statistics, count)))
+            .collect();
+        let mut found = fill_tiles(&queue, two, &statistics, count);
         for other in others {
             let more = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             for (peak, other) in found.peaks.iter_mut().zip(more.peaks) {
@@ -439,6 +433,21 @@ fn raise(peak: &mut Option<(f64, usize)>, t: f64, voxel: usize) {
     };
     if better {
         *peak = Some((t, voxel));
+    }
+}
+
+/// Takes tiles out of the queue until it is empty.
+fn fill_tiles<'a>(
+    queue: &Mutex<impl Iterator<Item = Task<'a>>>,
+    two: &StageTwo,
+    statistics: &Statistics<'_>,
+    count: usize,
+) -> Found {
+    let mut found = Found { peaks: vec![None; count], moments: Vec::new() };
+    loop {
+        let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+        let Some(task) = next else { break found };
+        fill_tile(task, two, statistics, &mut found);
     }
 }
 

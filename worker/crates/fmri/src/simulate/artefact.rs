@@ -48,8 +48,6 @@ pub(super) fn all(
     random: &mut Random,
 ) -> Vec<(Vec<f32>, Vec<f64>)> {
     let places: Vec<[f64; 3]> = mask.iter().map(|&v| deformation.apply(grid.world(v as usize))).collect();
-    let over = |value: &dyn Fn([f64; 3]) -> f64| places.iter().map(|&p| value(p) as f32).collect::<Vec<_>>();
-    let blobs = |list: &[Blob]| over(&|p| list.iter().map(|blob| gaussian(p, blob)).sum());
     let edges = edges(grid, mask);
 
     let mut out = Vec::new();
@@ -61,24 +59,31 @@ pub(super) fn all(
         (0..mask.len()).map(|n| edges.iter().map(|e| e[n] * e[n]).sum::<f32>().sqrt()).collect();
     let pulse = random.between(0.9, 1.25);
     let breath = random.between(0.22, 0.34);
-    out.push((blobs(VESSELS), course::physiological(random, options, pulse, 0.03)));
-    out.push((blobs(BRAINSTEM), course::physiological(random, options, pulse, 0.03)));
-    out.push((blobs(VENTRICLES), course::band(random, options, 0.01, 0.2, 0.3)));
-    out.push((blobs(WHITE), course::band(random, options, 0.004, 0.05, 1.0)));
-    out.push((blobs(AIR), course::movement(random, options)));
-    out.push((blobs(CEREBELLUM), course::physiological(random, options, breath, 0.03)));
+    out.push((blobs(VESSELS, &places), course::physiological(random, options, pulse, 0.03)));
+    out.push((blobs(BRAINSTEM, &places), course::physiological(random, options, pulse, 0.03)));
+    out.push((blobs(VENTRICLES, &places), course::band(random, options, 0.01, 0.2, 0.3)));
+    out.push((blobs(WHITE, &places), course::band(random, options, 0.004, 0.05, 1.0)));
+    out.push((blobs(AIR, &places), course::movement(random, options)));
+    out.push((blobs(CEREBELLUM, &places), course::physiological(random, options, breath, 0.03)));
     // Breath moves the rim, more at the top and the back.
     let upper = places.iter().zip(&rim).map(|([_, y, z], rim)| rim * (1.0 + 0.01 * (z - y)).max(0.0) as f32);
     out.push((upper.collect(), course::physiological(random, options, breath, 0.03)));
     let axis = random.below(3);
-    out.push((over(&|p| p[axis] / 60.0), course::drift(random, options)));
+    let gradient = places.iter().map(|place| (place[axis] / 60.0) as f32);
+    out.push((gradient.collect(), course::drift(random, options)));
     // Every other slice, as interleaved acquisition leaves it.
     let slices =
         mask.iter().map(|&v| if grid.position(v as usize)[2].is_multiple_of(2) { 1.0 } else { -1.0 });
     out.push((slices.collect(), course::spikes(random, options)));
     let cloud = Waves::new(random);
-    out.push((over(&|p| cloud.at(p)), course::spikes(random, options)));
+    let clouded = places.iter().map(|&place| cloud.at(place) as f32);
+    out.push((clouded.collect(), course::spikes(random, options)));
     out
+}
+
+/// The sum of blobs at every place.
+fn blobs(list: &[Blob], places: &[[f64; 3]]) -> Vec<f32> {
+    places.iter().map(|&place| list.iter().map(|blob| gaussian(place, blob)).sum::<f64>() as f32).collect()
 }
 
 fn gaussian(place: [f64; 3], (centre, sigma): &Blob) -> f64 {
@@ -95,12 +100,12 @@ fn edges(grid: &Grid, mask: &[u32]) -> [Vec<f32>; 3] {
     Blur::new(grid, 8.0).apply(&mut brain);
     let strides = [1, grid.dims[0], grid.dims[0] * grid.dims[1]];
     std::array::from_fn(|axis| {
-        let value = |v: u32| {
+        let differences = mask.iter().map(|&v| {
             let (v, at) = (v as usize, grid.position(v as usize)[axis]);
             let before = if at > 0 { brain[v - strides[axis]] } else { 0.0 };
             let after = if at + 1 < grid.dims[axis] { brain[v + strides[axis]] } else { 0.0 };
             after - before
-        };
-        mask.iter().map(|&v| value(v)).collect()
+        });
+        differences.collect()
     })
 }

@@ -92,8 +92,8 @@ impl Networks {
                 let peak = volume.iter().copied().fold(0.0, f64::max);
                 if peak > 0.0 && peak.is_finite() {
                     // The background of a component map is noise, not a weak network.
-                    let keep = |x: f64| if x >= BACKGROUND * peak { x / peak } else { 0.0 };
-                    maps.push(volume.iter().map(|&x| keep(x) as f32).collect());
+                    let kept = volume.iter().map(|&x| if x >= BACKGROUND * peak { x / peak } else { 0.0 });
+                    maps.push(kept.map(|x| x as f32).collect());
                 }
             } else {
                 let mut labels: Vec<i64> =

@@ -19,19 +19,22 @@ impl Blur {
         let kernels = grid.affine.voxel_mm().map(|size| {
             let sigma = fwhm_mm / 2.354_82 / size;
             let radius = (3.0 * sigma).ceil() as usize;
-            let weight = |n: usize| if n == 0 { 1.0 } else { (-0.5 * (n as f64 / sigma).powi(2)).exp() };
-            let sum: f64 = 2.0 * (0..=radius).map(weight).sum::<f64>() - 1.0;
-            (0..=radius).map(|n| (weight(n) / sum) as f32).collect()
+            // At the centre 1, even where sigma is 0.
+            let weights: Vec<f64> = (0..=radius)
+                .map(|n| if n == 0 { 1.0 } else { (-0.5 * (n as f64 / sigma).powi(2)).exp() })
+                .collect();
+            let sum: f64 = 2.0 * weights.iter().sum::<f64>() - 1.0;
+            weights.iter().map(|weight| (weight / sum) as f32).collect()
         });
         Self { dims: grid.dims, kernels }
     }
 
     /// By how much white noise has to be stronger to keep its standard deviation.
     pub fn noise_gain(&self) -> f64 {
-        let power = |kernel: &Vec<f32>| {
+        let powers = self.kernels.iter().map(|kernel| {
             2.0 * kernel.iter().map(|x| f64::from(x * x)).sum::<f64>() - f64::from(kernel[0]).powi(2)
-        };
-        self.kernels.iter().map(power).product::<f64>().sqrt().recip()
+        });
+        powers.product::<f64>().sqrt().recip()
     }
 
     /// Smooths a volume in place; outside of the grid there is nothing.
