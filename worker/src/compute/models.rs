@@ -10,7 +10,7 @@ use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
     Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, Precision, Provider,
-    Runtime, Task, scores, tune,
+    Runtime, Task, VerifiedModel, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -53,7 +53,7 @@ enum Engines {
 }
 
 struct Waiting {
-    model: nightread_engine::VerifiedModel,
+    model: VerifiedModel,
     engine: OnceCell<Engine>,
 }
 
@@ -62,7 +62,7 @@ struct Waiting {
 pub struct LoadedModels {
     runtime: Runtime,
     provider: Provider,
-    models: Vec<nightread_engine::VerifiedModel>,
+    models: Vec<VerifiedModel>,
     by_name: BTreeMap<String, Arc<Model>>,
     /// Made when they are first served from the start.
     prepared: OnceLock<Vec<OptimisedModel>>,
@@ -76,26 +76,15 @@ impl LoadedModels {
         runtime: Runtime,
         provider: Provider,
     ) -> Result<Self, JobError> {
-        let open = |(name, precision): &(String, Precision)| {
-            let model = nightread_engine::VerifiedModel::open(catalogue.get(name)?, *precision)?;
-            let described = Model {
-                manifest: Arc::clone(model.manifest()),
-                key: model.key().clone(),
-                facts: facts(&model, provider.as_str()),
-                gate: gate(model.manifest()),
-                maps: group_maps(model.manifest())?.map(Arc::new),
-            };
-            Ok((model, described))
-        };
         // Side by side: digests of a hundred megabytes are a good part of the time that one small study takes.
         let opened: Vec<Result<_, JobError>> = thread::scope(|scope| {
-            let open = |named| scope.spawn(move || open(named));
-            let opening: Vec<_> = names.iter().map(open).collect();
-            let broken = |_| {
-                let text = "looking at a model's files was broken off";
-                Err(JobError::new(Stage::Start, ErrorCode::Internal, text))
-            };
-            opening.into_iter().map(|open| open.join().unwrap_or_else(broken)).collect()
+            let opening: Vec<_> = names
+                .iter()
+                .map(|(name, precision)| {
+                    scope.spawn(|| described(catalogue.get(name)?, *precision, provider))
+                })
+                .collect();
+            opening.into_iter().map(|opening| opening.join().unwrap_or_else(|_| Err(broken_off()))).collect()
         });
         let (mut models, mut by_name) = (Vec::new(), BTreeMap::new());
         for open in opened {
@@ -123,10 +112,12 @@ impl LoadedModels {
                 Engines::Warm(Engine::start_prepared(&self.runtime, self.prepared()?, options)?)
             }
             LoadPolicy::Lazy => {
-                let waiting = |model: &nightread_engine::VerifiedModel| {
-                    (model.key().clone(), Waiting { model: model.clone(), engine: OnceCell::new() })
-                };
-                let engines = self.models.iter().map(waiting).collect();
+                let engines = self
+                    .models
+                    .iter()
+                    .cloned()
+                    .map(|model| (model.key().clone(), Waiting { model, engine: OnceCell::new() }))
+                    .collect();
                 let options = EngineOptions { warm_batches: false, ..options };
                 Engines::OnDemand { runtime: self.runtime.clone(), options, engines }
             }
@@ -150,10 +141,10 @@ impl LoadedModels {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
-        let prepare = |model: &nightread_engine::VerifiedModel| {
-            OptimisedModel::new(&self.runtime, model.clone(), self.provider)
-        };
-        let prepared = self.models.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        let models = self.models.iter().cloned();
+        let prepared = models
+            .map(|model| OptimisedModel::new(&self.runtime, model, self.provider))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(self.prepared.get_or_init(|| prepared))
     }
 }
@@ -172,20 +163,11 @@ impl Models {
             Engines::Warm(engine) => return Ok(engine),
             Engines::OnDemand { runtime, options, engines } => (runtime, *options, engines),
         };
-        let unknown = || {
+        let Some(Waiting { model, engine }) = engines.get(key) else {
             let text = format!("this worker serves no model {key}");
-            JobError::new(Stage::Infer, ErrorCode::UnknownModel, text)
+            return Err(JobError::new(Stage::Infer, ErrorCode::UnknownModel, text));
         };
-        let Waiting { model, engine } = engines.get(key).ok_or_else(unknown)?;
-        let start = || async {
-            let (runtime, model) = (runtime.clone(), model.clone());
-            let started = spawn_blocking(move || Engine::start(&runtime, vec![model], options)).await;
-            started.unwrap_or_else(|error| {
-                let text = "opening a model was broken off";
-                Err(JobError::new(Stage::Start, ErrorCode::EngineFailed, text).with_source(error))
-            })
-        };
-        engine.get_or_try_init(start).await
+        engine.get_or_try_init(|| started(runtime.clone(), model.clone(), options)).await
     }
 
     fn open_engines(&self) -> impl Iterator<Item = &Engine> {
@@ -228,7 +210,7 @@ impl Models {
     }
 }
 
-pub fn facts(model: &nightread_engine::VerifiedModel, provider: &str) -> ModelFacts {
+pub fn facts(model: &VerifiedModel, provider: &str) -> ModelFacts {
     ModelFacts {
         name: model.key().name.clone(),
         version: model.manifest().version.clone(),
@@ -238,6 +220,36 @@ pub fn facts(model: &nightread_engine::VerifiedModel, provider: &str) -> ModelFa
         execution_provider: provider.to_owned(),
         preprocessing: model.manifest().preprocessing.id().to_owned(),
     }
+}
+
+/// Verifies the weights of one model, and reads what the pipeline needs to know of it.
+fn described(
+    manifest: &Arc<Manifest>,
+    precision: Precision,
+    provider: Provider,
+) -> Result<(VerifiedModel, Model), JobError> {
+    let model = VerifiedModel::open(manifest, precision)?;
+    let described = Model {
+        manifest: Arc::clone(manifest),
+        key: model.key().clone(),
+        facts: facts(&model, provider.as_str()),
+        gate: gate(manifest),
+        maps: group_maps(manifest)?.map(Arc::new),
+    };
+    Ok((model, described))
+}
+
+fn broken_off() -> JobError {
+    JobError::new(Stage::Start, ErrorCode::Internal, "looking at a model's files was broken off")
+}
+
+/// An engine for one model, opened off the reactor.
+async fn started(runtime: Runtime, model: VerifiedModel, options: EngineOptions) -> Result<Engine, JobError> {
+    let started = spawn_blocking(move || Engine::start(&runtime, vec![model], options)).await;
+    started.unwrap_or_else(|error| {
+        let text = "opening a model was broken off";
+        Err(JobError::new(Stage::Start, ErrorCode::EngineFailed, text).with_source(error))
+    })
 }
 
 /// The maps beside a model, after their digests were checked.
@@ -267,9 +279,11 @@ fn group_maps(manifest: &Manifest) -> Result<Option<GroupMaps>, JobError> {
 
 fn gate(manifest: &Manifest) -> GatePolicy {
     let trained_on = &manifest.trained_on;
-    let has = |view: View| trained_on.views.iter().any(|name| name == view.as_str());
     GatePolicy {
-        accepted_views: [View::Pa, View::Ap].into_iter().filter(|view| has(*view)).collect(),
+        accepted_views: [View::Pa, View::Ap]
+            .into_iter()
+            .filter(|view| trained_on.views.iter().any(|name| name == view.as_str()))
+            .collect(),
         age_years: trained_on.age_years.map(|[from, to]| (from as f32, to as f32)),
         side_px: trained_on.min_side_px.map(|side| (u32::try_from(side).unwrap_or(u32::MAX), u32::MAX)),
     }

@@ -43,10 +43,9 @@ impl Split {
 
     /// Whether this is what the settings pin, as far as they pin anything.
     pub fn agrees(&self, pinned: &EngineSettings) -> bool {
-        let same = |pinned: Option<usize>, value| pinned.is_none_or(|pinned| pinned == value);
-        same(pinned.sessions, self.sessions)
-            && same(pinned.intra_threads, self.intra_threads)
-            && same(pinned.decode_threads, self.decode_threads)
+        pinned.sessions.is_none_or(|pinned| pinned == self.sessions)
+            && pinned.intra_threads.is_none_or(|pinned| pinned == self.intra_threads)
+            && pinned.decode_threads.is_none_or(|pinned| pinned == self.decode_threads)
     }
 }
 
@@ -101,11 +100,13 @@ const CLEARLY: f64 = 1.03;
 
 /// The candidate with the highest rate, of `(split, rate)` in order of preference.
 pub fn best(measured: &[(Split, f64)]) -> Option<Split> {
-    let better = |best: (Split, f64), next: &(Split, f64)| {
-        if next.1 > CLEARLY * best.1 { *next } else { best }
-    };
-    let (first, rest) = measured.split_first()?;
-    Some(rest.iter().fold(*first, better).0)
+    let (mut best, rest) = measured.split_first()?;
+    for next in rest {
+        if next.1 > CLEARLY * best.1 {
+            best = next;
+        }
+    }
+    Some(best.0)
 }
 
 /// When a closed loop ends.
@@ -228,19 +229,20 @@ mod tests {
         assert!(pace.rate > 0.0);
     }
 
+    async fn fail_at_the_eighth(number: usize) -> Result<(), JobError> {
+        if number == 7 {
+            return Err(JobError::new(
+                nightread_domain::Stage::Decode,
+                nightread_domain::ErrorCode::DecodeFailed,
+                "the eighth",
+            ));
+        }
+        Ok(())
+    }
+
     #[tokio::test]
     async fn the_first_error_ends_a_loop() {
-        let failing = |number| async move {
-            if number == 7 {
-                return Err(JobError::new(
-                    nightread_domain::Stage::Decode,
-                    nightread_domain::ErrorCode::DecodeFailed,
-                    "the eighth",
-                ));
-            }
-            Ok(())
-        };
-        let error = closed_loop(2, Until::Jobs(1000), failing).await.expect_err("the eighth fails");
+        let error = closed_loop(2, Until::Jobs(1000), fail_at_the_eighth).await.expect_err("it fails");
         assert_eq!(error.message, "the eighth");
     }
 }

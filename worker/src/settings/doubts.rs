@@ -38,10 +38,10 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
     {
         let text = raw.text(key).unwrap_or_default();
         let parts: Vec<_> = text.split(';').filter_map(|part| part.split_once('=')).collect();
-        let of = |wanted: &str| parts.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
-        let plain = of(endpoint).and_then(|url| url.strip_prefix("http://")).and_then(host);
+        let url = field(&parts, endpoint);
+        let plain = url.and_then(|url| url.strip_prefix("http://")).and_then(host);
         let elsewhere = plain.is_some_and(|host| !is_this_machine(host))
-            || (of(endpoint).is_none() && of("DefaultEndpointsProtocol") == Some("http"));
+            || (url.is_none() && field(&parts, "DefaultEndpointsProtocol") == Some("http"));
         if elsewhere {
             doubts.push(format!("{key} goes by http://, which anybody on the way can read"));
         }
@@ -53,6 +53,11 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
         doubts.push("[models] runtime_telemetry lets ONNX Runtime report its use to Microsoft".to_owned());
     }
     doubts
+}
+
+/// The value of a field of a connection string.
+fn field<'a>(fields: &[(&'a str, &'a str)], name: &str) -> Option<&'a str> {
+    fields.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
 }
 
 /// The host of what follows an address's scheme.

@@ -80,14 +80,13 @@ impl RawSettings {
     ) -> Self {
         let mut raw = Self { values: BTreeMap::new(), routes: Vec::new() };
         let testing = environment(keys::TESTING).is_some_and(|text| text == "1");
-        let known = |key: &Key| testing || !key.for_tests;
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             raw.put_text(key, key.default, Origin::Default, problems);
         }
         if let Some(text) = file {
-            raw.put_file(text, &known, problems);
+            raw.put_file(text, testing, problems);
         }
-        for key in KEYS.iter().filter(|key| known(key)) {
+        for key in KEYS.iter().filter(|key| testing || !key.for_tests) {
             // An empty variable is an unset one: unit files cannot leave a variable out.
             if let Some(text) = environment(&key.variable()).filter(|text| !text.is_empty()) {
                 raw.put_text(key, &text, Origin::Environment, problems);
@@ -105,7 +104,7 @@ impl RawSettings {
         raw
     }
 
-    fn put_file(&mut self, text: &str, known: &dyn Fn(&Key) -> bool, problems: &mut Problems) {
+    fn put_file(&mut self, text: &str, testing: bool, problems: &mut Problems) {
         let table: Table = match text.parse() {
             Ok(table) => table,
             Err(error) => return problems.add(format!("the settings file is not TOML: {}", error.message())),
@@ -114,7 +113,7 @@ impl RawSettings {
             match value {
                 Value::Table(entries) => {
                     for (name, value) in entries {
-                        match find(&section, &name).filter(|key| known(key)) {
+                        match find(&section, &name).filter(|key| testing || !key.for_tests) {
                             Some(key) => self.put(key, value, Origin::File, problems),
                             None => problems.add(unknown(&section, &name)),
                         }
@@ -134,11 +133,11 @@ impl RawSettings {
     }
 
     fn put_text(&mut self, key: &Key, text: &str, origin: Origin, problems: &mut Problems) {
-        let integer = || text.parse::<i64>().map(Value::Integer).ok();
+        let integer = text.parse::<i64>().map(Value::Integer).ok();
         let value = match key.kind {
             Kind::Text => Some(Value::String(text.to_owned())),
-            Kind::Integer => integer(),
-            Kind::IntegerOrAuto => integer().or_else(|| Some(Value::String(text.to_owned()))),
+            Kind::Integer => integer,
+            Kind::IntegerOrAuto => integer.or_else(|| Some(Value::String(text.to_owned()))),
             Kind::Boolean => text.parse().map(Value::Boolean).ok(),
             Kind::List => Some(Value::Array(
                 text.split(',').map(|part| Value::String(part.trim().to_owned())).collect(),
@@ -189,23 +188,26 @@ impl RawSettings {
 
     /// Every setting that is a user's, and what else was set, as `(key, value to show, origin)`, secrets redacted; an empty value for what nobody set.
     pub fn shown(&self) -> Vec<(&'static Key, String, Origin)> {
-        let shown = |key: &'static Key| {
-            let Some((value, origin)) = self.values.get(&(key.section, key.name)) else {
-                return (key, String::new(), Origin::Unset);
+        let mut rows = Vec::new();
+        for key in KEYS {
+            let (shown, origin) = match self.values.get(&(key.section, key.name)) {
+                Some((value, origin)) => (self.shown_value(key, value), *origin),
+                None => (String::new(), Origin::Unset),
             };
-            let shown = match value {
-                _ if key.secret => REDACTED.to_owned(),
-                Value::String(text) => without_secrets(text),
-                Value::Array(_) => self.list(*key).join(", "),
-                other => other.to_string(),
-            };
-            (key, shown, *origin)
-        };
-        let is_set = |key: &&Key| {
-            let origin = self.values.get(&(key.section, key.name)).map(|(_, origin)| *origin);
-            !key.for_tests || origin.is_some_and(|origin| origin != Origin::Default)
-        };
-        KEYS.iter().filter(is_set).map(shown).collect()
+            if !key.for_tests || !matches!(origin, Origin::Default | Origin::Unset) {
+                rows.push((key, shown, origin));
+            }
+        }
+        rows
+    }
+
+    fn shown_value(&self, key: &Key, value: &Value) -> String {
+        match value {
+            _ if key.secret => REDACTED.to_owned(),
+            Value::String(text) => without_secrets(text),
+            Value::Array(_) => self.list(*key).join(", "),
+            other => other.to_string(),
+        }
     }
 }
 

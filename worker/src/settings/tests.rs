@@ -1,11 +1,17 @@
+use std::collections::BTreeMap;
+
 use super::raw::Origin;
 use super::*;
 
 fn merged(file: &str, environment: &[(&str, &str)]) -> (RawSettings, Problems) {
     let mut problems = Problems::default();
-    let lookup =
-        |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    let raw = RawSettings::merge(Some(file), &lookup, &[], &mut problems);
+    let environment: BTreeMap<_, _> = environment.iter().copied().collect();
+    let raw = RawSettings::merge(
+        Some(file),
+        &|name| environment.get(name).map(|value| (*value).to_owned()),
+        &[],
+        &mut problems,
+    );
     (raw, problems)
 }
 
@@ -22,10 +28,12 @@ fn the_environment_beats_the_file_and_the_file_beats_the_default() {
     let (raw, problems) = merged("[limits]\nattempts = 3\njobs = 5", &[("NIGHTREAD_LIMITS_JOBS", "7")]);
     assert!(problems.is_empty(), "{problems}");
     assert_eq!((raw.integer(keys::LIMITS_ATTEMPTS), raw.integer(keys::LIMITS_JOBS)), (Some(3), Some(7)));
-    let origin = |name| raw.shown().into_iter().find(|(key, _, _)| key.name == name).map(|row| row.2);
-    assert_eq!(origin("attempts"), Some(Origin::File));
-    assert_eq!(origin("jobs"), Some(Origin::Environment));
-    assert_eq!(origin("pixels"), Some(Origin::Default));
+    for (name, from) in
+        [("attempts", Origin::File), ("jobs", Origin::Environment), ("pixels", Origin::Default)]
+    {
+        let row = raw.shown().into_iter().find(|(key, _, _)| key.name == name);
+        assert_eq!(row.map(|(_, _, origin)| origin), Some(from), "{name}");
+    }
 }
 
 #[test]
@@ -101,24 +109,24 @@ fn secrets_never_show() {
     assert_eq!(settings.broker.expect("a broker").url.reveal(), url);
 }
 
+/// With these hosts: what is taken, whether a problem is told of it, and what is doubted.
+fn with_hosts(hosts: &str) -> (Vec<String>, bool, Vec<String>) {
+    let url = ("NIGHTREAD_BROKER_URL", "amqp://user:hunter2@localhost");
+    let (raw, mut problems) = merged("", &[url, ("NIGHTREAD_BROKER_HOSTS", hosts)]);
+    let settings = Settings::validate(&raw, &mut problems).expect("settings");
+    let hosts = settings.broker.expect("a broker").hosts;
+    (hosts, problems.iter().any(|problem| problem.contains("[broker] hosts")), doubts::of(&raw))
+}
+
 #[test]
 fn brokers_of_a_cluster_are_hosts_and_nothing_else() {
-    let url = ("NIGHTREAD_BROKER_URL", "amqp://user:hunter2@localhost");
-    let told = |hosts: &str| {
-        let (raw, mut problems) = merged("", &[url, ("NIGHTREAD_BROKER_HOSTS", hosts)]);
-        let hosts = Settings::validate(&raw, &mut problems)
-            .and_then(|settings| settings.broker)
-            .expect("a broker")
-            .hosts;
-        (hosts, problems.iter().any(|problem| problem.contains("[broker] hosts")), doubts::of(&raw))
-    };
-    let (hosts, has_problem, doubts) = told("broker-2, broker-3:5671, 10.0.0.4, [::1]:5672");
+    let (hosts, has_problem, doubts) = with_hosts("broker-2, broker-3:5671, 10.0.0.4, [::1]:5672");
     assert_eq!((hosts.len(), has_problem), (4, false));
     assert!(doubts.iter().any(|doubt| doubt.contains("[broker] hosts")), "they are reached without TLS");
-    assert!(told("127.0.0.1:5673,localhost").2.is_empty(), "nobody is on the way");
+    assert!(with_hosts("127.0.0.1:5673,localhost").2.is_empty(), "nobody is on the way");
     for wrong in ["amqp://broker-2", "user:hunter2@broker-2", "broker-2/vhost", "broker-2:port", "broker-2,"]
     {
-        assert!(told(wrong).1, "{wrong} is no host");
+        assert!(with_hosts(wrong).1, "{wrong} is no host");
     }
 }
 
@@ -159,10 +167,6 @@ fn every_setting_is_shown_also_when_nobody_set_it() {
 
 #[test]
 fn what_anybody_on_the_way_can_read_is_doubted() {
-    let doubts = |environment: &[(&str, &str)]| {
-        let environment: Vec<_> = environment.iter().copied().chain([(keys::TESTING, "1")]).collect();
-        doubts::of(&merged("", &environment).0)
-    };
     for (variable, value) in [
         ("NIGHTREAD_BROKER_URL", "amqp://u:hunter2@broker.example:5672/%2f"),
         ("NIGHTREAD_BACKLOG_MANAGEMENT_URL", "http://u:hunter2@10.0.0.4:15672"),
@@ -172,7 +176,7 @@ fn what_anybody_on_the_way_can_read_is_doubted() {
         ("NIGHTREAD_WORKER_FAILPOINT", "after_store"),
         ("NIGHTREAD_MODELS_RUNTIME_TELEMETRY", "true"),
     ] {
-        let found = doubts(&[(variable, value)]);
+        let found = doubts::of(&merged("", &[(variable, value), (keys::TESTING, "1")]).0);
         assert!(found.len() == 1 && !found[0].contains("hunter2"), "{variable}: {found:?}");
     }
     for (variable, value) in [
@@ -187,6 +191,7 @@ fn what_anybody_on_the_way_can_read_is_doubted() {
             "DefaultEndpointsProtocol=http;BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;AccountKey=x",
         ),
     ] {
-        assert!(doubts(&[(variable, value)]).is_empty(), "{variable}={value}");
+        let found = doubts::of(&merged("", &[(variable, value), (keys::TESTING, "1")]).0);
+        assert!(found.is_empty(), "{variable}={value}");
     }
 }

@@ -81,15 +81,19 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
     })
 }
 
+fn secret(raw: &RawSettings, key: Key) -> Option<Secret> {
+    raw.text(key).map(Secret::new)
+}
+
 fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {
     match raw.text(keys::STORAGE_KIND) {
         Some("folder") => {
             raw.text(keys::STORAGE_FOLDER).map(|folder| StorageSettings::Folder(PathBuf::from(folder)))
         }
         Some("azure") => {
-            let secret = |key| raw.text(key).map(Secret::new);
-            let url = raw.text(keys::STORAGE_ACCOUNT_URL);
-            let access = match (url, secret(keys::STORAGE_SAS_URL), secret(keys::STORAGE_CONNECTION_STRING)) {
+            let sas_url = secret(raw, keys::STORAGE_SAS_URL);
+            let connection_string = secret(raw, keys::STORAGE_CONNECTION_STRING);
+            let access = match (raw.text(keys::STORAGE_ACCOUNT_URL), sas_url, connection_string) {
                 (Some(url), None, None) => {
                     if !url.starts_with("https://") {
                         problems.add("[storage] account_url: an https URL is expected");
@@ -180,28 +184,29 @@ fn spool_dir(raw: &RawSettings, problems: &mut Problems) -> Option<PathBuf> {
     folder
 }
 
+fn at_least_one(raw: &RawSettings, key: Key, problems: &mut Problems) -> u64 {
+    let value = raw.integer(key).unwrap_or_default();
+    if value == 0 {
+        problems.add(format!("{key}: at least 1 is expected"));
+    }
+    value
+}
+
 fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
-    let mut at_least_one = |key: Key| {
-        let value = raw.integer(key).unwrap_or_default();
-        if value == 0 {
-            problems.add(format!("{key}: at least 1 is expected"));
-        }
-        value
-    };
     let limits = Limits {
-        blob_bytes: at_least_one(keys::LIMITS_BLOB_BYTES),
-        image_bytes: at_least_one(keys::LIMITS_IMAGE_BYTES),
-        memory_bytes: at_least_one(keys::LIMITS_MEMORY_BYTES),
-        spool_bytes: at_least_one(keys::LIMITS_SPOOL_BYTES),
-        pixels: at_least_one(keys::LIMITS_PIXELS),
-        inflated_bytes: at_least_one(keys::LIMITS_INFLATED_BYTES),
-        voxels: at_least_one(keys::LIMITS_VOXELS),
+        blob_bytes: at_least_one(raw, keys::LIMITS_BLOB_BYTES, problems),
+        image_bytes: at_least_one(raw, keys::LIMITS_IMAGE_BYTES, problems),
+        memory_bytes: at_least_one(raw, keys::LIMITS_MEMORY_BYTES, problems),
+        spool_bytes: at_least_one(raw, keys::LIMITS_SPOOL_BYTES, problems),
+        pixels: at_least_one(raw, keys::LIMITS_PIXELS, problems),
+        inflated_bytes: at_least_one(raw, keys::LIMITS_INFLATED_BYTES, problems),
+        voxels: at_least_one(raw, keys::LIMITS_VOXELS, problems),
         jobs: raw.integer(keys::LIMITS_JOBS).map_or_else(|| 4 * cores(), |jobs| jobs as usize),
-        in_flight_bytes: at_least_one(keys::LIMITS_IN_FLIGHT_BYTES),
-        attempts: at_least_one(keys::LIMITS_ATTEMPTS) as u32,
-        outage_failures: at_least_one(keys::LIMITS_OUTAGE_FAILURES) as u32,
-        probe_interval: Duration::from_secs(at_least_one(keys::LIMITS_PROBE_SECONDS)),
-        refused: Duration::from_secs(at_least_one(keys::LIMITS_REFUSED_SECONDS)),
+        in_flight_bytes: at_least_one(raw, keys::LIMITS_IN_FLIGHT_BYTES, problems),
+        attempts: at_least_one(raw, keys::LIMITS_ATTEMPTS, problems) as u32,
+        outage_failures: at_least_one(raw, keys::LIMITS_OUTAGE_FAILURES, problems) as u32,
+        probe_interval: Duration::from_secs(at_least_one(raw, keys::LIMITS_PROBE_SECONDS, problems)),
+        refused: Duration::from_secs(at_least_one(raw, keys::LIMITS_REFUSED_SECONDS, problems)),
         storage_retry: Duration::from_secs(raw.integer(keys::STORAGE_RETRY_SECONDS).unwrap_or_default()),
     };
     if limits.jobs == 0 || limits.jobs > 60_000 {
@@ -210,8 +215,12 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
     limits
 }
 
+/// `None` for `auto`.
+fn count(raw: &RawSettings, key: Key) -> Option<usize> {
+    raw.integer(key).map(|n| n as usize)
+}
+
 fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
-    let threads = |key| raw.integer(key).map(|n| n as usize);
     let precision = raw.text(keys::MODELS_PRECISION).and_then(|text| {
         let choice = PrecisionChoice::parse(text);
         if choice.is_none() {
@@ -224,9 +233,9 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
         problems.add("[models] provider: cpu or openvino is expected");
     }
     let engine = EngineSettings {
-        sessions: threads(keys::ENGINE_SESSIONS),
-        intra_threads: threads(keys::ENGINE_INTRA_THREADS),
-        decode_threads: threads(keys::ENGINE_DECODE_THREADS),
+        sessions: count(raw, keys::ENGINE_SESSIONS),
+        intra_threads: count(raw, keys::ENGINE_INTRA_THREADS),
+        decode_threads: count(raw, keys::ENGINE_DECODE_THREADS),
         batch_items: raw.integer(keys::ENGINE_BATCH_ITEMS).unwrap_or_default() as usize,
         precision,
         // What is no provider is a problem, with which nothing is begun.
@@ -287,14 +296,14 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
 
 /// A name or an address, with a port or without: nothing of a URL, and no secret.
 fn is_host(text: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
     let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    !text.is_empty() && text.chars().all(is_part) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    !text.is_empty() && is_plain && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {
-    let secret = |key| raw.text(key).map(Secret::new);
-    let (sas_url, connection_string) = (secret(keys::RELAY_SAS_URL), secret(keys::RELAY_CONNECTION_STRING));
+    let sas_url = secret(raw, keys::RELAY_SAS_URL);
+    let connection_string = secret(raw, keys::RELAY_CONNECTION_STRING);
     let access = match (raw.text(keys::RELAY_QUEUE_URL), sas_url, connection_string) {
         (None, None, None) => return None,
         (Some(url), None, None) => {
@@ -386,10 +395,13 @@ fn scheduled_events(raw: &RawSettings, problems: &mut Problems) -> Option<String
     raw.boolean(keys::WORKER_SCHEDULED_EVENTS).then(|| endpoint.to_owned())
 }
 
+fn text<'a>(row: &'a Table, name: &str) -> Option<&'a str> {
+    row.get(name).and_then(Value::as_str)
+}
+
 fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
     let mut routing = Routing::default();
     for (n, row) in rows.iter().enumerate() {
-        let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
         let known = ["container", "prefix", "task", "model"];
         for (name, value) in row {
             if !known.contains(&name.as_str()) || !value.is_str() {
@@ -400,18 +412,18 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
                 ));
             }
         }
-        let named = text("task");
-        let Some(task) = Task::ALL.into_iter().find(|task| named.as_deref() == Some(task.as_str())) else {
+        let named = text(row, "task");
+        let Some(task) = Task::ALL.into_iter().find(|task| named == Some(task.as_str())) else {
             let tasks = Task::ALL.map(Task::as_str).join(" or ");
             problems.add(format!("[[routes]] {}: task is {tasks}", n + 1));
             continue;
         };
-        match text("model") {
+        match text(row, "model") {
             Some(model) => routing.rules.push(Rule {
-                container: text("container"),
-                prefix: text("prefix").unwrap_or_default(),
+                container: text(row, "container").map(str::to_owned),
+                prefix: text(row, "prefix").unwrap_or_default().to_owned(),
                 task,
-                model,
+                model: model.to_owned(),
             }),
             None => problems.add(format!("[[routes]] {}: model is missing", n + 1)),
         }

@@ -124,17 +124,16 @@ mod tests {
     fn four_at_once_cost_a_quarter_each() {
         let start = Instant::now();
         let ledger = Ledger::new(start);
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
         for _ in 0..4 {
-            ledger.taken(Lane::Ingest, None, at(10), CLOCK);
+            ledger.taken(Lane::Ingest, None, start + Duration::from_secs(10), CLOCK);
         }
         for _ in 0..4 {
-            ledger.left(Lane::Ingest, None, at(12));
+            ledger.left(Lane::Ingest, None, start + Duration::from_secs(12));
         }
-        let PerLane { ingest, bulk, volumes } = ledger.report(at(100), CLOCK);
+        let PerLane { ingest, bulk, volumes } = ledger.report(start + Duration::from_secs(100), CLOCK);
         assert_eq!(ingest, LaneWork { messages: 4, seconds: 2.0, oldest_age: None }, "half a second each");
         assert_eq!([bulk, volumes], [LaneWork::default(); 2]);
-        assert_eq!(ledger.report(at(200), CLOCK), PerLane::default(), "told once");
+        assert_eq!(ledger.report(start + Duration::from_secs(200), CLOCK), PerLane::default(), "told once");
     }
 
     #[test]

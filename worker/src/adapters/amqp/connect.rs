@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_rs::Runtime;
+use lapin::options::ConfirmSelectOptions;
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, ErrorKind};
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Stage};
 use rand::seq::SliceRandom;
 
@@ -76,8 +77,11 @@ fn addresses(options: &RabbitOptions) -> Result<Vec<AMQPUri>, JobError> {
 
 /// `host:port` of every broker that the settings name, for errors.
 pub fn hosts(options: &RabbitOptions) -> String {
-    let named = |uri: AMQPUri| format!("{}:{}", uri.authority.host, uri.authority.port);
-    addresses(options).unwrap_or_default().into_iter().map(named).collect::<Vec<_>>().join(", ")
+    let mut hosts = Vec::new();
+    for AMQPUri { authority, .. } in addresses(options).unwrap_or_default() {
+        hosts.push(format!("{}:{}", authority.host, authority.port));
+    }
+    hosts.join(", ")
 }
 
 /// Where brokers are to be found: every host of the settings, and every address that its name has, in random order, so
@@ -185,6 +189,17 @@ pub(super) async fn in_time<T>(
 
 pub(super) fn unavailable(message: impl Into<String>) -> JobError {
     JobError::new(Stage::Settle, ErrorCode::BrokerUnavailable, message)
+}
+
+/// A channel on which every message is confirmed.
+pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, JobError> {
+    let channel = connection.create_channel().await.map_err(no_channel_for_publishing)?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(no_channel_for_publishing)?;
+    Ok(channel)
+}
+
+pub(super) fn no_channel_for_publishing(error: lapin::Error) -> JobError {
+    classified("the broker opens no channel for publishing", error)
 }
 
 /// What the broker refuses (login, missing queue, other arguments) is not cured by connecting again; all else is.

@@ -31,13 +31,16 @@ const MAX_CLOUD_ATTRIBUTES: usize = 32;
 /// An error's text in a header; frames hold 128 KiB for all headers together.
 const MAX_MESSAGE_CHARS: usize = 500;
 
+pub(super) fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
+    properties.headers().as_ref()?.inner().get(name)
+}
+
 /// What the pipeline may know of a delivery. Everything here comes from a stranger.
 pub(super) fn attributes(lane: Lane, quarantined: bool, properties: &BasicProperties) -> Attributes {
-    let header = |name: &str| properties.headers().as_ref().and_then(|headers| headers.inner().get(name));
     let content_type = properties.content_type().as_ref().and_then(short);
     let structured = content_type.as_deref().is_some_and(|kind| kind.starts_with("application/cloudevents"));
-    let counted = header(DELIVERY_COUNT).and_then(number).unwrap_or(0);
-    let known = if quarantined { header(STARTS).and_then(number).unwrap_or(0) } else { 0 };
+    let counted = header(properties, DELIVERY_COUNT).and_then(number).unwrap_or(0);
+    let known = if quarantined { header(properties, STARTS).and_then(number).unwrap_or(0) } else { 0 };
     let cloud_event = if structured { BTreeMap::new() } else { cloud_attributes(properties) };
     Attributes {
         lane,
@@ -45,12 +48,14 @@ pub(super) fn attributes(lane: Lane, quarantined: bool, properties: &BasicProper
         correlation_id: properties.correlation_id().as_ref().and_then(short),
         content_type,
         announced_at: *properties.timestamp(),
-        traceparent: header(TRACEPARENT).and_then(text).or_else(|| cloud_event.get(TRACEPARENT).cloned()),
-        attempt: header(ATTEMPT).and_then(number).unwrap_or(0),
-        refused_since: header(REFUSED_SINCE).and_then(timestamp),
+        traceparent: header(properties, TRACEPARENT)
+            .and_then(text)
+            .or_else(|| cloud_event.get(TRACEPARENT).cloned()),
+        attempt: header(properties, ATTEMPT).and_then(number).unwrap_or(0),
+        refused_since: header(properties, REFUSED_SINCE).and_then(timestamp),
         delivery_count: counted.saturating_add(known),
         quarantined,
-        redriven: matches!(header(REDRIVEN), Some(AMQPValue::Boolean(true))),
+        redriven: matches!(header(properties, REDRIVEN), Some(AMQPValue::Boolean(true))),
         cloud_event,
     }
 }
@@ -82,18 +87,21 @@ pub(super) fn properties(attributes: &Attributes) -> BasicProperties {
         .with_delivery_mode(PERSISTENT)
         .with_headers(headers)
         .with_timestamp(attributes.announced_at.unwrap_or_else(unix_now));
-    let short =
-        |text: &Option<String>| text.as_ref().and_then(|text| ShortString::try_new(text.as_str()).ok());
-    if let Some(id) = short(&attributes.message_id) {
+    if let Some(id) = short_string(attributes.message_id.as_deref()) {
         properties = properties.with_message_id(id);
     }
-    if let Some(id) = short(&attributes.correlation_id) {
+    if let Some(id) = short_string(attributes.correlation_id.as_deref()) {
         properties = properties.with_correlation_id(id);
     }
-    if let Some(kind) = short(&attributes.content_type) {
+    if let Some(kind) = short_string(attributes.content_type.as_deref()) {
         properties = properties.with_content_type(kind);
     }
     properties
+}
+
+/// `None` also for a text that is longer than properties take.
+fn short_string(text: Option<&str>) -> Option<ShortString> {
+    ShortString::try_new(text?).ok()
 }
 
 /// A copy for publishing again. Leaves behind what would harm it: `x-death` (RabbitMQ takes the copy's next death

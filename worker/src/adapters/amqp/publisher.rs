@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionStatus};
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Message, Notice, Stage};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::connect::{classified, connect, forgiving, in_time, unavailable};
+use super::connect::{classified, confirming_channel, connect, forgiving, in_time, unavailable};
 use super::options::RabbitOptions;
 use super::properties;
 use super::topology;
@@ -207,13 +207,7 @@ impl Publisher {
                 none.insert(Link { number, connection, channels: HashMap::new() })
             }
         };
-        let refused = |error| classified("the broker opens no channel for publishing", error);
-        let opening = async {
-            let channel = link.connection.create_channel().await.map_err(refused)?;
-            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
-            Ok(channel)
-        };
-        let opened = in_time("channel", opening).await;
+        let opened = in_time("channel", confirming_channel(&link.connection)).await;
         let channel = match opened {
             Ok(channel) => channel,
             // Where it does not answer, another broker may.

@@ -44,10 +44,12 @@ pub fn lane_key(lane: Lane) -> String {
 
 /// The lane that a routing key names.
 pub fn lane_of_key(key: &str) -> Option<Lane> {
-    let names =
-        |own: &str| key.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    let lane = Lane::ALL.into_iter().find(|lane| names(&lane_key(*lane)));
-    lane.or_else(|| names(FORMER_KEY).then_some(FORMER_LANE))
+    let lane = Lane::ALL.into_iter().find(|lane| is_under(key, &lane_key(*lane)));
+    lane.or_else(|| is_under(key, FORMER_KEY).then_some(FORMER_LANE))
+}
+
+fn is_under(key: &str, own: &str) -> bool {
+    key.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Every queue, in the order in which it is declared.
@@ -76,26 +78,27 @@ pub(super) struct Binding {
     pub arguments: FieldTable,
 }
 
+impl Binding {
+    fn plain(queue: String, exchange: &'static str, key: &str) -> Self {
+        Self { queue, exchange, key: key.to_owned(), arguments: FieldTable::default() }
+    }
+}
+
 pub(super) fn bindings() -> Vec<Binding> {
-    let plain = |queue: String, exchange, key: &str| Binding {
-        queue,
-        exchange,
-        key: key.to_owned(),
-        arguments: FieldTable::default(),
-    };
     let aside = [
-        plain(DEAD_QUEUE.to_owned(), DEAD, ""),
-        plain(QUARANTINE_QUEUE.to_owned(), QUARANTINE, ""),
-        plain(REPORTS.to_owned(), RESULTS, "report.#"),
+        Binding::plain(DEAD_QUEUE.to_owned(), DEAD, ""),
+        Binding::plain(QUARANTINE_QUEUE.to_owned(), QUARANTINE, ""),
+        Binding::plain(REPORTS.to_owned(), RESULTS, "report.#"),
         // An announcement without a lane is an arriving image.
-        plain(lane_queue(Lane::Ingest), JOBS, "job"),
-        plain(lane_queue(FORMER_LANE), JOBS, FORMER_BINDING),
+        Binding::plain(lane_queue(Lane::Ingest), JOBS, "job"),
+        Binding::plain(lane_queue(FORMER_LANE), JOBS, FORMER_BINDING),
     ];
-    let lanes =
-        Lane::ALL.into_iter().map(|lane| plain(lane_queue(lane), JOBS, &format!("{}.#", lane_key(lane))));
+    let lanes = Lane::ALL
+        .into_iter()
+        .map(|lane| Binding::plain(lane_queue(lane), JOBS, &format!("{}.#", lane_key(lane))));
     let delays = Delay::ALL.into_iter().map(|delay| Binding {
         arguments: table([("x-match", text("all")), (DELAY_HEADER, text(delay.as_str()))]),
-        ..plain(delay_queue(delay), DELAY, "")
+        ..Binding::plain(delay_queue(delay), DELAY, "")
     });
     aside.into_iter().chain(lanes).chain(delays).collect()
 }

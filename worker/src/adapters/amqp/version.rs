@@ -48,11 +48,10 @@ impl BrokerVersion {
     /// Asks the broker; `broker_rejected` when it is too old or no RabbitMQ.
     pub async fn check(options: &RabbitOptions) -> Result<Self, JobError> {
         let greeting = greeting(options).await?;
-        let text = |name: &str| match greeting.inner().get(name) {
-            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
-            _ => None,
-        };
-        let (product, version) = (text("product").unwrap_or_default(), text("version").unwrap_or_default());
+        let [product, version] = ["product", "version"].map(|name| match greeting.inner().get(name) {
+            Some(AMQPValue::LongString(text)) => text.to_string(),
+            _ => String::new(),
+        });
         match Self::parse(&version) {
             Some(known) if known >= OLDEST => Ok(known),
             _ => Err(JobError::new(
@@ -67,28 +66,29 @@ impl BrokerVersion {
 async fn greeting(options: &RabbitOptions) -> Result<lapin::types::FieldTable, JobError> {
     let mut failed = None;
     for place in places(options).await? {
-        let silent = |_| Err(unavailable(format!("the broker at {} did not greet in time", place.host())));
-        let asked = tokio::time::timeout(PATIENCE, greeting_of(options, &place)).await;
-        match asked.unwrap_or_else(silent) {
-            Ok(properties) => return Ok(properties),
-            Err(error) => failed = Some(worse(failed, error)),
-        }
+        let error = match tokio::time::timeout(PATIENCE, greeting_of(options, &place)).await {
+            Ok(Ok(properties)) => return Ok(properties),
+            Ok(Err(error)) => error,
+            Err(_) => unavailable(format!("the broker at {} did not greet in time", place.host())),
+        };
+        failed = Some(worse(failed, error));
     }
     Err(failed.unwrap_or_else(|| unavailable("no broker is named")))
 }
 
+fn gone(host: &str, error: std::io::Error) -> JobError {
+    unavailable(format!("cannot connect to the broker at {host}")).with_source(error)
+}
+
 async fn greeting_of(options: &RabbitOptions, place: &Place) -> Result<lapin::types::FieldTable, JobError> {
     let host = place.host();
-    let gone = |error: std::io::Error| {
-        unavailable(format!("cannot connect to the broker at {host}")).with_source(error)
-    };
-    let mut stream = place.dial(&trust(options)).await.map_err(gone)?;
-    stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(gone)?;
-    stream.flush().await.map_err(gone)?;
+    let mut stream = place.dial(&trust(options)).await.map_err(|error| gone(&host, error))?;
+    stream.write_all(b"AMQP\x00\x00\x09\x01").await.map_err(|error| gone(&host, error))?;
+    stream.flush().await.map_err(|error| gone(&host, error))?;
     let mut received = Vec::new();
     let mut piece = [0; 4096];
     loop {
-        let count = stream.read(&mut piece).await.map_err(gone)?;
+        let count = stream.read(&mut piece).await.map_err(|error| gone(&host, error))?;
         received.extend_from_slice(&piece[..count]);
         match parse_frame(received.as_slice()) {
             Ok((_, AMQPFrame::Method(_, AMQPClass::Connection(connection::AMQPMethod::Start(start))))) => {
@@ -111,8 +111,9 @@ mod tests {
 
     #[test]
     fn versions_order_by_number() {
-        let parse = |text| BrokerVersion::parse(text).expect(text);
-        assert!(parse("3.9.27") < OLDEST && parse("3.10.8") >= OLDEST && parse("4.0.2-rc.1") > OLDEST);
+        let [older, oldest, later] =
+            ["3.9.27", "3.10.8", "4.0.2-rc.1"].map(|text| BrokerVersion::parse(text).expect(text));
+        assert!(older < OLDEST && oldest >= OLDEST && later > OLDEST);
         assert!(BrokerVersion::parse("banana").is_none() && BrokerVersion::parse("").is_none());
     }
 }

@@ -165,18 +165,19 @@ impl AzureMonitor {
     }
 }
 
+fn not_serialised(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::Internal, "a metric does not serialise").with_source(error)
+}
+
 fn document(at: OffsetDateTime, metric: &str, value: f64) -> Result<String, JobError> {
-    let internal = |error: Box<dyn std::error::Error + Send + Sync>| {
-        JobError::new(Stage::Report, ErrorCode::Internal, "a metric does not serialise").with_source(error)
-    };
     let time = at
         .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
-        .map_err(|error| internal(error.into()))?;
+        .map_err(not_serialised)?;
     // Milliseconds are enough, and short.
     let value = (value * 1e3).round() / 1e3;
     let series = [Values { min: value, max: value, sum: value, count: 1 }];
     let data = Data { base_data: BaseData { metric, namespace: NAMESPACE, series } };
-    serde_json::to_string(&Document { time: &time, data }).map_err(|error| internal(error.into()))
+    serde_json::to_string(&Document { time: &time, data }).map_err(not_serialised)
 }
 
 fn is_away(error: reqwest::Error) -> JobError {

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use azure_core::http::Url;
+use azure_core::http::{ClientOptions, Url};
 use azure_storage_queue::models::{
     QueueClientGetPropertiesResultHeaders, QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions,
-    QueueMessage,
+    QueueMessage, ReceivedMessage,
 };
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -64,13 +64,14 @@ impl StorageQueue {
         poison.path_segments_mut().map_err(|()| invalid("a queue's URL is a base URL"))?.pop();
         push(&mut poison, &poison_name)?;
         let options = client_options(account, AzureOptions::default(), Service::Queue)?;
-        let open = |url| {
-            let options = QueueClientOptions { client_options: options.clone(), ..Default::default() };
-            QueueClient::new(url, None, Some(options))
-                .map(|client| Self { client })
-                .map_err(|error| classified(Stage::Start, &error))
-        };
-        Ok((open(url)?, open(poison)?))
+        Ok((Self::open(url, &options)?, Self::open(poison, &options)?))
+    }
+
+    fn open(url: Url, options: &ClientOptions) -> Result<Self, JobError> {
+        let options = QueueClientOptions { client_options: options.clone(), ..Default::default() };
+        let client =
+            QueueClient::new(url, None, Some(options)).map_err(|error| classified(Stage::Start, &error))?;
+        Ok(Self { client })
     }
 
     /// Takes up to [`MAX_RECEIVED`] messages, hidden for `hidden`. Empty when there are none.
@@ -80,18 +81,13 @@ impl StorageQueue {
             visibility_timeout: Some(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX)),
             ..Default::default()
         };
-        let failed = |error| classified(Stage::Start, &error);
-        let answer = self.client.receive_messages(Some(options)).await.map_err(failed)?;
-        let items = answer.into_model().map_err(failed)?.items.unwrap_or_default();
-        let received = |item: azure_storage_queue::models::ReceivedMessage| {
-            Some(Received {
-                id: item.message_id?,
-                receipt: item.pop_receipt?,
-                inserted: item.insertion_time,
-                text: item.message_text.unwrap_or_default(),
-                taken: u64::try_from(item.dequeue_count.unwrap_or(1)).unwrap_or(1),
-            })
-        };
+        let answer = self
+            .client
+            .receive_messages(Some(options))
+            .await
+            .map_err(|error| classified(Stage::Start, &error))?;
+        let items =
+            answer.into_model().map_err(|error| classified(Stage::Start, &error))?.items.unwrap_or_default();
         Ok(items.into_iter().filter_map(received).collect())
     }
 
@@ -108,18 +104,24 @@ impl StorageQueue {
 
     /// Puts a text there that never expires.
     pub async fn put(&self, text: &str) -> Result<(), JobError> {
-        let failed = |error| classified(Stage::Store, &error);
         let message = QueueMessage { message_text: Some(text.to_owned()) };
         let options = QueueClientSendMessageOptions { message_time_to_live: Some(-1), ..Default::default() };
-        let message = message.try_into().map_err(failed)?;
-        self.client.send_message(message, Some(options)).await.map(drop).map_err(failed)
+        let message = message.try_into().map_err(|error| classified(Stage::Store, &error))?;
+        self.client
+            .send_message(message, Some(options))
+            .await
+            .map(drop)
+            .map_err(|error| classified(Stage::Store, &error))
     }
 
     /// About how many messages are there, hidden ones included.
     pub async fn depth(&self) -> Result<u64, JobError> {
-        let failed = |error| classified(Stage::Start, &error);
-        let found = self.client.get_properties(None).await.map_err(failed)?;
-        let count = found.approximate_messages_count().map_err(failed)?.unwrap_or(0);
+        let found =
+            self.client.get_properties(None).await.map_err(|error| classified(Stage::Start, &error))?;
+        let count = found
+            .approximate_messages_count()
+            .map_err(|error| classified(Stage::Start, &error))?
+            .unwrap_or(0);
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -133,9 +135,21 @@ impl StorageQueue {
     }
 }
 
+/// Without its names a message can be neither hidden nor deleted.
+fn received(item: ReceivedMessage) -> Option<Received> {
+    Some(Received {
+        id: item.message_id?,
+        receipt: item.pop_receipt?,
+        inserted: item.insertion_time,
+        text: item.message_text.unwrap_or_default(),
+        taken: u64::try_from(item.dequeue_count.unwrap_or(1)).unwrap_or(1),
+    })
+}
+
 fn push(url: &mut Url, name: &str) -> Result<(), JobError> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !(3..=63).contains(&name.len()) || !name.bytes().all(plain) {
+    let has_others =
+        name.bytes().any(|byte| !byte.is_ascii_lowercase() && !byte.is_ascii_digit() && byte != b'-');
+    if !(3..=63).contains(&name.len()) || has_others {
         return Err(invalid("a queue's name has 3 to 63 lower-case letters, digits and hyphens"));
     }
     url.path_segments_mut().map_err(|()| invalid("a queue's URL is a base URL"))?.pop_if_empty().push(name);

@@ -263,21 +263,23 @@ impl BlobStore for FolderStore {
 
 /// A small file and its version; `None` when there is none.
 fn small(place: &Place, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
-    let read = || -> io::Result<Option<(Vec<u8>, ETag)>> {
-        let file = match place.open() {
-            Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let properties = properties_of(&file.metadata()?)?;
-        let mut body = Vec::with_capacity(properties.bytes.min(limit) as usize + 1);
-        (&file).take(limit + 1).read_to_end(&mut body)?;
-        Ok(Some((body, properties.etag)))
-    };
-    match read().map_err(|error| unreadable(Stage::Store, error))? {
+    match read_small(place, limit).map_err(|error| unreadable(Stage::Store, error))? {
         Some((body, _)) if body.len() as u64 > limit => Err(too_large(limit)),
         found => Ok(found.map(|(body, etag)| (Bytes::from(body), etag))),
     }
+}
+
+/// The first bytes of a file, one more than `limit`, and its mark; `None` where there is none.
+fn read_small(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, ETag)>> {
+    let file = match place.open() {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let properties = properties_of(&file.metadata()?)?;
+    let mut body = Vec::with_capacity(properties.bytes.min(limit) as usize + 1);
+    (&file).take(limit + 1).read_to_end(&mut body)?;
+    Ok(Some((body, properties.etag)))
 }
 
 /// The bytes of a file of exactly this version, held or to be read where they lie, with their digest; `None` when it is

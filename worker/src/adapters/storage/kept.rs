@@ -120,8 +120,9 @@ impl Spool {
     /// An empty file without a name, so that it is gone with the process however that ends, with all its room reserved.
     pub(super) async fn file(&self, bytes: u64) -> Result<Spooling, JobError> {
         let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, u64::from(self.all)) as u32;
-        let closing = |_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing");
-        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await.map_err(closing)?;
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await;
+        let room =
+            room.map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))?;
         let folders = self.folders();
         let made = tokio::task::spawn_blocking(move || {
             let (folder, file) = unnamed_file(folders)?;

@@ -174,19 +174,13 @@ fn of_bindings(found: &[FoundBinding]) -> Vec<String> {
     // What else leads into a lane's exchange is the operator's; out of it, into a lane, nothing else may.
     for lane in Lane::ALL {
         let queue = topology::lane_queue(lane);
-        let own = |binding: &&FoundBinding| {
-            topology::bindings().iter().any(|wanted| {
-                wanted.queue == queue
-                    && wanted.exchange == binding.source
-                    && wanted.key == binding.routing_key
-            })
-        };
         let foreign = found.iter().filter(|binding| {
             binding.destination_type == "queue"
                 && binding.destination == queue
                 && binding.source == topology::JOBS
+                && !is_own(binding)
         });
-        for binding in foreign.filter(|binding| !own(binding)) {
+        for binding in foreign {
             let key = &binding.routing_key;
             differences.push(format!(
                 "key {key:?} leads into queue {queue} too: one announcement would be read as two"
@@ -196,15 +190,28 @@ fn of_bindings(found: &[FoundBinding]) -> Vec<String> {
     differences
 }
 
+/// Whether this is a binding of the topology, whatever its arguments.
+fn is_own(binding: &FoundBinding) -> bool {
+    topology::bindings().iter().any(|wanted| {
+        wanted.queue == binding.destination
+            && wanted.exchange == binding.source
+            && wanted.key == binding.routing_key
+    })
+}
+
 fn as_json(arguments: &FieldTable) -> BTreeMap<String, Value> {
-    let value = |value: &AMQPValue| match value {
+    let arguments = arguments.inner().iter();
+    arguments.map(|(name, value)| (name.as_str().to_owned(), value_as_json(value))).collect()
+}
+
+fn value_as_json(value: &AMQPValue) -> Value {
+    match value {
         AMQPValue::LongString(text) => Value::from(String::from_utf8_lossy(text.as_bytes()).into_owned()),
         AMQPValue::LongLongInt(number) => Value::from(*number),
         AMQPValue::Boolean(yes) => Value::from(*yes),
         // Nothing else is declared here.
         other => Value::from(format!("{other:?}")),
-    };
-    arguments.inner().iter().map(|(name, argument)| (name.as_str().to_owned(), value(argument))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -137,14 +137,14 @@ impl DeadLetters {
     /// The oldest letters, at most `limit`; all of them stay.
     pub async fn peek(&self, limit: usize) -> Result<Vec<DeadLetter>, JobError> {
         let mut letters = Vec::new();
-        let look = |letter: &DeadLetter| {
+        self.sweep(None, &mut Swept::default(), |letter| {
             if letters.len() == limit {
                 return Handling::Stop;
             }
             letters.push(letter.clone());
             if letters.len() == limit { Handling::Stop } else { Handling::Keep }
-        };
-        self.sweep(None, &mut Swept::default(), look).await?;
+        })
+        .await?;
         Ok(letters)
     }
 
@@ -222,6 +222,10 @@ fn note(swept: &mut Swept, done: Handling) {
     }
 }
 
+fn cannot_look(error: lapin::Error) -> JobError {
+    classified("cannot look at the dead letters", error)
+}
+
 /// A consumer that gets so many letters and no more. Letters that are kept fill it up; then the next one goes on
 /// behind them. So the broker pushes only what there is room for, whatever the length of the queue.
 struct Window {
@@ -234,14 +238,13 @@ struct Window {
 
 impl Window {
     async fn open(channel: &Channel, size: usize) -> Result<Self, JobError> {
-        let refused = |error| classified("cannot look at the dead letters", error);
         let prefetch = u16::try_from(size).unwrap_or(u16::MAX);
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(cannot_look)?;
         let options = BasicConsumeOptions::default();
         let consumer = channel
             .basic_consume(topology::DEAD_QUEUE.into(), "".into(), options, FieldTable::default())
             .await
-            .map_err(refused)?;
+            .map_err(cannot_look)?;
         Ok(Self { consumer, size, held: 0, seen: 0, bytes: 0 })
     }
 

@@ -100,14 +100,13 @@ pub async fn recent_reports(
     let id = hex::encode(rand::random::<[u8; 8]>());
     publisher.report(&WorkReport::Mark { at: now, id: id.clone() }).await?;
     let connection = connect(options, "reports").await?;
-    let refused = |error| classified("cannot read the reports", error);
-    let channel = connection.create_channel().await.map_err(refused)?;
-    channel.basic_qos(IN_FLIGHT, BasicQosOptions::default()).await.map_err(refused)?;
+    let channel = connection.create_channel().await.map_err(cannot_read)?;
+    channel.basic_qos(IN_FLIGHT, BasicQosOptions::default()).await.map_err(cannot_read)?;
     let options = BasicConsumeOptions::default();
     let mut consumer = channel
         .basic_consume(topology::REPORTS.into(), "".into(), options, FieldTable::default())
         .await
-        .map_err(refused)?;
+        .map_err(cannot_read)?;
     let read = timeout(PATIENCE, read_until(&mut consumer, since, &id)).await;
     // Everything goes back at once when the connection ends. A consumer that is cancelled first, as one that is dropped
     // is, would let the next reader in before the reports are back.
@@ -116,18 +115,21 @@ pub async fn recent_reports(
     read.map_err(|_| unavailable("the reports did not come to the present in time"))?
 }
 
+fn cannot_read(error: lapin::Error) -> JobError {
+    classified("cannot read the reports", error)
+}
+
 async fn read_until(consumer: &mut Consumer, since: u64, id: &str) -> Result<Vec<WorkReport>, JobError> {
-    let refused = |error| classified("cannot read the reports", error);
     let mut reports = Vec::new();
     loop {
         let Some(raw) = consumer.next().await else {
             return Err(unavailable("the broker ended the reading of the reports"));
         };
-        let raw = raw.map_err(refused)?;
+        let raw = raw.map_err(cannot_read)?;
         let Some(report) = parsed(&raw.data) else { continue };
         match report {
             WorkReport::Mark { id: found, .. } if found == id => {
-                raw.ack(BasicAckOptions::default()).await.map_err(refused)?;
+                raw.ack(BasicAckOptions::default()).await.map_err(cannot_read)?;
                 return Ok(reports);
             }
             WorkReport::Mark { .. } => {}

@@ -92,9 +92,9 @@ async fn channel(connection: &Connection) -> Result<Channel, JobError> {
 
 async fn may_consume(connection: &Connection, queue: &str) -> Result<bool, JobError> {
     let channel = channel(connection).await?;
-    let what = || format!("cannot ask for the right to consume from {queue}");
+    let what = format!("cannot ask for the right to consume from {queue}");
     // Should a broker take the priority for one after all, no more than this comes into hand.
-    channel.basic_qos(1, BasicQosOptions::default()).await.map_err(|error| classified(&what(), error))?;
+    channel.basic_qos(1, BasicQosOptions::default()).await.map_err(|error| classified(&what, error))?;
     let mut arguments = FieldTable::default();
     arguments.insert("x-priority".into(), AMQPValue::LongString("none".into()));
     let asked =
@@ -102,7 +102,7 @@ async fn may_consume(connection: &Connection, queue: &str) -> Result<bool, JobEr
     match asked.map(drop) {
         Err(error) if refusal(&error).is_some_and(|(id, _)| id == ACCESS_REFUSED) => Ok(false),
         Err(error) if refusal(&error).is_some_and(|(id, _)| id == PRECONDITION_FAILED) => Ok(true),
-        Err(error) => Err(classified(&what(), error)),
+        Err(error) => Err(classified(&what, error)),
         Ok(()) => {
             let _ = channel.close(200, "done".into()).await;
             Ok(true)

@@ -4,11 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nightread_domain::{JobError, Lane, Message};
 
-use crate::adapters::amqp::connect::{classified, connect, in_time};
+use crate::adapters::amqp::connect::{confirming_channel, connect, in_time, no_channel_for_publishing};
 use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::properties;
 use crate::adapters::amqp::topology;
@@ -45,12 +45,10 @@ impl fmt::Debug for BulkLink {
 
 impl BulkLink {
     pub async fn open(options: &RabbitOptions, lane: Lane) -> Result<Self, JobError> {
-        let refused = |error| classified("the broker opens no channel for publishing", error);
         let connection = connect(options, "announce").await?;
         let channels = async {
-            let channel = connection.create_channel().await.map_err(refused)?;
-            channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused)?;
-            Ok((channel, connection.create_channel().await.map_err(refused)?))
+            let channel = confirming_channel(&connection).await?;
+            Ok((channel, connection.create_channel().await.map_err(no_channel_for_publishing)?))
         };
         let (channel, probe) = in_time("channels", channels).await?;
         Ok(Self { connection, channel, probe, lane })

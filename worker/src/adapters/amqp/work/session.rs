@@ -146,9 +146,11 @@ async fn cancel(channels: &Channels, consumers: &mut Consumers, shared: &Shared)
             cancelled.map_err(|error| unavailable("a consumer was not cancelled").with_source(error))?;
         }
         while let Some((source, next)) = consumers.next().await {
-            let failed = |error| unavailable("a consumer failed while it was cancelled").with_source(error);
             if let Some(next) = next {
-                shared.arrived(source, next.map_err(failed)?);
+                let message = next.map_err(|error| {
+                    unavailable("a consumer failed while it was cancelled").with_source(error)
+                })?;
+                shared.arrived(source, message);
             }
         }
         Ok(())
@@ -177,6 +179,10 @@ async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobErro
     Ok((connection, channels))
 }
 
+fn no_channel(error: lapin::Error) -> JobError {
+    classified("the broker opens no channel", error)
+}
+
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
     let shares = PermitShares::new(options.permits, options.weights);
     let mut channels = Vec::new();
@@ -185,9 +191,8 @@ async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Ch
             Origin::Lane(lane) => shares.prefetch(lane),
             Origin::Quarantine => 1,
         };
-        let refused = |error| classified("the broker opens no channel", error);
-        let channel = connection.create_channel().await.map_err(refused)?;
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(refused)?;
+        let channel = connection.create_channel().await.map_err(no_channel)?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(no_channel)?;
         channels.push((source, channel));
     }
     Ok(channels)

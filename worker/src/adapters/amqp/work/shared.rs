@@ -192,9 +192,10 @@ impl Shared {
 
     /// Waits until the session of this epoch is over.
     pub async fn lost(&self, epoch: u64) {
-        let over = |state: &SessionState| !state.is_up() || self.epoch.load(Ordering::Acquire) != epoch;
+        let mut states = self.state.subscribe();
+        let over = states.wait_for(|state| !state.is_up() || self.epoch.load(Ordering::Acquire) != epoch);
         // The sender is ours, so this ends with the session alone.
-        let _ = self.state.subscribe().wait_for(over).await;
+        let _ = over.await;
     }
 
     pub fn arrived(&self, source: Origin, raw: Raw) {

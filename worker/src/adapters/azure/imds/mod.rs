@@ -121,17 +121,18 @@ struct Raw {
 fn parse(body: &[u8]) -> Result<Vec<Event>, JobError> {
     let document: Document = serde_json::from_slice(body)
         .map_err(|error| away("its answer is no list of events").with_source(error))?;
-    let event = |value: Value| {
-        let raw: Raw = serde_json::from_value(value).ok()?;
-        Some(Event {
-            kind: EventKind::of(&raw.event_type)?,
-            id: raw.event_id,
-            resources: raw.resources,
-            started: raw.event_status == "Started",
-            not_before: OffsetDateTime::parse(&raw.not_before, &Rfc2822).ok(),
-        })
-    };
     Ok(document.events.into_iter().filter_map(event).collect())
+}
+
+fn event(value: Value) -> Option<Event> {
+    let raw: Raw = serde_json::from_value(value).ok()?;
+    Some(Event {
+        kind: EventKind::of(&raw.event_type)?,
+        id: raw.event_id,
+        resources: raw.resources,
+        started: raw.event_status == "Started",
+        not_before: OffsetDateTime::parse(&raw.not_before, &Rfc2822).ok(),
+    })
 }
 
 fn away(what: impl fmt::Display) -> JobError {

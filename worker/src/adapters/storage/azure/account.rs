@@ -101,23 +101,22 @@ impl Account {
                 field.split_once('=').ok_or_else(|| invalid("a connection string has name=value fields"))?;
             fields.insert(name.to_ascii_lowercase(), value);
         }
-        let field = |name: &str| fields.get(name).copied().filter(|value| !value.is_empty());
-        if field("usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if field(&fields, "usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Self::of_service(DEVELOPMENT, service);
         }
-        let name = field("accountname");
-        let endpoint = match (field(&format!("{}endpoint", service.as_str())), name) {
+        let name = field(&fields, "accountname");
+        let endpoint = match (field(&fields, &format!("{}endpoint", service.as_str())), name) {
             (Some(endpoint), _) => endpoint_of(endpoint)?,
             (None, Some(name)) => {
-                let scheme = field("defaultendpointsprotocol").unwrap_or("https");
-                let suffix = field("endpointsuffix").unwrap_or("core.windows.net");
+                let scheme = field(&fields, "defaultendpointsprotocol").unwrap_or("https");
+                let suffix = field(&fields, "endpointsuffix").unwrap_or("core.windows.net");
                 endpoint_of(&format!("{scheme}://{name}.{}.{suffix}", service.as_str()))?
             }
             (None, None) => {
                 return Err(invalid("a connection string names the service's endpoint or AccountName"));
             }
         };
-        let access = match (field("sharedaccesssignature"), name, field("accountkey")) {
+        let access = match (field(&fields, "sharedaccesssignature"), name, field(&fields, "accountkey")) {
             (Some(signature), _, _) => {
                 let mut url = endpoint.clone();
                 url.set_query(Some(signature.trim_start_matches('?')));
@@ -144,6 +143,11 @@ impl Account {
     pub fn endpoint(&self) -> &str {
         self.endpoint.as_str().trim_end_matches('/')
     }
+}
+
+/// A field of a connection string, if it says something.
+fn field<'a>(fields: &BTreeMap<String, &'a str>, name: &str) -> Option<&'a str> {
+    fields.get(name).copied().filter(|value| !value.is_empty())
 }
 
 fn endpoint_of(text: &str) -> Result<Url, JobError> {

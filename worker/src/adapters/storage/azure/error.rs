@@ -184,8 +184,10 @@ fn at_host(error: &Error) -> String {
 
 /// The causes without those that quote the URL.
 fn told(error: &Error) -> String {
-    let quotes = |cause: &(dyn StdError + 'static)| cause.is::<reqwest::Error>() || cause.is::<Error>();
-    let told: Vec<_> = causes(error).filter(|cause| !quotes(*cause)).map(ToString::to_string).collect();
+    let told: Vec<_> = causes(error)
+        .filter(|cause| !cause.is::<reqwest::Error>() && !cause.is::<Error>())
+        .map(ToString::to_string)
+        .collect();
     told.join(": ")
 }
 

@@ -110,25 +110,27 @@ impl TokenCredential for Chain {
 /// causes of a connection that failed.
 fn words(error: &Error) -> String {
     let mut told = one_line(&error.to_string());
-    let mut say = |more: &str| {
-        let more = one_line(more);
-        if !more.is_empty() && !told.contains(&more) {
-            told = format!("{told}: {more}");
-        }
-    };
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
-        say(&error.to_string());
+        say(&mut told, &error.to_string());
         if let Some(azure) = error.downcast_ref::<Error>()
             && let ErrorKind::HttpResponse { status, raw_response: Some(raw), .. } = azure.kind()
         {
             let answer: Refusal<'_> = serde_json::from_slice(raw.body()).unwrap_or_default();
-            say(&format!("{} {}", u16::from(*status), answer.error));
-            say(&answer.error_description);
+            say(&mut told, &format!("{} {}", u16::from(*status), answer.error));
+            say(&mut told, &answer.error_description);
         }
         cause = error.source();
     }
     told.chars().take(MOST_WORDS).collect()
+}
+
+/// Adds what was not told yet.
+fn say(told: &mut String, more: &str) {
+    let more = one_line(more);
+    if !more.is_empty() && !told.contains(&more) {
+        *told = format!("{told}: {more}");
+    }
 }
 
 /// As Entra ID and the metadata service say it.
@@ -179,9 +181,10 @@ mod tests {
     async fn the_first_identity_that_works_is_kept() {
         let [first, second, third] =
             [false, true, true].map(|works| Arc::new(Fake { works, asked: AtomicU32::new(0) }));
-        let named = |fake: &Arc<Fake>| ("fake", Arc::clone(fake) as Arc<dyn TokenCredential>);
-        let chain =
-            Chain { candidates: [&first, &second, &third].map(named).to_vec(), chosen: OnceLock::new() };
+        let candidates = [&first, &second, &third]
+            .map(|fake| ("fake", Arc::clone(fake) as Arc<dyn TokenCredential>))
+            .to_vec();
+        let chain = Chain { candidates, chosen: OnceLock::new() };
         for _ in 0..3 {
             chain.get_token(&["scope"], None).await.expect("the second works");
         }

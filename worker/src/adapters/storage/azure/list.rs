@@ -49,17 +49,22 @@ impl Listing for AzureStore {
         marker: Option<&str>,
         metadata: bool,
     ) -> Result<ListedPage, JobError> {
-        let failed = |error| error::classified(Stage::Fetch, &error);
         let options = BlobContainerClientListBlobsOptions {
             prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
             include: metadata.then(|| vec![ListBlobsIncludeItem::Metadata]),
             marker: marker.map(ToOwned::to_owned),
             ..Default::default()
         };
-        let pager = self.container(container)?.list_blobs(Some(options)).map_err(failed)?;
+        let pager = self
+            .container(container)?
+            .list_blobs(Some(options))
+            .map_err(|error| error::classified(Stage::Fetch, &error))?;
         let page = pager.into_pages().next().await;
         let page = page.ok_or_else(|| error::odd(Stage::Fetch, "a listing without a page"))?;
-        let page = page.map_err(failed)?.into_model().map_err(failed)?;
+        let page = page
+            .map_err(|error| error::classified(Stage::Fetch, &error))?
+            .into_model()
+            .map_err(|error| error::classified(Stage::Fetch, &error))?;
         Ok(ListedPage {
             items: page.blob_items.into_iter().map(|item| listed(container, item)).collect(),
             next: page.next_marker.filter(|marker| !marker.is_empty()),

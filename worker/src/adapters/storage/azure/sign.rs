@@ -164,6 +164,11 @@ fn is_unknown_to_storage(response: &AsyncRawResponse) -> bool {
     }
 }
 
+fn stamp(at: OffsetDateTime) -> azure_core::Result<String> {
+    at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+        .map_err(|error| azure_core::Error::new(azure_core::error::ErrorKind::DataConversion, error))
+}
+
 /// An account SAS for one service. Blobs: read, list, create, write, add, delete. Queues: read, write, delete, list,
 /// add, create, update, process.
 fn account_sas(
@@ -173,10 +178,6 @@ fn account_sas(
     starts: OffsetDateTime,
     ends: OffsetDateTime,
 ) -> azure_core::Result<Vec<(String, String)>> {
-    let stamp = |at: OffsetDateTime| {
-        at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
-            .map_err(|error| azure_core::Error::new(azure_core::error::ErrorKind::DataConversion, error))
-    };
     let (starts, ends) = (stamp(starts)?, stamp(ends)?);
     let (permissions, services) = match service {
         Service::Blob => ("rwdlac", "b"),

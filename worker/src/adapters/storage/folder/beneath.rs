@@ -69,15 +69,13 @@ fn leaves() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::os::unix::fs::symlink;
 
     use super::*;
 
-    fn read(root: &Path, name: &str, links: Links) -> Result<String, Option<i32>> {
-        let mut text = String::new();
-        let opened = open(root, name.as_ref(), links).and_then(|mut file| file.read_to_string(&mut text));
-        opened.map(|_| text).map_err(|error| error.raw_os_error())
+    /// What an opened file holds, or the number of the error.
+    fn text_of(opened: io::Result<File>) -> Result<String, Option<i32>> {
+        opened.and_then(io::read_to_string).map_err(|error| error.raw_os_error())
     }
 
     #[test]
@@ -93,20 +91,18 @@ mod tests {
         symlink("..", root.join("up")).expect("a link");
         symlink("loop", root.join("loop")).expect("a link");
         let outside = Err(Some(Errno::XDEV.raw_os_error()));
-        for open in [open, |root: &Path, name: &Path, _| open_checked(root, name)] {
-            let read = |name: &str| {
-                let mut text = String::new();
-                let opened = open(&root, name.as_ref(), Links::Inside)
-                    .and_then(|mut file| file.read_to_string(&mut text));
-                opened.map(|_| text).map_err(|error| error.raw_os_error())
-            };
-            assert_eq!(read("inside"), Ok("inside".to_owned()));
-            assert_eq!(read("relative"), outside);
-            assert_eq!(read("absolute"), outside);
-            assert_eq!(read("up/secret"), outside);
-            assert_eq!(read("loop"), Err(Some(Errno::LOOP.raw_os_error())));
+        for (name, found) in [
+            ("inside", Ok("inside".to_owned())),
+            ("relative", outside.clone()),
+            ("absolute", outside.clone()),
+            ("up/secret", outside),
+            ("loop", Err(Some(Errno::LOOP.raw_os_error()))),
+        ] {
+            assert_eq!(text_of(open(&root, name.as_ref(), Links::Inside)), found, "{name}");
+            assert_eq!(text_of(open_checked(&root, name.as_ref())), found, "{name}");
         }
-        assert_eq!(read(&root, "absolute", Links::Anywhere), Ok("outside".to_owned()));
+        let anywhere = open(&root, "absolute".as_ref(), Links::Anywhere);
+        assert_eq!(text_of(anywhere), Ok("outside".to_owned()));
     }
 
     #[test]

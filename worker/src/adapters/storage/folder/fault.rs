@@ -101,21 +101,23 @@ fn said(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
+    fn write_error(number: Errno) -> JobError {
+        unwritable(Path::new("/"), number.into())
+    }
+
     #[test]
     fn a_disk_that_takes_nothing_is_told_from_a_name_that_is_refused() {
-        let here = Path::new("/");
-        let write = |number: Errno| unwritable(here, number.into());
         for number in
             [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::IO, Errno::FBIG]
         {
-            let error = write(number);
+            let error = write_error(number);
             assert_eq!(error.code, ErrorCode::StorageUnwritable, "{number}");
             assert!(error.message.contains(&io::Error::from(number).to_string()), "{}", error.message);
         }
         for number in [Errno::NAMETOOLONG, Errno::ISDIR, Errno::NOTDIR, Errno::EXIST] {
-            assert_eq!(write(number).code, ErrorCode::StorageRejected, "{number}");
+            assert_eq!(write_error(number).code, ErrorCode::StorageRejected, "{number}");
         }
-        assert_eq!(write(Errno::MFILE).code, ErrorCode::StorageUnavailable);
+        assert_eq!(write_error(Errno::MFILE).code, ErrorCode::StorageUnavailable);
         assert_eq!(
             unwritable(Path::new("/dev/null"), Errno::NOTDIR.into()).code,
             ErrorCode::StorageUnwritable

@@ -35,13 +35,13 @@ impl Listing for FolderStore {
         let (container, links, root) = (container.to_owned(), self.links, walk.root.clone());
         blocking(Stage::Fetch, move || {
             let (names, next) = walk.page()?;
-            let listed = |name: String| {
+            let items = names.into_iter().map(|name| {
                 let blob = BlobRef::new(&container, name)?;
                 let place = Place { root: root.clone(), inner: inner(&blob)?, links };
                 let (_, properties) = place.open_file(Stage::Fetch)?;
                 Ok(Listed { blob, properties, metadata: BTreeMap::new() })
-            };
-            Ok(ListedPage { items: names.into_iter().map(listed).collect(), next })
+            });
+            Ok(ListedPage { items: items.collect(), next })
         })
         .await
     }
@@ -118,14 +118,15 @@ fn is_file(entry: &DirEntry) -> bool {
 
 /// A folder's name counts with the slash that follows it in whole names: `a-b` comes before `a/b`.
 pub(crate) fn by_name(a: &DirEntry, b: &DirEntry) -> Ordering {
-    let key = |entry: &DirEntry| {
-        let mut name = entry.file_name().as_encoded_bytes().to_vec();
-        if entry.file_type().is_dir() {
-            name.push(b'/');
-        }
-        name
-    };
-    key(a).cmp(&key(b))
+    listed_name(a).cmp(&listed_name(b))
+}
+
+fn listed_name(entry: &DirEntry) -> Vec<u8> {
+    let mut name = entry.file_name().as_encoded_bytes().to_vec();
+    if entry.file_type().is_dir() {
+        name.push(b'/');
+    }
+    name
 }
 
 #[cfg(test)]
