@@ -29,9 +29,9 @@ fn main() -> Anyhow<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["make", count, folder] => make(count.parse()?, Path::new(folder)),
-        ["read", folder, file, threads] => read(folder.into(), Path::new(file), threads.parse()?, false),
+        ["read", folder, file, threads] => read(Path::new(folder), Path::new(file), threads.parse()?, false),
         ["read", folder, file, threads, "wide"] => {
-            read(folder.into(), Path::new(file), threads.parse()?, true)
+            read(Path::new(folder), Path::new(file), threads.parse()?, true)
         }
         _ => Err("table_speed make N DIR | read DIR FILE THREADS [wide]".into()),
     }
@@ -40,7 +40,7 @@ fn main() -> Anyhow<()> {
 fn make(count: usize, folder: &Path) -> Anyhow<()> {
     for number in 0..count {
         let below = folder.join(format!("m/1.0.0-fp32/local/{:05}", number / FOLDER));
-        if number % FOLDER == 0 {
+        if number.is_multiple_of(FOLDER) {
             fs::create_dir_all(&below)?;
         }
         let body = serde_json::to_vec_pretty(&document(number)?)?;
@@ -52,7 +52,7 @@ fn make(count: usize, folder: &Path) -> Anyhow<()> {
 /// One in a hundred failed; no two have the same numbers.
 fn document(number: usize) -> Anyhow<ResultDocument> {
     let score = |label: usize| ((number * 31 + label * 7919) % 100_003) as f32 / 100_003.0;
-    let is_good = number % 100 != 0;
+    let is_good = !number.is_multiple_of(100);
     let mut document = json!({
         "schema": "nightread.result.v2", "status": if is_good { "ok" } else { "failed" },
         "notice": "Research output of a machine-learning model. Not a medical device, not for diagnosis.", "task": "radiograph",
@@ -80,15 +80,15 @@ fn document(number: usize) -> Anyhow<ResultDocument> {
     Ok(serde_json::from_value(document)?)
 }
 
-fn read(folder: PathBuf, file: &Path, threads: usize, wide: bool) -> Anyhow<()> {
+fn read(folder: &Path, file: &Path, threads: usize, wide: bool) -> Anyhow<()> {
     let started = Instant::now();
-    let form = if wide { Form::Wide(contents(&folder)?) } else { Form::Long };
+    let form = if wide { Form::Wide(contents(folder)?) } else { Form::Long };
     let columns: Arc<[Column]> = form.columns().into();
     let mut writer =
         Writer::new(Format::Parquet, columns.to_vec(), &[], BufWriter::new(File::create(file)?))?;
     let (mut documents, mut rows) = (0, 0);
     each_batch(
-        &folder,
+        folder,
         threads,
         move |paths| cells(&form, &columns, &paths),
         |batch: Batch| {

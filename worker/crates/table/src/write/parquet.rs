@@ -17,8 +17,8 @@ use crate::batch::Batch;
 use crate::cell::{Cell, Kind};
 use crate::column::{Column, Level};
 
-/// A row group is closed when this many cells are held: some 80 MiB with their texts.
-const GROUP_CELLS: usize = 2 << 20;
+/// A row group is closed when this many cells are held: some 40 MiB with their texts.
+const GROUP_CELLS: usize = 1 << 20;
 
 /// Names of documents and digests differ from study to study; a dictionary holds those of a group.
 const DICTIONARY_BYTES: usize = 4 << 20;
