@@ -61,13 +61,13 @@ fn radiograph(nth: usize, version: &str, flipped: bool) -> Value {
     }
     let findings = LABELS.iter().enumerate().map(|(label, name)| {
         let mut value = probability(nth, label);
-        if flipped && label == 0 && nth % FLIPPED_EACH == 0 {
+        if flipped && label == 0 && nth.is_multiple_of(FLIPPED_EACH) {
             value = 1.0 - value;
         }
         json!({"label": name, "logit": 0.0, "probability": value, "threshold": THRESHOLD, "positive": value >= THRESHOLD})
     });
     whole["findings"] = findings.collect();
-    if nth % 3 == 0 {
+    if nth.is_multiple_of(3) {
         whole["warnings"] = json!([{"code": "unverified_view", "message": "m"}]);
     }
     whole
@@ -175,7 +175,7 @@ fn a_report_holds_in_a_browser() {
         "hostile": HOSTILE,
         "searched": name(1234),
         "failed": (0..RADIOGRAPHS).filter(|nth| failed(*nth)).count(),
-        "flips": (0..RADIOGRAPHS).filter(|nth| nth % FLIPPED_EACH == 0 && !failed(*nth)).count(),
+        "flips": (0..RADIOGRAPHS).filter(|nth| nth.is_multiple_of(FLIPPED_EACH) && !failed(*nth)).count(),
         "label": LABELS[2],
         "scan": "sub-02",
     });
