@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	saturation demo-cloud soak parity cases bench bench-fmri bench-table fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	saturation demo-cloud soak parity cases bench bench-fmri bench-table deny fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -19,6 +19,8 @@ HIDING := $(if $(filter avx2,$(ISA)),.cache/hiding/avx2_only.so)
 HIDDEN := $(if $(HIDING),LD_PRELOAD=$(CURDIR)/$(HIDING))
 # Builds the documentation; the workflow of the documentation names the same.
 MDBOOK := 0.5.4
+# Holds the lock file against .cargo/deny.toml.
+CARGO_DENY := 0.20.2
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 PACKAGED = --binary $(BINARY) --runtime $$(dirname $$(worker/tools/fetch-runtime)) \
@@ -92,6 +94,11 @@ docs: ## Build the documentation as a book into target/book; builds mdBook once,
 reference: build ## Write the reference pages that are made from the code
 	@$(BINARY) reference worker/docs/reference
 	@$(BINARY) contract > worker/contract.json
+
+deny: ## Hold the lock file against the licences, bans and sources of .cargo/deny.toml; builds cargo-deny once, into .cache/deny
+	@.cache/deny/bin/cargo-deny --version 2>/dev/null | grep -qx "cargo-deny $(CARGO_DENY)" || \
+		cargo install --locked --root .cache/deny cargo-deny@$(CARGO_DENY)
+	@.cache/deny/bin/cargo-deny --config .cargo/deny.toml check licenses bans sources
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -229,9 +229,9 @@ fn graphs_that_differ_from_their_manifest_are_refused_with_every_difference() {
     assert!(doubles.contains("input \"image\"") && doubles.contains("output \"logits\""), "{doubles}");
     let fixed = refuse(Graph::new("fixed-batch"));
     assert!(fixed.contains("batch dimension fixed at 1"), "{fixed}");
-    let names = refuse(Graph { cam: true, input: "image", labels: 4, side: 8, ..Graph::new("linear") });
+    let names = refuse(Graph { cam: true, input: "photo", labels: 4, side: 8, ..Graph::new("linear") });
     for words in [
-        "no input \"image\"",
+        "no input \"photo\"",
         "input \"image\" is not in the manifest",
         "3 along axis 1, not 4",
         "no output \"cam\"",

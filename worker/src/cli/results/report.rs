@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::FilterArgs;
+use super::filter::FilterArgs;
 use crate::cli::common::Common;
 
 #[derive(Args, Debug)]
