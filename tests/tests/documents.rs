@@ -38,12 +38,13 @@ fn tutorials() -> Vec<String> {
 }
 
 /// Blocks that say of themselves why no test runs them. Not to grow unseen.
-const UNTRIED: [(&str, &str); 10] = [
+const UNTRIED: [(&str, &str); 11] = [
     ("worker/docs/how-to/backlog.md", "it publishes to Azure Monitor"),
     (
         "worker/docs/how-to/confounds.md",
         "the sample has no table of confounds; worker/tests/scan.rs holds it",
     ),
+    ("worker/docs/how-to/gate-a-rollout.md", "it needs a container with two versions of a model"),
     (
         "worker/docs/how-to/install.md",
         "it needs root; `make package-test` installs the archive into a bare root",
@@ -140,6 +141,8 @@ impl Cloud {
         for path in ["data/xrays/a.dcm", "work/scan.dcm"] {
             std::fs::write(place.at(path), &sample).expect("written");
         }
+        std::fs::write(place.at("work/labels.csv"), "study,patient,Pneumonia\na.dcm,p1,1\n")
+            .expect("written");
         let networks = root().join("models/fmri-networks-demo");
         std::fs::copy(networks.join("mask.nii.gz"), place.at("work/brain.nii.gz")).expect("copied");
         let maps = networks.join("maps.nii.gz").display().to_string();

@@ -52,7 +52,10 @@ pub fn client(builder: ClientBuilder) -> Result<Client, JobError> {
 ///
 /// # Errors
 /// `settings_invalid` when the client cannot be made.
-#[expect(clippy::disallowed_methods, reason = "the one place that builds clients, after it has taken redirects away")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that builds clients, after it has taken redirects away"
+)]
 pub fn client_trusting(
     own: Vec<CertificateDer<'static>>,
     builder: ClientBuilder,

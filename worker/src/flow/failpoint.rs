@@ -12,7 +12,10 @@ pub enum Failpoint {
 }
 
 /// Aborts if `here` is the chosen instant.
-#[expect(clippy::disallowed_methods, reason = "nothing may tidy up on the way out: neither unwinding nor destructors")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing may tidy up on the way out: neither unwinding nor destructors"
+)]
 pub fn reached(chosen: Option<Failpoint>, here: Failpoint) {
     if chosen == Some(here) {
         std::process::abort();
