@@ -38,17 +38,20 @@ def binary() -> Path:
     raise FileNotFoundError("no nightread: run `make build`, or name the program in NIGHTREAD")
 
 
-def nightread(*arguments: str | Path, quiet: bool = False, **environment: str) -> str:
+def nightread(*arguments: str | Path, makes: Path | None = None, quiet: bool = False, **environment: str) -> str:
     """Runs the program and gives its standard output; shows the command, and what it tells unless `quiet`.
 
     Exit status 1 says that some inputs have no good result, or that a limit was passed: what it tells is shown. Raises
-    RuntimeError with the program's own words for wrong use, and where it ends otherwise.
+    RuntimeError with the program's own words for wrong use, where it ends otherwise, where it does not write `makes`
+    (an older file goes first), and where a quiet one tells nothing.
     """
     words = [str(word) for word in arguments]
     print("$", *(f"{name}={value}" for name, value in environment.items()), "nightread", *map(short, words))
+    if makes:
+        makes.unlink(missing_ok=True)
     variables = os.environ | {"ORT_DISABLE_TELEMETRY": "1"} | environment
     ran = subprocess.run([binary(), *words], capture_output=True, text=True, cwd=ROOT, env=variables)
-    if ran.returncode not in (0, 1):
+    if ran.returncode not in (0, 1) or (makes and not makes.exists()) or (quiet and not ran.stdout):
         raise RuntimeError(f"nightread ended with {ran.returncode}: {ran.stderr.strip() or ran.stdout.strip()}")
     if not quiet:
         print(short(ran.stdout + ran.stderr).strip())
@@ -144,7 +147,11 @@ def engines(network: str, turns: int = 3) -> pd.DataFrame:
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if ran.returncode:
         raise RuntimeError(f"{short(str(INFERENCE))} ended with {ran.returncode}: {ran.stderr.strip()}")
-    rows = [row for row in json.loads(told.read_text()) if row["threads"] == 1 and row["ms"]]
+    rows = [row for row in json.loads(told.read_text()) if row["threads"] == 1]
+    for row in rows:
+        if row["ms"] is None:
+            print(f"{row['engine']}: failed; its log lies in {short(str(work / network))}")
+    rows = [row for row in rows if row["ms"] is not None]
     return pd.DataFrame([[row["engine"], row["ms"][1], row["ms"][0], row["ms"][2], row["ratio"]] for row in rows],
                         columns=COLUMNS)  # fmt: skip
 

@@ -86,9 +86,9 @@ def page(name: str, notebook: nbformat.NotebookNode, note: str, hidden: dict[str
 
 
 def small(png: bytes) -> bytes:
-    """The image in a palette of 128 colours."""
+    """The image without its opaque alpha, packed well; every colour stays."""
     out = io.BytesIO()
-    PIL.Image.open(io.BytesIO(png)).convert("RGB").quantize(128).save(out, "PNG", optimize=True)
+    PIL.Image.open(io.BytesIO(png)).convert("RGB").save(out, "PNG", optimize=True)
     return out.getvalue()
 
 

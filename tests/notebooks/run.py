@@ -16,8 +16,9 @@ from pathlib import Path
 import nibabel as nib
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "models" / "tools"))
+sys.path[:0] = [str(ROOT / "models" / part) for part in ("tools", "notebooks")]
 
+import driver
 import render_notebooks as notebooks
 
 MAPS = ROOT / "models" / "fmri-networks-demo" / "maps.nii.gz"
@@ -109,10 +110,24 @@ def brain_networks(work):
     assert figures == 4, figures
 
 
+def an_old_table_is_never_read(work):
+    """Where the program cannot read, its own words are raised, and the table of an earlier run is gone."""
+    table, scan = work / "old.parquet", work / "simulated.nii.gz"
+    table.write_bytes(b"of another run")
+    command = ["process", scan, "--out", work / "nowhere", "--table", table]
+    try:
+        driver.nightread(*command, makes=table, NIGHTREAD_MODELS_RUNTIME=str(work / "no library"))
+    except RuntimeError as error:
+        assert "no library" in str(error) and not table.exists(), error
+    else:
+        raise AssertionError("the table of an earlier run was taken for a new one")
+
+
 def main():
     work, labelled = Path(sys.argv[1]).resolve(), sys.argv[2] == "yes"
     chest_x_rays(work, labelled)
     brain_networks(work)
+    an_old_table_is_never_read(work)
 
 
 if __name__ == "__main__":
