@@ -31,7 +31,10 @@ CREDIT = (
     "Tomography (OCT) and Chest X-Ray Images for Classification*, Mendeley Data, "
     "[doi:10.17632/rscbjbr9sj](https://doi.org/10.17632/rscbjbr9sj), CC BY 4.0. Training did not see them."
 )
-NOTE = "> Made by `models/tools/render_notebooks.py` from `models/notebooks/{name}.ipynb`. `make notebooks` opens it.\n"
+NOTE = (
+    "> Made by `models/tools/render_notebooks.py` from `models/notebooks/{name}.ipynb`. `make notebooks` opens it.\n"
+    "> Times are of the machine that made the page, which had other work too.\n"
+)
 
 
 def labelled(count: int, folder: Path) -> dict[str, str]:

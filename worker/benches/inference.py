@@ -68,10 +68,13 @@ def prepare(kind: str, work: Path) -> Path:
         f"{kind}: export differs by {onnx_export.check_parity(network, model / 'model.fp32.onnx', shape, (low, high)):.1e}"
     )
     if "maps" in description:
-        # The engine opens the network only; any map file satisfies the manifest.
+        # The engine opens the network only; any files satisfy the manifest.
         table_ = manifest.read(model)
-        (model / table_["maps"]["file"]).write_bytes(b"no maps: speed only")
-        table_["maps"]["sha256"] = manifest.sha256(model / table_["maps"]["file"])
+        maps = table_["maps"]
+        for name, digest in (("file", "sha256"), ("mask", "mask_sha256")):
+            if name in maps:
+                (model / maps[name]).write_bytes(b"no maps: speed only")
+                maps[digest] = manifest.sha256(model / maps[name])
         manifest.write(model, table_)
     manifest.fill_weights(model)
     images = np.random.default_rng(1).uniform(low, high, (2 * calibration, *shape)).astype(np.float32)
