@@ -1,5 +1,5 @@
 //! The notebooks: they are stripped of output, their pages show what they hold, and both run from the first cell to the last on small
-//! inputs, without PyTorch. What they find is held against the documents in `tests/notebooks/run.py`.
+//! inputs, without other engines. What they find is held against the documents in `tests/notebooks/run.py`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
@@ -19,14 +19,12 @@ fn notebook(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Kind and text of each cell.
-fn cells(notebook: &Value) -> Vec<(&str, String)> {
-    let cells = notebook["cells"].as_array().unwrap().iter();
-    let text = |cell: &Value| match &cell["source"] {
+/// The lines of a cell as one text.
+fn text(cell: &Value) -> String {
+    match &cell["source"] {
         Value::Array(lines) => lines.iter().map(|line| line.as_str().unwrap()).collect(),
         whole => whole.as_str().unwrap().to_owned(),
-    };
-    cells.map(|cell| (cell["cell_type"].as_str().unwrap(), text(cell))).collect()
+    }
 }
 
 #[test]
@@ -36,7 +34,7 @@ fn notebooks_are_stripped_of_output() {
         let mut code = 0;
         for cell in notebook["cells"].as_array().unwrap().iter().filter(|cell| cell["cell_type"] == "code") {
             code += 1;
-            assert!(cell["outputs"].as_array().unwrap().is_empty(), "{name}: output of {}", cell["source"]);
+            assert!(cell["outputs"].as_array().unwrap().is_empty(), "{name}: output of {}", text(cell));
             assert!(cell["execution_count"].is_null(), "{name}: {}", cell["execution_count"]);
         }
         assert!(code > 10, "{name}: {code}");
@@ -48,9 +46,8 @@ fn pages_show_every_cell_of_their_notebook() {
     for name in NAMES {
         let page = root().join("worker/docs/notebooks").join(name).with_extension("md");
         let page = fs::read_to_string(page).unwrap();
-        for (_, text) in cells(&notebook(name)) {
-            let text = text.replace("](../../worker/docs/", "](../");
-            for line in text.lines() {
+        for cell in notebook(name)["cells"].as_array().unwrap() {
+            for line in text(cell).replace("](../../worker/docs/", "](../").lines() {
                 assert!(
                     page.contains(line),
                     "the page of {name} lacks `{line}`: run models/tools/render_notebooks.py"
