@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	saturation demo-cloud soak parity cases bench bench-fmri bench-table deny fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	notebooks saturation demo-cloud soak parity cases bench bench-fmri bench-table deny fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -77,6 +77,10 @@ check: build ## Validate settings and models
 models: build ## List the models
 	@$(BINARY) models
 
+notebooks: setup runtime samples build $(SCAN) ## Open the notebooks in Jupyter: from files to findings, with the samples and the simulated scan
+	@$(call venv,notebooks,models/notebooks/requirements.txt)
+	@.cache/venv-notebooks/bin/jupyter lab --notebook-dir models/notebooks
+
 test-traces: setup parts ## Test the export of traces: builds the worker anew with the feature otlp
 	@cargo build --release --workspace --locked --features nightread/otlp --bins
 	@cargo test --release --workspace --locked --features nightread/otlp,nightread-tests/otlp --test traces
@@ -122,7 +126,7 @@ cases: setup runtime ## Hold files that went wrong once, beside the checkout, ag
 	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture
 	@cargo test --release --workspace --locked -q --test scan_cases -- --nocapture --test-threads 1
 
-bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quick is short, ISA=avx2 hides newer instructions
+bench: runtime samples parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO, and the notebooks in full; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null
 	@cargo build --release --locked --workspace --bins --example time_model --example parts
 	@$(call venv,bench,worker/benches/requirements.txt)
@@ -131,6 +135,8 @@ bench: runtime parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO; BENCH=quic
 		--ipex-python .cache/venv-bench-ipex/bin/python $(if $(filter quick,$(BENCH)),--pairs 3)
 	@$(HIDDEN) .cache/venv-bench/bin/python worker/benches/end_to_end.py --work .cache/bench --data $(TEST_DATA) \
 		$(if $(filter quick,$(BENCH)),--images 8 --rounds 3)
+	@$(call venv,notebooks,models/notebooks/requirements.txt)
+	@$(HIDDEN) .cache/venv-notebooks/bin/python models/tools/render_notebooks.py --out .cache/bench/notebooks
 
 saturation: runtime $(HIDING) ## One core against all: rate, use of the cores, overhead, memory; N images, ROUNDS times
 	@cargo build --release --locked --workspace --bins

@@ -29,7 +29,12 @@ EXAMPLES = """examples:
 
 
 def export_folder(
-    template: Path, checkpoint: Path, out: Path, *, trust_pickle: bool = False, maps: Path | None = None,
+    template: Path,
+    checkpoint: Path,
+    out: Path,
+    *,
+    trust_pickle: bool = False,
+    maps: Path | None = None,
     mask: Path | None = None,
 ) -> tuple[Path, float]:
     """Writes the complete model folder below `out`; returns it and the largest ONNX-PyTorch difference.
@@ -79,7 +84,14 @@ def main() -> int:
     named = manifest.MODELS / options.model
     template = named if named.is_dir() else Path(options.model)
     try:
-        export_folder(template, options.checkpoint, options.out, trust_pickle=options.trust_pickle, maps=options.maps, mask=options.mask)
+        export_folder(
+            template,
+            options.checkpoint,
+            options.out,
+            trust_pickle=options.trust_pickle,
+            maps=options.maps,
+            mask=options.mask,
+        )
     except (OSError, ValueError, checkpoints.CheckpointError, onnx_export.ParityError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 2

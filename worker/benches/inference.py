@@ -6,6 +6,7 @@ time. The INT8 weights are quantised here and are for speed only: random weights
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -67,10 +68,13 @@ def prepare(kind: str, work: Path) -> Path:
         f"{kind}: export differs by {onnx_export.check_parity(network, model / 'model.fp32.onnx', shape, (low, high)):.1e}"
     )
     if "maps" in description:
-        # The engine opens the network only; any map file satisfies the manifest.
+        # The engine opens the network only; any files satisfy the manifest.
         table_ = manifest.read(model)
-        (model / table_["maps"]["file"]).write_bytes(b"no maps: speed only")
-        table_["maps"]["sha256"] = manifest.sha256(model / table_["maps"]["file"])
+        maps = table_["maps"]
+        for name, digest in (("file", "sha256"), ("mask", "mask_sha256")):
+            if name in maps:
+                (model / maps[name]).write_bytes(b"no maps: speed only")
+                maps[digest] = manifest.sha256(model / maps[name])
         manifest.write(model, table_)
     manifest.fill_weights(model)
     images = np.random.default_rng(1).uniform(low, high, (2 * calibration, *shape)).astype(np.float32)
@@ -116,22 +120,34 @@ def start(kind: str, folder: Path, threads: int, ipex: Path | None) -> list[Cont
     return found
 
 
-def rows(contenders: list[Contender], threads: int) -> list[list[str]]:
-    """One line for each: wall time, its ratio to stock PyTorch, processor time, furthest logit."""
+def figures(contenders: list[Contender], kind: str, threads: int) -> list[dict[str, Any]]:
+    """Of each: wall time (quartiles), ratio to stock PyTorch, processor time, furthest logit; null where it failed."""
     reference = contenders[0]
     wanted = np.array(reference.logits)
     found = []
     for contender in contenders:
-        if contender.failure or not contender.wall:
-            found.append([contender.name, "failed", "", "", ""])
-            continue
-        low, middle, high = quartiles(contender.wall)
-        # Of each pair in one turn, so that a busy moment meets both.
-        ratio = quartiles([a / b for a, b in zip(reference.wall, contender.wall, strict=True)])[1]
-        apart = np.abs(np.array(contender.logits) - wanted).max() / np.abs(wanted).max()
-        busy = f"{quartiles(contender.processor)[1]:.1f}" if threads == 1 else ""
-        found.append([contender.name, f"{middle:.1f} ({low:.1f} to {high:.1f})", f"{ratio:.2f}", busy, f"{apart:.0e}"])
+        row: dict[str, Any] = {"engine": contender.name, "network": kind, "threads": threads}
+        row |= dict.fromkeys(("ms", "ratio", "processor_ms", "apart"))
+        if not contender.failure and contender.wall:
+            row["ms"] = quartiles(contender.wall)
+            row["processor_ms"] = quartiles(contender.processor)[1]
+            if not reference.failure:
+                # Of each pair in one turn, so that a busy moment meets both.
+                row["ratio"] = quartiles([a / b for a, b in zip(reference.wall, contender.wall, strict=True)])[1]
+                row["apart"] = float(np.abs(np.array(contender.logits) - wanted).max() / np.abs(wanted).max())
+        found.append(row)
     return found
+
+
+def line(row: dict[str, Any]) -> list[str]:
+    """A row of the table."""
+    if row["ms"] is None:
+        return [row["engine"], "failed", "", "", ""]
+    low, middle, high = row["ms"]
+    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    apart = "" if row["apart"] is None else f"{row['apart']:.0e}"
+    busy = f"{row['processor_ms']:.1f}" if row["threads"] == 1 else ""
+    return [row["engine"], f"{middle:.1f} ({low:.1f} to {high:.1f})", ratio, busy, apart]
 
 
 def main() -> None:
@@ -139,6 +155,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for weights and logs")
     parser.add_argument("--pairs", type=int, default=21)
+    parser.add_argument("--network", choices=MODELS, action="append", help="only this one (may be repeated)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--ipex-python", type=Path, help="interpreter that has intel-extension-for-pytorch")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -146,9 +164,10 @@ def main() -> None:
     if ipex is None or not ipex.exists():
         ipex = None
         print("SKIPPED: intel-extension-for-pytorch: its wheel is not installed")
-    folders = {kind: prepare(kind, options.work.resolve()) for kind in MODELS}
+    folders = {kind: prepare(kind, options.work.resolve()) for kind in options.network or MODELS}
     print(f"{machine()}\n{options.pairs} turns, medians (quartiles) of milliseconds")
     cores = len(os.sched_getaffinity(0))
+    measured = []
     for kind, folder in folders.items():
         shape = np.load(folder / "input.npy").shape
         for threads in sorted({1, cores}):
@@ -161,7 +180,11 @@ def main() -> None:
                 contender.close()
             print(f"\n{MODELS[kind][0]} {shape}, {threads} thread(s); load {os.getloadavg()[0]:.1f}\n")
             header = ["", "ms", "times as fast as stock PyTorch", "ms of processor", "furthest logit, relative"]
-            print(table(header, rows(contenders, threads)), flush=True)
+            rows = figures(contenders, kind, threads)
+            measured += rows
+            print(table(header, [line(row) for row in rows]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(measured, indent=2) + "\n")
 
 
 if __name__ == "__main__":

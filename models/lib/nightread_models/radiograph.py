@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
-from PIL import Image
 from skimage.transform import resize
 
 SIDE = 224
@@ -59,7 +59,7 @@ def kermany(root: Path, split: str) -> list[Image]:
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
     """8-bit grey values (h, w); of a colour image the first channel, as TorchXRayVision takes it."""
-    with Image.open(path) as image:
+    with PIL.Image.open(path) as image:
         pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
         raise ValueError(f"{path}: expected 8-bit samples, found {pixels.dtype}")
