@@ -107,6 +107,21 @@ fn no_files_name_each_other_in_a_circle() {
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
+/// One place for a module's own text: `name.rs`, or `name/mod.rs` where it has files of its own.
+#[test]
+fn a_module_with_files_of_its_own_is_a_folder() {
+    for (name, house) in houses() {
+        let files: Vec<_> = house.names.keys().map(String::as_str).collect();
+        let has_folder = |file: &&&str| {
+            file.strip_suffix(".rs").is_some_and(|stem| {
+                files.iter().any(|other| other.strip_prefix(stem).is_some_and(|rest| rest.starts_with('/')))
+            })
+        };
+        let apart: Vec<_> = files.iter().filter(has_folder).collect();
+        assert!(apart.is_empty(), "{name}: {apart:?}");
+    }
+}
+
 #[test]
 fn no_room_knows_one_below_it() {
     let house = House::read(&support::repository().join("worker/src"));

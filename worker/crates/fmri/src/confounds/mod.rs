@@ -235,5 +235,4 @@ pub fn sidecars(file: &str) -> (Option<String>, Vec<String>) {
 }
 
 #[cfg(test)]
-#[path = "confounds_tests.rs"]
 mod tests;

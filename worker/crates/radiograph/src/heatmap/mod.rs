@@ -277,5 +277,4 @@ fn encode(canvas: &Canvas, explained: &Explained<'_>) -> Result<Vec<u8>, png::En
 }
 
 #[cfg(test)]
-#[path = "heatmap_tests.rs"]
 mod tests;

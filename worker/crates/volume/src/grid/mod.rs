@@ -93,5 +93,4 @@ fn is_close(one: [f64; 3], other: [f64; 3]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "grid_tests.rs"]
 mod tests;

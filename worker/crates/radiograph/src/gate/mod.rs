@@ -328,5 +328,4 @@ fn orientation_is_lateral(header: &Header) -> bool {
 }
 
 #[cfg(test)]
-#[path = "gate_tests.rs"]
 mod tests;

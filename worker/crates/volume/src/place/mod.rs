@@ -163,5 +163,4 @@ fn difference(source: &Frame<'_>, target: &Frame<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
 mod tests;

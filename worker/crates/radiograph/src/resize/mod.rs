@@ -318,5 +318,4 @@ fn clip<T: Copy + Ord>(out: &mut [f32], samples: &[T], crop: &Crop, normalise: i
 }
 
 #[cfg(test)]
-#[path = "resize_tests.rs"]
 mod tests;

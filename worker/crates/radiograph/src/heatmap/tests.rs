@@ -75,7 +75,7 @@ fn luminance(colour: [u8; 3]) -> f32 {
 #[test]
 fn the_table_is_matplotlibs_and_brighter_at_every_step() {
     let golden: serde_json::Value =
-        serde_json::from_str(include_str!("../tests/golden/heatmap.json")).unwrap();
+        serde_json::from_str(include_str!("../../tests/golden/heatmap.json")).unwrap();
     let table: Vec<[u8; 3]> = serde_json::from_value(golden["inferno"].clone()).unwrap();
     assert_eq!(table.len(), 256);
     let mut last = -1.0;
