@@ -4,7 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use common::{bootstrap, document, options};
@@ -111,7 +111,7 @@ fn every_figure_is_the_scripts() {
     let options =
         CompareOptions { truth: Some((&truth, Some("patient"))), bootstrap: bootstrap(300, 7), ..options() };
     let found = serde_json::to_value(Comparison::of(&cohorts, &options).unwrap()).unwrap();
-    let expected: Value = serde_json::from_reader(File::open(golden("expected.json")).unwrap()).unwrap();
+    let expected: Value = serde_json::from_slice(&fs::read(golden("expected.json")).unwrap()).unwrap();
     let (mut problems, mut held) = (Vec::new(), 0);
     apart(&expected, &found, "", &mut problems, &mut held);
     assert!(problems.is_empty(), "{problems:#?}");
