@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use nightread_domain::result::{ArtefactFacts, Parsed, ResultDocument};
 use nightread_domain::storing::result_blob;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
+use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 
 use super::filter::Filter;
@@ -179,7 +180,7 @@ impl Documents {
                 }
                 Parsed::Document(document) => Ok(document),
                 Parsed::Unknown(why) => Err(why),
-                Parsed::NoDocument if self.is_named() => Err("is no result document".to_owned()),
+                Parsed::NoDocument if self.is_meant(&body) => Err("is no result document".to_owned()),
                 Parsed::NoDocument => {
                     counted(&self.counts, |counts| counts.others += 1);
                     return None;
@@ -192,6 +193,15 @@ impl Documents {
     /// Whether somebody named each document, so that what is none is a mistake.
     fn is_named(&self) -> bool {
         matches!(*self.source, Source::List(_) | Source::File(_))
+    }
+
+    /// Whether what is no document was meant as one. Lists that `find` makes name sidecars too: whole JSON of another kind.
+    fn is_meant(&self, body: &[u8]) -> bool {
+        match *self.source {
+            Source::File(_) => true,
+            Source::List(_) => serde_json::from_slice::<IgnoredAny>(body).is_err(),
+            Source::Folder(_) | Source::Container { .. } => false,
+        }
     }
 
     /// Whether its names come from standard input, and so but once.
@@ -418,12 +428,16 @@ mod tests {
     async fn what_a_list_names_and_is_no_document_is_told() {
         let root = tempfile::tempdir().expect("a folder");
         write(root.path(), "a.json", &document("a", "ok"));
-        write(root.path(), "b.json", "[]");
+        write(root.path(), "b.json", r#"{"schema": "nightread.result.v2""#);
+        write(root.path(), "sidecar.json", "{}");
         let name = |name: &str| root.path().join(name).display().to_string();
-        write(root.path(), "list", &["a.json", "b.json", "none.json"].map(name).join("\n"));
+        write(root.path(), "list", &["a.json", "sidecar.json", "b.json", "none.json"].map(name).join("\n"));
         let list = std::path::PathBuf::from(format!("@{}", name("list")));
-        let entries = read(&open(&list, Filter::default())).await;
-        let good: Vec<bool> = entries.iter().map(|entry| entry.document.is_ok()).collect();
-        assert_eq!(good, [true, false, false]);
+        let documents = open(&list, Filter::default());
+        let good: Vec<bool> = read(&documents).await.iter().map(|entry| entry.document.is_ok()).collect();
+        assert_eq!(good, [true, false, false], "one that is torn, and one that is not there");
+        assert_eq!(documents.counts().others, 1, "JSON of another kind is no mistake");
+        let sidecar = open(&root.path().join("sidecar.json"), Filter::default());
+        assert!(read(&sidecar).await[0].document.is_err(), "named by itself, it was meant");
     }
 }
