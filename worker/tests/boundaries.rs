@@ -134,7 +134,7 @@ fn no_room_knows_one_below_it() {
 /// Services that tell something while they run, for a run may last for hours, and the one that writes a table to standard
 /// output piece by piece. What else there is to say, the command says.
 const TELLS_WHILE_IT_RUNS: [&str; 3] =
-    ["services/announce/progress.rs", "services/process/watch.rs", "services/results/table/file.rs"];
+    ["services/announce/progress.rs", "services/process/watch.rs", "services/results/output.rs"];
 
 /// Services that print, move a bar, or choose an exit status.
 fn loud_services(house: &House) -> Vec<&str> {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use nightread_domain::result::{ArtefactFacts, ArtefactKind, NOTICE};
 use nightread_domain::storing::{BidsName, artefact_blob, bids_artefact_blob};
 use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Stage, WriteCondition, WriteOutcome};
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::document::Progress;
+use super::store::{MAX_ROUNDS, serialised};
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::WORKER_VERSION;
@@ -21,9 +21,6 @@ const BIDS_VERSION: &str = "1.10.0";
 
 /// Larger files are none of ours.
 const MAX_BYTES: u64 = 16 << 30;
-
-/// Rounds against other writers of one file before the job is put off.
-const MAX_ROUNDS: u32 = 6;
 
 /// Stores artefacts before the document that names them. One that is there already stays, because a document may name it,
 /// unless `replace` says that it is of another reading; the facts are those of the bytes that lie there, whoever wrote them.
@@ -72,7 +69,7 @@ async fn describe_data_set(job: &Job, tools: &Tools, model: &Model) -> Result<()
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "Nightread", "Description": NOTICE}],
     });
-    let body = serialised(&about)?;
+    let body = serialised(&about, "a sidecar")?;
     let blob = BlobRef::new(&tools.results_container, name)?;
     tools.results.write(&blob, body, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
     Ok(())
@@ -140,14 +137,7 @@ fn sidecar_body(
             "ManifestSHA256": facts.manifest_sha256,
         }]),
     );
-    serialised(&about)
-}
-
-fn serialised(about: &impl Serialize) -> Result<Bytes, JobError> {
-    let body = serde_json::to_vec_pretty(about).map_err(|error| {
-        JobError::new(Stage::Report, ErrorCode::Internal, "a sidecar does not serialise").with_source(error)
-    })?;
-    Ok(body.into())
+    serialised(&about, "a sidecar")
 }
 
 async fn put(

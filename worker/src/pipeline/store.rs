@@ -6,14 +6,15 @@ use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, be
 use nightread_domain::{
     BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, Study, WriteCondition, WriteOutcome,
 };
+use serde::Serialize;
 
 use super::fetching;
 
 /// A document larger than this is not one of ours.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Rounds against other writers of one result before the job is put off.
-const MAX_ROUNDS: u32 = 6;
+/// Rounds against other writers of one blob before the job is put off.
+pub(super) const MAX_ROUNDS: u32 = 6;
 
 /// What became of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub async fn store(
     document: ResultDocument,
     ours: &Candidate<'_>,
 ) -> Result<(Stored, ResultDocument), JobError> {
-    let body = serialised(&document)?;
+    let body = serialised(&document, "the result")?;
     let metadata = document.metadata();
     for _ in 0..MAX_ROUNDS {
         let condition = WriteCondition::IfAbsent;
@@ -109,7 +110,7 @@ pub async fn store(
         let (written, body) = match (verdict, &existing) {
             (Verdict::Complete, Some(existing)) => {
                 let whole = completed(document.clone(), existing);
-                let body = serialised(&whole)?;
+                let body = serialised(&whole, "the result")?;
                 (Some(whole), body)
             }
             (Verdict::Replace | Verdict::Complete, _) => (None, body.clone()),
@@ -126,9 +127,11 @@ pub async fn store(
     Err(JobError::new(Stage::Store, ErrorCode::ResultContended, "other writers kept changing this result"))
 }
 
-fn serialised(document: &ResultDocument) -> Result<Bytes, JobError> {
-    let body = serde_json::to_vec_pretty(document).map_err(|error| {
-        JobError::new(Stage::Report, ErrorCode::Internal, "the result does not serialise").with_source(error)
+/// `value` as people can read it; `what` it is, for the error.
+pub(super) fn serialised(value: &impl Serialize, what: &str) -> Result<Bytes, JobError> {
+    let body = serde_json::to_vec_pretty(value).map_err(|error| {
+        JobError::new(Stage::Report, ErrorCode::Internal, format!("{what} does not serialise"))
+            .with_source(error)
     })?;
     Ok(body.into())
 }

@@ -57,14 +57,8 @@ impl Series {
     /// What tells this set from every other: the SHA-256 of its names and marks, in the order of the names, each ended by a
     /// NUL, which neither may hold.
     pub fn version(&self) -> ETag {
-        let mut digest = Sha256::new();
-        for Member { blob, etag } in &self.members {
-            for text in [blob.to_string(), etag.strong()] {
-                digest.update(text.as_bytes());
-                digest.update([0]);
-            }
-        }
-        ETag(hex::encode(digest.finalize()))
+        let texts = self.members.iter().flat_map(|member| [member.blob.to_string(), member.etag.strong()]);
+        ETag(digest_of(texts))
     }
 }
 
@@ -117,16 +111,12 @@ impl FetchedStudy {
 
     /// Its digest is that of its blobs' names and digests, in the order of the names, each ended by a NUL.
     pub fn of_series(series: &Series, fetched: Vec<Fetched>) -> Self {
-        let mut digest = Sha256::new();
-        let mut parts = Vec::with_capacity(fetched.len());
-        for (Member { blob, .. }, Fetched { body, sha256 }) in series.members.iter().zip(fetched) {
-            for text in [blob.name(), &sha256] {
-                digest.update(text.as_bytes());
-                digest.update([0]);
-            }
-            parts.push(Part { blob: blob.clone(), body });
-        }
-        Self { parts, sha256: hex::encode(digest.finalize()) }
+        let blobs = || series.members.iter().map(|member| &member.blob);
+        let texts = blobs().zip(&fetched).flat_map(|(blob, fetched)| [blob.name(), &fetched.sha256]);
+        let sha256 = digest_of(texts);
+        let parts =
+            blobs().zip(fetched).map(|(blob, Fetched { body, .. })| Part { blob: blob.clone(), body });
+        Self { parts: parts.collect(), sha256 }
     }
 
     /// Bytes of all parts.
@@ -163,6 +153,16 @@ impl From<BlobRef> for Study {
     fn from(blob: BlobRef) -> Self {
         Self::Blob(blob)
     }
+}
+
+/// The SHA-256 of texts, each ended by a NUL.
+fn digest_of(texts: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update(text);
+        digest.update([0]);
+    }
+    hex::encode(digest.finalize())
 }
 
 fn refused(text: &str) -> JobError {

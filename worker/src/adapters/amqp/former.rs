@@ -52,18 +52,17 @@ impl fmt::Display for Former {
 /// What lies in former queues; nothing where the broker has none.
 pub async fn former(options: &RabbitOptions) -> Result<Vec<Former>, JobError> {
     let connection = connect(options, "topology").await?;
-    let mut found = Vec::new();
-    for queue in FORMER_QUEUES {
-        match look(&connection, queue).await {
-            Ok(former) => found.extend(former),
-            Err(error) => {
-                let _ = connection.close(200, "done".into()).await;
-                return Err(error);
-            }
-        }
-    }
+    let found = all(&connection).await;
     // The work is done; a broker that does not say goodbye changes nothing.
     let _ = connection.close(200, "done".into()).await;
+    found
+}
+
+async fn all(connection: &Connection) -> Result<Vec<Former>, JobError> {
+    let mut found = Vec::new();
+    for queue in FORMER_QUEUES {
+        found.extend(look(connection, queue).await?);
+    }
     Ok(found)
 }
 

@@ -10,6 +10,7 @@ use crate::cli::results::{CompareArgs, ComparisonFormat};
 use crate::console::page::text;
 use crate::console::{FAILED, print, say};
 use crate::services::results::compare::{self, Compared};
+use crate::services::results::output::write_whole;
 
 pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let Compared { comparison, unread } = compare::run(args).await?;
@@ -19,7 +20,7 @@ pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let written = written(args, &comparison)?;
     match &args.out {
         Some(path) => {
-            compare::write(path, &written)?;
+            write_whole(path, format!("{written}\n").as_bytes())?;
             let Comparison { flips, decisions, compared, .. } = &comparison;
             print(&format!("{flips} of {decisions} decisions differ over {compared} studies"))?;
         }

@@ -9,7 +9,8 @@ use super::RESULTS;
 use super::summary::Row;
 use crate::adapters::storage::folder::FolderStore;
 use crate::services::results::documents::bare;
-use crate::services::results::table::{Output, by_name};
+use crate::services::results::output::Output;
+use crate::services::results::table::by_name;
 
 /// Writes the rows of every input that has a document, those that were skipped as done among them.
 pub(super) fn write(rows: &[Row], out: &Path, file: &Path) -> Result<()> {

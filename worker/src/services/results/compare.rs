@@ -1,13 +1,11 @@
 //! `nightread results compare`: how two sets of results differ, and whether that is within limits.
 
-use std::fs::{File, Permissions};
-use std::io::Write;
+use std::fs::File;
 use std::num::NonZero;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::TryStreamExt;
 use nightread_compare::{
     Bootstrap, Cohorts, CompareError, CompareOptions, Comparison, JoinKey, RolloutLimits, Truth,
@@ -148,20 +146,4 @@ fn in_words(problem: &CompareError, key: JoinKey, args: &CompareArgs) -> String 
         _ => String::new(),
     };
     format!("{of}{problem}{advice}")
-}
-
-/// Beside its name until it is whole, so that a broken-off run leaves no half a comparison behind.
-///
-/// # Errors
-/// What the file system says.
-pub(crate) fn write(path: &Path, written: &str) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666)) // less the umask
-        .tempfile_in(folder.unwrap_or(".".as_ref()))
-        .with_context(failed)?;
-    writeln!(file, "{written}").with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
 }

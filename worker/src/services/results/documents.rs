@@ -223,22 +223,6 @@ impl Documents {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes of a file beside a document; `None` when it is gone, or when nothing tells where it lies.
-    ///
-    /// # Errors
-    /// `blob_too_large` for more than `limit` bytes; what storage says.
-    pub async fn artefact(
-        &self,
-        entry: &Entry,
-        artefact: &ArtefactFacts,
-        limit: u64,
-    ) -> Result<Option<Bytes>, JobError> {
-        match self.beside(entry, artefact) {
-            Some(blob) => self.read(&blob, limit).await,
-            None => Ok(None),
-        }
-    }
-
     /// Where a file beside a document lies; `None` when nothing tells.
     pub fn beside(&self, entry: &Entry, artefact: &ArtefactFacts) -> Option<BlobRef> {
         let document = entry.document.as_ref().ok()?;
@@ -371,6 +355,13 @@ mod tests {
         Documents::open(typed, &common, filter).expect("opened")
     }
 
+    /// The heatmap of an entry, as the report reads it.
+    async fn artefact(documents: &Documents, entry: &Entry, limit: u64) -> Option<Bytes> {
+        let heatmap = &entry.document.as_ref().expect("read").artefacts[0];
+        let place = documents.beside(entry, heatmap).expect("a place");
+        documents.read(&place, limit).await.expect("read")
+    }
+
     async fn read(documents: &Documents) -> Vec<Entry> {
         documents.entries().try_collect().await.expect("documents")
     }
@@ -404,17 +395,16 @@ mod tests {
         assert!(entries[0].document.as_ref().expect_err("unknown").contains("nightread.result.v9"));
         assert_eq!(documents.counts(), Counts { filtered: 0, others: 3, gone: 0 });
 
-        let heatmap = |entry: &Entry| entry.document.as_ref().expect("read").artefacts[0].clone();
-        let bytes = documents.artefact(&entries[1], &heatmap(&entries[1]), 1 << 20).await.expect("read");
+        let bytes = artefact(&documents, &entries[1], 1 << 20).await;
         assert_eq!(bytes.as_deref(), Some(&b"image"[..]));
-        assert_eq!(documents.artefact(&entries[2], &heatmap(&entries[2]), 1).await.expect("none"), None);
+        assert_eq!(artefact(&documents, &entries[2], 1).await, None);
 
         // From within the results, and by the files' own names, the same lies beside the same.
         for typed in [root.path().join("m/1.0.0-fp32"), root.path().join(below).join("a.png.json")] {
             let documents = open(&typed, Filter::default());
             let entries = read(&documents).await;
             let first = entries.first().expect("a document");
-            let bytes = documents.artefact(first, &heatmap(first), 1 << 20).await.expect("read");
+            let bytes = artefact(&documents, first, 1 << 20).await;
             assert_eq!(bytes.as_deref(), Some(&b"image"[..]), "{}", typed.display());
         }
 

@@ -34,7 +34,7 @@ pub fn artefact_blob(
     source_sha256: &str,
     suffix: &str,
 ) -> Result<BlobRef, JobError> {
-    let digest = source_sha256.get(..16).unwrap_or(source_sha256);
+    let digest = beginning(source_sha256);
     named(results, model, version, source, &format!(".{digest}.{suffix}"))
 }
 
@@ -48,13 +48,18 @@ pub fn bids_artefact_blob(
     source_sha256: &str,
     name: BidsName,
 ) -> Result<Option<BlobRef>, JobError> {
-    let digest = source_sha256.get(..16).unwrap_or(source_sha256);
+    let digest = beginning(source_sha256);
     let (folder, file) = source.name().rsplit_once('/').unwrap_or(("", source.name()));
     let Some(derived) = name.of(file, model, digest) else { return Ok(None) };
     let joint = if folder.is_empty() { "" } else { "/" };
     let full = format!("{model}/{version}/{}/{folder}{joint}{derived}", source.container());
     let fits = full.chars().count() <= MAX_NAME_CHARS && derived.len() <= MAX_SEGMENT_BYTES;
     fits.then(|| BlobRef::new(results, full)).transpose()
+}
+
+/// As much of a digest as names bear.
+fn beginning(sha256: &str) -> &str {
+    sha256.get(..16).unwrap_or(sha256)
 }
 
 fn named(

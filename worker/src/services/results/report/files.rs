@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nightread_domain::BlobRef;
 use nightread_report::safe;
+
+use crate::services::results::output::write_whole;
 
 /// How the names of what is beside a page begin. Nothing else is ever removed.
 const OURS: [&str; 4] = ["scan-", "image-", "thumbnail-", "heatmap-"];
@@ -66,15 +67,7 @@ impl Shelf {
     /// # Errors
     /// When it cannot be written.
     pub fn write_page(&self, bytes: &[u8]) -> Result<()> {
-        let failed = || format!("cannot write {}", self.page.display());
-        let parent = self.page.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(parent.unwrap_or_else(|| Path::new(".")))
-            .with_context(failed)?;
-        file.write_all(bytes).with_context(failed)?;
-        file.persist(&self.page).with_context(failed)?;
-        Ok(())
+        write_whole(&self.page, bytes)
     }
 }
 

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use futures::TryStreamExt;
 use nightread_table::{Export, Exporter};
 
-use super::file::Output;
 use super::told::Told;
 use crate::services::results::documents::Documents;
+use crate::services::results::output::Output;
 
 pub(super) async fn write(
     documents: &Documents,

@@ -11,7 +11,6 @@ use std::path::Path;
 use anyhow::Result;
 use nightread_table::{Export, Format};
 
-pub(crate) use self::file::Output;
 use self::told::Told;
 use super::documents::{Counts, Documents};
 use super::filter::Filter;
