@@ -20,6 +20,8 @@ pub struct Accumulator<'a> {
     back: &'a Back,
     classes: usize,
     source_shape: [usize; 3],
+    /// Where on the source labels may lie.
+    inside: [Range<usize>; 3],
     ring: Ring,
     lines: FinalLines,
     /// On the model's grid.
@@ -69,6 +71,7 @@ impl<'a> Accumulator<'a> {
             back,
             classes,
             source_shape,
+            inside: source_shape.map(|side| 0..side),
             ring: Ring::new(plan, classes, resample),
             lines: FinalLines::new(plan.shape[0], classes),
             labels: LabelValues::zeros(classes, plan.shape.iter().product()),
@@ -77,6 +80,18 @@ impl<'a> Accumulator<'a> {
             spoilt: false,
             threads: 1,
         })
+    }
+
+    /// Gives label 0 to voxels of the source outside of these ranges along its axes: a recipe may have cut them off.
+    ///
+    /// # Errors
+    /// Ranges that are not on the source.
+    pub fn with_inside(mut self, inside: [Range<usize>; 3]) -> Result<Self, LabelError> {
+        if inside.iter().zip(self.source_shape).any(|(range, side)| range.start > range.end || range.end > side) {
+            return Err(LabelError::Back(format!("{inside:?} is not within {:?}", self.source_shape)));
+        }
+        self.inside = inside;
+        Ok(self)
     }
 
     /// Adds with up to so many threads.
@@ -220,18 +235,22 @@ impl<'a> Accumulator<'a> {
         if !rules.is_empty() && rules.len() != self.classes {
             return Err(LabelError::Rules { classes: self.classes, rules: rules.len() });
         }
-        let Self { plan, back, classes, source_shape, ring, lines, mut labels, cells, .. } = self;
+        let Self { plan, back, classes, source_shape, inside, ring, lines, mut labels, cells, .. } =
+            self;
         drop(ring);
         let mut confidence = lines.confidence();
         confidence[0] = None;
         let values = if let Some((_, mut source)) = cells {
             drop(labels);
+            source.keep_inside(source_shape, &inside);
             clean(&mut source, source_shape, voxel_mm3(&affine), rules);
             source
         } else {
             drop(lines);
             clean(&mut labels, plan.shape, model_voxel_mm3, rules);
-            nearest(&labels, plan.shape, back, source_shape, classes)
+            let mut source = nearest(&labels, plan.shape, back, source_shape, classes);
+            source.keep_inside(source_shape, &inside);
+            source
         };
         Ok(Finished { map: LabelMap { shape: source_shape, affine, values }, confidence })
     }

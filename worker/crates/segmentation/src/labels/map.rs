@@ -1,5 +1,7 @@
 //! A label for each voxel.
 
+use std::ops::Range;
+
 /// Labels, axis 0 fastest: one byte each up to 255 classes, else two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelValues {
@@ -40,6 +42,19 @@ impl LabelValues {
         match self {
             Self::U8(values) => values[at] = label as u8,
             Self::U16(values) => values[at] = label as u16,
+        }
+    }
+
+    /// Sets to 0 what lies outside of these ranges.
+    pub(crate) fn keep_inside(&mut self, [wide, high, deep]: [usize; 3], inside: &[Range<usize>; 3]) {
+        if *inside == [0..wide, 0..high, 0..deep] {
+            return;
+        }
+        for at in 0..self.len() {
+            let here = [at % wide, at / wide % high, at / wide / high];
+            if !inside.iter().zip(here).all(|(range, index)| range.contains(&index)) {
+                self.set(at, 0);
+            }
         }
     }
 

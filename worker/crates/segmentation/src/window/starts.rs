@@ -25,7 +25,7 @@ fn even(length: usize, patch: usize, step: f64) -> Vec<usize> {
     // NumPy rounds halves to even.
     let wide = if count > 1 { last as f64 / (count - 1) as f64 } else { 0.0 };
     let mut starts: Vec<usize> = (0..count).map(|i| (wide * i as f64).round_ties_even() as usize).collect();
-    // Steps under a voxel would place two patches at one start; both give the same, so one does.
+    // Steps under a voxel place two patches at one start (nnU-Net reads both, and both give the same).
     starts.dedup();
     starts
 }

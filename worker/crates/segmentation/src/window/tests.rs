@@ -81,7 +81,7 @@ fn what_makes_no_sense_is_refused() {
     assert!(matches!(extract(&grid([5, 5, 5]), 0, &mut patch[1..]), Err(WindowError::PatchLength { .. })));
 }
 
-/// SciPy 1.17: `gaussian_filter` of a one at 5 of 10, sigma 1.25, over its peak; MONAI 1.6.1: `compute_importance_map((10,))`.
+/// nnU-Net 2.8.1: `compute_gaussian((10, 10, 10), 1 / 8)` in double precision, through its peak; MONAI 1.6.1: `compute_importance_map((10,))`.
 #[test]
 fn curves_are_those_of_the_peers() {
     let nnunet = Weights::new(Rule::NnUnet, [10, 10, 10], Some(0.125));
@@ -90,7 +90,7 @@ fn curves_are_those_of_the_peers() {
         assert!((got - right).abs() <= 1e-6 * right, "{got} {right}");
     }
     let monai = Weights::new(Rule::Monai, [10, 10, 10], Some(0.125));
-    let expected = [1.533_811_3e-3, 1.983_659_6e-2, 0.135_335_28, 0.486_752_27, 0.923_116_3];
+    let expected = [1.533_811_3e-3, 1.984_109_4e-2, 0.135_335_28, 0.486_752_27, 0.923_116_3];
     for (got, right) in monai.along(2).iter().zip(expected) {
         assert!((got - right).abs() <= 1e-6 * right, "{got} {right}");
     }
