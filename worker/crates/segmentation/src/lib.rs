@@ -2,6 +2,8 @@
 //!
 //! Pure computation on numbers; no file formats, no network runtime.
 
+pub mod grid;
+pub mod recipe;
 pub mod types;
 
 pub use types::{AxisMap, Back, Grid};
