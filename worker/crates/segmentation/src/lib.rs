@@ -3,7 +3,9 @@
 //! Pure computation on numbers; no file formats, no network runtime.
 
 mod affine;
+pub mod grid;
 pub mod labels;
+pub mod recipe;
 pub mod segments;
 pub mod types;
 pub mod window;

@@ -1,0 +1,136 @@
+//! MONAI's grid (1.6, `Spacing` after `Orientation`): voxels lie where the affine says. Shear is taken out of it.
+
+use std::ops::Range;
+
+use nightread_volume::Affine;
+
+use super::error::PrepareError;
+use super::plan::{Plan, PlannedAxis, Route, rounded};
+use super::turn::Turned;
+use crate::recipe::{ImageOrder, Recipe};
+
+/// Two spacings that differ by less millimetres are one, and so are two affines; MONAI's `AFFINE_TOL`.
+const AFFINE_TOLERANCE: f64 = 1e-3;
+
+/// Voxels that places may lie beside the axes they are taken for. A step through the whole range of values from one voxel
+/// to the next becomes an error of this share of the range.
+const STRAIGHT: f64 = 1e-4;
+
+pub fn plan(turned: Turned, crop: [Range<usize>; 3], recipe: &Recipe) -> Result<Plan, PrepareError> {
+    let source = turned.shape();
+    let from_mm = turned.affine.voxel_mm();
+    let to_mm = [0, 1, 2].map(|axis| {
+        let wanted = recipe.settings().spacing_mm[axis];
+        let near = wanted - AFFINE_TOLERANCE <= from_mm[axis] && from_mm[axis] <= wanted + AFFINE_TOLERANCE;
+        if near { from_mm[axis] } else { wanted }
+    });
+    let upright = upright(&turned.affine, to_mm)?;
+    let (model, affine) = enclosing(&turned, &upright)?;
+    let to_turned = turned.affine.inverse().ok_or(PrepareError::Affine)?.compose(&affine);
+    let to_model = to_turned.inverse().ok_or(PrepareError::Affine)?;
+    let unchanged = model == source && (close(&turned.affine, &affine) || close(&to_turned, &IDENTITY));
+    let (to_turned, to_model) = if unchanged { (IDENTITY, IDENTITY) } else { (to_turned, to_model) };
+    let axes = [0, 1, 2].map(|axis| {
+        let back = places(&to_model, axis, source[axis], model[axis]);
+        // `nearbyint`: halves to even.
+        let nearest = back.iter().map(|place| place.round_ties_even() as usize).collect();
+        PlannedAxis {
+            length: model[axis],
+            forward: places(&to_turned, axis, model[axis], source[axis]),
+            back,
+            nearest,
+        }
+    });
+    let route = if unchanged {
+        Route::Copy
+    } else if astray(&to_turned, model) < STRAIGHT && astray(&to_model, source) < STRAIGHT {
+        Route::Splines(ImageOrder::Linear)
+    } else {
+        Route::Sheared(to_turned)
+    };
+    let affine = if unchanged { turned.affine } else { affine };
+    Ok(Plan { turned, reach: crop.clone(), crop, axes, route, affine })
+}
+
+const IDENTITY: Affine = Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
+
+/// `zoom_affine`: the rotation of the affine's QR decomposition (the Cholesky factor of its Gram matrix has a positive
+/// diagonal, so this is Gram and Schmidt's), its columns of these lengths, at the origin.
+fn upright(affine: &Affine, mm: [f64; 3]) -> Result<Affine, PrepareError> {
+    let mut columns = [0, 1, 2].map(|axis| affine.0.map(|row| row[axis]));
+    for axis in 0..3 {
+        for before in 0..axis {
+            let along = dot(columns[axis], columns[before]);
+            for world in 0..3 {
+                columns[axis][world] -= along * columns[before][world];
+            }
+        }
+        let length = dot(columns[axis], columns[axis]).sqrt();
+        if !(length > 1e-9) {
+            return Err(PrepareError::Affine);
+        }
+        columns[axis] = columns[axis].map(|part| part / length);
+    }
+    let row =
+        |world: usize| [columns[0][world] * mm[0], columns[1][world] * mm[1], columns[2][world] * mm[2], 0.0];
+    Ok(Affine([row(0), row(1), row(2)]))
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+/// `compute_shape_offset`: how many voxels of the upright grid hold the corners of the volume, and the grid's affine, which
+/// begins at the least corner, or, where no corner is the least along all axes, has the volume's middle.
+fn enclosing(turned: &Turned, upright: &Affine) -> Result<([usize; 3], Affine), PrepareError> {
+    let shape = turned.shape().map(|length| length as f64);
+    let to_upright = upright.inverse().ok_or(PrepareError::Affine)?.compose(&turned.affine);
+    let corners: Vec<[f64; 3]> = (0..8)
+        .map(|corner| [4, 2, 1].map(|bit| usize::from(corner & bit != 0)))
+        .map(|end| [0, 1, 2].map(|axis| end[axis] as f64 * (shape[axis] - 1.0)))
+        .collect();
+    let placed: Vec<[f64; 3]> = corners.iter().map(|corner| to_upright.apply(*corner)).collect();
+    let ends = |axis: usize, start: f64, pick: fn(f64, f64) -> f64| {
+        placed.iter().map(|corner| corner[axis]).fold(start, pick)
+    };
+    let least = [0, 1, 2].map(|axis| ends(axis, f64::INFINITY, f64::min));
+    let model =
+        rounded(turned, [0, 1, 2].map(|axis| ends(axis, f64::NEG_INFINITY, f64::max) - least[axis] + 1.0))?;
+    // `numpy.allclose` to 0 has an absolute tolerance of 1e-8 alone.
+    let first = placed.iter().position(|corner| (0..3).all(|axis| corner[axis] - least[axis] <= 1e-8));
+    let origin = if let Some(first) = first {
+        turned.affine.apply(corners[first])
+    } else {
+        let middle = turned.affine.apply(shape.map(|length| length / 2.0));
+        let half = upright.apply(model.map(|length| length as f64 / 2.0));
+        [middle[0] - half[0], middle[1] - half[1], middle[2] - half[2]]
+    };
+    let mut rows = upright.0;
+    for (row, origin) in rows.iter_mut().zip(origin) {
+        row[3] = origin;
+    }
+    Ok((model, Affine(rows)))
+}
+
+/// `numpy.allclose` with MONAI's absolute tolerance.
+fn close(a: &Affine, b: &Affine) -> bool {
+    a.0.iter()
+        .flatten()
+        .zip(b.0.iter().flatten())
+        .all(|(a, b)| (a - b).abs() <= AFFINE_TOLERANCE + 1e-5 * b.abs())
+}
+
+/// Places of `voxels` voxels on the other grid of `on` voxels, along one axis of both; those past its ends at them.
+fn places(affine: &Affine, axis: usize, voxels: usize, on: usize) -> Vec<f64> {
+    let row = affine.0[axis];
+    (0..voxels).map(|voxel| (row[axis] * voxel as f64 + row[3]).clamp(0.0, (on - 1) as f64)).collect()
+}
+
+/// How far places on the other grid can lie from where each axis for itself has them, in voxels.
+fn astray(affine: &Affine, shape: [usize; 3]) -> f64 {
+    let beside = |axis: usize| -> f64 {
+        let others = (0..3).filter(|other| *other != axis);
+        others.map(|other| affine.0[axis][other].abs() * (shape[other] - 1) as f64).sum()
+    };
+    (0..3).map(beside).fold(0.0, f64::max)
+}
