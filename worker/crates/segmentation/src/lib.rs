@@ -4,6 +4,7 @@
 
 mod affine;
 pub mod labels;
+pub mod preview;
 pub mod segments;
 pub mod types;
 pub mod window;
