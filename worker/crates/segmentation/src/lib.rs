@@ -6,6 +6,7 @@ mod affine;
 pub mod grid;
 pub mod labels;
 pub mod recipe;
+pub mod preview;
 pub mod segments;
 pub mod types;
 pub mod window;
