@@ -15,8 +15,8 @@ pub enum PrepareError {
     VoxelSize { mm: f64 },
     /// An axis of the volume is shorter than half of one voxel of the model.
     TooThin { shape: [usize; 3], model: [f64; 3] },
-    /// An axis of the model's grid would have more voxels than any has.
-    TooLong { model: [f64; 3] },
+    /// An axis of the volume has, or one of the model's grid would have, more voxels than any has.
+    TooLong { shape: [f64; 3] },
     /// Preparing would take more memory than there is for it.
     TooLarge { needed_bytes: u64, budget_bytes: u64, model: [usize; 3] },
 }
@@ -34,8 +34,8 @@ impl fmt::Display for PrepareError {
                 f,
                 "the volume of {x} x {y} x {z} voxels would be {u} x {v} x {w} at the model's spacing"
             ),
-            Self::TooLong { model: [u, v, w] } => {
-                write!(f, "{u} x {v} x {w} voxels at the model's spacing are more than any grid has")
+            Self::TooLong { shape: [u, v, w] } => {
+                write!(f, "a grid of {u} x {v} x {w} voxels is longer than any CT is")
             }
             Self::TooLarge { needed_bytes, budget_bytes, model: [u, v, w] } => write!(
                 f,

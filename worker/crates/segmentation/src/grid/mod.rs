@@ -75,10 +75,10 @@ pub fn model_shape(shape: [usize; 3], affine: [[f64; 4]; 3], recipe: &Recipe) ->
 pub fn prepare(source: &Grid<i16>, recipe: &Recipe, budget_bytes: u64) -> Result<Prepared, PrepareError> {
     let settings = recipe.settings();
     let turned = Turned::new(source.shape, source.affine, settings.orientation)?;
-    let expected = source.shape.iter().map(|length| *length as u128).product::<u128>();
-    if expected != source.values.len() as u128 {
-        let expected = u64::try_from(expected).unwrap_or(u64::MAX);
-        return Err(PrepareError::ValuesMissing { expected, found: source.values.len() as u64 });
+    let expected = source.shape.iter().map(|length| *length as u64).product();
+    let found = source.values.len() as u64;
+    if found != expected {
+        return Err(PrepareError::ValuesMissing { expected, found });
     }
     let mut plan = whole(turned, recipe)?;
     let needs = needs(&plan, recipe);

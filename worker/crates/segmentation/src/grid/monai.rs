@@ -57,23 +57,26 @@ const IDENTITY: Affine = Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.
 /// `zoom_affine`: the rotation of the affine's QR decomposition (the Cholesky factor of its Gram matrix has a positive
 /// diagonal, so this is Gram and Schmidt's), its columns of these lengths, at the origin.
 fn upright(affine: &Affine, mm: [f64; 3]) -> Result<Affine, PrepareError> {
-    let mut columns = [0, 1, 2].map(|axis| affine.0.map(|row| row[axis]));
-    for axis in 0..3 {
-        for before in 0..axis {
-            let along = dot(columns[axis], columns[before]);
-            for world in 0..3 {
-                columns[axis][world] -= along * columns[before][world];
-            }
-        }
-        let length = dot(columns[axis], columns[axis]).sqrt();
-        if !(length > 1e-9) {
-            return Err(PrepareError::Affine);
-        }
-        columns[axis] = columns[axis].map(|part| part / length);
-    }
-    let row =
-        |world: usize| [columns[0][world] * mm[0], columns[1][world] * mm[1], columns[2][world] * mm[2], 0.0];
+    let [first, second, third] = [0, 1, 2].map(|axis| affine.0.map(|row| row[axis]));
+    let first = unit(first)?;
+    let second = unit(without(second, first))?;
+    let third = unit(without(without(third, first), second))?;
+    let row = |world: usize| [first[world] * mm[0], second[world] * mm[1], third[world] * mm[2], 0.0];
     Ok(Affine([row(0), row(1), row(2)]))
+}
+
+/// What of `column` is not along `direction`, which has length 1.
+fn without(column: [f64; 3], direction: [f64; 3]) -> [f64; 3] {
+    let along = dot(column, direction);
+    [0, 1, 2].map(|world| column[world] - along * direction[world])
+}
+
+fn unit(column: [f64; 3]) -> Result<[f64; 3], PrepareError> {
+    let length = dot(column, column).sqrt();
+    if length < 1e-9 {
+        return Err(PrepareError::Affine);
+    }
+    Ok(column.map(|part| part / length))
 }
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {

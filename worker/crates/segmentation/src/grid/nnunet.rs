@@ -26,10 +26,14 @@ pub fn plan(turned: Turned, crop: [Range<usize>; 3], recipe: &Recipe) -> Result<
         let apart = matches!(route, Route::Slices(coarse, _) if coarse == axis);
         // Cubic splines go on where the volume is padded, past its edge; the others end at it.
         if apart || settings.order == ImageOrder::Linear {
-            forward.iter_mut().for_each(|place| *place = within(*place, source[axis]));
+            for place in &mut forward {
+                *place = within(*place, source[axis]);
+            }
         }
         if apart {
-            forward.iter_mut().for_each(|place| *place = nearest(*place) as f64);
+            for place in &mut forward {
+                *place = nearest(*place) as f64;
+            }
         }
         let length = turned.axes[axis].length;
         planned_back(forward, model[axis], &crop[axis], length, coarse_back == Some(axis))

@@ -5,7 +5,7 @@ use std::ops::Range;
 use nightread_volume::Affine;
 
 use super::error::PrepareError;
-use super::turn::Turned;
+use super::turn::{MOST_VOXELS, Turned};
 use crate::recipe::ImageOrder;
 use crate::types::{AxisMap, Back};
 
@@ -91,9 +91,6 @@ pub fn across<T: Copy>(three: [T; 3], axis: usize) -> [T; 2] {
     }
 }
 
-/// More voxels along one axis are no grid; products of fewer fit into 64 bits.
-const MOST_VOXELS: f64 = 65_535.0;
-
 /// Lengths of the model's grid in voxels: Python's `round`, halves to even.
 ///
 /// # Errors
@@ -103,8 +100,8 @@ pub fn rounded(turned: &Turned, lengths: [f64; 3]) -> Result<[usize; 3], Prepare
     if !model.iter().all(|length| *length >= 1.0) {
         return Err(PrepareError::TooThin { shape: turned.shape(), model });
     }
-    if model.iter().any(|length| *length > MOST_VOXELS) {
-        return Err(PrepareError::TooLong { model });
+    if model.iter().any(|length| *length > MOST_VOXELS as f64) {
+        return Err(PrepareError::TooLong { shape: model });
     }
     Ok(model.map(|length| length as usize))
 }
@@ -125,7 +122,7 @@ impl Plan {
         if let Route::Sheared(to_turned) = &self.route
             && let Some(to_model) = to_turned.inverse()
         {
-            let rows = to_model.compose(&self.turned.from_source()).0;
+            let rows = to_model.compose(&self.turned.source_to_turned()).0;
             return Back::Affine(grid_axes.map(|axis| rows[axis]));
         }
         Back::Separable(grid_axes.map(|axis| self.axis_map(axis)))

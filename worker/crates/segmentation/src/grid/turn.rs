@@ -8,6 +8,9 @@ use crate::recipe::Orientation;
 /// The voxel edges of anything that could be a CT, in millimetres.
 const VOXEL_MM: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
+/// More voxels along one axis are no grid: products of three such lengths can be counted, and tables for each axis are small.
+pub const MOST_VOXELS: usize = 65_535;
+
 /// One axis of the turned volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnedAxis {
@@ -36,6 +39,9 @@ impl Turned {
         if shape.contains(&0) {
             return Err(PrepareError::Empty { shape });
         }
+        if shape.iter().any(|length| *length > MOST_VOXELS) {
+            return Err(PrepareError::TooLong { shape: shape.map(|length| length as f64) });
+        }
         let affine = Affine(affine);
         if affine.0.iter().flatten().any(|number| !number.is_finite()) {
             return Err(PrepareError::Affine);
@@ -61,7 +67,7 @@ impl Turned {
     }
 
     /// Source voxel to turned voxel.
-    pub fn from_source(&self) -> Affine {
+    pub fn source_to_turned(&self) -> Affine {
         let mut rows = [[0.0; 4]; 3];
         for (row, axis) in rows.iter_mut().zip(&self.axes) {
             row[axis.source_axis] = if axis.flipped { -1.0 } else { 1.0 };

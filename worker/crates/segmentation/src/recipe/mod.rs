@@ -134,10 +134,11 @@ impl Intensity {
             (Some(_), None, None, None) => {
                 Err(RecipeError::new("clip", "needs mean and std, or range, beside it".to_owned()))
             }
-            (Some(_), mean, std, None) => {
-                let missing = if mean.is_none() { "mean" } else { "std" };
-                debug_assert!(mean.is_none() || std.is_none());
-                Err(RecipeError::new(missing, "is missing beside the other of mean and std".to_owned()))
+            (Some(_), None, Some(_), None) => {
+                Err(RecipeError::new("mean", "is missing beside std".to_owned()))
+            }
+            (Some(_), Some(_), None, None) => {
+                Err(RecipeError::new("std", "is missing beside mean".to_owned()))
             }
             (Some(_), _, _, Some(_)) => Err(RecipeError::new(
                 "range",
