@@ -65,8 +65,12 @@ pub struct Components {
 pub(crate) fn compare(cohorts: &Cohorts, pairs: &[[&Study; 2]], shown: usize) -> (Components, Vec<Flip>) {
     let mut marks = Vec::new();
     let mut labels = Confusion::default();
-    let indices: BTreeSet<u32> =
-        pairs.iter().flatten().flat_map(|study| study.reading.components()).map(|mapped| mapped.index).collect();
+    let indices: BTreeSet<u32> = pairs
+        .iter()
+        .flatten()
+        .flat_map(|study| study.reading.components())
+        .map(|mapped| mapped.index)
+        .collect();
     let by_index: Vec<_> =
         indices.into_iter().map(|index| one_index(pairs, index, &mut labels, &mut marks)).collect();
     let name = |label: Option<u16>| label.and_then(|label| cohorts.labels.get(label).cloned());

@@ -5,8 +5,8 @@
 mod affine;
 pub mod grid;
 pub mod labels;
-pub mod recipe;
 pub mod preview;
+pub mod recipe;
 pub mod segments;
 pub mod types;
 pub mod window;

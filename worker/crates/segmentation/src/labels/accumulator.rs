@@ -87,7 +87,11 @@ impl<'a> Accumulator<'a> {
     /// # Errors
     /// Ranges that are not on the source.
     pub fn with_inside(mut self, inside: [Range<usize>; 3]) -> Result<Self, LabelError> {
-        if inside.iter().zip(self.source_shape).any(|(range, side)| range.start > range.end || range.end > side) {
+        if inside
+            .iter()
+            .zip(self.source_shape)
+            .any(|(range, side)| range.start > range.end || range.end > side)
+        {
             return Err(LabelError::Back(format!("{inside:?} is not within {:?}", self.source_shape)));
         }
         self.inside = inside;
@@ -235,8 +239,7 @@ impl<'a> Accumulator<'a> {
         if !rules.is_empty() && rules.len() != self.classes {
             return Err(LabelError::Rules { classes: self.classes, rules: rules.len() });
         }
-        let Self { plan, back, classes, source_shape, inside, ring, lines, mut labels, cells, .. } =
-            self;
+        let Self { plan, back, classes, source_shape, inside, ring, lines, mut labels, cells, .. } = self;
         drop(ring);
         let mut confidence = lines.confidence();
         confidence[0] = None;

@@ -95,7 +95,10 @@ fn a_volume_without_segments_or_of_one_voxel_is_painted() {
     assert!(preview(&labels, &hu, &organ()).is_ok());
     let affine = labels.affine;
     let one = LabelMap { shape: [1, 1, 1], affine, values: LabelValues::U16(vec![300]) };
-    let names = [Name { index: 300, name: "ein sehr langer Name, länger als das Bild ".repeat(9), laterality: None }];
+    let names =
+        [Name {
+            index: 300, name: "ein sehr langer Name, länger als das Bild ".repeat(9), laterality: None
+        }];
     assert!(preview(&one, &Grid { shape: [1, 1, 1], affine, values: vec![7] }, &names).is_ok());
 }
 

@@ -49,7 +49,8 @@ pub struct Frame {
 impl Frame {
     /// The order of the grid's axes that is nearest to the world's; `None` where voxels have no length.
     pub fn new(affine: &[[f64; 4]; 3]) -> Option<Self> {
-        let lengths = [0, 1, 2].map(|axis| affine.iter().map(|row| row[axis] * row[axis]).sum::<f64>().sqrt());
+        let lengths =
+            [0, 1, 2].map(|axis| affine.iter().map(|row| row[axis] * row[axis]).sum::<f64>().sqrt());
         if lengths.iter().any(|length| !(length.is_finite() && *length > 0.0)) {
             return None;
         }

@@ -174,7 +174,8 @@ impl Draft {
     }
 
     fn weight(&self) -> usize {
-        let components = |study: &Study| study.whole.as_deref().map_or(0, |document| document.components().len());
+        let components =
+            |study: &Study| study.whole.as_deref().map_or(0, |document| document.components().len());
         self.gathered.radiographs.len() + self.gathered.scans.iter().map(components).sum::<usize>() / 2
     }
 
