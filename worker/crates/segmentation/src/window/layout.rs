@@ -93,8 +93,14 @@ impl Plan {
             .saturating_add(classes.saturating_mul(size_of::<f64>() + size_of::<u64>()));
         let with_ring = ring.saturating_add(scratch).saturating_add(model_labels);
         let peak = match resample {
-            // The ring is given back before the source's labels are taken.
-            Resample::Labels => with_ring.max(model_labels.saturating_add(source_labels)),
+            // The ring is given back before the source's labels are taken, with a table of where each index lies.
+            Resample::Labels => with_ring.max(
+                model_labels.saturating_add(source_labels).saturating_add(
+                    source_shape
+                        .iter()
+                        .fold(0, |bytes: usize, side| bytes.saturating_add(side.saturating_mul(8))),
+                ),
+            ),
             Resample::Logits => with_ring.saturating_add(source_labels),
         };
         Memory { ring, model_labels, source_labels, scratch, peak }
