@@ -25,10 +25,10 @@ use crate::samples::Samples;
 /// A file whose header was read and whose pixels were not yet.
 #[derive(Debug)]
 pub struct File<'a> {
-    source: EncodedDataSet<'a>,
-    header: Header,
+    pub(super) source: EncodedDataSet<'a>,
+    pub(super) header: Header,
     pixels: Option<PixelData>,
-    big_endian: bool,
+    pub(super) big_endian: bool,
 }
 
 impl<'a> File<'a> {
@@ -68,11 +68,11 @@ impl<'a> File<'a> {
     }
 }
 
-/// The pixel data of a file: one frame of one component.
+/// The pixel data of a file, of one component: one frame, or several by [`Pixels::frames`].
 #[derive(Clone, Copy, Debug)]
 pub struct Pixels<'a> {
-    file: &'a File<'a>,
-    data: &'a PixelData,
+    pub(super) file: &'a File<'a>,
+    pub(super) data: &'a PixelData,
 }
 
 impl Pixels<'_> {
@@ -96,18 +96,33 @@ impl Pixels<'_> {
         options: &ReadOptions<'_>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Samples, JobError> {
+        self.check_agreement()?;
         let File { source, header, big_endian, .. } = self.file;
+        match self.data {
+            PixelData::Native { bytes, promised, swapped } => {
+                let bytes = source.data.get(bytes.clone()).unwrap_or_default();
+                let endianness = if *big_endian { Endianness::Big } else { Endianness::Little };
+                native::unpack(bytes, *promised, *swapped, endianness, shape, options, warnings)
+            }
+            PixelData::Encapsulated { at } => {
+                if header.extended_offsets > 1 {
+                    return Err(several(header.extended_offsets, "the extended offset table has"));
+                }
+                let fragments = fragments(&source.data, *at, warnings)?;
+                frame::encapsulated(&fragments, source, shape, options, warnings)
+            }
+        }
+    }
+
+    /// Holds the transfer syntax against how the pixel data is written.
+    pub(super) fn check_agreement(&self) -> Result<(), JobError> {
+        let source = &self.file.source;
         let syntax = source.syntax;
         match self.data {
             PixelData::Native { .. } if syntax.is_encapsulated_pixel_data() => Err(contradicted(format!(
                 "the pixel data is uncompressed although its transfer syntax, {}, says that it is compressed",
                 syntax.name()
             ))),
-            PixelData::Native { bytes, promised, swapped } => {
-                let bytes = source.data.get(bytes.clone()).unwrap_or_default();
-                let endianness = if *big_endian { Endianness::Big } else { Endianness::Little };
-                native::unpack(bytes, *promised, *swapped, endianness, shape, options, warnings)
-            }
             PixelData::Encapsulated { .. } if !source.is_named => Err(contradicted(
                 "the pixel data is compressed, but the file names no transfer syntax: by what is not known",
             )),
@@ -117,13 +132,7 @@ impl Pixels<'_> {
                     syntax.name()
                 )))
             }
-            PixelData::Encapsulated { at } => {
-                if header.extended_offsets > 1 {
-                    return Err(several(header.extended_offsets, "the extended offset table has"));
-                }
-                let fragments = fragments(&source.data, *at, warnings)?;
-                frame::encapsulated(&fragments, source, shape, options, warnings)
-            }
+            _ => Ok(()),
         }
     }
 }

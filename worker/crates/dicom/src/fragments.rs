@@ -12,16 +12,40 @@ const MAX_FRAGMENTS: usize = 65_536;
 /// Items are in the byte order of the encapsulated syntaxes.
 const FORM: Form = Form::IMPLICIT;
 
-/// Collects the fragments that start at `at`, without the offset table before them.
+/// The fragments of all frames, and the offset table before them.
+pub(super) struct Fragments<'a> {
+    pub(super) fragments: Vec<&'a [u8]>,
+    /// Empty where there is no table.
+    pub(super) offsets: Vec<u32>,
+}
+
+/// Collects the fragments of one frame that start at `at`, without the offset table before them.
 ///
 /// A missing end mark is a warning: whether the frame is whole, its own codec knows.
 pub(super) fn fragments<'a>(
     data: &'a [u8],
-    mut at: usize,
+    at: usize,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<&'a [u8]>, JobError> {
+    let Fragments { fragments, offsets } = collect(data, at, warnings)?;
+    if offsets.len() > 1 {
+        return Err(several(offsets.len(), "the offset table has"));
+    }
+    let images = images(&fragments);
+    if images > 1 {
+        return Err(several(images, "the fragments hold"));
+    }
+    Ok(fragments)
+}
+
+/// Collects what starts at `at`, of any number of frames.
+pub(super) fn collect<'a>(
+    data: &'a [u8],
+    mut at: usize,
+    warnings: &mut Vec<Warning>,
+) -> Result<Fragments<'a>, JobError> {
     let mut fragments: Vec<&[u8]> = Vec::new();
-    let mut table = None;
+    let mut table: Option<&[u8]> = None;
     loop {
         let rest = data.get(at..).unwrap_or_default();
         let (Some(tag), Some(length)) = (FORM.tag(rest, 0), FORM.long(rest, 4)) else {
@@ -34,10 +58,10 @@ pub(super) fn fragments<'a>(
                 at += 8 + item.len();
                 if table.is_none() {
                     if !starts_an_image(item) {
-                        table = Some(item.len() / 4);
+                        table = Some(item);
                         continue;
                     }
-                    table = Some(0);
+                    table = Some(&[]);
                     warnings.push(Warning::new(
                         WarningCode::HeaderRepaired,
                         "the offset table in front of the fragments is missing",
@@ -72,14 +96,8 @@ pub(super) fn fragments<'a>(
             }
         }
     }
-    if table.unwrap_or(0) > 1 {
-        return Err(several(table.unwrap_or(0), "the offset table has"));
-    }
-    let images = images(&fragments);
-    if images > 1 {
-        return Err(several(images, "the fragments hold"));
-    }
-    Ok(fragments)
+    let entries = table.unwrap_or_default().as_chunks().0.iter();
+    Ok(Fragments { fragments, offsets: entries.map(|entry| u32::from_le_bytes(*entry)).collect() })
 }
 
 pub(super) fn several(frames: usize, what: &str) -> JobError {
@@ -134,6 +152,6 @@ fn ends_an_image(fragment: &[u8]) -> bool {
 }
 
 /// The start of a JPEG or of a JPEG 2000 codestream.
-fn starts_an_image(fragment: &[u8]) -> bool {
+pub(super) fn starts_an_image(fragment: &[u8]) -> bool {
     fragment.starts_with(&[0xFF, 0xD8, 0xFF]) || fragment.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
 }

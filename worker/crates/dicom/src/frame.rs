@@ -19,6 +19,18 @@ use crate::error::refuse;
 use crate::options::ReadOptions;
 use crate::samples::{Samples, value_above};
 
+/// A frame as its codec gives it, before the header says which bits count.
+pub(super) enum Decoded<'a> {
+    /// Bytes of uncompressed words.
+    Uncompressed(Cow<'a, [u8]>),
+    /// Words as they were before they were packed.
+    Words(Samples),
+    Image {
+        image: CodecImage,
+        lossy: bool,
+    },
+}
+
 /// Compressed pixels; the fragments together are the frame. Where the codestream has fewer bits than the header says,
 /// `shape` is made to agree with it, with a warning.
 pub(super) fn encapsulated(
@@ -28,7 +40,24 @@ pub(super) fn encapsulated(
     options: &ReadOptions<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Samples, JobError> {
-    let frame: Cow<'_, [u8]> = match fragments {
+    match decode_frame(fragments, source, shape, options, warnings)? {
+        Decoded::Uncompressed(frame) => {
+            native::unpack(&frame, frame.len(), false, Endianness::Little, shape, options, warnings)
+        }
+        Decoded::Words(words) => native::stored_bits(words, shape, warnings),
+        Decoded::Image { image, lossy } => fit(image, lossy, shape, warnings),
+    }
+}
+
+/// Decodes the fragments of one frame by the codec of its transfer syntax.
+pub(super) fn decode_frame<'a>(
+    fragments: &[&'a [u8]],
+    source: &EncodedDataSet<'_>,
+    shape: &Shape,
+    options: &ReadOptions<'_>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Decoded<'a>, JobError> {
+    let frame: Cow<'a, [u8]> = match fragments {
         [] => return Err(refuse(ErrorCode::Truncated, "the pixel data has no fragments")),
         [one] => Cow::Borrowed(one),
         several => Cow::Owned(several.concat()),
@@ -39,10 +68,8 @@ pub(super) fn encapsulated(
     }
     let lossy;
     let (codec, (frame, missing_eoi)) = match source.syntax.uid() {
-        uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => {
-            return native::unpack(&frame, frame.len(), false, Endianness::Little, shape, options, warnings);
-        }
-        uids::RLE_LOSSLESS => return native::stored_bits(rle::decode(&frame, shape)?, shape, warnings),
+        uids::ENCAPSULATED_UNCOMPRESSED_EXPLICIT_VR_LITTLE_ENDIAN => return Ok(Decoded::Uncompressed(frame)),
+        uids::RLE_LOSSLESS => return rle::decode(&frame, shape).map(Decoded::Words),
         uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => {
             lossy = true;
             (Codec::Jpeg, jpeg(&frame, lossy, shape)?)
@@ -74,10 +101,11 @@ pub(super) fn encapsulated(
         columns: shape.columns,
         rows: shape.rows,
         bits: shape.bits_allocated,
+        signed: shape.signed,
         working_bytes: options.max_inflated_bytes,
         frame: &frame,
     };
-    fit(isolated(&request, options.codec)?, lossy, shape, warnings)
+    isolated(&request, options.codec).map(|image| Decoded::Image { image, lossy })
 }
 
 /// Holds the markers of a JPEG against the header; gives the image, and whether its end marker was missing.
@@ -122,6 +150,11 @@ fn jpeg<'a>(frame: &'a [u8], lossy: bool, shape: &Shape) -> Result<(Cow<'a, [u8]
 /// header denies bits that the image has.
 const OVERSHOOT: u32 = 2;
 
+/// Whether a lossy codec's greatest sample is too far above the stored bits.
+pub(super) fn overshoots(brightest: u32, most: u32) -> bool {
+    brightest > most + most / OVERSHOOT
+}
+
 /// Decoded samples: codecs give values in the lowest bits, whatever `HighBit` says of the words they were made from. Where
 /// the header calls them signed, the highest bit of the codestream is the sign.
 fn fit(
@@ -145,7 +178,7 @@ fn fit(
     }
     let (brightest, most) = (samples.max(), shape.max_value());
     if brightest > most {
-        if !lossy || brightest > most + most / OVERSHOOT {
+        if !lossy || overshoots(brightest, most) {
             return Err(value_above(brightest, most));
         }
         samples.clamp(most);

@@ -4,6 +4,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::lut::Lut;
+use super::plane::{self, MOST_FRAMES, Plane};
 use super::text::text;
 
 /// Ages above this are kept as this: they identify people.
@@ -54,6 +55,13 @@ pub struct Header {
     pub presentation_lut_shape: Option<String>,
     pub modality_lut: Lut,
     pub voi_lut: Lut,
+    pub identity: Identity,
+    /// What the file says of its slice, or of all of its frames.
+    pub plane: Plane,
+    /// SharedFunctionalGroupsSequence.
+    pub shared: Plane,
+    /// PerFrameFunctionalGroupsSequence, an entry for each frame; 65,536 at most.
+    pub frame_planes: Vec<Plane>,
     /// Bit positions of overlays that lie in the words of the pixels, one for each overlay group.
     pub overlays: [Option<u16>; OVERLAYS],
 }
@@ -62,6 +70,48 @@ impl Header {
     /// The bits of the words that belong to overlays.
     pub fn overlay_bits(&self) -> u16 {
         self.overlays.iter().flatten().filter(|&&bit| bit < 16).fold(0, |bits, bit| bits | 1 << bit)
+    }
+}
+
+/// What a file belongs to, and which of it it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    /// SOPInstanceUID.
+    pub instance_uid: Option<String>,
+    pub series_uid: Option<String>,
+    pub study_uid: Option<String>,
+    pub frame_of_reference_uid: Option<String>,
+    /// InstanceNumber: says nothing of where a slice lies.
+    pub instance_number: Option<i64>,
+    /// NumberOfSeriesRelatedInstances, which few files have.
+    pub series_instances: Option<u32>,
+}
+
+impl Identity {
+    fn wants(tag: Tag) -> bool {
+        matches!(
+            tag,
+            tags::SOP_INSTANCE_UID
+                | tags::SERIES_INSTANCE_UID
+                | tags::STUDY_INSTANCE_UID
+                | tags::FRAME_OF_REFERENCE_UID
+                | tags::INSTANCE_NUMBER
+                | tags::NUMBER_OF_SERIES_RELATED_INSTANCES
+        )
+    }
+
+    fn set(&mut self, tag: Tag, value: &[u8]) {
+        match tag {
+            tags::SOP_INSTANCE_UID => self.instance_uid = uid(value),
+            tags::SERIES_INSTANCE_UID => self.series_uid = uid(value),
+            tags::STUDY_INSTANCE_UID => self.study_uid = uid(value),
+            tags::FRAME_OF_REFERENCE_UID => self.frame_of_reference_uid = uid(value),
+            tags::INSTANCE_NUMBER => self.instance_number = plane::integer(value),
+            tags::NUMBER_OF_SERIES_RELATED_INSTANCES => {
+                self.series_instances = plane::integer(value).and_then(|count| u32::try_from(count).ok());
+            }
+            _ => {}
+        }
     }
 }
 
@@ -94,8 +144,19 @@ fn is_wanted(path: &[Tag]) -> bool {
             | tags::VIEW_MODIFIER_CODE_SEQUENCE
             | tags::ANATOMIC_REGION_SEQUENCE
             | tags::MODALITY_LUT_SEQUENCE
-            | tags::VOILUT_SEQUENCE]
+            | tags::VOILUT_SEQUENCE
+            | tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE
+            | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE]
             | [tags::VIEW_CODE_SEQUENCE, tags::VIEW_MODIFIER_CODE_SEQUENCE]
+            | [
+                tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+                tags::PLANE_POSITION_SEQUENCE
+                    | tags::PLANE_ORIENTATION_SEQUENCE
+                    | tags::PIXEL_MEASURES_SEQUENCE
+                    | tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE
+                    | tags::FRAME_CONTENT_SEQUENCE
+                    | tags::CT_IMAGE_FRAME_TYPE_SEQUENCE
+            ]
     )
 }
 
@@ -143,15 +204,29 @@ impl Reading {
                         | tags::RESCALE_SLOPE
                         | tags::PRESENTATION_LUT_SHAPE
                         | tags::EXTENDED_OFFSET_TABLE
-                ) || overlay(tag).is_some() && matches!(tag.1, OVERLAY_BIT_POSITION | OVERLAY_DATA)
+                ) || Plane::wants(tag)
+                    || Identity::wants(tag)
+                    || overlay(tag).is_some() && matches!(tag.1, OVERLAY_BIT_POSITION | OVERLAY_DATA)
             }
             [tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE] => {
                 matches!(tag, tags::LUT_DESCRIPTOR | tags::LUT_DATA)
+            }
+            [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, ..] => {
+                is_wanted(within) && Plane::wants(tag)
             }
             path if is_wanted(path) => {
                 matches!(tag, tags::CODE_VALUE | tags::LONG_CODE_VALUE | tags::CODE_MEANING)
             }
             _ => false,
+        }
+    }
+
+    /// An item of the innermost of these sequences begins.
+    pub(super) fn begin_item(&mut self, within: &[Tag]) {
+        if *within == [tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE]
+            && self.header.frame_planes.len() < MOST_FRAMES
+        {
+            self.header.frame_planes.push(Plane::default());
         }
     }
 
@@ -161,8 +236,19 @@ impl Reading {
             [] => {}
             [tags::MODALITY_LUT_SEQUENCE] => return self.header.modality_lut.set(tag, value, big_endian),
             [tags::VOILUT_SEQUENCE] => return self.header.voi_lut.set(tag, value, big_endian),
+            [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, ..] => {
+                return self.header.shared.set(tag, value, big_endian);
+            }
+            [tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, ..] => {
+                if let Some(plane) = self.header.frame_planes.last_mut() {
+                    plane.set(tag, value, big_endian);
+                }
+                return;
+            }
             _ => return self.set_code(within, tag, value),
         }
+        self.header.plane.set(tag, value, big_endian);
+        self.header.identity.set(tag, value);
         let number = word(value, big_endian);
         match tag {
             tags::SPECIFIC_CHARACTER_SET => self.charset = Some(text(value, None)),

@@ -5,6 +5,8 @@
 //! file.header() -> &Header                                                    // the attributes that are wanted
 //! file.pixels()?.shape() -> Result<Shape, JobError>                           // how the samples lie in their bytes
 //! file.pixels()?.samples(&mut shape, &ReadOptions, &mut warnings) -> Result<Samples, JobError>
+//! file.pixels()?.frames(&mut warnings) -> Result<Frames, JobError>            // of a file of any number of frames
+//! frames.values(n, &ReadOptions, &mut warnings) -> Result<Vec<i32>, JobError> // stored values with their sign
 //! ```
 //!
 //! What may be read at all is the caller's to judge, between the header and the pixels.
@@ -24,10 +26,12 @@ mod error;
 mod file;
 mod fragments;
 mod frame;
+mod frames;
 mod header;
 mod lut;
 mod native;
 mod options;
+mod plane;
 mod rle;
 mod samples;
 mod shape;
@@ -38,8 +42,10 @@ mod walk;
 pub use codec::child as codec_child;
 pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec, isolated};
 pub use file::{File, Pixels};
-pub use header::{Code, Header};
+pub use frames::Frames;
+pub use header::{Code, Header, Identity};
 pub use lut::Lut;
 pub use options::ReadOptions;
+pub use plane::Plane;
 pub use samples::Samples;
 pub use shape::Shape;

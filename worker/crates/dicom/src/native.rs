@@ -28,7 +28,13 @@ pub(super) fn unpack(
         return Err(refuse(ErrorCode::InflatesTooLarge, format!("the image takes {expected} bytes")));
     }
     judge_length(bytes.len(), promised, shape, warnings)?;
-    let samples = if shape.bits_allocated == 8 {
+    stored_bits(words(bytes, swapped, endianness, shape), shape, warnings)
+}
+
+/// The words of one frame as they lie in `bytes`, which hold them all.
+pub(super) fn words(bytes: &[u8], swapped: bool, endianness: Endianness, shape: &Shape) -> Samples {
+    let expected = shape.pixels() * shape.bytes_per_sample();
+    if shape.bits_allocated == 8 {
         // The last word of an odd image holds its last pixel and a byte of padding, in either order.
         let mut samples = bytes[..expected.next_multiple_of(2).min(bytes.len())].to_vec();
         if swapped {
@@ -42,13 +48,12 @@ pub(super) fn unpack(
             Endianness::Little => pairs.map(|pair| u16::from_le_bytes(*pair)).collect(),
             Endianness::Big => pairs.map(|pair| u16::from_be_bytes(*pair)).collect(),
         })
-    };
-    stored_bits(samples, shape, warnings)
+    }
 }
 
 /// One byte too many pads the element to an even length. A row too many, or more, or whole columns too many are the shape of
 /// another image.
-fn judge_length(
+pub(super) fn judge_length(
     held: usize,
     promised: usize,
     shape: &Shape,

@@ -372,6 +372,7 @@ impl Walk<'_> {
             && element::starts(self.data, start, end, other, 2);
         self.at = start;
         let form = if is_other { other } else { level.form };
+        self.header.begin_item(&self.within);
         self.enter(Level { kind: Kind::DataSet, tag: level.tag, form, end: bounded })
     }
 

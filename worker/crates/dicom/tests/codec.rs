@@ -42,7 +42,15 @@ fn jpeg_ls(samples: &[u16], width: u16, height: u16, bits: i32) -> Vec<u8> {
 }
 
 fn request(frame: &[u8], columns: u32, rows: u32) -> CodecRequest<'_> {
-    CodecRequest { codec: Codec::JpegLs, columns, rows, bits: 16, working_bytes: 1 << 26, frame }
+    CodecRequest {
+        codec: Codec::JpegLs,
+        columns,
+        rows,
+        bits: 16,
+        signed: false,
+        working_bytes: 1 << 26,
+        frame,
+    }
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn decode(codec: &dyn IsolatedCodec, ask: &Ask, frame: &[u8]) -> Result<CodecIma
         columns: ask.columns,
         rows: ask.rows,
         bits: ask.bits,
+        signed: ask.signed,
         working_bytes: ask.working_bytes,
         frame,
     };

@@ -115,6 +115,10 @@ fn jpeg_2000(request: &CodecRequest<'_>) -> Result<CodecImage, JobError> {
     let precision = check(request, (component.width(), component.height()), component.precision())?;
     let most = (1i32 << precision) - 1;
     let values = component.data();
+    if request.signed && component.is_signed() {
+        let samples = values.iter().map(|&value| (value & most) as u16).collect();
+        return Ok(CodecImage { precision, samples: packed(samples, precision) });
+    }
     if values.iter().any(|&value| value < 0) {
         return Err(refuse(
             ErrorCode::ValueOutOfRange,

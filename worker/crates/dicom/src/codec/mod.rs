@@ -68,6 +68,8 @@ pub struct CodecRequest<'a> {
     pub rows: u32,
     /// The most bits a sample may have: 8 or 16.
     pub bits: u16,
+    /// Whether the samples of a codestream may be below zero: they are then given in two's complement of its precision.
+    pub signed: bool,
     /// What a codec that can be told so may allocate.
     pub working_bytes: u64,
     pub frame: &'a [u8],

@@ -163,6 +163,7 @@ impl ChildCodec {
             columns: request.columns,
             rows: request.rows,
             bits: request.bits,
+            signed: request.signed,
             working_bytes: request.working_bytes,
             frame_bytes: request.frame.len() as u64,
             cpu_seconds: self.timeout.as_secs() + 1,

@@ -32,6 +32,7 @@ pub(super) struct Ask {
     pub(super) columns: u32,
     pub(super) rows: u32,
     pub(super) bits: u16,
+    pub(super) signed: bool,
     pub(super) working_bytes: u64,
     pub(super) frame_bytes: u64,
     /// Processor time for this frame.

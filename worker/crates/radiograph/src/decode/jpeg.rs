@@ -46,6 +46,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
         columns: markers.width,
         rows: markers.height,
         bits: 8,
+        signed: false,
         working_bytes: options.limits.max_inflated_bytes,
         frame: &markers.image,
     };

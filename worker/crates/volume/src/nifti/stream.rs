@@ -26,6 +26,8 @@ pub struct VolumeStream<'a> {
     compressed: bool,
     raw: Vec<u8>,
     next: usize,
+    /// Voxels of the volumes that were read in runs.
+    in_runs: usize,
     limits: Limits,
     observer: Option<Arc<Mutex<dyn Observer>>>,
 }
@@ -89,7 +91,16 @@ impl<'a> VolumeStream<'a> {
         if skipped < gap {
             return Err(failed(ErrorKind::UnexpectedEof.into(), "the header's extensions"));
         }
-        Ok(Self { header, reader, compressed, raw: Vec::new(), next: 0, limits: *limits, observer: None })
+        Ok(Self {
+            header,
+            reader,
+            compressed,
+            raw: Vec::new(),
+            next: 0,
+            in_runs: 0,
+            limits: *limits,
+            observer: None,
+        })
     }
 
     /// Shows the volumes to an observer as they pass.
@@ -129,6 +140,23 @@ impl<'a> VolumeStream<'a> {
         }
         self.next += 1;
         Ok(Some(volume))
+    }
+
+    /// Reads the next run of voxels, scaled by the header's slope and intercept, into `out`; how many there were. For
+    /// callers that hold no volume as stored: no more is held than `out` has. All voxels are read so, or none.
+    ///
+    /// # Errors
+    /// As [`Self::next_volume`].
+    pub fn next_values(&mut self, out: &mut [f64]) -> Result<usize, JobError> {
+        let left = self.header.grid.len() * self.header.volumes - self.in_runs;
+        let count = out.len().min(left);
+        let out = &mut out[..count];
+        self.raw.resize(count * self.header.datatype.bytes(), 0);
+        self.reader.read_exact(&mut self.raw).map_err(|error| self.cannot_read(error))?;
+        RawVolume { bytes: &self.raw, header: &self.header }.values(out);
+        self.in_runs += count;
+        self.next = self.in_runs / self.header.grid.len();
+        Ok(count)
     }
 
     fn cannot_read(&self, error: io::Error) -> JobError {

@@ -1,0 +1,187 @@
+//! From the parts of a study to its volume.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use nightread_dicom::IsolatedCodec;
+use serde_json::json;
+
+use crate::decode::{Decoding, once_each};
+use crate::duplicates::{one_each, settle};
+use crate::error::{CtCode, CtError, CtWarning, CtWarningCode};
+use crate::facts;
+use crate::files::{Files, Study};
+use crate::hounsfield::{Changed, rescale};
+use crate::limits::CtLimits;
+use crate::nifti;
+use crate::slice::Slice;
+use crate::stack::{Grid, Stack, sort, stack};
+use crate::survey::{Survey, survey};
+use crate::volume::{CtVolume, Estimate, PartBytes, SliceFacts};
+
+/// Reads the parts of one study: one NIfTI file, one multi-frame DICOM file, one archive of DICOM files, or DICOM files.
+/// Their bytes say which; their order changes nothing but the numbers of parts.
+///
+/// Memory beside the parts: the volume, another one where steps are made even, and for each thread one file and one slice.
+///
+/// # Errors
+/// See [`CtCode`].
+pub fn from_parts(
+    parts: &[PartBytes],
+    limits: &CtLimits,
+    codec: &dyn IsolatedCodec,
+) -> Result<CtVolume, CtError> {
+    match Study::open(parts, limits)? {
+        Study::Nifti(part) => nifti::read(part, limits),
+        Study::Files(files) => from_files(&files, limits, codec),
+    }
+}
+
+/// What [`from_parts`] will take, from headers alone. Of an archive all members are inflated for it, one after the other.
+///
+/// # Errors
+/// As [`from_parts`], as far as headers tell.
+pub fn estimate(parts: &[PartBytes], limits: &CtLimits) -> Result<Estimate, CtError> {
+    let files = match Study::open(parts, limits)? {
+        Study::Nifti(part) => return nifti::estimate(part, limits),
+        Study::Files(files) => files,
+    };
+    let Survey { mut slices, largest, .. } = survey(&files, limits)?;
+    sort(&mut slices);
+    let slices = one_each(&slices);
+    // Where all lie at one place the pixels decide what is wrong.
+    let stack = if slices.len() > 1 { Some(stack(&slices, limits)?) } else { None };
+    let made = stack.as_ref().map_or(slices.len(), Stack::len);
+    let area = area(&slices[0]);
+    let voxels = within_limits(area, made.max(slices.len()), limits)?;
+    let second = if made == slices.len() { 0 } else { 2 * area * slices.len() as u64 };
+    // A slice on its way: its file, read and inflated, words of the codec, values.
+    let each = 2 * largest + 8 * area;
+    let bytes = 2 * area * made as u64 + second + each * (limits.threads.max(1) as u64 + 1);
+    Ok(Estimate { voxels, bytes })
+}
+
+fn area(slice: &Slice) -> u64 {
+    u64::from(slice.of.rows) * u64::from(slice.of.columns)
+}
+
+fn within_limits(area: u64, slices: usize, limits: &CtLimits) -> Result<u64, CtError> {
+    let voxels = area * slices as u64;
+    if voxels > limits.max_voxels {
+        let text = format!("the volume has {voxels} voxels; {} are read (volume_voxels)", limits.max_voxels);
+        return Err(CtError::new(CtCode::TooLarge, text));
+    }
+    Ok(voxels)
+}
+
+fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -> Result<CtVolume, CtError> {
+    let Survey { mut slices, mut skipped, warnings: mut file_warnings, .. } = survey(files, limits)?;
+    sort(&mut slices);
+    let decoding = Decoding { files, limits, codec };
+    within_limits(area(&slices[0]), slices.len(), limits)?;
+    let settled = settle(slices, &decoding)?;
+    let slices = settled.slices;
+    let mut warnings = settled.warnings;
+    if !skipped.is_empty() {
+        let text = format!("{} files or images of the study are no part of the volume", skipped.len());
+        warnings.push(CtWarning::new(CtWarningCode::FilesSkipped, text));
+    }
+    skipped.extend(settled.skipped);
+    file_warnings.extend(settled.file_warnings);
+
+    let stack = stack(&slices, limits)?;
+    within_limits(area(&slices[0]), stack.len(), limits)?;
+    let (rows, columns) = (usize::from(slices[0].of.rows), usize::from(slices[0].of.columns));
+    let (acquired, changed, found) = decode(&slices, rows * columns, &decoding)?;
+    file_warnings.extend(found);
+    once_each(&mut file_warnings);
+    let values = match &stack.grid {
+        Grid::AsAcquired => acquired,
+        Grid::Even(made) => even(&acquired, rows * columns, made),
+    };
+    let shape = [columns, rows, stack.len()];
+    let affine = affine(&slices[0], stack.step);
+    warnings.extend(stack.warnings.iter().cloned());
+    warnings.extend(facts::of_values(&values, changed));
+    warnings.extend(facts::of_columns(affine));
+    let mut told = tell(&slices, &stack);
+    facts::tell(&mut told, shape, affine, &values, changed);
+    let slices = slices.iter().zip(&stack.places).map(|(slice, &place)| slice_facts(slice, place)).collect();
+    Ok(CtVolume { shape, values, affine, facts: told, warnings, file_warnings, skipped, slices })
+}
+
+/// Units of all slices, one behind the other, and what was repaired in files.
+fn decode(
+    slices: &[Slice],
+    area: usize,
+    decoding: &Decoding<'_>,
+) -> Result<(Vec<i16>, Changed, Vec<nightread_domain::warning::Warning>), CtError> {
+    let mut values = vec![0; area * slices.len()];
+    let changed = Mutex::new(Changed::default());
+    let places: Vec<Mutex<&mut [i16]>> = values.chunks_exact_mut(area).map(Mutex::new).collect();
+    let warnings = decoding.run(slices, &|index, stored| {
+        let mut out = places[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let one = rescale(&slices[index], stored, &mut out);
+        let mut all = changed.lock().unwrap_or_else(PoisonError::into_inner);
+        *all = all.and(one);
+    })?;
+    let changed = changed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    drop(places);
+    Ok((values, changed, warnings))
+}
+
+/// Slices between slices, linear along the normal, rounded to the nearest unit, halves away from zero.
+fn even(acquired: &[i16], area: usize, made: &[(usize, f64)]) -> Vec<i16> {
+    let mut values = Vec::with_capacity(area * made.len());
+    for &(below, share) in made {
+        let (a, b) = acquired[below * area..(below + 2) * area].split_at(area);
+        let between =
+            |(&a, &b): (&i16, &i16)| (f64::from(a) * (1.0 - share) + f64::from(b) * share).round() as i16;
+        values.extend(a.iter().zip(b).map(between));
+    }
+    values
+}
+
+/// Columns: a step along a row, one down a column, one to the next slice; then the first voxel. DICOM's x and y run to the
+/// left and to the back, NIfTI's to the right and to the front.
+fn affine(first: &Slice, step: [f64; 3]) -> [[f64; 4]; 3] {
+    let cosines = first.orientation.unwrap_or_default();
+    let [between_rows, between_columns] = first.spacing.unwrap_or_default();
+    let origin = first.position.unwrap_or_default();
+    let signs = [-1.0, -1.0, 1.0];
+    std::array::from_fn(|axis| {
+        [cosines[axis] * between_columns, cosines[axis + 3] * between_rows, step[axis], origin[axis]]
+            .map(|value| value * signs[axis])
+    })
+}
+
+fn slice_facts(slice: &Slice, place: f64) -> SliceFacts {
+    SliceFacts {
+        position_mm: place,
+        origin_lps_mm: slice.position.unwrap_or_default(),
+        instance_uid: slice.of.instance_uid.clone(),
+        part: slice.file.part,
+        member: slice.file.member,
+        frame: slice.frame,
+    }
+}
+
+fn tell(slices: &[Slice], stack: &Stack) -> BTreeMap<String, serde_json::Value> {
+    let first = &slices[0];
+    let extent = stack.places[stack.places.len() - 1] - stack.places[0];
+    let mut facts = BTreeMap::new();
+    let multi_frame = slices.iter().any(|slice| slice.of.frames > 1);
+    let mut insert = |name: &str, value| facts.insert(name.to_owned(), value);
+    insert("source_format", json!(if multi_frame { "dicom_multi_frame" } else { "dicom" }));
+    insert("modality", json!("CT"));
+    insert("source_slices", json!(slices.len()));
+    insert("slice_step_mm", json!(extent / (stack.len() - 1) as f64));
+    insert("transfer_syntax_uid", json!(first.of.transfer_syntax));
+    if let Some(thickness) = first.thickness {
+        insert("slice_thickness_mm", json!(thickness));
+    }
+    if let Some(part) = &first.of.body_part {
+        insert("body_part", json!(part));
+    }
+    facts
+}
