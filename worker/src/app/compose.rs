@@ -185,6 +185,9 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
             ..nightread_volume::Limits::default()
         },
         scan_threads: 1,
+        volumes: settings.volumes.clone(),
+        // A settlement that cannot be published is recorded after this long.
+        volume_time: settings.broker.as_ref().map(|broker| broker.consumer_timeout / 2),
     };
     Ok(Composition { opened, routing, reading })
 }

@@ -3,3 +3,4 @@
 pub mod cpu;
 pub mod models;
 pub mod split;
+pub mod volumes;

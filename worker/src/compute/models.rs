@@ -9,14 +9,16 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, Precision, Provider,
-    Runtime, Task, VerifiedModel, scores, tune,
+    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine, PatchOptions,
+    Precision, Provider, Runtime, Task, VerifiedModel, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
 use nightread_volume::{FileSource, Limits, Source};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
+
+use super::volumes::VolumeNetworks;
 
 /// One open model.
 #[derive(Clone, Debug)]
@@ -43,11 +45,12 @@ pub enum LoadPolicy {
 pub struct Models {
     by_name: BTreeMap<String, Arc<Model>>,
     engines: Engines,
+    volumes: VolumeNetworks,
 }
 
 enum Engines {
-    /// One for all models.
-    Warm(Engine),
+    /// One for all models; none where there are networks of volumes alone.
+    Warm(Option<Engine>),
     /// One for each model.
     OnDemand { runtime: Runtime, options: EngineOptions, engines: BTreeMap<ModelKey, Waiting> },
 }
@@ -107,28 +110,42 @@ impl LoadedModels {
     /// Serves them: starts engines now or later, as `load_policy` says, and warms them up. Takes seconds; call it off the reactor.
     pub fn serve(&self, options: EngineOptions, load_policy: LoadPolicy) -> Result<Models, JobError> {
         let options = EngineOptions { provider: self.provider, ..options };
+        let patches = PatchOptions {
+            provider: self.provider,
+            intra_threads: options.sessions.saturating_mul(options.intra_threads),
+        };
+        let (volumes, others) = self.models.iter().cloned().partition::<Vec<_>, _>(reads_patches);
+        let runtime = self.runtime.clone();
+        let volumes = VolumeNetworks::new(runtime.clone(), volumes, patches);
         let engines = match load_policy {
             LoadPolicy::Eager => {
-                Engines::Warm(Engine::start_prepared(&self.runtime, self.prepared()?, options)?)
+                let prepared = self.prepared(others)?;
+                let engine = (!prepared.is_empty())
+                    .then(|| Engine::start_prepared(&self.runtime, prepared, options))
+                    .transpose()?;
+                Engines::Warm(engine)
             }
             LoadPolicy::Lazy => {
-                let engines = self
-                    .models
-                    .iter()
-                    .cloned()
+                let engines = others
+                    .into_iter()
                     .map(|model| (model.key().clone(), Waiting { model, engine: OnceCell::new() }))
                     .collect();
                 let options = EngineOptions { warm_batches: false, ..options };
-                Engines::OnDemand { runtime: self.runtime.clone(), options, engines }
+                Engines::OnDemand { runtime, options, engines }
             }
         };
-        Ok(Models { by_name: self.by_name.clone(), engines })
+        Ok(Models { by_name: self.by_name.clone(), engines, volumes })
     }
 
     /// Opens a session of each model, and runs one item through it and through what makes scores of it: what cannot work
     /// is told here. Takes seconds; call it off the reactor.
     pub fn try_out(&self) -> Result<(), JobError> {
         for model in &self.models {
+            if reads_patches(model) {
+                let options = PatchOptions { provider: self.provider, intra_threads: 1 };
+                PatchEngine::start(&self.runtime, vec![model.clone()], options)?;
+                continue;
+            }
             let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
             let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
@@ -137,12 +154,12 @@ impl LoadedModels {
         Ok(())
     }
 
-    fn prepared(&self) -> Result<&[OptimisedModel], JobError> {
+    fn prepared(&self, models: Vec<VerifiedModel>) -> Result<&[OptimisedModel], JobError> {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
-        let models = self.models.iter().cloned();
         let prepared = models
+            .into_iter()
             .map(|model| OptimisedModel::new(&self.runtime, model, self.provider))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(self.prepared.get_or_init(|| prepared))
@@ -159,20 +176,26 @@ impl Models {
     /// The engine that runs a model. The first study of a model that was left closed waits here until it is open; the
     /// others of its kind wait with it.
     pub async fn engine(&self, key: &ModelKey) -> Result<&Engine, JobError> {
+        let unknown = || {
+            let text = format!("this worker serves no model {key}");
+            JobError::new(Stage::Infer, ErrorCode::UnknownModel, text)
+        };
         let (runtime, options, engines) = match &self.engines {
-            Engines::Warm(engine) => return Ok(engine),
+            Engines::Warm(engine) => return engine.as_ref().ok_or_else(unknown),
             Engines::OnDemand { runtime, options, engines } => (runtime, *options, engines),
         };
-        let Some(Waiting { model, engine }) = engines.get(key) else {
-            let text = format!("this worker serves no model {key}");
-            return Err(JobError::new(Stage::Infer, ErrorCode::UnknownModel, text));
-        };
+        let Waiting { model, engine } = engines.get(key).ok_or_else(unknown)?;
         engine.get_or_try_init(|| started(runtime.clone(), model.clone(), options)).await
+    }
+
+    /// The networks that go over volumes.
+    pub const fn volumes(&self) -> &VolumeNetworks {
+        &self.volumes
     }
 
     fn open_engines(&self) -> impl Iterator<Item = &Engine> {
         let (warm, waiting) = match &self.engines {
-            Engines::Warm(engine) => (Some(engine), None),
+            Engines::Warm(engine) => (engine.as_ref(), None),
             Engines::OnDemand { engines, .. } => (None, Some(engines.values())),
         };
         warm.into_iter().chain(waiting.into_iter().flatten().filter_map(|waiting| waiting.engine.get()))
@@ -180,10 +203,11 @@ impl Models {
 
     /// Why what is computed can no longer be trusted, if so.
     pub fn failure(&self) -> Option<String> {
-        self.open_engines().find_map(|engine| match engine.health() {
+        let failed = self.open_engines().find_map(|engine| match engine.health() {
             Health::Failed(reason) => Some(reason),
             Health::Ready | Health::Draining | Health::Closed => None,
-        })
+        });
+        failed.or_else(|| self.volumes.failure())
     }
 
     /// Items and batches computed since the start.
@@ -237,6 +261,11 @@ fn described(
         maps: group_maps(manifest)?.map(Arc::new),
     };
     Ok((model, described))
+}
+
+/// Whether a network goes over volumes patch by patch.
+fn reads_patches(model: &VerifiedModel) -> bool {
+    model.manifest().window.is_some()
 }
 
 fn broken_off() -> JobError {

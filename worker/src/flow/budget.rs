@@ -23,11 +23,81 @@ impl ByteBudget {
     ///
     /// # Errors
     /// `shutting_down` when the worker is closing.
-    pub async fn room_for(&self, bytes: u64) -> Result<SemaphorePermit<'_>, JobError> {
+    pub async fn room_for(&self, bytes: u64) -> Result<Room<'_>, JobError> {
+        Ok(Room { budget: self, held: Some(self.permits_for(bytes).await?) })
+    }
+
+    async fn permits_for(&self, bytes: u64) -> Result<SemaphorePermit<'_>, JobError> {
         let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, self.permits) as u32;
         self.free
             .acquire_many(wanted)
             .await
             .map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))
+    }
+}
+
+/// Room that a study has. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Room<'b> {
+    budget: &'b ByteBudget,
+    held: Option<SemaphorePermit<'b>>,
+}
+
+impl Room<'_> {
+    /// Takes room for so many bytes instead, in all. Whoever waits for room holds none: two studies that both waited for more
+    /// would wait for each other.
+    ///
+    /// # Errors
+    /// As [`ByteBudget::room_for`].
+    pub async fn exchange(&mut self, bytes: u64) -> Result<(), JobError> {
+        self.held = None;
+        self.held = Some(self.budget.permits_for(bytes).await?);
+        Ok(())
+    }
+
+    /// As [`Room::exchange`], for a study that may not take less than it needs.
+    ///
+    /// # Errors
+    /// `exceeds_memory` where all the room there is does not suffice.
+    pub async fn exchange_whole(&mut self, bytes: u64) -> Result<(), JobError> {
+        let all = self.budget.permits * PERMIT_BYTES;
+        if bytes > all {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            let text = format!(
+                "the study needs {} MiB of memory, by its headers; {} MiB are allowed ([limits] in_flight_bytes)",
+                mib(bytes),
+                mib(all)
+            );
+            return Err(JobError::new(Stage::Decode, ErrorCode::ExceedsMemory, text));
+        }
+        self.exchange(bytes).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_more_room_holds_none() {
+        let budget = ByteBudget::new(10 * PERMIT_BYTES);
+        let mut one = budget.room_for(6 * PERMIT_BYTES).await.expect("room");
+        let mut other = budget.room_for(4 * PERMIT_BYTES).await.expect("room");
+        // Together they ask for more than there is: in turn both get it.
+        let (first, second) = tokio::join!(
+            async {
+                one.exchange_whole(9 * PERMIT_BYTES).await.expect("room");
+                drop(one);
+            },
+            async {
+                other.exchange_whole(10 * PERMIT_BYTES).await.expect("room");
+                drop(other);
+            }
+        );
+        assert_eq!((first, second, budget.free.available_permits()), ((), (), 10));
+        let mut third = budget.room_for(1).await.expect("room");
+        let refused = third.exchange_whole(10 * PERMIT_BYTES + 1).await.expect_err("more than all");
+        assert_eq!(refused.code, ErrorCode::ExceedsMemory);
+        third.exchange(11 * PERMIT_BYTES).await.expect("all of it");
     }
 }

@@ -109,6 +109,8 @@ pub(super) fn is_documented(code: ErrorCode) -> bool {
             | ErrorCode::UnknownModel
             | ErrorCode::NoRoute
             | ErrorCode::MessageUnparseable
+            // Of this worker and its broker, not of the study.
+            | ErrorCode::ExceedsLaneTime
             // There is a document, and it stays.
             | ErrorCode::ResultNewerSchema
     )

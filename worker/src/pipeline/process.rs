@@ -133,19 +133,12 @@ async fn read(
     let named = job.model.as_deref();
     let model = tools.reader.models.get(match named {
         Some(name) => name,
-        None => tools.routing.route(job.study.name(), media)?,
+        None => tools.routing.route(&job.study, media)?,
     })?;
     progress.model = Some(Arc::clone(&model));
 
     let kept: Vec<_> = study.kept().cloned().collect();
-    let _room = if !kept.is_empty() && readings::is_held_whole(media) {
-        // It is to be held in memory after all; who waits for room holds none.
-        drop(room);
-        tools.bytes_in_flight.room_for(study.len()).await?
-    } else {
-        room
-    };
-    let read = tools.reader.read(study, media, &model, &mut progress.timing).await;
+    let read = tools.reader.read(study, media, &model, room, &mut progress.timing).await;
     // Whatever was read out of a file that was written to meanwhile is nobody's.
     for kept in kept {
         if !kept.is_unchanged().map_err(readings::unreadable)? {

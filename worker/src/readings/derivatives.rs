@@ -58,7 +58,8 @@ pub(super) fn artefacts(measured: &Measured<'_>, kinds: &[ArtefactKind]) -> Resu
                 let mut body = Vec::new();
                 motion.write(measured.left_out, &mut body).map(|()| body)
             }),
-            ArtefactKind::Heatmap | ArtefactKind::HeatmapArray | ArtefactKind::Sidecar => None,
+            // Of other studies.
+            _ => None,
         };
         if let Some(body) = body {
             let body = body.map_err(unwritten)?.into();
@@ -157,7 +158,7 @@ fn about(
             say("std_dvars", unit("1", "Standardised DVARS, by the table of confounds"));
             say("used", unit("1", "1 for volumes that took part in the regression, 0 for others"));
         }
-        ArtefactKind::Heatmap | ArtefactKind::HeatmapArray | ArtefactKind::Sidecar => {}
+        _ => {}
     }
     about
 }

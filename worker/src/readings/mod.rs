@@ -3,10 +3,12 @@
 mod components;
 mod derivatives;
 mod radiograph;
+mod segmentation;
 mod sidecars;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nightread_dicom::IsolatedCodec;
@@ -19,8 +21,9 @@ use serde_json::Value;
 
 use crate::compute::cpu::CpuPool;
 use crate::compute::models::{Model, Models};
+use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
-use crate::settings::ScanSettings;
+use crate::settings::{ScanSettings, VolumeSettings};
 
 /// What reading any input needs besides the model.
 #[derive(Clone, Debug)]
@@ -41,6 +44,9 @@ pub struct ReadingOptions {
     pub scan_limits: nightread_volume::Limits,
     /// Threads of one regression.
     pub scan_threads: usize,
+    pub volumes: VolumeSettings,
+    /// How long a volume may take; as long as it likes where nothing waits for it.
+    pub volume_time: Option<Duration>,
 }
 
 /// What was read, ready for the document.
@@ -115,10 +121,13 @@ impl Reader {
                 min_dof: components::MIN_DOF,
                 ..Wanted::default()
             },
+            Task::Segmentation => {
+                Wanted { of_volumes: self.options.volumes.files.clone(), ..Wanted::default() }
+            }
         }
     }
 
-    /// Reads `study` with `model`; stage times go into `timing`.
+    /// Reads `study` with `model`; stage times go into `timing`. `room` is what its blobs have in memory.
     ///
     /// # Errors
     /// `wrong_modality` when the model reads something else; those of the task's own reading.
@@ -127,6 +136,7 @@ impl Reader {
         study: FetchedStudy,
         media: Media,
         model: &Arc<Model>,
+        mut room: Room<'_>,
         timing: &mut Timing,
     ) -> Result<Reading, JobError> {
         let task = model.manifest.task;
@@ -134,17 +144,10 @@ impl Reader {
             return Err(mismatch(media, task));
         }
         match task {
-            Task::Radiograph => radiograph::read(study.into_only()?, model, self, timing).await,
+            Task::Radiograph => radiograph::read(study.into_only()?, model, self, &mut room, timing).await,
             Task::Components => components::read(study.into_only()?, model, self, timing).await,
+            Task::Segmentation => segmentation::read(study, model, self, &mut room, timing).await,
         }
-    }
-}
-
-/// Whether a study of this format is held in memory whole while it is read; others are read where they lie.
-pub fn is_held_whole(media: Media) -> bool {
-    match Task::that_reads(media) {
-        Task::Radiograph => true,
-        Task::Components => false,
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{Artefact, Reader, Reading, unreadable};
 use crate::compute::models::Model;
 use crate::flow::WORKER_VERSION;
+use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
 
 /// Side of the image in a heatmap, in pixels: twice what the networks see and some.
@@ -27,12 +28,17 @@ pub(super) async fn read(
     Part { body, .. }: Part,
     model: &Arc<Model>,
     reader: &Reader,
+    room: &mut Room<'_>,
     timing: &mut Timing,
 ) -> Result<Reading, JobError> {
     let (bytes, limit) = (body.len(), reader.options.image_bytes);
     if bytes > limit {
         let text = format!("the image has {bytes} bytes, {limit} are allowed ([limits] image_bytes)");
         return Err(JobError::new(Stage::Decode, ErrorCode::BlobTooLarge, text));
+    }
+    if body.kept().is_some() {
+        // It is to be held in memory after all.
+        room.exchange(bytes).await?;
     }
     let options = DecodeOptions {
         limits: reader.options.decode,
@@ -168,7 +174,7 @@ fn file_part(label: &str) -> String {
 fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {
     let size = match manifest.preprocessing {
         Preprocessing::Xrv1 { size } => u32::try_from(size).ok(),
-        Preprocessing::Projections1 { .. } => None,
+        Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) => None,
     };
     size.and_then(XrvPreprocessing::new).ok_or_else(|| {
         let id = manifest.preprocessing.id();

@@ -80,8 +80,15 @@ impl Samples {
             };
             Ok(Sample { model: Arc::clone(model), what })
         };
-        let models = composition.opened.models().filter(|model| !only_images || reads_images(model));
+        // Networks of volumes have all the threads there are.
+        let by_items = composition.opened.models().filter(|model| model.manifest.window.is_none());
+        let models = by_items.filter(|model| !only_images || reads_images(model));
         models.map(sample).collect::<Result<_, _>>().map(|samples| Self(Arc::new(samples)))
+    }
+
+    /// Whether there is nothing to measure by.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether all of it are images, which come as files; tensors do not.
@@ -107,7 +114,8 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
             let blob = BlobRef::new("autotune", "image.png")?;
             let part = Part { blob, body: Body::Held(body.clone()) };
             let study = FetchedStudy { parts: vec![part], sha256: String::new() };
-            tools.reader.read(study, Media::Png, &sample.model, timing).await?;
+            let room = tools.bytes_in_flight.room_for(body.len() as u64).await?;
+            tools.reader.read(study, Media::Png, &sample.model, room, timing).await?;
         }
         What::Items(tensor) => {
             let engine = tools.reader.models.engine(&sample.model.key).await?;
@@ -134,6 +142,9 @@ pub fn choose(
         return Ok(guess);
     }
     let samples = Samples::of(composition, load_policy)?;
+    if samples.is_empty() {
+        return Ok(guess);
+    }
     let runtime = app::runtime::two_threads()?;
     let measure = |split: Split| -> Result<(Split, f64), JobError> {
         let tools = Arc::new(composition.tools(settings, stores, split, load_policy)?);

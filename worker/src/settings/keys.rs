@@ -241,6 +241,27 @@ keys! {
         "false",
         "also store the class-activation map behind each heatmap as a NumPy array",
     );
+    VOLUMES_INTERPOLATE_MISSING = key(
+        "volumes",
+        "interpolate_missing",
+        Boolean,
+        "false",
+        "make up for single missing slices of a CT series from their neighbours, with a warning, instead of refusing it",
+    );
+    VOLUMES_WRITE_LABEL_MAP = key(
+        "volumes",
+        "write_label_map",
+        Boolean,
+        "true",
+        "also store the label of each voxel as NIfTI, on the grid of the series",
+    );
+    VOLUMES_WRITE_PREVIEW = key(
+        "volumes",
+        "write_preview",
+        Boolean,
+        "true",
+        "also store a picture of three planes with the outlines of the segments",
+    );
     SCANS_RESAMPLE = key("scans", "resample", Boolean, "false", "resample scans onto the maps' grid instead of refusing them");
     SCANS_WRITE_MAPS = key("scans", "write_maps", Boolean, "false", "also store component z-maps as 4-D NIfTI");
     SCANS_WRITE_T_MAPS = key("scans", "write_t_maps", Boolean, "false", "also store component t-maps as 4-D NIfTI");

@@ -212,6 +212,15 @@ pub struct ScanSettings {
     pub nuisance: Wanted,
 }
 
+/// What CT volumes may do and leave behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeSettings {
+    /// Whether single missing slices are made up for.
+    pub interpolate_missing: bool,
+    /// What goes beside the documents.
+    pub files: Vec<ArtefactKind>,
+}
+
 /// Everything a command needs, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -233,6 +242,7 @@ pub struct Settings {
     pub heatmaps: Option<HeatmapLabels>,
     pub write_heatmap_arrays: bool,
     pub scans: ScanSettings,
+    pub volumes: VolumeSettings,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,
     /// Absent without a token.

@@ -15,7 +15,8 @@ use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::{
     AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings, PrecisionChoice,
-    QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings, WebhookSettings,
+    QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings, VolumeSettings,
+    WebhookSettings,
 };
 use crate::flow::failpoint::Failpoint;
 
@@ -66,6 +67,10 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             files: files_of_scans(raw),
             nuisance: nuisance(raw, problems),
         },
+        volumes: VolumeSettings {
+            interpolate_missing: raw.boolean(keys::VOLUMES_INTERPOLATE_MISSING),
+            files: files_of_volumes(raw),
+        },
         broker: broker(raw, problems),
         relay: relay(raw, problems),
         webhook: webhook(raw, problems),
@@ -79,6 +84,14 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         drain: Duration::from_secs(drain),
         failpoint,
     })
+}
+
+fn files_of_volumes(raw: &RawSettings) -> Vec<ArtefactKind> {
+    let kinds = [
+        (keys::VOLUMES_WRITE_LABEL_MAP, ArtefactKind::LabelMap),
+        (keys::VOLUMES_WRITE_PREVIEW, ArtefactKind::Preview),
+    ];
+    kinds.into_iter().filter(|(key, _)| raw.boolean(*key)).map(|(_, kind)| kind).collect()
 }
 
 fn secret(raw: &RawSettings, key: Key) -> Option<Secret> {

@@ -72,8 +72,8 @@ pub fn tell(
         values.iter().fold((i16::MAX, i16::MIN), |(least, most), &value| (least.min(value), most.max(value)));
     let (sideways, degrees) = tilt(affine);
     let said = [
-        ("voxels", json!(shape)),
-        ("voxel_mm", json!(place.voxel_mm())),
+        ("grid_voxels", json!(shape)),
+        ("spacing_mm", json!(place.voxel_mm())),
         ("axes", json!(place.axis_codes())),
         ("least_hu", json!(least)),
         ("greatest_hu", json!(greatest)),

@@ -36,4 +36,4 @@ pub use error::{CtCode, CtError, CtWarning, CtWarningCode};
 pub use limits::CtLimits;
 pub use read::{estimate, from_parts};
 pub use series::{SeriesGroup, SeriesKey, series_of};
-pub use volume::{CtVolume, Estimate, LEAST_HU, PartBytes, Skipped, SliceFacts};
+pub use volume::{CtVolume, Estimate, LEAST_HU, PartBytes, Place, Skipped, SliceFacts};

@@ -12,7 +12,7 @@ use crate::error::{CtCode, CtError};
 use crate::facts;
 use crate::hounsfield::{Changed, unit};
 use crate::limits::CtLimits;
-use crate::volume::{CtVolume, Estimate, PartBytes};
+use crate::volume::{CtVolume, Estimate, PartBytes, Place};
 
 struct BodySource<'a>(&'a Body);
 
@@ -38,7 +38,9 @@ pub fn estimate(part: &PartBytes, limits: &CtLimits) -> Result<Estimate, CtError
     let stream = open(part, &source, limits)?;
     let [x, y, _] = stream.header().grid.dims;
     let voxels = stream.header().grid.len() as u64;
-    Ok(Estimate { voxels, bytes: 2 * voxels + 16 * (x * y) as u64 + (1 << 20) })
+    let grid = stream.header().grid;
+    let place = Place { shape: grid.dims, affine: grid.affine.0 };
+    Ok(Estimate { voxels, bytes: 2 * voxels + 16 * (x * y) as u64 + (1 << 20), place: Some(place) })
 }
 
 fn open<'a>(
@@ -112,7 +114,6 @@ pub fn read(part: &PartBytes, limits: &CtLimits) -> Result<CtVolume, CtError> {
     let mut warnings = facts::of_values(&values, changed);
     warnings.extend(facts::of_columns(affine));
     let mut told = BTreeMap::new();
-    told.insert("source_format".to_owned(), json!("nifti"));
     told.insert(
         "orientation_from".to_owned(),
         json!(match header.orientation {

@@ -17,7 +17,7 @@ use crate::nifti;
 use crate::slice::Slice;
 use crate::stack::{Grid, Stack, sort, stack};
 use crate::survey::{Survey, survey};
-use crate::volume::{CtVolume, Estimate, PartBytes, SliceFacts};
+use crate::volume::{CtVolume, Estimate, PartBytes, Place, SliceFacts};
 
 /// Reads the parts of one study: one NIfTI file, one multi-frame DICOM file, one archive of DICOM files, or DICOM files.
 /// Their bytes say which; their order changes nothing but the numbers of parts.
@@ -58,7 +58,11 @@ pub fn estimate(parts: &[PartBytes], limits: &CtLimits) -> Result<Estimate, CtEr
     // A slice on its way: its file, read and inflated, words of the codec, values.
     let each = 2 * largest + 8 * area;
     let bytes = 2 * area * made as u64 + second + each * (limits.threads.max(1) as u64 + 1);
-    Ok(Estimate { voxels, bytes })
+    let place = stack.map(|stack| {
+        let (rows, columns) = (usize::from(slices[0].of.rows), usize::from(slices[0].of.columns));
+        Place { shape: [columns, rows, stack.len()], affine: affine(&slices[0], stack.step) }
+    });
+    Ok(Estimate { voxels, bytes, place })
 }
 
 fn area(slice: &Slice) -> u64 {
@@ -170,13 +174,11 @@ fn tell(slices: &[Slice], stack: &Stack) -> BTreeMap<String, serde_json::Value> 
     let first = &slices[0];
     let extent = stack.places[stack.places.len() - 1] - stack.places[0];
     let mut facts = BTreeMap::new();
-    let multi_frame = slices.iter().any(|slice| slice.of.frames > 1);
     let mut insert = |name: &str, value| facts.insert(name.to_owned(), value);
-    insert("source_format", json!(if multi_frame { "dicom_multi_frame" } else { "dicom" }));
     insert("modality", json!("CT"));
-    insert("source_slices", json!(slices.len()));
+    insert("slices", json!(slices.len()));
     insert("slice_step_mm", json!(extent / (stack.len() - 1) as f64));
-    insert("transfer_syntax_uid", json!(first.of.transfer_syntax));
+    insert("transfer_syntax", json!(first.of.transfer_syntax));
     if let Some(thickness) = first.thickness {
         insert("slice_thickness_mm", json!(thickness));
     }

@@ -66,10 +66,20 @@ pub struct Skipped {
 }
 
 /// What a volume will take, from headers alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     pub voxels: u64,
     /// The most bytes in memory at a time beside the parts themselves: the volume, a second one where steps are made even,
     /// and what decodes.
     pub bytes: u64,
+    /// Where the voxels will lie; absent where the pixels decide.
+    pub place: Option<Place>,
+}
+
+/// Where the voxels of a volume lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    pub shape: [usize; 3],
+    /// As that of [`CtVolume`].
+    pub affine: [[f64; 4]; 3],
 }

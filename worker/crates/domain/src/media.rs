@@ -14,10 +14,27 @@ pub enum Media {
     Nifti,
     /// NIfTI inside gzip.
     NiftiGz,
+    /// A DICOM file that holds all slices of a CT volume: its SOP class is Enhanced CT, or was converted to it.
+    DicomVolume,
+    /// An archive of DICOM files.
+    Zip,
+    Tar,
+    TarGz,
 }
 
 impl Media {
-    pub const ALL: [Self; 6] = [Self::Png, Self::Jpeg, Self::Tiff, Self::Dicom, Self::Nifti, Self::NiftiGz];
+    pub const ALL: [Self; 10] = [
+        Self::Png,
+        Self::Jpeg,
+        Self::Tiff,
+        Self::Dicom,
+        Self::Nifti,
+        Self::NiftiGz,
+        Self::DicomVolume,
+        Self::Zip,
+        Self::Tar,
+        Self::TarGz,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -27,6 +44,10 @@ impl Media {
             Self::Dicom => "dicom",
             Self::Nifti => "nifti",
             Self::NiftiGz => "nifti_gz",
+            Self::DicomVolume => "dicom_volume",
+            Self::Zip => "zip",
+            Self::Tar => "tar",
+            Self::TarGz => "tar_gz",
         }
     }
 }

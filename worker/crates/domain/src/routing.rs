@@ -3,6 +3,7 @@
 use crate::blob::BlobRef;
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::media::Media;
+use crate::study::Study;
 use crate::task::Task;
 
 /// One rule; the first that fits wins.
@@ -23,15 +24,22 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// The model for a blob whose bytes were sniffed.
+    /// The model for a study whose bytes were sniffed.
     ///
     /// # Errors
     /// `no_route` when no rule fits what its bytes are.
-    pub fn route(&self, blob: &BlobRef, media: Media) -> Result<&str, JobError> {
-        let rule = self.matching(blob).find(|rule| rule.task.reads(media));
+    pub fn route(&self, study: &Study, media: Media) -> Result<&str, JobError> {
+        let kind = study.kind();
+        let rule = self.matching(study.name()).find(|rule| rule.task.takes(kind, media));
         rule.map(|rule| rule.model.as_str()).ok_or_else(|| {
-            let studies = Task::that_reads(media).studies();
-            let text = format!("no model is configured for {studies} here");
+            let studies = Task::that_takes(kind, media).studies();
+            let hint = match media {
+                Media::Zip | Media::Tar | Media::TarGz => {
+                    "; an archive is read as the DICOM files of one CT series: send other files one by one"
+                }
+                _ => "",
+            };
+            let text = format!("no model is configured for {studies} here{hint}");
             JobError::new(Stage::Decode, ErrorCode::NoRoute, text)
         })
     }
@@ -63,6 +71,8 @@ impl Routing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blob::ETag;
+    use crate::study::{Member, Series};
 
     fn rule(container: Option<&str>, prefix: &str, task: Task, model: &str) -> Rule {
         Rule {
@@ -77,6 +87,10 @@ mod tests {
         BlobRef::parse(text).expect("a sound name")
     }
 
+    fn routed<'r>(routing: &'r Routing, name: &str, media: Media) -> &'r str {
+        routing.route(&Study::from(blob(name)), media).expect("routed")
+    }
+
     #[test]
     fn the_first_fitting_rule_wins() {
         let routing = Routing {
@@ -86,11 +100,28 @@ mod tests {
                 rule(None, "", Task::Components, "c"),
             ],
         };
-        assert_eq!(routing.route(&blob("incoming/ward/x"), Media::Png).expect("routed"), "a");
-        assert_eq!(routing.route(&blob("incoming/other"), Media::Png).expect("routed"), "b");
-        assert_eq!(routing.route(&blob("incoming/ward/x"), Media::Nifti).expect("routed"), "c");
+        assert_eq!(routed(&routing, "incoming/ward/x", Media::Png), "a");
+        assert_eq!(routed(&routing, "incoming/other", Media::Png), "b");
+        assert_eq!(routed(&routing, "incoming/ward/x", Media::Nifti), "c");
         assert_eq!(routing.fallback(&blob("other/x")), Some("b"));
-        let refused = Routing::default().route(&blob("other/x"), Media::Nifti).expect_err("no rules");
+        let other = Study::from(blob("other/x"));
+        let refused = Routing::default().route(&other, Media::Nifti).expect_err("no rules");
+        assert_eq!(refused.code, ErrorCode::NoRoute);
+    }
+
+    #[test]
+    fn a_series_is_a_ct_volume_and_a_file_of_one_slice_is_a_radiograph() {
+        let rules = Task::ALL.map(|task| rule(None, "", task, task.as_str())).to_vec();
+        let routing = Routing { rules };
+        let one = Member { blob: blob("incoming/1.dcm"), etag: ETag("1".to_owned()) };
+        let series = Study::Series(Series::new(blob("incoming/ct"), vec![one]).expect("a series"));
+        assert_eq!(routing.route(&series, Media::Dicom).expect("routed"), "segmentation");
+        assert_eq!(routed(&routing, "incoming/1.dcm", Media::Dicom), "radiograph");
+        for volume in [Media::DicomVolume, Media::Zip, Media::Tar, Media::TarGz] {
+            assert_eq!(routed(&routing, "incoming/x", volume), "segmentation");
+        }
+        assert_eq!(routed(&routing, "incoming/x", Media::NiftiGz), "components");
+        let refused = routing.route(&series, Media::Png).expect_err("no series of images");
         assert_eq!(refused.code, ErrorCode::NoRoute);
     }
 }

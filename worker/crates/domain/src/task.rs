@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::Media;
+use crate::result::StudyKind;
 
 /// The tasks of models, each of which has its own way of reading and its own payload in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -12,15 +13,18 @@ pub enum Task {
     Radiograph,
     /// Labels of the component maps of one resting-state scan.
     Components,
+    /// Labels of the voxels of one CT volume.
+    Segmentation,
 }
 
 impl Task {
-    pub const ALL: [Self; 2] = [Self::Radiograph, Self::Components];
+    pub const ALL: [Self; 3] = [Self::Radiograph, Self::Components, Self::Segmentation];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Radiograph => "radiograph",
             Self::Components => "components",
+            Self::Segmentation => "segmentation",
         }
     }
 
@@ -29,6 +33,7 @@ impl Task {
         match self {
             Self::Radiograph => "chest radiograph",
             Self::Components => "resting-state scan",
+            Self::Segmentation => "CT volume",
         }
     }
 
@@ -37,6 +42,7 @@ impl Task {
         match self {
             Self::Radiograph => "a radiograph",
             Self::Components => "a scan",
+            Self::Segmentation => "a CT volume",
         }
     }
 
@@ -45,6 +51,7 @@ impl Task {
         match self {
             Self::Radiograph => "radiographs",
             Self::Components => "scans",
+            Self::Segmentation => "CT volumes",
         }
     }
 
@@ -53,6 +60,32 @@ impl Task {
         match self {
             Self::Radiograph => matches!(media, Media::Png | Media::Jpeg | Media::Tiff | Media::Dicom),
             Self::Components => matches!(media, Media::Nifti | Media::NiftiGz),
+            Self::Segmentation => matches!(
+                media,
+                Media::Dicom
+                    | Media::DicomVolume
+                    | Media::Nifti
+                    | Media::NiftiGz
+                    | Media::Zip
+                    | Media::Tar
+                    | Media::TarGz
+            ),
+        }
+    }
+
+    /// Whether studies of this kind and format may be studies of this task. A series is several DICOM files.
+    pub fn takes(self, kind: StudyKind, media: Media) -> bool {
+        match kind {
+            StudyKind::Blob => self.reads(media),
+            StudyKind::Series => self == Self::Segmentation && media == Media::Dicom,
+        }
+    }
+
+    /// The task that studies of this kind and format are for where nothing else is known.
+    pub fn that_takes(kind: StudyKind, media: Media) -> Self {
+        match kind {
+            StudyKind::Blob => Self::that_reads(media),
+            StudyKind::Series => Self::Segmentation,
         }
     }
 
@@ -61,6 +94,7 @@ impl Task {
         match media {
             Media::Png | Media::Jpeg | Media::Tiff | Media::Dicom => Self::Radiograph,
             Media::Nifti | Media::NiftiGz => Self::Components,
+            Media::DicomVolume | Media::Zip | Media::Tar | Media::TarGz => Self::Segmentation,
         }
     }
 }

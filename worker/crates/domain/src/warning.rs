@@ -165,6 +165,49 @@ warning_codes! {
     TrainedOnSimulated = "trained_on_simulated",
         "The model has seen simulated scans only; what it says about a person's brain is not validated.",
         "Use it for trying things; bring a model that was trained on real scans.";
+    // CT volumes.
+    GantryTilt = "gantry_tilt",
+        "The slices are sheared, as a tilted gantry makes them; they were sampled where they lie.",
+        "None; weigh measurements across slices with care.";
+    UnevenSlices = "uneven_slices",
+        "Steps between slices differ; they were made even by linear interpolation.",
+        "Send a series of even steps where there is one.";
+    ThickSlices = "thick_slices",
+        "Slices are more than 6 mm apart.",
+        "Send a thinner reconstruction where there is one.";
+    DuplicateSlices = "duplicate_slices",
+        "Slices were there twice, with the same pixels; one of each was taken.",
+        "Look at what sent them.";
+    SeveralVolumes = "several_volumes",
+        "The series holds several volumes; one was taken.",
+        "Send each volume by itself.";
+    NotHounsfield = "not_hounsfield",
+        "No value is below zero: these may not be Hounsfield units.",
+        "Export the volume with its rescale intercept.";
+    InstanceNumberHoles = "instance_number_holes",
+        "Instance numbers are missing: slices at an end of the series may be too.",
+        "Compare with the scanner or the archive.";
+    SlicesInterpolated = "slices_interpolated",
+        "Missing slices were made from their neighbours.",
+        "Send the whole series.";
+    ValuesLowered = "values_lowered",
+        "Values above 32,767 HU were lowered to it.",
+        "Look at the rescale slope.";
+    NotNumbers = "not_numbers",
+        "Values that are not numbers were taken for air.",
+        "Write the volume again from its source.";
+    FilesSkipped = "files_skipped",
+        "Files or images that are no part of the volume were left out.",
+        "Send the slices of the volume alone.";
+    LateralityImplausible = "laterality_implausible",
+        "An organ of the left lies to the right of its counterpart: the volume or the model may be mirrored.",
+        "Look at the preview, and at the orientation in the header.";
+    SegmentAtBorder = "segment_at_border",
+        "Segments reach the border of the volume: their volumes are those of what is in it.",
+        "None where only a part of the body was scanned.";
+    DemonstrationModel = "demonstration_model",
+        "The model shows that the chain works; its volumes are not for use.",
+        "Bring a model that was trained on many patients.";
 }
 
 impl fmt::Display for WarningCode {

@@ -25,6 +25,8 @@
 //! - [`Engine`]: N threads, each with its own session of every model, pulling batches from one pure [`Batcher`](batcher).
 //!   A batch forms exactly when a session is free. A failed batch is run again member by member; a panic is contained,
 //!   fails its members and turns [`Engine::health`] to [`Health::Failed`].
+//! - [`PatchEngine`]: one thread of low priority for networks that go over a volume patch by patch; what each patch gives is read
+//!   where it lies.
 //! - [`Outputs`]: the network's arrays by name, of any rank; the manifest says which there are.
 //! - [`scores`](scores()): activation, calibration and thresholds, for readings whose outputs are labels.
 //! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
@@ -41,11 +43,13 @@ mod engine;
 mod inference;
 mod library;
 mod manifest;
+mod memory;
 mod model;
 mod onnx;
 mod options;
 mod outputs;
 mod panics;
+mod patches;
 mod pool;
 mod provider;
 mod runtime;
@@ -61,14 +65,16 @@ pub use engine::Engine;
 pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
-    Activation, ArrayShape, Availability, Calibration, Catalogue, DataFile, Evidence, Input, Label,
-    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Provenance,
-    Task, TrainedOn, Weights,
+    Activation, ArrayShape, Availability, AxisOrder, Calibration, Catalogue, Code, CtPreprocessing, CtRecipe,
+    DataFile, Evidence, Input, Intensity, Label, Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
+    Orientation, Output, Padding, Placement, Precision, Preprocessing, Problem, Provenance, Resample,
+    SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };
 pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;
 pub use outputs::{Arrays, Outputs, Timing};
+pub use patches::{PatchEngine, PatchOptions, Patches};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};

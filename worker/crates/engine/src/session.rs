@@ -138,6 +138,23 @@ impl ModelSession {
         }
     }
 
+    /// Runs one item and has `take` read the values of the manifest's first output, row-major, where they lie.
+    ///
+    /// Errors: as [`ModelSession::run`].
+    pub(crate) fn run_one(&mut self, item: &[f32], take: &mut dyn FnMut(&[f32])) -> Result<(), JobError> {
+        let item_len = self.manifest.input.item_len();
+        if item.len() != item_len {
+            return Err(self.failed(&format!("an item has {} values, not {item_len}", item.len())));
+        }
+        self.shape[0] = 1;
+        let input = self.manifest.input.name.as_str();
+        match run_lying(&mut self.session, input, &self.shape, item, &self.outputs, take) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(words)) => Err(self.failed(&words)),
+            Err(error) => Err(self.refused(error.message())),
+        }
+    }
+
     /// What ONNX Runtime says of a run. A machine without memory is no item's fault: another item would meet the same.
     fn refused(&self, words: &str) -> JobError {
         if NO_MEMORY.iter().any(|said| words.contains(said)) {
@@ -170,22 +187,47 @@ fn run_batch(
     Ok(Ok(outputs))
 }
 
-/// One output of a whole batch, split into those of its items. Errors are words.
-fn split(declared: &Declared, shape: &[i64], values: &[f32], outputs: &mut [Arrays]) -> Result<(), String> {
-    let name = &declared.name;
+/// As [`run_batch`], for one item whose first output is read where it lies.
+fn run_lying(
+    session: &mut Session,
+    input: &str,
+    shape: &[usize],
+    data: &[f32],
+    declared: &[Declared],
+    take: &mut dyn FnMut(&[f32]),
+) -> Result<Result<(), String>, ort::Error> {
+    let given = session.run(ort::inputs![input => TensorRef::from_array_view((shape, data))?])?;
+    let Some(declared) = declared.first() else { return Ok(Err("no output is declared".to_owned())) };
+    let (shape, values) = given[&*declared.name].try_extract_tensor::<f32>()?;
+    if let Err(words) = axes_of_items(declared, shape, 1) {
+        return Ok(Err(words));
+    }
+    take(values);
+    Ok(Ok(()))
+}
+
+/// The axes of one item in an output of `count` items. Errors are words.
+fn axes_of_items(declared: &Declared, shape: &[i64], count: usize) -> Result<Vec<usize>, String> {
     let axes: Option<Vec<usize>> = shape.iter().map(|side| usize::try_from(*side).ok()).collect();
     let axes = axes.filter(|axes| {
         axes.len() == 1 + declared.axes.len()
-            && axes[0] == outputs.len()
+            && axes[0] == count
             && axes[1..].iter().zip(&declared.axes).all(|(&side, &wanted)| fits(side, wanted))
     });
-    let Some([_, item @ ..]) = axes.as_deref() else {
-        return Err(format!("output {name:?} has shape {shape:?}, not {}", declared.words(outputs.len())));
-    };
+    match axes {
+        Some(mut axes) => Ok(axes.split_off(1)),
+        None => Err(format!("output {:?} has shape {shape:?}, not {}", declared.name, declared.words(count))),
+    }
+}
+
+/// One output of a whole batch, split into those of its items. Errors are words.
+fn split(declared: &Declared, shape: &[i64], values: &[f32], outputs: &mut [Arrays]) -> Result<(), String> {
+    let name = &declared.name;
+    let item = axes_of_items(declared, shape, outputs.len())?;
     let size = item.iter().product::<usize>();
     for (index, arrays) in outputs.iter_mut().enumerate() {
         let values = values.get(index * size..(index + 1) * size).unwrap_or_default().to_vec();
-        let array = ArrayD::from_shape_vec(item, values);
+        let array = ArrayD::from_shape_vec(item.as_slice(), values);
         arrays.push(name, array.map_err(|error| format!("output {name:?}: {error}"))?);
     }
     Ok(())
@@ -195,7 +237,8 @@ fn split(declared: &Declared, shape: &[i64], values: &[f32], outputs: &mut [Arra
 fn differences(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Vec<String> {
     let mut found = Vec::new();
     let Input { name, item_shape, .. } = &manifest.input;
-    let mut wanted = vec![Dim::Dynamic("batch")];
+    let batch = if manifest.window.is_some() { Dim::One } else { Dim::Dynamic("batch") };
+    let mut wanted = vec![batch];
     wanted.extend(item_shape.iter().map(|side| Dim::Fixed(*side)));
     compare("input", name, inputs, &wanted, &mut found);
     for extra in inputs.iter().filter(|input| input.name() != name) {
@@ -203,7 +246,7 @@ fn differences(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Ve
     }
     for ArrayShape { name, axes } in manifest.outputs() {
         let axes = axes.into_iter().map(|side| side.map_or(Dim::Any, Dim::Fixed));
-        let wanted: Vec<_> = std::iter::once(Dim::Dynamic("batch")).chain(axes).collect();
+        let wanted: Vec<_> = std::iter::once(batch).chain(axes).collect();
         compare("output", &name, outputs, &wanted, &mut found);
     }
     found
@@ -213,6 +256,8 @@ fn differences(manifest: &Manifest, inputs: &[Outlet], outputs: &[Outlet]) -> Ve
 enum Dim {
     /// Must be left open in the graph.
     Dynamic(&'static str),
+    /// One item at a time: open, or fixed at 1.
+    One,
     Fixed(usize),
     Any,
 }
@@ -238,6 +283,9 @@ fn compare(kind: &str, name: &str, outlets: &[Outlet], wanted: &[Dim], found: &m
         match wanted {
             Dim::Dynamic(what) if *dim >= 0 => {
                 found.push(format!("{kind} {name:?} has its {what} dimension fixed at {dim}"));
+            }
+            Dim::One if *dim >= 0 && *dim != 1 => {
+                found.push(format!("{kind} {name:?} has its batch dimension fixed at {dim}, not open or 1"));
             }
             // The graph may leave open what the manifest fixes; the run itself checks again.
             Dim::Fixed(size) if *dim >= 0 && *dim != *size as i64 => {

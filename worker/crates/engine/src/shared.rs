@@ -63,6 +63,16 @@ impl OptimisedModel {
         Ok(Self { model, graph })
     }
 
+    /// For one session, which optimises the graph for itself.
+    pub(crate) fn alone(
+        runtime: &Runtime,
+        model: VerifiedModel,
+        provider: Provider,
+    ) -> Result<Self, JobError> {
+        runtime.require(provider)?;
+        Ok(Self { model, graph: None })
+    }
+
     pub fn model(&self) -> &VerifiedModel {
         &self.model
     }

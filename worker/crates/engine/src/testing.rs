@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::manifest::{
-    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Provenance, Task, TrainedOn,
+    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule, Task,
+    TrainedOn,
 };
 
 /// A manifest with `labels` labels and an input of one value.
@@ -20,6 +21,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         int8: None,
         input: Input { name: "image".to_owned(), item_shape: vec![1, 1, 1], value_range: [-1024.0, 1024.0] },
         preprocessing: Preprocessing::Xrv1 { size: 1 },
+        window: None,
         output: Output {
             logits: "logits".to_owned(),
             activation: Activation::Sigmoid,
@@ -29,10 +31,12 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         labels: (0..labels)
             .map(|index| Label {
                 name: format!("label {index}"),
+                code: None,
                 threshold: Some(0.5),
                 op_threshold: None,
                 suppressed: false,
                 family: None,
+                segment: SegmentRule::default(),
             })
             .collect(),
         trained_on: TrainedOn {
@@ -41,6 +45,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
             min_side_px: None,
             modality_words: text(),
             simulated: false,
+            demonstration: false,
         },
         source: Provenance { data: text(), citation: text(), url: text(), licence: text(), not_for: text() },
         maps: None,

@@ -9,6 +9,10 @@ use nightread_domain::media::Media;
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = &[0xFF, 0xD8, 0xFF];
 const GZIP: &[u8] = &[0x1F, 0x8B];
+const ZIP: &[u8] = b"PK\x03\x04";
+/// Where a tar file's first member has its mark, and the end of that member's header.
+const TAR_MARK: usize = 257;
+const TAR_HEADER: usize = 512;
 /// Little and big endian, TIFF and BigTIFF (which is recognised so that it can be refused in words).
 const TIFF: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
 const NIFTI1_HEADER: usize = 348;
@@ -18,7 +22,8 @@ const NIFTI2_HEADER: usize = 540;
 /// inflated by 540 bytes at most.
 pub fn sniff(bytes: &[u8]) -> Option<Media> {
     if bytes.get(128..132) == Some(b"DICM") {
-        return Some(Media::Dicom); // first: the 128 bytes before the mark may hold any other format's signature
+        // First: the 128 bytes before the mark may hold any other format's signature.
+        return Some(if is_volume(bytes) { Media::DicomVolume } else { Media::Dicom });
     }
     if bytes.starts_with(PNG) {
         return Some(Media::Png);
@@ -33,14 +38,20 @@ pub fn sniff(bytes: &[u8]) -> Option<Media> {
         return Some(Media::Nifti);
     }
     if bytes.starts_with(GZIP) {
-        return gzip_holds_nifti(bytes).then_some(Media::NiftiGz);
+        let head = gzip_head(bytes);
+        return if is_nifti(&head) { Some(Media::NiftiGz) } else { is_tar(&head).then_some(Media::TarGz) };
+    }
+    if bytes.starts_with(ZIP) {
+        return Some(Media::Zip);
+    }
+    if is_tar(bytes) {
+        return Some(Media::Tar);
     }
     is_bare_dicom(bytes).then_some(Media::Dicom)
 }
 
 /// Signatures of what is often sent by mistake, with words for it and what to do. None of them starts what [`sniff`] knows.
-const FOREIGN: [(&[u8], &str); 11] = [
-    (b"PK\x03\x04", "a ZIP archive; send the files inside one by one"),
+const FOREIGN: [(&[u8], &str); 10] = [
     (b"PK\x05\x06", "an empty ZIP archive"),
     (b"7z\xBC\xAF\x27\x1C", "a 7z archive; send the files inside one by one"),
     (b"Rar!\x1A\x07", "a RAR archive; send the files inside one by one"),
@@ -92,11 +103,27 @@ fn is_nifti(bytes: &[u8]) -> bool {
         || (is_size(NIFTI2_HEADER as u32) && bytes.get(4..12) == Some(b"n+2\0\r\n\x1a\n"))
 }
 
-fn gzip_holds_nifti(bytes: &[u8]) -> bool {
-    let mut head = Vec::with_capacity(NIFTI2_HEADER);
+/// The first bytes of a gzip stream's content, as many as the longest header needs.
+fn gzip_head(bytes: &[u8]) -> Vec<u8> {
+    const LONGEST: usize = if NIFTI2_HEADER > TAR_HEADER { NIFTI2_HEADER } else { TAR_HEADER };
+    let mut head = Vec::with_capacity(LONGEST);
     // A stream that ends early still gives the bytes before its end; judging them is the decoder's business.
-    let _ = MultiGzDecoder::new(bytes).take(NIFTI2_HEADER as u64).read_to_end(&mut head);
-    is_nifti(&head)
+    let _ = MultiGzDecoder::new(bytes).take(LONGEST as u64).read_to_end(&mut head);
+    head
+}
+
+/// A tar file of POSIX (`ustar`) or GNU (`ustar  `).
+fn is_tar(bytes: &[u8]) -> bool {
+    bytes.get(TAR_MARK..TAR_MARK + 5) == Some(b"ustar")
+}
+
+/// Whether a DICOM file holds all slices of a CT volume: its meta group names Enhanced CT, or what was converted to it
+/// (PS3.4 B.5).
+fn is_volume(bytes: &[u8]) -> bool {
+    const ENHANCED: &[u8] = b"\x02\0\x02\0UI\x1c\x001.2.840.10008.5.1.4.1.1.2.1\0";
+    const CONVERTED: &[u8] = b"\x02\0\x02\0UI\x1c\x001.2.840.10008.5.1.4.1.1.2.2\0";
+    let head = &bytes[..bytes.len().min(512)];
+    [ENHANCED, CONVERTED].iter().any(|class| memmem::find(head, class).is_some())
 }
 
 /// DICOM without its preamble: the mark at the very start, a bare file meta group, or a data set that begins in group
@@ -186,6 +213,9 @@ mod tests {
             assert_eq!(sniff(&gzip(&header)), Some(Media::NiftiGz));
         }
         assert_eq!(sniff(&gzip(b"a text, zipped")), None);
+        let mut tar = vec![0; TAR_HEADER];
+        tar[TAR_MARK..TAR_MARK + 6].copy_from_slice(b"ustar\0");
+        assert_eq!((sniff(&tar), sniff(&gzip(&tar))), (Some(Media::Tar), Some(Media::TarGz)));
         assert_eq!(sniff(&gzip(&nifti1(false))[..20]), None);
         let mut pair = nifti1(false);
         pair[344..348].copy_from_slice(b"ni1\0");
@@ -197,7 +227,7 @@ mod tests {
         let mut heif = vec![0, 0, 0, 0x18];
         heif.extend(b"ftypheic\0\0\0\0");
         for (bytes, word) in [
-            (&b"PK\x03\x04\x14\0"[..], "ZIP"),
+            (&b"PK\x05\x06\0\0"[..], "ZIP"),
             (&gzip(b"a text, zipped"), "gzip"),
             (b"\xFF\x4F\xFF\x51\0\x29\0\0", "JPEG 2000"),
             (b"\xFF\x4F\xFF\x51\0\x29\x40\0", "HTJ2K"),

@@ -19,8 +19,11 @@ pub struct Gathered {
     pub radiographs: Vec<Radiograph>,
     /// Readings of scans, and those that failed; likewise.
     pub scans: Vec<Study>,
+    /// Readings of CT volumes, and those that failed; likewise.
+    pub volumes: Vec<Study>,
     pub radiographs_in_all: u64,
     pub scans_in_all: u64,
+    pub volumes_in_all: u64,
     /// Documents by warning code.
     pub warnings: BTreeMap<String, u64>,
     pub failures: BTreeMap<Failure, u64>,
@@ -83,7 +86,7 @@ pub struct Finding {
     pub positive: bool,
 }
 
-/// What both kinds of rows have.
+/// What rows of every kind have.
 #[derive(Clone, Debug)]
 pub struct Study {
     pub container: String,
@@ -95,8 +98,10 @@ pub struct Study {
     pub warnings: Vec<String>,
     /// Relative link to the document.
     pub document: Option<String>,
-    /// The document itself, of scans that were read.
+    /// The document itself, of scans and volumes that were read.
     pub whole: Option<Arc<ResultDocument>>,
+    /// Address of the stored picture of a volume, for the page.
+    pub preview: Option<String>,
     /// Where the scan has a page of its own.
     pub page: Option<String>,
     /// Of the bytes that were read.
@@ -137,8 +142,10 @@ impl Gathered {
             models: Vec::new(),
             radiographs: Vec::new(),
             scans: Vec::new(),
+            volumes: Vec::new(),
             radiographs_in_all: 0,
             scans_in_all: 0,
+            volumes_in_all: 0,
             warnings: BTreeMap::new(),
             failures: BTreeMap::new(),
             read_at: Vec::new(),
@@ -173,6 +180,7 @@ impl Gathered {
             warnings: document.warnings.iter().map(|warning| warning.code.clone()).collect(),
             document: link,
             whole: None,
+            preview: None,
             page: None,
             sha256: document.study.sha256.clone(),
             beside: document
@@ -182,22 +190,27 @@ impl Gathered {
                 .collect(),
         };
         study.warnings.dedup();
-        match document.task {
+        let is_kept = document.status == Status::Ok && document.task != Task::Radiograph;
+        let whole = is_kept.then(|| Arc::new(document.clone()));
+        let rows = match document.task {
             Task::Radiograph => {
                 self.radiographs_in_all += 1;
                 self.radiographs.push(Radiograph::new(study, document));
-                if self.radiographs.len() >= self.max_rows.max(1).saturating_mul(2) {
-                    self.bound();
-                }
+                self.radiographs.len()
             }
             Task::Components => {
                 self.scans_in_all += 1;
-                study.whole = (document.status == Status::Ok).then(|| Arc::new(document.clone()));
-                self.scans.push(study);
-                if self.scans.len() >= self.max_rows.max(1).saturating_mul(2) {
-                    self.bound();
-                }
+                self.scans.push(Study { whole, ..study });
+                self.scans.len()
             }
+            Task::Segmentation => {
+                self.volumes_in_all += 1;
+                self.volumes.push(Study { whole, ..study });
+                self.volumes.len()
+            }
+        };
+        if rows >= self.max_rows.max(1).saturating_mul(2) {
+            self.bound();
         }
     }
 
@@ -216,7 +229,7 @@ impl Gathered {
             }
         }
         let radiographs = self.radiographs.iter_mut().map(|row| &mut row.study);
-        for study in radiographs.chain(&mut self.scans) {
+        for study in radiographs.chain(&mut self.scans).chain(&mut self.volumes) {
             study.model = place[study.model];
         }
         self.read_at.sort_unstable();
@@ -226,9 +239,11 @@ impl Gathered {
     fn bound(&mut self) {
         let models = &self.models;
         self.radiographs.sort_by(|a, b| a.study.key(models).cmp(&b.study.key(models)));
-        self.scans.sort_by(|a, b| a.key(models).cmp(&b.key(models)));
         self.radiographs.truncate(self.max_rows);
-        self.scans.truncate(self.max_rows);
+        for studies in [&mut self.scans, &mut self.volumes] {
+            studies.sort_by(|a, b| a.key(models).cmp(&b.key(models)));
+            studies.truncate(self.max_rows);
+        }
     }
 
     fn model_of(&mut self, document: &ResultDocument) -> usize {
@@ -251,9 +266,9 @@ impl Gathered {
         at
     }
 
-    /// Studies of both kinds, in all.
+    /// Studies of every kind, in all.
     pub fn in_all(&self) -> u64 {
-        self.radiographs_in_all + self.scans_in_all
+        self.radiographs_in_all + self.scans_in_all + self.volumes_in_all
     }
 }
 

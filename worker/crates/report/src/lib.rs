@@ -21,6 +21,7 @@ mod pages;
 mod radiographs;
 pub mod safe;
 pub mod scans;
+mod volumes;
 
 pub use gather::{Beside, Failure, Finding, Gathered, Model, Radiograph, Study};
 pub use other::{Compared, Other, ReadTwice};

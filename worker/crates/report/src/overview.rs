@@ -6,7 +6,7 @@ use crate::charts;
 use crate::gather::{BINS, Gathered, Model, meaning};
 
 /// The stages that are known, in the order in which a study passes them; others come after.
-const STAGES: [&str; 6] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps"];
+const STAGES: [&str; 7] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps", "segments"];
 /// Bars of the chart of studies over time, at most.
 const TIME_BARS: i64 = 48;
 /// How long a bar of that chart can be, in seconds and in words.

@@ -15,6 +15,7 @@ use crate::overview::{Overview, moment};
 use crate::radiographs::Table;
 use crate::safe;
 use crate::scans::Scan;
+use crate::volumes::Volume;
 
 const STYLE: &str = include_str!("../assets/report.css");
 const SCRIPT: &str = include_str!("../assets/report.js");
@@ -92,6 +93,7 @@ impl Pages {
             minijinja::Error::new(minijinja::ErrorKind::BadSerialization, "the table").with_source(error)
         })?;
         let scans: Vec<_> = gathered.scans.iter().map(|study| ScanRow::of(study, gathered)).collect();
+        let volumes: Vec<_> = gathered.volumes.iter().map(|study| Volume::of(study, gathered)).collect();
         let compared = report.compared.map(|(against, found)| {
             context! {
                 against,
@@ -116,6 +118,8 @@ impl Pages {
             scans_in_all => gathered.scans_in_all,
             scans_shown => gathered.scans.len(),
             scan_rows => scans,
+            volumes_in_all => gathered.volumes_in_all,
+            volumes,
             scans => report.scans,
             compared,
             notes => report.notes,

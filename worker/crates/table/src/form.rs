@@ -7,7 +7,9 @@ use nightread_domain::ResultDocument;
 use crate::batch::Batch;
 use crate::cell::Cell;
 use crate::column::{Column, Level, Located};
-use crate::columns::{COMPONENT, FINDING, Item, Of, OfItem, SHARED, document_cells, items, of_document};
+use crate::columns::{
+    COMPONENT, FINDING, Item, Of, OfItem, SEGMENT, SHARED, document_cells, items, of_document,
+};
 
 /// What documents hold that becomes columns of the wide form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Contents {
     pub labels: BTreeSet<String>,
     /// Indices of components.
     pub components: BTreeSet<usize>,
+    /// Labels of segments.
+    pub segments: BTreeSet<String>,
 }
 
 impl Contents {
@@ -24,7 +28,10 @@ impl Contents {
                 Of::Finding(finding) if !self.labels.contains(&finding.label) => {
                     self.labels.insert(finding.label.clone());
                 }
-                Of::Finding(_) => {}
+                Of::Segment(segment) if !self.segments.contains(&segment.label) => {
+                    self.segments.insert(segment.label.clone());
+                }
+                Of::Finding(_) | Of::Segment(_) => {}
                 Of::Component(component) => {
                     self.components.insert(component.index);
                 }
@@ -35,15 +42,16 @@ impl Contents {
     pub fn join(&mut self, other: Self) {
         self.labels.extend(other.labels);
         self.components.extend(other.components);
+        self.segments.extend(other.segments);
     }
 }
 
 /// The form of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A row for each finding and each component; one row for a document without any.
+    /// A row for each finding, component and segment; one row for a document without any.
     Long,
-    /// A row for each document, with columns for each label and each component of these contents.
+    /// A row for each document, with columns for each label, component and segment of these contents.
     Wide(Contents),
 }
 
@@ -71,6 +79,11 @@ impl Form {
                 for index in &contents.components {
                     columns.extend(
                         of_component().map(|of| of.head.column(component_name(of, *index), Level::Document)),
+                    );
+                }
+                for label in &contents.segments {
+                    columns.extend(
+                        SEGMENT.iter().map(|of| of.head.column(segment_name(of, label), Level::Document)),
                     );
                 }
             }
@@ -104,9 +117,9 @@ impl Form {
     }
 }
 
-/// What every form says of a finding or a component, in the order of the long form.
+/// What every form says of a finding, a component or a segment, in the order of the long form.
 fn item_columns() -> impl Iterator<Item = &'static OfItem> {
-    SHARED.iter().chain(FINDING).chain(COMPONENT)
+    SHARED.iter().chain(FINDING).chain(COMPONENT).chain(SEGMENT)
 }
 
 /// Of a finding but its label, which is in the names.
@@ -122,6 +135,11 @@ fn of_component() -> impl Iterator<Item = &'static OfItem> {
 fn component_name(of: &OfItem, index: usize) -> String {
     let name = of.head.name.strip_prefix("component_").unwrap_or(of.head.name);
     format!("component_{index}_{name}")
+}
+
+/// `volume_ml_liver`.
+fn segment_name(of: &OfItem, label: &str) -> String {
+    format!("{}_{label}", of.head.name.strip_prefix("segment_").unwrap_or(of.head.name))
 }
 
 fn long_rows(document: &ResultDocument, columns: &mut [Vec<Cell>]) -> u32 {
@@ -145,6 +163,7 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
     let (per_label, per_component) = (of_finding().count(), of_component().count());
     let mut findings: BTreeMap<&str, Item<'_>> = BTreeMap::new();
     let mut components: BTreeMap<usize, Item<'_>> = BTreeMap::new();
+    let mut segments: BTreeMap<&str, Item<'_>> = BTreeMap::new();
     for item in items(document) {
         let twice = match item.of {
             Of::Finding(finding) => {
@@ -153,13 +172,19 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
             Of::Component(component) => {
                 components.insert(component.index, item).map(|_| format!("the component {}", component.index))
             }
+            Of::Segment(segment) => {
+                segments.insert(&segment.label, item).map(|_| format!("the segment {}", segment.label))
+            }
         };
         if let Some(what) = twice {
             return Err(Unfit::Twice(what));
         }
     }
-    let mut cells =
-        Vec::with_capacity(contents.labels.len() * per_label + contents.components.len() * per_component);
+    let mut cells = Vec::with_capacity(
+        contents.labels.len() * per_label
+            + contents.components.len() * per_component
+            + contents.segments.len() * SEGMENT.len(),
+    );
     for label in &contents.labels {
         match findings.remove(label.as_str()) {
             Some(item) => cells.extend(of_finding().map(|of| (of.cell)(item))),
@@ -172,5 +197,15 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
             None => cells.extend(std::iter::repeat_n(Cell::Null, per_component)),
         }
     }
-    if findings.is_empty() && components.is_empty() { Ok(cells) } else { Err(Unfit::New) }
+    for label in &contents.segments {
+        match segments.remove(label.as_str()) {
+            Some(item) => cells.extend(SEGMENT.iter().map(|of| (of.cell)(item))),
+            None => cells.extend(std::iter::repeat_n(Cell::Null, SEGMENT.len())),
+        }
+    }
+    if findings.is_empty() && components.is_empty() && segments.is_empty() {
+        Ok(cells)
+    } else {
+        Err(Unfit::New)
+    }
 }

@@ -98,6 +98,9 @@ impl Bench {
         let composition = app::compose(&settings, Some(model))?;
         let folder = tempfile::Builder::new().prefix("nightread-bench-").tempdir()?;
         let samples = Samples::of(&composition, LOAD_POLICY)?;
+        if samples.is_empty() {
+            bail!("{model} reads CT volumes: time one with `nightread process`, which tells each stage");
+        }
         let (files, what) = if !samples.are_images() {
             if !paths.is_empty() {
                 bail!("{model} reads scans: they are measured from the tensor on, without files");

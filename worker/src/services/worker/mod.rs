@@ -49,6 +49,7 @@ pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
 
     let stores = app::stores(settings)?;
     let tools = Arc::new(autotune::tools(settings, &stores, None, LoadPolicy::Eager, |_| true)?);
+    runtime.block_on(tools.reader.models.volumes().open())?;
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
     let ended = runtime.block_on(serve(settings, tools, &vitals, valve))?;

@@ -17,8 +17,8 @@ use self::table::{
     BACKLOG_AGE, BACKLOG_MESSAGES, BACKLOG_SECONDS, BACKLOG_WORKERS, BATCH_ITEMS, BATCHES, BROKER_BLOCKED,
     BROKER_SESSIONS, BROKER_UP, BUILD_INFO, CONTAINER_UP, DEAD_LETTERS, EVENT_POLLS, EVENTS, EVENTS_IGNORED,
     JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, Kind, MESSAGE_COST, MESSAGES, METRICS, Metric,
-    OLDEST_JOB_AGE, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, STAGE_SECONDS, STORAGE_OUTAGE,
-    STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
+    OLDEST_JOB_AGE, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, STAGE_SECONDS,
+    STORAGE_OUTAGE, STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
 };
 
 use crate::flow::WORKER_VERSION;
@@ -102,6 +102,11 @@ pub fn job_ended(report: &JobReport, disposition: &Disposition) {
 pub fn message_settled(disposition: &Disposition) {
     let code = disposition.code().map_or("", |code| code.as_str());
     counter!(MESSAGES.name, "disposition" => disposition.as_str(), "code" => code).increment(1);
+}
+
+/// One patch of a volume.
+pub fn patch_computed() {
+    counter!(PATCHES.name).increment(1);
 }
 
 /// An event that is no job.

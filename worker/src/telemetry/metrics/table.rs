@@ -104,6 +104,8 @@ metrics! {
     MESSAGES = Counter, "nightread_messages_total", None, ["disposition", "code"], [Run],
         "Messages settled: `done`, `retried` (an attempt is counted), `postponed` (none is: the world was away), `dead_lettered`, \
          `quarantined` (handed out twice before, set aside to run alone), `split` (a batch, taken apart), `returned`.";
+    PATCHES = Counter, "nightread_patches_total", None, [], [Run],
+        "Patches of CT volumes that networks have gone over.";
     EVENTS_IGNORED = Counter, "nightread_events_ignored_total", None, ["kind"], [Run],
         "Events that are no job: `own_result`, `other_type`.";
     JOBS_IN_FLIGHT = Gauge, "nightread_jobs_in_flight", None, [], [Run],

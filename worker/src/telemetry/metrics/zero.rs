@@ -6,14 +6,14 @@ use nightread_domain::{Disposition, ErrorClass, ErrorCode, Lane};
 
 use super::table::{
     BACKLOG_AGE, BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS, EVENTS, EVENTS_IGNORED, JOB_ERRORS,
-    JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OUTBOX, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
-    STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
+    JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED,
+    RELAYED, STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
 };
 use crate::flow::report::Outcome;
 use crate::flow::valve::PauseReason;
 
 /// Stages that a document times.
-const STAGES: [&str; 6] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps"];
+const STAGES: [&str; 7] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps", "segments"];
 const RELAY_OUTCOMES: [&str; 4] = ["relayed", "late", "poisoned", "left"];
 const EVENT_KINDS: [&str; 4] = ["preempt", "terminate", "reboot", "redeploy"];
 
@@ -59,6 +59,7 @@ pub(super) fn models<'a>(names: impl Iterator<Item = &'a str>) {
 }
 
 fn run() {
+    counter!(PATCHES.name).absolute(0);
     for code in ErrorCode::ALL.iter().copied().filter(|code| code.class() != ErrorClass::Fatal) {
         for outcome in Outcome::WITH_CODE {
             counter!(JOB_ERRORS.name, "outcome" => outcome, "code" => code.as_str()).absolute(0);

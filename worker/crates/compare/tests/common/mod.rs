@@ -25,6 +25,7 @@ pub fn document(name: &str, version: &str, payload: Option<Payload>) -> ResultDo
         notice: NOTICE.to_owned(),
         task: match payload {
             Some(Payload::Components { .. }) => Task::Components,
+            Some(Payload::Segments { .. }) => Task::Segmentation,
             Some(Payload::Findings { .. }) | None => Task::Radiograph,
         },
         study: StudyFacts {

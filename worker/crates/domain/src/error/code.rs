@@ -230,6 +230,44 @@ error_codes! {
     NoUsableComponents = "no_usable_components", Permanent,
         "No component could be used.",
         "Look at the flags of the components; check the preprocessing.";
+    /// Not a failed study: the series that it belongs to is announced as a whole.
+    PartOfSeries = "part_of_series", Permanent,
+        "The blob is one slice of a series that a route carries; the series is read as a whole.",
+        "None: `nightread assemble` announces the series when it is there.";
+    // Reading a CT volume.
+    ArchiveInvalid = "archive_invalid", Permanent,
+        "The archive is damaged, encrypted, or contradicts itself.",
+        "Pack the DICOM files of one series again, without a password.";
+    NoHounsfield = "no_hounsfield", Permanent,
+        "The numbers of the volume are not Hounsfield units.",
+        "Export the series with its rescale slope and intercept.";
+    NoPosition = "no_position", Permanent,
+        "A slice, or the volume, does not say where it lies.",
+        "Export the series with its positions and orientation.";
+    MixedSeries = "mixed_series", Permanent,
+        "Less than nine in ten slices are one series of one size and orientation.",
+        "Send each series by itself.";
+    SeveralVolumes = "several_volumes", Permanent,
+        "Slices at one place differ: the series holds several volumes, and nothing tells them apart.",
+        "Send each volume by itself.";
+    MissingSlices = "missing_slices", Permanent,
+        "Slices are missing between others.",
+        "Send the whole series; `[volumes] interpolate_missing` makes up for single ones.";
+    UnevenSlices = "uneven_slices", Permanent,
+        "Steps between slices differ by more than a factor of two.",
+        "Send a series of even steps.";
+    ShiftedSlices = "shifted_slices", Permanent,
+        "Slices do not lie one behind the other.",
+        "Look at the positions of the series; export it again.";
+    TooFewSlices = "too_few_slices", Permanent,
+        "The series has fewer slices than make a volume.",
+        "Send the whole series.";
+    ExceedsMemory = "exceeds_memory", Permanent,
+        "The study needs more memory than `[limits] in_flight_bytes`, by its headers.",
+        "Raise the limit where the machine has the memory; then redrive.";
+    ExceedsLaneTime = "exceeds_lane_time", Permanent,
+        "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
+        "Read it on a faster machine, or raise the lane's consumer timeout and `[broker] consumer_timeout_seconds`; then redrive.";
     TooFewDescriptors = "too_few_descriptors", Fatal,
         "The system lets this process open fewer files and connections than it can need at one time.",
         "Raise `LimitNOFILE` of the unit (or `ulimit -n`), or lower `[limits] jobs`.";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::segment::Segment;
 use crate::blob::{BlobRef, ETag};
 use crate::error::{ErrorCode, JobError, Stage};
 use crate::media::Media;
@@ -78,6 +79,8 @@ pub enum Payload {
         #[serde(skip_serializing_if = "Option::is_none")]
         regression: Option<BTreeMap<String, serde_json::Value>>,
     },
+    /// Of a CT volume: one segment for each label, found or not.
+    Segments { segments: Vec<Segment> },
 }
 
 /// What of a payload is there, for whoever asks for one thing: a task that gives none of it answers with `None`. These are the
@@ -87,7 +90,7 @@ impl Payload {
     pub fn findings(&self) -> Option<&[Finding]> {
         match self {
             Self::Findings { findings } => Some(findings),
-            Self::Components { .. } => None,
+            Self::Components { .. } | Self::Segments { .. } => None,
         }
     }
 
@@ -95,7 +98,7 @@ impl Payload {
     pub fn components(&self) -> Option<&[Component]> {
         match self {
             Self::Components { components, .. } => Some(components),
-            Self::Findings { .. } => None,
+            Self::Findings { .. } | Self::Segments { .. } => None,
         }
     }
 
@@ -103,7 +106,15 @@ impl Payload {
     pub fn regression(&self) -> Option<&BTreeMap<String, serde_json::Value>> {
         match self {
             Self::Components { regression, .. } => regression.as_ref(),
-            Self::Findings { .. } => None,
+            Self::Findings { .. } | Self::Segments { .. } => None,
+        }
+    }
+
+    /// The segments of a CT volume.
+    pub fn segments(&self) -> Option<&[Segment]> {
+        match self {
+            Self::Segments { segments } => Some(segments),
+            Self::Findings { .. } | Self::Components { .. } => None,
         }
     }
 }
@@ -204,6 +215,10 @@ pub enum ArtefactKind {
     FisherZ,
     /// Displacement and DVARS of every volume of the scan.
     Motion,
+    /// The CT volume's label of each voxel, on the grid of the source.
+    LabelMap,
+    /// Three planes of the CT volume with the outlines of its segments.
+    Preview,
     /// How another artefact was made, as BIDS keeps it: a JSON file of its name.
     Sidecar,
 }
@@ -211,9 +226,9 @@ pub enum ArtefactKind {
 impl ArtefactKind {
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Heatmap => "image/png",
+            Self::Heatmap | Self::Preview => "image/png",
             Self::HeatmapArray => "application/octet-stream",
-            Self::ZMaps | Self::TMaps | Self::Betas => "application/gzip",
+            Self::ZMaps | Self::TMaps | Self::Betas | Self::LabelMap => "application/gzip",
             Self::TimeCourses
             | Self::Correlations
             | Self::PartialCorrelations
@@ -316,6 +331,11 @@ impl ResultDocument {
         self.payload.as_ref().and_then(Payload::regression)
     }
 
+    /// Of a CT volume; none otherwise.
+    pub fn segments(&self) -> &[Segment] {
+        self.payload.as_ref().and_then(Payload::segments).unwrap_or_default()
+    }
+
     /// Metadata of the stored blob, for listings that should not open every document.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([
@@ -352,7 +372,21 @@ mod tests {
         let findings = Payload::Findings { findings: vec![finding] };
         let components = Payload::Components { components: Vec::new(), regression: None };
         let none = Payload::Findings { findings: Vec::new() };
-        for payload in [Some(findings), Some(components), Some(none), None] {
+        let segment = Segment {
+            label: "liver".to_owned(),
+            value: 1,
+            code: None,
+            laterality: None,
+            voxels: 7,
+            volume_ml: 0.1,
+            mean_hu: Some(f64::from_bits(0x404e_0000_0000_0001)),
+            sd_hu: Some(0.2),
+            bbox_mm: Some([[0.1; 3], [0.3; 3]]),
+            touches_border: false,
+            confidence: Some(f32::from_bits(0x3f7f_ffff)),
+        };
+        let segments = Payload::Segments { segments: vec![segment] };
+        for payload in [Some(findings), Some(components), Some(none), Some(segments), None] {
             let document = ResultDocument {
                 schema: SCHEMA.to_owned(),
                 status: Status::Ok,

@@ -12,6 +12,7 @@ use super::document::{
     ArtefactFacts, Component, ErrorFacts, Finding, ModelFacts, Payload, ResultDocument, Status, StudyFacts,
     WorkerFacts,
 };
+use super::segment::Segment;
 use crate::task::Task;
 use crate::warning::Warning;
 
@@ -31,6 +32,8 @@ struct Flat {
     components: Option<Vec<Component>>,
     #[serde(default)]
     regression: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    segments: Option<Vec<Segment>>,
     artefacts: Vec<ArtefactFacts>,
     warnings: Vec<Warning>,
     timing_ms: BTreeMap<String, f64>,
@@ -49,10 +52,13 @@ impl<'de> Deserialize<'de> for ResultDocument {
 
 impl Flat {
     fn together(self) -> ResultDocument {
-        let payload = match (self.findings, self.components) {
-            (Some(findings), _) => Some(Payload::Findings { findings }),
-            (None, Some(components)) => Some(Payload::Components { components, regression: self.regression }),
-            (None, None) => None,
+        let payload = match (self.findings, self.components, self.segments) {
+            (Some(findings), ..) => Some(Payload::Findings { findings }),
+            (None, Some(components), _) => {
+                Some(Payload::Components { components, regression: self.regression })
+            }
+            (None, None, Some(segments)) => Some(Payload::Segments { segments }),
+            (None, None, None) => None,
         };
         ResultDocument {
             schema: self.schema,

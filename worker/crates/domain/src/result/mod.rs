@@ -3,7 +3,9 @@
 mod document;
 mod flat;
 mod parse;
+mod segment;
 mod v1;
 
 pub use self::document::*;
 pub use self::parse::Parsed;
+pub use self::segment::{Code, Laterality, Segment};

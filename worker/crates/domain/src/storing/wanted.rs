@@ -41,6 +41,8 @@ pub struct Wanted {
     pub heatmap_arrays: bool,
     /// Of scans.
     pub of_scans: Vec<ArtefactKind>,
+    /// Of CT volumes.
+    pub of_volumes: Vec<ArtefactKind>,
     /// Fewest degrees of freedom that maps of t and z are given for.
     pub min_dof: usize,
 }
@@ -63,6 +65,9 @@ impl Wanted {
                 !has(ArtefactKind::Heatmap, label)
                     || self.heatmap_arrays && !has(ArtefactKind::HeatmapArray, label)
             });
+        }
+        if document.payload.as_ref().is_some_and(|payload| payload.segments().is_some()) {
+            return self.of_volumes.iter().any(|&kind| !has(kind, None));
         }
         let Some(regression) = document.regression() else { return false };
         let dof = regression.get("dof").and_then(serde_json::Value::as_u64).unwrap_or_default();

@@ -51,6 +51,10 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
     let expected = match (&manifest.task, &manifest.preprocessing) {
         (Task::Radiograph, Preprocessing::Xrv1 { size }) => Some(vec![1, *size, *size]),
         (Task::Components, Preprocessing::Projections1 { .. }) => None,
+        (Task::Segmentation, Preprocessing::Ct(_)) => {
+            check_segmentation(manifest, problems);
+            None
+        }
         (_, preprocessing) => {
             problems.push(Problem::new(
                 "preprocessing.id",
@@ -65,8 +69,44 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
             format!("must be {expected:?} for the preprocessing's size"),
         ));
     }
+    if manifest.window.is_some() && manifest.task != Task::Segmentation {
+        problems.push(Problem::new("window", "serves segmentations alone"));
+    }
     check_labels(manifest, problems);
     check_files(manifest, files, problems);
+}
+
+/// Voxels along a side of a patch, at least: networks halve it several times.
+const LEAST_PATCH: usize = 8;
+
+/// A label map has one byte a voxel.
+const MOST_CLASSES: usize = 256;
+
+fn check_segmentation(manifest: &Manifest, problems: &mut Vec<Problem>) {
+    if manifest.window.is_none() {
+        problems.push(Problem::new("window", "is missing: how the network goes over a volume"));
+    }
+    let is_patch = match manifest.input.item_shape.as_slice() {
+        [1, patch @ ..] => patch.len() == 3 && patch.iter().all(|side| *side >= LEAST_PATCH),
+        _ => false,
+    };
+    if !is_patch {
+        let what = format!(
+            "must be [1, and the three sides of a patch, {LEAST_PATCH} voxels or more each], not {:?}",
+            manifest.input.item_shape
+        );
+        problems.push(Problem::new("input.item_shape", what));
+    }
+    if manifest.classes() > MOST_CLASSES {
+        let what = format!("must be {} at most: the background is one class more", MOST_CLASSES - 1);
+        problems.push(Problem::new("labels", what));
+    }
+    if manifest.output.activation != Activation::Softmax {
+        problems.push(Problem::new("output.activation", "must be softmax: a voxel has one label"));
+    }
+    if manifest.output.cam.is_some() {
+        problems.push(Problem::new("output.cam", "is not read from segmentations"));
+    }
 }
 
 fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {

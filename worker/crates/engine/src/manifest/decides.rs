@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Activation, Calibration, Label, Manifest, Maps, Preprocessing};
+use super::{
+    Activation, Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Preprocessing,
+    SegmentRule,
+};
 use crate::digest;
 
 /// Everything of a manifest that a result depends on beside the weights, in one fixed order. What is left out (names of
@@ -16,6 +19,8 @@ struct Decides<'m> {
     task: &'static str,
     input: Input<'m>,
     preprocessing: Steps<'m>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<Window>,
     output: Output<'m>,
     labels: Vec<Class<'m>>,
     trained_on: Seen<'m>,
@@ -37,6 +42,80 @@ enum Steps<'m> {
     Xrv1 { size: usize },
     #[serde(rename = "projections-1")]
     Projections1 { crop_offset_y: usize, scale: f64, mean: &'m [f64; 3], std: &'m [f64; 3] },
+    #[serde(untagged)]
+    Ct(Volume),
+}
+
+#[derive(Serialize)]
+struct Volume {
+    id: &'static str,
+    spacing_mm: [f64; 3],
+    orientation: &'static str,
+    axis_order: &'static str,
+    #[serde(flatten)]
+    intensity: Scaled,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anisotropy: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Scaled {
+    Statistics {
+        clip: [f64; 2],
+        mean: f64,
+        std: f64,
+    },
+    Range {
+        clip: [f64; 2],
+        range: [f64; 2],
+    },
+    Nonzero {
+        nonzero: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        range: Option<[f64; 2]>,
+    },
+}
+
+impl From<&CtPreprocessing> for Volume {
+    fn from(ct: &CtPreprocessing) -> Self {
+        Self {
+            id: ct.recipe.as_str(),
+            spacing_mm: ct.spacing_mm,
+            orientation: ct.orientation.as_str(),
+            axis_order: ct.axis_order.as_str(),
+            intensity: match ct.intensity {
+                Intensity::Statistics { clip, mean, std } => Scaled::Statistics { clip, mean, std },
+                Intensity::Range { clip, range } => Scaled::Range { clip, range },
+                Intensity::Nonzero { range } => Scaled::Nonzero { nonzero: true, range },
+            },
+            order: ct.order,
+            anisotropy: ct.anisotropy,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Window {
+    overlap: f64,
+    weights: &'static str,
+    placement: &'static str,
+    padding: &'static str,
+    resample: &'static str,
+}
+
+impl From<&super::Window> for Window {
+    fn from(window: &super::Window) -> Self {
+        Self {
+            overlap: window.overlap,
+            weights: window.weighting.as_str(),
+            placement: window.placement.as_str(),
+            padding: window.padding.as_str(),
+            resample: window.resample.as_str(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -51,6 +130,9 @@ struct Output<'m> {
 #[derive(Serialize)]
 struct Class<'m> {
     name: &'m str,
+    /// Value, scheme and meaning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<[&'m str; 3]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +141,12 @@ struct Class<'m> {
     suppressed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     family: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    laterality: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_ml: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    largest_component: bool,
 }
 
 /// What the input gate refuses and warns by.
@@ -71,6 +159,8 @@ struct Seen<'m> {
     min_side_px: Option<usize>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     simulated: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    demonstration: bool,
 }
 
 #[derive(Serialize)]
@@ -100,7 +190,9 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 Preprocessing::Projections1 { crop_offset_y, scale, mean, std } => {
                     Steps::Projections1 { crop_offset_y: *crop_offset_y, scale: *scale, mean, std }
                 }
+                Preprocessing::Ct(ct) => Steps::Ct(ct.into()),
             },
+            window: manifest.window.as_ref().map(Window::from),
             output: Output {
                 logits: &output.logits,
                 activation: match output.activation {
@@ -119,6 +211,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 age_years: trained_on.age_years,
                 min_side_px: trained_on.min_side_px,
                 simulated: trained_on.simulated,
+                demonstration: trained_on.demonstration,
             },
             maps: manifest.maps.as_ref().map(Regressors::from),
         }
@@ -127,12 +220,17 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
 
 impl<'m> From<&'m Label> for Class<'m> {
     fn from(label: &'m Label) -> Self {
+        let SegmentRule { laterality, min_ml, largest_component } = label.segment;
         Self {
             name: &label.name,
+            code: label.code.as_ref().map(|code| [&*code.value, &*code.scheme, &*code.meaning]),
             threshold: label.threshold,
             op_threshold: label.op_threshold,
             suppressed: label.suppressed,
             family: label.family.as_deref(),
+            laterality: laterality.map(Laterality::as_str),
+            min_ml,
+            largest_component,
         }
     }
 }

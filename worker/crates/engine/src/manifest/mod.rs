@@ -5,14 +5,20 @@ mod check;
 mod decides;
 mod parse;
 mod reader;
+mod segmentation;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use nightread_domain::Task;
+pub use nightread_domain::result::{Code, Laterality};
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 pub use catalogue::Catalogue;
+pub use segmentation::{
+    AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
+    Weighting, Window,
+};
 
 /// The name every manifest has in its folder.
 pub const MANIFEST_FILE: &str = "manifest.toml";
@@ -115,6 +121,8 @@ pub enum Preprocessing {
     /// `projections-1`: sums over the three axes, anterior-posterior crop from `crop_offset_y`, joint min-max, `scale`,
     /// then per channel `(x - mean) / std`.
     Projections1 { crop_offset_y: usize, scale: f64, mean: [f64; 3], std: [f64; 3] },
+    /// `ct-totalseg-1`, `ct-nnunet-1`, `ct-monai-1`: a volume of Hounsfield units on the network's grid.
+    Ct(CtPreprocessing),
 }
 
 impl Preprocessing {
@@ -123,6 +131,7 @@ impl Preprocessing {
         match self {
             Self::Xrv1 { .. } => "xrv-1",
             Self::Projections1 { .. } => "projections-1",
+            Self::Ct(ct) => ct.recipe.as_str(),
         }
     }
 }
@@ -163,11 +172,12 @@ pub struct ArrayShape {
     pub axes: Vec<Option<usize>>,
 }
 
-/// One output column.
+/// One output column; of a segmentation the columns after that of the background.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
     pub name: String,
-    /// Probability at and above which a finding is positive; absent only on a suppressed label.
+    pub code: Option<Code>,
+    /// Probability at and above which a finding is positive; absent on a suppressed label, and of segmentations.
     pub threshold: Option<f64>,
     /// Operating point for `xrv-op-norm`.
     pub op_threshold: Option<f64>,
@@ -175,6 +185,8 @@ pub struct Label {
     pub suppressed: bool,
     /// Coarse family, for example the network a component belongs to.
     pub family: Option<String>,
+    /// What becomes of the voxels of a segment.
+    pub segment: SegmentRule,
 }
 
 /// What the model has seen, for the input gate to warn.
@@ -187,6 +199,8 @@ pub struct TrainedOn {
     pub modality_words: String,
     /// Whether all of it was simulated, so that nothing is known about real studies.
     pub simulated: bool,
+    /// Whether it is so little that the model shows no more than that the chain works.
+    pub demonstration: bool,
 }
 
 /// Where weights and data come from.
@@ -237,6 +251,8 @@ pub struct Manifest {
     pub int8: Option<Weights>,
     pub input: Input,
     pub preprocessing: Preprocessing,
+    /// How a network whose input is a patch goes over a volume.
+    pub window: Option<Window>,
     pub output: Output,
     pub labels: Vec<Label>,
     pub trained_on: TrainedOn,
@@ -277,11 +293,22 @@ impl Manifest {
 
     /// Every output that the network must give.
     pub fn outputs(&self) -> Vec<ArrayShape> {
+        if self.window.is_some() {
+            let [_, patch @ ..] = self.input.item_shape.as_slice() else { return Vec::new() };
+            let classes = std::iter::once(self.classes());
+            let axes = classes.chain(patch.iter().copied()).map(Some).collect();
+            return vec![ArrayShape { name: self.output.logits.clone(), axes }];
+        }
         let labels = Some(self.labels.len());
         let logits = ArrayShape { name: self.output.logits.clone(), axes: vec![labels] };
         let cam = self.output.cam.clone();
         let cam = cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] });
         std::iter::once(logits).chain(cam).collect()
+    }
+
+    /// The classes of a segmentation: the background, which is class 0, and the labels.
+    pub fn classes(&self) -> usize {
+        self.labels.len() + 1
     }
 
     /// The weights of a precision, when the manifest has them.

@@ -7,9 +7,10 @@ use toml::Table;
 
 use super::check::{Files, check};
 use super::reader::Reader;
+use super::segmentation::{CtPreprocessing, CtRecipe, SegmentRule, Window};
 use super::{
-    Activation, Calibration, DataFile, Evidence, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems,
-    Maps, Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
+    Activation, Calibration, Code, DataFile, Evidence, Input, Label, MANIFEST_FILE, Manifest,
+    ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -68,8 +69,9 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         Some(Input { name: name?, item_shape: item_shape?, value_range: value_range? })
     });
     let preprocessing = reader.table("preprocessing", preprocessing);
+    let window = reader.table_if("window", Window::read);
     let output = reader.table("output", output);
-    let labels = reader.tables("labels", label);
+    let labels = reader.tables("labels", |reader| label(reader, task));
     let trained_on = reader.table("trained_on", trained_on);
     let source = reader.table("source", source);
     let maps = reader.table_if("maps", |reader| maps(reader, template));
@@ -86,6 +88,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         int8,
         input: input?,
         preprocessing: preprocessing?,
+        window,
         output: output?,
         labels: labels?.into_iter().collect::<Option<_>>()?,
         trained_on: trained_on?,
@@ -103,7 +106,7 @@ fn interval(reader: &mut Reader<'_>, key: &str) -> Option<[f64; 3]> {
     values
 }
 
-fn choice<T: Copy>(reader: &mut Reader<'_>, key: &str, choices: &[(&str, T)]) -> Option<T> {
+pub(super) fn choice<T: Copy>(reader: &mut Reader<'_>, key: &str, choices: &[(&str, T)]) -> Option<T> {
     let text = reader.text(key)?;
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     if found.is_none() {
@@ -175,7 +178,12 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
             })
         }
         other => {
-            reader.problem("id", format!("must be one of xrv-1, projections-1, not {other:?}"));
+            if let Some(recipe) = CtRecipe::ALL.into_iter().find(|recipe| recipe.as_str() == other) {
+                return CtPreprocessing::read(reader, recipe).map(Preprocessing::Ct);
+            }
+            let known: Vec<_> =
+                ["xrv-1", "projections-1"].into_iter().chain(CtRecipe::ALL.map(CtRecipe::as_str)).collect();
+            reader.problem("id", format!("must be one of {}, not {other:?}", known.join(", ")));
             None
         }
     }
@@ -194,9 +202,37 @@ fn output(reader: &mut Reader<'_>) -> Option<Output> {
     Some(Output { logits: logits?, activation: activation?, calibration: calibration?, cam })
 }
 
-fn label(reader: &mut Reader<'_>) -> Option<Label> {
+/// A code is given whole or not at all.
+fn code(reader: &mut Reader<'_>) -> Option<Code> {
+    let value = reader.text("value");
+    let scheme = reader.text("scheme");
+    let meaning = reader.text("meaning");
+    // DICOM bounds them: SH, SH and LO.
+    for (key, text, most) in [("value", &value, 16), ("scheme", &scheme, 16), ("meaning", &meaning, 64)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > most) {
+            reader.problem(key, format!("must have {most} characters at most"));
+        }
+    }
+    Some(Code { value: value?, scheme: scheme?, meaning: meaning? })
+}
+
+fn label(reader: &mut Reader<'_>, task: Option<Task>) -> Option<Label> {
     let suppressed = reader.flag_if("suppressed").unwrap_or(false);
     let name = if suppressed { reader.any_text("name") } else { reader.text("name") };
+    let code = reader.table_if("code", code);
+    if task == Some(Task::Segmentation) {
+        let segment = SegmentRule::read(reader);
+        let label = Label {
+            name: name?,
+            code,
+            threshold: None,
+            op_threshold: None,
+            suppressed,
+            family: None,
+            segment,
+        };
+        return Some(label);
+    }
     let threshold = if suppressed { reader.number_if("threshold") } else { reader.number("threshold") };
     let op_threshold = reader.number_if("op_threshold");
     for (key, value) in [("threshold", threshold), ("op_threshold", op_threshold)] {
@@ -208,7 +244,8 @@ fn label(reader: &mut Reader<'_>) -> Option<Label> {
     if threshold.is_none() && !suppressed {
         return None;
     }
-    Some(Label { name: name?, threshold, op_threshold, suppressed, family })
+    let segment = SegmentRule::default();
+    Some(Label { name: name?, code, threshold, op_threshold, suppressed, family, segment })
 }
 
 fn trained_on(reader: &mut Reader<'_>) -> Option<TrainedOn> {
@@ -220,7 +257,15 @@ fn trained_on(reader: &mut Reader<'_>) -> Option<TrainedOn> {
     let min_side_px = reader.count_if("min_side_px");
     let modality_words = reader.text("modality_words");
     let simulated = reader.flag_if("simulated").unwrap_or(false);
-    Some(TrainedOn { views, age_years, min_side_px, modality_words: modality_words?, simulated })
+    let demonstration = reader.flag_if("demonstration").unwrap_or(false);
+    Some(TrainedOn {
+        views,
+        age_years,
+        min_side_px,
+        modality_words: modality_words?,
+        simulated,
+        demonstration,
+    })
 }
 
 fn source(reader: &mut Reader<'_>) -> Option<Provenance> {

@@ -169,3 +169,14 @@ save(
     inputs=[floats("image", ["batch", 1, 64, 64])],
     outputs=[floats("logits", ["batch", LABELS]), floats("cam", ["batch", LABELS, 16, 16])],
 )
+
+# A network of volumes, (1, 1, 8, 8, 8): each voxel's class follows from its own value x alone. Logits are 0, 100 x - 50 and
+# 200 x - 250, so that the class is 0 up to 0.5, 1 up to 2, and 2 above; a network that shifts or turns its patch is found out.
+bands = np.array([0.0, 100.0, 200.0], np.float32).reshape(3, 1, 1, 1, 1)
+save(
+    "bands",
+    [helper.make_node("Conv", ["volume", "bands", "offsets"], ["logits"], kernel_shape=[1, 1, 1])],
+    [constant("bands", bands), constant("offsets", np.array([0.0, -50.0, -250.0], np.float32))],
+    inputs=[floats("volume", [1, 1, 8, 8, 8])],
+    outputs=[floats("logits", [1, LABELS, 8, 8, 8])],
+)

@@ -34,7 +34,12 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         });
     };
     if !Task::Radiograph.reads(media) {
-        return Err(refuse(ErrorCode::UnsupportedMedia, "the blob is a brain scan, not a radiograph"));
+        let what = match media {
+            Media::Nifti | Media::NiftiGz => "a brain scan, not a radiograph",
+            Media::Zip | Media::Tar | Media::TarGz => "an archive; send the files inside one by one",
+            _ => "a CT volume, not a radiograph",
+        };
+        return Err(refuse(ErrorCode::UnsupportedMedia, format!("the blob is {what}")));
     }
     if media == Media::Dicom && is_dicomdir(bytes) {
         return Err(refuse(
@@ -47,7 +52,8 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph, JobEr
         Media::Png => png::decode(bytes, options),
         Media::Jpeg => jpeg::decode(bytes, options),
         Media::Tiff => tiff::decode(bytes, options),
-        Media::Dicom | Media::Nifti | Media::NiftiGz => dicom::decode(bytes, options),
+        // The others were refused.
+        _ => dicom::decode(bytes, options),
     }))
     .unwrap_or_else(|_| Err(refuse(ErrorCode::DecodeFailed, "the decoder gave up on malformed bytes")))?;
     if image.samples().is_flat() {

@@ -302,7 +302,7 @@ fn archives_and_indexes_are_named() {
     zipped.write_all(&png16(W, H, &grey(W, H, 65535))).unwrap();
     for (bytes, word) in [
         (zipped.finish().unwrap(), "gzip"),
-        (b"PK\x03\x04 and so on".to_vec(), "ZIP"),
+        (b"PK\x03\x04 and so on".to_vec(), "one by one"),
         (fixtures::dicomdir(), "DICOMDIR"),
     ] {
         let error = decode(&bytes, &options()).unwrap_err();

@@ -54,6 +54,18 @@ const INPUT: &[Fact] = &[
     fact("input_affine_mm", Kind::Json, "input.affine_mm", "affine_mm"),
     fact("input_tr_seconds", Kind::Number, "input.tr_seconds", "tr_seconds"),
     fact("input_tr_from", Kind::Text, "input.tr_from", "tr_from"),
+    within("input_spacing_x_mm", Kind::Number, "input.spacing_mm", "spacing_mm", "0"),
+    within("input_spacing_y_mm", Kind::Number, "input.spacing_mm", "spacing_mm", "1"),
+    within("input_spacing_z_mm", Kind::Number, "input.spacing_mm", "spacing_mm", "2"),
+    fact("input_slices", Kind::Integer, "input.slices", "slices"),
+    fact("input_slice_step_mm", Kind::Number, "input.slice_step_mm", "slice_step_mm"),
+    fact("input_slice_thickness_mm", Kind::Number, "input.slice_thickness_mm", "slice_thickness_mm"),
+    fact("input_tilt_degrees", Kind::Number, "input.tilt_degrees", "tilt_degrees"),
+    fact("input_axes", Kind::Text, "input.axes", "axes"),
+    fact("input_orientation_from", Kind::Text, "input.orientation_from", "orientation_from"),
+    fact("input_least_hu", Kind::Integer, "input.least_hu", "least_hu"),
+    fact("input_greatest_hu", Kind::Integer, "input.greatest_hu", "greatest_hu"),
+    fact("input_voxels_set_to_air", Kind::Integer, "input.voxels_set_to_air", "voxels_set_to_air"),
 ];
 
 const REGRESSION: &[Fact] = &[
@@ -88,6 +100,7 @@ const TIMING: &[(&str, &str)] = &[
     ("timing_queue_ms", "queue"),
     ("timing_infer_ms", "infer"),
     ("timing_heatmaps_ms", "heatmaps"),
+    ("timing_segments_ms", "segments"),
     ("timing_total_ms", "total"),
 ];
 

@@ -1,7 +1,7 @@
-//! Findings of radiographs and components of scans.
+//! Findings of radiographs, components of scans and segments of CT volumes.
 
 use nightread_domain::ResultDocument;
-use nightread_domain::result::{ArtefactKind, Component, ComponentMap, Finding};
+use nightread_domain::result::{ArtefactKind, Component, ComponentMap, Finding, Laterality, Segment};
 
 use crate::cell::{Cell, Kind};
 use crate::column::Head;
@@ -17,13 +17,15 @@ pub(crate) struct Item<'a> {
 pub(crate) enum Of<'a> {
     Finding(&'a Finding),
     Component(&'a Component),
+    Segment(&'a Segment),
 }
 
 /// What a document was read into, in its order.
 pub(crate) fn items(document: &ResultDocument) -> impl Iterator<Item = Item<'_>> {
     let findings = document.findings().iter().map(Of::Finding);
     let components = document.components().iter().map(Of::Component);
-    findings.chain(components).map(move |of| Item { document, of })
+    let segments = document.segments().iter().map(Of::Segment);
+    findings.chain(components).chain(segments).map(move |of| Item { document, of })
 }
 
 /// A column, and how its cell is made.
@@ -32,26 +34,28 @@ pub(crate) struct OfItem {
     pub cell: fn(Item<'_>) -> Cell,
 }
 
-/// Columns that findings and components share.
+/// Columns that findings, components and segments share.
 pub(crate) const SHARED: &[OfItem] = &[
     column(
         "label",
         Kind::Text,
         "findings[].label",
-        "Name of the finding, or label of the component; null where the scan does not cover it.",
+        "Name of the finding or the segment, or label of the component; null where the scan does not cover it.",
         |item| match item.of {
             Of::Finding(finding) => Cell::text(&*finding.label),
             Of::Component(component) => Cell::some_text(component.label.as_deref()),
+            Of::Segment(segment) => Cell::text(&*segment.label),
         },
     ),
     column(
         "probability",
         Kind::Single,
         "findings[].probability",
-        "Of the label: after activation and calibration, in [0, 1].",
+        "Of the label: after activation and calibration, in [0, 1]; null of segments.",
         |item| match item.of {
             Of::Finding(finding) => Cell::single(finding.probability),
             Of::Component(component) => Cell::single(component.probability),
+            Of::Segment(_) => Cell::Null,
         },
     ),
 ];
@@ -138,6 +142,51 @@ pub(crate) const COMPONENT: &[OfItem] = &[
     ),
 ];
 
+/// Columns of segments besides.
+pub(crate) const SEGMENT: &[OfItem] = &[
+    column("segment_value", Kind::Integer, "segments[].value", "Its number in the label map.", |item| {
+        item.segment().map_or(Cell::Null, |segment| Cell::integer(segment.value))
+    }),
+    column("segment_code", Kind::Text, "segments[].code.value", "", |item| {
+        Cell::some_text(item.segment().and_then(|segment| Some(segment.code.as_ref()?.value.as_str())))
+    }),
+    column("segment_code_scheme", Kind::Text, "segments[].code.scheme", "", |item| {
+        Cell::some_text(item.segment().and_then(|segment| Some(segment.code.as_ref()?.scheme.as_str())))
+    }),
+    column("segment_laterality", Kind::Text, "segments[].laterality", "", |item| {
+        Cell::some_text(item.segment().and_then(|segment| segment.laterality).map(Laterality::as_str))
+    }),
+    column("segment_voxels", Kind::Integer, "segments[].voxels", "0 where it was not found.", |item| {
+        item.segment().map_or(Cell::Null, |segment| Cell::integer(segment.voxels))
+    }),
+    column("segment_volume_ml", Kind::Number, "segments[].volume_ml", "", |item| {
+        Cell::number(item.segment().map(|segment| segment.volume_ml))
+    }),
+    column("segment_mean_hu", Kind::Number, "segments[].mean_hu", "", |item| {
+        Cell::number(item.segment().and_then(|segment| segment.mean_hu))
+    }),
+    column("segment_sd_hu", Kind::Number, "segments[].sd_hu", "", |item| {
+        Cell::number(item.segment().and_then(|segment| segment.sd_hu))
+    }),
+    column(
+        "segment_bbox_mm",
+        Kind::Json,
+        "segments[].bbox_mm",
+        "Lowest and highest corner: two lists of right, anterior and superior.",
+        |item| {
+            item.segment()
+                .and_then(|segment| segment.bbox_mm)
+                .map_or(Cell::Null, |corners| Cell::json(&corners))
+        },
+    ),
+    column("segment_touches_border", Kind::Flag, "segments[].touches_border", "", |item| {
+        Cell::flag(item.segment().map(|segment| segment.touches_border))
+    }),
+    column("segment_confidence", Kind::Single, "segments[].confidence", "", |item| {
+        item.segment().and_then(|segment| segment.confidence).map_or(Cell::Null, Cell::single)
+    }),
+];
+
 const fn column(
     name: &'static str,
     kind: Kind,
@@ -152,14 +201,21 @@ impl<'a> Item<'a> {
     fn finding(self) -> Option<&'a Finding> {
         match self.of {
             Of::Finding(finding) => Some(finding),
-            Of::Component(_) => None,
+            Of::Component(_) | Of::Segment(_) => None,
         }
     }
 
     fn component(self) -> Option<&'a Component> {
         match self.of {
             Of::Component(component) => Some(component),
-            Of::Finding(_) => None,
+            Of::Finding(_) | Of::Segment(_) => None,
+        }
+    }
+
+    fn segment(self) -> Option<&'a Segment> {
+        match self.of {
+            Of::Segment(segment) => Some(segment),
+            Of::Finding(_) | Of::Component(_) => None,
         }
     }
 

@@ -22,6 +22,8 @@ pub enum Storage {
     I16 { slope: f32 },
     /// 8-bit integers, rounded and clamped; value = stored * slope.
     I8 { slope: f32 },
+    /// Numbers of labels, written by [`VolumeWriter::write_labels`].
+    Labels,
 }
 
 impl Storage {
@@ -30,6 +32,7 @@ impl Storage {
             Self::F32 => Datatype::F32,
             Self::I16 { .. } => Datatype::I16,
             Self::I8 { .. } => Datatype::I8,
+            Self::Labels => Datatype::U8,
         }
     }
 }
@@ -114,6 +117,19 @@ impl<W: Write> VolumeWriter<W> {
         Ok(Self { sink, description, left, bytes: Vec::new() })
     }
 
+    /// Writes one volume of labels, each as it is.
+    ///
+    /// # Errors
+    /// As [`VolumeWriter::write_volume`].
+    pub fn write_labels(&mut self, labels: &[u8]) -> io::Result<()> {
+        let fits = labels.len() == self.description.grid.len() && self.left > 0;
+        if !fits || self.description.storage != Storage::Labels {
+            return Err(refuse("a volume of labels does not fit the file's header"));
+        }
+        self.left -= 1;
+        self.sink.write_all(labels)
+    }
+
     /// Writes one volume of the grid's length.
     ///
     /// # Errors
@@ -133,6 +149,7 @@ impl<W: Write> VolumeWriter<W> {
             Storage::I8 { slope } => {
                 self.bytes.extend(values.iter().flat_map(|x| ((x / slope).round() as i8).to_le_bytes()));
             }
+            Storage::Labels => return Err(refuse("labels are not written as numbers of single precision")),
         }
         self.sink.write_all(&self.bytes)
     }
@@ -174,7 +191,7 @@ fn header(description: &Description) -> io::Result<[u8; DATA_OFFSET]> {
     }
     put(&mut out, 108, &(DATA_OFFSET as f32).to_le_bytes());
     let slope = match storage {
-        Storage::F32 => 1.0,
+        Storage::F32 | Storage::Labels => 1.0,
         Storage::I16 { slope } | Storage::I8 { slope } => *slope,
     };
     put(&mut out, 112, &slope.to_le_bytes());

@@ -11,7 +11,7 @@ use nightread_report::safe;
 use crate::services::results::output::write_whole;
 
 /// How the names of what is beside a page begin. Nothing else is ever removed.
-const OURS: [&str; 4] = ["scan-", "image-", "thumbnail-", "heatmap-"];
+const OURS: [&str; 5] = ["scan-", "image-", "thumbnail-", "heatmap-", "volume-"];
 
 /// Takes what a report consists of.
 #[derive(Debug)]

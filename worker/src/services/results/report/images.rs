@@ -33,6 +33,8 @@ pub(super) struct Shown {
     undecoded: u64,
     /// Heatmaps that documents name and that are gone, or are no images.
     heatmaps: u64,
+    /// Pictures of volumes, likewise.
+    previews: u64,
 }
 
 impl Shown {
@@ -42,6 +44,7 @@ impl Shown {
             changed: self.changed + other.changed,
             undecoded: self.undecoded + other.undecoded,
             heatmaps: self.heatmaps + other.heatmaps,
+            previews: self.previews + other.previews,
         }
     }
 
@@ -54,6 +57,7 @@ impl Shown {
             ),
             (self.undecoded, "Radiographs that could not be decoded again, and are not shown"),
             (self.heatmaps, "Stored heatmaps that are gone or cannot be read"),
+            (self.previews, "Stored pictures of CT volumes that are gone or cannot be read"),
         ];
         said.iter()
             .filter(|(count, _)| *count > 0)
@@ -93,7 +97,25 @@ pub(super) async fn draw(
         (row.thumbnail, row.image, row.heatmaps) = (drawn.thumbnail, drawn.image, drawn.heatmaps);
         shown = shown.plus(drawn.shown);
     }
+    for (nth, study) in gathered.volumes.iter_mut().enumerate() {
+        let stored = study.beside.iter().find(|file| file.kind == ArtefactKind::Preview);
+        let Some(place) = stored.map(|file| file.place.clone()) else { continue };
+        match stored_image(&place, documents).await? {
+            Some(jpeg) => {
+                let name = format!("volume-{:05}.jpg", nth + 1);
+                study.preview = Some(shelf.put(&name, "image/jpeg", &jpeg)?);
+            }
+            None => shown.previews += 1,
+        }
+    }
     Ok(shown)
+}
+
+/// A stored PNG for a page; `None` where it is gone, or no image.
+async fn stored_image(place: &str, documents: &Documents) -> Result<Option<Vec<u8>>> {
+    let Some(blob) = blob_of(place) else { return Ok(None) };
+    let Some(bytes) = documents.read(&blob, MOST_BYTES).await? else { return Ok(None) };
+    Ok(aside(move || images::from_png(&bytes)).await?.ok())
 }
 
 /// What of a row its images need.
@@ -128,15 +150,7 @@ async fn one(
 ) -> Result<Drawn> {
     let mut drawn = Drawn::default();
     for (nth, (label, place)) in asked.heatmaps.iter().enumerate() {
-        let bytes = match blob_of(place) {
-            Some(blob) => documents.read(&blob, MOST_BYTES).await?,
-            None => None,
-        };
-        let jpeg = match bytes {
-            Some(bytes) => aside(move || images::from_png(&bytes)).await?.ok(),
-            None => None,
-        };
-        match jpeg {
+        match stored_image(place, documents).await? {
             Some(jpeg) => {
                 let name = format!("heatmap-{number:05}-{nth}.jpg");
                 drawn.heatmaps.push((label.clone(), shelf.put(&name, "image/jpeg", &jpeg)?));

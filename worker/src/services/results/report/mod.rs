@@ -176,7 +176,9 @@ impl Draft {
     fn weight(&self) -> usize {
         let components =
             |study: &Study| study.whole.as_deref().map_or(0, |document| document.components().len());
-        self.gathered.radiographs.len() + self.gathered.scans.iter().map(components).sum::<usize>() / 2
+        self.gathered.radiographs.len()
+            + self.gathered.volumes.len()
+            + self.gathered.scans.iter().map(components).sum::<usize>() / 2
     }
 
     fn notes(&self, documents: &Documents, wanted: &Wanted<'_>) -> Vec<String> {

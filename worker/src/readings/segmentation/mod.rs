@@ -1,0 +1,203 @@
+//! CT volumes: from the files of a series to segments, patch by patch.
+
+mod codes;
+mod output;
+mod recipe;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nightread_ct::{CtLimits, CtVolume, PartBytes, estimate, from_parts};
+use nightread_domain::result::{ArtefactKind, Payload};
+use nightread_domain::{ErrorCode, FetchedStudy, JobError, Stage, Warning, WarningCode};
+use nightread_engine::Patches;
+use nightread_segmentation::grid::{Prepared, model_shape, prepare};
+use nightread_segmentation::labels::{Accumulator, Finished};
+use nightread_segmentation::{Grid, window};
+use serde_json::Value;
+
+use self::output::Measured;
+use self::recipe::Network;
+use super::{Reader, Reading};
+use crate::compute::models::Model;
+use crate::flow::budget::Room;
+use crate::flow::timing::Timing;
+use crate::telemetry::metrics;
+
+pub(super) async fn read(
+    study: FetchedStudy,
+    model: &Arc<Model>,
+    reader: &Reader,
+    room: &mut Room<'_>,
+    timing: &mut Timing,
+) -> Result<Reading, JobError> {
+    let network = Arc::new(Network::of(&model.manifest)?);
+    let engine = reader.models.volumes().engine().await?;
+    let bytes = study.len();
+    let parts = Arc::new(parts(study));
+    let limits = limits(reader);
+    let needed = {
+        let (parts, network) = (Arc::clone(&parts), Arc::clone(&network));
+        reader.cpu.run(Stage::Decode, move || network.needed(&parts, &limits)).await?
+    };
+    let held = bytes.saturating_add(needed).saturating_add(engine.network_bytes(&model.key).unwrap_or(0));
+    room.exchange_whole(held).await?;
+
+    let codec = reader.options.codec.clone();
+    let read = {
+        let network = Arc::clone(&network);
+        reader.cpu.run(Stage::Decode, move || {
+            let started = Instant::now();
+            let codec = codec.ok_or_else(|| codes::internal("there is no codec"))?;
+            let volume = from_parts(&parts, &limits, &*codec).map_err(codes::refused)?;
+            drop(parts);
+            let decoded = started.elapsed();
+            let started = Instant::now();
+            let (volume, told) = apart(volume);
+            // Room was taken for it.
+            let prepared = prepare(&volume, &network.recipe, u64::MAX).map_err(codes::unprepared)?;
+            Ok((volume, told, prepared, decoded, started.elapsed()))
+        })
+    };
+    let (volume, told, prepared, decoded, preprocessed) = read.await?;
+    timing.record("decode", decoded);
+    timing.record("preprocess", preprocessed);
+
+    let source = Source { shape: volume.shape, affine: volume.affine };
+    let asked = Instant::now();
+    let (own, limit) = (Arc::clone(&network), reader.options.volume_time);
+    let swept = engine.run(&model.key, move |patches| {
+        let queued = asked.elapsed();
+        let started = Instant::now();
+        let finished = sweep(patches, &own, &prepared, &source, limit)?;
+        Ok((finished, queued, started.elapsed()))
+    });
+    let (finished, queued, inferred) = swept.await?;
+    timing.record("queue", queued);
+    timing.record("infer", inferred);
+
+    let files = reader.options.volumes.files.clone();
+    let (manifest, title) = (Arc::clone(&model.manifest), model.key.to_string());
+    let reported = reader.cpu.run(Stage::Report, move || {
+        let started = Instant::now();
+        let measured = Measured { volume, finished, manifest: &manifest, title: &title };
+        let reading = reported(&measured, told, &files)?;
+        Ok((reading, started.elapsed()))
+    });
+    let (reading, took) = reported.await?;
+    timing.record("segments", took);
+    Ok(reading)
+}
+
+/// The blobs of a study. Their names are for messages: places in the study, because file names may hold a patient's name.
+fn parts(study: FetchedStudy) -> Vec<PartBytes> {
+    let count = study.parts.len();
+    let named = |(nth, part): (usize, nightread_domain::study::Part)| PartBytes {
+        name: if count == 1 { "the file".to_owned() } else { format!("file {} of {count}", nth + 1) },
+        body: part.body,
+    };
+    study.parts.into_iter().enumerate().map(named).collect()
+}
+
+fn limits(reader: &Reader) -> CtLimits {
+    let options = &reader.options;
+    CtLimits {
+        max_voxels: options.scan_limits.max_voxels,
+        max_inflated_bytes: options.scan_limits.max_inflated_bytes,
+        interpolate_missing: options.volumes.interpolate_missing,
+        ..CtLimits::default()
+    }
+}
+
+/// Where the voxels of a volume lie.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    shape: [usize; 3],
+    affine: [[f64; 4]; 3],
+}
+
+impl Network {
+    /// Bytes that a study takes beside its blobs and the network, by its headers.
+    fn needed(&self, parts: &[PartBytes], limits: &CtLimits) -> Result<u64, JobError> {
+        let estimate = estimate(parts, limits).map_err(codes::refused)?;
+        let Some(place) = estimate.place else { return Ok(estimate.bytes) };
+        let needs = model_shape(place.shape, place.affine, &self.recipe).map_err(codes::unprepared)?;
+        let plan = window::Plan::new(needs.shape, self.window.clone()).map_err(codes::unplanned)?;
+        let memory = plan.memory(self.classes, self.resample, place.shape);
+        let volume = estimate.voxels.saturating_mul(size_of::<i16>() as u64);
+        // The volume stays; beside it the grid is made, and then the labels.
+        let later = needs.grid_bytes.saturating_add(memory.peak as u64);
+        Ok(estimate.bytes.max(volume.saturating_add(needs.peak_bytes.max(later))))
+    }
+}
+
+/// What is told of the volume, beside its numbers.
+#[derive(Debug)]
+struct Told {
+    facts: BTreeMap<String, Value>,
+    warnings: Vec<Warning>,
+}
+
+/// The numbers of a volume, and what is told of it.
+fn apart(volume: CtVolume) -> (Grid<i16>, Told) {
+    let CtVolume { shape, values, affine, facts, warnings, file_warnings, .. } = volume;
+    let warnings = warnings.iter().map(codes::warning).chain(file_warnings).collect();
+    (Grid { shape, affine, values }, Told { facts, warnings })
+}
+
+/// Goes over the grid patch by patch.
+fn sweep(
+    patches: &mut Patches<'_>,
+    network: &Network,
+    prepared: &Prepared,
+    source: &Source,
+    limit: Option<Duration>,
+) -> Result<Finished, JobError> {
+    let Prepared { grid, back, inside } = prepared;
+    let plan = window::Plan::new(grid.shape, network.window.clone()).map_err(codes::unplanned)?;
+    let resample = network.resample_for(back);
+    let mut labels =
+        Accumulator::new(&plan, network.classes, back, resample, source.shape).map_err(codes::unlabelled)?;
+    let mut patch = vec![0.0; network.window.patch.iter().product()];
+    let started = Instant::now();
+    for index in 0..plan.len() {
+        window::Patches::extract(grid, &plan, index, &mut patch).map_err(codes::unplanned)?;
+        patches.infer(&patch, &mut |logits| labels.add(index, logits).map_err(codes::unlabelled))?;
+        metrics::patch_computed();
+        let left = plan.len() - index - 1;
+        let expected = started.elapsed() / (index as u32 + 1) * u32::try_from(left).unwrap_or(u32::MAX);
+        check_time(started.elapsed() + expected, limit)?;
+    }
+    let mut finished =
+        labels.finish(source.affine, network.voxel_mm3(grid), &network.rules).map_err(codes::unlabelled)?;
+    output::clear_outside(&mut finished.map, inside);
+    Ok(finished)
+}
+
+/// A study that would outlast its delivery is given up while it can still be told why.
+fn check_time(expected: Duration, limit: Option<Duration>) -> Result<(), JobError> {
+    match limit {
+        Some(limit) if expected > limit => {
+            let text = format!(
+                "the study would take {} s on this machine, and a delivery may take {} s (half of [broker] consumer_timeout_seconds)",
+                expected.as_secs(),
+                limit.as_secs()
+            );
+            Err(JobError::new(Stage::Infer, ErrorCode::ExceedsLaneTime, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn reported(measured: &Measured<'_>, told: Told, files: &[ArtefactKind]) -> Result<Reading, JobError> {
+    let (segments, doubts) = measured.segments()?;
+    let Told { facts, mut warnings } = told;
+    warnings.extend(doubts);
+    if measured.manifest.trained_on.demonstration {
+        let text = "the model is a demonstration of the chain: its segments and volumes are not for use";
+        warnings.push(Warning::new(WarningCode::DemonstrationModel, text));
+    }
+    let artefacts = measured.artefacts(files)?;
+    Ok(Reading { input: facts, payload: Some(Payload::Segments { segments }), warnings, artefacts })
+}
