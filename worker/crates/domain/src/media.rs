@@ -1,6 +1,24 @@
-//! What a blob is, judged from its bytes.
+//! What a study is: one blob or several, and what they are, judged from their bytes.
 
 use serde::{Deserialize, Serialize};
+
+/// Whether a study is one blob or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyKind {
+    Blob,
+    /// Several blobs below one name.
+    Series,
+}
+
+impl StudyKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Series => "series",
+        }
+    }
+}
 
 /// The container format of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::Media;
-use crate::result::StudyKind;
+use crate::media::{Media, StudyKind};
 
 /// The tasks of models, each of which has its own way of reading and its own payload in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

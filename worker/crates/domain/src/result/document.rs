@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::segment::Segment;
 use crate::blob::{BlobRef, ETag};
 use crate::error::{ErrorCode, JobError, Stage};
-use crate::media::Media;
+use crate::media::{Media, StudyKind};
 use crate::task::Task;
 use crate::warning::Warning;
 
@@ -115,24 +115,6 @@ impl Payload {
         match self {
             Self::Segments { segments } => Some(segments),
             Self::Findings { .. } | Self::Components { .. } => None,
-        }
-    }
-}
-
-/// Whether a study is one blob or several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StudyKind {
-    Blob,
-    /// Several blobs below one name.
-    Series,
-}
-
-impl StudyKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Blob => "blob",
-            Self::Series => "series",
         }
     }
 }

@@ -6,6 +6,8 @@ mod parse;
 mod segment;
 mod v1;
 
+pub use crate::media::StudyKind;
+
 pub use self::document::*;
 pub use self::parse::Parsed;
 pub use self::segment::{Code, Laterality, Segment};

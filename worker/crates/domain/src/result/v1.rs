@@ -8,10 +8,10 @@ use time::OffsetDateTime;
 
 use super::document::{
     ArtefactFacts, ArtefactKind, Component, ErrorFacts, Finding, ModelFacts, Payload, ResultDocument, Status,
-    StudyFacts, StudyKind, WorkerFacts,
+    StudyFacts, WorkerFacts,
 };
 use crate::blob::ETag;
-use crate::media::Media;
+use crate::media::{Media, StudyKind};
 use crate::task::Task;
 use crate::warning::Warning;
 

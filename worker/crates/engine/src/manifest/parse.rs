@@ -52,7 +52,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     }
     let name = reader.text("name");
     let version = reader.text("version");
-    let task = choice(reader, "task", &Task::ALL.map(|task| (task.as_str(), task)));
+    let task = reader.choice("task", &Task::ALL.map(|task| (task.as_str(), task)));
     let description = reader.text("description");
     let card = reader.file("card");
     let bring_your_own = reader.text_if("bring_your_own");
@@ -104,16 +104,6 @@ fn interval(reader: &mut Reader<'_>, key: &str) -> Option<[f64; 3]> {
         reader.problem(key, "must be [value, low, high] with low <= value <= high");
     }
     values
-}
-
-pub(super) fn choice<T: Copy>(reader: &mut Reader<'_>, key: &str, choices: &[(&str, T)]) -> Option<T> {
-    let text = reader.text(key)?;
-    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    if found.is_none() {
-        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        reader.problem(key, format!("must be one of {}, not {text:?}", names.join(", ")));
-    }
-    found
 }
 
 fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Option<Weights> {
@@ -192,12 +182,9 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
 fn output(reader: &mut Reader<'_>) -> Option<Output> {
     let logits = reader.text("logits");
     let activation =
-        choice(reader, "activation", &[("sigmoid", Activation::Sigmoid), ("softmax", Activation::Softmax)]);
-    let calibration = choice(
-        reader,
-        "calibration",
-        &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)],
-    );
+        reader.choice("activation", &[("sigmoid", Activation::Sigmoid), ("softmax", Activation::Softmax)]);
+    let calibration =
+        reader.choice("calibration", &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)]);
     let cam = reader.text_if("cam");
     Some(Output { logits: logits?, activation: activation?, calibration: calibration?, cam })
 }

@@ -62,6 +62,17 @@ impl<'p> Reader<'p> {
         self.needed(key, |reader| reader.text_if(key))
     }
 
+    /// One of a closed set of words.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            self.problem(key, format!("must be one of {}, not {text:?}", names.join(", ")));
+        }
+        found
+    }
+
     /// A string that may be empty.
     pub(super) fn any_text(&mut self, key: &str) -> Option<String> {
         self.needed(key, |reader| reader.take(key, "a string", as_text))

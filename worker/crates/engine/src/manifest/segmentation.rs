@@ -2,7 +2,6 @@
 
 use nightread_domain::result::Laterality;
 
-use super::parse::choice;
 use super::reader::Reader;
 
 /// Whose way a volume goes to the network's grid. They differ by up to a voxel, so each has a name of its own.
@@ -97,9 +96,9 @@ impl CtPreprocessing {
             reader.problem("spacing_mm", "must lie between 0.05 and 100 mm along every axis");
         }
         let orientations = [Orientation::Ras, Orientation::AsStored].map(|one| (one.as_str(), one));
-        let orientation = choice(reader, "orientation", &orientations);
+        let orientation = reader.choice("orientation", &orientations);
         let axis_order =
-            choice(reader, "axis_order", &[AxisOrder::Xyz, AxisOrder::Zyx].map(|one| (one.as_str(), one)));
+            reader.choice("axis_order", &[AxisOrder::Xyz, AxisOrder::Zyx].map(|one| (one.as_str(), one)));
         let intensity = Intensity::read(reader);
         let order = reader.count_if("order");
         if order.is_some_and(|order| order != 1 && order != 3) {
@@ -238,13 +237,13 @@ impl Window {
             reader.problem("overlap", "must lie in [0, 0.9]");
         }
         let weightings = [Weighting::Gaussian, Weighting::Constant].map(|one| (one.as_str(), one));
-        let weighting = choice(reader, "weights", &weightings);
+        let weighting = reader.choice("weights", &weightings);
         let placements = [Placement::Nnunet, Placement::Monai].map(|one| (one.as_str(), one));
-        let placement = choice(reader, "placement", &placements);
+        let placement = reader.choice("placement", &placements);
         let padding =
-            choice(reader, "padding", &[Padding::Edge, Padding::Zero].map(|one| (one.as_str(), one)));
+            reader.choice("padding", &[Padding::Edge, Padding::Zero].map(|one| (one.as_str(), one)));
         let resample =
-            choice(reader, "resample", &[Resample::Labels, Resample::Logits].map(|one| (one.as_str(), one)));
+            reader.choice("resample", &[Resample::Labels, Resample::Logits].map(|one| (one.as_str(), one)));
         Some(Self {
             overlap: overlap?,
             weighting: weighting?,
