@@ -57,8 +57,8 @@ struct Sample {
 #[derive(Clone, Debug)]
 enum What {
     Image(Bytes),
-    /// A component's tensor.
-    Component(Vec<f32>),
+    /// An item of the network's input, as a study of many has them: the components of a scan.
+    Items(Vec<f32>),
 }
 
 /// One sample for each model that is going to work.
@@ -73,9 +73,10 @@ impl Samples {
         let only_images =
             load_policy == LoadPolicy::Lazy && composition.opened.models().any(|m| reads_images(&m));
         let sample = |model: &Arc<Model>| {
-            let what = match model.manifest.task {
-                Task::Radiograph => What::Image(images::png(SIDE, 0)?),
-                Task::Components => What::Component(tune::sample(&model.manifest)),
+            let what = if reads_images(&model) {
+                What::Image(images::png(SIDE, 0)?)
+            } else {
+                What::Items(tune::sample(&model.manifest))
             };
             Ok(Sample { model: Arc::clone(model), what })
         };
@@ -108,7 +109,7 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
             let study = FetchedStudy { parts: vec![part], sha256: String::new() };
             tools.reader.read(study, Media::Png, &sample.model, timing).await?;
         }
-        What::Component(tensor) => {
+        What::Items(tensor) => {
             let engine = tools.reader.models.engine(&sample.model.key).await?;
             let together = (0..COMPONENTS).map(|_| engine.infer(&sample.model.key, tensor.clone()));
             futures::future::try_join_all(together).await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use nightread_domain::result::{Component, Finding, Payload};
+use nightread_domain::result::{Component, Finding};
 use nightread_domain::{ErrorCode, ResultDocument, Status};
 use serde::Serialize;
 
@@ -122,6 +122,18 @@ pub(crate) enum Reading {
     Findings(Box<[Found]>),
     /// In the order of their indices, each once.
     Components(Box<[Mapped]>),
+}
+
+impl Reading {
+    /// Of a radiograph; none otherwise.
+    pub(crate) fn findings(&self) -> &[Found] {
+        if let Self::Findings(findings) = self { findings } else { &[] }
+    }
+
+    /// Of a scan; none otherwise.
+    pub(crate) fn components(&self) -> &[Mapped] {
+        if let Self::Components(components) = self { components } else { &[] }
+    }
 }
 
 /// One document.
@@ -244,14 +256,19 @@ impl Cohorts {
     }
 
     fn reading(&mut self, document: &ResultDocument) -> Result<Reading, CompareError> {
-        match (&document.payload, document.status) {
-            (_, Status::Failed) => Ok(Reading::Failed(document.error.as_ref().map(|error| error.code))),
-            (Some(Payload::Findings { findings }), Status::Ok) => self.findings(findings),
-            (Some(Payload::Components { components, .. }), Status::Ok) => self.components(components),
-            (None, Status::Ok) => {
-                Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned()))
-            }
+        if document.status == Status::Failed {
+            return Ok(Reading::Failed(document.error.as_ref().map(|error| error.code)));
         }
+        let Some(payload) = &document.payload else {
+            return Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned()));
+        };
+        if let Some(findings) = payload.findings() {
+            return self.findings(findings);
+        }
+        if let Some(components) = payload.components() {
+            return self.components(components);
+        }
+        Err(CompareError::Unfit(format!("what was read of {} is not compared", document.task.studies())))
     }
 
     fn findings(&mut self, findings: &[Finding]) -> Result<Reading, CompareError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::cohorts::{Cohorts, Mapped, Reading, Study};
+use super::cohorts::{Cohorts, Mapped, Study};
 use super::differences::Differences;
 use super::flips::{Decision, Flip, Mark, foremost};
 use super::kappa::Confusion;
@@ -65,8 +65,12 @@ pub struct Components {
 pub(crate) fn compare(cohorts: &Cohorts, pairs: &[[&Study; 2]], shown: usize) -> (Components, Vec<Flip>) {
     let mut marks = Vec::new();
     let mut labels = Confusion::default();
-    let indices: BTreeSet<u32> =
-        pairs.iter().flatten().flat_map(|study| components(study)).map(|mapped| mapped.index).collect();
+    let indices: BTreeSet<u32> = pairs
+        .iter()
+        .flatten()
+        .flat_map(|study| study.reading.components())
+        .map(|mapped| mapped.index)
+        .collect();
     let by_index: Vec<_> =
         indices.into_iter().map(|index| one_index(pairs, index, &mut labels, &mut marks)).collect();
     let name = |label: Option<u16>| label.and_then(|label| cohorts.labels.get(label).cloned());
@@ -90,16 +94,8 @@ pub(crate) fn compare(cohorts: &Cohorts, pairs: &[[&Study; 2]], shown: usize) ->
     (components, flips.collect())
 }
 
-/// Of a scan; none otherwise.
-fn components(study: &Study) -> &[Mapped] {
-    match &study.reading {
-        Reading::Components(components) => components,
-        Reading::Failed(_) | Reading::Findings(_) => &[],
-    }
-}
-
 fn mapped(study: &Study, index: u32) -> Option<&Mapped> {
-    let components = components(study);
+    let components = study.reading.components();
     let place = components.binary_search_by_key(&index, |mapped| mapped.index).ok()?;
     components.get(place)
 }
@@ -158,7 +154,7 @@ fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
 fn same_manifest(cohorts: &Cohorts, pairs: &[[&Study; 2]]) -> Option<bool> {
     let manifest =
         |study: &Study| cohorts.models.get(study.model).and_then(|model| model.manifest_sha256.as_ref());
-    let mut scans = pairs.iter().filter(|[one, _]| !components(one).is_empty()).peekable();
+    let mut scans = pairs.iter().filter(|[one, _]| !one.reading.components().is_empty()).peekable();
     scans.peek()?;
     scans.try_fold(true, |same, [one, other]| {
         let (one, other) = manifest(one).zip(manifest(other))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::cohorts::{Cohorts, Found, Reading, Study, Which};
+use super::cohorts::{Cohorts, Found, Study, Which};
 use super::differences::Differences;
 use super::flips::{Decision, Flip, Mark, foremost};
 use super::kappa::Confusion;
@@ -44,7 +44,7 @@ pub(crate) fn compare(
 ) -> (Vec<LabelComparison>, Vec<Flip>) {
     let mut marks = Vec::new();
     let labels: BTreeSet<u16> =
-        pairs.iter().flatten().flat_map(|study| findings(study)).map(|found| found.label).collect();
+        pairs.iter().flatten().flat_map(|study| study.reading.findings()).map(|found| found.label).collect();
     let mut compared: Vec<_> = labels
         .into_iter()
         .filter_map(|label| {
@@ -56,17 +56,9 @@ pub(crate) fn compare(
     (compared, flips.collect())
 }
 
-/// Of a radiograph; none otherwise.
-pub(crate) fn findings(study: &Study) -> &[Found] {
-    match &study.reading {
-        Reading::Findings(findings) => findings,
-        Reading::Failed(_) | Reading::Components(_) => &[],
-    }
-}
-
 /// The finding of this label.
 pub(crate) fn found(study: &Study, label: u16) -> Option<&Found> {
-    let findings = findings(study);
+    let findings = study.reading.findings();
     findings.binary_search_by_key(&label, |found| found.label).ok().and_then(|place| findings.get(place))
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 
 use nightread_domain::ErrorCode;
 use serde::Serialize;
@@ -159,12 +160,10 @@ impl<'a> Joined<'a> {
             (Reading::Failed(_), Reading::Failed(_)) => self.failed_in_both += 1,
             (Reading::Failed(code), _) => self.unpaired.add(Reason::FailedInA, one, *code, shown),
             (_, Reading::Failed(code)) => self.unpaired.add(Reason::FailedInB, one, *code, shown),
-            (Reading::Findings(_), Reading::Findings(_))
-            | (Reading::Components(_), Reading::Components(_)) => self.pairs.push([one, other]),
-            (Reading::Findings(_), Reading::Components(_))
-            | (Reading::Components(_), Reading::Findings(_)) => {
-                self.unpaired.add(Reason::OtherTask, one, None, shown);
+            (read_by_one, read_by_other) if discriminant(read_by_one) == discriminant(read_by_other) => {
+                self.pairs.push([one, other]);
             }
+            _ => self.unpaired.add(Reason::OtherTask, one, None, shown),
         }
     }
 }

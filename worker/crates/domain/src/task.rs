@@ -24,6 +24,14 @@ impl Task {
         }
     }
 
+    /// One of the studies that are read, as a paper calls it.
+    pub const fn in_papers(self) -> &'static str {
+        match self {
+            Self::Radiograph => "chest radiograph",
+            Self::Components => "resting-state scan",
+        }
+    }
+
     /// One of the studies that are read.
     pub const fn study(self) -> &'static str {
         match self {

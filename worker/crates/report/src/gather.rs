@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nightread_domain::result::{ArtefactFacts, ArtefactKind, Payload, ResultDocument, Status};
+use nightread_domain::result::{ArtefactFacts, ArtefactKind, ResultDocument, Status};
 use nightread_domain::{ErrorCode, Stage, Task, WarningCode};
 use time::OffsetDateTime;
 
@@ -340,15 +340,13 @@ impl Model {
             self.histograms[nth][bin] += 1;
             self.positives[nth] += u64::from(finding.positive);
         }
-        if let Some(Payload::Components { components, regression }) = &document.payload {
-            for component in components {
-                *self.components.entry(component.label.clone()).or_default() += 1;
-            }
-            for field in TOLD_OF_REGRESSIONS {
-                if let Some(value) = regression.as_ref().and_then(|facts| facts.get(field)) {
-                    let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    self.regressions.entry(field).or_default().insert(said);
-                }
+        for component in document.components() {
+            *self.components.entry(component.label.clone()).or_default() += 1;
+        }
+        for field in TOLD_OF_REGRESSIONS {
+            if let Some(value) = document.regression().and_then(|facts| facts.get(field)) {
+                let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                self.regressions.entry(field).or_default().insert(said);
             }
         }
     }

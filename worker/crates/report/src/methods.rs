@@ -27,11 +27,14 @@ impl Methods {
         let mut references = Vec::new();
         let mut paragraphs = Vec::new();
         for model in &gathered.models {
-            let mut cite = |works: &[&'static str]| cited(&mut references, works);
-            paragraphs.push(match model.task {
-                Task::Radiograph => radiographs(model, &mut cite),
-                Task::Components => scans(model, &mut cite),
-            });
+            let mut text = by_what(model);
+            // What is particular to a task; another is told by its model alone.
+            if model.task == Task::Radiograph {
+                radiographs(&mut text, model, &mut references);
+            } else if model.task == Task::Components {
+                scans(&mut text, model, &mut references);
+            }
+            paragraphs.push(text);
         }
         Self { paragraphs, references }
     }
@@ -54,7 +57,8 @@ fn joined(set: &BTreeSet<String>) -> String {
     set.iter().cloned().collect::<Vec<_>>().join(", ")
 }
 
-fn by_what(model: &Model, study: &str) -> String {
+fn by_what(model: &Model) -> String {
+    let study = model.task.in_papers();
     let read = if model.ok == 1 { format!("1 {study} was") } else { format!("{} {study}s were", model.ok) };
     let failed =
         if model.failed > 0 { format!(", and {} could not be read", model.failed) } else { String::new() };
@@ -69,13 +73,12 @@ fn by_what(model: &Model, study: &str) -> String {
     )
 }
 
-fn radiographs(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> String {
-    let mut text = by_what(model, "chest radiograph");
+fn radiographs(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
     if model.preprocessing.contains("xrv-1") {
         let _infallible = write!(
             text,
             " Images were prepared as in TorchXRayVision {} (preprocessing xrv-1): samples scaled to [-1024, 1024] by their stored range, cropped to the centred square, and resized with anti-aliasing to the size of the network's input.",
-            cite(&[COHEN])
+            cited(references, &[COHEN])
         );
     } else {
         let _infallible = write!(text, " Images were prepared by {}.", joined(&model.preprocessing));
@@ -88,29 +91,27 @@ fn radiographs(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -
             labels.collect::<Vec<_>>().join(", ")
         );
     }
-    text
 }
 
-fn scans(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> String {
-    let mut text = by_what(model, "resting-state scan");
+fn scans(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
     let said = |field: &str| model.regressions.get(field).map(joined);
     if !model.regressions.is_empty() {
         let _infallible = write!(
             text,
             " Subject-level maps and time courses came of dual regression on the group maps of the model {}: multiple regression of the group maps on each volume, both demeaned over voxels, then of the resulting time courses on each voxel, both demeaned over time",
-            cite(&[BECKMANN, NICKERSON])
+            cited(references, &[BECKMANN, NICKERSON])
         );
-        text += match said("des_norm").as_deref() {
+        *text += match said("des_norm").as_deref() {
             Some("true") => {
                 "; time courses were divided by their standard deviation before the second stage."
             }
             Some("false") => "; time courses kept their amplitude.",
             _ => ".",
         };
-        text += " z comes of t with the degrees of freedom that each scan's page tells";
-        text +=
+        *text += " z comes of t with the degrees of freedom that each scan's page tells";
+        *text +=
             &said("dof_rule").map_or_else(String::new, |rule| format!(" (rule: {})", rule.replace('_', " ")));
-        text += ".";
+        *text += ".";
         if let Some(confounds) = said("confounds").filter(|names| names != "[]") {
             let _infallible = write!(text, " Regressed out beside the courses: {confounds}.");
         }
@@ -119,7 +120,7 @@ fn scans(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> Stri
         let _infallible = write!(
             text,
             " Each map was reduced to its sums along the three axes (preprocessing projections-1) and labelled by the network {}.",
-            cite(&[GHATE, LATHEEF])
+            cited(references, &[GHATE, LATHEEF])
         );
     } else {
         let _infallible = write!(text, " Maps were prepared by {}.", joined(&model.preprocessing));
@@ -127,9 +128,8 @@ fn scans(model: &Model, cite: &mut dyn FnMut(&[&'static str]) -> String) -> Stri
     let _infallible = write!(
         text,
         " This report shows them on the ICBM 152 non-linear symmetric average of 2009 {}; colours begin at |z| = 3.1 for the eye alone, and nothing is concluded from that threshold.",
-        cite(&[FONOV])
+        cited(references, &[FONOV])
     );
-    text
 }
 
 #[cfg(test)]

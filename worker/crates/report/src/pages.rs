@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, UndefinedBehavior, context};
-use nightread_domain::result::NOTICE;
+use nightread_domain::result::{Component, NOTICE};
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::gather::{Gathered, Study};
@@ -154,21 +155,16 @@ fn digest(text: &str) -> String {
 
 impl<'a> ScanRow<'a> {
     fn of(study: &'a Study, gathered: &Gathered) -> Self {
-        let components = study.whole.as_deref().and_then(|document| match &document.payload {
-            Some(nightread_domain::result::Payload::Components { components, regression }) => {
-                Some((components, regression.as_ref(), document))
-            }
-            _ => None,
-        });
-        let facts = components.and_then(|(_, regression, _)| regression);
-        let whole = |field: &str| facts?.get(field)?.as_u64();
-        let number = |field: &str| facts?.get(field)?.as_f64();
-        let correlations = components.map(|(components, _, _)| {
-            let maps = components.iter().filter_map(|component| component.map.as_ref());
-            maps.filter_map(|map| map.group_correlation).collect::<Vec<f64>>()
-        });
-        let volumes = components.and_then(|(_, _, document)| document.input.get("volumes")?.as_u64());
-        let tr = components.and_then(|(_, _, document)| document.input.get("tr_seconds")?.as_f64());
+        let document = study.whole.as_deref();
+        let components = document.and_then(|document| document.payload.as_ref()?.components());
+        let input = |field: &str| document?.input.get(field);
+        let fact = |field: &str| document?.regression()?.get(field);
+        let correlations: Vec<f64> = components
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|component| component.map.as_ref()?.group_correlation)
+            .collect();
+        let mean = correlations.iter().sum::<f64>() / correlations.len() as f64;
         Self {
             name: &study.name,
             container: &study.container,
@@ -178,23 +174,25 @@ impl<'a> ScanRow<'a> {
             page: study.page.as_deref(),
             failure: study.failure.as_ref().map(|(cause, said)| (cause.code.as_str(), said.as_str())),
             warnings: &study.warnings,
-            volumes: whole("volumes").or(volumes),
-            tr: tr.or_else(|| number("tr_seconds")).map(|tr| format!("{tr:.2}")),
-            dof: whole("dof"),
-            dice: facts
-                .and_then(|facts| facts.get("overlap")?.get("dice")?.as_f64())
+            volumes: [fact("volumes"), input("volumes")].into_iter().flatten().find_map(Value::as_u64),
+            tr: [input("tr_seconds"), fact("tr_seconds")]
+                .into_iter()
+                .flatten()
+                .find_map(Value::as_f64)
+                .map(|tr| format!("{tr:.2}")),
+            dof: fact("dof").and_then(Value::as_u64),
+            dice: fact("overlap")
+                .and_then(|overlap| overlap.get("dice")?.as_f64())
                 .map(|dice| format!("{dice:.3}")),
-            networks: components.map(|(components, _, _)| {
-                let none = ["NOISE", "UNKNOWN", ""];
-                let is_network = |component: &&nightread_domain::result::Component| {
-                    component.label.is_some() && !none.contains(&component.family.as_str())
-                };
-                components.iter().filter(is_network).count()
-            }),
-            components: components.map(|(components, _, _)| components.len()),
-            correlation: correlations
-                .filter(|all| !all.is_empty())
-                .map(|all| format!("{:.3}", all.iter().sum::<f64>() / all.len() as f64)),
+            networks: components
+                .map(|components| components.iter().filter(|component| is_network(component)).count()),
+            components: components.map(<[_]>::len),
+            correlation: (!correlations.is_empty()).then(|| format!("{mean:.3}")),
         }
     }
+}
+
+/// Whether a component is of a brain network, by the family of its label.
+fn is_network(component: &Component) -> bool {
+    component.label.is_some() && !["NOISE", "UNKNOWN", ""].contains(&component.family.as_str())
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use nightread_domain::ResultDocument;
-use nightread_domain::result::{Finding, Payload};
+use nightread_domain::result::Finding;
 use serde_json::{Map, Value, json};
 
 /// The tool.
@@ -59,7 +59,7 @@ impl Export {
     /// A radiograph's JSON, its image at `images` and the study's name; `None` for what these tools cannot show: scans, and
     /// studies that failed.
     pub fn of(self, document: &ResultDocument, images: &str) -> Option<String> {
-        let Some(Payload::Findings { .. }) = document.payload else { return None };
+        document.payload.as_ref()?.findings()?;
         let image = format!("{images}{}", document.study.name);
         Some(match self {
             Self::LabelStudio => task(document, &image).to_string(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, Payload, ResultDocument, Status};
+use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, ResultDocument, Status};
 use nightread_domain::{BlobRef, ErrorCode};
 use serde::Serialize;
 
@@ -66,11 +66,9 @@ impl Row {
             return shown(&format!("{}: {}", error.code, error.message));
         }
         let Some(document) = &self.document else { return String::new() };
-        let mut text = match &document.payload {
-            Some(Payload::Components { components, .. }) => by_label(components),
-            Some(Payload::Findings { findings }) => top(findings, most),
-            None => String::new(),
-        };
+        let payload = document.payload.as_ref();
+        let mut text = payload.and_then(|payload| payload.components().map(by_label)).unwrap_or_default();
+        text += &top(document.findings(), most);
         for warning in &document.warnings {
             let _infallible = write!(text, "\n! {}", warning.code);
         }

@@ -80,6 +80,34 @@ pub enum Payload {
     },
 }
 
+/// What of a payload is there, for whoever asks for one thing: a task that gives none of it answers with `None`. These are the
+/// only places that tables, comparisons and reports learn of a payload by.
+impl Payload {
+    /// The findings of a radiograph.
+    pub fn findings(&self) -> Option<&[Finding]> {
+        match self {
+            Self::Findings { findings } => Some(findings),
+            Self::Components { .. } => None,
+        }
+    }
+
+    /// The components of a scan.
+    pub fn components(&self) -> Option<&[Component]> {
+        match self {
+            Self::Components { components, .. } => Some(components),
+            Self::Findings { .. } => None,
+        }
+    }
+
+    /// How a scan was regressed, where it was.
+    pub fn regression(&self) -> Option<&BTreeMap<String, serde_json::Value>> {
+        match self {
+            Self::Components { regression, .. } => regression.as_ref(),
+            Self::Findings { .. } => None,
+        }
+    }
+}
+
 /// Whether a study is one blob or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -275,18 +303,17 @@ impl ResultDocument {
 
     /// Of a radiograph; none otherwise.
     pub fn findings(&self) -> &[Finding] {
-        match &self.payload {
-            Some(Payload::Findings { findings }) => findings,
-            Some(Payload::Components { .. }) | None => &[],
-        }
+        self.payload.as_ref().and_then(Payload::findings).unwrap_or_default()
+    }
+
+    /// Of a scan; none otherwise.
+    pub fn components(&self) -> &[Component] {
+        self.payload.as_ref().and_then(Payload::components).unwrap_or_default()
     }
 
     /// How a scan was regressed; absent for anything else.
     pub fn regression(&self) -> Option<&BTreeMap<String, serde_json::Value>> {
-        match &self.payload {
-            Some(Payload::Components { regression, .. }) => regression.as_ref(),
-            Some(Payload::Findings { .. }) | None => None,
-        }
+        self.payload.as_ref().and_then(Payload::regression)
     }
 
     /// Metadata of the stored blob, for listings that should not open every document.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use nightread_domain::JobError;
-use nightread_domain::result::{Component, Payload, ResultDocument};
+use nightread_domain::result::{Component, ResultDocument};
 use nightread_volume::{BytesSource, Limits, VolumeStream};
 use serde::Serialize;
 use serde_json::Value;
@@ -130,12 +130,7 @@ impl Drawing {
         link: Option<String>,
         files: &Files,
     ) -> Scan {
-        let (components, regression) = match &document.payload {
-            Some(Payload::Components { components, regression }) => {
-                (components.as_slice(), regression.as_ref())
-            }
-            Some(Payload::Findings { .. }) | None => (&[][..], None),
-        };
+        let (components, regression) = (document.components(), document.regression());
         let mut missing = Vec::new();
         let painted = match &files.z_maps {
             None => {

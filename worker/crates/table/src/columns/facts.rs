@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nightread_domain::ResultDocument;
-use nightread_domain::result::Payload;
 use serde_json::{Map, Value};
 
 use crate::cell::{Cell, Kind};
@@ -114,10 +113,7 @@ pub(super) fn columns() -> impl Iterator<Item = Column> {
 
 pub(super) fn cells(document: &ResultDocument, cells: &mut Vec<Cell>) {
     static NOTHING: BTreeMap<String, Value> = BTreeMap::new();
-    let regression = match &document.payload {
-        Some(Payload::Components { regression: Some(regression), .. }) => regression,
-        _ => &NOTHING,
-    };
+    let regression = document.regression().unwrap_or(&NOTHING);
     let others =
         [(INPUT, &document.input), (REGRESSION, regression)].map(|(facts, map)| of_map(facts, map, cells));
     let mut timed = 0;

@@ -1,7 +1,7 @@
 //! Findings of radiographs and components of scans.
 
 use nightread_domain::ResultDocument;
-use nightread_domain::result::{ArtefactKind, Component, ComponentMap, Finding, Payload};
+use nightread_domain::result::{ArtefactKind, Component, ComponentMap, Finding};
 
 use crate::cell::{Cell, Kind};
 use crate::column::Head;
@@ -21,13 +21,9 @@ pub(crate) enum Of<'a> {
 
 /// What a document was read into, in its order.
 pub(crate) fn items(document: &ResultDocument) -> impl Iterator<Item = Item<'_>> {
-    let (findings, components) = match &document.payload {
-        Some(Payload::Findings { findings }) => (findings.as_slice(), &[][..]),
-        Some(Payload::Components { components, .. }) => (&[][..], components.as_slice()),
-        None => (&[][..], &[][..]),
-    };
-    let components = components.iter().map(Of::Component);
-    findings.iter().map(Of::Finding).chain(components).map(move |of| Item { document, of })
+    let findings = document.findings().iter().map(Of::Finding);
+    let components = document.components().iter().map(Of::Component);
+    findings.chain(components).map(move |of| Item { document, of })
 }
 
 /// A column, and how its cell is made.

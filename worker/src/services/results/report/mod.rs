@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
-use nightread_domain::result::{ArtefactKind, Payload};
+use nightread_domain::result::ArtefactKind;
 use nightread_domain::{BlobRef, ETag, ResultDocument};
 use nightread_fmri::connectivity::{NetworkMatrix, connectivity};
 use nightread_report::scans::{Courses, Drawing, Files, Matrices, Scan};
@@ -174,7 +174,8 @@ impl Draft {
     }
 
     fn weight(&self) -> usize {
-        let components = |study: &Study| study.whole.as_deref().map_or(0, components_of);
+        let components =
+            |study: &Study| study.whole.as_deref().map_or(0, |document| document.components().len());
         self.gathered.radiographs.len() + self.gathered.scans.iter().map(components).sum::<usize>() / 2
     }
 
@@ -249,13 +250,6 @@ impl Draft {
             self.gathered.scans[nth].page = Some(page);
         }
         Ok(inside)
-    }
-}
-
-fn components_of(document: &ResultDocument) -> usize {
-    match &document.payload {
-        Some(Payload::Components { components, .. }) => components.len(),
-        Some(Payload::Findings { .. }) | None => 0,
     }
 }
 
