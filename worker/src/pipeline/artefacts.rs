@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use nightread_domain::result::{ArtefactFacts, ArtefactKind, NOTICE};
 use nightread_domain::storing::{BidsName, artefact_blob, bids_artefact_blob};
-use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Stage, WriteCondition, WriteOutcome};
+use nightread_domain::{BlobRef, Job, JobError, WriteCondition};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::beside::{self, Beside};
 use super::document::Progress;
-use super::store::{MAX_ROUNDS, serialised};
+use super::store::serialised;
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::WORKER_VERSION;
@@ -18,9 +18,6 @@ use crate::readings::{Artefact, Derivative};
 
 /// The version of BIDS that names follow.
 const BIDS_VERSION: &str = "1.10.0";
-
-/// Larger files are none of ours.
-const MAX_BYTES: u64 = 16 << 30;
 
 /// Stores artefacts before the document that names them. One that is there already stays, because a document may name it,
 /// unless `replace` says that it is of another reading; the facts are those of the bytes that lie there, whoever wrote them.
@@ -35,7 +32,7 @@ pub(super) async fn write(
     model: &Model,
     artefacts: Vec<Artefact>,
     replace: bool,
-) -> Result<Vec<ArtefactFacts>, JobError> {
+) -> Result<Vec<Beside>, JobError> {
     let mut written = Vec::with_capacity(artefacts.len());
     let mut is_data_set = false;
     for Artefact { kind, of, suffix, bids, body } in artefacts {
@@ -45,11 +42,11 @@ pub(super) async fn write(
         };
         let Some(NamedByBids { file, sidecar, about }) = bids else {
             let file = named(job, tools, progress, model, &suffix)?;
-            written.push(put(tools, &file, kind, of, body, replace).await?);
+            written.push(put(tools, file, kind, of, body, replace).await?);
             continue;
         };
-        written.push(put(tools, &file, kind, of, body, replace).await?);
-        written.push(put(tools, &sidecar, ArtefactKind::Sidecar, None, about, replace).await?);
+        written.push(put(tools, file, kind, of, body, replace).await?);
+        written.push(put(tools, sidecar, ArtefactKind::Sidecar, None, about, replace).await?);
         is_data_set = true;
     }
     if is_data_set {
@@ -106,11 +103,12 @@ fn named_by_bids(
     let facts = &model.facts;
     let digest = progress.sha256.as_deref().unwrap_or_default();
     let version = facts.version_in_paths();
-    let blob = |name| {
-        bids_artefact_blob(&tools.results_container, &facts.name, &version, job.study.name(), digest, name)
-    };
     let sidecar = BidsName { extension: "json", ..derivative.name };
-    let (Some(file), Some(sidecar)) = (blob(derivative.name)?, blob(sidecar)?) else { return Ok(None) };
+    let container = &tools.results_container;
+    let names = [derivative.name, sidecar]
+        .map(|name| bids_artefact_blob(container, &facts.name, &version, job.study.name(), digest, name));
+    let [file, sidecar] = names;
+    let (Some(file), Some(sidecar)) = (file?, sidecar?) else { return Ok(None) };
     let about = sidecar_body(job, progress, model, derivative.about)?;
     Ok(Some(NamedByBids { file, sidecar, about }))
 }
@@ -142,43 +140,14 @@ fn sidecar_body(
 
 async fn put(
     tools: &Tools,
-    blob: &BlobRef,
+    blob: BlobRef,
     kind: ArtefactKind,
     of: Option<String>,
     body: Bytes,
     replace: bool,
-) -> Result<ArtefactFacts, JobError> {
-    let stored = store(tools, blob, body, replace).await?;
-    let bytes = stored.len() as u64;
-    // Maps of a scan are large enough to hold up whatever else the reactor has to do.
-    let digest = move || Ok(hex::encode(Sha256::digest(&stored)));
-    Ok(ArtefactFacts {
-        kind,
-        path: blob.name().to_owned(),
-        media_type: kind.media_type().to_owned(),
-        bytes,
-        sha256: tools.reader.cpu.run(Stage::Report, digest).await?,
-        of,
-    })
-}
-
-/// What lies under the name afterwards: `body`, or what was there before where that stays. Another split of the cores may
-/// give other last bits, so that the two need not be the same.
-async fn store(tools: &Tools, blob: &BlobRef, body: Bytes, replace: bool) -> Result<Bytes, JobError> {
-    let metadata = BTreeMap::new();
-    let mut condition = WriteCondition::IfAbsent;
-    for _ in 0..MAX_ROUNDS {
-        match tools.results.write(blob, body.clone(), &metadata, condition).await? {
-            WriteOutcome::Written(_) => return Ok(body),
-            WriteOutcome::ConditionFailed => {
-                condition = match tools.results.read(blob, MAX_BYTES).await? {
-                    Some((there, _)) if !replace || there == body => return Ok(there),
-                    Some((_, etag)) => WriteCondition::IfMatch(etag),
-                    None => WriteCondition::IfAbsent,
-                };
-            }
-        }
-    }
-    let text = "what goes beside the document kept changing";
-    Err(JobError::new(Stage::Store, ErrorCode::ResultContended, text))
+) -> Result<Beside, JobError> {
+    let lying = beside::put(&*tools.results, &blob, body, replace).await?;
+    let (bytes, sha256) = beside::measured(&tools.reader.cpu, lying.body).await?;
+    let (path, media_type) = (blob.name().to_owned(), kind.media_type().to_owned());
+    Ok(Beside { blob, facts: ArtefactFacts { kind, path, media_type, bytes, sha256, of }, etag: lying.etag })
 }

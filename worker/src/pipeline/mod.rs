@@ -1,6 +1,7 @@
 //! From a delivery to a stored result. Read [`process`] first: it is the whole data flow on one screen.
 
 mod artefacts;
+mod beside;
 pub mod breaker;
 mod disposition;
 mod document;

@@ -12,6 +12,7 @@ use nightread_domain::{
 use nightread_radiograph::sniff;
 
 use super::artefacts;
+use super::beside;
 use super::disposition;
 use super::document::{Progress, candidate, document};
 use super::fetching;
@@ -154,12 +155,15 @@ async fn read(
     // What lies there stays where it may be of this reading.
     let otherwise =
         progress.completes.as_deref().is_some_and(|existing| !is_same_reading(&document, existing));
-    document.artefacts =
-        artefacts::write(job, tools, progress, &model, artefacts, job.force || otherwise).await?;
-    let (stored, path, document) = write(job, tools, progress, &model, document).await?;
+    let files = artefacts::write(job, tools, progress, &model, artefacts, job.force || otherwise).await?;
+    document.artefacts = files.iter().map(|file| file.facts.clone()).collect();
+    let (stored, path, mut document) = write(job, tools, progress, &model, document).await?;
+    if stored != Stored::Written {
+        beside::settle(&*tools.results, &tools.reader.cpu, &path, &files, &mut document).await?;
+    }
     reached(tools.failpoint, Failpoint::AfterStore);
     let outcome = match stored {
-        Stored::Written => Outcome::Read,
+        Stored::Written | Stored::Replaced => Outcome::Read,
         Stored::Superseded => Outcome::Superseded,
     };
     let name = model.facts.name.clone();
@@ -274,7 +278,7 @@ async fn fail(
         written => written?,
     };
     let outcome = match stored {
-        Stored::Written => Outcome::Failed(error.code),
+        Stored::Written | Stored::Replaced => Outcome::Failed(error.code),
         Stored::Superseded => Outcome::Superseded,
     };
     let (model, document) = (model.facts.name.clone(), Arc::new(document));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use nightread_domain::result::{Parsed, ResultDocument};
 use nightread_domain::storing::{Candidate, Identity, Verdict, before_reading, before_writing, completed};
 use nightread_domain::{
-    BlobRef, BlobStore, ErrorClass, ErrorCode, JobError, Stage, Study, WriteCondition, WriteOutcome,
+    BlobRef, BlobStore, ETag, ErrorClass, ErrorCode, JobError, Stage, Study, WriteCondition, WriteOutcome,
 };
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ pub(super) const MAX_ROUNDS: u32 = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     Written,
+    /// Over one that was there.
+    Replaced,
     /// The same reading was already there, or one of a newer source version.
     Superseded,
 }
@@ -28,10 +30,16 @@ pub enum Stored {
 ///
 /// Errors: `result_newer_schema`; what storage says.
 pub async fn existing(results: &dyn BlobStore, path: &BlobRef) -> Result<Option<ResultDocument>, JobError> {
-    match results.read(path, MAX_DOCUMENT_BYTES).await? {
-        Some((body, _)) => parsed(path, &body),
-        None => Ok(None),
-    }
+    Ok(with_mark(results, path).await?.map(|(document, _)| document))
+}
+
+/// The same, and the mark of its version.
+pub(super) async fn with_mark(
+    results: &dyn BlobStore,
+    path: &BlobRef,
+) -> Result<Option<(ResultDocument, ETag)>, JobError> {
+    let Some((body, etag)) = results.read(path, MAX_DOCUMENT_BYTES).await? else { return Ok(None) };
+    Ok(parsed(path, &body)?.map(|document| (document, etag)))
 }
 
 /// The document in these bytes, or nothing where they are torn or somebody else's. One that is whole and of a form that this
@@ -121,7 +129,7 @@ pub async fn store(
         };
         let condition = WriteCondition::IfMatch(etag);
         if let WriteOutcome::Written(_) = results.write(path, body, &metadata, condition).await? {
-            return Ok((Stored::Written, written.unwrap_or(document)));
+            return Ok((Stored::Replaced, written.unwrap_or(document)));
         }
     }
     Err(JobError::new(Stage::Store, ErrorCode::ResultContended, "other writers kept changing this result"))

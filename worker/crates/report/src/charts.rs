@@ -41,23 +41,22 @@ pub fn line(values: &[f64], label: &str) -> String {
     let (low, high) =
         finite.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
     let span = if high > low { high - low } else { 1.0 };
-    let y = |value: f64| 2.0 + (high - value) / span * (HEIGHT - 4.0);
+    let heights: Vec<f64> = values.iter().map(|value| 2.0 + (high - value) / span * (HEIGHT - 4.0)).collect();
     let mut svg = open(WIDTH, HEIGHT, "line", label);
     if low < 0.0 && high > 0.0 {
-        let zero = y(0.0);
+        let zero = 2.0 + high / span * (HEIGHT - 4.0);
         let _infallible =
             write!(svg, r#"<line class="zero" x1="0" x2="{WIDTH}" y1="{zero:.1}" y2="{zero:.1}"/>"#);
     }
     let step = WIDTH / (values.len().max(2) - 1) as f64;
     let mut path = String::new();
     let mut up = true;
-    for (nth, &value) in values.iter().enumerate() {
-        if !value.is_finite() {
+    for (nth, height) in heights.iter().enumerate() {
+        if !height.is_finite() {
             up = true;
             continue;
         }
-        let _infallible =
-            write!(path, "{}{:.1} {:.1}", if up { 'M' } else { 'L' }, nth as f64 * step, y(value));
+        let _infallible = write!(path, "{}{:.1} {height:.1}", if up { 'M' } else { 'L' }, nth as f64 * step);
         up = false;
     }
     let _infallible = write!(svg, r#"<path class="course" d="{path}"/></svg>"#);

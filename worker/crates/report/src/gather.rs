@@ -366,10 +366,19 @@ impl Model {
         }
     }
 
+    /// What all regressions together said of one thing.
+    pub(crate) fn said(&self, field: &str) -> Option<String> {
+        self.regressions.get(field).map(joined)
+    }
+
     /// `cxr-pneumonia-demo 1.0.0-fp32`.
     pub fn title(&self) -> String {
         format!("{} {}-{}", self.name, self.version, self.precision)
     }
+}
+
+pub(crate) fn joined(set: &BTreeSet<String>) -> String {
+    set.iter().cloned().collect::<Vec<_>>().join(", ")
 }
 
 /// What a warning means, where this version knows it.

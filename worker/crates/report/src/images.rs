@@ -25,18 +25,15 @@ pub fn grey(width: u32, height: u32, pixels: &[u8]) -> Result<Vec<u8>, JobError>
 /// # Errors
 /// `decode_failed` when it is no PNG; `internal` when it cannot be encoded.
 pub fn from_png(bytes: &[u8]) -> Result<Vec<u8>, JobError> {
-    let refuse = |error: png::DecodingError| {
-        JobError::new(Stage::Report, ErrorCode::DecodeFailed, "a stored image is no PNG").with_source(error)
-    };
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MOST_BYTES });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-    let mut reader = decoder.read_info().map_err(refuse)?;
+    let mut reader = decoder.read_info().map_err(no_png)?;
     let size = reader.output_buffer_size().filter(|size| *size <= MOST_BYTES);
     let Some(size) = size else {
         return Err(JobError::new(Stage::Report, ErrorCode::TooManyPixels, "a stored image is too large"));
     };
     let mut pixels = vec![0; size];
-    let info = reader.next_frame(&mut pixels).map_err(refuse)?;
+    let info = reader.next_frame(&mut pixels).map_err(no_png)?;
     pixels.truncate(info.buffer_size());
     let (pixels, kind) = match info.color_type {
         png::ColorType::Grayscale => (pixels, ColorType::Luma),
@@ -47,19 +44,23 @@ pub fn from_png(bytes: &[u8]) -> Result<Vec<u8>, JobError> {
     encode(info.width, info.height, &pixels, kind)
 }
 
+fn no_png(error: png::DecodingError) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::DecodeFailed, "a stored image is no PNG").with_source(error)
+}
+
 /// N channels, the last of which says how much of the others covers white.
 fn on_white<const N: usize>(pixels: &[u8]) -> Vec<u8> {
-    let over = |pixel: &[u8]| -> Vec<u8> {
+    let mut covered = Vec::with_capacity(pixels.len() / N * (N - 1));
+    for pixel in pixels.chunks_exact(N) {
         let cover = u32::from(pixel[N - 1]);
-        let mixed =
-            pixel[..N - 1].iter().map(|&c| ((u32::from(c) * cover + 255 * (255 - cover)) / 255) as u8);
-        mixed.collect()
-    };
-    pixels.chunks_exact(N).flat_map(over).collect()
+        covered.extend(
+            pixel[..N - 1].iter().map(|&c| ((u32::from(c) * cover + 255 * (255 - cover)) / 255) as u8),
+        );
+    }
+    covered
 }
 
 fn encode(width: u32, height: u32, pixels: &[u8], kind: ColorType) -> Result<Vec<u8>, JobError> {
-    let fault = |message: &str| JobError::new(Stage::Report, ErrorCode::Internal, message);
     let (Ok(width), Ok(height)) = (u16::try_from(width), u16::try_from(height)) else {
         return Err(fault("an image has more pixels than JPEG has room for"));
     };
@@ -71,6 +72,10 @@ fn encode(width: u32, height: u32, pixels: &[u8], kind: ColorType) -> Result<Vec
     let encoded = Encoder::new(&mut bytes, QUALITY).encode(pixels, width, height, kind);
     encoded.map_err(|error: EncodingError| fault("an image cannot be encoded").with_source(error))?;
     Ok(bytes)
+}
+
+fn fault(message: &str) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::Internal, message)
 }
 
 #[cfg(test)]

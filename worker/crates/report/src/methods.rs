@@ -1,12 +1,11 @@
 //! What was done, in words to take into a paper, with what it rests on.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use nightread_domain::Task;
 use serde::Serialize;
 
-use crate::gather::{Gathered, Model};
+use crate::gather::{Gathered, Model, joined};
 
 /// Text with the works that it names; a number in brackets stands for a reference.
 #[derive(Debug, Serialize)]
@@ -53,10 +52,6 @@ fn cited(references: &mut Vec<&'static str>, works: &[&'static str]) -> String {
     format!("[{}]", numbers.collect::<Vec<_>>().join(", "))
 }
 
-fn joined(set: &BTreeSet<String>) -> String {
-    set.iter().cloned().collect::<Vec<_>>().join(", ")
-}
-
 fn by_what(model: &Model) -> String {
     let study = model.task.in_papers();
     let read = if model.ok == 1 { format!("1 {study} was") } else { format!("{} {study}s were", model.ok) };
@@ -94,14 +89,13 @@ fn radiographs(text: &mut String, model: &Model, references: &mut Vec<&'static s
 }
 
 fn scans(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
-    let said = |field: &str| model.regressions.get(field).map(joined);
     if !model.regressions.is_empty() {
         let _infallible = write!(
             text,
             " Subject-level maps and time courses came of dual regression on the group maps of the model {}: multiple regression of the group maps on each volume, both demeaned over voxels, then of the resulting time courses on each voxel, both demeaned over time",
             cited(references, &[BECKMANN, NICKERSON])
         );
-        *text += match said("des_norm").as_deref() {
+        *text += match model.said("des_norm").as_deref() {
             Some("true") => {
                 "; time courses were divided by their standard deviation before the second stage."
             }
@@ -109,10 +103,11 @@ fn scans(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
             _ => ".",
         };
         *text += " z comes of t with the degrees of freedom that each scan's page tells";
-        *text +=
-            &said("dof_rule").map_or_else(String::new, |rule| format!(" (rule: {})", rule.replace('_', " ")));
+        *text += &model
+            .said("dof_rule")
+            .map_or_else(String::new, |rule| format!(" (rule: {})", rule.replace('_', " ")));
         *text += ".";
-        if let Some(confounds) = said("confounds").filter(|names| names != "[]") {
+        if let Some(confounds) = model.said("confounds").filter(|names| names != "[]") {
             let _infallible = write!(text, " Regressed out beside the courses: {confounds}.");
         }
     }

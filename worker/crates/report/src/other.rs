@@ -82,8 +82,11 @@ impl Gathered {
             };
             compared.studies += 1;
             for (nth, (label, _)) in self.models[row.study.model].labels.iter().enumerate() {
-                let same = |(index, _, _): &&Decision| other.labels[*index] == *label;
-                let Some((_, probability, positive)) = theirs.iter().find(same) else { continue };
+                let Some((_, probability, positive)) =
+                    theirs.iter().find(|(index, _, _)| other.labels[*index] == *label)
+                else {
+                    continue;
+                };
                 compared.decisions += 1;
                 if *positive != row.findings[nth].positive {
                     row.flips.push((nth, *probability));

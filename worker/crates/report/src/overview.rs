@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::charts;
-use crate::gather::{BINS, Gathered, Model, meaning};
+use crate::gather::{BINS, Gathered, Model, joined, meaning};
 
 /// The stages that are known, in the order in which a study passes them; others come after.
 const STAGES: [&str; 7] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps", "segments"];
@@ -161,9 +161,9 @@ impl Overview {
 /// Radiographs with a positive label; none where rows were left out, or there are none.
 fn positive_studies(gathered: &Gathered) -> Option<u64> {
     let whole = gathered.radiographs.len() as u64 == gathered.radiographs_in_all;
-    let positive = |row: &&crate::gather::Radiograph| row.findings.iter().any(|finding| finding.positive);
-    (whole && gathered.radiographs_in_all > 0)
-        .then(|| gathered.radiographs.iter().filter(positive).count() as u64)
+    let positive =
+        gathered.radiographs.iter().filter(|row| row.findings.iter().any(|finding| finding.positive));
+    (whole && gathered.radiographs_in_all > 0).then(|| positive.count() as u64)
 }
 
 fn warnings(gathered: &Gathered) -> Vec<WarningRow> {
@@ -212,8 +212,8 @@ fn failures(gathered: &Gathered) -> Vec<FailureRow> {
 fn over_time(read_at: &[i64]) -> (Option<String>, String) {
     let (Some(&first), Some(&last)) = (read_at.first(), read_at.last()) else { return (None, String::new()) };
     let widest = (i64::MAX, "");
-    let fits = |(seconds, _): &&(i64, &str)| (last - first) / seconds < TIME_BARS;
-    let &(seconds, words) = STEPS.iter().find(fits).unwrap_or(&widest);
+    let &(seconds, words) =
+        STEPS.iter().find(|(seconds, _)| (last - first) / seconds < TIME_BARS).unwrap_or(&widest);
     if seconds == widest.0 || last - first < 2 {
         return (None, String::new());
     }
@@ -222,16 +222,14 @@ fn over_time(read_at: &[i64]) -> (Option<String>, String) {
     for at in read_at {
         counts[((at - begin) / seconds) as usize] += 1;
     }
-    let title = |(nth, count): (usize, &u64)| format!("{}: {count}", moment(begin + nth as i64 * seconds));
-    let titles: Vec<_> = counts.iter().enumerate().map(title).collect();
+    let begins = (begin..).step_by(seconds as usize);
+    let titles: Vec<_> = begins.zip(&counts).map(|(at, count)| format!("{}: {count}", moment(at))).collect();
     let label = format!("Studies read in each {words}");
     (Some(charts::bars(&counts, &titles, None, &label)), words.to_owned())
 }
 
 impl ModelRow {
     fn of(model: &Model) -> Self {
-        let joined =
-            |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
         Self {
             name: model.name.clone(),
             version: model.version.clone(),
@@ -248,13 +246,6 @@ impl ModelRow {
 
 impl Distributions {
     fn of(model: &Model) -> Option<Self> {
-        let titles = |bins: &[u64; BINS]| -> Vec<String> {
-            let title = |(nth, count): (usize, &u64)| {
-                let step = 1.0 / BINS as f64;
-                format!("{:.2} to {:.2}: {count}", nth as f64 * step, (nth + 1) as f64 * step)
-            };
-            bins.iter().enumerate().map(title).collect()
-        };
         let labels = model.labels.iter().enumerate().map(|(nth, (label, threshold))| {
             let bins = &model.histograms[nth];
             let words = format!("Probabilities of {label} in {} studies, threshold {threshold:.3}", model.ok);
@@ -263,12 +254,20 @@ impl Distributions {
                 threshold: format!("{threshold:.3}"),
                 positives: model.positives[nth],
                 share: share(model.positives[nth], model.ok),
-                svg: charts::bars(bins, &titles(bins), Some(f64::from(*threshold)), &words),
+                svg: charts::bars(bins, &titles_of(bins), Some(f64::from(*threshold)), &words),
             }
         });
         let labels: Vec<_> = labels.collect();
         (!labels.is_empty()).then(|| Self { model: model.title(), studies: model.ok, labels })
     }
+}
+
+fn titles_of(bins: &[u64; BINS]) -> Vec<String> {
+    let step = 1.0 / BINS as f64;
+    let numbered = bins.iter().enumerate();
+    numbered
+        .map(|(nth, count)| format!("{:.2} to {:.2}: {count}", nth as f64 * step, (nth + 1) as f64 * step))
+        .collect()
 }
 
 impl Networks {
@@ -283,19 +282,27 @@ impl Networks {
     }
 }
 
-impl Stages {
-    fn of(model: &Model) -> Option<Self> {
-        let row = |(stage, times): (&String, &Vec<f32>)| StageRow {
-            stage: stage.clone(),
+impl StageRow {
+    fn of(stage: &str, times: &[f32]) -> Self {
+        Self {
+            stage: stage.to_owned(),
             studies: times.len(),
             median: milliseconds(quantile(times, 0.5)),
             p95: milliseconds(quantile(times, 0.95)),
             longest: milliseconds(times.last().copied().unwrap_or_default()),
             is_total: stage == "total",
-        };
-        let mut stages: Vec<_> = model.timing_ms.iter().map(row).collect();
-        let place = |stage: &str| STAGES.iter().position(|known| *known == stage).unwrap_or(STAGES.len());
-        stages.sort_by_key(|row| (row.is_total, place(&row.stage)));
+        }
+    }
+}
+
+impl Stages {
+    fn of(model: &Model) -> Option<Self> {
+        let mut stages: Vec<_> =
+            model.timing_ms.iter().map(|(stage, times)| StageRow::of(stage, times)).collect();
+        stages.sort_by_key(|row| {
+            let place = STAGES.iter().position(|known| *known == row.stage);
+            (row.is_total, place.unwrap_or(STAGES.len()))
+        });
         (!stages.is_empty()).then(|| Self { model: model.title(), stages })
     }
 }

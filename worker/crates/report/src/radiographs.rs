@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::gather::{Gathered, Radiograph};
+use crate::gather::{Gathered, Model, Radiograph};
 use crate::overview::moment;
 
 /// Names are short because there may be ten thousand rows.
@@ -70,6 +70,18 @@ impl Serialize for Rounded {
     }
 }
 
+impl<'a> ModelOfTable<'a> {
+    fn of(model: &'a Model, all: &[&str]) -> Self {
+        let places = model.labels.iter().map(|(label, _)| all.iter().position(|known| known == label));
+        Self {
+            title: model.title(),
+            labels: places.map(Option::unwrap_or_default).collect(),
+            thresholds: model.labels.iter().map(|(_, threshold)| Rounded(*threshold)).collect(),
+            preprocessing: model.preprocessing.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
 impl<'a> Table<'a> {
     /// Of the rows that were kept; `compared`: flips were looked for.
     pub fn of(gathered: &'a Gathered, compared: bool) -> Self {
@@ -79,13 +91,7 @@ impl<'a> Table<'a> {
                 labels.push(label);
             }
         }
-        let place = |label: &str| labels.iter().position(|known| *known == label).unwrap_or_default();
-        let models = gathered.models.iter().map(|model| ModelOfTable {
-            title: model.title(),
-            labels: model.labels.iter().map(|(label, _)| place(label)).collect(),
-            thresholds: model.labels.iter().map(|(_, threshold)| Rounded(*threshold)).collect(),
-            preprocessing: model.preprocessing.iter().map(String::as_str).collect(),
-        });
+        let models = gathered.models.iter().map(|model| ModelOfTable::of(model, &labels));
         let warnings: Vec<&str> = gathered.warnings.keys().map(String::as_str).collect();
         Self {
             models: models.collect(),
@@ -102,14 +108,14 @@ impl<'a> Row<'a> {
     fn of(row: &'a Radiograph, warnings: &[&str]) -> Self {
         let study = &row.study;
         let positive = row.findings.iter().enumerate().filter(|(_, finding)| finding.positive);
-        let place = |code: &String| warnings.binary_search(&code.as_str()).ok();
+        let codes = study.warnings.iter().filter_map(|code| warnings.binary_search(&code.as_str()).ok());
         Self {
             n: &study.name,
             c: &study.container,
             m: study.model,
             p: row.findings.iter().map(|finding| Rounded(finding.probability)).collect(),
             y: positive.map(|(nth, _)| nth).collect(),
-            w: study.warnings.iter().filter_map(place).collect(),
+            w: codes.collect(),
             f: row.flips.iter().map(|&(label, probability)| (label, Rounded(probability))).collect(),
             e: study.failure.as_ref().map(|(cause, said)| (cause.code.as_str(), said.as_str())),
             j: study.document.as_deref(),

@@ -17,13 +17,6 @@ impl Courses {
     /// # Errors
     /// `decode_failed` where a row has another length than the header, or a cell is no number.
     pub fn parse(text: &[u8]) -> Result<Self, JobError> {
-        let refuse = |line: usize, what: &str| {
-            JobError::new(
-                Stage::Report,
-                ErrorCode::DecodeFailed,
-                format!("line {line} of the time courses {what}"),
-            )
-        };
         let text = std::str::from_utf8(text).map_err(|_| refuse(1, "is no UTF-8"))?;
         let mut lines = text.lines();
         let count = lines.next().map_or(0, |header| header.split('\t').count());
@@ -51,6 +44,11 @@ impl Courses {
     }
 }
 
+fn refuse(line: usize, what: &str) -> JobError {
+    let text = format!("line {line} of the time courses {what}");
+    JobError::new(Stage::Report, ErrorCode::DecodeFailed, text)
+}
+
 /// The share of the power of a demeaned course at each frequency k/T, k = 1 to T/2, of T real values: |DFT|^2 over its sum. Empty where
 /// there is no power, or a value that is no number.
 pub fn spectrum(course: &[f64]) -> Vec<f64> {
@@ -58,17 +56,8 @@ pub fn spectrum(course: &[f64]) -> Vec<f64> {
     let mean = course.iter().sum::<f64>() / length.max(1) as f64;
     let turn = std::f64::consts::TAU / length.max(1) as f64;
     let table: Vec<(f64, f64)> = (0..length).map(|nth| (nth as f64 * turn).sin_cos()).collect();
-    let power = |frequency: usize| {
-        let (mut real, mut imaginary, mut phase) = (0.0, 0.0, 0);
-        for value in course {
-            let (sin, cos) = table[phase];
-            real += (value - mean) * cos;
-            imaginary += (value - mean) * sin;
-            phase = (phase + frequency) % length;
-        }
-        real * real + imaginary * imaginary
-    };
-    let powers: Vec<f64> = (1..=length / 2).map(power).collect();
+    let demeaned: Vec<f64> = course.iter().map(|value| value - mean).collect();
+    let powers: Vec<f64> = (1..=length / 2).map(|frequency| power_at(frequency, &demeaned, &table)).collect();
     let whole: f64 = powers.iter().sum();
     let scale = course.iter().fold(0.0f64, |most, value| most.max(value.abs()));
     // Rounding of a course that never changes is no power.
@@ -78,10 +67,23 @@ pub fn spectrum(course: &[f64]) -> Vec<f64> {
     powers.iter().map(|power| power / whole).collect()
 }
 
+/// |DFT|^2 of as many values as `table` has sines and cosines of one turn.
+fn power_at(frequency: usize, values: &[f64], table: &[(f64, f64)]) -> f64 {
+    let (mut real, mut imaginary, mut phase) = (0.0, 0.0, 0);
+    for value in values {
+        let (sin, cos) = table[phase];
+        real += value * cos;
+        imaginary += value * sin;
+        phase = (phase + frequency) % table.len();
+    }
+    real * real + imaginary * imaginary
+}
+
 /// Share of the power below `hertz`, of a spectrum of volumes that are `tr_seconds` apart. Frequencies are those of a course of `volumes`.
 pub fn share_below(spectrum: &[f64], volumes: usize, tr_seconds: f64, hertz: f64) -> f64 {
-    let frequency = |nth: usize| (nth + 1) as f64 / (volumes as f64 * tr_seconds);
-    spectrum.iter().enumerate().filter(|(nth, _)| frequency(*nth) < hertz).map(|(_, power)| power).sum()
+    let seconds = volumes as f64 * tr_seconds;
+    let frequencies = (1..).map(|nth| f64::from(nth) / seconds);
+    frequencies.zip(spectrum).take_while(|(frequency, _)| *frequency < hertz).map(|(_, power)| power).sum()
 }
 
 #[cfg(test)]

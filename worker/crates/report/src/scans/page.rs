@@ -7,7 +7,7 @@ use nightread_domain::JobError;
 use nightread_domain::result::{Component, ResultDocument};
 use nightread_volume::{BytesSource, Limits, VolumeStream};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::brain::{Brain, Placement};
 use super::courses::{Courses, share_below, spectrum};
@@ -193,9 +193,8 @@ impl Drawing {
 
     /// Slices and glass brain of each component, one volume in memory at a time.
     fn paint(&self, bytes: &[u8], components: &[Component]) -> Result<Vec<Option<Painted>>, String> {
-        let said = |error: JobError| error.in_full();
         let source = BytesSource(bytes);
-        let mut stream = VolumeStream::open(&source, &Limits::default()).map_err(said)?;
+        let mut stream = VolumeStream::open(&source, &Limits::default()).map_err(|error| error.in_full())?;
         let header = stream.header().clone();
         if header.volumes != components.len() {
             return Err(format!(
@@ -204,14 +203,15 @@ impl Drawing {
                 components.len()
             ));
         }
-        let Some(placement) = Placement::of(&header.grid, header.orientation, &self.brain).map_err(said)?
+        let Some(placement) =
+            Placement::of(&header.grid, header.orientation, &self.brain).map_err(|error| error.in_full())?
         else {
             return Err("their header does not say where they lie".to_owned());
         };
         let mut own = vec![0.0; header.grid.len()];
         let mut painted = Vec::with_capacity(components.len());
         for component in components {
-            let Some(volume) = stream.next_volume().map_err(said)? else { break };
+            let Some(volume) = stream.next_volume().map_err(|error| error.in_full())? else { break };
             volume.values(&mut own);
             let Some(map) = &component.map else {
                 painted.push(None);
@@ -221,8 +221,10 @@ impl Drawing {
             let range = Range { floor: FLOOR_Z, top: strongest.max(LEAST_TOP_Z) };
             let on_template = placement.apply(&own, &self.brain);
             let voxel = self.brain.voxel(map.peak_mni_mm);
-            let slices = paint::slices(&self.brain, &on_template, voxel, range).map_err(said)?;
-            let glass = paint::glass_brain(&self.brain, &on_template, range).map_err(said)?;
+            let slices =
+                paint::slices(&self.brain, &on_template, voxel, range).map_err(|error| error.in_full())?;
+            let glass =
+                paint::glass_brain(&self.brain, &on_template, range).map_err(|error| error.in_full())?;
             let [x, y, z] = map.peak_mni_mm.map(|mm| format!("{mm:.0}"));
             let slices_svg = views_svg(
                 &slices,
@@ -236,7 +238,7 @@ impl Drawing {
             );
             painted.push(Some(Painted { slices_svg, glass_svg, top: format!("{:.1}", range.top) }));
         }
-        stream.finish().map_err(said)?;
+        stream.finish().map_err(|error| error.in_full())?;
         Ok(painted)
     }
 }
@@ -311,17 +313,22 @@ impl Networks {
         // Networks of one family stand beside each other.
         let mut order: Vec<usize> = (0..components.len()).collect();
         order.sort_by(|&a, &b| {
-            let key = |at: usize| (&components[at].family, &components[at].label, at);
-            key(a).cmp(&key(b))
+            let [one, other] = [&components[a], &components[b]];
+            (&one.family, &one.label, a).cmp(&(&other.family, &other.label, b))
         });
         let names: Vec<String> = components.iter().map(name).collect();
-        let partial = matrices.partial.as_ref();
-        let svg = |values: &[f64], label: &str| matrix_svg(values, &order, &names, label);
+        let partial_svg = matrices
+            .partial
+            .as_ref()
+            .map(|values| matrix_svg(values, &order, &names, "Partial correlation of time courses"));
         Ok(Self {
-            correlation_svg: svg(&matrices.correlation, "Correlation of time courses")?,
-            partial_svg: partial
-                .map(|values| svg(values, "Partial correlation of time courses"))
-                .transpose()?,
+            correlation_svg: matrix_svg(
+                &matrices.correlation,
+                &order,
+                &names,
+                "Correlation of time courses",
+            )?,
+            partial_svg: partial_svg.transpose()?,
             estimator: matrices.estimator,
             pairs: pairs(matrices, &names),
         })
@@ -340,7 +347,7 @@ fn pairs(matrices: &Matrices, names: &[String]) -> Vec<Pair> {
         .filter(|(_, _, r)| r.is_finite())
         .collect();
     all.sort_by(|a, b| b.2.abs().total_cmp(&a.2.abs()).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
-    let pair = |&(i, j, r): &(usize, usize, f64)| Pair {
+    let strongest = all.into_iter().take(PAIRS).map(|(i, j, r)| Pair {
         one: names[i].clone(),
         other: names[j].clone(),
         correlation: format!("{r:.3}"),
@@ -350,8 +357,8 @@ fn pairs(matrices: &Matrices, names: &[String]) -> Vec<Pair> {
             .map(|partial| partial[i * side + j])
             .filter(|r| r.is_finite())
             .map(|r| format!("{r:.3}")),
-    };
-    all.iter().take(PAIRS).map(pair).collect()
+    });
+    strongest.collect()
 }
 
 fn matrix_svg(values: &[f64], order: &[usize], names: &[String], label: &str) -> Result<String, JobError> {
@@ -396,44 +403,53 @@ fn tr_seconds(document: &ResultDocument, regression: Option<&Regression>) -> Opt
     said.or_else(|| number_of(regression, "tr_seconds")).filter(|tr| tr.is_finite() && *tr > 0.0)
 }
 
-/// What shaped the reading, in words.
+/// What shaped the reading, in words; what is not known is not told.
 fn facts(document: &ResultDocument, regression: Option<&Regression>) -> Vec<(String, String)> {
-    let mut facts = Vec::new();
-    let mut tell = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            facts.push((name.to_owned(), value));
-        }
-    };
-    let input = |field: &str| document.input.get(field);
-    let whole = |field: &str| number_of(regression, field).map(|value| format!("{value:.0}"));
-    let words = |field: &str| Some(regression?.get(field)?.as_str()?.replace('_', " "));
-    tell("Volumes", whole("volumes").or_else(|| input("volumes").map(Value::to_string)));
-    tell("Volumes used", whole("volumes_used"));
-    tell("Volumes censored", whole("volumes_censored").filter(|count| count != "0"));
-    tell("Repetition time", tr_seconds(document, regression).map(|tr| format!("{tr} s")));
-    let grid = input("grid_voxels").and_then(Value::as_array);
-    tell("Grid", grid.map(|dims| dims.iter().map(Value::to_string).collect::<Vec<_>>().join(" x ")));
-    tell("Space", input("space").and_then(Value::as_str).map(str::to_owned));
-    tell("Degrees of freedom", whole("dof"));
-    tell("Their rule", words("dof_rule"));
-    let counted = |field| number_of(regression, field).map(|count| count as u64);
-    if let (Some(used), Some(mask)) = (counted("voxels_used"), counted("voxels_mask")) {
-        let part = share(used, mask).unwrap_or_default();
-        tell("Coverage of the mask", Some(format!("{used} of {mask} voxels ({part})")));
-    }
+    let input = &document.input;
+    let volumes = whole(regression, "volumes");
+    let censored = whole(regression, "volumes_censored").filter(|count| count != "0");
+    let dims = input.get("grid_voxels").and_then(Value::as_array);
     let dice = regression.and_then(|facts| facts.get("overlap")?.get("dice")?.as_f64());
-    tell("Overlap of tissue and mask (Dice)", dice.map(|dice| format!("{dice:.3}")));
-    tell("Chance |z| of a peak", number_of(regression, "chance_z").map(|z| format!("{z:.2}")));
-    let motion = regression.and_then(|facts| facts.get("motion"));
-    let moved = |field: &str| motion?.get(field)?.as_f64();
-    if let (Some(mean), Some(most)) = (moved("displacement_mean_mm"), moved("displacement_max_mm")) {
-        tell("Framewise displacement", Some(format!("mean {mean:.3} mm, at most {most:.3} mm")));
-    }
-    if let (Some(mean), Some(most)) = (moved("standardised_dvars_mean"), moved("standardised_dvars_max")) {
-        tell("Standardised DVARS", Some(format!("mean {mean:.3}, at most {most:.3}")));
-    }
+    let chance = number_of(regression, "chance_z");
     let confounds = regression.and_then(|facts| facts.get("confounds")?.as_array());
-    tell("Confounds", confounds.map(|names| names.len().to_string()));
-    tell("Worker", Some(document.worker.version.clone()));
-    facts
+    let rule = regression.and_then(|facts| Some(facts.get("dof_rule")?.as_str()?.replace('_', " ")));
+    let motion = regression.and_then(|facts| facts.get("motion")?.as_object());
+    let told = [
+        ("Volumes", volumes.or_else(|| input.get("volumes").map(Value::to_string))),
+        ("Volumes used", whole(regression, "volumes_used")),
+        ("Volumes censored", censored),
+        ("Repetition time", tr_seconds(document, regression).map(|tr| format!("{tr} s"))),
+        ("Grid", dims.map(|dims| dims.iter().map(Value::to_string).collect::<Vec<_>>().join(" x "))),
+        ("Space", input.get("space").and_then(Value::as_str).map(str::to_owned)),
+        ("Degrees of freedom", whole(regression, "dof")),
+        ("Their rule", rule),
+        ("Coverage of the mask", coverage(regression)),
+        ("Overlap of tissue and mask (Dice)", dice.map(|dice| format!("{dice:.3}"))),
+        ("Chance |z| of a peak", chance.map(|z| format!("{z:.2}"))),
+        ("Framewise displacement", mean_and_most(motion, "displacement", " mm", ["_mean_mm", "_max_mm"])),
+        ("Standardised DVARS", mean_and_most(motion, "standardised_dvars", "", ["_mean", "_max"])),
+        ("Confounds", confounds.map(|names| names.len().to_string())),
+        ("Worker", Some(document.worker.version.clone())),
+    ];
+    told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn whole(facts: Option<&Regression>, field: &str) -> Option<String> {
+    number_of(facts, field).map(|value| format!("{value:.0}"))
+}
+
+fn coverage(regression: Option<&Regression>) -> Option<String> {
+    let used = number_of(regression, "voxels_used")? as u64;
+    let mask = number_of(regression, "voxels_mask")? as u64;
+    Some(format!("{used} of {mask} voxels ({})", share(used, mask).unwrap_or_default()))
+}
+
+fn mean_and_most(
+    motion: Option<&Map<String, Value>>,
+    of: &str,
+    unit: &str,
+    ends: [&str; 2],
+) -> Option<String> {
+    let [mean, most] = ends.map(|end| motion?.get(&format!("{of}{end}"))?.as_f64());
+    Some(format!("mean {:.3}{unit}, at most {:.3}{unit}", mean?, most?))
 }

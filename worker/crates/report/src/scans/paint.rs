@@ -89,17 +89,19 @@ pub fn glass_brain(brain: &Brain, map: &[f64], range: Range) -> Result<Image, Jo
 /// # Errors
 /// `internal` when the image cannot be encoded.
 pub fn matrix(values: &[f64], side: usize) -> Result<Image, JobError> {
-    let entry = |value: f64| {
-        let step = (value.clamp(-1.0, 1.0) * f64::from(STEPS - 1)).round() as i16;
-        if value.is_finite() { (step + i16::from(STEPS)) as u8 } else { 0 }
-    };
-    let pixels = values.iter().map(|&value| entry(value)).collect();
+    let pixels = values.iter().map(|&value| diverging_entry(value)).collect();
     let mut palette = vec![0; 3];
     for step in 1..2 * i16::from(STEPS) {
         let value = f64::from(step - i16::from(STEPS)) / f64::from(STEPS - 1);
         palette.extend(diverging(value));
     }
     encode_pixels(&View { width: side, height: side, pixels }, palette, vec![0], Vec::new())
+}
+
+/// The palette's place of a correlation; 0 of what is no number.
+fn diverging_entry(value: f64) -> u8 {
+    let step = (value.clamp(-1.0, 1.0) * f64::from(STEPS - 1)).round() as i16;
+    if value.is_finite() { (step + i16::from(STEPS)) as u8 } else { 0 }
 }
 
 /// Blue over white to red: the two ends of ColorBrewer's RdBu, straight to white.
@@ -110,24 +112,25 @@ fn diverging(value: f64) -> [u8; 3] {
 
 /// 0 outside, 1 inside, 2 on the border.
 fn outlined(inside: &View<bool>) -> View<u8> {
-    let at = |x: isize, y: isize| {
-        let within = x >= 0 && y >= 0 && x < inside.width as isize && y < inside.height as isize;
-        within && inside.pixels[y as usize * inside.width + x as usize]
-    };
     let mut pixels = Vec::with_capacity(inside.pixels.len());
     for y in 0..inside.height as isize {
         for x in 0..inside.width as isize {
-            let border = !(at(x - 1, y) && at(x + 1, y) && at(x, y - 1) && at(x, y + 1));
-            pixels.push(if !at(x, y) {
+            let around = [(x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1)];
+            pixels.push(if !is_inside(inside, (x, y)) {
                 0
-            } else if border {
-                2
-            } else {
+            } else if around.into_iter().all(|place| is_inside(inside, place)) {
                 1
+            } else {
+                2
             });
         }
     }
     View { width: inside.width, height: inside.height, pixels }
+}
+
+fn is_inside(view: &View<bool>, (x, y): (isize, isize)) -> bool {
+    let within = x >= 0 && y >= 0 && x < view.width as isize && y < view.height as isize;
+    within && view.pixels[y as usize * view.width + x as usize]
 }
 
 fn side_by_side(views: &[View<u8>]) -> (View<u8>, Vec<(usize, usize)>) {
@@ -178,9 +181,6 @@ fn encode_pixels(
     alpha: Vec<u8>,
     views: Vec<(usize, usize)>,
 ) -> Result<Image, JobError> {
-    let failed = |error: png::EncodingError| {
-        JobError::new(Stage::Report, ErrorCode::Internal, "an image cannot be encoded").with_source(error)
-    };
     let mut png = Vec::new();
     let mut encoder = Encoder::new(&mut png, view.width as u32, view.height as u32);
     encoder.set_color(ColorType::Indexed);
@@ -192,6 +192,10 @@ fn encode_pixels(
     writer.write_image_data(&view.pixels).map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(Image { width: view.width, height: view.height, png, views })
+}
+
+fn failed(error: png::EncodingError) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::Internal, "an image cannot be encoded").with_source(error)
 }
 
 #[cfg(test)]
