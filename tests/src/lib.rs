@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod announcing;
+pub mod assembling;
 pub mod azurite;
 pub mod bench;
 pub mod cable;
@@ -27,5 +28,6 @@ pub mod queues;
 pub mod rabbit;
 pub mod server;
 pub mod simulated;
+pub mod slices;
 pub mod wait;
 pub mod worker;

@@ -53,5 +53,5 @@ fn real_event_grid_samples_make_jobs() {
             }
         }
     });
-    assert_eq!(jobs, 12);
+    assert_eq!(jobs, 16);
 }

@@ -9,12 +9,14 @@ use tokio::sync::watch;
 pub struct Gate {
     method: Method,
     text: String,
+    /// So many pass before it shuts.
+    first: usize,
     waiting: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
 
 impl Gate {
-    /// Waits until this many requests have come.
+    /// Waits until this many requests have come, those that passed before it shut among them.
     pub async fn reached(&self, count: usize) {
         let mut waiting = self.waiting.subscribe();
         let reached =
@@ -29,15 +31,22 @@ impl Gate {
 }
 
 impl Gate {
-    pub(super) fn new(method: Method, text: &str) -> Self {
+    pub(super) fn new(method: Method, text: &str, first: usize) -> Self {
         let (waiting, open) = (watch::Sender::new(0), watch::Sender::new(false));
-        Self { method, text: text.to_owned(), waiting, open }
+        Self { method, text: text.to_owned(), first, waiting, open }
     }
 
     /// Holds a request that it is for.
     pub(super) async fn pass(&self, request: &Request<Incoming>) {
         if request.method() == self.method && request.uri().path().contains(&self.text) {
-            self.waiting.send_modify(|waiting| *waiting += 1);
+            let mut count = 0;
+            self.waiting.send_modify(|waiting| {
+                *waiting += 1;
+                count = *waiting;
+            });
+            if count <= self.first {
+                return;
+            }
             let _ = self.open.subscribe().wait_for(|open| *open).await;
         }
     }

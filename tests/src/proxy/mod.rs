@@ -119,7 +119,12 @@ impl FaultProxy {
 
     /// Holds requests of `method` whose path contains `text`.
     pub fn gate(&self, method: Method, text: &str) -> Gate {
-        let gate = Gate::new(method, text);
+        self.gate_after(0, method, text)
+    }
+
+    /// As [`Self::gate`], after so many of these requests have passed.
+    pub fn gate_after(&self, first: usize, method: Method, text: &str) -> Gate {
+        let gate = Gate::new(method, text, first);
         self.state.gates.lock().unwrap_or_else(PoisonError::into_inner).push(gate.clone());
         gate
     }

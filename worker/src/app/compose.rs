@@ -279,6 +279,7 @@ impl Composition {
             source,
             results: watched(&stores.results),
             results_container: stores.results_container.clone(),
+            source_containers: stores.watched.clone(),
             identity: stores.identity,
             routing: self.routing.clone(),
             reader,

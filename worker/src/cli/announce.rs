@@ -26,6 +26,7 @@ Examples:
                                                             relabel; the same command goes on after an interruption
   nightread announce --names --dry-run < names.txt          container/path, one a line; counts, publishes nothing
   nightread announce --inventory 2024-01-01/rule_1.csv      from Azure Blob Inventory instead of a listing
+  nightread announce --sets --skip-done                     every assembled series that has no result of its newest set
   nightread announce --from-event-grid-dead-letter https://ACCOUNT.blob.core.windows.net/event-dead-letters
 
 Announcing twice is harmless: a worker finds the result and does nothing. Memory does not grow with the number of names.
@@ -44,6 +45,10 @@ pub struct AnnounceArgs {
     /// Announce again what Event Grid gave up: a container of the settings' account, or a container's URL (signed in by identity)
     #[arg(long, value_name = "CONTAINER[/PREFIX]|URL")]
     pub from_event_grid_dead_letter: Option<String>,
+
+    /// The names are set documents of series, as `nightread assemble` writes them; default: all that it wrote
+    #[arg(long, conflicts_with_all = ["inventory", "from_event_grid_dead_letter", "task", "suffix"])]
+    pub sets: bool,
 
     /// Over names without their container
     #[command(flatten)]
@@ -76,9 +81,9 @@ pub struct AnnounceArgs {
     /// Have everything read again, results or not
     #[arg(long)]
     pub force: bool,
-    /// The lane to announce in; `bulk` never makes an arriving image wait
-    #[arg(long, value_enum, default_value_t = LaneName::Bulk)]
-    pub lane: LaneName,
+    /// The lane to announce in; `bulk` never makes an arriving image wait [default: bulk, with --sets volumes]
+    #[arg(long, value_enum)]
+    pub lane: Option<LaneName>,
     /// Given to every job, and found in its result event
     #[arg(long, value_name = "TEXT")]
     pub correlation_id: Option<String>,
@@ -102,6 +107,13 @@ pub struct AnnounceArgs {
     pub common: Common,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+impl AnnounceArgs {
+    /// The lane to announce in.
+    pub fn lane(&self) -> LaneName {
+        self.lane.unwrap_or(if self.sets { LaneName::Volumes } else { LaneName::Bulk })
+    }
 }
 
 /// The lanes, as they are typed.

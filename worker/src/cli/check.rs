@@ -8,6 +8,7 @@ pub enum Purpose {
     Process,
     Run,
     Relay,
+    Assemble,
     Announce,
     Backlog,
     Webhook,

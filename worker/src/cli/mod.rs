@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub mod announce;
+pub mod assemble;
 pub mod backlog;
 pub mod check;
 pub mod common;
@@ -18,6 +19,7 @@ use clap_complete::Shell;
 use nightread_domain::result::NOTICE;
 
 pub use self::announce::AnnounceArgs;
+pub use self::assemble::AssembleArgs;
 use self::backlog::BacklogArgs;
 use self::check::Purpose;
 pub use self::common::{Common, Format};
@@ -108,6 +110,8 @@ pub enum Command {
     Announce(Box<AnnounceArgs>),
     /// Carry Event Grid's announcements from an Azure Storage queue to RabbitMQ, until told to stop
     Relay(RelayArgs),
+    /// Sort the files of arriving series, and announce each series as a whole, until told to stop
+    Assemble(AssembleArgs),
     /// Take announcements over HTTP, for development and on premises, until told to stop
     Webhook(WebhookArgs),
     /// Tell how much work waits, in seconds for each worker, and publish it

@@ -2,6 +2,7 @@
 //! and chooses the exit status: 0 all is well, 1 something failed, 2 wrong use.
 
 mod announce;
+mod assemble;
 mod backlog;
 mod bench;
 mod check;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Topology(args) => topology::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Announce(args) => announce::run(&args),
+        Command::Assemble(args) => assemble::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Backlog(args) => backlog::run(&args),

@@ -346,6 +346,7 @@ pub fn routing(
                 prefix: String::new(),
                 task,
                 model: (*only).to_owned(),
+                instances: false,
             }),
             several => {
                 return Err(format!("several models could read this: name one of {}", several.join(", ")));
@@ -357,5 +358,11 @@ pub fn routing(
 
 /// The rule that sends everything of a model's kind to it.
 pub fn rule_for(manifest: &Manifest) -> Rule {
-    Rule { container: None, prefix: String::new(), task: manifest.task, model: manifest.name.clone() }
+    Rule {
+        container: None,
+        prefix: String::new(),
+        task: manifest.task,
+        model: manifest.name.clone(),
+        instances: false,
+    }
 }

@@ -44,7 +44,11 @@ impl JobReport {
     /// The document that stands; none where a newer one overtook it, whose writer takes that further.
     pub fn standing(&self) -> Option<Standing<'_>> {
         match self.outcome {
-            Outcome::Superseded | Outcome::NoStudy | Outcome::Unfinished(_) | Outcome::GivenUp(_) => None,
+            Outcome::Superseded
+            | Outcome::NoStudy
+            | Outcome::PartOfSeries
+            | Outcome::Unfinished(_)
+            | Outcome::GivenUp(_) => None,
             Outcome::Read | Outcome::Failed(_) | Outcome::AlreadyDone => Some(Standing {
                 job: &self.job,
                 document: self.document.as_deref()?,
@@ -64,6 +68,8 @@ pub enum Outcome {
     Superseded,
     /// The blob stands for a folder.
     NoStudy,
+    /// The blob is one slice of a series, which is read as a whole.
+    PartOfSeries,
     /// Not finished: comes again.
     Unfinished(ErrorCode),
     /// Ends without a document, as a dead letter: nothing says where one would go, or it cannot be written.
@@ -74,8 +80,16 @@ impl Outcome {
     /// The labels of those that have an error's code.
     pub const WITH_CODE: [&str; 3] = ["failed", "unfinished", "given_up"];
     /// All labels.
-    pub const LABELS: [&str; 7] =
-        ["read", "already_done", "superseded", "no_study", "failed", "unfinished", "given_up"];
+    pub const LABELS: [&str; 8] = [
+        "read",
+        "already_done",
+        "superseded",
+        "no_study",
+        "part_of_series",
+        "failed",
+        "unfinished",
+        "given_up",
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -84,6 +98,7 @@ impl Outcome {
             Self::AlreadyDone => "already_done",
             Self::Superseded => "superseded",
             Self::NoStudy => "no_study",
+            Self::PartOfSeries => "part_of_series",
             Self::Unfinished(_) => "unfinished",
             Self::GivenUp(_) => "given_up",
         }
@@ -92,7 +107,7 @@ impl Outcome {
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
             Self::Failed(code) | Self::Unfinished(code) | Self::GivenUp(code) => Some(code),
-            Self::Read | Self::AlreadyDone | Self::Superseded | Self::NoStudy => None,
+            Self::Read | Self::AlreadyDone | Self::Superseded | Self::NoStudy | Self::PartOfSeries => None,
         }
     }
 }

@@ -111,6 +111,9 @@ pub(super) fn is_documented(code: ErrorCode) -> bool {
             | ErrorCode::MessageUnparseable
             // Of this worker and its broker, not of the study.
             | ErrorCode::ExceedsLaneTime
+            | ErrorCode::SetMissing
+            | ErrorCode::SetInvalid
+            | ErrorCode::PartOfSeries
             // There is a document, and it stays.
             | ErrorCode::ResultNewerSchema
     )

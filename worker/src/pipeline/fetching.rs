@@ -49,6 +49,11 @@ impl StudyProperties {
         }
     }
 
+    /// Of each blob, in the order of the study.
+    pub fn blobs(&self) -> &[BlobProperties] {
+        &self.blobs
+    }
+
     /// Bytes of memory that its blobs take when they are fetched; what is larger is kept outside.
     pub fn held_bytes(&self, memory_bytes: u64) -> u64 {
         self.blobs.iter().map(|blob| blob.bytes.min(memory_bytes)).fold(0, u64::saturating_add)
@@ -87,6 +92,7 @@ pub(super) async fn properties(study: &Study, store: &dyn BlobStore) -> Result<S
             let blobs = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
             Ok(StudyProperties::of_series(series, blobs))
         }
+        Study::Announced(_) => Err(unresolved()),
     }
 }
 
@@ -135,7 +141,13 @@ pub(super) async fn fetch(
             let fetched: Vec<Fetched> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
             Ok((FetchedStudy::of_series(series, fetched), found))
         }
+        Study::Announced(_) => Err(unresolved()),
     }
+}
+
+/// Of a series whose blobs were not found out first.
+fn unresolved() -> JobError {
+    JobError::new(Stage::Fetch, ErrorCode::Internal, "the blobs of a series are not known")
 }
 
 #[cfg(test)]

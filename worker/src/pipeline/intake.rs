@@ -11,7 +11,7 @@ use nightread_domain::message::Attributes;
 use nightread_domain::ports::Sink;
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::{
-    Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Notice, Settlement, Stage,
+    Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Notice, Settlement, Stage, Study,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::timeout;
@@ -266,6 +266,10 @@ impl Shared {
                 Announced::Job(announcement) => match announcement.resolve(&self.run.allowed)? {
                     Resolved::Blob(source) => {
                         return Ok(Step::Job(Job::new(source, &announcement, &message.attributes)));
+                    }
+                    Resolved::Series(series) => {
+                        let study = Study::Announced(series);
+                        return Ok(Step::Job(Job::new(study, &announcement, &message.attributes)));
                     }
                     Resolved::OwnResult => self.run.observer.event_ignored("own_result"),
                 },

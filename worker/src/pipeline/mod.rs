@@ -9,6 +9,7 @@ mod fetching;
 pub mod intake;
 pub mod outage;
 pub mod process;
+mod resolving;
 mod sinks;
 pub mod store;
 pub mod tools;

@@ -263,6 +263,10 @@ mod tests {
             unimplemented!()
         }
 
+        async fn head(&self, _: &BlobRef, _: &BlobProperties, _: u64) -> Result<Bytes, JobError> {
+            unimplemented!()
+        }
+
         async fn read(&self, _: &BlobRef, _: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
             unimplemented!()
         }
@@ -290,6 +294,15 @@ mod tests {
         }
 
         async fn some_below(&self, _: &str, _: &str) -> Result<Vec<BlobRef>, JobError> {
+            unimplemented!()
+        }
+
+        async fn all_below(
+            &self,
+            _: &str,
+            _: &str,
+            _: usize,
+        ) -> Result<Vec<(BlobRef, BlobProperties)>, JobError> {
             unimplemented!()
         }
 

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
 use nightread_domain::storing::{Identity, is_same_reading, result_blob};
-use nightread_domain::study::Part;
+use nightread_domain::study::{Part, SeriesSource};
 use nightread_domain::{
     BlobKind, BlobRef, Disposition, ErrorClass, ErrorCode, FetchedStudy, Job, JobError, Lane, Media, Stage,
+    Study,
 };
 use nightread_radiograph::sniff;
 
@@ -16,15 +17,20 @@ use super::beside;
 use super::disposition;
 use super::document::{Progress, candidate, document};
 use super::fetching;
+use super::resolving;
 use super::store::{self, Before, Stored};
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::failpoint::{Failpoint, reached};
 use crate::flow::report::{JobReport, Outcome};
 use crate::readings;
+use crate::readings::instance::is_slice;
 
 /// Bytes from which the format is told.
 const SNIFFED: usize = 64 << 10;
+
+/// Bytes in which the header of a slice ends.
+const HEADER: usize = 4 << 20;
 
 /// How a job ended with a document, its own or one that was there.
 struct Concluded {
@@ -43,13 +49,8 @@ struct Concluded {
 pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, JobReport) {
     let started = Instant::now();
     let mut progress = Progress::default();
-    let ended = match disposition::closed(job, tools) {
-        Some(error) => Err(error),
-        None => match read(job, tools, &mut progress, started).await {
-            Ok(ended) => Ok(ended),
-            Err(error) => fail(job, tools, &progress, error, started).await.map(Some),
-        },
-    };
+    let job = &mut job.clone();
+    let ended = run(job, tools, &mut progress, started).await;
     let model = progress.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone());
     let report = JobReport { model, ..JobReport::of(job, lane, started.elapsed()) };
     match ended {
@@ -59,6 +60,10 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, JobR
             (disposition, ended.told(report))
         }
         Ok(None) => (Disposition::Done, report),
+        // The series is announced as a whole; nothing is wrong with its slice.
+        Err(error) if error.code == ErrorCode::PartOfSeries => {
+            (Disposition::Done, JobReport { outcome: Outcome::PartOfSeries, ..report })
+        }
         Err(error) => {
             let facts = ErrorFacts::from(&error);
             let disposition = disposition::of_failure(job, error, tools);
@@ -68,6 +73,37 @@ pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, JobR
             };
             (disposition, JobReport { outcome, error: Some(facts), ..report })
         }
+    }
+}
+
+/// Finds out what the study is, and reads it; a failure for good becomes a document.
+async fn run(
+    job: &mut Job,
+    tools: &Tools,
+    progress: &mut Progress,
+    started: Instant,
+) -> Result<Option<Concluded>, JobError> {
+    if let Some(error) = disposition::closed(job, tools) {
+        return Err(error);
+    }
+    let known = match resolving::series(job, tools).await {
+        Ok(None) => Ok(()),
+        Ok(Some(series)) => {
+            job.study = Study::Series(series);
+            if let Some(error) = disposition::closed(job, tools) {
+                return Err(error);
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    let read = match known {
+        Ok(()) => read(job, tools, progress, started).await,
+        Err(error) => Err(error),
+    };
+    match read {
+        Ok(ended) => Ok(ended),
+        Err(error) => fail(job, tools, progress, error, started).await.map(Some),
     }
 }
 
@@ -81,6 +117,10 @@ pub async fn done_before(
     tools: &Tools,
 ) -> Result<Option<(Disposition, JobReport)>, JobError> {
     let started = Instant::now();
+    let job = &mut job.clone();
+    if let Some(series) = resolving::series(job, tools).await? {
+        job.study = Study::Series(series);
+    }
     let properties = Some(fetching::properties(&job.study, &*tools.source).await?);
     let mut progress = Progress { properties, ..Progress::default() };
     let ended = read_before(job, tools, &mut progress, true).await?;
@@ -117,6 +157,9 @@ async fn read(
         return Ok(Some(done));
     }
     properties.check(tools.limits.blob_bytes)?;
+    if let Study::Series(series) = &job.study {
+        resolving::one_series(series, &properties, tools).await?;
+    }
     let room = tools.bytes_in_flight.room_for(properties.held_bytes(tools.limits.memory_bytes)).await?;
     let fetching = fetching::fetch(&job.study, &*tools.source, properties, tools.limits.blob_bytes);
     let (study, properties) = progress.timing.timed("fetch", fetching).await?;
@@ -131,6 +174,7 @@ async fn read(
 
     let media = media_of(&study)?;
     progress.media = Some(media);
+    check_whole(job, &study, media, tools)?;
     let named = job.model.as_deref();
     let model = tools.reader.models.get(match named {
         Some(name) => name,
@@ -177,6 +221,20 @@ fn media_of(study: &FetchedStudy) -> Result<Media, JobError> {
     };
     let head = body.head(SNIFFED).map_err(readings::unreadable)?;
     sniff(&head).ok_or_else(|| readings::unknown(&head, blob.name()))
+}
+
+/// `part_of_series` for one slice on a route that carries series, unless somebody named the model that is to read it.
+fn check_whole(job: &Job, study: &FetchedStudy, media: Media, tools: &Tools) -> Result<(), JobError> {
+    let (Study::Blob(blob), Media::Dicom, None) = (&job.study, media, &job.model) else { return Ok(()) };
+    if tools.routing.of_instances(blob).is_none() {
+        return Ok(());
+    }
+    let head = study.parts.first().map(|part| part.body.head(HEADER)).transpose();
+    if head.map_err(readings::unreadable)?.is_some_and(|head| is_slice(&head)) {
+        let text = "the blob is one slice of a series, which is announced as a whole";
+        return Err(JobError::new(Stage::Decode, ErrorCode::PartOfSeries, text));
+    }
+    Ok(())
 }
 
 /// A result that is already there, under any model that could be meant. One that lacks files which are asked for counts only
@@ -230,8 +288,7 @@ async fn write(
 ) -> Result<(Stored, BlobRef, ResultDocument), JobError> {
     let path = result_path(job, tools, model)?;
     let ours = candidate(job, tools, model, progress);
-    let (stored, document) =
-        store::store(&*tools.source, &*tools.results, &path, &job.study, document, &ours).await?;
+    let (stored, document) = store::store(tools.shelves(), &path, &job.study, document, &ours).await?;
     Ok((stored, path, document))
 }
 
@@ -264,6 +321,10 @@ async fn fail(
     } else {
         error
     };
+    if matches!(job.study, Study::Announced(SeriesSource::Set(_))) {
+        // What its results would be called stands in the document that could not be had.
+        return Err(error);
+    }
     let model = match &progress.model {
         Some(model) => Arc::clone(model),
         None => match job.model.as_deref().or_else(|| tools.routing.fallback(job.study.name())) {

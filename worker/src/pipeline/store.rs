@@ -9,6 +9,7 @@ use nightread_domain::{
 use serde::Serialize;
 
 use super::fetching;
+use super::resolving::{Shelves, resolve};
 
 /// A document larger than this is not one of ours.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -93,14 +94,14 @@ pub async fn before(
 
 /// Stores `document` at `path`, completed by the files of one that it completes; gives back what was to be stored. The loop
 /// ends because every lost round means that another writer won one.
-pub async fn store(
-    source: &dyn BlobStore,
-    results: &dyn BlobStore,
+pub(super) async fn store(
+    shelves: Shelves<'_>,
     path: &BlobRef,
     study: &Study,
     document: ResultDocument,
     ours: &Candidate<'_>,
 ) -> Result<(Stored, ResultDocument), JobError> {
+    let results = shelves.results;
     let body = serialised(&document, "the result")?;
     let metadata = document.metadata();
     for _ in 0..MAX_ROUNDS {
@@ -122,7 +123,7 @@ pub async fn store(
                 (Some(whole), body)
             }
             (Verdict::Replace | Verdict::Complete, _) => (None, body.clone()),
-            (Verdict::AskSource, _) if is_current(source, study, &document).await? => (None, body.clone()),
+            (Verdict::AskSource, _) if is_current(shelves, study, &document).await? => (None, body.clone()),
             (Verdict::AlreadyDone | Verdict::NewerExists | Verdict::AskSource, _) => {
                 return Ok((Stored::Superseded, document));
             }
@@ -144,12 +145,22 @@ pub(super) fn serialised(value: &impl Serialize, what: &str) -> Result<Bytes, Jo
     Ok(body.into())
 }
 
+/// Whether the study is still the version that was read. Of a series the blobs may all be as they were, and others have come.
 async fn is_current(
-    source: &dyn BlobStore,
+    shelves: Shelves<'_>,
     study: &Study,
     document: &ResultDocument,
 ) -> Result<bool, JobError> {
-    match fetching::properties(study, source).await {
+    if let Study::Series(series) = study
+        && let Some(told) = series.source()
+    {
+        return match resolve(told, shelves).await {
+            Ok(now) => Ok(Some(now.version()) == document.study.version),
+            Err(error) if error.is_transient() && error.code != ErrorCode::InstancesMissing => Err(error),
+            Err(_) => Ok(false),
+        };
+    }
+    match fetching::properties(study, shelves.source).await {
         Ok(properties) => Ok(Some(properties.version) == document.study.version),
         Err(gone) if matches!(gone.code, ErrorCode::BlobNotFound | ErrorCode::BlobChanged) => Ok(false),
         Err(error) => Err(error),

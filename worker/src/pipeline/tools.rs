@@ -20,6 +20,8 @@ pub struct Tools {
     pub source: Arc<dyn BlobStore>,
     pub results: Arc<dyn BlobStore>,
     pub results_container: String,
+    /// The only containers that series may have their blobs in.
+    pub source_containers: Vec<String>,
     pub identity: Identity,
     pub routing: Routing,
     pub reader: Reader,

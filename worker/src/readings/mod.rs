@@ -2,6 +2,7 @@
 
 mod components;
 mod derivatives;
+pub mod instance;
 mod radiograph;
 mod segmentation;
 mod sidecars;

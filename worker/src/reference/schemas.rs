@@ -8,6 +8,7 @@ use super::{MADE, row};
 
 const RESULT: &str = include_str!("../../schemas/result.v2.json");
 const ANNOUNCEMENT: &str = include_str!("../../schemas/announcement.v1.json");
+const SET: &str = include_str!("../../schemas/set.v1.json");
 
 pub(super) fn result() -> String {
     let schema: Value = serde_json::from_str(RESULT).unwrap_or_default();
@@ -37,6 +38,13 @@ pub(super) fn announcement() -> String {
         let _infallible = write!(text, "\n## {name}\n\n{}\n\n{HEAD}", said(definition));
         rows(&mut text, "", definition, &schema);
     }
+    let set: Value = serde_json::from_str(SET).unwrap_or_default();
+    let _infallible = write!(
+        text,
+        "\n## Set documents\n\nTheir source is `worker/schemas/set.v1.json`. {}\n\n{HEAD}",
+        said(&set)
+    );
+    rows(&mut text, "", &set, &set);
     text
 }
 

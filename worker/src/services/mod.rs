@@ -1,6 +1,7 @@
 //! What runs until it is told to stop, or until all is done: the work behind the commands.
 
 pub mod announce;
+pub(crate) mod assemble;
 pub mod autotune;
 pub mod backlog;
 pub(crate) mod bench;

@@ -14,6 +14,7 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
         (keys::BACKLOG_ENDPOINT, "http://", "https://"),
         (keys::STORAGE_SAS_URL, "http://", "https://"),
         (keys::RELAY_SAS_URL, "http://", "https://"),
+        (keys::ASSEMBLE_SAS_URL, "http://", "https://"),
     ];
     let mut doubts: Vec<String> = open
         .into_iter()
@@ -33,9 +34,11 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
             "[broker] hosts are reached as [broker] url is, {host} by amqp://, which anybody on the way can read: use amqps://"
         ));
     }
-    for (key, endpoint) in
-        [(keys::STORAGE_CONNECTION_STRING, "BlobEndpoint"), (keys::RELAY_CONNECTION_STRING, "QueueEndpoint")]
-    {
+    for (key, endpoint) in [
+        (keys::STORAGE_CONNECTION_STRING, "BlobEndpoint"),
+        (keys::RELAY_CONNECTION_STRING, "QueueEndpoint"),
+        (keys::ASSEMBLE_CONNECTION_STRING, "QueueEndpoint"),
+    ] {
         let text = raw.text(key).unwrap_or_default();
         let parts: Vec<_> = text.split(';').filter_map(|part| part.split_once('=')).collect();
         let url = field(&parts, endpoint);

@@ -333,6 +333,31 @@ keys! {
         "how long a message that is taken is hidden from other relays",
     );
     RELAY_MOST_TAKES = key("relay", "most_takes", Integer, "50", "a message that is taken more often is put aside as poison");
+    ASSEMBLE_QUEUE_URL = key(
+        "assemble",
+        "queue_url",
+        Text,
+        "",
+        "https://<account>.queue.core.windows.net/<queue>, a queue of its own for Event Grid's events of instances (signed in by identity)",
+    );
+    ASSEMBLE_SAS_URL = secret("assemble", "sas_url", "that queue's URL with a shared access signature");
+    ASSEMBLE_CONNECTION_STRING = secret("assemble", "connection_string", "of that queue's account, for Azurite and development");
+    ASSEMBLE_QUEUE = key("assemble", "queue", Text, "instance-created", "name of that queue (with connection_string)");
+    ASSEMBLE_HIDDEN_SECONDS = key(
+        "assemble",
+        "hidden_seconds",
+        Integer,
+        "120",
+        "how long a message that is taken is hidden from other replicas, and an announcement that is begun is left to its beginner",
+    );
+    ASSEMBLE_MOST_TAKES = key("assemble", "most_takes", Integer, "50", "a message that is taken more often is put aside as poison");
+    ASSEMBLE_QUIET_SECONDS = key(
+        "assemble",
+        "quiet_seconds",
+        Integer,
+        "60",
+        "a series to which nothing was added for so long is announced; one that is complete by its own headers is announced at once",
+    );
     WEBHOOK_TOKEN = secret("webhook", "token", "who posts events shows it; without one `nightread webhook` does not start");
     WEBHOOK_LISTEN = key("webhook", "listen", Text, "127.0.0.1:8090", "address of the webhook; a proxy before it speaks TLS");
     WEBHOOK_ORIGINS = key("webhook", "origins", List, "eventgrid.azure.net", "who may ask to send events; `*` for anybody");

@@ -74,7 +74,7 @@ pub struct BrokerSettings {
     pub consumer_timeout: Duration,
 }
 
-/// The Storage queue that is relayed from.
+/// A Storage queue that events are taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelaySettings {
     pub access: QueueAccess,
@@ -82,6 +82,14 @@ pub struct RelaySettings {
     pub hidden: Duration,
     /// A message that is taken more often is poison.
     pub most_takes: u64,
+}
+
+/// What is assembled to series: from which queue, and after how much quiet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssembleSettings {
+    pub queue: RelaySettings,
+    /// A series to which nothing was added for so long is announced.
+    pub quiet: Duration,
 }
 
 /// How to reach a Storage queue.
@@ -245,6 +253,7 @@ pub struct Settings {
     pub volumes: VolumeSettings,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,
+    pub assemble: Option<AssembleSettings>,
     /// Absent without a token.
     pub webhook: Option<WebhookSettings>,
     /// `[storage] client_id`, for what else is signed in to.

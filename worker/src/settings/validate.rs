@@ -14,9 +14,9 @@ use toml::{Table, Value};
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::{
-    AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings, PrecisionChoice,
-    QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings, VolumeSettings,
-    WebhookSettings,
+    AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings,
+    PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings,
+    VolumeSettings, WebhookSettings,
 };
 use crate::flow::failpoint::Failpoint;
 
@@ -72,7 +72,8 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             files: files_of_volumes(raw),
         },
         broker: broker(raw, problems),
-        relay: relay(raw, problems),
+        relay: queue(raw, &RELAY, problems),
+        assemble: assemble(raw, problems),
         webhook: webhook(raw, problems),
         backlog: backlog(raw, problems),
         report_every: Duration::from_secs(
@@ -314,37 +315,74 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && is_plain && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-fn relay(raw: &RawSettings, problems: &mut Problems) -> Option<RelaySettings> {
-    let sas_url = secret(raw, keys::RELAY_SAS_URL);
-    let connection_string = secret(raw, keys::RELAY_CONNECTION_STRING);
-    let access = match (raw.text(keys::RELAY_QUEUE_URL), sas_url, connection_string) {
+/// The settings of a Storage queue: of the relay, or of who assembles series.
+struct QueueKeys {
+    section: &'static str,
+    queue_url: Key,
+    sas_url: Key,
+    connection_string: Key,
+    queue: Key,
+    hidden_seconds: Key,
+    most_takes: Key,
+}
+
+const RELAY: QueueKeys = QueueKeys {
+    section: "relay",
+    queue_url: keys::RELAY_QUEUE_URL,
+    sas_url: keys::RELAY_SAS_URL,
+    connection_string: keys::RELAY_CONNECTION_STRING,
+    queue: keys::RELAY_QUEUE,
+    hidden_seconds: keys::RELAY_HIDDEN_SECONDS,
+    most_takes: keys::RELAY_MOST_TAKES,
+};
+
+const ASSEMBLE: QueueKeys = QueueKeys {
+    section: "assemble",
+    queue_url: keys::ASSEMBLE_QUEUE_URL,
+    sas_url: keys::ASSEMBLE_SAS_URL,
+    connection_string: keys::ASSEMBLE_CONNECTION_STRING,
+    queue: keys::ASSEMBLE_QUEUE,
+    hidden_seconds: keys::ASSEMBLE_HIDDEN_SECONDS,
+    most_takes: keys::ASSEMBLE_MOST_TAKES,
+};
+
+fn queue(raw: &RawSettings, keys: &QueueKeys, problems: &mut Problems) -> Option<RelaySettings> {
+    let section = keys.section;
+    let sas_url = secret(raw, keys.sas_url);
+    let connection_string = secret(raw, keys.connection_string);
+    let access = match (raw.text(keys.queue_url), sas_url, connection_string) {
         (None, None, None) => return None,
         (Some(url), None, None) => {
             if !url.starts_with("https://") || url.contains('?') {
-                problems.add("[relay] queue_url: an https URL without a signature is expected");
+                problems.add(format!("[{section}] queue_url: an https URL without a signature is expected"));
             }
             QueueAccess::Identity { queue_url: url.to_owned() }
         }
         (None, Some(url), None) => QueueAccess::SasUrl(url),
-        (None, None, Some(text)) => QueueAccess::ConnectionString {
-            text,
-            queue: raw.text(keys::RELAY_QUEUE).unwrap_or_default().to_owned(),
-        },
+        (None, None, Some(text)) => {
+            QueueAccess::ConnectionString { text, queue: raw.text(keys.queue).unwrap_or_default().to_owned() }
+        }
         _ => {
-            problems.add("[relay] takes one of queue_url, sas_url and connection_string");
+            problems.add(format!("[{section}] takes one of queue_url, sas_url and connection_string"));
             return None;
         }
     };
-    let hidden = raw.integer(keys::RELAY_HIDDEN_SECONDS).unwrap_or_default();
+    let hidden = raw.integer(keys.hidden_seconds).unwrap_or_default();
     // Azure's longest is seven days; a few seconds cannot hold a retry.
     if !(10..=604_800).contains(&hidden) {
-        problems.add("[relay] hidden_seconds: 10 to 604800 is expected");
+        problems.add(format!("[{section}] hidden_seconds: 10 to 604800 is expected"));
     }
-    let most_takes = raw.integer(keys::RELAY_MOST_TAKES).unwrap_or_default();
+    let most_takes = raw.integer(keys.most_takes).unwrap_or_default();
     if most_takes == 0 {
-        problems.add("[relay] most_takes: at least 1 is expected");
+        problems.add(format!("[{section}] most_takes: at least 1 is expected"));
     }
     Some(RelaySettings { access, hidden: Duration::from_secs(hidden), most_takes })
+}
+
+fn assemble(raw: &RawSettings, problems: &mut Problems) -> Option<AssembleSettings> {
+    let queue = queue(raw, &ASSEMBLE, problems)?;
+    let quiet = at_least_one(raw, keys::ASSEMBLE_QUIET_SECONDS, problems);
+    Some(AssembleSettings { queue, quiet: Duration::from_secs(quiet) })
 }
 
 fn webhook(raw: &RawSettings, problems: &mut Problems) -> Option<WebhookSettings> {
@@ -417,9 +455,10 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
     for (n, row) in rows.iter().enumerate() {
         let known = ["container", "prefix", "task", "model"];
         for (name, value) in row {
-            if !known.contains(&name.as_str()) || !value.is_str() {
+            let is_flag = name == "instances" && value.is_bool();
+            if !is_flag && (!known.contains(&name.as_str()) || !value.is_str()) {
                 problems.add(format!(
-                    "[[routes]] {}: {name} is not one of the texts {}",
+                    "[[routes]] {}: {name} is not one of the texts {}, nor instances = true or false",
                     n + 1,
                     known.join(", ")
                 ));
@@ -437,6 +476,7 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
                 prefix: text(row, "prefix").unwrap_or_default().to_owned(),
                 task,
                 model: model.to_owned(),
+                instances: row.get("instances").and_then(Value::as_bool).unwrap_or_default(),
             }),
             None => problems.add(format!("[[routes]] {}: model is missing", n + 1)),
         }

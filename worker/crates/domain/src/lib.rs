@@ -12,6 +12,7 @@ pub mod ports;
 pub mod result;
 pub mod retry;
 pub mod routing;
+pub mod set;
 pub mod storing;
 pub mod study;
 pub mod task;

@@ -15,6 +15,8 @@ pub struct Rule {
     pub prefix: String,
     pub task: Task,
     pub model: String,
+    /// Its blobs are instances of series, which are read as wholes.
+    pub instances: bool,
 }
 
 /// The ordered rules of one worker.
@@ -60,6 +62,11 @@ impl Routing {
         names
     }
 
+    /// The first rule that carries this blob as an instance of a series.
+    pub fn of_instances(&self, blob: &BlobRef) -> Option<&Rule> {
+        self.matching(blob).find(|rule| rule.instances)
+    }
+
     fn matching<'s, 'b>(&'s self, blob: &'b BlobRef) -> impl Iterator<Item = &'s Rule> + use<'s, 'b> {
         self.rules.iter().filter(|rule| {
             rule.container.as_deref().is_none_or(|container| container == blob.container())
@@ -80,6 +87,7 @@ mod tests {
             prefix: prefix.to_owned(),
             task,
             model: model.to_owned(),
+            instances: false,
         }
     }
 
@@ -123,5 +131,14 @@ mod tests {
         assert_eq!(routed(&routing, "incoming/x", Media::NiftiGz), "components");
         let refused = routing.route(&series, Media::Png).expect_err("no series of images");
         assert_eq!(refused.code, ErrorCode::NoRoute);
+    }
+
+    #[test]
+    fn instances_are_carried_by_a_rule_that_says_so_wherever_it_stands() {
+        let carries = Rule { instances: true, ..rule(Some("incoming"), "ct/", Task::Radiograph, "b") };
+        let routing = Routing { rules: vec![rule(None, "", Task::Radiograph, "a"), carries.clone()] };
+        assert_eq!(routing.of_instances(&blob("incoming/ct/1")), Some(&carries));
+        assert_eq!(routing.of_instances(&blob("incoming/1")), None);
+        assert_eq!(routing.of_instances(&blob("other/ct/1")), None);
     }
 }

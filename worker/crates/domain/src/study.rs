@@ -15,6 +15,26 @@ use crate::result::StudyKind;
 pub enum Study {
     Blob(BlobRef),
     Series(Series),
+    /// A series that is announced, and whose blobs are not known yet: storage has to be asked.
+    Announced(SeriesSource),
+}
+
+/// Where it is told which blobs are a series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeriesSource {
+    /// A document that names them, each in its version.
+    Set(BlobRef),
+    /// All that lie below this name and a slash; as many as are said, where that is said.
+    Folder { folder: BlobRef, instances: Option<u32> },
+}
+
+impl SeriesSource {
+    /// The set document, or the folder without its slash.
+    pub const fn name(&self) -> &BlobRef {
+        match self {
+            Self::Set(name) | Self::Folder { folder: name, .. } => name,
+        }
+    }
 }
 
 /// A closed set of blobs that are one study: which they are, and each in which version.
@@ -22,7 +42,12 @@ pub enum Study {
 pub struct Series {
     name: BlobRef,
     members: Vec<Member>,
+    /// Where it was told; asked again when it matters what belongs to the series now.
+    source: Option<SeriesSource>,
 }
+
+/// The most blobs of one series.
+pub const MAX_MEMBERS: usize = 4_096;
 
 /// One blob of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +71,17 @@ impl Series {
         if members.windows(2).any(|pair| matches!(pair, [a, b] if a.blob == b.blob)) {
             return Err(refused("a series names a blob twice"));
         }
-        Ok(Self { name, members })
+        Ok(Self { name, members, source: None })
+    }
+
+    #[must_use]
+    pub fn told_by(mut self, source: &SeriesSource) -> Self {
+        self.source = Some(source.clone());
+        self
+    }
+
+    pub const fn source(&self) -> Option<&SeriesSource> {
+        self.source.as_ref()
     }
 
     /// In the order of their names.
@@ -66,7 +101,7 @@ impl Study {
     pub const fn kind(&self) -> StudyKind {
         match self {
             Self::Blob(_) => StudyKind::Blob,
-            Self::Series(_) => StudyKind::Series,
+            Self::Series(_) | Self::Announced(_) => StudyKind::Series,
         }
     }
 
@@ -75,6 +110,7 @@ impl Study {
         match self {
             Self::Blob(blob) => blob,
             Self::Series(series) => &series.name,
+            Self::Announced(source) => source.name(),
         }
     }
 
@@ -83,6 +119,7 @@ impl Study {
         match self {
             Self::Blob(blob) => blob.container(),
             Self::Series(series) => series.members.first().map_or("", |member| member.blob.container()),
+            Self::Announced(source) => source.name().container(),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::connect::{classified, confirming_channel, connect, forgiving, in_time
 use super::options::RabbitOptions;
 use super::properties;
 use super::topology;
+use crate::flow::unix_now;
 
 /// How long the broker may take to say that it has a message.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
@@ -80,6 +81,15 @@ impl Publisher {
     /// Publishes an announcement to its lane and waits until the broker has it for good.
     pub async fn announce(&self, message: &Message) -> Result<(), JobError> {
         self.publish(&announcement(message)).await
+    }
+
+    /// Publishes a message among the dead letters and waits until the broker has it for good.
+    pub async fn dead_letter(&self, message: &Message, error: &JobError) -> Result<(), JobError> {
+        let attributes = &message.attributes;
+        let headers = properties::dead_headers(attributes.lane, attributes.attempt, unix_now(), error);
+        let letter = announcement(message);
+        let properties = properties::with(letter.properties, headers);
+        self.publish(&Outgoing { exchange: topology::DEAD.to_owned(), properties, ..letter }).await
     }
 
     /// Whether a publish could succeed now: there is a link, or one could be made, and the broker reads from it.

@@ -1,6 +1,7 @@
 //! Blob stores.
 
 pub mod azure;
+mod below;
 pub mod folder;
 mod kept;
 pub mod retry;

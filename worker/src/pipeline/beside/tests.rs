@@ -6,6 +6,7 @@ use nightread_domain::{Study, Task};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 
+use super::super::resolving::Shelves;
 use super::super::store::{Stored, existing, store};
 use super::*;
 use crate::adapters::storage::folder::FolderStore;
@@ -80,7 +81,10 @@ impl Place {
                     reread_failed: false,
                     wanted: Wanted::default(),
                 };
-                let stored = store(&self.store, &self.store, &self.path, &self.study, document, &ours).await;
+                let container = self.path.container();
+                let shelves =
+                    Shelves { source: &self.store, results: &self.store, results_container: container };
+                let stored = store(shelves, &self.path, &self.study, document, &ours).await;
                 worker.stored = Some(stored.expect("stored"));
             }
             _ => {

@@ -8,8 +8,9 @@ use futures::StreamExt;
 use nightread_domain::ports::Listing;
 use nightread_domain::result::{Parsed, ResultDocument};
 use nightread_domain::routing::Routing;
+use nightread_domain::set::{self, SetDocument};
 use nightread_domain::storing::result_blob;
-use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Status};
+use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Status, Study};
 
 use super::item::Work;
 use super::merge::{Cursor, Pages, Reorder, Standing};
@@ -38,6 +39,8 @@ pub(super) struct Done {
     /// The version of every model that the routes name, as result paths have it.
     pub versions: BTreeMap<String, String>,
     pub retry_failed: bool,
+    /// The names are those of set documents: their series have results.
+    pub sets: bool,
     /// Follow listings of results beside the names, which come in order.
     pub merging: bool,
     /// The start of all names of a part.
@@ -69,6 +72,7 @@ impl Done {
             routing,
             versions,
             retry_failed: false,
+            sets: false,
             merging: false,
             prefixes: Vec::new(),
             beside: Beside::default(),
@@ -173,6 +177,9 @@ impl Done {
         mut work: Work,
         answers: Option<Vec<Option<Standing>>>,
     ) -> Result<Decision, JobError> {
+        if self.sets {
+            return self.judge_set(work).await;
+        }
         if work.etag.is_none() {
             match etag(&*self.storage, &work.blob).await? {
                 Some(etag) => work.etag = Some(etag),
@@ -183,15 +190,35 @@ impl Done {
             Some(answers) => answers,
             None => self.look_up(&work.blob).await?,
         };
-        let ours = standing.into_iter().flatten().find(|found| found.source_etag == work.etag);
-        Ok(match ours {
+        let version = work.etag.clone();
+        Ok(self.decided(work, standing, version.as_ref()))
+    }
+
+    fn decided(&self, work: Work, standing: Vec<Option<Standing>>, version: Option<&ETag>) -> Decision {
+        let ours = standing.into_iter().flatten().find(|found| found.source_etag.as_ref() == version);
+        match ours {
             Some(found) if found.may_pass => Decision::Announce(work),
             Some(found) if found.failed && self.retry_failed => {
                 Decision::Announce(Work { redriven: true, ..work })
             }
             Some(_) => Decision::Done,
             None => Decision::Announce(work),
-        })
+        }
+    }
+
+    /// By the name and the version of the series that a set document names.
+    async fn judge_set(&self, work: Work) -> Result<Decision, JobError> {
+        let read = patiently(|| self.storage.read(&work.blob, set::MAX_BYTES)).await?;
+        let Some((body, _)) = read else { return Ok(Decision::Gone) };
+        match SetDocument::parse(&body).and_then(|document| document.series()) {
+            Ok(series) => {
+                let version = series.version();
+                let standing = self.look_up(Study::Series(series).name()).await?;
+                Ok(self.decided(work, standing, Some(&version)))
+            }
+            // The worker that is asked says what is wrong with it.
+            Err(_) => Ok(Decision::Announce(work)),
+        }
     }
 
     async fn look_up(&self, blob: &BlobRef) -> Result<Vec<Option<Standing>>, JobError> {

@@ -35,7 +35,7 @@ impl Filter {
         Ok(Self {
             names: Names::new(&args.matching)?,
             is_a_list: args.names,
-            suffixes: named.chain(usual).map(dotted).collect(),
+            suffixes: named.chain(usual).chain(args.sets.then_some("json")).map(dotted).collect(),
             min_bytes: args.min_bytes,
             max_bytes: args.max_bytes,
             modified_since: args.modified_since,

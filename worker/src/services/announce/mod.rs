@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nightread_domain::announcement::SETS;
 use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
 use nightread_engine::Catalogue;
@@ -54,7 +55,8 @@ pub(crate) fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut P
     }
     for place in &args.places {
         let container = Place::parse(place).container;
-        if !settings.source_containers.contains(&container) {
+        let holds_sets = args.sets && container == settings.results_container;
+        if !holds_sets && !settings.source_containers.contains(&container) {
             let inputs = settings.source_containers.join(", ");
             problems
                 .add(format!("{container} is not among [sources] containers ({inputs}): no worker reads it"));
@@ -82,7 +84,8 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
     if args.skip_done {
         let storage = storage.context("storage was required above")?;
         let mut checks = skip(args, settings, storage)?;
-        checks.merging = source.is_in_order() && checks.storage.keeps_metadata();
+        checks.sets = args.sets;
+        checks.merging = !args.sets && source.is_in_order() && checks.storage.keeps_metadata();
         checks.prefixes = source.prefixes();
         done = Some(checks);
     }
@@ -100,8 +103,9 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
         None => Default::default(),
     };
     let ledger = Ledger::new(position.clone(), counts, left_over.clone());
-    let filter =
-        Selector { filter: Filter::new(args)?, containers: settings.source_containers.clone(), done };
+    let mut containers = settings.source_containers.clone();
+    containers.extend(args.sets.then(|| settings.results_container.clone()));
+    let filter = Selector { filter: Filter::new(args)?, containers, done };
     let mut prepared = filter.start(left_over, source.start(position));
     let stop = CancellationToken::new();
     stop_on_signals([stop.clone()])?;
@@ -114,7 +118,8 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
     } else {
         let broker = settings.broker.as_ref().context("a broker was required above")?;
         let template = Template {
-            lane: args.lane.into(),
+            lane: args.lane().into(),
+            sets: args.sets,
             model: args.model.clone(),
             force: args.force,
             correlation_id: args.correlation_id.as_deref().map(Arc::from),
@@ -202,7 +207,12 @@ fn source(
     if let Some(place) = &args.from_event_grid_dead_letter {
         return dead_letters(place, settings, storage);
     }
-    let places = if args.places.is_empty() { &settings.source_containers } else { &args.places };
+    let sets = [format!("{}/{SETS}", settings.results_container)];
+    let places = match args.places.as_slice() {
+        [] if args.sets => &sets[..],
+        [] => &settings.source_containers,
+        places => places,
+    };
     let places = places.iter().map(|place| Place::parse(place)).collect();
     let storage = storage.context("storage was required above")?;
     Ok(BlobSource::Listing(Arc::clone(storage), places))
@@ -280,8 +290,9 @@ fn fingerprint(args: &AnnounceArgs, settings: &Settings) -> String {
         args.skip_done,
         args.retry_failed,
         args.force,
-        args.lane,
+        args.lane(),
         args.correlation_id,
     );
+    let asked = if args.sets { format!("{asked}\nsets") } else { asked };
     hex::encode(&Sha256::digest(asked)[..16])
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use nightread_domain::announcement::Native;
+use nightread_domain::announcement::{Native, NativeSeries};
 use nightread_domain::{Attributes, Lane, Message};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -162,6 +162,8 @@ fn settle(decisions: Vec<Decision>, prepared: &mut PreparedBatch) {
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     pub lane: Lane,
+    /// What is announced are the series of set documents.
+    pub sets: bool,
     pub model: Option<String>,
     pub force: bool,
     pub correlation_id: Option<Arc<str>>,
@@ -173,9 +175,15 @@ impl Template {
         let blob = work.blob.to_string();
         let id = hex::encode(&Sha256::digest(&blob)[..16]);
         let correlation_id = self.correlation_id.as_deref().map(str::to_owned);
-        let native = Native { blob, model: self.model.clone(), force: self.force, correlation_id };
-        // A struct of texts and a flag always serialises.
-        let body = Bytes::from(serde_json::to_vec(&native).unwrap_or_default());
+        let (model, force) = (self.model.clone(), self.force);
+        // Structs of texts and flags always serialise.
+        let body = if self.sets {
+            let native = NativeSeries { model, force, correlation_id, ..NativeSeries::of_set(blob) };
+            serde_json::to_vec(&native)
+        } else {
+            serde_json::to_vec(&Native { blob, model, force, correlation_id })
+        };
+        let body = Bytes::from(body.unwrap_or_default());
         let mut attributes = Attributes::for_lane(self.lane);
         attributes.message_id = Some(id);
         attributes.content_type = Some("application/json".to_owned());

@@ -211,6 +211,7 @@ impl Bench {
                     | Outcome::AlreadyDone
                     | Outcome::Superseded
                     | Outcome::NoStudy
+                    | Outcome::PartOfSeries
                     | Outcome::Unfinished(ErrorCode::ResultContended) => Ok(()),
                     Outcome::Failed(code) | Outcome::Unfinished(code) | Outcome::GivenUp(code) => {
                         Err(unread(job.study.name(), code, report.error.as_ref()))

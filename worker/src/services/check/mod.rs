@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use self::engine::Engine;
 use self::outside::Outside;
-use super::{backlog, relay, webhook, worker};
+use super::{assemble, backlog, relay, webhook, worker};
 use crate::adapters::amqp::Rights;
 use crate::app::require_broker;
 use crate::cli::check::Purpose;
@@ -22,6 +22,7 @@ impl Purpose {
             Self::Process => "process",
             Self::Run => "run",
             Self::Relay => "relay",
+            Self::Assemble => "assemble",
             Self::Announce => "announce",
             Self::Backlog => "backlog",
             Self::Webhook => "webhook",
@@ -38,6 +39,7 @@ impl Purpose {
             Self::Process => Rights::default(),
             Self::Run => Rights::of_a_worker(),
             Self::Relay | Self::Announce | Self::Webhook => Rights::of_who_announces(),
+            Self::Assemble => Rights::of_who_assembles(),
             Self::Backlog => Rights::of_the_backlog(),
         }
     }
@@ -48,6 +50,7 @@ impl Purpose {
             Self::Process => {}
             Self::Run => worker::require(settings, problems),
             Self::Relay => relay::require(settings, problems),
+            Self::Assemble => assemble::require(settings, problems),
             Self::Webhook => webhook::require(settings, problems),
             Self::Announce => require_broker(settings, problems),
             Self::Backlog => {
@@ -64,6 +67,9 @@ fn purposes(settings: &Settings) -> Vec<Purpose> {
     let mut found = Vec::new();
     if settings.relay.is_some() {
         found.push(Purpose::Relay);
+    }
+    if settings.assemble.is_some() {
+        found.push(Purpose::Assemble);
     }
     if settings.webhook.is_some() {
         found.push(Purpose::Webhook);

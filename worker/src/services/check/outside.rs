@@ -21,7 +21,7 @@ use crate::app;
 use crate::cli::check::Purpose;
 use crate::compute::models::LoadedModels;
 use crate::pipeline::version;
-use crate::settings::{Problems, Settings, StorageSettings};
+use crate::settings::{Problems, RelaySettings, Settings, StorageSettings};
 
 /// Longer than any one connection may take, so that its own words come first.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,11 +47,18 @@ impl Outside {
             let mut look = Look { settings, found: Vec::new(), problems };
             look.at_ports(purposes).await;
             look.at_broker(purposes).await;
-            if purposes.iter().any(|purpose| matches!(purpose, Purpose::Run | Purpose::Announce)) {
-                look.at_storage(purposes.contains(&Purpose::Run), &opened).await;
+            let reads = [Purpose::Run, Purpose::Announce, Purpose::Assemble];
+            if purposes.iter().any(|purpose| reads.contains(purpose)) {
+                let writes = purposes.contains(&Purpose::Run) || purposes.contains(&Purpose::Assemble);
+                look.at_storage(writes, &opened).await;
             }
             if purposes.iter().any(|purpose| matches!(purpose, Purpose::Relay | Purpose::Backlog)) {
-                look.at_relayed_queue(purposes.contains(&Purpose::Relay)).await;
+                let relay = settings.relay.as_ref();
+                look.at_queue(relay, "relay", "Storage queue", purposes.contains(&Purpose::Relay)).await;
+            }
+            if purposes.contains(&Purpose::Assemble) {
+                let queue = settings.assemble.as_ref().map(|assemble| &assemble.queue);
+                look.at_queue(queue, "assemble", "Storage queue of instances", true).await;
             }
             if purposes.contains(&Purpose::Backlog) {
                 look.at_management().await;
@@ -100,7 +107,7 @@ impl Look<'_> {
     /// Where the command would listen.
     async fn at_ports(&mut self, purposes: &[Purpose]) {
         let settings = self.settings;
-        let serves = [Purpose::Run, Purpose::Relay, Purpose::Webhook];
+        let serves = [Purpose::Run, Purpose::Relay, Purpose::Assemble, Purpose::Webhook];
         if !purposes.iter().any(|purpose| serves.contains(purpose)) {
             return;
         }
@@ -178,18 +185,18 @@ impl Look<'_> {
         }
     }
 
-    async fn at_relayed_queue(&mut self, poison_too: bool) {
+    async fn at_queue(&mut self, queue: Option<&RelaySettings>, section: &str, what: &str, poison_too: bool) {
         let settings = self.settings;
-        let Some(relay) = &settings.relay else { return };
-        let opened = app::queue_account(relay, settings)
+        let Some(queue) = queue else { return };
+        let opened = app::queue_account(queue, settings)
             .and_then(|(account, name)| StorageQueue::with_poison(account, name.as_deref()));
         let (queue, poison) = match opened {
             Ok(queues) => queues,
-            Err(error) => return self.problems.add(format!("[relay]: {}", told(&error))),
+            Err(error) => return self.problems.add(format!("[{section}]: {}", told(&error))),
         };
-        self.ask("Storage queue", count(&queue)).await;
+        self.ask(what, count(&queue)).await;
         if poison_too {
-            self.ask("Storage queue for poison", count(&poison)).await;
+            self.ask(&format!("{what} for poison"), count(&poison)).await;
         }
     }
 

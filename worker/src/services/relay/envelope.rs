@@ -37,7 +37,10 @@ pub(in crate::services) fn opened(text: &str) -> Option<Message> {
 pub(in crate::services) fn lane_of(message: &Message) -> Lane {
     let is_scan = |announced: &Announced| match announced {
         Announced::Job(announcement) => {
-            let (Location::Path(name) | Location::Url(name)) = &announcement.location;
+            let (Location::Path(name) | Location::Url(name)) = &announcement.location else {
+                // A series is a volume.
+                return true;
+            };
             let name = name.to_ascii_lowercase();
             [".nii", ".nii.gz"].iter().any(|ending| name.ends_with(ending))
         }
@@ -102,6 +105,8 @@ mod tests {
             (format!("[{scan}]"), Lane::Volumes),
             (format!("[{scan},{image}]"), Lane::Ingest),
             (r#"{"blob":"incoming/a.nii"}"#.to_owned(), Lane::Volumes),
+            (r#"{"series":{"set":"results/_series/incoming/1.2.json"}}"#.to_owned(), Lane::Volumes),
+            (r#"{"series":"incoming/ct/"}"#.to_owned(), Lane::Volumes),
             (r#"{"no":"event"}"#.to_owned(), Lane::Ingest),
         ] {
             assert_eq!(opened(&text).expect("JSON").attributes.lane, lane, "{text}");

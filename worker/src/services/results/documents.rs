@@ -375,7 +375,9 @@ mod tests {
             write(root.path(), &format!("{below}/{name}.json"), &document(&format!("ward/{name}"), status));
         }
         write(root.path(), &format!("{below}/a.png.ab.heat.0-a.png"), "image");
-        write(root.path(), "_outbox/x.json", "{}");
+        for own in ["_outbox/x.json", "_series/incoming/1.2.json", "_assemble/series/incoming/1.2.json"] {
+            write(root.path(), own, "{}");
+        }
         write(root.path(), "other.json", "[]");
         write(root.path(), "newer.json", r#"{"schema": "nightread.result.v9"}"#);
         write(root.path(), ".nightread-draft.json", "{");

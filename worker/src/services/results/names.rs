@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nightread_domain::announcement::SETS;
 use nightread_domain::ports::Listing;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
 use tokio::sync::mpsc;
@@ -19,8 +20,9 @@ const BATCH: usize = 128;
 /// How documents' names end.
 const DOCUMENT: &str = ".json";
 
-/// Records of results that have not been told yet lie below it, in the results container.
-const OUTBOX: &str = "_outbox/";
+/// What lies below these in the results container is Nightread's own: records that have not been told yet, set documents, and
+/// what is known of series so far.
+const OWN: [&str; 3] = ["_outbox/", SETS, "_assemble/"];
 
 /// A name, and the mark of the version there where it was asked for.
 #[derive(Clone, Debug)]
@@ -54,7 +56,8 @@ impl Out {
 
     /// Whether a name of a listing may be a document's.
     fn is_document(&self, path: &BlobRef) -> bool {
-        let is_one = path.name().ends_with(DOCUMENT) && !path.name().starts_with(OUTBOX);
+        let is_own = OWN.iter().any(|own| path.name().starts_with(own));
+        let is_one = path.name().ends_with(DOCUMENT) && !is_own;
         if !is_one {
             self.pass_over();
         }

@@ -14,11 +14,11 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use nightread_domain::{Disposition, Lane};
 
 use self::table::{
-    BACKLOG_AGE, BACKLOG_MESSAGES, BACKLOG_SECONDS, BACKLOG_WORKERS, BATCH_ITEMS, BATCHES, BROKER_BLOCKED,
-    BROKER_SESSIONS, BROKER_UP, BUILD_INFO, CONTAINER_UP, DEAD_LETTERS, EVENT_POLLS, EVENTS, EVENTS_IGNORED,
-    JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, Kind, MESSAGE_COST, MESSAGES, METRICS, Metric,
-    OLDEST_JOB_AGE, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, STAGE_SECONDS,
-    STORAGE_OUTAGE, STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
+    ASSEMBLED, BACKLOG_AGE, BACKLOG_MESSAGES, BACKLOG_SECONDS, BACKLOG_WORKERS, BATCH_ITEMS, BATCHES,
+    BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, BUILD_INFO, CONTAINER_UP, DEAD_LETTERS, EVENT_POLLS, EVENTS,
+    EVENTS_IGNORED, JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, Kind, MESSAGE_COST, MESSAGES, METRICS,
+    Metric, OLDEST_JOB_AGE, OPEN_SERIES, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED,
+    SETS, STAGE_SECONDS, STORAGE_OUTAGE, STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
 };
 
 use crate::flow::WORKER_VERSION;
@@ -160,6 +160,21 @@ pub fn queue_waited(time: Duration) {
 /// A message of the Storage queue was handled.
 pub fn relayed(outcome: &'static str) {
     counter!(RELAYED.name, "outcome" => outcome).increment(1);
+}
+
+/// An event was handled by who assembles series.
+pub fn assembled(outcome: &'static str) {
+    counter!(ASSEMBLED.name, "outcome" => outcome).increment(1);
+}
+
+/// The broker has the announcement of a set, which may be the second.
+pub fn set_announced(again: bool) {
+    counter!(SETS.name, "outcome" => if again { "again" } else { "announced" }).increment(1);
+}
+
+/// So many series have something that is not announced yet.
+pub fn open_series(count: u64) {
+    gauge!(OPEN_SERIES.name).set(count as f64);
 }
 
 /// A request of the webhook was answered.

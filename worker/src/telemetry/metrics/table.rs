@@ -7,18 +7,20 @@ use metrics::Unit;
 pub enum Teller {
     Run,
     Relay,
+    Assemble,
     Webhook,
     /// `nightread backlog --serve`.
     Backlog,
 }
 
 impl Teller {
-    pub const ALL: [Self; 4] = [Self::Run, Self::Relay, Self::Webhook, Self::Backlog];
+    pub const ALL: [Self; 5] = [Self::Run, Self::Relay, Self::Assemble, Self::Webhook, Self::Backlog];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Relay => "relay",
+            Self::Assemble => "assemble",
             Self::Webhook => "webhook",
             Self::Backlog => "backlog",
         }
@@ -90,7 +92,8 @@ const SECONDS: Option<Unit> = Some(Unit::Seconds);
 metrics! {
     JOBS = Counter, "nightread_jobs_total", None, ["outcome", "lane", "model"], [Run],
         "Jobs ended. `read`; `failed` (a failed-document says why); `already_done` (its result was there); `superseded` (a newer \
-         version of the blob was read and stored meanwhile, so this result was dropped); `no_study` (the blob stands for a folder); `unfinished` \
+         version of the blob was read and stored meanwhile, so this result was dropped); `no_study` (the blob stands for a folder); `part_of_series` (one slice on a route that carries series, \
+         which are announced as wholes); `unfinished` \
          (not ended: it comes again, through a delay or from its queue); `given_up` (a dead letter without a document). `model` is empty where none was chosen yet.";
     JOB_ERRORS = Counter, "nightread_job_errors_total", None, ["outcome", "code"], [Run],
         "Jobs that ended as `failed`, `unfinished` or `given_up`, by error code.";
@@ -116,13 +119,13 @@ metrics! {
         "1 while a container of the settings lets jobs in, 0 while its jobs wait.";
     PAUSED = Gauge, "nightread_paused", None, ["reason"], [Run],
         "1 while nothing is taken: `storage`, `publishing`.";
-    BROKER_UP = Gauge, "nightread_broker_up", None, [], [Run, Relay, Webhook],
+    BROKER_UP = Gauge, "nightread_broker_up", None, [], [Run, Relay, Assemble, Webhook],
         "1 while the broker session is up.";
-    BROKER_SESSIONS = Counter, "nightread_broker_sessions_total", None, [], [Run, Relay, Webhook],
+    BROKER_SESSIONS = Counter, "nightread_broker_sessions_total", None, [], [Run, Relay, Assemble, Webhook],
         "Broker sessions opened; growth means a flapping connection.";
-    BROKER_BLOCKED = Gauge, "nightread_broker_blocked", None, [], [Run, Relay, Webhook],
+    BROKER_BLOCKED = Gauge, "nightread_broker_blocked", None, [], [Run, Relay, Assemble, Webhook],
         "1 while the broker is short of memory or disk and takes no messages from this connection.";
-    PUBLISH_FAILURES = Counter, "nightread_publish_failures_total", None, [], [Run, Relay, Webhook],
+    PUBLISH_FAILURES = Counter, "nightread_publish_failures_total", None, [], [Run, Relay, Assemble, Webhook],
         "Tries of a message that the broker did not take.";
     OUTBOX = Counter, "nightread_outbox_records_total", None, ["event"], [Run],
         "Messages `recorded` with the results because the broker took none, and `told` from there.";
@@ -139,8 +142,17 @@ metrics! {
          `poisoned` (put aside into the poison queue); `left` (neither: it stays hidden for a while and comes again).";
     QUEUE_WAITED = Histogram(WAIT_SECONDS), "nightread_storage_queue_wait_seconds", SECONDS, [], [Relay],
         "Time that a message was in the Storage queue before the broker had it.";
-    STORAGE_QUEUE = Gauge, "nightread_storage_queue_messages", None, ["queue"], [Relay, Backlog],
+    STORAGE_QUEUE = Gauge, "nightread_storage_queue_messages", None, ["queue"], [Relay, Assemble, Backlog],
         "Messages in the Storage queue (`main`) and in its `poison` queue, hidden ones included.";
+    ASSEMBLED = Counter, "nightread_assemble_events_total", None, ["outcome"], [Assemble],
+        "Events of the Storage queue: `added` (the file is kept with its series), `known` (it was, in this version), `passed_on` (no route of instances \
+         leads there, or it is no DICOM file: announced to the workers as the relay does), `ignored` (no study), `gone` (the file is no more), `dead_lettered` (its \
+         header cannot be read or names no series), `poisoned` (no event), `late` (done with, and may come once more), `left` (it comes again).";
+    SETS = Counter, "nightread_assemble_sets_total", None, ["outcome"], [Assemble],
+        "Versions of sets that were `announced`, and those that were announced `again` because the replica that had begun it did not end it: such a one may \
+         have come twice.";
+    OPEN_SERIES = Gauge, "nightread_assemble_open_series", None, [], [Assemble],
+        "Series with something that is not announced yet.";
     WEBHOOK = Counter, "nightread_webhook_requests_total", None, ["kind", "status"], [Webhook],
         "Requests of the webhook: `post`, `options`, `other`.";
     BACKLOG_MESSAGES = Gauge, "nightread_backlog_messages", None, ["queue", "state"], [Backlog],
@@ -158,7 +170,7 @@ metrics! {
     BACKLOG_AGE = Gauge, "nightread_backlog_last_success_age_seconds", SECONDS, [], [Backlog],
         "Seconds since the last look that could count, or since the start before the first. While a look cannot count, this is the only \
          gauge of the backlog that is there: figures of a while ago are not shown as today's.";
-    BUILD_INFO = Gauge, "nightread_build_info", None, ["version"], [Run, Relay, Webhook, Backlog],
+    BUILD_INFO = Gauge, "nightread_build_info", None, ["version"], [Run, Relay, Assemble, Webhook, Backlog],
         "1.";
 }
 

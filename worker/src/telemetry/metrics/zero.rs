@@ -5,9 +5,9 @@ use metrics::{counter, gauge, histogram};
 use nightread_domain::{Disposition, ErrorClass, ErrorCode, Lane};
 
 use super::table::{
-    BACKLOG_AGE, BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS, EVENTS, EVENTS_IGNORED, JOB_ERRORS,
-    JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED,
-    RELAYED, STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
+    ASSEMBLED, BACKLOG_AGE, BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS, EVENTS, EVENTS_IGNORED,
+    JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OPEN_SERIES, OUTBOX, PATCHES, PAUSED,
+    PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, SETS, STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
 };
 use crate::flow::report::Outcome;
 use crate::flow::valve::PauseReason;
@@ -15,6 +15,8 @@ use crate::flow::valve::PauseReason;
 /// Stages that a document times.
 const STAGES: [&str; 7] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps", "segments"];
 const RELAY_OUTCOMES: [&str; 4] = ["relayed", "late", "poisoned", "left"];
+const ASSEMBLE_OUTCOMES: [&str; 9] =
+    ["added", "known", "passed_on", "ignored", "gone", "dead_lettered", "poisoned", "late", "left"];
 const EVENT_KINDS: [&str; 4] = ["preempt", "terminate", "reboot", "redeploy"];
 
 /// What answers the webhook has. Others that HTTP knows are none of ours.
@@ -34,6 +36,7 @@ pub(super) fn start(teller: Teller) {
     match teller {
         Teller::Run => run(),
         Teller::Relay => relay(),
+        Teller::Assemble => assemble(),
         Teller::Webhook => {
             for (kind, statuses) in STATUSES {
                 for status in statuses {
@@ -96,6 +99,16 @@ fn run() {
     for stage in STAGES {
         let _empty = histogram!(STAGE_SECONDS.name, "stage" => stage);
     }
+}
+
+fn assemble() {
+    for outcome in ASSEMBLE_OUTCOMES {
+        counter!(ASSEMBLED.name, "outcome" => outcome).absolute(0);
+    }
+    for outcome in ["announced", "again"] {
+        counter!(SETS.name, "outcome" => outcome).absolute(0);
+    }
+    gauge!(OPEN_SERIES.name).set(0.0);
 }
 
 fn relay() {

@@ -102,7 +102,7 @@ pub(super) fn without_envelope(value: Value) -> Value {
 fn is_known(value: &Value) -> bool {
     match value {
         Value::Object(fields) => {
-            ["blob", "specversion", "eventType"].iter().any(|field| fields.contains_key(*field))
+            ["blob", "series", "specversion", "eventType"].iter().any(|field| fields.contains_key(*field))
         }
         Value::Array(_) => true,
         _ => false,

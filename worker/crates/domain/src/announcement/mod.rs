@@ -13,7 +13,7 @@ mod url;
 
 pub use encoding::{base64_of, without_mark};
 pub use events::EVENT_TYPES;
-pub use resolve::{AllowedSources, Resolved};
+pub use resolve::{AllowedSources, Resolved, SETS};
 
 /// Longer bodies are refused before they are parsed.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -21,16 +21,20 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The most events Event Grid puts into one delivery.
 pub const MAX_EVENTS: usize = 5_000;
 
-/// Where the announced blob is said to be. A URL is only ever parsed and compared, never followed.
+/// Where the announced study is said to be. A URL is only ever parsed and compared, never followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// `container/path`, in the store the worker is configured for.
     Path(String),
     /// An absolute URL, as Event Grid sends it.
     Url(String),
+    /// `container/path.json`: a document that names the blobs of one series, each in its version.
+    Set(String),
+    /// `container/prefix/`: all blobs of a folder, which are one series; as many as are said, where that is said.
+    Folder { path: String, instances: Option<u32> },
 }
 
-/// One request to read one blob.
+/// One request to read one study.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub location: Location,
@@ -62,6 +66,64 @@ pub struct Native {
     pub correlation_id: Option<String>,
 }
 
+/// The native form for a series: `{"series": {"set": "container/path.json"}}`, or `{"series": "container/prefix/"}` with or
+/// without the number of its instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NativeSeries {
+    pub series: SeriesForm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+}
+
+/// What a series is announced by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SeriesForm {
+    Set(SetForm),
+    Folder(String),
+}
+
+/// The set document of a series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetForm {
+    pub set: String,
+}
+
+impl NativeSeries {
+    /// Of a set document, with nothing else said.
+    pub fn of_set(set: impl Into<String>) -> Self {
+        let series = SeriesForm::Set(SetForm { set: set.into() });
+        Self { series, instances: None, model: None, force: false, correlation_id: None }
+    }
+}
+
+impl TryFrom<NativeSeries> for Announcement {
+    type Error = JobError;
+
+    fn try_from(native: NativeSeries) -> Result<Self, JobError> {
+        let location = match (native.series, native.instances) {
+            (SeriesForm::Set(form), None) => Location::Set(form.set),
+            (SeriesForm::Set(_), Some(_)) => {
+                return Err(unparseable("a set document says itself how many instances there are"));
+            }
+            (SeriesForm::Folder(_), Some(0)) => {
+                return Err(unparseable("a series has at least one instance"));
+            }
+            (SeriesForm::Folder(path), instances) => Location::Folder { path, instances },
+        };
+        let NativeSeries { model, force, correlation_id, .. } = native;
+        Ok(Self { location, model, force, correlation_id })
+    }
+}
+
 impl From<Native> for Announcement {
     fn from(native: Native) -> Self {
         // No container's name has a colon, so the two cannot be taken for one another.
@@ -86,6 +148,7 @@ pub fn parse(message: &Message) -> Result<Vec<Announced>, JobError> {
     match body(message)? {
         Value::Array(items) => items.into_iter().map(|item| events::one(item, message)).collect(),
         object if object.get("blob").is_some() => native(object).map(|job| vec![job]),
+        object if object.get("series").is_some() => native_series(object).map(|job| vec![job]),
         other => events::one(other, message).map(|announced| vec![announced]),
     }
 }
@@ -140,6 +203,16 @@ fn native(value: Value) -> Result<Announced, JobError> {
         )
     })?;
     Ok(Announced::Job(native.into()))
+}
+
+fn native_series(value: Value) -> Result<Announced, JobError> {
+    let native: NativeSeries = serde_json::from_value(value).map_err(|_| {
+        unparseable(
+            "a series is announced as {\"series\": {\"set\": \"container/path.json\"}, ...} or as {\"series\": \
+             \"container/prefix/\", \"instances\"?: number, ...}, with \"model\"?, \"force\"? and \"correlation_id\"?",
+        )
+    })?;
+    native.try_into().map(Announced::Job)
 }
 
 fn within_limit(message: &Message) -> Result<(), JobError> {

@@ -4,6 +4,10 @@ use super::url::{PlainUrl, decode_once, refused};
 use super::{Announcement, Location};
 use crate::blob::BlobRef;
 use crate::error::{ErrorCode, JobError, Stage};
+use crate::study::SeriesSource;
+
+/// Where `nightread assemble` keeps set documents in the results container: the only blobs there that a job may name.
+pub const SETS: &str = "_series/";
 
 /// What the worker's settings allow it to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
     Blob(BlobRef),
+    /// A series whose blobs are still to be found out.
+    Series(SeriesSource),
     /// A blob of the results container: acknowledged and counted, or the fleet would feed itself.
     OwnResult,
 }
@@ -61,11 +67,42 @@ impl AllowedSources {
     fn admit(&self, blob: BlobRef) -> Result<Resolved, JobError> {
         if blob.container() == self.results {
             Ok(Resolved::OwnResult)
-        } else if self.containers.iter().any(|container| container == blob.container()) {
+        } else if self.may_read(blob.container()) {
             Ok(Resolved::Blob(blob))
         } else {
             Err(refused("this container is not among the inputs"))
         }
+    }
+}
+
+impl AllowedSources {
+    /// A set document lies in an input container, or where Nightread itself keeps them. What it names is judged again.
+    fn admit_set(&self, document: BlobRef) -> Result<Resolved, JobError> {
+        if !document.name().ends_with(".json") {
+            return Err(refused("a set document's name ends in .json"));
+        }
+        let is_own = document.container() == self.results && document.name().starts_with(SETS);
+        if is_own || self.may_read(document.container()) {
+            Ok(Resolved::Series(SeriesSource::Set(document)))
+        } else {
+            Err(refused("set documents lie in the inputs, or where Nightread keeps them"))
+        }
+    }
+
+    fn admit_folder(&self, path: &str, instances: Option<u32>) -> Result<Resolved, JobError> {
+        let folder = path
+            .strip_suffix('/')
+            .ok_or_else(|| refused("a series is named by a prefix that ends in a slash"))?;
+        let folder = BlobRef::parse(folder)?;
+        if self.may_read(folder.container()) {
+            Ok(Resolved::Series(SeriesSource::Folder { folder, instances }))
+        } else {
+            Err(refused("this container is not among the inputs"))
+        }
+    }
+
+    fn may_read(&self, container: &str) -> bool {
+        self.containers.iter().any(|known| known == container)
     }
 }
 
@@ -107,7 +144,7 @@ impl Endpoint {
 }
 
 impl Announcement {
-    /// The blob this announcement means, when the worker may read it; `source_not_allowed` otherwise. A URL is
+    /// The study this announcement means, when the worker may read it; `source_not_allowed` otherwise. A URL is
     /// compared with the configured endpoints and taken apart; its host is never contacted.
     pub fn resolve(&self, allowed: &AllowedSources) -> Result<Resolved, JobError> {
         let blob = match &self.location {
@@ -124,6 +161,8 @@ impl Announcement {
                 // The container is not decoded: a real one has nothing to encode.
                 BlobRef::new(container, decode_once(name)?)?
             }
+            Location::Set(path) => return allowed.admit_set(BlobRef::parse(path)?),
+            Location::Folder { path, instances } => return allowed.admit_folder(path, *instances),
         };
         allowed.admit(blob)
     }

@@ -126,6 +126,26 @@ error_codes! {
     ResultNewerSchema = "result_newer_schema", Transient,
         "A newer worker has written this result in a form that this one does not know; it is left as it is.",
         "None while workers are being upgraded: a newer one takes the job. After going back to an older version, upgrade again, or move those results away; then redrive.";
+    // Blobs that are one series.
+    SetMissing = "set_missing", Permanent,
+        "The set document that the announcement names is gone.",
+        "None where it was removed on purpose; else have the series announced again.";
+    SetInvalid = "set_invalid", Permanent,
+        "The set document that the announcement names is none, or names what it must not.",
+        "Read what is wrong in the message; compare with `schemas/set.v1.json`; then redrive.";
+    TooManyInstances = "too_many_instances", Permanent,
+        "The series has more blobs than one study may have (4,096).",
+        "Announce one series at a time; a longer one is sent as one multi-frame file or one NIfTI.";
+    InstancesMissing = "instances_missing", Transient,
+        "Fewer blobs lie below the prefix than its announcement says.",
+        "None while the upload goes on; else upload what is missing, then redrive.";
+    NotOneSeries = "not_one_series", Permanent,
+        "What lies below the announced prefix is not the instances of one series, as many as were said.",
+        "Put each series below a prefix of its own, or let `nightread assemble` sort the files.";
+    /// Not a failed study: the series that it belongs to is announced as a whole.
+    PartOfSeries = "part_of_series", Permanent,
+        "The blob is one slice of a series that a route carries; the series is read as a whole.",
+        "None: `nightread assemble` announces the series when it is there.";
     // Reading an image.
     NotAnImage = "not_an_image", Permanent,
         "The bytes are no format that is read.",
@@ -230,10 +250,6 @@ error_codes! {
     NoUsableComponents = "no_usable_components", Permanent,
         "No component could be used.",
         "Look at the flags of the components; check the preprocessing.";
-    /// Not a failed study: the series that it belongs to is announced as a whole.
-    PartOfSeries = "part_of_series", Permanent,
-        "The blob is one slice of a series that a route carries; the series is read as a whole.",
-        "None: `nightread assemble` announces the series when it is there.";
     // Reading a CT volume.
     ArchiveInvalid = "archive_invalid", Permanent,
         "The archive is damaged, encrypted, or contradicts itself.",

@@ -51,6 +51,9 @@ pub trait BlobStore: Debug + Send + Sync {
         limit: u64,
     ) -> Result<Fetched, JobError>;
 
+    /// The first bytes of exactly the version in `properties`, `most` at most: `blob_changed` when it was replaced meanwhile.
+    async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError>;
+
     /// A small blob and its version, or `None` when there is none. For result documents.
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError>;
 
@@ -69,6 +72,15 @@ pub trait BlobStore: Debug + Send + Sync {
 
     /// Some thousands at most of the blobs whose names begin with `prefix`, which ends in a slash; in no order.
     async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError>;
+
+    /// All blobs whose names begin with `prefix`, which ends in a slash, in no order. Where there are more than `most`, it
+    /// stops soon after and gives more than `most`. A name that Nightread would refuse is an error: nothing is left out.
+    async fn all_below(
+        &self,
+        container: &str,
+        prefix: &str,
+        most: usize,
+    ) -> Result<Vec<(BlobRef, BlobProperties)>, JobError>;
 
     /// Removes a blob; one that is gone already is fine.
     async fn remove(&self, blob: &BlobRef) -> Result<(), JobError>;

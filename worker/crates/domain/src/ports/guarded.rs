@@ -15,7 +15,7 @@ use crate::error::JobError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreCall<'a> {
     Properties(&'a BlobRef),
-    /// A whole blob, or a small one.
+    /// A whole blob, a small one, or the beginning of one.
     Read(&'a BlobRef),
     /// So many bytes.
     Write(&'a BlobRef, usize),
@@ -62,6 +62,10 @@ impl<G: Guard> BlobStore for Guarded<G> {
         self.guard.around(StoreCall::Read(blob), || self.inner.fetch(blob, properties, limit)).await
     }
 
+    async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError> {
+        self.guard.around(StoreCall::Read(blob), || self.inner.head(blob, properties, most)).await
+    }
+
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
         self.guard.around(StoreCall::Read(blob), || self.inner.read(blob, limit)).await
     }
@@ -83,6 +87,16 @@ impl<G: Guard> BlobStore for Guarded<G> {
 
     async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
         self.guard.around(StoreCall::SomeBelow(container), || self.inner.some_below(container, prefix)).await
+    }
+
+    async fn all_below(
+        &self,
+        container: &str,
+        prefix: &str,
+        most: usize,
+    ) -> Result<Vec<(BlobRef, BlobProperties)>, JobError> {
+        let call = StoreCall::SomeBelow(container);
+        self.guard.around(call, || self.inner.all_below(container, prefix, most)).await
     }
 
     async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {

@@ -43,6 +43,11 @@ impl Rights {
         Self { consume: Vec::new(), publish: vec![topology::JOBS] }
     }
 
+    /// Series are announced; a file that belongs to none is a dead letter.
+    pub fn of_who_assembles() -> Self {
+        Self { consume: Vec::new(), publish: vec![topology::DEAD, topology::JOBS] }
+    }
+
     /// Reports of work are read, and given back; what was concluded is told.
     pub fn of_the_backlog() -> Self {
         Self { consume: vec![topology::REPORTS.to_owned()], publish: vec![topology::RESULTS] }

@@ -9,6 +9,7 @@ use azure_core::http::headers::HeaderName;
 use azure_core::http::{Etag, Url};
 use azure_storage_blob::BlobClient;
 use azure_storage_blob::models::BlobClientDownloadOptions;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
 use nightread_domain::{BlobProperties, ETag, ErrorCode, Fetched, JobError, Stage};
@@ -109,6 +110,19 @@ async fn in_memory(
     }
     drop(ranges);
     Ok(Fetched { body: body.into(), sha256: hex::encode(digest.finalize()) })
+}
+
+/// The first bytes of exactly the version in `properties`.
+pub(super) async fn head(
+    blob: &BlobClient,
+    properties: &BlobProperties,
+    most: u64,
+) -> Result<Bytes, JobError> {
+    let mut chunk = vec![0; usize::try_from(properties.bytes.min(most)).unwrap_or(usize::MAX)];
+    if !chunk.is_empty() {
+        range(blob, &properties.etag, 0, &mut chunk).await?;
+    }
+    Ok(chunk.into())
 }
 
 /// Fills `chunk`, and gives it back with its place.

@@ -23,6 +23,7 @@ use super::client::{AzureOptions, client_options};
 use super::facts::{is_folder, to_etag};
 use super::{download, error};
 use crate::adapters::storage::Spool;
+use crate::adapters::storage::below::all_below;
 
 /// One storage account. Cheap to clone parts of: containers share one connection pool.
 pub struct AzureStore {
@@ -138,6 +139,10 @@ impl BlobStore for AzureStore {
         download::pinned(&self.blob(blob)?, properties, &self.options, &self.spool).await
     }
 
+    async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError> {
+        download::head(&self.blob(blob)?, properties, most).await
+    }
+
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
         let options = BlobClientDownloadOptions {
             parallel: std::num::NonZero::new(1),
@@ -205,6 +210,15 @@ impl BlobStore for AzureStore {
         let page = Listing::list_page(self, container, prefix, None, false).await?;
         // A name that Nightread would refuse is none that it wrote.
         Ok(page.items.into_iter().flatten().map(|item| item.blob).collect())
+    }
+
+    async fn all_below(
+        &self,
+        container: &str,
+        prefix: &str,
+        most: usize,
+    ) -> Result<Vec<(BlobRef, BlobProperties)>, JobError> {
+        all_below(self, container, prefix, most).await
     }
 
     async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {

@@ -23,6 +23,7 @@ use walkdir::WalkDir;
 
 use self::beneath::Links;
 use self::fault::{is_absent, unreadable, unwritable};
+use super::below::all_below;
 use super::kept::{KeptFile, MEMORY_BYTES};
 
 /// As many as a page of Azure's listing has.
@@ -196,9 +197,17 @@ impl BlobStore for FolderStore {
             whole(&file, &expected, in_memory).map_err(|error| unreadable(Stage::Fetch, error))
         })
         .await?;
-        read.ok_or_else(|| {
-            JobError::new(Stage::Fetch, ErrorCode::BlobChanged, "the file changed while it was read")
-        })
+        read.ok_or_else(changed)
+    }
+
+    async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError> {
+        let place = self.place(blob)?;
+        let (expected, most) = (properties.clone(), properties.bytes.min(most));
+        let read = blocking(Stage::Fetch, move || {
+            let (file, found) = place.open_file(Stage::Fetch)?;
+            beginning(&file, &found, &expected, most).map_err(|error| unreadable(Stage::Fetch, error))
+        });
+        read.await?.ok_or_else(changed)
     }
 
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
@@ -247,6 +256,15 @@ impl BlobStore for FolderStore {
         Ok(found.into_iter().filter_map(|name| BlobRef::new(&container, name).ok()).collect())
     }
 
+    async fn all_below(
+        &self,
+        container: &str,
+        prefix: &str,
+        most: usize,
+    ) -> Result<Vec<(BlobRef, BlobProperties)>, JobError> {
+        all_below(self, container, prefix, most).await
+    }
+
     async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
         let (root, links) = (self.root(blob.container())?.to_path_buf(), self.links);
         let path = self.path_of(blob)?;
@@ -259,6 +277,24 @@ impl BlobStore for FolderStore {
         })
         .await
     }
+}
+
+/// The first `most` bytes of a file of exactly this version; `None` when it is another by now.
+fn beginning(
+    file: &File,
+    found: &BlobProperties,
+    expected: &BlobProperties,
+    most: u64,
+) -> io::Result<Option<Bytes>> {
+    let mut body = Vec::with_capacity(most as usize);
+    file.take(most).read_to_end(&mut body)?;
+    let unchanged =
+        found == expected && body.len() as u64 == most && properties_of(&file.metadata()?)? == *expected;
+    Ok(unchanged.then(|| body.into()))
+}
+
+fn changed() -> JobError {
+    JobError::new(Stage::Fetch, ErrorCode::BlobChanged, "the file changed while it was read")
 }
 
 /// A small file and its version; `None` when there is none.

@@ -89,7 +89,8 @@ fn events(body: &[u8], letter: &Listed, allowed: &AllowedSources) -> Batch {
             match announcement.resolve(allowed) {
                 // The event's ETag may be of a version that has been replaced since.
                 Ok(Resolved::Blob(blob)) => batch.found.push(Named { blob, etag: None, facts }),
-                Ok(Resolved::OwnResult) => batch.ignored += 1,
+                // Event Grid tells of blobs alone.
+                Ok(Resolved::OwnResult | Resolved::Series(_)) => batch.ignored += 1,
                 Err(_) => batch.refused += 1,
             }
         }
