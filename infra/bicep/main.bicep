@@ -56,25 +56,67 @@ param autoscaleOnBacklog bool = false
 @description('Optional. Adds a second scale set of Spot machines, prod only.')
 param spotEnabled bool = false
 
-@description('Optional. Workers at deployment. With autoscale on, the next evaluation corrects it.')
+@description('Optional. Workers at the first deployment; autoscale changes it afterwards.')
 @minValue(0)
 @maxValue(100)
 param workerCapacity int = 1
 
+@description('Optional. Workers that the regular set has now, as scripts/deploy reads it; -1 before there is a set. A deployment writes the number, and without this one would shrink the fleet.')
+@minValue(-1)
+@maxValue(1000)
+param presentCapacity int = -1
+
+@description('Optional. The same of the Spot set.')
+@minValue(-1)
+@maxValue(1000)
+param presentSpotCapacity int = -1
+
 @description('Optional. Size of the workers. It needs a local disk for the operating system.')
 param workerVmSize string = loadJsonContent('../shared/settings.json').sizes.worker
 
-@description('Optional. Public address ranges from which operators seed secrets and upload artifacts; the patient data is never opened.')
+@description('Optional. Public IPv4 addresses, or ranges of /24 or longer, from which operators seed secrets and upload artifacts; the patient data is never opened.')
 param operatorIpRanges array = []
 
+@description('Optional. Where brokers find the packages of their own system, so that Azure can patch them: addresses of a mirror, on ports 80 and 443. Empty leaves them without a way to any.')
+param packageMirrorRanges array = []
+
 var spot = spotEnabled && shape == 'prod'
+
+// What is no address, or wider than a site's own range, ends the deployment before anything opens.
+module operatorRanges 'modules/address-range.bicep' = [for cidr in operatorIpRanges: {
+  name: 'operators-${replace(replace(cidr, '.', '-'), '/', '-')}'
+  params: {
+    octets: length(split(split(cidr, '/')[0], '.'))
+    first: int(split(split(cidr, '/')[0], '.')[0])
+    second: int(split(split(cidr, '/')[0], '.')[1])
+    third: int(split(split(cidr, '/')[0], '.')[2])
+    fourth: int(split(split(cidr, '/')[0], '.')[3])
+    prefix: int(contains(cidr, '/') ? split(cidr, '/')[1] : '32')
+  }
+}]
+
+module mirrorRanges 'modules/address-range.bicep' = [for cidr in packageMirrorRanges: {
+  name: 'mirror-${replace(replace(cidr, '.', '-'), '/', '-')}'
+  params: {
+    octets: length(split(split(cidr, '/')[0], '.'))
+    first: int(split(split(cidr, '/')[0], '.')[0])
+    second: int(split(split(cidr, '/')[0], '.')[1])
+    third: int(split(split(cidr, '/')[0], '.')[2])
+    fourth: int(split(split(cidr, '/')[0], '.')[3])
+    prefix: int(contains(cidr, '/') ? split(cidr, '/')[1] : '32')
+  }
+}]
 
 module network 'modules/network.bicep' = {
   name: 'network'
   params: {
     name: name
     location: location
+    packageMirrorRanges: packageMirrorRanges
   }
+  dependsOn: [
+    mirrorRanges
+  ]
 }
 
 module identity 'modules/identity.bicep' = {
@@ -86,6 +128,9 @@ module identity 'modules/identity.bicep' = {
     vaultZoneId: network.outputs.vaultZoneId
     operatorIpRanges: operatorIpRanges
   }
+  dependsOn: [
+    operatorRanges
+  ]
 }
 
 module storage 'modules/storage.bicep' = {
@@ -102,6 +147,9 @@ module storage 'modules/storage.bicep' = {
     eventsPrincipalId: identity.outputs.eventsPrincipalId
     operatorIpRanges: operatorIpRanges
   }
+  dependsOn: [
+    operatorRanges
+  ]
 }
 
 module events 'modules/events.bicep' = {
@@ -143,7 +191,8 @@ module workers 'modules/workers.bicep' = {
     location: location
     shape: shape
     vmSize: workerVmSize
-    capacity: workerCapacity
+    capacity: presentCapacity >= 0 ? presentCapacity : workerCapacity
+    spotCapacity: presentSpotCapacity >= 0 ? presentSpotCapacity : 0
     spotEnabled: spot
     subnetId: network.outputs.workersSubnetId
     identityId: identity.outputs.workerIdentityId

@@ -13,10 +13,11 @@ locals {
 }
 
 module "network" {
-  source              = "./modules/network"
-  name                = var.name
-  location            = local.location
-  resource_group_name = var.resource_group_name
+  source                = "./modules/network"
+  name                  = var.name
+  location              = local.location
+  resource_group_name   = var.resource_group_name
+  package_mirror_ranges = var.package_mirror_ranges
 }
 
 module "identity" {

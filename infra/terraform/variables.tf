@@ -124,11 +124,27 @@ variable "worker_vm_size" {
 }
 
 variable "operator_ip_ranges" {
-  description = "Optional. Public address ranges from which operators seed secrets and upload artifacts; the patient data is never opened."
+  description = "Optional. Public IPv4 addresses, or ranges of /24 or longer, from which operators seed secrets and upload artifacts; the patient data is never opened."
   type        = list(string)
   default     = []
   validation {
-    condition     = alltrue([for range in var.operator_ip_ranges : can(regex("^[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?$", range)) && !startswith(range, "0.0.0.0")])
-    error_message = "operator_ip_ranges must be IPv4 addresses or ranges, and never the whole Internet."
+    condition = alltrue([for range in var.operator_ip_ranges :
+      can(cidrhost(strcontains(range, "/") ? range : "${range}/32", 0)) && !strcontains(range, ":") &&
+      try(tonumber(split("/", range)[1]), 32) >= 24
+    ])
+    error_message = "operator_ip_ranges must be IPv4 addresses, or ranges of /24 or longer."
+  }
+}
+
+variable "package_mirror_ranges" {
+  description = "Optional. Where brokers find the packages of their own system, so that Azure can patch them: addresses of a mirror, on ports 80 and 443. Empty leaves them without a way to any."
+  type        = list(string)
+  default     = []
+  validation {
+    condition = alltrue([for range in var.package_mirror_ranges :
+      can(cidrhost(strcontains(range, "/") ? range : "${range}/32", 0)) && !strcontains(range, ":") &&
+      try(tonumber(split("/", range)[1]), 32) >= 24
+    ])
+    error_message = "package_mirror_ranges must be IPv4 addresses, or ranges of /24 or longer."
   }
 }

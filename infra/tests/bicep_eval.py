@@ -66,6 +66,14 @@ def parts(node):
     return [child for child in node.children if child.is_named and child.type != "comment"]
 
 
+def whole_number(text):
+    """Azure ends a deployment at what is no number."""
+    try:
+        return int(text)
+    except ValueError as problem:
+        raise Refused(str(problem)) from None
+
+
 class File:
     """One Bicep file with its parameters; everything in it is evaluated when it is first asked for."""
 
@@ -246,6 +254,8 @@ class File:
             return self.value(left, scope) or self.value(right, scope)
         a, b = self.value(left, scope), self.value(right, scope)
         signs = {"==": a == b, "!=": a != b}
+        if sign == ">=":
+            signs[sign] = a >= b
         if sign in ("+", "*"):
             signs[sign] = a + b if sign == "+" else a * b
         if sign not in signs:
@@ -258,7 +268,10 @@ class File:
 
     def on_subscript_expression(self, node, scope):
         base, key = parts(node)
-        return self.value(base, scope)[self.value(key, scope)]
+        values, at = self.value(base, scope), self.value(key, scope)
+        if isinstance(values, list) and not 0 <= at < len(values):
+            raise Refused(f"{self.path}: there is no {text(node)}")
+        return values[at]
 
     def member(self, value, name):
         if isinstance(value, Resource):
@@ -281,13 +294,16 @@ class File:
             "contains": lambda whole, part: part in whole,
             "empty": lambda x: len(x) == 0,
             "guid": lambda *names: "guid:" + "|".join(names),
+            "int": whole_number,
             "json": json.loads,
+            "length": len,
             "loadJsonContent": lambda p: json.loads((self.path.parent / p).read_text()),
             "loadTextContent": lambda p: (self.path.parent / p).read_text(),
             "range": lambda start, count: list(range(start, start + count)),
             "replace": lambda s, old, new: s.replace(old, new),
             "resourceGroup": lambda: {"id": group, "location": world.location},
             "resourceId": lambda kind, n: f"{group}/providers/{kind}/{n}",
+            "split": lambda s, sign: s.split(sign),
             "string": lambda x: str(x) if isinstance(x, (str, int)) and not isinstance(x, bool) else self.refuse_string(x),
             "subscription": lambda: {"tenantId": world.tenant_id},
             "subscriptionResourceId": lambda kind, n: f"{world.subscription_id}/providers/{kind}/{n}",

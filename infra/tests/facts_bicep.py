@@ -74,7 +74,7 @@ def rule(x):
         p["access"],
         p["protocol"],
         tuple(sorted(p.get("sourceAddressPrefixes", [p.get("sourceAddressPrefix")]))),
-        p["destinationAddressPrefix"],
+        tuple(sorted(p.get("destinationAddressPrefixes", [p.get("destinationAddressPrefix")]))),
         tuple(sorted(p.get("destinationPortRanges", [p.get("destinationPortRange")]))),
     )
 
@@ -233,7 +233,13 @@ def broker(body, disks):
         "data_disk": (attached["lun"], attached["createOption"], attached["caching"], disk["name"], str(disk["availabilityZone"]), disk["diskSizeGB"], disk["sku"], disk["networkAccessPolicy"], disk["publicNetworkAccess"] == "Enabled"),
         "interfaces": [short(i["id"]) for i in p["networkProfile"]["networkInterfaces"]],
         "boot_diagnostics": p["diagnosticsProfile"]["bootDiagnostics"]["enabled"],
+        "patches": patches(linux["patchSettings"]),
     }
+
+
+def patches(p):
+    platform = p["automaticByPlatformSettings"]
+    return (p["patchMode"], p["assessmentMode"], platform["rebootSetting"], platform["bypassPlatformSafetyChecksOnUserSchedule"])
 
 
 def interface(p):

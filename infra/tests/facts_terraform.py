@@ -64,7 +64,7 @@ def rule(x):
         x["access"],
         x["protocol"],
         tuple(sorted(x["source_address_prefixes"] or [x["source_address_prefix"]])),
-        x["destination_address_prefix"],
+        tuple(sorted(x["destination_address_prefixes"] or [x["destination_address_prefix"]])),
         tuple(sorted(x["destination_port_ranges"] or [x["destination_port_range"]])),
     )
 
@@ -227,6 +227,7 @@ def broker(r, disks, attachments):
         "data_disk": (attachment["lun"], attachment["create_option"] or "Attach", attachment["caching"], disk["name"], disk["zone"], disk["disk_size_gb"], disk["storage_account_type"], disk["network_access_policy"], disk["public_network_access_enabled"]),
         "interfaces": [short(i) for i in r["network_interface_ids"]],
         "boot_diagnostics": len(r["boot_diagnostics"]) == 1,
+        "patches": (r["patch_mode"], r["patch_assessment_mode"], r["reboot_setting"], r["bypass_platform_safety_checks_on_user_schedule_enabled"]),
     }
 
 

@@ -48,6 +48,7 @@ VARIANTS = {
         "autoscaleOnBacklog": True,
         "spotEnabled": True,
         "operatorIpRanges": ["203.0.113.0/24"],
+        "packageMirrorRanges": ["192.0.2.0/28"],
     },
 }
 
@@ -59,6 +60,10 @@ def settings(infra=INFRA):
 def bicep(variant, infra=INFRA, **extra):
     """Resources of `bicep/main.bicep`, evaluated."""
     return bicep_eval.deploy(infra / "bicep/main.bicep", copy.deepcopy({**COMMON, **VARIANTS[variant], **extra}), WORLD)[0]
+
+
+# What is no address, and what is wider than a site's own range.
+BAD_RANGES = ["example.org", "203.0.113", "203.0.113.7.1", "999.999.999.999/99", "203.0.113.0/33", "2001:db8::/64", "0.0.0.0/0", "1.2.3.4/0", "128.0.0.0/1", "203.0.112.0/23"]
 
 
 class NoProvider(Exception):

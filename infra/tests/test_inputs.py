@@ -1,5 +1,7 @@
 """Bad parameters are refused by the Bicep as well; terraform/tests/inputs.tftest.hcl asks the same of the Terraform."""
 
+import re
+
 import pytest
 
 import bicep_eval
@@ -14,10 +16,13 @@ BAD = [
     {"brokerPackagesSha256": "b" * 65},
     {"workerCapacity": -1},
     {"workerCapacity": 101},
+    {"presentCapacity": -2},
+    {"presentSpotCapacity": 1001},
     {"adminSshPublicKey": "ssh-rsa"},
     {"workerArchiveName": ""},
     {"alertEmail": "a@b"},
     {"unknown": 1},
+    *({parameter: [cidr]} for parameter in ("operatorIpRanges", "packageMirrorRanges") for cidr in fleet.BAD_RANGES),
 ]
 
 
@@ -25,6 +30,19 @@ BAD = [
 def test_bicep_refuses(extra):
     with pytest.raises(bicep_eval.Refused):
         fleet.bicep("prod", **extra)
+
+
+@pytest.mark.parametrize("cidr", ["203.0.113.7", "203.0.113.0/24", "203.0.113.128/25"])
+def test_bicep_takes_addresses_and_ranges_of_a_site(cidr):
+    vaults = [r for r in fleet.bicep("prod", operatorIpRanges=[cidr]) if getattr(r, "kind", "") == "Microsoft.KeyVault/vaults"]
+    assert [v.body["properties"]["networkAcls"]["ipRules"] for v in vaults] == [[{"value": cidr}]] * 2
+
+
+def test_both_languages_refuse_the_same_ranges():
+    """Terraform's half of the list stands in a test of its own, which names each range."""
+    source = (fleet.INFRA / "terraform/tests/inputs.tftest.hcl").read_text()
+    for variable in ("operator_ip_ranges", "package_mirror_ranges"):
+        assert sorted(re.findall(rf'{variable} += \["(.*)"\]', source)) == sorted(fleet.BAD_RANGES)
 
 
 @pytest.mark.parametrize("size", ["Standard_D8ds_v6", "Standard_F8ads_v7"])

@@ -203,6 +203,23 @@ def test_secrets_are_made_once_and_rotated_on_demand(tmp_path):
     assert third["kv-testfleet-broker/broker-erlang-cookie"] == first["kv-testfleet-broker/broker-erlang-cookie"]
 
 
+@pytest.mark.parametrize(
+    ("candidate", "arguments", "told"),
+    [
+        ("3.12.1-1ubuntu1", (), "not of the series"),
+        ("40.2.0-1", (), "not of the series"),
+        ("3.9.13-1", ("--series", "3.9"), "older than"),
+        ("(none)", (), "apt-get update"),
+    ],
+)
+def test_packages_of_another_series_are_not_taken_by_accident(candidate, arguments, told, tmp_path):
+    (tmp_path / "apt-cache").write_text(f"#!/bin/sh\necho '  Candidate: {candidate}'\n")
+    (tmp_path / "apt-cache").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([str(fleet.INFRA / "package/broker-packages"), "--out", str(tmp_path / "out"), *arguments], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and told in done.stderr and not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize(("have", "good"), [("3.10.8-1.1+deb12u1", True), ("3.10", True), ("3.12.1-1ubuntu1", True), ("4.1.0", True), ("3.9.13-1ubuntu0.22.04.2", False), ("3.8", False)])
 def test_an_old_broker_is_refused(have, good, tmp_path):
     (tmp_path / "deploy.env").write_text("AZURE_CLIENT_ID=x\nMINIMUM_VERSION=3.10\n")

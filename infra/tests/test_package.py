@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import runpy
 import os
 import re
 import shutil
@@ -86,9 +87,20 @@ def test_the_bill_of_materials_names_crates_libraries_and_models(archive):
     names = {c["name"] for c in bill["components"]}
     assert bill["bomFormat"] == "CycloneDX" and kinds == {"library", "machine-learning-model"}
     assert {"tokio", "libonnxruntime.so.1.0.0", "good/model.fp32.onnx"} <= names
+    purls = {c["name"]: c.get("purl") for c in bill["components"]}
+    assert purls["libonnxruntime.so.1.0.0"] == "pkg:pypi/onnxruntime@1.0.0"
     models = {c["name"]: c["hashes"] for c in bill["components"] if c["type"] == "machine-learning-model"}
     digest = {name: [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}] for name, content in (("model.fp32.onnx", b"weights"), ("more.bin", b"more weights"))}
     assert models == {f"good/{name}": hashes for name, hashes in digest.items()}
+
+
+def test_openvino_is_named_as_advisories_name_it():
+    module = runpy.run_path(str(PACKAGE / "sbom"))
+    names = {"libonnxruntime.so.1.24.1", "libonnxruntime_providers_openvino.so", "libopenvino.so.2541", "libopenvino_intel_cpu_plugin.so", "libtbb.so.12"}
+    purls = {name: module["upstream"](name, names).get("purl") for name in names}
+    assert {purls[name] for name in names if "onnxruntime" in name} == {"pkg:pypi/onnxruntime-openvino@1.24.1"}
+    assert {purls[name] for name in names if "libopenvino" in name} == {"pkg:github/openvinotoolkit/openvino@2025.4.1"}
+    assert purls["libtbb.so.12"] is None, "its name tells no version"
 
 
 def test_the_bill_of_materials_is_cyclonedx(archive):

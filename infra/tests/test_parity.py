@@ -48,6 +48,9 @@ BICEP_DRIFT = [
     ("scale-set.bicep", "overprovision: false", "overprovision: true", "scale_sets"),
     ("workers.bicep", "settings.names.brokerUsers.worker", "settings.names.brokerUsers.admin", "scale_sets"),
     ("broker.bicep", "vmSize: settings.sizes.broker", "vmSize: settings.sizes.worker", "brokers"),
+    ("network.bicep", "'AzureResourceManager'", "'AzureCloud'", "security_groups"),
+    ("network.bicep", "'80'", "'81'", "security_groups"),
+    ("broker.bicep", "patchMode: 'AutomaticByPlatform'", "patchMode: 'ImageDefault'", "brokers"),
     ("events.bicep", "events.queueMessageTimeToLiveSeconds", "604800", "events"),
     ("events.bicep", "includedEventTypes: events.types", "includedEventTypes: settings.names.laneQueues", "events"),
     ("monitoring.bicep", "rule: alerts.oldestJobAge", "rule: alerts.deadLetters", "alerts"),
@@ -74,10 +77,11 @@ def test_drift_of_the_terraform_is_seen(tmp_path, terraform, bicep_facts):
         "network/main.tf": (r"local\.net\.endpointsPrefix, ports = \[local\.https\]", 'local.net.endpointsPrefix, ports = ["80"]', "security_groups"),
         "storage/roles.tf": (r"local\.roles\.blobContributor", "local.roles.blobReader", "roles"),
         "scale_set/main.tf": (r'rule = "OldestVM"', 'rule = "NewestVM"', "scale_sets"),
+        "broker/main.tf": (r'reboot_setting += "IfRequired"', 'reboot_setting = "Never"', "brokers"),
         "broker/cloud-init.tf": (r"local\.users\.relay", "local.users.admin", "brokers"),
         "events/main.tf": (r"local\.events\.deliveryAttempts", "1", "events"),
         "identity/main.tf": (r"soft_delete_retention_days += 90", "soft_delete_retention_days = 7", "vaults"),
-        "monitoring/main.tf": (r'aggregation +=  ?"Maximum"', 'aggregation = "Minimum"', "alerts"),
+        "monitoring/main.tf": (r'aggregation = "Maximum"', 'aggregation = "Average"', "alerts"),
     }
     copy = tmp_path / "source"
     shutil.copytree(fleet.INFRA, copy, ignore=shutil.ignore_patterns(".terraform*", "__pycache__"))

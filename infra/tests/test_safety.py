@@ -12,7 +12,8 @@ PORTS = SETTINGS["ports"]
 ROLES = SETTINGS["roles"]
 BOTH = pytest.mark.parametrize("language", ["bicep_facts", "terraform_facts"])
 WORKER, BROKER, ENDPOINT, STRANGER = "10.40.0.9", "10.40.4.4", "10.40.4.70", "10.40.99.1"
-INTERNET, MONITOR = "8.8.8.8", "AzureMonitor"
+INTERNET, MONITOR, MANAGER = "8.8.8.8", "AzureMonitor", "AzureResourceManager"
+MIRROR = "192.0.2.7"
 
 
 def matches(prefix, address):
@@ -25,10 +26,10 @@ def matches(prefix, address):
 
 def verdict(rules, direction, source, destination, port):
     """The first rule by priority decides; there is always one, because both directions end in a deny."""
-    for _, _, rule_direction, access, protocol, sources, target, ports in sorted(rules, key=lambda rule: rule[1]):
+    for _, _, rule_direction, access, protocol, sources, targets, ports in sorted(rules, key=lambda rule: rule[1]):
         if rule_direction != direction or protocol not in ("*", "Tcp"):
             continue
-        if any(matches(s, source) for s in sources) and matches(target, destination) and ("*" in ports or str(port) in ports):
+        if any(matches(s, source) for s in sources) and any(matches(t, destination) for t in targets) and ("*" in ports or str(port) in ports):
             return access == "Allow"
     raise AssertionError("no rule decides")
 
@@ -53,6 +54,10 @@ REACH = [
     (BROKER, "10.40.4.5", PORTS["erlangDistribution"], True),
     (BROKER, ENDPOINT, PORTS["https"], True),
     (BROKER, MONITOR, PORTS["https"], True),
+    (WORKER, MANAGER, PORTS["https"], True),
+    (BROKER, MANAGER, PORTS["https"], True),
+    (WORKER, MANAGER, 80, False),
+    (BROKER, MIRROR, 80, False),
     (WORKER, INTERNET, 443, False),
     (WORKER, INTERNET, 80, False),
     (BROKER, INTERNET, 443, False),
@@ -84,6 +89,20 @@ def test_the_addresses_of_this_test_lie_in_their_subnets(language, request):
 def test_who_reaches_whom(language, source, destination, port, expected, request):
     facts = request.getfixturevalue(language)["prod"]
     assert reachable(facts, source, destination, port) is expected
+
+
+@BOTH
+def test_brokers_alone_reach_a_package_mirror_that_is_named(language, request):
+    facts = request.getfixturevalue(language)["prod_backlog_spot"]
+    assert reachable(facts, BROKER, MIRROR, 80) and reachable(facts, BROKER, MIRROR, 443)
+    assert not reachable(facts, BROKER, MIRROR, 22) and not reachable(facts, WORKER, MIRROR, 80) and not reachable(facts, BROKER, INTERNET, 80)
+
+
+@BOTH
+def test_brokers_are_patched_by_azure(language, request):
+    """Off-peak, a zone at a time, with a restart where one is needed."""
+    for broker in request.getfixturevalue(language)["prod"]["brokers"].values():
+        assert broker["patches"] == ("AutomaticByPlatform", "AutomaticByPlatform", "IfRequired", False)
 
 
 @BOTH
@@ -226,7 +245,7 @@ def test_announcements_never_expire_unseen(language, request):
 def test_somebody_hears_of_what_goes_wrong(language, variant, request):
     facts = request.getfixturevalue(language)[variant]
     name = f"alert-{fleet.NAME}-"
-    assert facts["alerts"].keys() == {name + what for what in ("dead-letters", "oldest-job-age", "storage-queue-depth", "events-undelivered")}
+    assert facts["alerts"].keys() == {name + what for what in ("dead-letters", "oldest-job-age", "storage-queue-depth", "broker-certificate", "events-undelivered")}
     assert {alert: conditions for alert, (_, _, conditions, _) in facts["activity_alerts"].items()} == {
         name + "repairs-suspended": {"category": "Administrative", "operationName": "Microsoft.Compute/virtualMachineScaleSets/setOrchestrationServiceState/action"},
         name + "autoscale-failed": {"category": "Autoscale", "status": "Failed"},

@@ -197,6 +197,15 @@ resource brokers 'Microsoft.Compute/virtualMachines@2025-04-01' = [for i in rang
       linuxConfiguration: {
         disablePasswordAuthentication: true
         provisionVMAgent: true
+        // Azure installs critical and security updates off-peak, and never in two zones at a time.
+        patchSettings: {
+          patchMode: 'AutomaticByPlatform'
+          assessmentMode: 'AutomaticByPlatform'
+          automaticByPlatformSettings: {
+            rebootSetting: 'IfRequired'
+            bypassPlatformSafetyChecksOnUserSchedule: false
+          }
+        }
         ssh: {
           publicKeys: [
             {

@@ -45,16 +45,29 @@ var queueAlerts = [
     name: 'dead-letters'
     text: 'Jobs could not be read and were put aside: nightread dead list.'
     rule: alerts.deadLetters
+    aggregation: 'Maximum'
+    operator: 'GreaterThan'
   }
   {
     name: 'oldest-job-age'
     text: 'A job has waited long: the fleet does not keep up, or workers do not start.'
     rule: alerts.oldestJobAge
+    aggregation: 'Maximum'
+    operator: 'GreaterThan'
   }
   {
     name: 'storage-queue-depth'
     text: 'Announcements pile up before the broker: the relay does not run.'
     rule: alerts.storageQueueDepth
+    aggregation: 'Maximum'
+    operator: 'GreaterThan'
+  }
+  {
+    name: 'broker-certificate'
+    text: 'The certificate of the brokers ends soon: infra/scripts/rotate tls.'
+    rule: alerts.brokerCertificate
+    aggregation: 'Minimum'
+    operator: 'LessThan'
   }
 ]
 
@@ -329,9 +342,9 @@ resource queueAlert 'Microsoft.Insights/metricAlerts@2018-03-01' = [for alert in
           name: alert.name
           metricNamespace: settings.metrics.namespace
           metricName: alert.rule.metric
-          operator: 'GreaterThan'
+          operator: alert.operator
           threshold: alert.rule.threshold
-          timeAggregation: 'Maximum'
+          timeAggregation: alert.aggregation
           // The metric does not exist before the brokers have run.
           skipMetricValidation: true
         }

@@ -6,6 +6,9 @@ param name string
 @description('Required. Azure region.')
 param location string
 
+@description('Required. Addresses of a package mirror for the brokers; empty leaves them without a way to any.')
+param packageMirrorRanges array
+
 var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var amqps = string(settings.ports.amqps)
@@ -72,6 +75,20 @@ resource workersNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {
           sourceAddressPrefix: net.workersPrefix
           sourcePortRange: '*'
           destinationAddressPrefix: 'AzureMonitor'
+          destinationPortRange: https
+        }
+      }
+      {
+        // The agent of Azure Monitor asks it where to send.
+        name: 'allow-azure-resource-manager'
+        properties: {
+          priority: 130
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.workersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'AzureResourceManager'
           destinationPortRange: https
         }
       }
@@ -173,6 +190,37 @@ resource brokersNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {
           sourcePortRange: '*'
           destinationAddressPrefix: 'AzureMonitor'
           destinationPortRange: https
+        }
+      }
+      {
+        // The agent of Azure Monitor asks it where to send.
+        name: 'allow-azure-resource-manager'
+        properties: {
+          priority: 130
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.brokersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'AzureResourceManager'
+          destinationPortRange: https
+        }
+      }
+      {
+        // Without a mirror it leads back to the brokers, where nothing is let in on these ports.
+        name: 'allow-package-mirror'
+        properties: {
+          priority: 140
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.brokersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefixes: empty(packageMirrorRanges) ? [net.brokersPrefix] : packageMirrorRanges
+          destinationPortRanges: [
+            '80'
+            https
+          ]
         }
       }
       {

@@ -15,6 +15,9 @@ param vmSize string
 @description('Required. Number of workers at deployment.')
 param capacity int
 
+@description('Required. Number of Spot workers at deployment.')
+param spotCapacity int
+
 @description('Required. True adds the Spot set.')
 param spotEnabled bool
 
@@ -97,7 +100,7 @@ module spot 'scale-set.bicep' = if (spotEnabled) {
     location: location
     zones: settings.shapes[shape].workerZones
     vmSize: vmSize
-    capacity: 0
+    capacity: spotCapacity
     spot: true
     subnetId: subnetId
     identityId: identityId

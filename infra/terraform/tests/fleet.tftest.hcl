@@ -52,9 +52,10 @@ run "prod" {
 run "prod_backlog_spot" {
   command = apply
   variables {
-    autoscale_on_backlog = true
-    spot_enabled         = true
-    operator_ip_ranges   = ["203.0.113.0/24"]
+    autoscale_on_backlog  = true
+    spot_enabled          = true
+    operator_ip_ranges    = ["203.0.113.0/24"]
+    package_mirror_ranges = ["192.0.2.0/28"]
   }
 
   assert {

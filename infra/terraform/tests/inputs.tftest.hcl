@@ -127,7 +127,39 @@ run "size_without_resource_disk" {
   expect_failures = [var.worker_vm_size]
 }
 
-run "the_whole_internet" {
+run "operator_ip_ranges_0" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["example.org"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_1" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["999.999.999.999/99"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_2" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["203.0.113.0/33"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_3" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["2001:db8::/64"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_4" {
   command = plan
   variables {
     operator_ip_ranges = ["0.0.0.0/0"]
@@ -135,10 +167,122 @@ run "the_whole_internet" {
   expect_failures = [var.operator_ip_ranges]
 }
 
-run "not_a_range" {
+run "operator_ip_ranges_5" {
   command = plan
   variables {
-    operator_ip_ranges = ["example.org"]
+    operator_ip_ranges = ["1.2.3.4/0"]
   }
   expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_6" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["128.0.0.0/1"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_7" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["203.0.112.0/23"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "package_mirror_ranges_0" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["example.org"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_1" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["999.999.999.999/99"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_2" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["203.0.113.0/33"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_3" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["2001:db8::/64"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_4" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["0.0.0.0/0"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_5" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["1.2.3.4/0"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_6" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["128.0.0.0/1"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_7" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["203.0.112.0/23"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "operator_ip_ranges_8" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["203.0.113"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "operator_ip_ranges_9" {
+  command = plan
+  variables {
+    operator_ip_ranges = ["203.0.113.7.1"]
+  }
+  expect_failures = [var.operator_ip_ranges]
+}
+
+run "package_mirror_ranges_8" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["203.0.113"]
+  }
+  expect_failures = [var.package_mirror_ranges]
+}
+
+run "package_mirror_ranges_9" {
+  command = plan
+  variables {
+    package_mirror_ranges = ["203.0.113.7.1"]
+  }
+  expect_failures = [var.package_mirror_ranges]
 }

@@ -19,8 +19,8 @@ Messages ready and in flight are counted by the management plug-in ([backlog] ma
 have, [backlog] ingest_ms, bulk_ms and volumes_ms stand in. Work that waits without any worker counts as more than
 [backlog] scale_out_seconds, however little it is.
 
---publish sends BacklogSecondsPerWorker, DeadLetters, OldestJobAgeSeconds and StorageQueueDepth, also when they are 0, in
-the namespace nightread/queue, about [backlog] resource_id. If counts cannot be had, nothing is published: a number
+--publish sends BacklogSecondsPerWorker, DeadLetters, OldestJobAgeSeconds, StorageQueueDepth and BrokerCertificateDays, also
+when they are 0, in the namespace nightread/queue, about [backlog] resource_id. If counts cannot be had, nothing is published: a number
 that nobody counted must not send a fleet home.
 
 Exit status: 0 done, 1 the broker or Azure Monitor failed, 2 wrong use.")]

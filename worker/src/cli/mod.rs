@@ -12,13 +12,14 @@ pub mod results;
 pub mod simulate;
 pub mod webhook;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use nightread_domain::result::NOTICE;
 
-pub use self::announce::AnnounceArgs;
+pub use self::announce::{AnnounceArgs, LaneName};
 pub use self::assemble::AssembleArgs;
 use self::backlog::BacklogArgs;
 use self::check::Purpose;
@@ -275,10 +276,21 @@ pub struct BenchArgs {
 Examples:
   nightread run --config /etc/nightread/worker.toml
   NIGHTREAD_BROKER_URL=amqps://... NIGHTREAD_MODELS_PRECISION=fp32 nightread run
+  nightread run --lanes ingest,bulk                          leave scans to other workers
+  nightread run --lanes volumes --jobs 1                     read one scan and end, for a scaler that starts one run a message
+
+With --jobs nothing more is taken once so many deliveries are in hand; these are finished, however long they take, and the
+run ends with status 0. It also ends when a minute passes in which none comes.
 
 SIGTERM and SIGINT drain: intake stops, jobs in flight finish inside [worker] drain_seconds. A second signal gives
 them back at once. Exit status: 0 drained or given back, 1 the worker could not go on, 2 wrong use.")]
 pub struct RunArgs {
+    /// Take from these lanes only. The quarantine goes with ingest [default: all]
+    #[arg(long, value_name = "LANE,...", value_enum, value_delimiter = ',')]
+    pub lanes: Vec<LaneName>,
+    /// Take so many deliveries, finish them, and end
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     pub common: Common,
 }

@@ -1,6 +1,7 @@
 //! The intake loop: takes deliveries while there are permits, and alone settles them. Nothing is done by default:
 //! a delivery dropped on any path goes back to its queue.
 
+use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -46,6 +47,15 @@ pub enum Outage {
     End,
 }
 
+/// After what a run ends by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct JobLimit {
+    /// So many deliveries are taken.
+    pub jobs: NonZeroUsize,
+    /// So long it waits for the next one.
+    pub patience: Duration,
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub enum RunEnd {
@@ -81,6 +91,7 @@ pub struct Run {
     pub valve: Valve,
     pub drain_deadline: Duration,
     pub outage: Outage,
+    pub limit: Option<JobLimit>,
 }
 
 /// Counts a delivery while it is in flight, also when its handler panics.
@@ -144,7 +155,8 @@ impl Run {
             async move { shared.follow_outages().await }
         });
         let jobs = TaskTracker::new();
-        loop {
+        let mut taken_so_far = 0;
+        while shared.wants_more(taken_so_far) {
             let next = async {
                 let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
                 shared.run.valve.opened().await;
@@ -161,8 +173,10 @@ impl Run {
                 () = stop.drain.cancelled() => None,
                 () = stop.abandon.cancelled() => None,
                 taken = next => taken,
+                () = shared.nothing_comes(&jobs) => None,
             };
             let Some((permit, delivery)) = taken else { break };
+            taken_so_far += 1;
             let handler = Arc::clone(&shared);
             jobs.spawn(async move {
                 let _counted = InHand::new(&handler.run.observer, &delivery.message.attributes);
@@ -172,6 +186,14 @@ impl Run {
         }
         intake.stop().await;
         jobs.close();
+        if shared.run.limit.is_some() {
+            // Its jobs are what it is for: only who stops it hurries them.
+            tokio::select! {
+                () = jobs.wait() => {}
+                () = stop.drain.cancelled() => {}
+                () = stop.abandon.cancelled() => {}
+            }
+        }
         let finished = timeout(shared.run.drain_deadline, jobs.wait()).await.is_ok();
         if !finished {
             tracing::warn!("the drain deadline passed; returning what is in flight");
@@ -190,6 +212,22 @@ impl Run {
 }
 
 impl Shared {
+    fn wants_more(&self, taken: usize) -> bool {
+        self.run.limit.is_none_or(|limit| taken < limit.jobs.get())
+    }
+
+    /// Ends when a run of so many jobs has waited in vain; never while one of them is in hand.
+    async fn nothing_comes(&self, jobs: &TaskTracker) {
+        let Some(limit) = self.run.limit else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(limit.patience).await;
+            if jobs.is_empty() {
+                tracing::info!("no further delivery came");
+                return;
+            }
+        }
+    }
+
     async fn handle(self: Arc<Self>, delivery: Delivery) {
         let Delivery { message, mut settlement } = delivery;
         let abandoned = self.run.stop.abandon.cancelled();

@@ -57,6 +57,11 @@ resource "azurerm_linux_virtual_machine" "this" {
   encryption_at_host_enabled      = true
   secure_boot_enabled             = true
   vtpm_enabled                    = true
+  # Azure installs critical and security updates off-peak, and never in two zones at a time.
+  patch_mode                                             = "AutomaticByPlatform"
+  patch_assessment_mode                                  = "AutomaticByPlatform"
+  reboot_setting                                         = "IfRequired"
+  bypass_platform_safety_checks_on_user_schedule_enabled = false
   # User data and not custom data: a change of the latter would rebuild all brokers at once, and every new version changes it.
   user_data = base64encode(replace(local.user_data, "@@BROKER_INDEX@@", each.key))
 

@@ -2,9 +2,10 @@ locals {
   settings = jsondecode(file("${path.module}/../../../shared/settings.json"))
   alerts   = local.settings.alerts
   queue_alerts = {
-    dead-letters        = { rule = local.alerts.deadLetters, text = "Jobs could not be read and were put aside: nightread dead list." }
-    oldest-job-age      = { rule = local.alerts.oldestJobAge, text = "A job has waited long: the fleet does not keep up, or workers do not start." }
-    storage-queue-depth = { rule = local.alerts.storageQueueDepth, text = "Announcements pile up before the broker: the relay does not run." }
+    dead-letters        = { rule = local.alerts.deadLetters, aggregation = "Maximum", operator = "GreaterThan", text = "Jobs could not be read and were put aside: nightread dead list." }
+    oldest-job-age      = { rule = local.alerts.oldestJobAge, aggregation = "Maximum", operator = "GreaterThan", text = "A job has waited long: the fleet does not keep up, or workers do not start." }
+    storage-queue-depth = { rule = local.alerts.storageQueueDepth, aggregation = "Maximum", operator = "GreaterThan", text = "Announcements pile up before the broker: the relay does not run." }
+    broker-certificate  = { rule = local.alerts.brokerCertificate, aggregation = "Minimum", operator = "LessThan", text = "The certificate of the brokers ends soon: infra/scripts/rotate tls." }
   }
 }
 
@@ -95,8 +96,8 @@ resource "azurerm_monitor_metric_alert" "queue" {
   criteria {
     metric_namespace = local.settings.metrics.namespace
     metric_name      = each.value.rule.metric
-    aggregation      = "Maximum"
-    operator         = "GreaterThan"
+    aggregation      = each.value.aggregation
+    operator         = each.value.operator
     threshold        = each.value.rule.threshold
     # The metric does not exist before the brokers have run.
     skip_metric_validation = true

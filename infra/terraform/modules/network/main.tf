@@ -13,14 +13,17 @@ locals {
     brokers   = local.net.brokersPrefix
     endpoints = local.net.endpointsPrefix
   }
-  any = { sources = ["*"], destination = "*", ports = ["*"], protocol = "*" }
+  mirror = length(var.package_mirror_ranges) > 0 ? var.package_mirror_ranges : [local.net.brokersPrefix]
+  any    = { sources = ["*"], destination = "*", ports = ["*"], protocol = "*" }
   rules = {
     workers = {
       deny-inbound        = merge(local.any, { priority = 4096, direction = "Inbound", access = "Deny" })
       allow-broker        = { priority = 100, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = local.net.brokersPrefix, ports = [local.amqps] }
       allow-endpoints     = { priority = 110, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = local.net.endpointsPrefix, ports = [local.https] }
       allow-azure-monitor = { priority = 120, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = "AzureMonitor", ports = [local.https] }
-      deny-outbound       = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
+      # The agent of Azure Monitor asks it where to send.
+      allow-azure-resource-manager = { priority = 130, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = "AzureResourceManager", ports = [local.https] }
+      deny-outbound                = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
     }
     brokers = {
       allow-workers       = { priority = 100, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = local.net.brokersPrefix, ports = [local.amqps] }
@@ -29,7 +32,11 @@ locals {
       allow-cluster-out   = { priority = 100, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destination = local.net.brokersPrefix, ports = local.cluster_ports }
       allow-endpoints     = { priority = 110, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destination = local.net.endpointsPrefix, ports = [local.https] }
       allow-azure-monitor = { priority = 120, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destination = "AzureMonitor", ports = [local.https] }
-      deny-outbound       = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
+      # The agent of Azure Monitor asks it where to send.
+      allow-azure-resource-manager = { priority = 130, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destination = "AzureResourceManager", ports = [local.https] }
+      # Without a mirror it leads back to the brokers, where nothing is let in on these ports.
+      allow-package-mirror = { priority = 140, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destinations = local.mirror, ports = ["80", local.https] }
+      deny-outbound        = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
     }
     endpoints = {
       allow-fleet   = { priority = 100, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix, local.net.brokersPrefix], destination = local.net.endpointsPrefix, ports = [local.https] }
@@ -48,17 +55,18 @@ resource "azurerm_network_security_group" "this" {
   dynamic "security_rule" {
     for_each = each.value
     content {
-      name                       = security_rule.key
-      priority                   = security_rule.value.priority
-      direction                  = security_rule.value.direction
-      access                     = security_rule.value.access
-      protocol                   = security_rule.value.protocol
-      source_port_range          = "*"
-      source_address_prefix      = length(security_rule.value.sources) == 1 ? security_rule.value.sources[0] : null
-      source_address_prefixes    = length(security_rule.value.sources) == 1 ? null : security_rule.value.sources
-      destination_address_prefix = security_rule.value.destination
-      destination_port_range     = length(security_rule.value.ports) == 1 ? security_rule.value.ports[0] : null
-      destination_port_ranges    = length(security_rule.value.ports) == 1 ? null : security_rule.value.ports
+      name                         = security_rule.key
+      priority                     = security_rule.value.priority
+      direction                    = security_rule.value.direction
+      access                       = security_rule.value.access
+      protocol                     = security_rule.value.protocol
+      source_port_range            = "*"
+      source_address_prefix        = length(security_rule.value.sources) == 1 ? security_rule.value.sources[0] : null
+      source_address_prefixes      = length(security_rule.value.sources) == 1 ? null : security_rule.value.sources
+      destination_address_prefix   = try(security_rule.value.destination, null)
+      destination_address_prefixes = try(security_rule.value.destinations, null)
+      destination_port_range       = length(security_rule.value.ports) == 1 ? security_rule.value.ports[0] : null
+      destination_port_ranges      = length(security_rule.value.ports) == 1 ? null : security_rule.value.ports
     }
   }
 }

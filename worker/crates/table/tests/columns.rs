@@ -41,7 +41,11 @@ fn every_field_of_the_schema_has_a_column_of_its_type() {
     let mut fields = Vec::new();
     leaves(&schema, &schema, "", &mut fields);
     assert!(fields.len() > 70, "{}", fields.len());
-    let contents = Contents { labels: ["Effusion".to_owned()].into(), components: [0].into() };
+    let contents = Contents {
+        labels: ["Effusion".to_owned()].into(),
+        components: [0].into(),
+        segments: ["liver".to_owned()].into(),
+    };
     for form in [Form::Long, Form::Wide(contents)] {
         let columns = form.columns();
         for (field, said) in &fields {

@@ -3,6 +3,7 @@
 
 mod admin;
 mod backoff;
+mod certificate;
 mod connect;
 mod death;
 mod former;
@@ -20,6 +21,7 @@ pub use self::admin::dead::{DeadLetter, DeadLetters, Handling, Swept};
 pub use self::admin::management::{Management, QueueCount};
 pub use self::admin::reports::{WorkReport, recent_reports};
 pub use self::admin::rights::Rights;
+pub use self::certificate::ends_at as certificate_ends_at;
 pub use self::connect::{hosts, virtual_host};
 pub use self::former::{Former, former};
 pub use self::names::{FORMER_KEY, FORMER_QUEUES, FormerQueue};

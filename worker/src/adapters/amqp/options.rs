@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use nightread_domain::PerLane;
+use nightread_domain::{Lane, PerLane};
 
 /// How to reach the broker, and how much to take from it.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub struct RabbitOptions {
     pub connection_name: String,
     /// Jobs the worker may have in flight; the lanes share them.
     pub permits: usize,
+    /// The lanes to take from; empty: all.
+    pub lanes: Vec<Lane>,
     /// Shares of the permits.
     pub weights: PerLane<u64>,
     /// The longest wait between two tries to connect.
@@ -35,6 +37,7 @@ impl RabbitOptions {
             ca_pem: None,
             connection_name: "nightread".to_owned(),
             permits: 8,
+            lanes: Vec::new(),
             weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
             longest_backoff: Duration::from_secs(15),
             consumer_timeout: Duration::from_mins(30),

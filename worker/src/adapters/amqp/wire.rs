@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
+use super::certificate;
 use crate::adapters::tls;
 
 /// A stream in both directions, whatever carries it.
@@ -73,7 +74,11 @@ pub(super) async fn secured(stream: TcpStream, host: &str, trust: &Trust) -> io:
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let connector = TlsConnector::from(Arc::new(trust.config()?));
-    Ok(wire(connector.connect(name, stream).await?))
+    let secured = connector.connect(name, stream).await?;
+    if let Some(shown) = secured.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+        certificate::shown(shown);
+    }
+    Ok(wire(secured))
 }
 
 /// Tokio, with these streams in place of its own.

@@ -18,7 +18,8 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use self::estimate::Backlog;
 use self::estimate::{Seen, WINDOW_SECONDS, estimate};
 use crate::adapters::amqp::{
-    Management, Publisher, RabbitOptions, WorkReport, recent_reports, topology, virtual_host,
+    Management, Publisher, RabbitOptions, WorkReport, certificate_ends_at, recent_reports, topology,
+    virtual_host,
 };
 use crate::adapters::azure::monitor::AzureMonitor;
 use crate::adapters::azure::queue::StorageQueue;
@@ -30,8 +31,15 @@ use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
 
 /// What `--publish` sends to Azure Monitor.
-pub(crate) const PUBLISHED: [&str; 4] =
-    ["BacklogSecondsPerWorker", "DeadLetters", "OldestJobAgeSeconds", "StorageQueueDepth"];
+pub(crate) const PUBLISHED: [&str; 5] = [
+    "BacklogSecondsPerWorker",
+    "DeadLetters",
+    "OldestJobAgeSeconds",
+    "StorageQueueDepth",
+    "BrokerCertificateDays",
+];
+
+const SECONDS_OF_A_DAY: f64 = 86_400.0;
 
 pub(super) fn require(settings: &Settings, problems: &mut Problems) {
     if settings.backlog.management_url.is_none() {
@@ -116,7 +124,10 @@ impl BacklogWatch {
         if let Err(error) = self.publisher.report(next).await {
             tracing::warn!(%error, "the next look will not know of this one");
         }
-        monitor.publish(now, &backlog.metrics()).await
+        // The reports were read over a connection of this look, so that the broker has just shown it.
+        let certificate =
+            certificate_ends_at().map(|end| (end - now.unix_timestamp()) as f64 / SECONDS_OF_A_DAY);
+        monitor.publish(now, &backlog.metrics(certificate)).await
     }
 
     /// Looks `every` so often until it is told to stop, and gives each `Backlog` to `tell`; serves metrics at `serve`.
@@ -177,13 +188,15 @@ fn counted_queues() -> Vec<String> {
 }
 
 impl Backlog {
-    /// The custom metrics of Azure Monitor. A Storage queue that nobody named has no depth.
-    fn metrics(&self) -> Vec<(&'static str, f64)> {
+    /// The custom metrics of Azure Monitor. A Storage queue that nobody named has no depth, and a broker without TLS no
+    /// days of a certificate.
+    fn metrics(&self, certificate_days: Option<f64>) -> Vec<(&'static str, f64)> {
         let values = [
             Some(self.seconds_per_worker),
             Some(self.dead_letters as f64),
             Some(self.oldest_job_age_seconds as f64),
             self.storage_queue.map(|depth| depth as f64),
+            certificate_days,
         ];
         PUBLISHED.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
     }

@@ -137,7 +137,17 @@ async fn consume(
     tokio::spawn(stop_on_interrupt(stop.clone()));
     let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;
     let (valve, outage) = (Valve::default(), Outage::End);
-    let run = Run { tools, allowed, observer: watch, sinks: Vec::new(), stop, valve, drain_deadline, outage };
+    let run = Run {
+        tools,
+        allowed,
+        observer: watch,
+        sinks: Vec::new(),
+        stop,
+        valve,
+        drain_deadline,
+        outage,
+        limit: None,
+    };
     Ok(run.run(Box::new(MemoryQueue::new(messages))).await)
 }
 

@@ -1,11 +1,12 @@
 //! `nightread run`: the service.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightread_domain::ports::Sink;
-use nightread_domain::{ErrorClass, JobError};
+use nightread_domain::{ErrorClass, JobError, Lane};
 use tokio::runtime::Runtime;
 
 use self::machine::Machine;
@@ -17,7 +18,7 @@ use crate::app::{require_broker, stop_on_signals};
 use crate::compute::models::LoadPolicy;
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::{Outage, Run, RunEnd, Stop};
+use crate::pipeline::intake::{JobLimit, Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;
@@ -34,11 +35,23 @@ mod vitals;
 /// How long acknowledgements may take to reach the broker after the last job.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a run of so many jobs waits for the next of them.
+const JOBLESS_PATIENCE: Duration = Duration::from_mins(1);
+
+/// The part of the work that this worker takes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    /// Empty: all.
+    pub lanes: Vec<Lane>,
+    /// It ends after so many deliveries.
+    pub jobs: Option<NonZeroUsize>,
+}
+
 /// Serves until it is told to stop; `runtime` ends with it.
 ///
 /// # Errors
 /// Whatever kept it from beginning.
-pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
+pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<RunEnd> {
     descriptors::claim(settings)?;
     let prometheus = metrics::install(Teller::Run).context("the metrics recorder does not start")?;
     let valve = Valve::default();
@@ -52,7 +65,7 @@ pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
     runtime.block_on(tools.reader.models.volumes().open())?;
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
-    let ended = runtime.block_on(serve(settings, tools, &vitals, valve))?;
+    let ended = runtime.block_on(serve(settings, part, tools, &vitals, valve))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {
         RunEnd::Fatal(error) => tracing::error!(%error, "stopped"),
@@ -81,6 +94,7 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
 
 async fn serve(
     settings: &Settings,
+    part: &Part,
     tools: Arc<Tools>,
     vitals: &Arc<ServiceVitals>,
     valve: Valve,
@@ -93,7 +107,12 @@ async fn serve(
         return Ok(ended);
     }
     let broker = settings.broker.as_ref().context("a broker was required above")?;
-    let options = app::rabbit(broker, &settings.limits)?;
+    let mut options = app::rabbit(broker, &settings.limits)?;
+    options.lanes.clone_from(&part.lanes);
+    if let Some(jobs) = part.jobs {
+        // What is fetched beside them would be given back, which counts as a delivery.
+        options.permits = options.permits.min(jobs.get());
+    }
     let publisher = Arc::new(Publisher::new(options.clone()));
     let outbox = Arc::new(Outbox::new(Arc::clone(&tools.results), tools.results_container.as_str()));
     let courier = Courier::new(Arc::clone(&publisher), valve.clone(), Some(outbox));
@@ -125,6 +144,7 @@ async fn serve(
         valve,
         drain_deadline: settings.drain,
         outage: Outage::Wait,
+        limit: part.jobs.map(|jobs| JobLimit { jobs, patience: JOBLESS_PATIENCE }),
     };
     let machine = settings.scheduled_events.as_deref().map(|url| Machine::watch(url, stop)).transpose()?;
     let ended = run.run(Box::new(intake)).await;

@@ -186,7 +186,7 @@ fn no_channel(error: lapin::Error) -> JobError {
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
     let shares = PermitShares::new(options.permits, options.weights);
     let mut channels = Vec::new();
-    for source in Origin::all() {
+    for source in Origin::of(&options.lanes) {
         let prefetch = match source {
             Origin::Lane(lane) => shares.prefetch(lane),
             Origin::Quarantine => 1,

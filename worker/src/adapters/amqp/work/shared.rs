@@ -67,8 +67,12 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    pub fn all() -> impl Iterator<Item = Self> {
-        Lane::ALL.into_iter().map(Self::Lane).chain([Self::Quarantine])
+    /// Whatever a worker of these lanes consumes. What may kill workers goes with ingest: a run of a few scans must not
+    /// meet it in their place.
+    pub fn of(lanes: &[Lane]) -> impl Iterator<Item = Self> {
+        let takes = |lane: Lane| lanes.is_empty() || lanes.contains(&lane);
+        let quarantine = takes(Lane::Ingest).then_some(Self::Quarantine);
+        Lane::ALL.into_iter().filter(move |lane| takes(*lane)).map(Self::Lane).chain(quarantine)
     }
 
     pub fn queue(self) -> String {
