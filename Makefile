@@ -114,13 +114,16 @@ soak: setup runtime samples parts ## Long storms: kills, broker restarts, storag
 	@cargo build --release --locked -p nightread
 	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
 
-parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors or mutated for one
-	@cargo build --release --locked -p nightread-radiograph -p nightread-volume --examples
+parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors, mutated or volumes for one
+	@cargo build --release --locked -p nightread-ct -p nightread-radiograph -p nightread-volume --examples
 	@$(call venv,parity,worker/crates/radiograph/parity/requirements.txt)
 	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
 	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/mutated.py \
 		--dump target/release/examples/dump_samples --scan target/release/examples/dump_scan
+	@$(call venv,parity-ct,worker/crates/ct/parity/requirements.txt)
+	@[ "$(PARITY)" = tensors ] || [ "$(PARITY)" = mutated ] || .cache/venv-parity-ct/bin/python worker/crates/ct/parity/parity.py \
+		--data $(TEST_DATA) --dump target/release/examples/dump_volume
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
 	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture
@@ -161,7 +164,7 @@ bench-table: setup ## Tables of COUNT synthetic documents against a plain loop o
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@cd worker/crates/radiograph && for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run --release $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
-	@for crate in volume fmri; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
+	@for crate in volume fmri ct; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done; done
 
 test-models: ## Test the training and export scripts (Python; brings PyTorch, several GB)

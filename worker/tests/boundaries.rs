@@ -8,9 +8,10 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "nightread-domain",
     "nightread-compare",
+    "nightread-ct",
     "nightread-dicom",
     "nightread-volume",
     "nightread-radiograph",
@@ -60,6 +61,7 @@ fn formats_and_readings_are_apart() {
     for (package, unknown) in [
         ("nightread-domain", &["dicom", "volume", "radiograph", "fmri", "engine"][..]),
         ("nightread-compare", &["dicom", "volume", "radiograph", "fmri", "engine"]),
+        ("nightread-ct", &["radiograph", "fmri", "engine"]),
         ("nightread-dicom", &["volume", "radiograph", "fmri", "engine"]),
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-radiograph", &["volume", "fmri", "engine"]),

@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
                 out.write_all(&bytes)?;
             }
             Err(error) => {
-                writeln!(out, "{}", json!({ "code": error.code.as_str(), "text": error.to_string() }))?
+                writeln!(out, "{}", json!({ "code": error.code.as_str(), "text": error.to_string() }))?;
             }
         }
         out.flush()?;

@@ -30,6 +30,9 @@ pub struct Decoding<'a> {
     pub codec: &'a dyn IsolatedCodec,
 }
 
+/// Decodes one frame, and gives it to the sink.
+type One<'a> = dyn Fn(&(usize, usize)) -> Result<(), CtError> + Sync + 'a;
+
 /// Slices of one file: their frames, and their indices.
 type Wanted = Vec<(usize, usize)>;
 
@@ -140,11 +143,7 @@ impl Decoding<'_> {
 }
 
 /// Frames of one file on several threads; of several failures that of the first frame.
-fn in_turn(
-    wanted: &Wanted,
-    threads: usize,
-    one: &(dyn Fn(&(usize, usize)) -> Result<(), CtError> + Sync),
-) -> Result<(), CtError> {
+fn in_turn(wanted: &Wanted, threads: usize, one: &One<'_>) -> Result<(), CtError> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {

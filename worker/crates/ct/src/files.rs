@@ -91,7 +91,7 @@ pub fn cannot_read(name: &str, error: &std::io::Error) -> CtError {
 }
 
 impl Files<'_> {
-    /// Hands on every file that `wants` asks for, in the order in which they lie. Folders, links and devices are no files.
+    /// Hands on every file that `wants` asks for, in the order in which they lie. Folders are no files.
     ///
     /// # Errors
     /// Those of the archive, and of `take`.
@@ -131,6 +131,11 @@ impl Files<'_> {
         for (n, part) in self.parts.iter().enumerate() {
             let id = FileId { part: n, member: None };
             if wants(id) {
+                if part.body.len() > self.limits.max_file_bytes {
+                    let (bytes, most) = (part.body.len(), self.limits.max_file_bytes);
+                    let text = format!("{} takes {bytes} bytes; {most} are read", part.name);
+                    return Err(CtError::new(CtCode::TooLarge, text));
+                }
                 let bytes =
                     part.body.clone().into_bytes().map_err(|error| cannot_read(&part.name, &error))?;
                 take(id, bytes)?;

@@ -131,6 +131,6 @@ fn slice(id: FileId, frame: u32, header: &Header, of: &Arc<FileFacts>) -> Option
 }
 
 /// How files are opened: with a codec for their pixels, or for their header alone.
-pub fn options<'a>(max_bytes: u64, codec: Option<&'a dyn dicom::IsolatedCodec>) -> ReadOptions<'a> {
+pub fn options(max_bytes: u64, codec: Option<&dyn dicom::IsolatedCodec>) -> ReadOptions<'_> {
     ReadOptions { max_inflated_bytes: max_bytes, codec }
 }

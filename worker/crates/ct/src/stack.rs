@@ -165,7 +165,7 @@ fn judge_gaps(
         let count = (step / median).round();
         let is_whole = (step - count * median).abs() <= WHOLE_STEPS * median;
         // A protocol with wider steps has several of them together, and counts on.
-        let is_alone = !(n > 0 && wide(n - 1)) && !wide(n + 1);
+        let is_alone = !(wide(n + 1) || n > 0 && wide(n - 1));
         if !is_whole || !is_alone && !is_hole(&slices[n], &slices[n + 1]) {
             continue;
         }

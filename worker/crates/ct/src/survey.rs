@@ -18,7 +18,7 @@ const SAME_COSINE: f64 = 1e-3;
 const SAME_SPACING: f64 = 1e-3;
 /// Of all slices, those of the volume are at least this share.
 const LEAST_SHARE: f64 = 0.9;
-/// Frames of a multi-frame file.
+/// Frames of all files.
 const MOST_FRAMES: u32 = 1 << 16;
 
 /// The images of one volume, in an order that does not depend on that of the files, and what is none.
@@ -48,9 +48,9 @@ pub fn survey(files: &Files<'_>, limits: &CtLimits) -> Result<Survey, CtError> {
                 let file = File::open(&bytes, &options(limits.max_file_bytes, None), &mut found.warnings)
                     .map_err(|error| CtError::of_file(&id.name(files.parts), error))?;
                 let frames = file.header().frames.unwrap_or(1);
-                if frames > MOST_FRAMES {
+                if u64::from(frames) + found.slices.len() as u64 > u64::from(MOST_FRAMES) {
                     let text =
-                        format!("{} has {frames} frames; {MOST_FRAMES} are read", id.name(files.parts));
+                        format!("with {} the study has more than {MOST_FRAMES} frames", id.name(files.parts));
                     return Err(CtError::new(CtCode::TooLarge, text));
                 }
                 found.dicom += 1;

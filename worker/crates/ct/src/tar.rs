@@ -1,4 +1,4 @@
-//! Tar archives on a running stream. Written here because nothing of names is used: long names, links and attributes are
+//! Tar archives on a running stream. Written here because nothing of names is used: long names and attributes are
 //! stepped over, so that all that is left of the format is lengths, which are judged before anything is allocated.
 
 use std::io::{self, Read};
@@ -75,15 +75,21 @@ impl<R: Read> Members<R> {
         }
         let bytes = size(&block[124..136]).ok_or_else(|| invalid("a member's size is not a number"))?;
         let kind = block[156];
-        // Links, devices and folders have no bytes, whatever their size says.
-        let has_bytes = !matches!(kind, b'1'..=b'6');
-        let bytes = if has_bytes { bytes } else { 0 };
+        // Each may stand for a slice that would be missed.
+        if matches!(kind, b'1'..=b'4' | b'6' | b'S' | b'M') {
+            return Err(invalid(
+                "a member is a link, a device, or a part of a file; pack the files themselves",
+            ));
+        }
+        // Folders have no bytes, whatever their size says.
+        let bytes = if kind == b'5' { 0 } else { bytes };
         self.left = bytes
             .checked_next_multiple_of(BLOCK as u64)
             .ok_or_else(|| invalid("a member's size cannot be"))?;
         Ok(Some(Member {
             bytes,
-            is_file: matches!(kind, 0 | b'0' | b'7'),
+            // Kinds that nobody knows are files (POSIX.1-2017, pax).
+            is_file: !matches!(kind, b'5' | b'x' | b'g' | b'L' | b'K'),
             is_note: matches!(kind, b'x' | b'g' | b'L' | b'K'),
         }))
     }

@@ -75,7 +75,7 @@ impl Plane {
             tags::CONTENT_TIME => self.time = digits(value),
             // YYYYMMDD goes: what tells frames apart within a study is the time of day.
             tags::FRAME_ACQUISITION_DATE_TIME => {
-                self.time = digits(value).and_then(|text| text.get(8..).map(str::to_owned))
+                self.time = digits(value).and_then(|text| text.get(8..).map(str::to_owned));
             }
             _ => {}
         }

@@ -91,6 +91,9 @@ def golden_cases():
     yield "monai_zyx_nonzero", body((7, 6, 5)), ras, monai([1.1, 1.2, 1.3], {"range": [-1.0, 1.0]}, axis_order="zyx")
     # A source of half the model's steps: every second voxel is half-way.
     yield "monai_halves", body((9, 8, 5)), affine([1, 2, 3], [0, 0, 0], [0.75, 0.75, 2.0]), monai([1.5, 1.5, 2.0], SPLEEN)
+    # The same where torch's own rounding decides, in no order (so far as its size goes: thin, and long).
+    yield "monai_halves_long", body((300, 2, 2)), affine([-1, 2, 3], [0, 0, 0], [0.75, 1.0, 2.0]), monai([1.5, 1.5, 2.0], SPLEEN)
+    yield "monai_thirds_long", body((2, 333, 2)), affine([1, 2, 3], [5, 6, 7], [1.5, 1.0, 2.0]), monai([1.0, 2.0, 2.0], SPLEEN)
     yield "monai_near", body((6, 5, 4)), affine([1, 2, 3], [0, 0, 0], [1.4995, 1.0, 2.0]), monai([1.5, 1.5, 2.0], SPLEEN)
     yield "monai_same", body((4, 3, 5)), ras, monai([1.5, 1.5, 2.0], SPLEEN)
     yield "monai_oblique", body((7, 6, 5)), rotated(lps, 17.0), monai([1.5, 1.5, 2.0], SPLEEN)

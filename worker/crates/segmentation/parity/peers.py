@@ -67,7 +67,7 @@ def nnunet_run(path, recipe):
 
 def nnunet_prepare(image, recipe):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "case_0000.nii.gz"
+        path = Path(folder) / "case_0000.nii"
         nibabel.save(image, path)
         return nnunet_run(path, recipe)[0]
 
@@ -86,7 +86,7 @@ def nnunet_restore(array, properties, manager, configuration):
 def nnunet_back(image, recipe):
     """Coordinates: linear interpolation of an index is the place itself."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "case_0000.nii.gz"
+        path = Path(folder) / "case_0000.nii"
         nibabel.save(image, path)
         tensor, properties, manager, configuration = nnunet_run(path, recipe)
     places = []
@@ -113,7 +113,7 @@ def totalseg_back(image, recipe):
     """Nearest indices: an index as a label, by the order of `nnUNet_predict_image`."""
     turned, resampled = totalseg_resampled(image, recipe)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "case_0000.nii.gz"
+        path = Path(folder) / "case_0000.nii"
         nibabel.save(resampled, path)
         tensor, properties, manager, configuration = nnunet_run(path, recipe)
     places = []

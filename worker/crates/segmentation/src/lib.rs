@@ -2,7 +2,6 @@
 //!
 //! Pure computation on numbers; no file formats, no network runtime.
 
-mod affine;
 pub mod grid;
 pub mod labels;
 pub mod preview;

@@ -48,6 +48,7 @@ pub const PIXELS: Tag = (0x7FE0, 0x0010);
 
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub const RLE: &str = "1.2.840.10008.1.2.5";
+pub const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
 
 /// A DICOM file in the making: values by tag, written in rising order.
 #[derive(Clone, Debug, Default)]
@@ -212,7 +213,8 @@ pub fn series(count: usize) -> Vec<Dicom> {
     (0..count).map(slice).collect()
 }
 
-pub fn part(name: impl ToString, bytes: Vec<u8>) -> PartBytes {
+#[allow(clippy::needless_pass_by_value)] // numbers and texts alike
+pub fn part(name: impl std::fmt::Display, bytes: Vec<u8>) -> PartBytes {
     PartBytes { name: name.to_string(), body: Body::from(bytes) }
 }
 

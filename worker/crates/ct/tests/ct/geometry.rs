@@ -127,9 +127,10 @@ fn a_tilt_shears_the_affine() {
     let files: Vec<_> = (0..8).map(tilted).collect();
     let volume = read(&files).unwrap();
     assert_eq!(warnings(&volume), ["gantry_tilt"]);
-    for k in 0..8 {
-        let place = [100.0, 200.0 - 0.5 * k as f64, 50.0 + 2.0 * k as f64];
-        assert_near(world(&volume.affine, [0.0, 0.0, k as f64]), place, 1e-9);
+    for k in 0..8u8 {
+        let k = f64::from(k);
+        let place = [100.0, 200.0 - 0.5 * k, 50.0 + 2.0 * k];
+        assert_near(world(&volume.affine, [0.0, 0.0, k]), place, 1e-9);
     }
     assert_eq!(at(&volume, 3, 4, 5), stored(5, 4, 3) as i16 - 1024);
 }
@@ -215,9 +216,9 @@ fn placeless_slices_are_refused() {
         (SPACING, &[1.0]),
     ] {
         let mut files = series(8);
-        files.iter_mut().for_each(|file| {
+        for file in &mut files {
             file.decimals(tag, value);
-        });
+        }
         assert_eq!(refusal(&files), "no_position", "{tag:?} {value:?}");
     }
 }

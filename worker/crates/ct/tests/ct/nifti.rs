@@ -92,7 +92,7 @@ fn the_sform_goes_before_the_qform() {
     let sform = Nifti { qform: 1, ..Nifti::default() }.read().unwrap();
     assert_eq!(sform.shape, DIMS);
     assert_near(world(&sform.affine, [1.0, 1.0, 1.0]), [-3.0, -3.5, -4.0], 1e-9);
-    assert!(sform.values.iter().enumerate().all(|(n, &hu)| f32::from(hu) == value(n) - 1000.0));
+    assert!(sform.values.iter().enumerate().all(|(n, &hu)| hu == value(n) as i16 - 1000));
     let qform = Nifti { sform: 0, qform: 1, ..Nifti::default() }.read().unwrap();
     assert_near(world(&qform.affine, [1.0, 1.0, 1.0]), [8.0, 17.5, 33.0], 1e-6);
     assert_eq!(qform.facts["orientation_from"], "qform");

@@ -18,7 +18,7 @@ fn each_slice_has_its_own_rescale() {
     let volume = read(&files).unwrap();
     for k in 0..8 {
         let hu = f64::from(stored(k, 5, 6)) * (1.0 + 0.25 * k as f64) - 1000.5 - k as f64;
-        assert_eq!(f64::from(at(&volume, 6, 5, k)), hu.round());
+        assert_eq!(at(&volume, 6, 5, k), hu.round() as i16);
     }
 }
 
@@ -119,6 +119,37 @@ fn signed_values_of_twelve_bits_keep_their_sign() {
         }
         assert!(read(&files).unwrap().values == read(&series(8)).unwrap().values, "extended: {extended}");
     }
+}
+
+/// JPEG 2000 whose codestream is signed, by OpenJPEG: pixel x, y of 64 x 64 is 40 (x - y) - 300 + x y % 7. A reader that takes the
+/// signed numbers for the file's unsigned ones, or the other way, gives others.
+#[test]
+fn a_signed_codestream_keeps_its_sign() {
+    let mut files = series(8);
+    for file in &mut files {
+        file.number(ROWS_TAG, 64)
+            .number(COLUMNS_TAG, 64)
+            .number(STORED, 16)
+            .number(HIGH_BIT, 15)
+            .number(SIGNED, 1)
+            .decimals(INTERCEPT, &[1500.0]);
+    }
+    let frame = include_bytes!("signed.j2k").to_vec();
+    let packed = |files: &[Dicom]| {
+        let one =
+            |(k, file): (usize, &Dicom)| part(k, file.encapsulated(JPEG_2000, std::slice::from_ref(&frame)));
+        files.iter().enumerate().map(one).collect::<Vec<_>>()
+    };
+    let volume = read_parts(&packed(&files)).unwrap();
+    for (x, y) in [(0i16, 0i16), (63, 0), (0, 63), (17, 40), (40, 17)] {
+        let expected = (40 * (x - y) - 300 + x * y % 7 + 1500).max(-1024);
+        assert_eq!(at(&volume, x as usize, y as usize, 3), expected);
+    }
+    for file in &mut files {
+        file.number(SIGNED, 0);
+    }
+    let error = read_parts(&packed(&files)).unwrap_err();
+    assert_eq!(error.cause.unwrap().code.as_str(), "value_out_of_range", "a header that denies the sign");
 }
 
 #[test]

@@ -75,9 +75,9 @@ fn the_largest_series_wins_or_none() {
 fn other_modalities_are_refused() {
     for modality in ["MR", "PT", "CR"] {
         let mut files = series(8);
-        files.iter_mut().for_each(|file| {
+        for file in &mut files {
             file.text(MODALITY, "CS", modality);
-        });
+        }
         let error = read(&files).unwrap_err();
         assert_eq!(error.code.as_str(), "wrong_modality");
         assert!(error.text.contains(modality));

@@ -98,7 +98,7 @@ impl Made {
                 for i in 0..columns {
                     let hu = (f64::from(self.stored(i, j, k)) * self.slope + self.intercept).round();
                     let hu = hu.max(-1024.0);
-                    if f64::from(at(volume, i, j, k)) != hu {
+                    if at(volume, i, j, k) != hu as i16 {
                         return Some(format!("voxel {i} {j} {k} is {}, not {hu}", at(volume, i, j, k)));
                     }
                 }

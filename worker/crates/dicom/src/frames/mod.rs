@@ -300,7 +300,11 @@ fn split(found: &Fragments<'_>, count: usize) -> Result<Vec<Range<usize>>, JobEr
     if count == 1 {
         // More images than the header says are one too many, wherever they came from.
         let images = 1 + fragments[1..].iter().filter(|fragment| starts_an_image(fragment)).count();
-        return if images == 1 { Ok(vec![0..fragments.len()]) } else { Err(contradicted(count, images)) };
+        return if images == 1 {
+            Ok(std::iter::once(0..fragments.len()).collect())
+        } else {
+            Err(contradicted(count, images))
+        };
     }
     let starts: Vec<usize> = if found.offsets.len() == count {
         // Offsets count from the first fragment's own header.

@@ -26,14 +26,17 @@ pub fn plan(turned: Turned, crop: [Range<usize>; 3], recipe: &Recipe) -> Result<
     });
     let upright = upright(&turned.affine, to_mm)?;
     let (model, affine) = enclosing(&turned, &upright)?;
-    let to_turned = turned.affine.inverse().ok_or(PrepareError::Affine)?.compose(&affine);
-    let to_model = to_turned.inverse().ok_or(PrepareError::Affine)?;
+    let to_turned = between(&turned.affine, &affine)?;
+    let to_model = between(&affine, &turned.affine)?;
     let unchanged = model == source && (close(&turned.affine, &affine) || close(&to_turned, &IDENTITY));
     let (to_turned, to_model) = if unchanged { (IDENTITY, IDENTITY) } else { (to_turned, to_model) };
     let axes = [0, 1, 2].map(|axis| {
         let back = places(&to_model, axis, source[axis], model[axis]);
-        // `nearbyint`: halves to even.
-        let nearest = back.iter().map(|place| place.round_ties_even() as usize).collect();
+        let nearest = if unchanged {
+            (0..source[axis]).collect()
+        } else {
+            torch_nearest(&to_model, axis, source[axis], model[axis])
+        };
         PlannedAxis {
             length: model[axis],
             forward: places(&to_turned, axis, model[axis], source[axis]),
@@ -113,6 +116,78 @@ fn enclosing(turned: &Turned, upright: &Affine) -> Result<([usize; 3], Affine), 
         row[3] = origin;
     }
     Ok((model, Affine(rows)))
+}
+
+/// `numpy.linalg.solve(from, to)`: voxel of `to` to voxel of `from`, by elimination with partial pivoting as LAPACK does it.
+/// Steps that are quotients stay exact ones, which the inverse's product would not.
+fn between(from: &Affine, to: &Affine) -> Result<Affine, PrepareError> {
+    let mut rows = [0, 1, 2].map(|row| {
+        let (from, to) = (from.0[row], to.0[row]);
+        [from[0], from[1], from[2], to[0], to[1], to[2], to[3] - from[3]]
+    });
+    for pivot in 0..3 {
+        let mut most = pivot;
+        for row in pivot + 1..3 {
+            if rows[row][pivot].abs() > rows[most][pivot].abs() {
+                most = row;
+            }
+        }
+        rows.swap(pivot, most);
+        let whole = rows[pivot];
+        if whole[pivot].abs() < 1e-12 {
+            return Err(PrepareError::Affine);
+        }
+        for row in &mut rows[pivot + 1..] {
+            let share = row[pivot] / whole[pivot];
+            for (cell, above) in row.iter_mut().zip(whole) {
+                *cell -= share * above;
+            }
+        }
+    }
+    for pivot in (0..3).rev() {
+        let diagonal = rows[pivot][pivot];
+        let whole = rows[pivot].map(|cell| cell / diagonal);
+        rows[pivot] = whole;
+        for row in &mut rows[..pivot] {
+            let share = row[pivot];
+            for (cell, below) in row.iter_mut().zip(whole) {
+                *cell -= share * below;
+            }
+        }
+    }
+    Ok(Affine(rows.map(|row| [row[3], row[4], row[5], row[6]])))
+}
+
+/// The voxel that torch's `grid_sample` (2.15, `nearest`, `border`, not aligned to corners) takes for each of `voxels`
+/// voxels, of an axis of `on` voxels.
+///
+/// Where the model's step is an even multiple of the source's, half of all voxels lie half-way between two, and the way
+/// through places from -1 to 1 decides by its rounding which of them is taken: planes in no order. So each operation is the
+/// one of MONAI's `to_norm_affine` and torch's `affine_grid` and `grid_sample`, with the fused multiplication of `linspace`.
+fn torch_nearest(affine: &Affine, axis: usize, voxels: usize, on: usize) -> Vec<usize> {
+    let (on, count) = (on as f64, voxels as f64);
+    let (step, first) = (affine.0[axis][axis], affine.0[axis][3]);
+    let to_unit = 2.0 / on;
+    let (step, first) = (to_unit * step, to_unit * first + (1.0 / on - 1.0));
+    let from_unit = 2.0 / count;
+    let (wide, shift) = (1.0 / from_unit, -(1.0 / count - 1.0) / from_unit);
+    let (step, first) = (step * wide, step * shift + first);
+    (0..voxels)
+        .map(|voxel| {
+            let unit = even_from_minus_one(voxel, voxels) * (count - 1.0) / count;
+            let place = ((unit * step + first + 1.0) * on - 1.0) / 2.0;
+            place.clamp(0.0, on - 1.0).round_ties_even() as usize
+        })
+        .collect()
+}
+
+/// `torch.linspace(-1, 1, count)`, which counts from the nearer end; 0 where there is one.
+fn even_from_minus_one(at: usize, count: usize) -> f64 {
+    if count < 2 {
+        return 0.0;
+    }
+    let step = 2.0 / (count - 1) as f64;
+    if at < count / 2 { step.mul_add(at as f64, -1.0) } else { (-step).mul_add((count - 1 - at) as f64, 1.0) }
 }
 
 /// `numpy.allclose` with MONAI's absolute tolerance.

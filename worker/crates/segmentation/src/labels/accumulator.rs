@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use nightread_volume::Affine;
+
 use super::back::{check, interpolated, nearest};
 use super::cells::Cells;
 use super::components::{LabelRule, clean};
@@ -9,7 +11,6 @@ use super::error::LabelError;
 use super::final_lines::FinalLines;
 use super::map::{LabelMap, LabelValues};
 use super::ring::{Block, Ring};
-use crate::affine::voxel_mm3;
 use crate::types::Back;
 use crate::window::{Plan, Resample};
 
@@ -246,7 +247,7 @@ impl<'a> Accumulator<'a> {
         let values = if let Some((_, mut source)) = cells {
             drop(labels);
             source.keep_inside(source_shape, &inside);
-            clean(&mut source, source_shape, voxel_mm3(&affine), rules);
+            clean(&mut source, source_shape, Affine(affine).determinant().abs(), rules);
             source
         } else {
             drop(lines);

@@ -1,6 +1,7 @@
 //! Sums over the voxels of each label, exact in whole numbers.
 
-use crate::affine::world;
+use nightread_volume::Affine;
+
 use crate::labels::LabelMap;
 
 /// What one pass over the volume finds of a label.
@@ -33,7 +34,7 @@ impl Gathered {
     /// The mean position in the world; `None` without voxels.
     pub fn middle(&self, affine: &[[f64; 4]; 3]) -> Option<[f64; 3]> {
         let count = self.voxels as f64;
-        (self.voxels > 0).then(|| world(affine, self.indices.map(|sum| sum as f64 / count)))
+        (self.voxels > 0).then(|| Affine(*affine).apply(self.indices.map(|sum| sum as f64 / count)))
     }
 
     /// Adds `values` that lie side by side from index `start` of axis 0 on.

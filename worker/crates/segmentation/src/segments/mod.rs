@@ -6,8 +6,9 @@ mod tests;
 
 use std::fmt::{self, Display};
 
+use nightread_volume::Affine;
+
 use self::gather::{Gathered, gather};
-use crate::affine::{voxel_mm3, world};
 use crate::labels::LabelMap;
 use crate::types::Grid;
 
@@ -154,7 +155,7 @@ fn measure(name: &Name, of: &Gathered, labels: &LabelMap, confidence: Option<f32
         index: name.index,
         name: name.name.clone(),
         voxels: of.voxels,
-        volume_ml: of.voxels as f64 * voxel_mm3(&labels.affine) / 1000.0,
+        volume_ml: of.voxels as f64 * Affine(labels.affine).determinant().abs() / 1000.0,
         mean_hu: any.then_some(mean),
         sd_hu: any.then_some(sd),
         bbox_mm: any.then(|| around(of, &labels.affine)),
@@ -171,7 +172,7 @@ fn around(of: &Gathered, affine: &[[f64; 4]; 3]) -> [[f64; 3]; 2] {
         let at = [0, 1, 2].map(|axis| {
             if corner >> axis & 1 == 0 { of.first[axis] as f64 - 0.5 } else { of.last[axis] as f64 + 0.5 }
         });
-        let place = world(affine, at);
+        let place = Affine(*affine).apply(at);
         for axis in 0..3 {
             low[axis] = low[axis].min(place[axis]);
             high[axis] = high[axis].max(place[axis]);

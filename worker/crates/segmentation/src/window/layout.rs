@@ -7,7 +7,7 @@
 //! With `C` classes, patches of `P` voxels, the least step `s` along the sweep and the shorter sides `A <= B` that is
 //! `4 C [(P - s) A B + s P A]` bytes. Interpolated logits need one plane and one line more.
 
-use super::Plan;
+use super::plan::Plan;
 
 /// What is brought from the model's grid to the source's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The network's input: one patch of the model's grid.
 
-use super::{Padding, Plan, WindowError};
+use super::error::WindowError;
+use super::plan::{Padding, Plan};
 use crate::types::Grid;
 
 /// Takes patches out of a grid.
