@@ -233,3 +233,153 @@ fn however_a_volume_is_stored_its_segments_lie_where_they_lie() {
         }
     }
 }
+
+/// One explicit little-endian element.
+fn element(bytes: &mut Vec<u8>, (group, number): (u16, u16), vr: &[u8; 2], value: &[u8]) {
+    bytes.extend(group.to_le_bytes());
+    bytes.extend(number.to_le_bytes());
+    bytes.extend(vr);
+    let mut value = value.to_vec();
+    if value.len() % 2 == 1 {
+        value.push(if vr == b"UI" { 0 } else { b' ' });
+    }
+    if vr == b"OW" {
+        bytes.extend([0, 0]);
+        bytes.extend((value.len() as u32).to_le_bytes());
+    } else {
+        bytes.extend((value.len() as u16).to_le_bytes());
+    }
+    bytes.extend(value);
+}
+
+/// The axial slice `k` of the volume as a DICOM file of a series, columns towards the patient's back.
+fn slice(k: usize, series: &str) -> Vec<u8> {
+    let mut meta = Vec::new();
+    let class = b"1.2.840.10008.5.1.4.1.1.2";
+    let instance = format!("{series}.{}", k + 1);
+    element(&mut meta, (2, 2), b"UI", class);
+    element(&mut meta, (2, 3), b"UI", instance.as_bytes());
+    element(&mut meta, (2, 0x10), b"UI", b"1.2.840.10008.1.2.1");
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    element(&mut bytes, (2, 0), b"UL", &(meta.len() as u32).to_le_bytes());
+    bytes.extend(meta);
+    let [nx, ny, _] = SHAPE;
+    // LPS: rows begin at the greatest x of RAS, columns at the greatest y.
+    let [x, y, z] = [
+        -(RAS[0][3] + RAS[0][0] * (nx - 1) as f64),
+        -(RAS[1][3] + RAS[1][1] * (ny - 1) as f64),
+        RAS[2][3] + RAS[2][2] * k as f64,
+    ];
+    let pixels = (0..nx * ny).flat_map(|at| {
+        let (i, j) = (nx - 1 - at % nx, ny - 1 - at / nx);
+        hounsfield([i, j, k]).to_le_bytes()
+    });
+    element(&mut bytes, (8, 0x16), b"UI", class);
+    element(&mut bytes, (8, 0x18), b"UI", instance.as_bytes());
+    element(&mut bytes, (8, 0x60), b"CS", b"CT");
+    element(&mut bytes, (0x10, 0x10), b"PN", b"Secret^Name");
+    element(&mut bytes, (0x20, 0xd), b"UI", b"1.2.3");
+    element(&mut bytes, (0x20, 0xe), b"UI", series.as_bytes());
+    element(&mut bytes, (0x20, 0x13), b"IS", (k + 1).to_string().as_bytes());
+    element(&mut bytes, (0x20, 0x32), b"DS", format!("{x}\\{y}\\{z}").as_bytes());
+    element(&mut bytes, (0x20, 0x37), b"DS", b"1\\0\\0\\0\\1\\0");
+    element(&mut bytes, (0x28, 2), b"US", &1_u16.to_le_bytes());
+    element(&mut bytes, (0x28, 4), b"CS", b"MONOCHROME2");
+    element(&mut bytes, (0x28, 0x10), b"US", &(ny as u16).to_le_bytes());
+    element(&mut bytes, (0x28, 0x11), b"US", &(nx as u16).to_le_bytes());
+    element(&mut bytes, (0x28, 0x30), b"DS", b"2\\2");
+    for (number, value) in [(0x100, 16_u16), (0x101, 16), (0x102, 15), (0x103, 1)] {
+        element(&mut bytes, (0x28, number), b"US", &value.to_le_bytes());
+    }
+    element(&mut bytes, (0x28, 0x1052), b"DS", b"0");
+    element(&mut bytes, (0x28, 0x1053), b"DS", b"1");
+    element(&mut bytes, (0x7fe0, 0x10), b"OW", &pixels.collect::<Vec<u8>>());
+    bytes
+}
+
+fn slices(series: &str) -> Vec<(String, Vec<u8>)> {
+    // Names in another order than the slices lie in.
+    (0..SHAPE[2]).map(|k| (format!("{:02}.dcm", (k * 7) % SHAPE[2]), slice(k, series))).collect()
+}
+
+/// A tar archive of POSIX.
+fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, body) in files {
+        let mut header = [0_u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..107].copy_from_slice(b"0000644");
+        header[124..135].copy_from_slice(format!("{:011o}", body.len()).as_bytes());
+        header[136..147].copy_from_slice(b"00000000000");
+        header[148..156].fill(b' ');
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        bytes.extend(header);
+        bytes.extend(body);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+/// The segments of the one document, without what may differ.
+fn segments(ran: &Ran, documents: &[Value]) -> Value {
+    assert_eq!(ran.code, Some(0), "{} {}", ran.stderr, ran.json);
+    let [document] = documents else { panic!("one document: {documents:?}") };
+    assert!(!document.to_string().contains("Secret"), "{document}");
+    document["segments"].clone()
+}
+
+#[test]
+fn a_series_is_one_study_in_a_folder_in_an_archive_and_among_others() {
+    let models = models("labels");
+    let (ran, documents, _folder) = read(models.path(), &[("ct.nii.gz", nifti([0, 1, 2], [false; 3]))]);
+    let straight = segments(&ran, &documents);
+
+    let gzipped = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &tar(&slices("1.2.3.4"))).unwrap();
+        encoder.finish().unwrap()
+    };
+    for (name, bytes) in [("series.tar", tar(&slices("1.2.3.4"))), ("series.tar.gz", gzipped)] {
+        let (ran, documents, _folder) = read(models.path(), &[(name, bytes)]);
+        assert_eq!(segments(&ran, &documents), straight, "{name}");
+        assert_eq!(documents[0]["study"]["kind"], "blob");
+    }
+
+    // Two series in one flat folder, and a file that is none.
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = folder.path().join("in");
+    fs::create_dir(&inputs).unwrap();
+    for (series, letter) in [("1.2.3.4", 'a'), ("1.2.3.5", 'b')] {
+        for (name, bytes) in slices(series) {
+            fs::write(inputs.join(format!("{letter}{name}")), bytes).unwrap();
+        }
+    }
+    let variables = [("NIGHTREAD_MODELS_DIR", models.path().to_str().unwrap())];
+    let out = folder.path().join("out");
+    let ran = process(std::slice::from_ref(&inputs), &out, &variables);
+    assert_eq!(ran.code, Some(0), "{} {}", ran.stderr, ran.json);
+    let rows = ran.json["results"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{}", ran.json);
+    for (row, series) in rows.iter().zip(["1.2.3.4", "1.2.3.5"]) {
+        let path = row["path"].as_str().unwrap();
+        assert!(path.ends_with(&format!("in/{series}.json")), "{path}");
+        let document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        checked(&document);
+        assert_eq!(document["segments"], straight);
+        assert_eq!(document["study"]["kind"], "series");
+        assert_eq!(document["input"]["slices"], SHAPE[2]);
+    }
+    // What was read is not read again; a slice that goes makes another series, which lacks it.
+    let again = process(std::slice::from_ref(&inputs), &out, &variables);
+    assert!(again.json["results"].as_array().unwrap().iter().all(|row| row["outcome"] == "already_done"));
+    fs::remove_file(inputs.join("a07.dcm")).unwrap();
+    let without = process(&[inputs], &out, &variables);
+    let rows = without.json["results"].as_array().unwrap();
+    assert_eq!(rows[0]["code"], "missing_slices", "{}", without.json);
+    assert_eq!(rows[1]["outcome"], "already_done");
+}

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use nightread_domain::announcement::{AllowedSources, Native};
+use nightread_domain::announcement::{AllowedSources, Native, NativeSeries};
 use nightread_domain::storing::{Identity, result_blob};
-use nightread_domain::{Attributes, BlobRef, Lane, Message};
+use nightread_domain::{Attributes, BlobRef, Lane, Message, Task};
+use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use self::inputs::Named;
+use self::series::SeriesInput;
 use self::summary::Row;
 use self::watch::ProgressWatch;
 use crate::adapters::memory::MemoryQueue;
@@ -32,6 +34,7 @@ pub(super) use self::inputs::{Inputs, LOCAL};
 pub(crate) use self::summary::Summary;
 
 mod inputs;
+mod series;
 mod summary;
 mod table;
 mod watch;
@@ -79,8 +82,9 @@ pub(crate) fn run(
     }
     let named = Named::new(&inputs.files, &root).map_err(WrongUse)?;
 
-    let source = FolderStore::of_a_person([(LOCAL.to_owned(), root.clone())])
-        .with_memory_bytes(settings.limits.memory_bytes);
+    let sets = tempfile::Builder::new().prefix("nightread-sets-").tempdir()?;
+    let containers = [(LOCAL.to_owned(), root.clone()), (series::SETS.to_owned(), sets.path().to_owned())];
+    let source = FolderStore::of_a_person(containers).with_memory_bytes(settings.limits.memory_bytes);
     let stores = Stores {
         source: Arc::new(source),
         results: Arc::new(FolderStore::of_a_person([(RESULTS.to_owned(), out.clone())])),
@@ -96,14 +100,23 @@ pub(crate) fn run(
     };
     let (model, load_policy) = (args.model.as_deref(), LoadPolicy::Lazy);
     let tools = Arc::new(autotune::tools(settings, &stores, model, load_policy, worth_measuring)?);
-    let watch = Arc::new(ProgressWatch::new(inputs.files.len(), &root, shows_progress));
+    let reads_volumes = tools.routing.rules.iter().any(|rule| rule.task == Task::Segmentation);
+    let (asked, messages) = if reads_volumes {
+        let gathered = runtime.block_on(series::gathered(&named.blobs, &*tools.source, &sets))?;
+        let of_series = gathered.series.iter().map(|input| (input.name.clone(), of_set(input, args.force)));
+        let of_files = gathered.files.into_iter().map(|blob| of_file(blob, args.force));
+        of_files.chain(of_series).unzip()
+    } else {
+        named.blobs.iter().cloned().map(|blob| of_file(blob, args.force)).unzip()
+    };
+    let asked: Vec<BlobRef> = asked;
+    let watch = Arc::new(ProgressWatch::new(asked.len() + named.refused.len(), &root, shows_progress));
     for (file, error) in &named.refused {
         watch.refuse(file, error);
     }
-    let messages = named.blobs.iter().map(|blob| message(blob, args.force)).collect();
     let ended = runtime.block_on(consume(tools, messages, Arc::clone(&watch), settings.drain))?;
     let ended_by = if let RunEnd::Fatal(error) = &ended { Some(error) } else { None };
-    let rows = watch.finish(&named.blobs, ended_by);
+    let rows = watch.finish(&asked, ended_by);
     if let Some(file) = &args.table {
         table::write(&rows, &out, file)?;
     }
@@ -135,7 +148,7 @@ async fn consume(
 ) -> Result<RunEnd> {
     let stop = Stop::default();
     tokio::spawn(stop_on_interrupt(stop.clone()));
-    let allowed = AllowedSources::new([], [LOCAL], RESULTS)?;
+    let allowed = AllowedSources::new([], [LOCAL, series::SETS], RESULTS)?;
     let (valve, outage) = (Valve::default(), Outage::End);
     let run = Run {
         tools,
@@ -161,10 +174,19 @@ async fn stop_on_interrupt(stop: Stop) {
     }
 }
 
-/// The announcement of an input.
-fn message(blob: &BlobRef, force: bool) -> Message {
+/// An input, and its announcement.
+fn of_file(blob: BlobRef, force: bool) -> (BlobRef, Message) {
     let native = Native { blob: blob.to_string(), model: None, force, correlation_id: None };
+    let message = message(&native);
+    (blob, message)
+}
+
+fn of_set(input: &SeriesInput, force: bool) -> Message {
+    message(&NativeSeries { force, ..NativeSeries::of_set(input.set.as_str()) })
+}
+
+fn message(native: &impl Serialize) -> Message {
     // A struct of texts and a flag always serialises.
-    let body = Bytes::from(serde_json::to_vec(&native).unwrap_or_default());
+    let body = Bytes::from(serde_json::to_vec(native).unwrap_or_default());
     Message { body, attributes: Attributes::for_lane(Lane::Ingest) }
 }
