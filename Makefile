@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PROVIDER ?= cpu
 OUT ?= out
 SCAN := .cache/simulated/simulated-scan.nii.gz
+VOLUME := models/ct-organs-demo/sample.zip
 BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
@@ -35,13 +36,13 @@ define venv
 endef
 
 help: ## Show this list
-	@echo "Nightread reads chest X-rays and resting-state fMRI on CPUs. Not a medical device."
+	@echo "Nightread reads chest X-rays, resting-state fMRI and abdominal CT on CPUs. Not a medical device."
 	@echo
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: setup runtime samples build $(SCAN) ## Read real chest X-rays and a simulated scan: fetches all it needs, prints findings, writes a report
+demo: setup runtime samples build $(SCAN) ## Read real chest X-rays, a CT series and a simulated scan: fetches all it needs, prints findings, writes a report
 	@NIGHTREAD_IMAGES_WRITE_HEATMAPS=true NIGHTREAD_SCANS_WRITE_MAPS=true NIGHTREAD_SCANS_WRITE_TIME_COURSES=true \
-		$(BINARY) process .cache/samples $(SCAN) --out $(OUT) --report $(OUT)/report.html $(if $(FORCE),--force)
+		$(BINARY) process .cache/samples $(VOLUME) $(SCAN) --out $(OUT) --report $(OUT)/report.html $(if $(FORCE),--force)
 
 # No public scan is small and free enough to be fetched: one is simulated from the group maps of the demonstration model.
 $(SCAN): models/fmri-networks-demo/maps.nii.gz | build
