@@ -70,14 +70,14 @@ fn header(bytes: &[u8]) -> Result<(Instance, bool), JobError> {
     let file = File::open(bytes, &options, &mut Vec::new())?;
     let reaches_pixels = file.pixels().is_ok();
     let header = file.header();
-    let Some(series_uid) = header.series_uid.clone().filter(|uid| is_uid(uid)) else {
+    let Some(series_uid) = header.identity.series_uid.clone().filter(|uid| is_uid(uid)) else {
         return Ok((Instance::WithoutSeries, reaches_pixels));
     };
     let key = SeriesKey {
         series_uid,
-        instance_uid: header.instance_uid.clone(),
+        instance_uid: header.identity.instance_uid.clone(),
         modality: header.modality.clone(),
-        expected: header.series_instances.filter(|count| *count > 0),
+        expected: header.identity.series_instances.filter(|count| *count > 0),
     };
     Ok((Instance::Of(key), reaches_pixels))
 }

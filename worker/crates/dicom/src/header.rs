@@ -26,10 +26,6 @@ pub struct Code {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Header {
     pub sop_class: Option<String>,
-    pub instance_uid: Option<String>,
-    pub series_uid: Option<String>,
-    /// (0020,1209).
-    pub series_instances: Option<u32>,
     pub modality: Option<String>,
     pub body_part: Option<String>,
     /// AnatomicRegionSequence.
@@ -260,11 +256,6 @@ impl Reading {
         match tag {
             tags::SPECIFIC_CHARACTER_SET => self.charset = Some(text(value, None)),
             tags::SOP_CLASS_UID => self.header.sop_class = uid(value),
-            tags::SOP_INSTANCE_UID => self.header.instance_uid = uid(value),
-            tags::SERIES_INSTANCE_UID => self.header.series_uid = uid(value),
-            tags::NUMBER_OF_SERIES_RELATED_INSTANCES => {
-                self.header.series_instances = text(value, None).trim().parse().ok();
-            }
             tags::MODALITY => self.header.modality = self.code_string(value, 16),
             tags::PRESENTATION_INTENT_TYPE => self.header.presentation_intent = self.code_string(value, 16),
             // Longer than the 16 characters that are legal: devices write sentences, and their last word may be "lateral".

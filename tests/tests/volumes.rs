@@ -1,0 +1,168 @@
+//! CT volumes through the service: whatever ends a worker in the middle of one, there is one result, and nobody is blamed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use nightread::adapters::amqp::topology;
+use nightread_domain::{ErrorCode, Lane};
+use nightread_tests::bench::Bench;
+use nightread_tests::images::grey;
+use nightread_tests::parts::root;
+use nightread_tests::wait;
+use nightread_tests::worker::{Worker, WorkerSettings};
+use nightread_volume::{Affine, Description, Grid, Storage, VolumeWriter};
+
+/// One patch of the network is quick; so many of them take seconds.
+const SIDE: usize = 88;
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A block of soft tissue in air, 3 mm.
+fn volume(side: usize) -> Vec<u8> {
+    let grid = Grid {
+        dims: [side; 3],
+        affine: Affine([[3.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]]),
+    };
+    let inside = side / 4..side / 2;
+    let values = (0..grid.len()).map(|at| {
+        let place = [at % side, at / side % side, at / side / side];
+        if place.iter().all(|index| inside.contains(index)) { 100.0 } else { -1000.0 }
+    });
+    let description = Description {
+        grid,
+        volumes: None,
+        storage: Storage::I16 { slope: 1.0 },
+        tr_seconds: None,
+        space: 1,
+        text: String::new(),
+    };
+    let mut writer = VolumeWriter::new(Vec::new(), description, Some(1)).expect("a header");
+    writer.write_volume(&values.collect::<Vec<f32>>()).expect("written");
+    writer.finish().expect("written")
+}
+
+fn settings(bench: &Bench) -> WorkerSettings {
+    let models = root().join("tests/fixtures/volume-models");
+    bench.settings().with("NIGHTREAD_MODELS_DIR", models.to_str().expect("a UTF-8 path"))
+}
+
+/// Waits until the worker has gone over so many patches.
+async fn in_the_middle(worker: &Worker) {
+    wait::until("some patches", || async {
+        (worker.metric("nightread_patches_total", "").await >= 20.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drains_and_a_kill_in_the_middle_of_a_volume_leave_one_result_and_blame_nobody() {
+    let test = "drains_and_a_kill_in_the_middle_of_a_volume_leave_one_result_and_blame_nobody";
+    let Some(bench) = Bench::shared(test).await else { return };
+    bench.upload("ct.nii.gz", volume(SIDE).into()).await;
+    bench.announce(Lane::Volumes, "ct.nii.gz").await;
+    let settings = settings(&bench).with("NIGHTREAD_WORKER_DRAIN_SECONDS", "1");
+    for turn in 0..10 {
+        let mut worker = bench.start_with(&settings);
+        in_the_middle(&worker).await;
+        worker.terminate();
+        let ended = worker.ended().await;
+        let log = worker.log();
+        assert!(ended.success(), "drain {turn}: {ended:?}\n{log}");
+        assert!(!log.contains("quarantine"), "drain {turn}: {log}");
+        assert_eq!(bench.result_of("bands", "1.0.0-fp32", "ct.nii.gz").await, None, "drain {turn}");
+    }
+    let worker = bench.start_with(&settings);
+    in_the_middle(&worker).await;
+    worker.kill();
+
+    let worker = bench.start_with(&settings);
+    let document =
+        wait::until_within(PATIENCE, "the result", || bench.result_of("bands", "1.0.0-fp32", "ct.nii.gz"))
+            .await;
+    assert_eq!(document["status"], "ok", "{document}");
+    let side = (SIDE / 2 - SIDE / 4) as u64;
+    assert_eq!(document["segments"][0]["voxels"], side.pow(3), "{document}");
+    bench.settled(&[&worker], PATIENCE).await;
+    assert_eq!(worker.metric("nightread_jobs_total", "outcome=\"read\"").await as u32, 1);
+    assert_eq!(worker.metric("nightread_messages_total", "quarantined").await as u32, 0);
+    let observer = bench.observer().await;
+    assert_eq!(observer.depth(topology::QUARANTINE_QUEUE).await, 0);
+    assert!(bench.dead().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_would_outlast_its_delivery_or_the_memory_is_told_and_holds_nothing_up() {
+    let test = "a_volume_that_would_outlast_its_delivery_or_the_memory_is_told_and_holds_nothing_up";
+    let Some(bench) = Bench::shared(test).await else { return };
+    bench.upload("long.nii.gz", volume(2 * SIDE).into()).await;
+    bench.upload("small.nii.gz", volume(16).into()).await;
+    bench.announce(Lane::Volumes, "long.nii.gz").await;
+    // Half of it are 30 s: far more patches than that.
+    let worker = bench.start_with(&settings(&bench).with("NIGHTREAD_BROKER_CONSUMER_TIMEOUT_SECONDS", "60"));
+    bench.announce(Lane::Volumes, "small.nii.gz").await;
+    let found = wait::until_within(PATIENCE, "the small one", || {
+        bench.result_of("bands", "1.0.0-fp32", "small.nii.gz")
+    })
+    .await;
+    assert_eq!(found["status"], "ok", "{found}");
+    bench.settled(&[&worker], PATIENCE).await;
+    let dead = bench.dead().await;
+    let codes: Vec<ErrorCode> = dead.iter().map(|letter| letter.code).collect();
+    assert_eq!(codes, [ErrorCode::ExceedsLaneTime]);
+    let none = bench.result_of("bands", "1.0.0-fp32", "long.nii.gz").await;
+    assert_eq!(none, None, "a study that was not read has not failed");
+    drop(worker);
+
+    let little = settings(&bench).with("NIGHTREAD_LIMITS_IN_FLIGHT_BYTES", "20000000");
+    let worker = bench.start_with(&little);
+    bench.announce(Lane::Volumes, "long.nii.gz").await;
+    let refused =
+        wait::until_within(PATIENCE, "the refusal", || bench.result_of("bands", "1.0.0-fp32", "long.nii.gz"))
+            .await;
+    assert_eq!(refused["error"]["code"], "exceeds_memory", "{refused}");
+    bench.settled(&[&worker], PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn radiographs_are_read_while_a_volume_is() {
+    let test = "radiographs_are_read_while_a_volume_is";
+    let Some(bench) = Bench::shared(test).await else { return };
+    let models = bench.folder.path().join("models");
+    for (from, name) in [("models/one-node", "one-node"), ("volume-models/bands", "bands")] {
+        let (from, to) = (root().join("tests/fixtures").join(from), models.join(name));
+        std::fs::create_dir_all(&to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let entry = entry.expect("a file");
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    }
+    // A 3-D file is a volume only where a route says so.
+    let routes = bench.folder.path().join("worker.toml");
+    std::fs::write(
+        &routes,
+        "[[routes]]\ntask = \"radiograph\"\nmodel = \"one-node\"\n[[routes]]\ntask = \"segmentation\"\nmodel = \"bands\"\n",
+    )
+    .expect("written");
+    let settings = bench
+        .settings()
+        .with("NIGHTREAD_MODELS_DIR", models.to_str().expect("a UTF-8 path"))
+        .with("NIGHTREAD_CONFIG", routes.to_str().expect("a UTF-8 path"));
+    bench.upload("ct.nii.gz", volume(2 * SIDE).into()).await;
+    bench.announce(Lane::Volumes, "ct.nii.gz").await;
+    let worker = bench.start_with(&settings);
+    in_the_middle(&worker).await;
+    for number in 0..40 {
+        let name = format!("{number}.png");
+        bench.upload(&name, grey(number, 64, number.into())).await;
+        bench.announce(Lane::Ingest, &name).await;
+    }
+    for number in 0..40 {
+        let read = bench.wait_for_result(&format!("{number}.png")).await;
+        assert_eq!(read["status"], "ok", "{read}");
+    }
+    assert_eq!(
+        bench.result_of("bands", "1.0.0-fp32", "ct.nii.gz").await,
+        None,
+        "they did not wait for the volume"
+    );
+}
