@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, ResultDocument, Status};
+use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, ResultDocument, Segment, Status};
 use nightread_domain::{BlobRef, ErrorCode};
 use serde::Serialize;
 
@@ -69,6 +69,7 @@ impl Row {
         let payload = document.payload.as_ref();
         let mut text = payload.and_then(|payload| payload.components().map(by_label)).unwrap_or_default();
         text += &top(document.findings(), most);
+        text += &by_volume(document.segments());
         for warning in &document.warnings {
             let _infallible = write!(text, "\n! {}", warning.code);
         }
@@ -99,6 +100,22 @@ fn by_label(components: &[Component]) -> String {
     }
     if groups.len() > MAX_LABELS {
         lines.push(format!("... and {} more labels", groups.len() - MAX_LABELS));
+    }
+    lines.join("\n")
+}
+
+/// A line for each segment that was found, the largest first.
+fn by_volume(segments: &[Segment]) -> String {
+    let mut found: Vec<&Segment> = segments.iter().filter(|segment| segment.voxels > 0).collect();
+    if segments.is_empty() {
+        return String::new();
+    }
+    found.sort_by(|a, b| b.volume_ml.total_cmp(&a.volume_ml));
+    let mut lines = vec![format!("{} of {} segments", found.len(), segments.len())];
+    let shown = found.iter().take(MAX_LABELS);
+    lines.extend(shown.map(|segment| format!("{} {:.0} ml", segment.label, segment.volume_ml)));
+    if found.len() > MAX_LABELS {
+        lines.push(format!("... and {} more", found.len() - MAX_LABELS));
     }
     lines.join("\n")
 }
