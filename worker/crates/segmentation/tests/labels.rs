@@ -203,17 +203,19 @@ fn ways_back_that_do_not_fit_are_refused_before_memory_is_taken() {
     };
     assert_eq!(refused(&same(), 0, SHAPE), LabelError::Classes(0));
     assert_eq!(refused(&same(), 65_536, SHAPE), LabelError::Classes(65_536));
-    let wrong = |change: &dyn Fn(&mut [AxisMap; 3])| {
+    let wrong = |change: fn(&mut [AxisMap; 3])| {
         let Back::Separable(mut maps) = same() else { unreachable!() };
         change(&mut maps);
         refused(&Back::Separable(maps), 2, SHAPE)
     };
-    let changes: [&dyn Fn(&mut [AxisMap; 3]); 5] = [
-        &|maps| maps[1].source_axis = 0,
-        &|maps| maps[2].source_axis = 3,
-        &|maps| maps[0].nearest[2] = 6,
-        &|maps| maps[1].coordinates[0] = f64::NAN,
-        &|maps| drop(maps[2].coordinates.pop()),
+    let changes: [fn(&mut [AxisMap; 3]); 5] = [
+        |maps| maps[1].source_axis = 0,
+        |maps| maps[2].source_axis = 3,
+        |maps| maps[0].nearest[2] = 6,
+        |maps| maps[1].coordinates[0] = f64::NAN,
+        |maps| {
+            maps[2].coordinates.pop();
+        },
     ];
     for change in changes {
         assert!(matches!(wrong(change), LabelError::Back(_)));

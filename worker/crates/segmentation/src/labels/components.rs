@@ -232,7 +232,9 @@ mod tests {
             });
             let small = rule.min_ml.is_some_and(|least| (component.len() as f64) * 8.0 / 1000.0 < least);
             if small || (rule.largest_component && beaten) {
-                component.iter().for_each(|&at| out[at] = 0);
+                for &at in component {
+                    out[at] = 0;
+                }
             }
         }
         out

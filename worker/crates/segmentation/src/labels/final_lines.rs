@@ -39,7 +39,9 @@ impl FinalLines {
             [&mut self.weights, &mut self.best, &mut self.total].map(|scratch| &mut scratch[..piece.len]);
         let winners = &mut self.labels[..piece.len];
         plan.weight_sums(piece.at, weights);
-        weights.iter_mut().for_each(|weight| *weight = 1.0 / *weight);
+        for weight in weights.iter_mut() {
+            *weight = 1.0 / *weight;
+        }
         best.fill(f32::NEG_INFINITY);
         winners.fill(0);
         let classes = self.voxels.len();

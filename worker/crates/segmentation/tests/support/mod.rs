@@ -131,7 +131,8 @@ fn begins(rule: Rule, length: usize, patch: usize, step: f64) -> Vec<usize> {
                 let exact =
                     if count > 1.0 { (length - patch) as f64 / (count - 1.0) * index as f64 } else { 0.0 };
                 let (low, rest) = (exact.floor(), exact - exact.floor());
-                let up = rest > 0.5 || (rest == 0.5 && low % 2.0 == 1.0);
+                let half = (rest - 0.5).abs() < 1e-12;
+                let up = if half { low as usize % 2 == 1 } else { rest > 0.5 };
                 let begin = low as usize + usize::from(up);
                 if !begins.contains(&begin) {
                     begins.push(begin);
@@ -178,7 +179,9 @@ fn weights(window: &Window) -> Vec<f64> {
         }
         Rule::Monai => {
             let least = map.iter().copied().fold(f64::INFINITY, f64::min).max(1e-3);
-            map.iter_mut().for_each(|weight| *weight = weight.max(least));
+            for weight in &mut map {
+                *weight = weight.max(least);
+            }
         }
     }
     map
