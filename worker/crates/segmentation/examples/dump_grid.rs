@@ -23,14 +23,23 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let head: Value = serde_json::from_str(&line)?;
         line.clear();
         let shape: [usize; 3] = serde_json::from_value(head["shape"].clone())?;
-        let mut bytes = vec![0; shape.iter().product::<usize>() * 2];
-        input.read_exact(&mut bytes)?;
-        let values = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-        drop(bytes);
+        let values = values(&mut input, shape.iter().product())?;
         let source = Grid { shape, affine: serde_json::from_value(head["affine"].clone())?, values };
         answer(&source, &head["recipe"], &mut out)?;
     }
     Ok(())
+}
+
+/// Reads values a piece at a time, so that they are held once.
+fn values(input: &mut impl Read, count: usize) -> io::Result<Vec<i16>> {
+    let mut values = Vec::with_capacity(count);
+    let mut piece = vec![0; 1 << 16];
+    while values.len() < count {
+        let bytes = piece.len().min((count - values.len()) * 2);
+        input.read_exact(&mut piece[..bytes])?;
+        values.extend(piece[..bytes].chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+    }
+    Ok(values)
 }
 
 fn answer(

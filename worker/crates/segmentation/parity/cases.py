@@ -20,21 +20,17 @@ def monai(spacing, intensity, axis_order="xyz"):
 
 
 def volume_recipes(name):
-    """Recipes for a real volume, and whether they resample it at all."""
-    if name == "example_ct":
-        yield totalseg([2.0, 2.0, 2.0]), True
-        yield totalseg([3.0, 3.0, 3.0]), False
-        yield nnunet([1.7, 1.7, 2.3]), True
-        yield nnunet([2.0, 2.0, 7.5]), True
-    else:
-        yield totalseg([3.0, 3.0, 3.0]), True
-        yield totalseg([1.5, 1.5, 1.5]), True
-        yield totalseg([3.0, 3.0, 3.0], order=3), True
-        yield nnunet([1.5, 1.5, 1.5]), True
-        yield nnunet([0.8, 0.8, 3.0], orientation="RAS"), True
-    yield monai([1.5, 1.5, 2.0] if name != "example_ct" else [2.0, 2.0, 3.0], SPLEEN), True
-    yield monai([4.0, 4.0, 4.0], {"clip": [-200.0, 300.0], "mean": 50.0, "std": 100.0}), True
-    yield monai([3.0 if name != "example_ct" else 2.0] * 3, {"range": [-1.0, 1.0]}), True
+    """Recipes for a real volume, and whether controls are tried with them."""
+    small = name == "example_ct"
+    yield totalseg([2.0] * 3 if small else [3.0] * 3), True
+    yield nnunet([1.7, 1.7, 2.3] if small else [1.5] * 3), True
+    yield monai([2.0, 2.0, 3.0] if small else [1.5, 1.5, 2.0], SPLEEN), True
+    yield nnunet([2.0, 2.0, 7.5], orientation="RAS") if small else nnunet([0.8, 0.8, 3.0], orientation="RAS"), False
+    yield totalseg([3.0] * 3) if small else totalseg([1.5] * 3), False
+    yield monai([4.0] * 3, {"clip": [-200.0, 300.0], "mean": 50.0, "std": 100.0}), False
+    yield monai([2.0 if small else 3.0] * 3, {"range": [-1.0, 1.0]}), False
+    if not small:
+        yield totalseg([3.0] * 3, order=3), False
 
 
 def affine(columns, origin, mm):

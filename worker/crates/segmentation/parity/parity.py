@@ -32,6 +32,10 @@ class Dump:
     def __init__(self, program):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
     def grid(self, image, recipe):
         """The tensor and the head of the answer."""
         values = np.asarray(image.dataobj)
@@ -126,13 +130,15 @@ def height(name):
 
 
 def volumes(arguments):
-    dump, failed = Dump(arguments.dump), 0
+    failed = 0
     for name, image in real_volumes(arguments.data):
         for recipe, with_controls in volume_recipes(name):
             theirs = peers.PREPARE[recipe["id"]](image, recipe)
+            dump = Dump(arguments.dump)
             ours, head = dump.grid(image, recipe)
             found = difference(ours, theirs, recipe)
             astray = way_back(dump, image, recipe)
+            dump.close()
             wrong = controls(image, recipe, ours, theirs) if with_controls else {}
             passed = found <= LIMIT and astray == 0 and all(value > LIMIT for value in wrong.values())
             failed += not passed

@@ -9,7 +9,7 @@ pub enum PrepareError {
     Empty { shape: [usize; 3] },
     /// The values are not as many as the shape says.
     ValuesMissing { expected: u64, found: u64 },
-    /// The affine has a number that is not finite, or its axes do not span space.
+    /// The affine has a number that is not finite or lies a kilometre away, or its axes do not span space.
     Affine,
     /// Voxels of this size along an axis, in millimetres, are no CT's.
     VoxelSize { mm: f64 },

@@ -8,6 +8,9 @@ use crate::recipe::Orientation;
 /// The voxel edges of anything that could be a CT, in millimetres.
 const VOXEL_MM: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
+/// No voxel lies farther from the scanner's origin, in millimetres; beyond, differences of places lose their digits.
+const FARTHEST_MM: f64 = 1e6;
+
 /// More voxels along one axis are no grid: products of three such lengths can be counted, and tables for each axis are small.
 pub const MOST_VOXELS: usize = 65_535;
 
@@ -43,7 +46,7 @@ impl Turned {
             return Err(PrepareError::TooLong { shape: shape.map(|length| length as f64) });
         }
         let affine = Affine(affine);
-        if affine.0.iter().flatten().any(|number| !number.is_finite()) {
+        if !affine.0.iter().flatten().all(|mm| mm.abs() <= FARTHEST_MM) {
             return Err(PrepareError::Affine);
         }
         if let Some(mm) = affine.voxel_mm().into_iter().find(|mm| !VOXEL_MM.contains(mm)) {
