@@ -1,10 +1,9 @@
 //! Time and memory of making label maps of the sizes that clinics have, the network aside:
-//! `cargo run --release -p nightread-segmentation --example streaming_cases [threads]`.
+//! `cargo run --release -p nightread-segmentation --example streaming_cases [threads [case]]`. Seconds are the
+//! processor's, of all threads.
 //!
 //! The logits are made up: blocks of voxels whose class differs from that of the next block, so that there are borders.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
-
-use std::time::Instant;
 
 use nightread_segmentation::labels::{Accumulator, LabelRule};
 use nightread_segmentation::window::{Padding, Plan, Resample, Rule, Window};
@@ -80,10 +79,22 @@ fn logits(classes: usize, patch: [usize; 3]) -> Vec<f32> {
     out
 }
 
+/// Processor time of this process so far, in seconds, as Linux counts it in ticks of 10 ms.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [fields[11], fields[12]].map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).iter().sum()
+}
+
 fn main() {
-    let threads = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(1);
+    let argument = |place| std::env::args().nth(place).and_then(|word| word.parse::<usize>().ok());
+    let threads = argument(1).unwrap_or(1);
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    for case in cases() {
+    let wanted = argument(2);
+    for (index, case) in cases().into_iter().enumerate() {
+        if wanted.is_some_and(|wanted| wanted != index) {
+            continue;
+        }
         let plan = Plan::new(case.shape, case.window.clone()).unwrap();
         let back = back(case.shape, case.source);
         let logits = logits(case.classes, case.window.patch);
@@ -92,17 +103,17 @@ fn main() {
             let memory = plan.memory(case.classes, resample, case.source);
             let before = ALLOCATOR.current_usage();
             ALLOCATOR.reset_peak_usage();
-            let started = Instant::now();
+            let started = processor_seconds();
             let mut accumulator = Accumulator::new(&plan, case.classes, &back, resample, case.source)
                 .unwrap()
                 .with_threads(threads);
             for index in 0..plan.len() {
                 accumulator.add(index, &logits).unwrap();
             }
-            let adding = started.elapsed().as_secs_f64();
-            let started = Instant::now();
+            let adding = processor_seconds() - started;
+            let started = processor_seconds();
             let finished = accumulator.finish([[1.0; 4]; 3], 27.0, &rules).unwrap();
-            let finishing = started.elapsed().as_secs_f64();
+            let finishing = processor_seconds() - started;
             let peak = ALLOCATOR.peak_usage() - before;
             println!(
                 "{}, {resample:?}: {} patches; predicted {:.1} MiB (ring {:.1}), counted {:.1}; {:.3} s a patch, {finishing:.2} s to finish; {} labels",
