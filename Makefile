@@ -163,9 +163,9 @@ bench-table: setup ## Tables of COUNT synthetic documents against a plain loop o
 		--speed target/release/examples/table_speed --binary $(BINARY)
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
-	@cd worker/crates/radiograph && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run --release $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done
-	@for crate in volume fmri ct; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
+	@for crate in radiograph ct; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run --release $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done; done
+	@for crate in volume fmri; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) -rss_limit_mb=2048; done; done
 
 test-models: ## Test the training and export scripts (Python; brings PyTorch, several GB)

@@ -48,12 +48,19 @@ pub fn estimate(parts: &[PartBytes], limits: &CtLimits) -> Result<Estimate, CtEr
     };
     let Survey { mut slices, largest, .. } = survey(&files, limits)?;
     sort(&mut slices);
+    let all = slices.len();
     let slices = one_each(&slices);
-    // Where all lie at one place the pixels decide what is wrong.
-    let stack = if slices.len() > 1 { Some(stack(&slices, limits)?) } else { None };
-    let made = stack.as_ref().map_or(slices.len(), Stack::len);
+    // Where several lie at one place their pixels decide which are taken, and so what is wrong with them.
+    let stack = match stack(&slices, limits) {
+        Ok(stack) => Some(stack),
+        Err(_) if slices.len() < all => None,
+        Err(error) => return Err(error),
+    };
+    // Steps of up to twice the median become at most so many even ones.
+    let most = if slices.len() < all { 2 * slices.len() + slices.len() / 10 } else { slices.len() };
+    let made = stack.as_ref().map_or(most, Stack::len);
     let area = area(&slices[0]);
-    let voxels = within_limits(area, made.max(slices.len()), limits)?;
+    let voxels = within_limits(area, stack.as_ref().map_or(0, Stack::len).max(slices.len()), limits)?;
     let second = if made == slices.len() { 0 } else { 2 * area * slices.len() as u64 };
     // A slice on its way: its file, read and inflated, words of the codec, values.
     let each = 2 * largest + 8 * area;

@@ -174,6 +174,21 @@ fn two_phases_are_told_apart_or_refused() {
     assert!(volume.values == read(&series(8)).unwrap().values, "the first acquired of equal ones");
     assert!(volume.skipped.len() == 8 && volume.skipped.iter().all(|skip| skip.why == "another_volume"));
 
+    // Headers alone do not tell which is taken: phases that lie beside each other are no broken line.
+    let beside: Vec<Dicom> = files
+        .iter()
+        .enumerate()
+        .map(|(n, file)| {
+            let mut file = file.clone();
+            let aside = if n < 8 && n % 3 == 0 { -7.0 } else { 0.0 };
+            let z = 50.0 + 2.0 * (n % 8) as f64;
+            file.decimals(POSITION, &[-100.0 + aside, -200.0, z]).clone()
+        })
+        .collect();
+    let told = estimate(&parts(&beside), &limits()).unwrap();
+    let taken = read(&beside[8..]).unwrap();
+    assert!(told.voxels == taken.values.len() as u64 && told.bytes >= 2 * told.voxels, "{told:?}");
+
     for file in &mut files {
         file.without(ACQUISITION);
     }
