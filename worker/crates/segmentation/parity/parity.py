@@ -89,7 +89,7 @@ def way_back(dump, image, recipe):
     for axis in range(3):
         shape = [3, 3, 3]
         shape[axis] = image.shape[axis]
-        bar = nibabel.Nifti1Image(np.ones(shape, np.int16), image.affine)
+        bar = nibabel.Nifti1Image(np.full(shape, 100, np.int16), image.affine)
         theirs = peers.BACK[recipe["id"]](bar, recipe)
         ours = places(dump.grid(bar, recipe)[1], bar.shape, kind)
         for a, b in zip(ours, theirs, strict=True):

@@ -170,7 +170,9 @@ fn torch_nearest(affine: &Affine, axis: usize, voxels: usize, on: usize) -> Vec<
     let to_unit = 2.0 / on;
     let (step, first) = (to_unit * step, to_unit * first + (1.0 / on - 1.0));
     let from_unit = 2.0 / count;
-    let (wide, shift) = (1.0 / from_unit, -(1.0 / count - 1.0) / from_unit);
+    let wide = 1.0 / from_unit;
+    // LAPACK's inverse multiplies by the diagonal's.
+    let shift = -((1.0 / count - 1.0) * wide);
     let (step, first) = (step * wide, step * shift + first);
     (0..voxels)
         .map(|voxel| {

@@ -23,16 +23,18 @@ pub fn plan(turned: Turned, crop: [Range<usize>; 3], recipe: &Recipe) -> Result<
 }
 
 fn planned(source: usize, model: usize) -> PlannedAxis {
-    let back = places(source, model);
+    let back: Vec<f64> =
+        places(source, model).into_iter().map(|place| place.min((model - 1) as f64)).collect();
     // Order 0: the voxel that begins half a voxel before the place, so halves go up.
     let nearest = back.iter().map(|place| (place + 0.5).floor() as usize).collect();
     PlannedAxis { length: model, forward: places(model, source), back, nearest }
 }
 
-/// Places on a grid of `on` voxels of each of `voxels` voxels.
+/// Places on a grid of `on` voxels of each of `voxels` voxels. As in scipy, the last may lie past the end by a rounding,
+/// which decides what is cut off from a value there that is whole.
 fn places(voxels: usize, on: usize) -> Vec<f64> {
     let step = step(on, voxels).unwrap_or(1.0);
-    (0..voxels).map(|voxel| (voxel as f64 * step).min((on - 1) as f64)).collect()
+    (0..voxels).map(|voxel| voxel as f64 * step).collect()
 }
 
 /// Voxels of a grid of `on` voxels from one of `voxels` voxels to the next; none where there is no next.

@@ -110,7 +110,8 @@ pub enum Intensity {
     /// `clip` to `range`, linearly, and nothing outside: MONAI's `ScaleIntensityRange` with `clip=True`.
     Ranged { clip: [f64; 2], range: [f64; 2] },
     /// Mean and standard deviation of the voxels that are not 0, of this volume, and then its least and greatest value to
-    /// `range`: MONAI's `NormalizeIntensity(nonzero=True)`, `ScaleIntensity`.
+    /// `range`: MONAI's `NormalizeIntensity(nonzero=True)`, `ScaleIntensity`. A value between voxels that is 0 but for the last
+    /// bit counts or does not count by its rounding, in torch and here, not always alike: single voxels can differ.
     NonzeroStandardised { range: Option<[f64; 2]> },
 }
 
