@@ -157,8 +157,10 @@ fn sweep(
     let Prepared { grid, back, inside } = prepared;
     let plan = window::Plan::new(grid.shape, network.window.clone()).map_err(codes::unplanned)?;
     let resample = network.resample_for(back);
-    let mut labels =
-        Accumulator::new(&plan, network.classes, back, resample, source.shape).map_err(codes::unlabelled)?;
+    let labels = Accumulator::new(&plan, network.classes, back, resample, source.shape);
+    // Where the recipe cut the volume off the network never looked.
+    let labels = labels.and_then(|labels| labels.with_inside(inside.clone()));
+    let mut labels = labels.map_err(codes::unlabelled)?;
     let mut patch = vec![0.0; network.window.patch.iter().product()];
     let started = Instant::now();
     for index in 0..plan.len() {
@@ -169,10 +171,7 @@ fn sweep(
         let expected = started.elapsed() / (index as u32 + 1) * u32::try_from(left).unwrap_or(u32::MAX);
         check_time(started.elapsed() + expected, limit)?;
     }
-    let mut finished =
-        labels.finish(source.affine, network.voxel_mm3(grid), &network.rules).map_err(codes::unlabelled)?;
-    output::clear_outside(&mut finished.map, inside);
-    Ok(finished)
+    labels.finish(source.affine, network.voxel_mm3(grid), &network.rules).map_err(codes::unlabelled)
 }
 
 /// A study that would outlast its delivery is given up while it can still be told why.

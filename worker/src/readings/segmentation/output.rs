@@ -1,7 +1,6 @@
 //! What is told of a volume: its segments, the label map, and a picture.
 
 use std::io;
-use std::ops::Range;
 
 use nightread_domain::result::{ArtefactKind, Segment};
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
@@ -117,30 +116,6 @@ impl Measured<'_> {
         let mut writer = VolumeWriter::new(Vec::new(), description, Some(COMPRESSION))?;
         writer.write_labels(labels)?;
         writer.finish()
-    }
-}
-
-/// Takes labels away where the network never looked.
-pub(super) fn clear_outside(map: &mut LabelMap, inside: &[Range<usize>; 3]) {
-    let shape = map.shape;
-    if inside.iter().zip(shape).all(|(range, length)| *range == (0..length)) {
-        return;
-    }
-    let is_inside = |at: usize| {
-        let place = [at % shape[0], at / shape[0] % shape[1], at / shape[0] / shape[1]];
-        inside.iter().zip(place).all(|(range, index)| range.contains(&index))
-    };
-    match &mut map.values {
-        LabelValues::U8(labels) => clear(labels, is_inside),
-        LabelValues::U16(labels) => clear(labels, is_inside),
-    }
-}
-
-fn clear<T: Default>(labels: &mut [T], is_inside: impl Fn(usize) -> bool) {
-    for (at, label) in labels.iter_mut().enumerate() {
-        if !is_inside(at) {
-            *label = T::default();
-        }
     }
 }
 

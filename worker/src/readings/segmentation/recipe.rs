@@ -99,7 +99,6 @@ fn recipe(ct: &CtPreprocessing) -> Result<Recipe, String> {
         intensity: match ct.intensity {
             engine::Intensity::Statistics { clip, mean, std } => Intensity::Standardised { clip, mean, std },
             engine::Intensity::Range { clip, range } => Intensity::Ranged { clip, range },
-            engine::Intensity::Nonzero { range } => Intensity::NonzeroStandardised { range },
         },
         order,
         anisotropy: ct.anisotropy,

@@ -78,7 +78,7 @@ impl AllowedSources {
 impl AllowedSources {
     /// A set document lies in an input container, or where Nightread itself keeps them. What it names is judged again.
     fn admit_set(&self, document: BlobRef) -> Result<Resolved, JobError> {
-        if !document.name().ends_with(".json") {
+        if document.name().strip_suffix(".json").is_none() {
             return Err(refused("a set document's name ends in .json"));
         }
         let is_own = document.container() == self.results && document.name().starts_with(SETS);

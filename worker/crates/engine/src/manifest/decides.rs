@@ -63,20 +63,8 @@ struct Volume {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Scaled {
-    Statistics {
-        clip: [f64; 2],
-        mean: f64,
-        std: f64,
-    },
-    Range {
-        clip: [f64; 2],
-        range: [f64; 2],
-    },
-    Nonzero {
-        nonzero: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        range: Option<[f64; 2]>,
-    },
+    Statistics { clip: [f64; 2], mean: f64, std: f64 },
+    Range { clip: [f64; 2], range: [f64; 2] },
 }
 
 impl From<&CtPreprocessing> for Volume {
@@ -89,7 +77,6 @@ impl From<&CtPreprocessing> for Volume {
             intensity: match ct.intensity {
                 Intensity::Statistics { clip, mean, std } => Scaled::Statistics { clip, mean, std },
                 Intensity::Range { clip, range } => Scaled::Range { clip, range },
-                Intensity::Nonzero { range } => Scaled::Nonzero { nonzero: true, range },
             },
             order: ct.order,
             anisotropy: ct.anisotropy,

@@ -69,8 +69,6 @@ pub enum Intensity {
     Statistics { clip: [f64; 2], mean: f64, std: f64 },
     /// Clipped; the ends of the clip become these.
     Range { clip: [f64; 2], range: [f64; 2] },
-    /// Mean and standard deviation of the volume's own voxels that are not 0, then its least and greatest value to these.
-    Nonzero { range: Option<[f64; 2]> },
 }
 
 /// From Hounsfield units to the network's grid.
@@ -124,7 +122,6 @@ impl Intensity {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let (clip, range) = (reader.numbers_if::<2>("clip"), reader.numbers_if::<2>("range"));
         let (mean, std) = (reader.number_if("mean"), reader.number_if("std"));
-        let nonzero = reader.flag_if("nonzero").unwrap_or(false);
         for (key, ends) in [("clip", clip), ("range", range)] {
             if ends.is_some_and(|[low, high]| low >= high) {
                 reader.problem(key, "must be [lowest, highest]");
@@ -135,12 +132,11 @@ impl Intensity {
             reader.problem("std", "must be above 0");
             return None;
         }
-        match (clip, mean, std, range, nonzero) {
-            (Some(clip), Some(mean), Some(std), None, false) => Some(Self::Statistics { clip, mean, std }),
-            (Some(clip), None, None, Some(range), false) => Some(Self::Range { clip, range }),
-            (None, None, None, range, true) => Some(Self::Nonzero { range }),
+        match (clip, mean, std, range) {
+            (Some(clip), Some(mean), Some(std), None) => Some(Self::Statistics { clip, mean, std }),
+            (Some(clip), None, None, Some(range)) => Some(Self::Range { clip, range }),
             _ => {
-                let what = "with mean and std, or clip with range, or nonzero = true with range or alone, must say how Hounsfield units are scaled";
+                let what = "with mean and std, or clip with range, must say how Hounsfield units are scaled";
                 reader.problem("clip", what);
                 None
             }
