@@ -101,7 +101,8 @@ pub fn check(back: &Back, model_shape: [usize; 3], source_shape: [usize; 3]) -> 
 
 /// The label of the nearest voxel of the model's grid for each voxel of the source.
 ///
-/// With an affine, halves are rounded up, and what lies more than half a voxel outside of the model's grid gets label 0.
+/// With an affine what lies outside of the model's grid has the label at its border, and halves are rounded to even, as MONAI's
+/// inverse of `Spacing` does it.
 pub fn nearest(
     labels: &LabelValues,
     model_shape: [usize; 3],
@@ -153,15 +154,12 @@ fn fill<T: Copy>(
                 let base = rows.map(|row| row[1] * y + row[2] * z + row[3]);
                 for (x, out) in out.iter_mut().enumerate() {
                     let mut at = 0;
-                    let mut inside = true;
                     for axis in 0..3 {
-                        let index = (base[axis] + rows[axis][0] * x as f64 + 0.5).floor();
-                        inside &= index >= 0.0 && index < model_shape[axis] as f64;
-                        at += if inside { index as usize * steps[axis] } else { 0 };
+                        let last = (model_shape[axis] - 1) as f64;
+                        let place = (base[axis] + rows[axis][0] * x as f64).clamp(0.0, last);
+                        at += place.round_ties_even() as usize * steps[axis];
                     }
-                    if inside {
-                        *out = labels[at];
-                    }
+                    *out = labels[at];
                 }
             }
         }
