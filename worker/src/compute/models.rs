@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -9,8 +10,8 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine, PatchOptions,
-    Precision, Provider, Runtime, Task, VerifiedModel, scores, tune,
+    Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
+    PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -138,12 +139,15 @@ impl LoadedModels {
     }
 
     /// Opens a session of each model, and runs one item through it and through what makes scores of it: what cannot work
-    /// is told here. Takes seconds; call it off the reactor.
-    pub fn try_out(&self) -> Result<(), JobError> {
+    /// is told here, and what the last network of volumes took, with all cores. Takes seconds; call it off the reactor.
+    pub fn try_out(&self) -> Result<Option<Cost>, JobError> {
+        let mut cost = None;
         for model in &self.models {
             if reads_patches(model) {
-                let options = PatchOptions { provider: self.provider, intra_threads: 1 };
-                PatchEngine::start(&self.runtime, vec![model.clone()], options)?;
+                let intra_threads = thread::available_parallelism().map_or(1, NonZero::get);
+                let options = PatchOptions { provider: self.provider, intra_threads };
+                let engine = PatchEngine::start(&self.runtime, vec![model.clone()], options)?;
+                cost = engine.cost(model.key());
                 continue;
             }
             let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
@@ -151,7 +155,7 @@ impl LoadedModels {
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
             scores(model.manifest(), outputs.arrays.values(&model.manifest().output.logits)?)?;
         }
-        Ok(())
+        Ok(cost)
     }
 
     fn prepared(&self, models: Vec<VerifiedModel>) -> Result<&[OptimisedModel], JobError> {

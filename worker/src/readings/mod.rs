@@ -4,7 +4,7 @@ mod components;
 mod derivatives;
 pub mod instance;
 mod radiograph;
-mod segmentation;
+pub mod segmentation;
 mod sidecars;
 
 use std::collections::BTreeMap;

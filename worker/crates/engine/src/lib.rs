@@ -74,7 +74,7 @@ pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;
 pub use outputs::{Arrays, Outputs, Timing};
-pub use patches::{PatchEngine, PatchOptions, Patches};
+pub use patches::{Cost, PatchEngine, PatchOptions, Patches};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};

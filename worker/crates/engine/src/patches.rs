@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -37,10 +37,20 @@ pub struct PatchOptions {
 /// Open networks that read patches. Share it in an `Arc`; dropping it waits for the volume that is being read.
 #[derive(Debug)]
 pub struct PatchEngine {
-    models: HashMap<ModelKey, u64>,
+    models: HashMap<ModelKey, Cost>,
     health: Arc<Mutex<Health>>,
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What a network took when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Bytes of memory that its session took to open and to run one patch, as far as the process could tell: at least those of a
+    /// patch and its outputs.
+    pub bytes: u64,
+    /// The time of that patch; later ones are quicker.
+    pub patch: Duration,
 }
 
 /// What the thread is to do with a session.
@@ -113,8 +123,8 @@ impl PatchEngine {
             let opened = panics::contained(|| open(&runtime, models, options))
                 .unwrap_or_else(|panic| Err(JobError::new(Stage::Start, ErrorCode::EngineFailed, panic)));
             let mut sessions = match opened {
-                Ok((sessions, sizes)) => {
-                    let _ = ready.send(Ok(sizes));
+                Ok((sessions, costs)) => {
+                    let _ = ready.send(Ok(costs));
                     sessions
                 }
                 Err(error) => {
@@ -134,9 +144,8 @@ impl PatchEngine {
         Ok(Self { models, health, orders: Some(orders), thread: Some(thread) })
     }
 
-    /// Bytes of memory that a model's session took to open and to run one patch, as far as the process could tell: at least
-    /// those of a patch and its outputs. `None` for a model that is not served here.
-    pub fn network_bytes(&self, model: &ModelKey) -> Option<u64> {
+    /// What a model took when it was opened. `None` for one that is not served here.
+    pub fn cost(&self, model: &ModelKey) -> Option<Cost> {
         self.models.get(model).copied()
     }
 
@@ -197,7 +206,7 @@ impl Drop for PatchEngine {
     }
 }
 
-type Opened = (HashMap<ModelKey, ModelSession>, HashMap<ModelKey, u64>);
+type Opened = (HashMap<ModelKey, ModelSession>, HashMap<ModelKey, Cost>);
 
 /// A session of each model, and what each took.
 fn open(runtime: &Runtime, models: Vec<VerifiedModel>, options: PatchOptions) -> Result<Opened, JobError> {
@@ -207,24 +216,25 @@ fn open(runtime: &Runtime, models: Vec<VerifiedModel>, options: PatchOptions) ->
         shares_cores: true,
         batch_varies: false,
     };
-    let (mut sessions, mut sizes) = (HashMap::new(), HashMap::new());
+    let (mut sessions, mut costs) = (HashMap::new(), HashMap::new());
     for model in models {
         let (key, manifest) = (model.key().clone(), Arc::clone(model.manifest()));
         let before = memory::resident_bytes();
-        let started = Instant::now();
         // One session: there is nothing to share its weights with.
         let alone = OptimisedModel::alone(runtime, model.clone(), options.provider)?;
         let mut session = ModelSession::open_prepared(runtime, &alone, session_options)?;
+        let started = Instant::now();
         session.run_one(&tune::sample(&manifest), &mut |_| {})?;
+        let patch = started.elapsed();
         // A file replaced while the session opened it may not be the one that was verified.
         model.verify()?;
         let grown = memory::resident_bytes().saturating_sub(before);
         let bytes = grown.max(least_bytes(&manifest));
-        tracing::info!(model = %key, bytes, seconds = started.elapsed().as_secs_f64(), "opened for volumes");
-        sizes.insert(key.clone(), bytes);
+        tracing::info!(model = %key, bytes, patch_seconds = patch.as_secs_f64(), "opened for volumes");
+        costs.insert(key.clone(), Cost { bytes, patch });
         sessions.insert(key, session);
     }
-    Ok((sessions, sizes))
+    Ok((sessions, costs))
 }
 
 /// A patch and its outputs.

@@ -186,7 +186,7 @@ fn a_patch_is_read_where_it_lies() {
     let model = opened(&models, |text| text);
     let key = model.key().clone();
     let engine = PatchEngine::start(&runtime, vec![model], OPTIONS).unwrap();
-    assert!(engine.network_bytes(&key).unwrap() >= (VOXELS * 4 * 4) as u64);
+    assert!(engine.cost(&key).unwrap().bytes >= (VOXELS * 4 * 4) as u64);
     let patch: Vec<f32> = (0..VOXELS).map(|at| at as f32 / 100.0).collect();
     let given = patch.clone();
     let read = engine.run(&key, move |patches| {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nightread_ct::{CtLimits, CtVolume, PartBytes, estimate, from_parts};
 use nightread_domain::result::{ArtefactKind, Payload};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, Stage, Warning, WarningCode};
-use nightread_engine::Patches;
+use nightread_engine::{Manifest, Patches};
 use nightread_segmentation::grid::{Prepared, model_shape, prepare};
 use nightread_segmentation::labels::{Accumulator, Finished};
 use nightread_segmentation::{Grid, window};
@@ -41,7 +41,8 @@ pub(super) async fn read(
         let (parts, network) = (Arc::clone(&parts), Arc::clone(&network));
         reader.cpu.run(Stage::Decode, move || network.needed(&parts, &limits)).await?
     };
-    let held = bytes.saturating_add(needed).saturating_add(engine.network_bytes(&model.key).unwrap_or(0));
+    let held =
+        bytes.saturating_add(needed).saturating_add(engine.cost(&model.key).map_or(0, |cost| cost.bytes));
     room.exchange_whole(held).await?;
 
     let codec = reader.options.codec.clone();
@@ -88,6 +89,21 @@ pub(super) async fn read(
     let (reading, took) = reported.await?;
     timing.record("segments", took);
     Ok(reading)
+}
+
+/// An abdomen, along the patient's right, front and head.
+pub const ABDOMEN_MM: [f64; 3] = [500.0, 400.0, 400.0];
+
+/// How many patches of the model's network an abdomen takes.
+///
+/// # Errors
+/// `model_mismatch` for a manifest that cannot be carried out.
+pub fn patches_of_an_abdomen(manifest: &Manifest) -> Result<usize, JobError> {
+    let network = Network::of(manifest)?;
+    let shape = ABDOMEN_MM.map(|mm| mm as usize);
+    let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+    let needs = model_shape(shape, affine, &network.recipe).map_err(codes::unprepared)?;
+    Ok(window::Plan::new(needs.shape, network.window).map_err(codes::unplanned)?.len())
 }
 
 /// The blobs of a study. Their names are for messages: places in the study, because file names may hold a patient's name.

@@ -1,6 +1,7 @@
 //! The runtime and the models: each that is routed to is opened, and one item goes through it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nightread_domain::result::ModelFacts;
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::app;
 use crate::compute::models::{LoadedModels, facts, routing};
+use crate::readings::segmentation::{ABDOMEN_MM, patches_of_an_abdomen};
 use crate::settings::{Problems, Settings};
 
 /// What was found of them.
@@ -22,6 +24,32 @@ struct Found {
     facts: ModelFacts,
     /// Kept for its version's record; absent for a model that was not opened.
     opened: Option<LoadedModels>,
+    /// Of a network that goes over volumes.
+    volumes: Option<Pace>,
+}
+
+/// How fast a network goes over a volume here.
+#[derive(Clone, Copy)]
+struct Pace {
+    patch: Duration,
+    /// Of an abdomen.
+    patches: usize,
+}
+
+impl Pace {
+    fn abdomen(self) -> Duration {
+        self.patch.saturating_mul(u32::try_from(self.patches).unwrap_or(u32::MAX))
+    }
+
+    fn words(self) -> String {
+        let [x, y, z] = ABDOMEN_MM;
+        format!(
+            "ran one patch in {:.2} s; an abdomen of {x:.0} x {y:.0} x {z:.0} mm has {}, about {:.0} s here",
+            self.patch.as_secs_f64(),
+            self.patches,
+            self.abdomen().as_secs_f64()
+        )
+    }
 }
 
 impl Engine {
@@ -97,8 +125,12 @@ impl Engine {
             format!("ONNX Runtime {version}, {}", runtime.library().display())
         });
         let mut rows = vec![("runtime".to_owned(), runtime)];
-        for Found { facts, opened } in &self.models {
-            let how = if opened.is_some() { "ran one item" } else { "digests are right; not opened" };
+        for Found { facts, opened, volumes } in &self.models {
+            let how = match (opened, volumes) {
+                (Some(_), Some(pace)) => pace.words(),
+                (Some(_), None) => "ran one item".to_owned(),
+                (None, _) => "digests are right; not opened".to_owned(),
+            };
             rows.push((
                 format!("model {} {}", facts.name, facts.version_in_paths()),
                 format!("sha256 {}: {how}", facts.weights_sha256),
@@ -115,7 +147,7 @@ impl Engine {
     }
 
     pub(super) fn models_json(&self) -> Value {
-        let models = self.models.iter().map(|Found { facts, opened }| {
+        let models = self.models.iter().map(|Found { facts, opened, volumes }| {
             json!({
                 "name": facts.name,
                 "version": facts.version_in_paths(),
@@ -123,6 +155,7 @@ impl Engine {
                 "manifest_sha256": facts.manifest_sha256,
                 "execution_provider": facts.execution_provider,
                 "ran": opened.is_some(),
+                "abdomen_seconds": volumes.map(|pace| pace.abdomen().as_secs_f64()),
             })
         });
         models.collect()
@@ -132,7 +165,7 @@ impl Engine {
 /// A model that nothing is routed to: its files are looked at, and it stays closed.
 fn digested(manifest: &Arc<Manifest>, precision: Precision, provider: Provider) -> Result<Found, JobError> {
     let model = VerifiedModel::open(manifest, precision)?;
-    Ok(Found { facts: facts(&model, provider.as_str()), opened: None })
+    Ok(Found { facts: facts(&model, provider.as_str()), opened: None, volumes: None })
 }
 
 fn opened(
@@ -143,10 +176,14 @@ fn opened(
     provider: Provider,
 ) -> Result<Found, JobError> {
     let opened = LoadedModels::open(catalogue, &[(name.to_owned(), precision)], runtime.clone(), provider)?;
-    opened.try_out()?;
+    let cost = opened.try_out()?;
+    let manifest = catalogue.get(name)?;
+    let volumes = cost
+        .map(|cost| Ok::<_, JobError>(Pace { patch: cost.patch, patches: patches_of_an_abdomen(manifest)? }));
+    let volumes = volumes.transpose()?;
     let facts = opened.models().next().map(|model| model.facts.clone());
     let facts = facts.ok_or_else(|| {
         JobError::new(Stage::Start, ErrorCode::Internal, "a model that was opened is not there")
     })?;
-    Ok(Found { facts, opened: Some(opened) })
+    Ok(Found { facts, opened: Some(opened), volumes })
 }
