@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nightread::adapters::amqp::topology;
@@ -10,7 +11,7 @@ use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane};
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
 use nightread_tests::images::{grey, logit, result_name};
-use nightread_tests::parts::{Ending, skipped};
+use nightread_tests::parts::{Ending, free_port, skipped};
 use nightread_tests::proxy::Method;
 use nightread_tests::rabbit::Rabbit;
 use nightread_tests::wait;
@@ -412,4 +413,38 @@ async fn a_document_of_another_model_is_refused_by_its_own_job_where_the_start_d
     assert_eq!(bench.result(rare).await, before, "it is not read again in silence");
     assert_eq!(bench.dead().await.len(), 0);
     bench.observer().await.wait_for_depth(&topology::lane_queue(Lane::Ingest), 1).await;
+}
+
+/// As a scaler starts it: one run for each message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_one_job_takes_one_of_its_lane_finishes_it_and_ends() {
+    let test = "a_run_of_one_job_takes_one_of_its_lane_finishes_it_and_ends";
+    let Some(bench) = Bench::shared(test).await else { return };
+    for name in ["first.png", "second.png", "other.png"] {
+        bench.upload(name, grey(3, 64, 1)).await;
+    }
+    bench.announce(Lane::Volumes, "first.png").await;
+    bench.announce(Lane::Volumes, "second.png").await;
+    bench.announce(Lane::Ingest, "other.png").await;
+    let observer = bench.observer().await;
+    observer.wait_for_depth(&topology::lane_queue(Lane::Volumes), 2).await;
+    let mut run = bench
+        .settings()
+        .command(&["run", "--lanes", "volumes", "--jobs", "1"])
+        .env("NIGHTREAD_HTTP_LISTEN", format!("127.0.0.1:{}", free_port()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let status = wait::until_within(PATIENCE, "the run to end", || {
+        let ended = run.try_wait().expect("a child of ours");
+        async move { ended }
+    })
+    .await;
+    assert!(status.success(), "{status}");
+    assert_eq!(bench.wait_for_result("first.png").await["status"], "ok");
+    assert!(bench.result("second.png").await.is_none() && bench.result("other.png").await.is_none());
+    observer.wait_for_depth(&topology::lane_queue(Lane::Volumes), 1).await;
+    observer.wait_for_depth(&topology::lane_queue(Lane::Ingest), 1).await;
+    assert!(bench.dead().await.is_empty());
 }

@@ -124,7 +124,7 @@ metrics! {
     BROKER_SESSIONS = Counter, "nightread_broker_sessions_total", None, [], [Run, Relay, Assemble, Webhook],
         "Broker sessions opened; growth means a flapping connection.";
     BROKER_CERTIFICATE = Gauge, "nightread_broker_certificate_expiry_timestamp_seconds", SECONDS, [], [Run, Relay, Assemble, Webhook, Backlog],
-        "When the certificate ends that the broker showed at the last connection, in seconds since 1970. Not there without TLS.";
+        "When the certificate ends that the broker showed at the last connection, in seconds since 1970. Without TLS, and before the first connection, `+Inf`.";
     BROKER_BLOCKED = Gauge, "nightread_broker_blocked", None, [], [Run, Relay, Assemble, Webhook],
         "1 while the broker is short of memory or disk and takes no messages from this connection.";
     PUBLISH_FAILURES = Counter, "nightread_publish_failures_total", None, [], [Run, Relay, Assemble, Webhook],

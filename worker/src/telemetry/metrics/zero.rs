@@ -5,9 +5,10 @@ use metrics::{counter, gauge, histogram};
 use nightread_domain::{Disposition, ErrorClass, ErrorCode, Lane};
 
 use super::table::{
-    ASSEMBLED, BACKLOG_AGE, BROKER_BLOCKED, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS, EVENTS, EVENTS_IGNORED,
-    JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OPEN_SERIES, OUTBOX, PATCHES, PAUSED,
-    PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, SETS, STAGE_SECONDS, STORAGE_OUTAGE, Teller, WAITED, WEBHOOK,
+    ASSEMBLED, BACKLOG_AGE, BROKER_BLOCKED, BROKER_CERTIFICATE, BROKER_SESSIONS, BROKER_UP, EVENT_POLLS,
+    EVENTS, EVENTS_IGNORED, JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, MESSAGES, OPEN_SERIES, OUTBOX,
+    PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, SETS, STAGE_SECONDS, STORAGE_OUTAGE, Teller,
+    WAITED, WEBHOOK,
 };
 use crate::flow::report::Outcome;
 use crate::flow::valve::PauseReason;
@@ -27,6 +28,8 @@ const STATUSES: [(&str, &[u16]); 3] = [
 ];
 
 pub(super) fn start(teller: Teller) {
+    // No day is near before a broker has shown one.
+    gauge!(BROKER_CERTIFICATE.name).set(f64::INFINITY);
     if teller != Teller::Backlog {
         counter!(BROKER_SESSIONS.name).absolute(0);
         counter!(PUBLISH_FAILURES.name).absolute(0);

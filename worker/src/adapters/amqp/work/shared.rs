@@ -250,3 +250,19 @@ impl Shared {
 fn lane_of_quarantined(raw: &Raw) -> Lane {
     topology::lane_of_key(raw.routing_key.as_str()).unwrap_or(Lane::Ingest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_lanes_is_taken_and_the_quarantine_goes_with_ingest() {
+        let of = |lanes: &[Lane]| Origin::of(lanes).map(Origin::queue).collect::<Vec<_>>();
+        assert_eq!(of(&[]), of(&Lane::ALL));
+        assert_eq!(of(&[]).len(), 4);
+        assert_eq!(of(&[Lane::Volumes]), [topology::lane_queue(Lane::Volumes)]);
+        let images = of(&[Lane::Bulk, Lane::Ingest]);
+        assert_eq!(images.len(), 3);
+        assert!(images.contains(&topology::QUARANTINE_QUEUE.to_owned()));
+    }
+}
