@@ -1,7 +1,5 @@
 """The demonstration's labels, and the structures of TotalSegmentator's `total` task that each is made of."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 

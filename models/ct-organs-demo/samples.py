@@ -125,7 +125,7 @@ def held_slab(image: Array, labels: Array, random: Random) -> tuple[Array, Array
 class Samples:
     """Patches by number: `sample(n)` is the same whatever was drawn before."""
 
-    def __init__(self, real: list[Body], painted: list[Body], seed: int):
+    def __init__(self, real: list[Body], painted: list[Body], seed: int) -> None:
         self.real, self.painted, self.seed = real, painted, seed
         self.means = [means(body) for body in real]
 

@@ -85,7 +85,7 @@ def share_gradients(network: nn.Module, processes: int, own_s: float) -> float:
 class Run:
     """Network, optimiser and the running mean of the weights, with what a checkpoint holds."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
         self.network = UNet3d(organs.OUTPUTS)
         groups = [
@@ -94,7 +94,7 @@ class Run:
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=PEAK_RATE)
         self.mean = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.step, self.before_s, self.log = 0, 0.0, list[dict[str, Any]]()
+        self.step, self.coarse_steps, self.before_s, self.log = 0, 0, 0.0, list[dict[str, Any]]()
 
     def average(self) -> None:
         """Moves the running mean towards the weights; quickly at first."""
@@ -105,7 +105,7 @@ class Run:
     def save(self, path: Path, processor_s: float) -> None:
         """Writes a checkpoint whole, or not at all."""
         state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "mean": self.mean}
-        state |= {"step": self.step, "processor_s": processor_s, "log": self.log}
+        state |= {"step": self.step, "coarse_steps": self.coarse_steps, "processor_s": processor_s, "log": self.log}
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
@@ -114,7 +114,7 @@ class Run:
         state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.mean, self.step = state["mean"], state["step"]
+        self.mean, self.step, self.coarse_steps = state["mean"], state["step"], state["coarse_steps"]
         self.before_s, self.log = state["processor_s"], state["log"]
 
     def averaged(self) -> UNet3d:
@@ -161,6 +161,7 @@ def process(rank: int, options: argparse.Namespace) -> None:
         torch.nn.utils.clip_grad_norm_(run.network.parameters(), 3.0)
         run.optimiser.step()
         run.step += 1
+        run.coarse_steps += side == COARSE[0]
         run.average()
         losses.append(loss.item())
         if rank == 0 and run.step % 50 == 0:

@@ -140,7 +140,7 @@ def export_nnunet(options: argparse.Namespace) -> tuple[Path, float]:
     else:
         description = describe_nnunet(folder, options.name or plain_name(folder.name))
         if folder.mirrored:
-            notes = ["nnU-Net mirrors at test time by default; the worker does not: its labels are those of `--disable_tta`."]
+            notes = ["nnU-Net mirrors at test time by default; the worker does not: its labels are `--disable_tta`'s."]
     text = card(description, f"an nnU-Net v2 folder ({folder.trainer})", notes)
     return segmentation_export.write_folder(network, description, text, options.out)
 
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="models folder to write OUT/NAME into")
     parser.add_argument("--name", help="the model's name; made from the folder's where it is left out")
     parser.add_argument("--fold", help="(nnunet) which fold, where there are several: 0, 1, ... or all")
-    parser.add_argument("--configuration", help="(nnunet) which configuration of the plans, where the folder does not say")
+    parser.add_argument("--configuration", help="(nnunet) which configuration, where the folder does not say")
     options = parser.parse_args(arguments)
     try:
         if options.name and plain_name(options.name) != options.name:

@@ -17,7 +17,7 @@ from torch import nn
 
 NETWORKS = {"SegResNet": SegResNet, "UNet": UNet}
 # Steps that change no value that the network sees, or no label.
-WITHOUT_EFFECT = {"LoadImaged", "EnsureChannelFirstd", "EnsureTyped", "CastToTyped", "ToTensord", "SaveImaged", "DeleteItemsd"}
+WITHOUT_EFFECT = {"LoadImaged", "EnsureChannelFirstd", "EnsureTyped", "CastToTyped", "ToTensord", "SaveImaged"}
 
 
 class BundleError(Exception):
@@ -45,7 +45,7 @@ class Bundle:
 class _Configuration:
     """The entries of inference.json with references resolved."""
 
-    def __init__(self, content: dict[str, Any]):
+    def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
 
     def plain(self, value: Any, at: str, depth: int = 0) -> Any:
@@ -162,7 +162,7 @@ def _preprocessing(configuration: _Configuration) -> _Prepared:
             continue
         if name == "Orientationd":
             if configuration.of(raw, "axcodes") != "RAS":
-                raise BundleError(f"Orientationd {value('axcodes')}; the worker has RAS")
+                raise BundleError(f"Orientationd {configuration.of(raw, 'axcodes')}; the worker has RAS")
             found.oriented = True
         elif name == "Spacingd":
             if not found.oriented:

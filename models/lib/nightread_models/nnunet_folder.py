@@ -62,7 +62,7 @@ class Folder:
 
     @property
     def spacing(self) -> list[float]:
-        """mm of a voxel along x, y, z of the arrays that are read."""
+        """Sides of a voxel in mm along x, y, z of the arrays that are read."""
         by_axis = dict(zip(self.axis_order, self.settings["spacing"], strict=True))
         return [float(by_axis[axis]) for axis in "xyz"]
 
@@ -86,12 +86,12 @@ def _fold(folder: Path, wanted: str | None) -> Path:
     if not found:
         raise FolderError(f"{folder}: no fold_{wanted or '*'}/{CHECKPOINT}")
     if len(found) > 1:
-        raise FolderError(f"{folder}: {len(found)} folds ({', '.join(found)}); the worker runs one: choose it by --fold")
+        raise FolderError(f"{folder}: {len(found)} folds ({', '.join(found)}); the worker runs one, see --fold")
     return folder / found[0]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The checkpoint without running code from it: tensors, containers, and numpy's scalars (scores, learning rates)."""
+    """The checkpoint, no code run from it: tensors, containers, and numpy's scalars (scores, learning rates)."""
     scalar = np.float64(0).__reduce__()[0]
     allowed = [
         # Files name the function by where it was in numpy 1 or where it is in numpy 2.
@@ -130,7 +130,7 @@ def _labels(dataset: dict[str, Any]) -> list[str]:
     labels = dict(dataset.get("labels", {}))
     labels.pop("ignore", None)
     if regions := [name for name, value in labels.items() if isinstance(value, list) and len(value) != 1]:
-        raise FolderError(f"dataset.json: region-based labels ({', '.join(regions[:3])}): the worker runs one label a voxel")
+        raise FolderError(f"dataset.json: region-based labels ({', '.join(regions[:3])}); the worker gives a voxel one")
     numbers = {int(value[0] if isinstance(value, list) else value): name for name, value in labels.items()}
     if sorted(numbers) != list(range(len(labels))):
         raise FolderError("dataset.json: labels are not 0, 1, 2 and so on")

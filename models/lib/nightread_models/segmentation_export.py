@@ -78,7 +78,9 @@ def export(network: nn.Module, patch: tuple[int, int, int], path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def check_parity(network: nn.Module, path: Path, patch: tuple[int, int, int], value_range: tuple[float, float]) -> float:
+def check_parity(
+    network: nn.Module, path: Path, patch: tuple[int, int, int], value_range: tuple[float, float]
+) -> float:
     """Largest difference of one patch's logits between ONNX Runtime and PyTorch, relative to max(1, |expected|).
 
     The patch is smooth noise over the whole range of inputs. Raises ParityError above `TOLERANCE`.

@@ -24,7 +24,7 @@ class UNet3d(nn.Module):
     mode the two next levels give logits too (deep supervision, as nnU-Net does): a list, finest first.
     """
 
-    def __init__(self, outputs: int, widths: Sequence[int] = WIDTHS):
+    def __init__(self, outputs: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         levels = range(len(widths))
         self.encoder = nn.ModuleList(

@@ -35,7 +35,7 @@ def surface(mask: Mask) -> Mask:
 
 
 def surface_distances(truth: Mask, found: Mask, spacing: tuple[float, float, float]) -> NDArray[np.float64]:
-    """mm from every surface voxel of either mask to the nearest one of the other. Both masks hold something."""
+    """Distances in mm from every surface voxel of either mask to the nearest of the other. Both hold something."""
     a, b = surface(truth), surface(found)
     to_b = ndimage.distance_transform_edt(~b, sampling=spacing)
     to_a = ndimage.distance_transform_edt(~a, sampling=spacing)
