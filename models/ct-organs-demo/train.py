@@ -133,7 +133,7 @@ def score(run: Run, data: Path, processor_s: float) -> None:
     print(json.dumps(run.log[-1]), flush=True)
 
 
-def process(rank: int, options: argparse.Namespace) -> None:
+def process(rank: int, options: argparse.Namespace, drawn: Samples) -> None:
     """One of the processes that train together; the first one writes, scores and speaks."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -143,8 +143,6 @@ def process(rank: int, options: argparse.Namespace) -> None:
     run, kept = Run(options.seed), options.work / "checkpoint.pt"
     if kept.exists():
         run.load(kept)
-    real = [bodies.abdomen(options.data), *bodies.subjects(options.more)]
-    drawn = Samples(real, [bodies.trunk(options.data)], options.seed)
     weights = torch.tensor(CLASS_WEIGHTS, dtype=torch.float32)
     steps, losses = options.coarse_steps + options.fine_steps, list[float]()
     began = time.process_time()
@@ -168,7 +166,7 @@ def process(rank: int, options: argparse.Namespace) -> None:
             print(f"step {run.step} of {steps}: loss {np.mean(losses[-50:]):.4f}, {spent:.0f} processor s", flush=True)
         if rank == 0 and (run.step % options.score_every == 0 or run.step == steps):
             score(run, options.data, spent)
-        if rank == 0 and (run.step % 100 == 0 or run.step == steps):
+        if rank == 0 and (run.step % 50 == 0 or run.step == steps):
             run.save(kept, spent)
 
 
@@ -182,14 +180,18 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--coarse-steps", type=int, default=1200)
     parser.add_argument("--fine-steps", type=int, default=1600)
-    parser.add_argument("--score-every", type=int, default=400)
+    parser.add_argument("--score-every", type=int, default=600)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     (options.work / "meet").unlink(missing_ok=True)
+    torch.set_num_threads(1)
+    real = [bodies.abdomen(options.data), *bodies.subjects(options.more)]
+    drawn = Samples(real, [bodies.trunk(options.data)], options.seed)
     if options.processes == 1:
-        process(0, options)
+        process(0, options, drawn)
     else:
-        torch.multiprocessing.spawn(process, (options,), options.processes)
+        # Forked, so that the bodies are in memory once.
+        torch.multiprocessing.start_processes(process, (options, drawn), options.processes, start_method="fork")
     return 0
 
 
