@@ -16,16 +16,19 @@ FOLDERS = sorted(path.parent for root in (MODELS, FIXTURES) for path in root.glo
 # Field -> its fields, or None for a value. Lists of tables carry their item's fields.
 SCHEMA = {
     "": {"schema", "name", "version", "task", "description", "card", "bring_your_own", "weights", "input"}
-    | {"preprocessing", "output", "labels", "trained_on", "source", "maps"},
+    | {"preprocessing", "window", "output", "labels", "trained_on", "source", "maps"},
     "weights": {"fp32", "int8"},
     "weights.fp32": {"file", "sha256", "data"},
     "weights.int8": {"file", "sha256", "data", "target", "evidence"},
     "weights.int8.evidence": {"calibration_sha256", "calibration_items", "agreement", "metric", "fp32", "int8"}
     | {"evaluated_items"},
-    "input": {"name", "item_shape", "value_range"},
-    "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std"},
-    "output": {"logits", "activation", "calibration", "cam"},
-    "labels": {"name", "threshold", "op_threshold", "suppressed", "family"},
+    "input": {"name", "item_shape", "value_range", "spacing_mm", "patch", "orientation", "axis_order"},
+    "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std", "clip", "range"},
+    "window": {"overlap", "weights", "rule", "padding"},
+    "output": {"logits", "activation", "calibration", "cam", "resample"},
+    "labels": {"name", "threshold", "op_threshold", "suppressed", "family", "code", "laterality", "min_ml"}
+    | {"largest_component"},
+    "labels.code": {"value", "scheme", "meaning"},
     "trained_on": {"views", "age_years", "min_side_px", "modality_words", "simulated"},
     "source": {"data", "citation", "url", "licence", "not_for"},
     "maps": {"file", "sha256", "count", "grid", "affine", "mask", "mask_sha256", "sign_convention", "des_norm"},
@@ -62,7 +65,8 @@ def test_manifest_is_complete(folder: Path) -> None:
         assert manifest.sha256(folder / maps["file"]) == maps["sha256"]
         assert manifest.sha256(folder / maps["mask"]) == maps["mask_sha256"]
     for label in description["labels"]:
-        assert 0.0 < label["threshold"] < 1.0
+        assert ("threshold" in label) == (description["task"] != "segmentation")
+        assert 0.0 < label.get("threshold", 0.5) < 1.0
         assert bool(label["name"]) != label.get("suppressed", False)
     named = [label["name"] for label in description["labels"] if label["name"]]
     assert len(named) == len(set(named))
