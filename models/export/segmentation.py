@@ -65,7 +65,7 @@ def describe_nnunet(folder: nnunet_folder.Folder, name: str) -> Description:
         labels=[label(one) for one in folder.labels[1:]],
         overlap=0.5,
         weights="gaussian",
-        rule="nnunet",
+        placement="nnunet",
         padding="zero",
         resample="logits",
     )
@@ -108,7 +108,7 @@ def describe_bundle(bundle: monai_bundle.Bundle, name: str) -> Description:
         labels=[label(one) for one in bundle.labels[1:]],
         overlap=bundle.overlap,
         weights=bundle.weights,
-        rule="monai",
+        placement="monai",
         padding="zero",
         resample=bundle.resample,
     )

@@ -123,8 +123,8 @@ def test_manifest_card_and_figures_belong_together() -> None:
     """The manifest says what training and evaluation do; report and card are of the shipped file."""
     described = tomllib.loads((FOLDER / "manifest.toml").read_text())
     assert [row["name"] for row in described["labels"]] == list(organs.LABELS)
-    assert described["input"]["spacing_mm"] == [evaluate.VOXEL] * 3
-    assert described["input"]["patch"] == [evaluate.SIDE] * 3
+    assert described["preprocessing"]["spacing_mm"] == [evaluate.VOXEL] * 3
+    assert described["input"]["item_shape"] == [1] + [evaluate.SIDE] * 3
     assert described["window"]["overlap"] == evaluate.OVERLAP
     assert tuple(described["preprocessing"]["clip"]) == samples.CLIP
     assert (described["preprocessing"]["mean"], described["preprocessing"]["std"]) == (samples.MEAN, samples.STD)

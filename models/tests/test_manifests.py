@@ -22,14 +22,15 @@ SCHEMA = {
     "weights.int8": {"file", "sha256", "data", "target", "evidence"},
     "weights.int8.evidence": {"calibration_sha256", "calibration_items", "agreement", "metric", "fp32", "int8"}
     | {"evaluated_items"},
-    "input": {"name", "item_shape", "value_range", "spacing_mm", "patch", "orientation", "axis_order"},
-    "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std", "clip", "range"},
-    "window": {"overlap", "weights", "rule", "padding"},
-    "output": {"logits", "activation", "calibration", "cam", "resample"},
+    "input": {"name", "item_shape", "value_range"},
+    "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std", "clip", "range", "spacing_mm", "orientation"}
+    | {"axis_order", "order", "anisotropy"},
+    "window": {"overlap", "weights", "placement", "padding", "resample"},
+    "output": {"logits", "activation", "calibration", "cam"},
     "labels": {"name", "threshold", "op_threshold", "suppressed", "family", "code", "laterality", "min_ml"}
     | {"largest_component"},
     "labels.code": {"value", "scheme", "meaning"},
-    "trained_on": {"views", "age_years", "min_side_px", "modality_words", "simulated"},
+    "trained_on": {"views", "age_years", "min_side_px", "modality_words", "simulated", "demonstration"},
     "source": {"data", "citation", "url", "licence", "not_for"},
     "maps": {"file", "sha256", "count", "grid", "affine", "mask", "mask_sha256", "sign_convention", "des_norm"},
 }

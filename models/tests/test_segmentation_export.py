@@ -52,7 +52,7 @@ def test_a_full_network_computes_the_same_in_its_folder(kind: str, tmp_path: Pat
     assert len(described["labels"]) == count
     assert (folder / described["card"]).is_file()
     low, high = described["preprocessing"].get("range", (-7.0, 4.0))
-    patch = smooth_patch(tuple(described["input"]["patch"]), low, high)
+    patch = smooth_patch(tuple(described["input"]["item_shape"][1:]), low, high)
     assert common_labels(folder / "model.fp32.onnx", patch) >= 5
 
 
@@ -60,23 +60,31 @@ def test_manifests_say_what_the_peers_do(tmp_path: Path) -> None:
     """Grid, order of axes, intensities, window and way back of nnU-Net and of TotalSegmentator."""
     thick = nnunet_folder.read(seeded_networks.nnunet_thick(tmp_path / "thick"))
     described = segmentation_export.document(segmentation.describe_nnunet(thick, "thick")).unwrap()
-    assert described["input"] == {
-        "name": "image",
+    assert (described["input"]["name"], described["input"]["item_shape"]) == ("image", [1, 16, 64, 96])
+    assert described["preprocessing"] == {
+        "id": "ct-nnunet-1",
         "spacing_mm": [0.8, 1.5, 5.0],
-        "patch": [16, 64, 96],
-        "orientation": "none",
+        "orientation": "as-stored",
         "axis_order": "zyx",
+        "clip": [-950.0, 600.0],
+        "mean": 85.0,
+        "std": 140.0,
     }
-    assert described["preprocessing"] == {"id": "ct-nnunet-1", "clip": [-950.0, 600.0], "mean": 85.0, "std": 140.0}
-    assert described["window"] == {"overlap": 0.5, "weights": "gaussian", "rule": "nnunet", "padding": "zero"}
-    assert described["output"] == {"logits": "logits", "resample": "logits"}
+    assert described["window"] == {
+        "overlap": 0.5,
+        "weights": "gaussian",
+        "placement": "nnunet",
+        "padding": "zero",
+        "resample": "logits",
+    }
+    assert described["output"] == {"logits": "logits", "activation": "softmax", "calibration": "none"}
 
     total = nnunet_folder.read(seeded_networks.totalsegmentator(tmp_path / "total", 64))
     described = segmentation_export.document(segmentation.describe_totalsegmentator(total, "total")).unwrap()
-    assert described["input"]["orientation"] == "RAS"
+    assert described["preprocessing"]["orientation"] == "RAS"
     assert described["preprocessing"]["id"] == "ct-totalseg-1"
     assert described["window"]["overlap"] == pytest.approx(0.2)
-    assert described["output"]["resample"] == "labels"
+    assert described["window"]["resample"] == "labels"
     assert described["labels"][2] == {
         "name": "kidney_left",
         "code": {"value": "64033007", "scheme": "SCT", "meaning": "Kidney"},

@@ -25,7 +25,7 @@ PARTS = {
     "ReLU": nn.ReLU,
 }
 # Readers -> orientation of the arrays. Files ending with .nii.gz are read by SimpleITK where nothing is said.
-READERS = {"SimpleITKIO": "none", "NibabelIO": "none", "NibabelIOWithReorient": "RAS"}
+READERS = {"SimpleITKIO": "as-stored", "NibabelIO": "as-stored", "NibabelIOWithReorient": "RAS"}
 RESAMPLING = {
     "resampling_fn_data": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
     "resampling_fn_probabilities": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},

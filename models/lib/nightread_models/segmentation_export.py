@@ -19,6 +19,10 @@ WEIGHTS = "model.fp32.onnx"
 INPUT, OUTPUT = "image", "logits"
 
 
+# Fields of `[source]`, all of which the worker wants.
+SOURCE = ("data", "citation", "url", "licence", "not_for")
+
+
 @dataclass(frozen=True)
 class Label:
     """One label of the outputs; codes are DICOM's (value, scheme, meaning)."""
@@ -45,7 +49,7 @@ class Description:
     labels: list[Label]
     overlap: float
     weights: str
-    rule: str
+    placement: str
     padding: str
     resample: str
     version: str = "1.0.0"
@@ -119,14 +123,15 @@ def document(description: Description) -> tomlkit.TOMLDocument:
     head |= {"task": "segmentation", "description": description.description, "card": "README.md"}
     text.update(head)
     text["weights"] = {"fp32": {"file": WEIGHTS, "sha256": ""}}
-    text["input"] = {
-        "name": INPUT,
+    low, high = value_range(description)
+    text["input"] = {"name": INPUT, "item_shape": [1, *description.patch], "value_range": [low, high]}
+    preprocessing: dict[str, Any] = {
+        "id": description.preprocessing,
         "spacing_mm": list(description.spacing),
-        "patch": list(description.patch),
         "orientation": description.orientation,
         "axis_order": description.axis_order,
+        "clip": list(description.clip),
     }
-    preprocessing: dict[str, Any] = {"id": description.preprocessing, "clip": list(description.clip)}
     if description.mean_std is not None:
         preprocessing |= {"mean": description.mean_std[0], "std": description.mean_std[1]}
     if description.range is not None:
@@ -135,10 +140,11 @@ def document(description: Description) -> tomlkit.TOMLDocument:
     text["window"] = {
         "overlap": description.overlap,
         "weights": description.weights,
-        "rule": description.rule,
+        "placement": description.placement,
         "padding": description.padding,
+        "resample": description.resample,
     }
-    text["output"] = {"logits": OUTPUT, "resample": description.resample}
+    text["output"] = {"logits": OUTPUT, "activation": "softmax", "calibration": "none"}
     labels = tomlkit.aot()
     for label in description.labels:
         row = tomlkit.table()
@@ -154,8 +160,8 @@ def document(description: Description) -> tomlkit.TOMLDocument:
             row["largest_component"] = True
         labels.append(row)
     text["labels"] = labels
-    if description.source:
-        text["source"] = description.source
+    text["trained_on"] = {"modality_words": description.source.get("data", "CT, as its owner tells")}
+    text["source"] = {key: description.source.get(key, "as its owner tells") for key in SOURCE}
     return text
 
 
