@@ -53,6 +53,17 @@ param alertEmail string
 @description('Optional. False for the first deployment; true once the backlog metric has been seen, which adds the autoscale rules.')
 param autoscaleOnBacklog bool = false
 
+@description('Optional. What workers run on: scale sets of machines, or Container Apps. With the latter the regular scale set stays without machines, as the subject of metrics and alerts and as the way back.')
+@allowed([
+  'scaleSets'
+  'containerApps'
+])
+param compute string = 'scaleSets'
+
+@description('Optional. Tag of the worker image in the registry of the deployment; for Container Apps.')
+@minLength(1)
+param workerImageTag string = 'latest'
+
 @description('Optional. Adds a second scale set of Spot machines, prod only.')
 param spotEnabled bool = false
 
@@ -80,7 +91,9 @@ param operatorIpRanges array = []
 @description('Optional. Where brokers find the packages of their own system, so that Azure can patch them: addresses of a mirror, on ports 80 and 443. Empty leaves them without a way to any.')
 param packageMirrorRanges array = []
 
-var spot = spotEnabled && shape == 'prod'
+var onContainers = compute == 'containerApps'
+var spot = spotEnabled && shape == 'prod' && compute == 'scaleSets'
+var firstCapacity = onContainers ? 0 : workerCapacity
 
 // What is no address, or wider than a site's own range, ends the deployment before anything opens.
 module operatorRanges 'modules/address-range.bicep' = [for cidr in operatorIpRanges: {
@@ -175,6 +188,7 @@ module broker 'modules/broker.bicep' = {
     vaultName: identity.outputs.brokerVaultName
     dataAccountName: storage.outputs.dataAccountName
     opsAccountName: storage.outputs.opsAccountName
+    managementTls: onContainers
     packagesName: brokerPackagesName
     packagesSha256: brokerPackagesSha256
     archiveName: workerArchiveName
@@ -191,7 +205,7 @@ module workers 'modules/workers.bicep' = {
     location: location
     shape: shape
     vmSize: workerVmSize
-    capacity: presentCapacity >= 0 ? presentCapacity : workerCapacity
+    capacity: presentCapacity >= 0 && compute == 'scaleSets' ? presentCapacity : firstCapacity
     spotCapacity: presentSpotCapacity >= 0 ? presentSpotCapacity : 0
     spotEnabled: spot
     subnetId: network.outputs.workersSubnetId
@@ -208,6 +222,30 @@ module workers 'modules/workers.bicep' = {
   }
 }
 
+module containerApps 'modules/container-apps.bicep' = if (onContainers) {
+  name: 'container-apps'
+  params: {
+    name: name
+    location: location
+    shape: shape
+    imageTag: workerImageTag
+    subnetId: network.outputs.containersSubnetId
+    endpointsSubnetId: network.outputs.endpointsSubnetId
+    registryZoneId: network.outputs.registryZoneId
+    identityId: identity.outputs.workerIdentityId
+    clientId: identity.outputs.workerClientId
+    principalId: identity.outputs.workerPrincipalId
+    brokerIdentityId: identity.outputs.brokerIdentityId
+    brokerClientId: identity.outputs.brokerClientId
+    brokerPrincipalId: identity.outputs.brokerPrincipalId
+    vaultName: identity.outputs.workerVaultName
+    brokerVaultName: identity.outputs.brokerVaultName
+    dataAccountName: storage.outputs.dataAccountName
+    precision: precision
+    operatorIpRanges: operatorIpRanges
+  }
+}
+
 module autoscale 'modules/autoscale.bicep' = {
   name: 'autoscale'
   params: {
@@ -217,8 +255,8 @@ module autoscale 'modules/autoscale.bicep' = {
     metricResourceId: workers.outputs.scaleSetId
     kind: 'regular'
     shape: shape
-    onBacklog: autoscaleOnBacklog
-    fixedCapacity: workerCapacity
+    onBacklog: autoscaleOnBacklog && compute == 'scaleSets'
+    fixedCapacity: firstCapacity
   }
 }
 

@@ -3,10 +3,13 @@ data "azurerm_resource_group" "this" {
 }
 
 locals {
-  settings = jsondecode(file("${path.module}/../shared/settings.json"))
-  location = coalesce(var.location, data.azurerm_resource_group.this.location)
-  vm_size  = coalesce(var.worker_vm_size, local.settings.sizes.worker)
-  spot     = var.spot_enabled && var.shape == "prod"
+  settings   = jsondecode(file("${path.module}/../shared/settings.json"))
+  location   = coalesce(var.location, data.azurerm_resource_group.this.location)
+  vm_size    = coalesce(var.worker_vm_size, local.settings.sizes.worker)
+  containers = var.compute == "containerApps"
+  spot       = var.spot_enabled && var.shape == "prod" && !local.containers
+  # Autoscale owns the number afterwards.
+  first_capacity = local.containers ? 0 : var.worker_capacity
   # The brokers name the scale set in their metrics and are made without waiting for it.
   scale_set_name = "vmss-${var.name}-workers"
   scale_set_id   = "${data.azurerm_resource_group.this.id}/providers/Microsoft.Compute/virtualMachineScaleSets/${local.scale_set_name}"
@@ -70,6 +73,7 @@ module "broker" {
   vault_name           = module.identity.broker_vault_name
   data_account_name    = module.storage.data_account_name
   ops_account_name     = module.storage.ops_account_name
+  management_tls       = local.containers
   packages_name        = var.broker_packages_name
   packages_sha256      = var.broker_packages_sha256
   archive_name         = var.worker_archive_name
@@ -86,7 +90,7 @@ module "workers" {
   resource_group_name  = var.resource_group_name
   shape                = var.shape
   vm_size              = local.vm_size
-  capacity             = var.worker_capacity
+  capacity             = local.first_capacity
   spot_enabled         = local.spot
   subnet_id            = module.network.workers_subnet_id
   identity_id          = module.identity.worker_identity_id
@@ -101,6 +105,30 @@ module "workers" {
   broker_principal_id  = module.identity.broker_principal_id
 }
 
+module "container_apps" {
+  count               = local.containers ? 1 : 0
+  source              = "./modules/container_apps"
+  name                = var.name
+  location            = local.location
+  resource_group_name = var.resource_group_name
+  shape               = var.shape
+  image_tag           = var.worker_image_tag
+  subnet_id           = module.network.containers_subnet_id
+  endpoints_subnet_id = module.network.endpoints_subnet_id
+  registry_zone_id    = module.network.registry_zone_id
+  identity_id         = module.identity.worker_identity_id
+  client_id           = module.identity.worker_client_id
+  principal_id        = module.identity.worker_principal_id
+  broker_identity_id  = module.identity.broker_identity_id
+  broker_client_id    = module.identity.broker_client_id
+  broker_principal_id = module.identity.broker_principal_id
+  vault_name          = module.identity.worker_vault_name
+  broker_vault_name   = module.identity.broker_vault_name
+  data_account_name   = module.storage.data_account_name
+  precision           = var.precision
+  operator_ip_ranges  = var.operator_ip_ranges
+}
+
 module "autoscale" {
   source              = "./modules/autoscale"
   name                = "autoscale-${var.name}-workers"
@@ -110,8 +138,8 @@ module "autoscale" {
   metric_resource_id  = module.workers.scale_set_id
   kind                = "regular"
   shape               = var.shape
-  on_backlog          = var.autoscale_on_backlog
-  fixed_capacity      = var.worker_capacity
+  on_backlog          = var.autoscale_on_backlog && !local.containers
+  fixed_capacity      = local.first_capacity
 }
 
 module "autoscale_spot" {

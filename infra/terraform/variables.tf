@@ -97,6 +97,26 @@ variable "autoscale_on_backlog" {
   default     = false
 }
 
+variable "compute" {
+  description = "Optional. What workers run on: scale sets of machines, or Container Apps. With the latter the regular scale set stays without machines, as the subject of metrics and alerts and as the way back."
+  type        = string
+  default     = "scaleSets"
+  validation {
+    condition     = contains(["scaleSets", "containerApps"], var.compute)
+    error_message = "compute must be scaleSets or containerApps."
+  }
+}
+
+variable "worker_image_tag" {
+  description = "Optional. Tag of the worker image in the registry of the deployment; for Container Apps."
+  type        = string
+  default     = "latest"
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.worker_image_tag))
+    error_message = "worker_image_tag must be a tag of an image."
+  }
+}
+
 variable "spot_enabled" {
   description = "Optional. Adds a second scale set of Spot machines, prod only."
   type        = bool

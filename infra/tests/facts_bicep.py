@@ -46,6 +46,10 @@ def facts(deployed):
         "brokers": {r.name: broker(r.body, disks) for r in all_of("Microsoft.Compute/virtualMachines")},
         "broker_extensions": sorted((r.id.split("/")[-3], extension(r.body["name"], r.body["properties"])) for r in all_of("Microsoft.Compute/virtualMachines/extensions")),
         "interfaces": {r.name: interface(r.body["properties"]) for r in all_of("Microsoft.Network/networkInterfaces")},
+        "registries": {r.name: registry_of(r.body) for r in all_of("Microsoft.ContainerRegistry/registries")},
+        "environments": {r.name: environment(r.body["properties"]) for r in all_of("Microsoft.App/managedEnvironments")},
+        "container_apps": {r.name: container_app(r.body) for r in all_of("Microsoft.App/containerApps")},
+        "container_jobs": {r.name: container_job(r.body) for r in all_of("Microsoft.App/jobs")},
         "autoscale": {r.name: autoscale(r.body["properties"]) for r in all_of("Microsoft.Insights/autoscalesettings")},
         "workspace": [(r.name, r.body["properties"]["sku"]["name"], r.body["properties"]["retentionInDays"], r.body["properties"]["features"]["disableLocalAuth"]) for r in all_of("Microsoft.OperationalInsights/workspaces")],
         "collection": [collection(r.body["properties"]) for r in all_of("Microsoft.Insights/dataCollectionRules")],
@@ -86,6 +90,7 @@ def subnet(p):
         "security_group": short(p["networkSecurityGroup"]["id"]),
         "nat": "natGateway" in p,
         "endpoint_policies": p.get("privateEndpointNetworkPolicies", "Disabled"),
+        "delegated": [d["properties"]["serviceName"] for d in p.get("delegations", [])],
     }
 
 
@@ -268,6 +273,85 @@ def autoscale_rule(t, a):
         (t["operator"], t["threshold"], t["statistic"], t["timeAggregation"], t["timeGrain"], t["timeWindow"], t["dividePerInstance"]),
         (a["direction"], a["type"], int(a["value"]), a["cooldown"]),
     )
+
+
+def registry_of(body):
+    p = body["properties"]
+    rules = p["networkRuleSet"]
+    return {
+        "sku": body["sku"]["name"],
+        "admin": p["adminUserEnabled"],
+        "anonymous": p["anonymousPullEnabled"],
+        "data_endpoint": p["dataEndpointEnabled"],
+        "retention": p["policies"]["retentionPolicy"]["status"] == "enabled" and p["policies"]["retentionPolicy"]["days"],
+        "public_network": p["publicNetworkAccess"] == "Enabled",
+        "bypass": p["networkRuleBypassOptions"],
+        "zones": p["zoneRedundancy"] == "Enabled",
+        "default_action": rules["defaultAction"],
+        "operators": [x["value"] for x in rules["ipRules"]],
+    }
+
+
+def environment(p):
+    return {
+        "subnet": short(p["vnetConfiguration"]["infrastructureSubnetId"]),
+        "internal": p["vnetConfiguration"]["internal"],
+        "public_network": p["publicNetworkAccess"],
+        "zones": p["zoneRedundant"],
+        "logs": p["appLogsConfiguration"]["destination"],
+        "profiles": [(w["name"], w["workloadProfileType"], w["minimumCount"], w["maximumCount"]) for w in p["workloadProfiles"]],
+    }
+
+
+def contained(body):
+    """What an app and a job have in common."""
+    p = body["properties"]
+    [container] = p["template"]["containers"]
+    [registry] = p["configuration"]["registries"]
+    return {
+        "environment": short(p["environmentId"]),
+        "profile": p["workloadProfileName"],
+        "identities": [short(i) for i in body["identity"]["userAssignedIdentities"]],
+        "registry": (registry["server"], short(registry["identity"])),
+        "secrets": sorted((s["name"], s.get("keyVaultUrl"), s.get("identity") and short(s["identity"]), s.get("value")) for s in p["configuration"]["secrets"]),
+        "image": container["image"],
+        "args": container["args"],
+        "env": sorted((e["name"], e.get("value"), e.get("secretRef")) for e in container["env"]),
+        "resources": (container["resources"]["cpu"], container["resources"]["memory"]),
+        "mounts": sorted((m["volumeName"], m["mountPath"]) for m in container["volumeMounts"]),
+        "volumes": sorted((v["name"], v["storageType"]) for v in p["template"]["volumes"]),
+    }
+
+
+def scale_rule(name, kind, metadata, auth):
+    return (name, kind, tuple(sorted(metadata.items())), tuple(sorted((a["triggerParameter"], a["secretRef"]) for a in auth)))
+
+
+def container_app(body):
+    p = body["properties"]
+    [container] = p["template"]["containers"]
+    scale = p["template"]["scale"]
+    return {
+        **contained(body),
+        "revisions": p["configuration"]["activeRevisionsMode"],
+        "ingress": "ingress" in p["configuration"],
+        "grace": p["template"]["terminationGracePeriodSeconds"],
+        "probes": sorted((x["type"], x["httpGet"]["path"], x["httpGet"]["port"], x["periodSeconds"], x["failureThreshold"]) for x in container["probes"]),
+        "replicas": (scale["minReplicas"], scale["maxReplicas"], scale["pollingInterval"], scale["cooldownPeriod"]),
+        "rules": sorted(scale_rule(r["name"], r["custom"]["type"], r["custom"]["metadata"], r["custom"]["auth"]) for r in scale["rules"]),
+    }
+
+
+def container_job(body):
+    c = body["properties"]["configuration"]
+    event, schedule = c.get("eventTriggerConfig"), c.get("scheduleTriggerConfig")
+    scale = event and event["scale"]
+    return {
+        **contained(body),
+        "time": (c["replicaTimeout"], c["replicaRetryLimit"]),
+        "event": event and (event["parallelism"], event["replicaCompletionCount"], scale["pollingInterval"], scale["minExecutions"], scale["maxExecutions"], [scale_rule(r["name"], r["type"], r["metadata"], r["auth"]) for r in scale["rules"]]),
+        "schedule": schedule and (schedule["cronExpression"], schedule["parallelism"], schedule["replicaCompletionCount"]),
+    }
 
 
 def collection(p):

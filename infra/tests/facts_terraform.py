@@ -42,6 +42,10 @@ def facts(state):
         "brokers": {r["name"]: broker(r, all_of("managed_disk"), all_of("virtual_machine_data_disk_attachment")) for r in all_of("linux_virtual_machine")},
         "broker_extensions": sorted((r["virtual_machine_id"].split("/")[-1], extension(r)) for r in all_of("virtual_machine_extension")),
         "interfaces": {r["name"]: interface(r) for r in all_of("network_interface")},
+        "registries": {r["name"]: registry_of(r) for r in all_of("container_registry")},
+        "environments": {r["name"]: environment(r) for r in all_of("container_app_environment")},
+        "container_apps": {r["name"]: container_app(r) for r in all_of("container_app")},
+        "container_jobs": {r["name"]: container_job(r) for r in all_of("container_app_job")},
         "autoscale": {r["name"]: autoscale(r) for r in all_of("monitor_autoscale_setting")},
         "workspace": [(r["name"], r["sku"], r["retention_in_days"], not r["local_authentication_enabled"]) for r in all_of("log_analytics_workspace")],
         "collection": [collection(r) for r in all_of("monitor_data_collection_rule")],
@@ -79,6 +83,7 @@ def subnets(items, groups, nats):
             "security_group": short(group_of[s["id"]]),
             "nat": s["id"] in with_nat,
             "endpoint_policies": s["private_endpoint_network_policies"],
+            "delegated": [one(d["service_delegation"])["name"] for d in s["delegation"]],
         }
         for s in items
     }
@@ -260,6 +265,82 @@ def autoscale_rule(t, a):
         (t["operator"], t["threshold"], t["statistic"], t["time_aggregation"], t["time_grain"], t["time_window"], t["divide_by_instance_count"]),
         (a["direction"], a["type"], a["value"], a["cooldown"]),
     )
+
+
+def registry_of(r):
+    rules = one(r["network_rule_set"])
+    return {
+        "sku": r["sku"],
+        "admin": r["admin_enabled"],
+        "anonymous": r["anonymous_pull_enabled"],
+        "data_endpoint": r["data_endpoint_enabled"],
+        "retention": r["retention_policy_in_days"],
+        "public_network": r["public_network_access_enabled"],
+        "bypass": r["network_rule_bypass_option"],
+        "zones": r["zone_redundancy_enabled"],
+        "default_action": rules["default_action"],
+        "operators": [x["ip_range"] for x in rules["ip_rule"]],
+    }
+
+
+def environment(r):
+    return {
+        "subnet": short(r["infrastructure_subnet_id"]),
+        "internal": r["internal_load_balancer_enabled"],
+        "public_network": r["public_network_access"],
+        "zones": r["zone_redundancy_enabled"],
+        "logs": r["logs_destination"],
+        "profiles": [(w["name"], w["workload_profile_type"], w["minimum_count"], w["maximum_count"]) for w in r["workload_profile"]],
+    }
+
+
+def contained(r):
+    template = one(r["template"])
+    container, registry = one(template["container"]), one(r["registry"])
+    return {
+        "environment": short(r["container_app_environment_id"]),
+        "profile": r["workload_profile_name"],
+        "identities": [short(i) for i in one(r["identity"])["identity_ids"]],
+        "registry": (registry["server"], short(registry["identity"])),
+        "secrets": sorted((s["name"], s["key_vault_secret_id"] or None, short(s["identity"]) if s["identity"] else None, s["value"] or None) for s in r["secret"]),
+        "image": container["image"],
+        "args": container["args"],
+        "env": sorted((e["name"], e["value"] or None, e["secret_name"] or None) for e in container["env"]),
+        "resources": (container["cpu"], container["memory"]),
+        "mounts": sorted((m["name"], m["path"]) for m in container["volume_mounts"]),
+        "volumes": sorted((v["name"], v["storage_type"]) for v in template["volume"]),
+    }
+
+
+def scale_rule(r):
+    return (r["name"], r["custom_rule_type"], tuple(sorted(r["metadata"].items())), tuple(sorted((a["trigger_parameter"], a["secret_name"]) for a in r["authentication"])))
+
+
+def container_app(r):
+    template = one(r["template"])
+    container = one(template["container"])
+    probes = [(kind, one(container[f"{kind.lower()}_probe"])) for kind in ("Startup", "Liveness", "Readiness")]
+    return {
+        **contained(r),
+        "revisions": r["revision_mode"],
+        "ingress": bool(r["ingress"]),
+        "grace": template["termination_grace_period_seconds"],
+        "probes": sorted((kind, p["path"], p["port"], p["interval_seconds"], p["failure_count_threshold"]) for kind, p in probes),
+        "replicas": tuple(template[k] for k in ("min_replicas", "max_replicas", "polling_interval_in_seconds", "cooldown_period_in_seconds")),
+        "rules": sorted(scale_rule(x) for x in template["custom_scale_rule"]),
+    }
+
+
+def container_job(r):
+    event = one(r["event_trigger_config"]) if r["event_trigger_config"] else None
+    schedule = one(r["schedule_trigger_config"]) if r["schedule_trigger_config"] else None
+    scale = event and one(event["scale"])
+    return {
+        **contained(r),
+        "time": (r["replica_timeout_in_seconds"], r["replica_retry_limit"]),
+        "event": event and (event["parallelism"], event["replica_completion_count"], scale["polling_interval_in_seconds"], scale["min_executions"], scale["max_executions"], [scale_rule(x) for x in scale["rules"]]),
+        "schedule": schedule and (schedule["cron_expression"], schedule["parallelism"], schedule["replica_completion_count"]),
+    }
 
 
 def collection(r):

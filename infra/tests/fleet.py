@@ -50,6 +50,12 @@ VARIANTS = {
         "operatorIpRanges": ["203.0.113.0/24"],
         "packageMirrorRanges": ["192.0.2.0/28"],
     },
+    "prod_containers": {
+        "compute": "containerApps",
+        "workerImageTag": "1.0.0",
+        "autoscaleOnBacklog": True,
+        "spotEnabled": True,
+    },
 }
 
 

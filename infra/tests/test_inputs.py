@@ -21,6 +21,8 @@ BAD = [
     {"adminSshPublicKey": "ssh-rsa"},
     {"workerArchiveName": ""},
     {"alertEmail": "a@b"},
+    {"compute": "kubernetes"},
+    {"workerImageTag": ""},
     {"unknown": 1},
     *({parameter: [cidr]} for parameter in ("operatorIpRanges", "packageMirrorRanges") for cidr in fleet.BAD_RANGES),
 ]

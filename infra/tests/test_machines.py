@@ -203,6 +203,21 @@ def test_secrets_are_made_once_and_rotated_on_demand(tmp_path):
     assert third["kv-testfleet-broker/broker-erlang-cookie"] == first["kv-testfleet-broker/broker-erlang-cookie"]
 
 
+def test_containers_are_given_whole_addresses_that_follow_the_passwords(tmp_path):
+    made, zone, ports = SETTINGS["names"]["containerSecrets"], SETTINGS["network"]["internalZone"], SETTINGS["ports"]
+    seed(tmp_path, "--containers")
+    first = snapshot(tmp_path)
+    password = lambda told, user: told[f"kv-testfleet-broker/broker-{user}-password"]
+    assert first[f"kv-testfleet-worker/{made['brokerUrl']}"] == f"amqps://worker:{password(first, 'worker')}@broker.{zone}:{ports['amqps']}/%2f"
+    assert first[f"kv-testfleet-worker/{made['managementUrl']}"] == f"https://monitor:{password(first, 'monitor')}@broker.{zone}:{ports['managementTls']}"
+    assert first[f"kv-testfleet-broker/{made['announceUrl']}"] == f"amqps://relay:{password(first, 'relay')}@broker.{zone}:{ports['amqps']}/%2f"
+    seed(tmp_path, "--containers")
+    assert snapshot(tmp_path) == first, "a second run changes nothing"
+    seed(tmp_path, "--containers", "--rotate", "passwords")
+    second = snapshot(tmp_path)
+    assert password(second, "worker") in second[f"kv-testfleet-worker/{made['brokerUrl']}"] != first[f"kv-testfleet-worker/{made['brokerUrl']}"]
+
+
 @pytest.mark.parametrize(
     ("candidate", "arguments", "told"),
     [

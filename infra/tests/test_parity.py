@@ -21,7 +21,9 @@ def test_both_languages_render_the_same_fleet(variant, bicep_facts, terraform_fa
 
 
 def test_every_fact_is_stated(bicep_facts):
-    assert [topic for topic, fact in bicep_facts["prod"].items() if not fact] == []
+    containers = ["registries", "environments", "container_apps", "container_jobs"]
+    assert [topic for topic, fact in bicep_facts["prod"].items() if not fact] == containers
+    assert [topic for topic, fact in bicep_facts["prod_containers"].items() if not fact] == []
 
 
 def test_no_token_is_left_in_cloud_init(bicep_facts):
@@ -51,6 +53,12 @@ BICEP_DRIFT = [
     ("network.bicep", "'AzureResourceManager'", "'AzureCloud'", "security_groups"),
     ("network.bicep", "'80'", "'81'", "security_groups"),
     ("broker.bicep", "patchMode: 'AutomaticByPlatform'", "patchMode: 'ImageDefault'", "brokers"),
+    ("container-apps.bicep", "terminationGracePeriodSeconds: settings.drain.stopTimeoutSeconds", "terminationGracePeriodSeconds: 30", "container_apps"),
+    ("container-apps.bicep", "queueName: lanes.bulk", "queueName: lanes.ingest", "container_apps"),
+    ("container-apps.bicep", "replicaTimeout: containers.volumesTimeoutSeconds", "replicaTimeout: 600", "container_jobs"),
+    ("container-apps.bicep", "identity: brokerIdentityId", "identity: identityId", "container_jobs"),
+    ("container-apps.bicep", "internal: true", "internal: false", "environments"),
+    ("container-apps.bicep", "adminUserEnabled: false", "adminUserEnabled: true", "registries"),
     ("events.bicep", "events.queueMessageTimeToLiveSeconds", "604800", "events"),
     ("events.bicep", "includedEventTypes: events.types", "includedEventTypes: settings.names.laneQueues", "events"),
     ("monitoring.bicep", "rule: alerts.oldestJobAge", "rule: alerts.deadLetters", "alerts"),
@@ -66,13 +74,15 @@ def test_drift_of_the_bicep_is_seen(file, old, new, topic, tmp_path, bicep_facts
     source = path.read_text()
     assert old in source
     path.write_text(source.replace(old, new, 1))
-    drifted = facts_bicep.facts(fleet.bicep("prod_backlog_spot", tmp_path))
-    assert topic in differences(drifted, bicep_facts["prod_backlog_spot"])
+    variant = "prod_containers" if file == "container-apps.bicep" else "prod_backlog_spot"
+    drifted = facts_bicep.facts(fleet.bicep(variant, tmp_path))
+    assert topic in differences(drifted, bicep_facts[variant])
 
 
 def test_drift_of_the_terraform_is_seen(tmp_path, terraform, bicep_facts):
     """Several changes in one copy, because a mocked apply takes seconds: each must show in its own fact."""
     drifts = {
+        "container_apps/main.tf": (r"workload_profile_name += \"workers\"", 'workload_profile_name = "Consumption"', "container_apps"),
         "autoscale/main.tf": (r'"Average"', '"Maximum"', "autoscale"),
         "network/main.tf": (r"local\.net\.endpointsPrefix, ports = \[local\.https\]", 'local.net.endpointsPrefix, ports = ["80"]', "security_groups"),
         "storage/roles.tf": (r"local\.roles\.blobContributor", "local.roles.blobReader", "roles"),
@@ -93,4 +103,5 @@ def test_drift_of_the_terraform_is_seen(tmp_path, terraform, bicep_facts):
     states = fleet.Terraform(copy, tmp_path / "work").states()
     seen = differences(bicep_facts["prod"], facts_terraform.facts(states["prod"]))
     seen += differences(bicep_facts["prod_backlog_spot"], facts_terraform.facts(states["prod_backlog_spot"]))
+    seen += differences(bicep_facts["prod_containers"], facts_terraform.facts(states["prod_containers"]))
     assert {topic for _, _, topic in drifts.values()} <= set(seen)

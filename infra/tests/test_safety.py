@@ -12,6 +12,7 @@ PORTS = SETTINGS["ports"]
 ROLES = SETTINGS["roles"]
 BOTH = pytest.mark.parametrize("language", ["bicep_facts", "terraform_facts"])
 WORKER, BROKER, ENDPOINT, STRANGER = "10.40.0.9", "10.40.4.4", "10.40.4.70", "10.40.99.1"
+CONTAINER = "10.40.8.9"
 INTERNET, MONITOR, MANAGER = "8.8.8.8", "AzureMonitor", "AzureResourceManager"
 MIRROR = "192.0.2.7"
 
@@ -57,6 +58,18 @@ REACH = [
     (WORKER, MANAGER, PORTS["https"], True),
     (BROKER, MANAGER, PORTS["https"], True),
     (WORKER, MANAGER, 80, False),
+    (CONTAINER, BROKER, PORTS["amqps"], True),
+    (CONTAINER, BROKER, PORTS["managementTls"], True),
+    (CONTAINER, ENDPOINT, PORTS["https"], True),
+    (CONTAINER, MONITOR, PORTS["https"], True),
+    (CONTAINER, "AzureActiveDirectory", PORTS["https"], True),
+    (CONTAINER, INTERNET, 443, False),
+    (CONTAINER, BROKER, PORTS["management"], False),
+    (CONTAINER, BROKER, PORTS["epmd"], False),
+    (CONTAINER, WORKER, 22, False),
+    (WORKER, CONTAINER, 443, False),
+    (STRANGER, CONTAINER, PORTS["health"], False),
+    (WORKER, BROKER, PORTS["managementTls"], False),
     (BROKER, MIRROR, 80, False),
     (WORKER, INTERNET, 443, False),
     (WORKER, INTERNET, 80, False),
@@ -80,7 +93,7 @@ REACH = [
 @BOTH
 def test_the_addresses_of_this_test_lie_in_their_subnets(language, request):
     subnets = request.getfixturevalue(language)["prod"]["subnets"]
-    for address, name in ((WORKER, "workers"), (BROKER, "brokers"), (ENDPOINT, "endpoints")):
+    for address, name in ((WORKER, "workers"), (BROKER, "brokers"), (ENDPOINT, "endpoints"), (CONTAINER, "containers")):
         assert ipaddress.ip_address(address) in ipaddress.ip_network(subnets[name]["prefix"])
 
 
@@ -108,7 +121,7 @@ def test_brokers_are_patched_by_azure(language, request):
 @BOTH
 def test_no_subnet_has_a_way_out_of_its_own(language, request):
     subnets = request.getfixturevalue(language)["prod"]["subnets"]
-    assert {name: s["default_outbound"] for name, s in subnets.items()} == dict.fromkeys(("workers", "brokers", "endpoints"), False)
+    assert {name: s["default_outbound"] for name, s in subnets.items()} == dict.fromkeys(("workers", "brokers", "endpoints", "containers"), False)
     assert subnets["endpoints"]["endpoint_policies"] == "NetworkSecurityGroupEnabled"
 
 
@@ -149,8 +162,9 @@ def test_these_roles_and_no_other(language, variant, request):
     who = {fleet.WORLD.runtime[f"{fleet.GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-{fleet.NAME}-{n}"]["principalId"]: n for n in fleet.IDENTITIES}
     role = {guid: name for name, guid in ROLES.items()}
     found = request.getfixturevalue(language)[variant]["roles"]
-    assert {(who[p], role[r], scope) for p, r, scope, _ in found} == expected_roles()
-    assert len(found) == len(expected_roles())
+    pulls = {(n, "registryPull", f"registries/cr{fleet.NAME}") for n in ("worker", "broker")} if variant == "prod_containers" else set()
+    assert {(who[p], role[r], scope) for p, r, scope, _ in found} == expected_roles() | pulls
+    assert len(found) == len(expected_roles() | pulls)
 
 
 @BOTH
@@ -202,6 +216,44 @@ def test_the_deadlines_of_a_drain_contain_one_another():
     drain = SETTINGS["drain"]
     assert drain["deadlineSeconds"] < drain["stopTimeoutSeconds"] < drain["terminateNotificationMinutes"] * 60
     assert 5 <= drain["terminateNotificationMinutes"] <= 15, "what Azure takes"
+
+
+@BOTH
+def test_containers_are_closed_and_drained_and_count_messages_in_hand(language, request):
+    facts = request.getfixturevalue(language)["prod_containers"]
+    [registry], [environment] = facts["registries"].values(), facts["environments"].values()
+    assert not registry["admin"] and not registry["anonymous"] and not registry["public_network"] and registry["default_action"] == "Deny"
+    assert environment["internal"] and environment["public_network"] == "Disabled" and environment["subnet"].endswith("subnets/containers")
+    app, jobs, lanes = facts["container_apps"][f"ca-{fleet.NAME}-worker"], facts["container_jobs"], SETTINGS["names"]["laneQueues"]
+    assert not app["ingress"] and app["grace"] >= SETTINGS["drain"]["stopTimeoutSeconds"] and app["args"] == ["run", "--lanes", "ingest,bulk"]
+    assert {(kind, path, port) for kind, path, port, _, _ in app["probes"]} == {("Startup", "/healthz", 8080), ("Liveness", "/healthz", 8080), ("Readiness", "/ready", 8080)}
+    night = SETTINGS["shapes"]["prod"]["regular"]["night"]
+    assert app["replicas"][:2] == (night["minimum"], night["maximum"])
+    volumes, announce = jobs[f"caj-{fleet.NAME}-volumes"], jobs[f"caj-{fleet.NAME}-announce"]
+    assert volumes["args"] == ["run", "--lanes", "volumes", "--jobs", "1"] and volumes["time"][1] == 0
+    assert volumes["time"][0] >= SETTINGS["broker"]["consumerTimeoutSeconds"] + SETTINGS["drain"]["stopTimeoutSeconds"]
+    hour, minute = SETTINGS["reconcile"]["startAt"].split(":")
+    assert announce["schedule"][0] == f"{int(minute)} {int(hour)} * * *"
+    rules = {rule[0]: (dict(rule[2]), dict(rule[3])) for rule in (*app["rules"], *volumes["event"][-1])}
+    assert {name: metadata["queueName"] for name, (metadata, _) in rules.items()} == {**lanes, "quarantine": SETTINGS["names"]["quarantineQueue"]}
+    for metadata, authentication in rules.values():
+        assert metadata["protocol"] == "http" and metadata["excludeUnacknowledged"] == "false"
+        assert set(authentication) == {"host", "ca", "tls"}
+    made = SETTINGS["names"]["containerSecrets"]
+    for part in (app, volumes, announce):
+        assert all(url for name, url, _, _ in part["secrets"] if name != "tls"), "no value of a secret stands in a template"
+        assert ("NIGHTREAD_BROKER_URL", None, made["announceUrl"] if part is announce else made["brokerUrl"]) in part["env"]
+
+
+@BOTH
+def test_machines_stay_away_where_containers_work(language, request):
+    facts = request.getfixturevalue(language)["prod_containers"]
+    assert {name: s["capacity"] for name, s in facts["scale_sets"].items()} == {f"vmss-{fleet.NAME}-workers": 0}
+    [setting] = facts["autoscale"].values()
+    assert [p["capacity"] for p in setting["profiles"].values()] == [(0, 0, 0)]
+    brokers = [b["cloud_init"] for b in facts["brokers"].values()]
+    assert all(f"MANAGEMENT_TLS_PORT={PORTS['managementTls']}\n" in text for text in brokers)
+    assert all("MANAGEMENT_TLS_PORT=\n" in b["cloud_init"] for b in request.getfixturevalue(language)["prod"]["brokers"].values())
 
 
 @BOTH

@@ -45,6 +45,9 @@ param precision string
 @description('Required. Public key of the administrator; no port is open for it, it serves the serial console and boot.')
 param adminSshPublicKey string
 
+@description('Required. True lets the management API answer the scaler of containers, by TLS; false leaves it on the machine itself.')
+param managementTls bool
+
 var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var names = settings.names
@@ -92,7 +95,8 @@ var r34 = replace(r33, '@@SECRET_KEY@@', secrets.serverKey)
 var r35 = replace(r34, '@@STORAGE_QUEUE@@', names.storageQueue)
 var r36 = replace(r35, '@@SCALE_SET_ID@@', scaleSetId)
 var r37 = replace(r36, '@@HEALTH_PORT@@', string(settings.ports.health))
-var userData = replace(r37, '@@LOCATION@@', location)
+var r38 = replace(r37, '@@LOCATION@@', location)
+var userData = replace(r38, '@@MANAGEMENT_TLS_PORT@@', managementTls ? string(settings.ports.managementTls) : '')
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone

@@ -1,4 +1,4 @@
-metadata description = 'Three subnets without default outbound access, their security groups, one NAT gateway, and private DNS.'
+metadata description = 'Four subnets without default outbound access, their security groups, one NAT gateway, and private DNS.'
 
 @description('Required. Name of the deployment, part of every resource name.')
 param name string
@@ -15,6 +15,10 @@ var amqps = string(settings.ports.amqps)
 var https = string(settings.ports.https)
 var epmd = string(settings.ports.epmd)
 var distribution = string(settings.ports.erlangDistribution)
+var containerPorts = [
+  amqps
+  string(settings.ports.managementTls)
+]
 var clusterPorts = [
   amqps
   epmd
@@ -125,6 +129,20 @@ resource brokersNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {
           sourcePortRange: '*'
           destinationAddressPrefix: net.brokersPrefix
           destinationPortRange: amqps
+        }
+      }
+      {
+        // Workers in containers, and the scaler of their environment, which counts messages at the management API.
+        name: 'allow-containers'
+        properties: {
+          priority: 120
+          direction: 'Inbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: net.brokersPrefix
+          destinationPortRanges: containerPorts
         }
       }
       {
@@ -255,6 +273,7 @@ resource endpointsNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {
           sourceAddressPrefixes: [
             net.workersPrefix
             net.brokersPrefix
+            net.containersPrefix
           ]
           sourcePortRange: '*'
           destinationAddressPrefix: net.endpointsPrefix
@@ -272,6 +291,159 @@ resource endpointsNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {
           sourcePortRange: '*'
           destinationAddressPrefix: '*'
           destinationPortRange: '*'
+        }
+      }
+      {
+        name: 'deny-outbound'
+        properties: {
+          priority: 4096
+          direction: 'Outbound'
+          access: 'Deny'
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
+}
+
+// What an environment of Container Apps needs to run at all, its storage and its broker; and nothing else.
+resource containersNsg 'Microsoft.Network/networkSecurityGroups@2024-10-01' = {
+  name: 'nsg-${name}-containers'
+  location: location
+  properties: {
+    securityRules: [
+      {
+        name: 'allow-within-in'
+        properties: {
+          priority: 100
+          direction: 'Inbound'
+          access: 'Allow'
+          protocol: '*'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: net.containersPrefix
+          destinationPortRange: '*'
+        }
+      }
+      {
+        name: 'allow-probes'
+        properties: {
+          priority: 110
+          direction: 'Inbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: 'AzureLoadBalancer'
+          sourcePortRange: '*'
+          destinationAddressPrefix: net.containersPrefix
+          destinationPortRange: '30000-32767'
+        }
+      }
+      {
+        name: 'deny-inbound'
+        properties: {
+          priority: 4096
+          direction: 'Inbound'
+          access: 'Deny'
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+      {
+        name: 'allow-within-out'
+        properties: {
+          priority: 100
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: '*'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: net.containersPrefix
+          destinationPortRange: '*'
+        }
+      }
+      {
+        name: 'allow-broker'
+        properties: {
+          priority: 110
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: net.brokersPrefix
+          destinationPortRanges: containerPorts
+        }
+      }
+      {
+        name: 'allow-endpoints'
+        properties: {
+          priority: 120
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: net.endpointsPrefix
+          destinationPortRange: https
+        }
+      }
+      {
+        name: 'allow-azure-monitor'
+        properties: {
+          priority: 130
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'AzureMonitor'
+          destinationPortRange: https
+        }
+      }
+      {
+        name: 'allow-entra'
+        properties: {
+          priority: 140
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'AzureActiveDirectory'
+          destinationPortRange: https
+        }
+      }
+      {
+        name: 'allow-microsoft-registry'
+        properties: {
+          priority: 150
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'MicrosoftContainerRegistry'
+          destinationPortRange: https
+        }
+      }
+      {
+        name: 'allow-front-door'
+        properties: {
+          priority: 160
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: net.containersPrefix
+          sourcePortRange: '*'
+          destinationAddressPrefix: 'AzureFrontDoor.FirstParty'
+          destinationPortRange: https
         }
       }
       {
@@ -366,6 +538,27 @@ resource vnet 'Microsoft.Network/virtualNetworks@2024-10-01' = {
           }
         }
       }
+      {
+        name: 'containers'
+        properties: {
+          addressPrefix: net.containersPrefix
+          defaultOutboundAccess: false
+          networkSecurityGroup: {
+            id: containersNsg.id
+          }
+          natGateway: {
+            id: nat.id
+          }
+          delegations: [
+            {
+              name: 'environments'
+              properties: {
+                serviceName: 'Microsoft.App/environments'
+              }
+            }
+          ]
+        }
+      }
     ]
   }
 }
@@ -382,6 +575,11 @@ resource queueZone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
 
 resource vaultZone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
   name: net.privateLinkZones.vault
+  location: 'global'
+}
+
+resource registryZone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
+  name: net.privateLinkZones.registry
   location: 'global'
 }
 
@@ -426,6 +624,18 @@ resource vaultLink 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-0
   }
 }
 
+resource registryLink 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = {
+  parent: registryZone
+  name: vnet.name
+  location: 'global'
+  properties: {
+    registrationEnabled: false
+    virtualNetwork: {
+      id: vnet.id
+    }
+  }
+}
+
 resource internalLink 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = {
   parent: internalZone
   name: vnet.name
@@ -455,3 +665,9 @@ output queueZoneId string = queueZone.id
 
 @description('Private DNS zone of Key Vault.')
 output vaultZoneId string = vaultZone.id
+
+@description('Subnet of the environment of containers.')
+output containersSubnetId string = '${vnet.id}/subnets/containers'
+
+@description('Private DNS zone of the container registry.')
+output registryZoneId string = registryZone.id

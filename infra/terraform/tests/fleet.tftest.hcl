@@ -63,3 +63,20 @@ run "prod_backlog_spot" {
     error_message = "the Spot set scales by a setting of its own"
   }
 }
+
+run "prod_containers" {
+  command = apply
+  # Anew: where machines work already, their number is left to autoscale, which is told zero.
+  state_key = "containers"
+  variables {
+    compute              = "containerApps"
+    worker_image_tag     = "1.0.0"
+    autoscale_on_backlog = true
+    spot_enabled         = true
+  }
+
+  assert {
+    condition     = length(module.container_apps) == 1 && length(module.autoscale_spot) == 0
+    error_message = "containers instead of machines"
+  }
+}

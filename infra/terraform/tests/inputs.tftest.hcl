@@ -286,3 +286,19 @@ run "package_mirror_ranges_9" {
   }
   expect_failures = [var.package_mirror_ranges]
 }
+
+run "unknown_compute" {
+  command = plan
+  variables {
+    compute = "kubernetes"
+  }
+  expect_failures = [var.compute]
+}
+
+run "no_tag" {
+  command = plan
+  variables {
+    worker_image_tag = "a b"
+  }
+  expect_failures = [var.worker_image_tag]
+}

@@ -43,5 +43,6 @@ locals {
   r35       = replace(local.r34, "@@STORAGE_QUEUE@@", local.names.storageQueue)
   r36       = replace(local.r35, "@@SCALE_SET_ID@@", var.scale_set_id)
   r37       = replace(local.r36, "@@HEALTH_PORT@@", tostring(local.settings.ports.health))
-  user_data = replace(local.r37, "@@LOCATION@@", var.location)
+  r38       = replace(local.r37, "@@LOCATION@@", var.location)
+  user_data = replace(local.r38, "@@MANAGEMENT_TLS_PORT@@", var.management_tls ? tostring(local.settings.ports.managementTls) : "")
 }

@@ -87,3 +87,8 @@ variable "scale_set_id" {
   description = "Required. Resource id of the regular scale set, the subject of the backlog metrics."
   type        = string
 }
+
+variable "management_tls" {
+  description = "Required. True lets the management API answer the scaler of containers, by TLS; false leaves it on the machine itself."
+  type        = bool
+}

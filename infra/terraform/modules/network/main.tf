@@ -8,10 +8,12 @@ locals {
     tostring(local.settings.ports.epmd),
     tostring(local.settings.ports.erlangDistribution),
   ]
+  container_ports = [local.amqps, tostring(local.settings.ports.managementTls)]
   subnets = {
-    workers   = local.net.workersPrefix
-    brokers   = local.net.brokersPrefix
-    endpoints = local.net.endpointsPrefix
+    workers    = local.net.workersPrefix
+    brokers    = local.net.brokersPrefix
+    endpoints  = local.net.endpointsPrefix
+    containers = local.net.containersPrefix
   }
   mirror = length(var.package_mirror_ranges) > 0 ? var.package_mirror_ranges : [local.net.brokersPrefix]
   any    = { sources = ["*"], destination = "*", ports = ["*"], protocol = "*" }
@@ -26,7 +28,9 @@ locals {
       deny-outbound                = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
     }
     brokers = {
-      allow-workers       = { priority = 100, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = local.net.brokersPrefix, ports = [local.amqps] }
+      allow-workers = { priority = 100, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix], destination = local.net.brokersPrefix, ports = [local.amqps] }
+      # Workers in containers, and the scaler of their environment, which counts messages at the management API.
+      allow-containers    = { priority = 120, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = local.net.brokersPrefix, ports = local.container_ports }
       allow-cluster-in    = { priority = 110, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destination = local.net.brokersPrefix, ports = local.cluster_ports }
       deny-inbound        = merge(local.any, { priority = 4096, direction = "Inbound", access = "Deny" })
       allow-cluster-out   = { priority = 100, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.brokersPrefix], destination = local.net.brokersPrefix, ports = local.cluster_ports }
@@ -39,9 +43,23 @@ locals {
       deny-outbound        = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
     }
     endpoints = {
-      allow-fleet   = { priority = 100, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix, local.net.brokersPrefix], destination = local.net.endpointsPrefix, ports = [local.https] }
+      allow-fleet   = { priority = 100, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = [local.net.workersPrefix, local.net.brokersPrefix, local.net.containersPrefix], destination = local.net.endpointsPrefix, ports = [local.https] }
       deny-inbound  = merge(local.any, { priority = 4096, direction = "Inbound", access = "Deny" })
       deny-outbound = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
+    }
+    # What an environment of Container Apps needs to run at all, its storage and its broker; and nothing else.
+    containers = {
+      allow-within-in          = { priority = 100, direction = "Inbound", access = "Allow", protocol = "*", sources = [local.net.containersPrefix], destination = local.net.containersPrefix, ports = ["*"] }
+      allow-probes             = { priority = 110, direction = "Inbound", access = "Allow", protocol = "Tcp", sources = ["AzureLoadBalancer"], destination = local.net.containersPrefix, ports = ["30000-32767"] }
+      deny-inbound             = merge(local.any, { priority = 4096, direction = "Inbound", access = "Deny" })
+      allow-within-out         = { priority = 100, direction = "Outbound", access = "Allow", protocol = "*", sources = [local.net.containersPrefix], destination = local.net.containersPrefix, ports = ["*"] }
+      allow-broker             = { priority = 110, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = local.net.brokersPrefix, ports = local.container_ports }
+      allow-endpoints          = { priority = 120, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = local.net.endpointsPrefix, ports = [local.https] }
+      allow-azure-monitor      = { priority = 130, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = "AzureMonitor", ports = [local.https] }
+      allow-entra              = { priority = 140, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = "AzureActiveDirectory", ports = [local.https] }
+      allow-microsoft-registry = { priority = 150, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = "MicrosoftContainerRegistry", ports = [local.https] }
+      allow-front-door         = { priority = 160, direction = "Outbound", access = "Allow", protocol = "Tcp", sources = [local.net.containersPrefix], destination = "AzureFrontDoor.FirstParty", ports = [local.https] }
+      deny-outbound            = merge(local.any, { priority = 4096, direction = "Outbound", access = "Deny" })
     }
   }
 }
@@ -108,6 +126,16 @@ resource "azurerm_subnet" "this" {
   default_outbound_access_enabled = false
   # Without this the security group would not apply to private endpoints.
   private_endpoint_network_policies = each.key == "endpoints" ? "NetworkSecurityGroupEnabled" : "Disabled"
+
+  dynamic "delegation" {
+    for_each = each.key == "containers" ? ["Microsoft.App/environments"] : []
+    content {
+      name = "environments"
+      service_delegation {
+        name = delegation.value
+      }
+    }
+  }
 }
 
 resource "azurerm_subnet_network_security_group_association" "this" {
@@ -117,7 +145,7 @@ resource "azurerm_subnet_network_security_group_association" "this" {
 }
 
 resource "azurerm_subnet_nat_gateway_association" "this" {
-  for_each       = toset(["workers", "brokers"])
+  for_each       = toset(["workers", "brokers", "containers"])
   subnet_id      = azurerm_subnet.this[each.key].id
   nat_gateway_id = azurerm_nat_gateway.this.id
 }
@@ -127,6 +155,7 @@ resource "azurerm_private_dns_zone" "this" {
     blob     = local.net.privateLinkZones.blob
     queue    = local.net.privateLinkZones.queue
     vault    = local.net.privateLinkZones.vault
+    registry = local.net.privateLinkZones.registry
     internal = local.net.internalZone
   }
   name                = each.value

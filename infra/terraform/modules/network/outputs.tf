@@ -33,3 +33,13 @@ output "internal_zone_id" {
   description = "Private DNS zone of the broker names."
   value       = azurerm_private_dns_zone.this["internal"].id
 }
+
+output "containers_subnet_id" {
+  description = "Subnet of the environment of containers."
+  value       = azurerm_subnet.this["containers"].id
+}
+
+output "registry_zone_id" {
+  description = "Private DNS zone of the container registry."
+  value       = azurerm_private_dns_zone.this["registry"].id
+}

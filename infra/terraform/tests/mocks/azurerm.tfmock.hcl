@@ -370,3 +370,38 @@ override_resource {
     id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Insights/dataCollectionRules/dcr-testfleet"
   }
 }
+
+override_resource {
+  target = module.network.azurerm_subnet.this["containers"]
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Network/virtualNetworks/vnet-testfleet/subnets/containers"
+  }
+}
+
+override_resource {
+  target = module.network.azurerm_private_dns_zone.this["registry"]
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Network/privateDnsZones/privatelink.azurecr.io"
+  }
+}
+
+override_resource {
+  target = module.network.azurerm_network_security_group.this["containers"]
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Network/networkSecurityGroups/nsg-testfleet-containers"
+  }
+}
+
+override_resource {
+  target = module.container_apps[0].azurerm_container_registry.this
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.ContainerRegistry/registries/crtestfleet"
+  }
+}
+
+override_resource {
+  target = module.container_apps[0].azurerm_container_app_environment.this
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.App/managedEnvironments/cae-testfleet"
+  }
+}
