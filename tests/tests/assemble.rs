@@ -175,7 +175,7 @@ async fn killed_before_the_announcement_it_is_made_once() {
         assembly.announced().await.into_values().collect::<Vec<_>>(),
         [(set_name(&assembly, "1.2.9"), 1)]
     );
-    heirs.map(kill);
+    heirs.into_iter().for_each(kill);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +198,7 @@ async fn killed_between_confirmation_and_record_it_is_made_once_more_under_its_i
         "one id"
     );
     assert_eq!(assembly.state("1.2.9").await.expect("kept")["announced"]["tries"], 2);
-    heirs.map(kill);
+    heirs.into_iter().for_each(kill);
 }
 
 /// Three replicas over one queue.

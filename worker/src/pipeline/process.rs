@@ -86,7 +86,7 @@ async fn run(
     if let Some(error) = disposition::closed(job, tools) {
         return Err(error);
     }
-    let known = match resolving::series(job, tools).await {
+    let known = match resolving::series(job, tools.shelves(), &tools.source_containers).await {
         Ok(None) => Ok(()),
         Ok(Some(series)) => {
             job.study = Study::Series(series);
@@ -118,7 +118,7 @@ pub async fn done_before(
 ) -> Result<Option<(Disposition, JobReport)>, JobError> {
     let started = Instant::now();
     let job = &mut job.clone();
-    if let Some(series) = resolving::series(job, tools).await? {
+    if let Some(series) = resolving::series(job, tools.shelves(), &tools.source_containers).await? {
         job.study = Study::Series(series);
     }
     let properties = Some(fetching::properties(&job.study, &*tools.source).await?);
@@ -158,7 +158,7 @@ async fn read(
     }
     properties.check(tools.limits.blob_bytes)?;
     if let Study::Series(series) = &job.study {
-        resolving::one_series(series, &properties, tools).await?;
+        resolving::one_series(series, &properties, &*tools.source).await?;
     }
     let room = tools.bytes_in_flight.room_for(properties.held_bytes(tools.limits.memory_bytes)).await?;
     let fetching = fetching::fetch(&job.study, &*tools.source, properties, tools.limits.blob_bytes);

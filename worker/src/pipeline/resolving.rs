@@ -7,7 +7,6 @@ use nightread_domain::study::{MAX_MEMBERS, Member, Series, SeriesSource, Study};
 use nightread_domain::{BlobKind, BlobRef, BlobStore, ErrorCode, Job, JobError, Stage};
 
 use super::fetching::StudyProperties;
-use super::tools::Tools;
 use crate::readings::instance::{Instance, SeriesKey, instance};
 
 /// Headers that are read at a time.
@@ -21,22 +20,20 @@ pub(super) struct Shelves<'s> {
     pub results_container: &'s str,
 }
 
-impl Tools {
-    pub(super) fn shelves(&self) -> Shelves<'_> {
-        Shelves { source: &*self.source, results: &*self.results, results_container: &self.results_container }
-    }
-}
-
 /// The blobs of the job's series, where it is announced by one.
 ///
 /// # Errors
 /// Those of [`resolve`]; `source_not_allowed` for blobs in a container that no announcement may name.
-pub(super) async fn series(job: &Job, tools: &Tools) -> Result<Option<Series>, JobError> {
+pub(super) async fn series(
+    job: &Job,
+    shelves: Shelves<'_>,
+    source_containers: &[String],
+) -> Result<Option<Series>, JobError> {
     let Study::Announced(source) = &job.study else { return Ok(None) };
-    let series = resolve(source, tools.shelves()).await?;
+    let series = resolve(source, shelves).await?;
     // All blobs of a series lie in one container.
     let container = series.members().first().map_or("", |member| member.blob.container());
-    if !tools.source_containers.iter().any(|known| known == container) {
+    if !source_containers.iter().any(|known| known == container) {
         let text = "the set document names blobs of a container that is not among the inputs";
         return Err(JobError::new(Stage::Announce, ErrorCode::SourceNotAllowed, text));
     }
@@ -114,7 +111,7 @@ fn counted(there: usize, said: Option<u32>) -> Result<(), JobError> {
 pub(super) async fn one_series(
     series: &Series,
     properties: &StudyProperties,
-    tools: &Tools,
+    store: &dyn BlobStore,
 ) -> Result<(), JobError> {
     if !matches!(series.source(), Some(SeriesSource::Folder { .. })) {
         return Ok(());
@@ -123,7 +120,7 @@ pub(super) async fn one_series(
         .members()
         .iter()
         .zip(properties.blobs())
-        .map(|(member, properties)| instance(&member.blob, properties, &*tools.source).boxed())
+        .map(|(member, properties)| instance(&member.blob, properties, store).boxed())
         .collect();
     let mut found = stream::iter(asked).buffered(AT_ONCE);
     let mut first: Option<String> = None;

@@ -7,6 +7,7 @@ use nightread_domain::storing::Identity;
 use nightread_domain::{BlobStore, JobError};
 
 use super::outage::Outages;
+use super::resolving::Shelves;
 use super::version;
 use crate::flow::budget::ByteBudget;
 use crate::flow::failpoint::Failpoint;
@@ -33,6 +34,11 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// Where series are resolved.
+    pub(super) fn shelves(&self) -> Shelves<'_> {
+        Shelves { source: &*self.source, results: &*self.results, results_container: &self.results_container }
+    }
+
     /// `model_mismatch` when results of a model's version were made by another model; or what storage says.
     pub async fn versions_agree(&self) -> Result<(), JobError> {
         for model in self.reader.models.iter() {
