@@ -124,7 +124,7 @@ impl Shown {
             ("reason", self.reason.as_deref()),
             ("died", self.dead_at.as_deref()),
             ("lane", Some(self.lane)),
-            ("attempts", Some(&attempts)),
+            ("attempts", Some(attempts.as_str())),
             ("redriven before", Some(if self.redriven_before { "yes" } else { "no" })),
             ("content type", self.content_type.as_deref()),
         ];
