@@ -3,7 +3,8 @@
 //   node report.mjs MODULES REPORT SHOTS PLANTED [BOUND_MS]
 //
 // MODULES: where playwright-core and axe-core are installed. REPORT: the page. SHOTS: a folder for screenshots. PLANTED: what the report was made
-// of, as JSON: {rows, hostile, searched, failed, flips, label, scan}. BOUND_MS: interactions that take longer fail; without it they are only
+// of, as JSON: {rows, hostile, searched, failed, flips, label, scan, shown: {page, rows, heatmaps}, compared: {page, hostile}}, where `shown` is a
+// report with images beside it and `compared` a comparison. BOUND_MS: interactions that take longer fail; without it they are only
 // printed. Ends with 0 when everything held.
 
 import assert from "node:assert/strict";
@@ -23,7 +24,7 @@ const parts = ["overview", "radiographs", "scans", "methods"];
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
 
 /** A page whose complaints and requests are taken down. */
-async function open(width, scheme, hash) {
+async function open(width, scheme, hash, at = address) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme, acceptDownloads: true });
   await context.addInitScript({ path: axe });
   const page = await context.newPage();
@@ -34,7 +35,7 @@ async function open(width, scheme, hash) {
     if (!/^(file|data|blob):/.test(request.url())) said.push(`asks for ${request.url()}`);
   });
   page.on("dialog", (dialog) => { said.push(`a dialog: ${dialog.message()}`); dialog.dismiss(); });
-  await page.goto(address + hash);
+  await page.goto(at + hash);
   return { context, page, said };
 }
 
@@ -170,6 +171,53 @@ async function rated() {
   await context.close();
 }
 
+/** Images that lie beside the page are let in by its policy, and are there. */
+async function shown() {
+  const { page: file, rows: all, heatmaps } = planted.shown;
+  const at = pathToFileURL(resolve(file)).href;
+  const drawn = (page, where) => page.waitForFunction((where) => {
+    const images = [...document.querySelectorAll(where)];
+    return images.length > 0 && images.every((image) => image.complete && image.naturalWidth > 0);
+  }, where);
+  for (const width of [375, 1280]) {
+    for (const scheme of ["light", "dark"]) {
+      const { context, page, said } = await open(width, scheme, "#radiographs", at);
+      assert.equal(await count(page), `${all} radiographs`);
+      await page.locator("#rows .thumb img").first().scrollIntoViewIfNeeded();
+      await page.waitForFunction(() => document.querySelector("#rows .thumb img").naturalWidth > 0);
+      await judge(page, `shown-${width}-${scheme}`);
+      await page.screenshot({ path: join(shots, `shown-${width}-${scheme}.png`) });
+      await page.locator("#rows .open").first().click();
+      await drawn(page, "#study img");
+      await judge(page, `shown-dialog-${width}-${scheme}`);
+      await page.screenshot({ path: join(shots, `shown-dialog-${width}-${scheme}.png`) });
+      const images = await page.locator("#study img").evaluateAll((all) => all.map((one) => one.src));
+      assert.equal(images.length, 2, "the radiograph and its heatmap");
+      assert.ok(images.every((source) => source.startsWith("file:")), "they lie beside the page");
+      assert.deepEqual(said, [], `${width} ${scheme}`);
+      await context.close();
+    }
+  }
+  console.log(`${heatmaps} heatmaps beside ${all} radiographs`);
+}
+
+/** Two versions held against each other: no script at all. */
+async function compared() {
+  const at = pathToFileURL(resolve(planted.compared.page)).href;
+  for (const width of [375, 1280, 1920]) {
+    for (const scheme of ["light", "dark"]) {
+      const { context, page, said } = await open(width, scheme, "", at);
+      await judge(page, `compared-${width}-${scheme}`);
+      assert.equal(await page.evaluate(() => window.hacked), undefined);
+      assert.equal(await page.locator("main img, main script").count(), 0);
+      assert.ok(await page.locator("figure svg").count() > 0, "reliability is drawn");
+      await page.screenshot({ path: join(shots, `compared-${width}-${scheme}.png`) });
+      assert.deepEqual(said, [], `${width} ${scheme}`);
+      await context.close();
+    }
+  }
+}
+
 async function printed() {
   const { context, page } = await open(1280, "dark", "#radiographs");
   await page.emulateMedia({ media: "print", colorScheme: "light" });
@@ -218,7 +266,7 @@ async function measured() {
 }
 
 try {
-  for (const part of [byPointer, byKeyboard, rated, printed, everyPart, measured]) {
+  for (const part of [byPointer, byKeyboard, rated, printed, shown, compared, everyPart, measured]) {
     await part();
     console.log(`held: ${part.name}`);
   }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use nightread::adapters::amqp::{RabbitOptions, topology};
 use tempfile::TempDir;
 
+use crate::node::{NODE_LIMITS, node_environment};
 use crate::parts::{Ending, Part, skipped};
-use crate::rabbit::{NODE_LIMITS, Release, connection, node_environment};
+use crate::rabbit::{Release, connection};
 use crate::wait;
 
 pub const NODES: usize = 3;

@@ -21,6 +21,7 @@ pub mod little;
 pub mod little_room;
 pub mod measure;
 pub mod mixed;
+mod node;
 pub mod parts;
 pub mod prometheus;
 pub mod proxy;

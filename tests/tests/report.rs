@@ -1,4 +1,5 @@
-//! A report of ten thousand radiographs and some scans, opened in Chromium: search, sort, keyboard, ratings, axe, and no request to anybody.
+//! A report of ten thousand radiographs and some scans, one of radiographs whose images lie beside it, and a comparison, opened in
+//! Chromium: search, sort, keyboard, ratings, axe, and no request to anybody.
 //! What the pages do is in `tests/browser/report.mjs`; `NIGHTREAD_TEST_INTERACTION_MS=100` bounds the time of each interaction, which is
 //! otherwise only printed. Screenshots lie in `target/report-screenshots`.
 
@@ -8,11 +9,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nightread_tests::images::noise;
 use nightread_tests::parts::{root, skipped};
 use nightread_tests::worker::binary;
 use nightread_volume::{Affine, Description, Grid, Storage, VolumeWriter};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
+/// Studies whose images lie beside the page: more than fit into one file.
+const SHOWN: usize = 520;
 const RADIOGRAPHS: usize = 10_000;
 const FAILED_EACH: usize = 100;
 const FLIPPED_EACH: usize = 500;
@@ -142,6 +147,44 @@ fn write_radiographs(results: &Path, version: &str, flipped: bool) {
     }
 }
 
+/// Radiographs with their files, every tenth of which has a heatmap beside its document.
+fn write_shown(results: &Path, studies: &Path) {
+    let folder = results.join("demo-6/2.0.0-fp32/local/shown");
+    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(studies.join("shown")).unwrap();
+    for nth in 0..SHOWN {
+        let name = format!("shown/{nth:03}.png");
+        let image = noise(64, nth as u64);
+        let mut whole = radiograph(2 * nth + 1, "2.0.0", false);
+        whole["status"] = json!("ok");
+        whole.as_object_mut().unwrap().remove("error");
+        whole["study"]["name"] = json!(name);
+        whole["study"]["sha256"] = json!(hex::encode(Sha256::digest(&image)));
+        whole["findings"] = json!([{"label": LABELS[1], "logit": 1.0, "probability": 0.75, "threshold": THRESHOLD, "positive": true}]);
+        if nth.is_multiple_of(10) {
+            let file = format!("{nth:03}.png.00.heatmap-1.png");
+            fs::write(folder.join(&file), noise(32, nth as u64 + 7)).unwrap();
+            whole["artefacts"] = json!([{"kind": "heatmap", "path": format!("demo-6/2.0.0-fp32/local/shown/{file}"),
+                "media_type": "image/png", "bytes": 1, "sha256": "0".repeat(64), "of": LABELS[1]}]);
+        }
+        fs::write(folder.join(format!("{nth:03}.png.json")), whole.to_string()).unwrap();
+        fs::write(studies.join(name), image).unwrap();
+    }
+}
+
+/// One row for each study of the comparison, several of each patient.
+fn truth() -> String {
+    let rows = (0..RADIOGRAPHS).filter(|nth| nth % 13 == 4).map(|nth| {
+        format!("{},p{},{}\n", name(nth), nth % 97, u8::from(probability(nth, 0) + probability(nth, 3) > 1.0))
+    });
+    format!("study,patient,{}\n{}", LABELS[0], rows.collect::<String>())
+}
+
+fn written(what: &str, command: &mut Command) {
+    let output = command.env("ORT_DISABLE_TELEMETRY", "1").output().unwrap();
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_report_holds_in_a_browser() {
     let modules = root().join(".cache/browser");
@@ -155,18 +198,35 @@ fn a_report_holds_in_a_browser() {
     let others = work.path().join("others");
     write_radiographs(&others, "1.0.0", false);
     let page = work.path().join("report.html");
-    let written = Command::new(binary())
-        .args(["results", "report"])
-        .arg(&results)
-        .arg("--out")
-        .arg(&page)
-        .arg("--against")
-        .arg(&others)
-        .args(["--title", "Ten thousand <b>radiographs</b>"])
-        .output()
-        .unwrap();
-    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let mut report = Command::new(binary());
+    report.args(["results", "report"]).arg(&results).arg("--out").arg(&page).arg("--against").arg(&others);
+    written("report", report.args(["--title", "Ten thousand <b>radiographs</b>"]));
     assert!(work.path().join("report_files/scan-00001.html").is_file(), "scans have pages of their own");
+
+    let (shown_results, studies) = (work.path().join("shown-results"), work.path().join("studies"));
+    write_shown(&shown_results, &studies);
+    let shown = work.path().join("shown.html");
+    let mut report = Command::new(binary());
+    report
+        .args(["results", "report"])
+        .arg(&shown_results)
+        .arg("--out")
+        .arg(&shown)
+        .arg("--images")
+        .arg(&studies);
+    written("report with images", &mut report);
+    assert!(work.path().join("shown_files/thumbnail-00001.jpg").is_file(), "images lie beside the page");
+
+    let (labels, compared) = (work.path().join("labels.csv"), work.path().join("compared.html"));
+    fs::write(&labels, truth()).unwrap();
+    let mut compare = Command::new(binary());
+    compare.args(["results", "compare"]).args([others.join("demo-6"), results.join("demo-6")]);
+    compare
+        .arg("--truth")
+        .arg(&labels)
+        .args(["--group", "patient", "--draws", "200", "--out"])
+        .arg(&compared);
+    written("comparison", &mut compare);
 
     let shots = root().join("target/report-screenshots");
     fs::create_dir_all(&shots).unwrap();
@@ -178,6 +238,8 @@ fn a_report_holds_in_a_browser() {
         "flips": (0..RADIOGRAPHS).filter(|nth| nth.is_multiple_of(FLIPPED_EACH) && !failed(*nth)).count(),
         "label": LABELS[2],
         "scan": "sub-02",
+        "shown": {"page": shown, "rows": SHOWN, "heatmaps": SHOWN.div_ceil(10)},
+        "compared": {"page": compared, "hostile": HOSTILE},
     });
     let mut browser = Command::new("node");
     browser

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use documents::{Kind, document};
 use nightread_domain::{BlobRef, BlobStore, WriteCondition};
 use nightread_tests::azurite::Azurite;
@@ -154,24 +153,48 @@ fn what_cannot_be_read_is_told_and_wrong_use_is_refused() {
     assert!(code == 1 && told.contains("1 documents, 1 rows") && told.contains("7 left out"), "{told}");
 }
 
+/// Documents of the container; a speed is told of them, and `NIGHTREAD_TEST_DOCUMENTS=5000` makes it one that says something.
+fn documents_there() -> usize {
+    let number = std::env::var("NIGHTREAD_TEST_DOCUMENTS").map_or(Ok(400), |number| number.parse());
+    number.expect("NIGHTREAD_TEST_DOCUMENTS is a number of documents")
+}
+
+/// Writes every file below the folder under its name in a new container.
+async fn upload(azurite: &Azurite, container: &str, folder: &Path) {
+    let store = azurite.store();
+    store.create_container(container).await.unwrap();
+    let mut paths = vec![folder.to_owned()];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let name = text(path.strip_prefix(folder).unwrap()).to_owned();
+        let (blob, body) = (BlobRef::new(container, name).unwrap(), fs::read(&path).unwrap());
+        store.write(&blob, body.into(), &BTreeMap::new(), WriteCondition::IfAbsent).await.unwrap();
+    }
+}
+
+fn in_account(azurite: &Azurite) -> [(&'static str, &str); 2] {
+    [
+        ("NIGHTREAD_STORAGE_KIND", "azure"),
+        ("NIGHTREAD_STORAGE_CONNECTION_STRING", azurite.connection_string()),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_gives_what_a_folder_gives() {
     let Some(azurite) = Azurite::shared("a_container_gives_what_a_folder_gives").await else { return };
-    let (folder, store) = (results(400), azurite.store());
-    store.create_container("table-results").await.unwrap();
-    for number in 0..400 {
-        let blob = BlobRef::new("table-results", path_of(number)).unwrap();
-        let body = Bytes::from(one(number, number as u32 * 37));
-        store.write(&blob, body, &BTreeMap::new(), WriteCondition::IfAbsent).await.unwrap();
-    }
-    let environment = [
-        ("NIGHTREAD_STORAGE_KIND", "azure"),
-        ("NIGHTREAD_STORAGE_CONNECTION_STRING", azurite.connection_string()),
-    ];
+    let count = documents_there();
+    let (folder, store) = (results(count), azurite.store());
+    upload(azurite, "table-results", folder.path()).await;
+    let environment = in_account(azurite);
     let lines = |source: &str, more: &[&str]| {
+        let begun = Instant::now();
         let output = table(&[&[source, "--format", "jsonl"], more].concat(), &environment);
         success(source, &output);
-        eprintln!("{source}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let seconds = begun.elapsed().as_secs_f64();
+        eprintln!("{source}: {seconds:.2} s: {}", String::from_utf8_lossy(&output.stderr).trim());
         let mut rows: Vec<Value> = String::from_utf8(output.stdout)
             .unwrap()
             .lines()
@@ -185,7 +208,7 @@ async fn a_container_gives_what_a_folder_gives() {
         rows
     };
     let (there, here) = (lines("container:table-results", &[]), lines(text(folder.path()), &[]));
-    assert_eq!(here.len(), 600);
+    assert_eq!(here.len(), count / 2 * 3);
     assert_eq!(there, here);
     let model = ["--model", "padchest-26", "--precision", "fp32", "--model-version", "1.0.0"];
     assert_eq!(lines("container:table-results", &model), here);
@@ -199,16 +222,58 @@ async fn a_container_gives_what_a_folder_gives() {
         success("update", &output);
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(update().contains("400 documents, 600 rows"));
+    assert!(update().contains(&format!("{count} documents, {} rows", count / 2 * 3)));
     let told = update();
     assert!(
-        told.contains("0 documents, 0 rows") && told.contains("400 documents more as they were"),
+        told.contains("0 documents, 0 rows")
+            && told.contains(&format!("{count} documents more as they were")),
         "{told}"
     );
     store.remove(&BlobRef::new("table-results", path_of(5)).unwrap()).await.unwrap();
     let told = update();
-    assert!(told.contains("399 documents"), "{told}");
-    assert_eq!(rows(Path::new(&set)), 598, "document 5 was a scan of two components");
+    assert!(told.contains(&format!("{} documents", count - 1)), "{told}");
+    assert_eq!(rows(Path::new(&set)), count / 2 * 3 - 2, "document 5 was a scan of two components");
+}
+
+/// Two versions below one container, as a service leaves them.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_in_a_container_compare_as_they_do_in_folders() {
+    let test = "two_versions_in_a_container_compare_as_they_do_in_folders";
+    let Some(azurite) = Azurite::shared(test).await else { return };
+    let (folder, work) = (results(40), tempfile::tempdir().unwrap());
+    for number in 0..40 {
+        let mut other: Value = serde_json::from_str(&one(number, number as u32 * 91)).unwrap();
+        other["model"]["version"] = "1.1.0".into();
+        write(folder.path(), &path_of(number).replace("1.0.0", "1.1.0"), &other.to_string());
+    }
+    upload(azurite, "compared-results", folder.path()).await;
+    let compared = |a: &str, b: &str, more: &[&str], out: &str| -> Value {
+        let out = work.path().join(out);
+        let output = Command::new(binary())
+            .args(["results", "compare", a, b, "--format", "json", "--out", text(&out)])
+            .args(more)
+            .envs(in_account(azurite))
+            .env("ORT_DISABLE_TELEMETRY", "1")
+            .output()
+            .unwrap();
+        success(out.to_str().unwrap(), &output);
+        let mut comparison: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+        for side in ["a", "b"] {
+            assert!(comparison[side]["source"].take().is_string());
+        }
+        comparison
+    };
+    let versions = ["padchest-26/1.0.0-fp32", "padchest-26/1.1.0-fp32"];
+    let [a, b] = versions.map(|version| format!("container:compared-results/{version}/"));
+    let there = compared(&a, &b, &[], "there.json");
+    let [a, b] = versions.map(|version| text(&folder.path().join(version)).to_owned());
+    let here = compared(&a, &b, &["--by", "study"], "here.json");
+    assert_eq!(there, here);
+    assert_eq!(
+        (&there["joined_by"], &there["studies"], &there["compared"]),
+        (&"study".into(), &40.into(), &30.into())
+    );
+    assert!(there["flips"].as_u64().unwrap() > 0 && there["a"]["models"][0]["version"] == "1.0.0");
 }
 
 /// The rows of a data set; every part is whole.

@@ -200,7 +200,7 @@ fn files_are_written_as_their_names_end_and_names_are_text() {
         fs::write(root.path().join(folder).join("one.json"), of.to_string()).unwrap();
     }
     for (file, words) in [
-        ("c.html", "<td>&lt;script&gt;alert(1)&lt;/script&gt;|`x`.png</td>"),
+        ("c.html", "<td>&lt;script&gt;alert(1)&lt;&#x2f;script&gt;|`x`.png</td>"),
         ("c.md", "| \\<script\\>alert(1)\\</script\\>\\|\\`x\\`.png | Mass | negative | positive |"),
         ("c.json", "\"schema\": \"nightread.comparison.v1\""),
         ("c.txt", hostile),

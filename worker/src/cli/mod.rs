@@ -251,6 +251,7 @@ pub struct BenchArgs {
     /// Images to read instead of generated ones: files and folders
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// The model to measure [default: the one that the routes give images to, then the first of the routes]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]

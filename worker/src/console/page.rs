@@ -21,13 +21,18 @@ pub(crate) fn text(page: &Page) -> String {
 }
 
 fn rows(table: &Table) -> String {
-    let aligned = |(column, text): (usize, &String)| {
-        let is_number = column >= table.numbers_from;
-        Cell::new(text).set_alignment(if is_number { CellAlignment::Right } else { CellAlignment::Left })
-    };
-    let mut shown = table_under(table.header.iter().enumerate().map(aligned));
+    let mut shown = table_under(aligned(table, &table.header));
     for row in &table.rows {
-        shown.add_row(row.iter().enumerate().map(aligned).collect::<Vec<_>>());
+        shown.add_row(aligned(table, row));
     }
     shown.to_string()
+}
+
+/// A row's cells: numbers to the right.
+fn aligned(table: &Table, row: &[String]) -> Vec<Cell> {
+    let cells = row.iter().enumerate().map(|(column, text)| {
+        let is_number = column >= table.numbers_from;
+        Cell::new(text).set_alignment(if is_number { CellAlignment::Right } else { CellAlignment::Left })
+    });
+    cells.collect()
 }

@@ -17,7 +17,6 @@ pub(crate) fn table_under<T: Into<Cell>>(header: impl IntoIterator<Item = T>) ->
 
 /// Text from outside, for one line of a terminal: what would move its cursor or turn its words around is written out.
 pub(crate) fn shown(text: &str) -> String {
-    let is_plain = |character: char| !character.is_control() && !is_format(character);
     if text.chars().all(is_plain) {
         return text.to_owned();
     }
@@ -32,6 +31,10 @@ pub(crate) fn shown(text: &str) -> String {
             },
         )
         .collect()
+}
+
+fn is_plain(character: char) -> bool {
+    !character.is_control() && !is_format(character)
 }
 
 /// Invisible, or changing the direction of what follows.

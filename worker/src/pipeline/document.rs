@@ -72,7 +72,7 @@ pub(super) fn document(
 /// What the document about to be written says of itself, to those that are there.
 pub(super) fn candidate<'a>(
     job: &Job,
-    tools: &Tools,
+    tools: &'a Tools,
     model: &'a Model,
     progress: &'a Progress,
 ) -> Candidate<'a> {

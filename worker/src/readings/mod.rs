@@ -110,21 +110,19 @@ pub struct Reader {
 
 impl Reader {
     /// The files that are asked for beside a document of `model`, and that it can give.
-    pub fn wanted(&self, model: &Model) -> Wanted {
+    pub fn wanted(&self, model: &Model) -> Wanted<'_> {
         match model.manifest.task {
             Task::Radiograph => Wanted {
-                heatmaps: self.options.heatmaps.clone().filter(|_| model.manifest.output.cam.is_some()),
+                heatmaps: self.options.heatmaps.as_ref().filter(|_| model.manifest.output.cam.is_some()),
                 heatmap_arrays: self.options.write_heatmap_arrays,
                 ..Wanted::default()
             },
             Task::Components => Wanted {
-                of_scans: self.options.scans.files.clone(),
+                of_scans: &self.options.scans.files,
                 min_dof: components::MIN_DOF,
                 ..Wanted::default()
             },
-            Task::Segmentation => {
-                Wanted { of_volumes: self.options.volumes.files.clone(), ..Wanted::default() }
-            }
+            Task::Segmentation => Wanted { of_volumes: &self.options.volumes.files, ..Wanted::default() },
         }
     }
 

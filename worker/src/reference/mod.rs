@@ -13,7 +13,7 @@ use crate::telemetry::metrics::process;
 use crate::telemetry::metrics::table::{self, METRICS, Teller};
 
 /// File name and Markdown text of every page in `worker/docs/reference`.
-pub fn pages() -> [(&'static str, String); 8] {
+pub fn pages() -> [(&'static str, String); 9] {
     [
         ("errors.md", errors()),
         ("warnings.md", warnings()),
@@ -21,6 +21,7 @@ pub fn pages() -> [(&'static str, String); 8] {
         ("metrics.md", metrics()),
         ("commands.md", commands::page()),
         ("result.md", schemas::result()),
+        ("comparison.md", schemas::comparison()),
         ("announcement.md", schemas::announcement()),
         ("table.md", tables::page()),
     ]

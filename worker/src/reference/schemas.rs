@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{MADE, row};
 
 const RESULT: &str = include_str!("../../schemas/result.v2.json");
+const COMPARISON: &str = include_str!("../../schemas/comparison.v1.json");
 const ANNOUNCEMENT: &str = include_str!("../../schemas/announcement.v1.json");
 const SET: &str = include_str!("../../schemas/set.v1.json");
 
@@ -16,6 +17,17 @@ pub(super) fn result() -> String {
         "# Result documents\n\n{MADE} Its source is `worker/schemas/result.v2.json`.\n\n{}\n\nA document lies at \
          `<results>/<model>/<version>-<precision>/<container>/<blob path>.json`; `nightread process` calls its container `local`. Fields in \
          *italics* may be missing. One with `\"status\": \"failed\"` has `error`, and one with `\"ok\"` has none.\n\n{HEAD}",
+        said(&schema)
+    );
+    rows(&mut text, "", &schema, &schema);
+    text
+}
+
+pub(super) fn comparison() -> String {
+    let schema: Value = serde_json::from_str(COMPARISON).unwrap_or_default();
+    let mut text = format!(
+        "# Comparisons\n\n{MADE} Its source is `worker/schemas/comparison.v1.json`.\n\n{}\n\nAll fields are always there; what is undefined \
+         is null. Differences are B - A.\n\n{HEAD}",
         said(&schema)
     );
     rows(&mut text, "", &schema, &schema);

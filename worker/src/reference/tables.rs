@@ -38,8 +38,7 @@ pub(super) fn page() -> String {
          for every index of a component.\n\n{HEAD}"
     );
     let known: BTreeSet<&str> = long.iter().map(|column| column.name.as_str()).collect();
-    let of_label = |column: &&Column| !known.contains(column.name.as_str());
-    rows(&mut text, wide.iter().filter(of_label));
+    rows(&mut text, wide.iter().filter(|column| !known.contains(column.name.as_str())));
     text
 }
 

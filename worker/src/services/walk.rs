@@ -47,15 +47,16 @@ pub(crate) struct Names {
     exclude: GlobSet,
 }
 
+fn set(globs: &[Glob]) -> Result<GlobSet, globset::Error> {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        builder.add(glob.clone());
+    }
+    builder.build()
+}
+
 impl Names {
     pub fn new(args: &NameArgs) -> Result<Self, globset::Error> {
-        let set = |globs: &[Glob]| {
-            let mut builder = GlobSetBuilder::new();
-            globs.iter().cloned().for_each(|glob| {
-                builder.add(glob);
-            });
-            builder.build()
-        };
         let include = if args.include.is_empty() { None } else { Some(set(&args.include)?) };
         Ok(Self { include, exclude: set(&args.exclude)? })
     }

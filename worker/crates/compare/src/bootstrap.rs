@@ -45,8 +45,8 @@ impl Interval {
         let value = Some(value).filter(|value| !value.is_nan());
         let varies = defined.first().zip(defined.last()).is_some_and(|(least, greatest)| least < greatest);
         let is_sound = value.is_some() && undefined_draws as f64 <= MOST_UNDEFINED * count as f64 && varies;
-        let at = |share| if is_sound { quantile(&defined, share) } else { None };
-        Self { value, low: at(0.025), high: at(0.975), undefined_draws }
+        let [low, high] = [0.025, 0.975].map(|share| quantile(&defined, share).filter(|_| is_sound));
+        Self { value, low, high, undefined_draws }
     }
 
     /// Whether the interval is all on one side of 0.
@@ -78,16 +78,17 @@ impl Bootstrap {
 
 fn drawn<T>(seeds: &[u64], groups: usize, measure: &impl Fn(&[u32]) -> T) -> Vec<T> {
     let mut weights = vec![0_u32; groups];
-    let mut one = |seed: &u64| {
+    let mut measured = Vec::with_capacity(seeds.len());
+    for seed in seeds {
         let mut generator = Xoshiro256PlusPlus::seed_from_u64(*seed);
         weights.fill(0);
         for _ in 0..groups {
             let group = (u128::from(generator.next_u64()) * groups as u128) >> 64;
             weights[group as usize] += 1;
         }
-        measure(&weights)
-    };
-    seeds.iter().map(&mut one).collect()
+        measured.push(measure(&weights));
+    }
+    measured
 }
 
 #[cfg(test)]

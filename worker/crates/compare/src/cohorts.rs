@@ -311,6 +311,11 @@ impl Cohorts {
         Ok(Reading::Components(rows.into()))
     }
 
+    /// A label by its number; none of none.
+    pub(crate) fn name(&self, label: Option<u16>) -> Option<String> {
+        self.labels.get(label?).cloned()
+    }
+
     /// The models that wrote the documents of a side, in the order of their names.
     pub(crate) fn models_of(&self, side: Which) -> Vec<ModelCount> {
         let counts = self.side(side).documents.iter();

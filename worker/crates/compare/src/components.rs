@@ -73,10 +73,10 @@ pub(crate) fn compare(cohorts: &Cohorts, pairs: &[[&Study; 2]], shown: usize) ->
         .collect();
     let by_index: Vec<_> =
         indices.into_iter().map(|index| one_index(pairs, index, &mut labels, &mut marks)).collect();
-    let name = |label: Option<u16>| label.and_then(|label| cohorts.labels.get(label).cloned());
     let changed = labels.pairs().filter(|((a, b), _)| a != b);
-    let mut changes: Vec<_> =
-        changed.map(|((a, b), components)| LabelChange { a: name(a), b: name(b), components }).collect();
+    let mut changes: Vec<_> = changed
+        .map(|((a, b), components)| LabelChange { a: cohorts.name(a), b: cohorts.name(b), components })
+        .collect();
     changes.sort_by(|one, other| {
         other.components.cmp(&one.components).then_with(|| (&one.a, &one.b).cmp(&(&other.a, &other.b)))
     });
@@ -152,28 +152,21 @@ fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
 
 /// Whether every compared scan was read by one manifest on both sides.
 fn same_manifest(cohorts: &Cohorts, pairs: &[[&Study; 2]]) -> Option<bool> {
-    let manifest =
-        |study: &Study| cohorts.models.get(study.model).and_then(|model| model.manifest_sha256.as_ref());
     let mut scans = pairs.iter().filter(|[one, _]| !one.reading.components().is_empty()).peekable();
     scans.peek()?;
     scans.try_fold(true, |same, [one, other]| {
-        let (one, other) = manifest(one).zip(manifest(other))?;
+        let [one, other] =
+            [one, other].map(|study| cohorts.models.get(study.model)?.manifest_sha256.as_ref());
+        let (one, other) = one.zip(other)?;
         Some(same && one == other)
     })
 }
 
 fn named(cohorts: &Cohorts, pairs: &[[&Study; 2]], mark: Mark) -> Option<Flip> {
     let [one, other] = *pairs.get(mark.pair)?;
-    let decision = |study| {
+    let [a, b] = [one, other].map(|study| {
         let mapped = mapped(study, mark.of)?;
-        let said = mapped.label.and_then(|label| cohorts.labels.get(label).cloned());
-        Some(Decision { said, probability: mapped.probability })
-    };
-    Some(Flip {
-        study: one.key.to_string(),
-        label: None,
-        component: Some(mark.of),
-        a: decision(one)?,
-        b: decision(other)?,
-    })
+        Some(Decision { said: cohorts.name(mapped.label), probability: mapped.probability })
+    });
+    Some(Flip { study: one.key.to_string(), label: None, component: Some(mark.of), a: a?, b: b? })
 }

@@ -36,7 +36,9 @@ impl Differences {
         let mean = values.iter().sum::<f64>() / pairs as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let sd = (pairs > 1).then(|| (squares / (pairs - 1) as f64).sqrt());
-        let at = |share| quantile(&values, share);
+        let shares = [0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0];
+        let [least, p1, p5, p25, median, p75, p95, p99, greatest] =
+            shares.map(|share| quantile(&values, share));
         Self {
             pairs,
             mean: Some(mean),
@@ -44,15 +46,15 @@ impl Differences {
             limits_of_agreement: sd.map(|sd| [mean - 1.96 * sd, mean + 1.96 * sd]),
             mean_absolute: Some(values.iter().map(|value| value.abs()).sum::<f64>() / pairs as f64),
             greatest_absolute: values.iter().map(|value| value.abs()).max_by(f64::total_cmp),
-            least: at(0.0),
-            p1: at(0.01),
-            p5: at(0.05),
-            p25: at(0.25),
-            median: at(0.5),
-            p75: at(0.75),
-            p95: at(0.95),
-            p99: at(0.99),
-            greatest: at(1.0),
+            least,
+            p1,
+            p5,
+            p25,
+            median,
+            p75,
+            p95,
+            p99,
+            greatest,
         }
     }
 }

@@ -89,7 +89,8 @@ fn one_label(
             marks.push(Mark { pair, of: label.into(), distance });
         }
     }
-    let threshold = |side| cohorts.side(side).thresholds.get(&label).copied();
+    let [threshold_a, threshold_b] =
+        [Which::A, Which::B].map(|side| cohorts.side(side).thresholds.get(&label).copied());
     LabelComparison {
         label: name,
         compared: decisions.total(),
@@ -102,8 +103,8 @@ fn one_label(
         flips: decisions.total() - decisions.agreed(),
         agreement: decisions.agreement(),
         kappa: decisions.kappa(),
-        threshold_a: threshold(Which::A),
-        threshold_b: threshold(Which::B),
+        threshold_a,
+        threshold_b,
         probability: Differences::of(probabilities),
         logit: Differences::of(logits),
     }
@@ -112,16 +113,16 @@ fn one_label(
 fn named(cohorts: &Cohorts, pairs: &[[&Study; 2]], mark: Mark) -> Option<Flip> {
     let label = u16::try_from(mark.of).ok()?;
     let [one, other] = *pairs.get(mark.pair)?;
-    let decision = |study| {
+    let [a, b] = [one, other].map(|study| {
         let found = found(study, label)?;
         let said = if found.positive { "positive" } else { "negative" };
         Some(Decision { said: Some(said.to_owned()), probability: found.probability })
-    };
+    });
     Some(Flip {
         study: one.key.to_string(),
         label: cohorts.labels.get(label).cloned(),
         component: None,
-        a: decision(one)?,
-        b: decision(other)?,
+        a: a?,
+        b: b?,
     })
 }

@@ -67,6 +67,11 @@ impl Rate {
             Self::Brier => measured.brier,
         }
     }
+
+    /// B - A.
+    const fn difference(self, [a, b]: &[Measured; 2]) -> f64 {
+        self.of(b) - self.of(a)
+    }
 }
 
 /// One label against the truth, over the compared studies of which it is known.
@@ -195,9 +200,10 @@ fn images(
         if let (Some(value), Some(group), Some(a), Some(b)) =
             (value, group, found(one, number), found(other, number))
         {
-            let scored = |score, positive| Scored { score, group, truth: value, positive };
-            of_a.push(scored(a.probability, a.positive));
-            of_b.push(scored(b.probability, b.positive));
+            for (found, of_side) in [(a, &mut of_a), (b, &mut of_b)] {
+                let (score, positive) = (found.probability, found.positive);
+                of_side.push(Scored { score, group, truth: value, positive });
+            }
         }
     }
     [of_a, of_b]
@@ -212,47 +218,48 @@ pub(crate) fn judge_label(
 ) -> JudgedLabel {
     let with_images: BTreeSet<u32> = images[0].iter().map(|image| image.group).collect();
     let ranked = images.map(Ranked::new);
-    let measure = |weights: &[u32]| [0, 1].map(|side: usize| ranked[side].measure(weights));
-    let value = measure(&vec![1; groups]);
-    let draws = bootstrap.draw(groups, measure);
-    let rate = |rate: Rate| {
-        let side =
-            |side: usize| Interval::of(rate.of(&value[side]), draws.iter().map(|draw| rate.of(&draw[side])));
-        let difference = |[a, b]: &[Measured; 2]| rate.of(b) - rate.of(a);
-        Judged {
-            a: side(0),
-            b: side(1),
-            difference: Interval::of(difference(&value), draws.iter().map(difference)),
-        }
-    };
+    let value = measured(&ranked, &vec![1; groups]);
+    let draws = bootstrap.draw(groups, |weights| measured(&ranked, weights));
+    let [auc, sensitivity, specificity, brier] = Rate::ALL.map(|rate| Judged::of(rate, &value, &draws));
     JudgedLabel {
         label,
         images: value[0].images,
         true_images: value[0].true_images,
         groups: with_images.len(),
-        auc: rate(Rate::Auc),
-        sensitivity: rate(Rate::Sensitivity),
-        specificity: rate(Rate::Specificity),
-        brier: rate(Rate::Brier),
+        auc,
+        sensitivity,
+        specificity,
+        brier,
         reliability: Reliability { a: reliability(&value, &draws, 0), b: reliability(&value, &draws, 1) },
     }
 }
 
+/// Both sides, an image as often as its group was drawn.
+fn measured(ranked: &[Ranked; 2], weights: &[u32]) -> [Measured; 2] {
+    [0, 1].map(|side: usize| ranked[side].measure(weights))
+}
+
+impl Judged {
+    fn of(rate: Rate, value: &[Measured; 2], draws: &[[Measured; 2]]) -> Self {
+        let [a, b] = [0, 1].map(|side: usize| {
+            Interval::of(rate.of(&value[side]), draws.iter().map(|draw| rate.of(&draw[side])))
+        });
+        let differences = draws.iter().map(|draw| rate.difference(draw));
+        Self { a, b, difference: Interval::of(rate.difference(value), differences) }
+    }
+}
+
 fn reliability(value: &[Measured; 2], draws: &[[Measured; 2]], side: usize) -> Vec<ReliabilityBin> {
-    let observed = |measured: &[Measured; 2], bin: usize| {
-        let bin = measured[side].bins[bin];
-        bin.true_images as f64 / bin.images as f64
-    };
-    let bin = |bin: usize| {
-        let of_all = value[side].bins[bin];
+    let bins = value[side].bins.iter().enumerate().map(|(nth, bin)| {
+        let observed = draws.iter().map(|draw| draw[side].bins[nth].observed());
         ReliabilityBin {
-            from: bin as f64 / BINS as f64,
-            to: (bin + 1) as f64 / BINS as f64,
-            images: of_all.images,
-            true_images: of_all.true_images,
-            mean_probability: (of_all.images > 0).then(|| of_all.scores / of_all.images as f64),
-            observed: Interval::of(observed(value, bin), draws.iter().map(|draw| observed(draw, bin))),
+            from: nth as f64 / BINS as f64,
+            to: (nth + 1) as f64 / BINS as f64,
+            images: bin.images,
+            true_images: bin.true_images,
+            mean_probability: (bin.images > 0).then(|| bin.scores / bin.images as f64),
+            observed: Interval::of(bin.observed(), observed),
         }
-    };
-    (0..BINS).map(bin).collect()
+    });
+    bins.collect()
 }

@@ -28,14 +28,14 @@ impl FromStr for Limit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("{text:?} is neither a count like 20 nor a share like 1%");
-        match text.strip_suffix('%') {
-            Some(share) => match share.trim_end().parse() {
-                Ok(share) if (0.0..=100.0).contains(&share) => Ok(Self::Percent(share)),
-                _ => Err(expected()),
-            },
-            None => text.parse().map(Self::Count).map_err(|_| expected()),
-        }
+        let limit = match text.strip_suffix('%') {
+            Some(share) => {
+                let share = share.trim_end().parse().ok().filter(|share| (0.0..=100.0).contains(share));
+                share.map(Self::Percent)
+            }
+            None => text.parse().ok().map(Self::Count),
+        };
+        limit.ok_or_else(|| format!("{text:?} is neither a count like 20 nor a share like 1%"))
     }
 }
 

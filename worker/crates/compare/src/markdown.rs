@@ -20,14 +20,17 @@ pub fn markdown(page: &Page) -> String {
 }
 
 fn rows(table: &Table) -> String {
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let rule = |column| if column < table.numbers_from { "---" } else { "--:" }.to_owned();
-    let mut text = line(table.header.iter().map(|cell| escaped(cell)).collect());
-    text.push_str(&line((0..table.header.len()).map(rule).collect()));
+    let columns = 0..table.header.len();
+    let mut text = line(table.header.iter().map(|cell| escaped(cell)));
+    text.push_str(&line(columns.map(|n| if n < table.numbers_from { "---" } else { "--:" }.to_owned())));
     for row in &table.rows {
-        text.push_str(&line(row.iter().map(|cell| escaped(cell)).collect()));
+        text.push_str(&line(row.iter().map(|cell| escaped(cell))));
     }
     text
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
 }
 
 /// Text that means nothing to Markdown: every sign of ASCII behind a backslash, but those that mean nothing inside a line.

@@ -37,6 +37,13 @@ pub(crate) struct Bin {
     pub scores: f64,
 }
 
+impl Bin {
+    /// The share of images with the finding; NaN of none.
+    pub(crate) const fn observed(&self) -> f64 {
+        self.true_images as f64 / self.images as f64
+    }
+}
+
 /// Of one set of weights. NaN is undefined; it does not leave this crate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {

@@ -131,9 +131,8 @@ fn scans(page: &mut Page, components: &Components) {
     }
     page.table(changes);
     page.heading("Differences of the components' probability, B - A");
-    let of = |index: u32| index.to_string();
     let probabilities =
-        components.by_index.iter().map(|component| (of(component.index), &component.probability));
+        components.by_index.iter().map(|component| (component.index.to_string(), &component.probability));
     page.table(tables::differences("component", probabilities, 4));
 }
 
@@ -178,7 +177,6 @@ fn judged(page: &mut Page, judgement: &Judgement) {
         judgement.studies, judgement.bootstrap.draws, judgement.bootstrap.seed
     ));
     let mut not_judged = Table::new(&["not judged", "what"], 2);
-    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     for (what, which) in [
         ("compared studies that the truth does not name", judgement.studies_without_truth.to_string()),
         ("studies of the truth that were not compared", judgement.truth_without_study.to_string()),
@@ -203,6 +201,10 @@ fn judged(page: &mut Page, judgement: &Judgement) {
         Block::Chart(ReliabilityChart { label: visible(&label.label), reliability })
     });
     page.blocks.extend(charts);
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn capital(text: &str) -> String {

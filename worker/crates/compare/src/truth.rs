@@ -82,14 +82,8 @@ impl Places {
         if let Some(twice) = heading.iter().find(|name| !names.insert(*name)) {
             return Err(CompareError::Truth(format!("two columns are called {twice:?}")));
         }
-        let place = |name: &str| {
-            heading.iter().position(|column| column == name).ok_or_else(|| {
-                let there = heading.iter().collect::<Vec<_>>().join(", ");
-                CompareError::Truth(format!("no column is called {name:?}; there are: {there}"))
-            })
-        };
-        let study = place(&columns.study)?;
-        let group = columns.group.as_deref().map(place).transpose()?;
+        let study = place(heading, &columns.study)?;
+        let group = columns.group.as_deref().map(|name| place(heading, name)).transpose()?;
         let labels = (0..heading.len()).filter(|column| *column != study && Some(*column) != group).collect();
         Ok(Self { study, group, labels })
     }
@@ -101,15 +95,14 @@ impl Places {
         heading: &StringRecord,
         note: &mut impl FnMut(usize, String),
     ) -> Result<(Box<str>, StudyTruth), String> {
-        let field = |place: usize| row.get(place).unwrap_or_default();
-        let study = field(self.study);
-        let group = field(self.group.unwrap_or(self.study));
+        let [study, group] =
+            [self.study, self.group.unwrap_or(self.study)].map(|place| row.get(place).unwrap_or_default());
         if study.is_empty() || group.is_empty() {
             return Err(format!("it names no {}", if study.is_empty() { "study" } else { "group" }));
         }
         let mut values = Vec::with_capacity(self.labels.len());
         for (column, place) in self.labels.iter().enumerate() {
-            values.push(match field(*place) {
+            values.push(match row.get(*place).unwrap_or_default() {
                 "" => None,
                 "0" | "0.0" => Some(false),
                 "1" | "1.0" => Some(true),
@@ -122,6 +115,13 @@ impl Places {
         }
         Ok((study.into(), StudyTruth { group: group.into(), values: values.into() }))
     }
+}
+
+fn place(heading: &StringRecord, name: &str) -> Result<usize, CompareError> {
+    heading.iter().position(|column| column == name).ok_or_else(|| {
+        let there = heading.iter().collect::<Vec<_>>().join(", ");
+        CompareError::Truth(format!("no column is called {name:?}; there are: {there}"))
+    })
 }
 
 #[cfg(test)]

@@ -220,7 +220,10 @@ fn pages_say_what_was_found_and_names_are_text() {
         written.contains("local/\\<script\\>\\|\\`.png | \\<i\\> | negative | positive | 0.2000 | 0.8000"),
         "{written}"
     );
-    assert!(shown.contains("<td>local/&lt;script&gt;|`.png</td>") && !shown.contains("<script"), "{shown}");
+    assert!(
+        shown.contains("<td>local&#x2f;&lt;script&gt;|`.png</td>") && !shown.contains("<script"),
+        "{shown}"
+    );
     assert!(shown.contains("<svg role=\"img\"") && shown.contains("Past the limits."));
     assert!(written.contains("| missing in B | 1 |") && written.ends_with("diagnosis.\n"));
 }

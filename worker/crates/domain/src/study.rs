@@ -148,11 +148,10 @@ impl FetchedStudy {
 
     /// Its digest is that of its blobs' names and digests, in the order of the names, each ended by a NUL.
     pub fn of_series(series: &Series, fetched: Vec<Fetched>) -> Self {
-        let blobs = || series.members.iter().map(|member| &member.blob);
-        let texts = blobs().zip(&fetched).flat_map(|(blob, fetched)| [blob.name(), &fetched.sha256]);
+        let blobs = series.members.iter().map(|member| &member.blob);
+        let texts = blobs.clone().zip(&fetched).flat_map(|(blob, fetched)| [blob.name(), &fetched.sha256]);
         let sha256 = digest_of(texts);
-        let parts =
-            blobs().zip(fetched).map(|(blob, Fetched { body, .. })| Part { blob: blob.clone(), body });
+        let parts = blobs.zip(fetched).map(|(blob, Fetched { body, .. })| Part { blob: blob.clone(), body });
         Self { parts: parts.collect(), sha256 }
     }
 

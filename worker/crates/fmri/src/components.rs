@@ -108,13 +108,13 @@ impl ComponentMaps {
 
     /// Peaks of the coefficients themselves, for maps without statistics; `None` for maps that are zero.
     pub fn peaks(&self) -> Vec<Option<Peak>> {
-        let peak = |map: &Vec<f32>| {
-            let first =
-                (0..map.len()).reduce(|best, v| if map[v].abs() > map[best].abs() { v } else { best })?;
-            (map[first] != 0.0)
-                .then(|| Peak { peak_mni_mm: self.grid.world(self.mask[first] as usize), peak_z: None })
-        };
-        self.betas.iter().map(peak).collect()
+        self.betas.iter().map(|map| self.peak(map)).collect()
+    }
+
+    fn peak(&self, map: &[f32]) -> Option<Peak> {
+        let first = (0..map.len()).reduce(|best, v| if map[v].abs() > map[best].abs() { v } else { best })?;
+        (map[first] != 0.0)
+            .then(|| Peak { peak_mni_mm: self.grid.world(self.mask[first] as usize), peak_z: None })
     }
 
     /// One map as a whole volume, zero outside of the mask.

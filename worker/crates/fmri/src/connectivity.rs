@@ -51,8 +51,8 @@ impl NetworkMatrix {
     /// Fisher's z of every correlation: atanh(r). There is none on the diagonal, nor for r of 1 or -1.
     #[must_use]
     pub fn fisher_z(&self) -> Self {
-        let z = |r: &Option<f64>| r.map(f64::atanh).filter(|z| z.is_finite());
-        let mut values: Vec<Option<f64>> = self.values.iter().map(z).collect();
+        let z = self.values.iter().map(|r| r.map(f64::atanh).filter(|z| z.is_finite()));
+        let mut values: Vec<Option<f64>> = z.collect();
         for k in 0..self.size {
             // A component's own correlation may be a rounding away from one.
             values[k * self.size + k] = None;

@@ -59,7 +59,6 @@ impl Mask {
         }
         stream.finish()?;
         let greatest = own.iter().copied().filter(|x| x.is_finite()).fold(0.0, f64::max);
-        let empty = || JobError::new(Stage::Preprocess, ErrorCode::MaskEmpty, "the mask has no voxels");
         if greatest <= 0.0 {
             return Err(empty());
         }
@@ -87,4 +86,8 @@ impl Mask {
         let placed = header.orientation != Orientation::Unknown;
         Ok(Self { voxels, rule, warnings, placed })
     }
+}
+
+fn empty() -> JobError {
+    JobError::new(Stage::Preprocess, ErrorCode::MaskEmpty, "the mask has no voxels")
 }

@@ -135,14 +135,16 @@ fn displacement(table: &Table) -> Option<Course> {
     {
         parameters.push((named(table, *names)?, unit));
     }
-    let change = |volume: usize| {
-        let mut sum = 0.0;
-        for (column, unit) in &parameters {
-            sum += unit * (column[volume]? - column[volume.checked_sub(1)?]?).abs();
-        }
-        Some(sum)
-    };
-    Some((0..table.rows()).map(change).collect())
+    Some((0..table.rows()).map(|volume| change(&parameters, volume)).collect())
+}
+
+/// The sum over the parameters of how much each changed since the volume before.
+fn change(parameters: &[(&[Option<f64>], f64)], volume: usize) -> Option<f64> {
+    let mut sum = 0.0;
+    for (column, unit) in parameters {
+        sum += unit * (column[volume]? - column[volume.checked_sub(1)?]?).abs();
+    }
+    Some(sum)
 }
 
 fn mean_and_max(course: Option<&Course>) -> (Option<f64>, Option<f64>) {

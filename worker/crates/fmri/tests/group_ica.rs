@@ -8,6 +8,7 @@ use nightread_domain::ErrorCode;
 use nightread_fmri::GroupMaps;
 use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
 use nightread_volume::{BytesSource, Datatype, Limits, Source};
+use sha2::{Digest, Sha256};
 
 const DIMS: [i64; 3] = [12, 12, 10];
 const VOXELS: usize = 1440;
@@ -126,6 +127,12 @@ fn progress_is_told_and_the_output_is_read_by_dual_regression() {
     let maps = GroupMaps::read(&BytesSource(&bytes), None, &Limits::default()).unwrap();
     assert_eq!((maps.count(), maps.mask().len(), *maps.grid()), (COUNT, VOXELS - 1, group.grid));
     let text = std::fs::read_to_string(folder.path().join("maps.toml")).unwrap();
+    // Every file that a manifest names is pinned by its digest.
+    for (key, file) in [("sha256", "maps.nii.gz"), ("mask_sha256", "mask.nii.gz")] {
+        let bytes = std::fs::read(folder.path().join(file)).unwrap();
+        let line = format!("\n{key} = \"{}\"\n", hex::encode(Sha256::digest(bytes)));
+        assert!(text.contains(&line), "{line} is missing in {text}");
+    }
     for line in ["[maps]", "file = \"maps.nii.gz\"", "count = 4", "grid = [12, 12, 10]", "des_norm = true"] {
         assert!(text.contains(line), "{line} is missing in {text}");
     }

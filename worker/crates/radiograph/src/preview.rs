@@ -21,8 +21,8 @@ pub fn preview(image: &Radiograph, side: u32) -> Preview {
     let (wide, high) = (image.width().max(1), image.height().max(1));
     let longer = wide.max(high);
     let side = side.clamp(1, longer);
-    let scaled = |length: u32| ((u64::from(length) * u64::from(side) / u64::from(longer)) as u32).max(1);
-    let (width, height) = (scaled(wide), scaled(high));
+    let [width, height] =
+        [wide, high].map(|length| ((u64::from(length) * u64::from(side) / u64::from(longer)) as u32).max(1));
     let (low, high_end) = match image.samples() {
         Samples::U8(samples) => ends(samples),
         Samples::U16(samples) => ends(samples),
@@ -51,8 +51,8 @@ pub fn preview(image: &Radiograph, side: u32) -> Preview {
 
 /// The source pixels under output pixel `at`, at least one.
 fn span(at: u32, size: u32, length: u32) -> std::ops::Range<usize> {
-    let place = |at: u32| (u64::from(at) * u64::from(length) / u64::from(size)) as usize;
-    place(at)..place(at + 1).max(place(at) + 1)
+    let [first, next] = [at, at + 1].map(|at| (u64::from(at) * u64::from(length) / u64::from(size)) as usize);
+    first..next.max(first + 1)
 }
 
 /// The values that half a percent of the samples lie below and above.
@@ -62,18 +62,20 @@ fn ends<T: Copy + Into<u32>>(samples: &[T]) -> (f64, f64) {
         counts[(sample.into() as usize).min((1 << 16) - 1)] += 1;
     }
     let most = (samples.len() as f64 * CLIPPED) as u64;
-    let first_over = |counts: &mut dyn Iterator<Item = (usize, &u64)>| {
-        let mut passed = 0;
-        for (value, count) in counts {
-            passed += count;
-            if passed > most {
-                return value as f64;
-            }
+    let counts = counts.iter().enumerate();
+    (first_over(most, counts.clone()), first_over(most, counts.rev()))
+}
+
+/// The value at which more than `most` samples have passed.
+fn first_over<'c>(most: u64, counts: impl Iterator<Item = (usize, &'c u64)>) -> f64 {
+    let mut passed = 0;
+    for (value, count) in counts {
+        passed += count;
+        if passed > most {
+            return value as f64;
         }
-        0.0
-    };
-    let low = first_over(&mut counts.iter().enumerate());
-    (low, first_over(&mut counts.iter().enumerate().rev()))
+    }
+    0.0
 }
 
 #[cfg(test)]

@@ -98,9 +98,9 @@ fn is_high_throughput(codestream: &[u8]) -> bool {
 /// alone and therefore not recognised.)
 fn is_nifti(bytes: &[u8]) -> bool {
     let Some(size) = bytes.first_chunk::<4>() else { return false };
-    let is_size = |n: u32| *size == n.to_le_bytes() || *size == n.to_be_bytes();
-    (is_size(NIFTI1_HEADER as u32) && bytes.get(344..348) == Some(b"n+1\0"))
-        || (is_size(NIFTI2_HEADER as u32) && bytes.get(4..12) == Some(b"n+2\0\r\n\x1a\n"))
+    let sizes = [u32::from_le_bytes(*size), u32::from_be_bytes(*size)];
+    (sizes.contains(&(NIFTI1_HEADER as u32)) && bytes.get(344..348) == Some(b"n+1\0"))
+        || (sizes.contains(&(NIFTI2_HEADER as u32)) && bytes.get(4..12) == Some(b"n+2\0\r\n\x1a\n"))
 }
 
 /// The first bytes of a gzip stream's content, as many as the longest header needs.

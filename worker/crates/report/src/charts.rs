@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::safe;
+use minijinja::HtmlEscape;
 
 /// Bars of counts. Heights go by the square root, so that few studies beside many are seen; each bar's title has its count.
 /// `titles` has one text for each bar; `mark` is a place from 0 to 1 along the axis.
@@ -22,7 +22,7 @@ pub fn bars(counts: &[u64], titles: &[String], mark: Option<f64>, label: &str) -
             nth as f64 * step + 0.5,
             HEIGHT - height,
             (step - 1.0).max(0.5),
-            safe::text(title),
+            HtmlEscape(title),
         );
     }
     if let Some(mark) = mark {
@@ -87,7 +87,7 @@ pub fn area(values: &[f64], mark: Option<f64>, label: &str) -> String {
 fn open(width: f64, height: f64, class: &str, label: &str) -> String {
     format!(
         r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{}">"#,
-        safe::text(label)
+        HtmlEscape(label)
     )
 }
 

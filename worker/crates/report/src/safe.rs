@@ -29,22 +29,6 @@ pub fn json<T: Serialize>(value: &T) -> serde_json::Result<String> {
     Ok(safe)
 }
 
-/// Text for an element or a quoted attribute.
-pub fn text(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '&' => safe.push_str("&amp;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 /// A relative link to the file that lies at `path` from the page; `/` parts its segments. It can be no other scheme's address,
 /// whatever the names are.
 pub fn link(path: &str) -> String {

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use nightread_domain::ResultDocument;
-use nightread_domain::result::Finding;
 use serde_json::{Map, Value, json};
 
 /// The tool.
@@ -117,7 +116,7 @@ fn number(single: f32) -> Value {
 
 /// Every finding is a classification with its probability as confidence.
 fn labels(document: &ResultDocument) -> Value {
-    let classification = |finding: &Finding| {
+    let classifications = document.findings().iter().map(|finding| {
         json!({
             "label": finding.label,
             "confidence": number(finding.probability),
@@ -128,6 +127,6 @@ fn labels(document: &ResultDocument) -> Value {
                 "model_version": document.model.version_in_paths(),
             },
         })
-    };
-    document.findings().iter().map(classification).collect()
+    });
+    classifications.collect()
 }

@@ -72,9 +72,10 @@ impl Form {
             Self::Long => columns.extend(item_columns().map(|of| of.head.column(of.head.name, Level::Item))),
             Self::Wide(contents) => {
                 for label in &contents.labels {
-                    let of_label =
-                        |of: &OfItem| of.head.column(format!("{}_{label}", of.head.name), Level::Document);
-                    columns.extend(of_finding().map(of_label));
+                    columns.extend(
+                        of_finding()
+                            .map(|of| of.head.column(format!("{}_{label}", of.head.name), Level::Document)),
+                    );
                 }
                 for index in &contents.components {
                     columns.extend(

@@ -83,6 +83,12 @@ pub(super) struct Seen<'a> {
     pub storage_queue: Option<u64>,
 }
 
+impl Seen<'_> {
+    fn count(&self, queue: &str) -> QueueCount {
+        self.counts.get(queue).copied().unwrap_or_default()
+    }
+}
+
 /// The queues whose messages are work, with the lane that tells their cost; `None`: the dearest that workers told of.
 fn work_queues() -> Vec<(String, Option<Lane>)> {
     let lanes = Lane::ALL.into_iter().map(|lane| (topology::lane_queue(lane), Some(lane)));
@@ -91,7 +97,6 @@ fn work_queues() -> Vec<(String, Option<Lane>)> {
 
 /// The backlog, and what the next one that asks should know.
 pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog, WorkReport) {
-    let count = |queue: &str| seen.counts.get(queue).copied().unwrap_or_default();
     let costs = PerLane::from_fn(|lane| cost(lane, seen, settings));
     // A fleet that never reads scans must not take its quarantine for scans.
     let told = costs.iter().map(|(_, cost)| *cost).filter(|(_, known)| *known != Known::Settings);
@@ -99,7 +104,7 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
     let queues: Vec<QueueWork> = work_queues()
         .into_iter()
         .map(|(queue, lane)| {
-            let count = count(&queue);
+            let count = seen.count(&queue);
             let (seconds_each, known) = lane.map_or(dearest, |lane| costs[lane]);
             let (ready, unacknowledged) = (count.ready, count.unacknowledged);
             let seconds = count.messages() as f64 * seconds_each;
@@ -107,8 +112,11 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
         })
         .collect();
     // Every worker has one consumer on every lane.
-    let workers =
-        Lane::ALL.into_iter().map(|lane| count(&topology::lane_queue(lane)).consumers).max().unwrap_or(0);
+    let workers = Lane::ALL
+        .into_iter()
+        .map(|lane| seen.count(&topology::lane_queue(lane)).consumers)
+        .max()
+        .unwrap_or(0);
     let seconds: f64 = queues.iter().map(|queue| queue.seconds).sum();
     let waits = queues.iter().any(|queue| queue.ready + queue.unacknowledged > 0);
     let seconds_per_worker = if workers == 0 && waits {
@@ -118,7 +126,7 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
         seconds / workers.max(1) as f64
     };
     let unattended_since = PerLane::from_fn(|lane| {
-        let waits = workers == 0 && count(&topology::lane_queue(lane)).ready > 0;
+        let waits = workers == 0 && seen.count(&topology::lane_queue(lane)).ready > 0;
         waits.then(|| watched(lane, seen).unwrap_or(seen.at))
     });
     let ages = seen.reports.iter().filter_map(|report| match report {
@@ -133,8 +141,11 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
         workers,
         seconds,
         seconds_per_worker,
-        delayed: Delay::ALL.into_iter().map(|delay| count(&topology::delay_queue(delay)).messages()).sum(),
-        dead_letters: count(topology::DEAD_QUEUE).messages(),
+        delayed: Delay::ALL
+            .into_iter()
+            .map(|delay| seen.count(&topology::delay_queue(delay)).messages())
+            .sum(),
+        dead_letters: seen.count(topology::DEAD_QUEUE).messages(),
         oldest_job_age_seconds: ages.chain(unattended).max().unwrap_or(0),
         storage_queue: seen.storage_queue,
         queues,
@@ -155,9 +166,10 @@ fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known)
             WorkReport::Mark { .. } => {}
         }
     }
-    let sound = |seconds: &f64| BELIEVED.contains(seconds);
-    let measured = (messages > 0).then(|| seconds / messages as f64).filter(sound);
-    match (measured, remembered.filter(sound)) {
+    let measured = (messages > 0).then(|| seconds / messages as f64);
+    let [measured, remembered] =
+        [measured, remembered].map(|seconds| seconds.filter(|seconds| BELIEVED.contains(seconds)));
+    match (measured, remembered) {
         (Some(seconds), _) => (seconds, Known::Measured),
         (None, Some(seconds)) => (seconds, Known::Remembered),
         (None, None) => (settings.seconds_each[lane], Known::Settings),

@@ -201,15 +201,16 @@ impl Backlog {
         PUBLISHED.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
+    fn by_queue(&self, value: fn(&estimate::QueueWork) -> f64) -> BTreeMap<String, f64> {
+        self.queues.iter().map(|queue| (queue.queue.clone(), value(queue))).collect()
+    }
+
     /// The same for Prometheus.
     fn figures(&self) -> metrics::BacklogFigures {
-        let by_queue = |value: fn(&estimate::QueueWork) -> f64| -> BTreeMap<String, f64> {
-            self.queues.iter().map(|queue| (queue.queue.clone(), value(queue))).collect()
-        };
         metrics::BacklogFigures {
-            ready: by_queue(|queue| queue.ready as f64),
-            unacknowledged: by_queue(|queue| queue.unacknowledged as f64),
-            seconds_each: by_queue(|queue| queue.seconds_each),
+            ready: self.by_queue(|queue| queue.ready as f64),
+            unacknowledged: self.by_queue(|queue| queue.unacknowledged as f64),
+            seconds_each: self.by_queue(|queue| queue.seconds_each),
             seconds_per_worker: self.seconds_per_worker,
             workers: self.workers,
             dead_letters: self.dead_letters,

@@ -242,12 +242,13 @@ fn unread(source: &BlobRef, code: ErrorCode, error: Option<&ErrorFacts>) -> JobE
 fn generated(folder: &Path) -> Result<Vec<PathBuf>> {
     let images = folder.join("images");
     std::fs::create_dir(&images)?;
-    let write = |seed: u64| -> Result<PathBuf> {
+    let mut files = Vec::new();
+    for seed in 0..GENERATED {
         let file = images.join(format!("{seed}.png"));
         std::fs::write(&file, images::png(autotune::SIDE, seed)?)?;
-        Ok(file)
-    };
-    (0..GENERATED).map(write).collect()
+        files.push(file);
+    }
+    Ok(files)
 }
 
 fn blob(file: &Path) -> Result<BlobRef> {

@@ -87,7 +87,8 @@ pub(super) struct Bulk {
 impl Bulk {
     pub(super) fn new(split: Split, pace: &Pace, used: &Used, memory_mib: Vec<u64>) -> Self {
         let count = pace.latencies.len();
-        let each = |time: Duration| milliseconds(time) / count.max(1) as f64;
+        let [decode_cpu_ms, inference_cpu_ms, other_cpu_ms] =
+            [used.decode, used.inference, used.other].map(|time| milliseconds(time) / count.max(1) as f64);
         Self {
             split,
             count,
@@ -97,9 +98,9 @@ impl Bulk {
             p95_ms: quantile(&pace.latencies, 0.95),
             cpu_use: used.of_cores(cores()),
             overhead: used.overhead(),
-            decode_cpu_ms: each(used.decode),
-            inference_cpu_ms: each(used.inference),
-            other_cpu_ms: each(used.other),
+            decode_cpu_ms,
+            inference_cpu_ms,
+            other_cpu_ms,
             memory_mib,
             peak_memory_mib: peak_mib(),
         }
@@ -238,13 +239,13 @@ impl Bulk {
 
 fn machine() -> Machine {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
+    let [name, flags] = ["model name", "flags"].map(|field| {
+        let line = text.lines().find(|line| line.starts_with(field))?;
         line.split_once(':').map(|(_, value)| value.trim())
-    };
-    let flags: Vec<&str> = field("flags").unwrap_or_default().split(' ').collect();
+    });
+    let flags: Vec<&str> = flags.unwrap_or_default().split(' ').collect();
     Machine {
-        processor: field("model name").unwrap_or(std::env::consts::ARCH).to_owned(),
+        processor: name.unwrap_or(std::env::consts::ARCH).to_owned(),
         cores: cores(),
         instructions: DECISIVE.into_iter().filter(|name| flags.contains(name)).collect(),
     }

@@ -37,8 +37,9 @@ impl Usage {
         for entry in std::fs::read_dir("/proc/self/task").context("the kernel lists no threads")? {
             let folder = entry?.path();
             // A thread that ends meanwhile is no longer there to be read.
-            let read = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
-            let (Some(name), Some(times)) = (read("comm"), read("schedstat")) else { continue };
+            let [name, times] =
+                ["comm", "schedstat"].map(|file| std::fs::read_to_string(folder.join(file)).ok());
+            let (Some(name), Some(times)) = (name, times) else { continue };
             let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
             let spent = times.split(' ').next().and_then(|spent| spent.parse().ok());
             if let (Some(id), Some(spent)) = (id, spent) {

@@ -107,25 +107,29 @@ fn line(letter: &DeadLetter) -> Line {
     }
 }
 
+fn text(value: Option<&str>) -> String {
+    value.map(redact::line).unwrap_or_default()
+}
+
+fn cut(reason: Option<&str>) -> String {
+    let reason = text(reason);
+    let short: String = reason.chars().take(REASON_CHARS).collect();
+    if short.len() < reason.len() { format!("{short}…") } else { short }
+}
+
 impl Listing {
     pub fn as_table(&self) -> String {
         if self.count == 0 {
             return "no dead letters".to_owned();
         }
-        let text = |value: &Option<String>| value.as_deref().map(redact::line).unwrap_or_default();
-        let cut = |reason: &Option<String>| {
-            let reason = text(reason);
-            let short: String = reason.chars().take(REASON_CHARS).collect();
-            if short.len() < reason.len() { format!("{short}…") } else { short }
-        };
         let mut codes = table(["code", "letters", "oldest", "newest", "reason of the oldest"]);
         for of in &self.codes {
             codes.add_row([
                 of.code.as_str().to_owned(),
                 of.count.to_string(),
-                text(&of.oldest),
-                text(&of.newest),
-                cut(&of.reason),
+                text(of.oldest.as_deref()),
+                text(of.newest.as_deref()),
+                cut(of.reason.as_deref()),
             ]);
         }
         let mut shown = format!("{codes}");
@@ -136,9 +140,9 @@ impl Listing {
                     line.id.clone(),
                     line.code.as_str().to_owned(),
                     line.lane.to_owned(),
-                    text(&line.dead_at),
+                    text(line.dead_at.as_deref()),
                     line.attempts.to_string(),
-                    cut(&line.reason),
+                    cut(line.reason.as_deref()),
                 ]);
             }
             shown = format!("{shown}\n\n{lines}");

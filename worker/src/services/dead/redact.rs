@@ -36,11 +36,11 @@ pub(super) fn json(value: Value) -> Value {
         Value::String(string) => Value::String(text(&string)),
         Value::Array(items) => Value::Array(items.into_iter().map(json).collect()),
         Value::Object(fields) => {
-            let clean = |(name, value): (String, Value)| {
+            let clean = fields.into_iter().map(|(name, value)| {
                 let value = if is_secret(&name) { Value::String(HIDDEN.to_owned()) } else { json(value) };
                 (text(&name), value)
-            };
-            Value::Object(fields.into_iter().map(clean).collect())
+            });
+            Value::Object(clean.collect())
         }
         other => other,
     }
@@ -49,7 +49,6 @@ pub(super) fn json(value: Value) -> Value {
 /// A text, word by word: URLs lose their query and their password, pairs their secret, and long words everything.
 pub(super) fn text(input: &str) -> String {
     let mut out = String::with_capacity(input.len());
-    let is_edge = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ',' | ';');
     let mut rest = input;
     while !rest.is_empty() {
         let end = rest.find(is_edge).unwrap_or(rest.len());
@@ -59,6 +58,10 @@ pub(super) fn text(input: &str) -> String {
         rest = &rest[end + edge.map_or(0, char::len_utf8)..];
     }
     out
+}
+
+fn is_edge(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ',' | ';')
 }
 
 /// One line: control characters as escapes, so that a message cannot drive the terminal.

@@ -63,19 +63,18 @@ impl Letters {
 
 fn shown(letter: &DeadLetter) -> Shown {
     let attributes = &letter.message.attributes;
-    let clean = |text: &Option<String>| text.as_deref().map(redact::text);
     Shown {
         id: letter.id(),
-        message_id: clean(&attributes.message_id),
-        correlation_id: clean(&attributes.correlation_id),
+        message_id: attributes.message_id.as_deref().map(redact::text),
+        correlation_id: attributes.correlation_id.as_deref().map(redact::text),
         code: letter.code,
         stage: letter.stage.map(Stage::as_str),
-        reason: clean(&letter.reason),
+        reason: letter.reason.as_deref().map(redact::text),
         dead_at: moment(letter.dead_at),
         lane: attributes.lane.as_str(),
         attempts: attributes.attempt,
         redriven_before: attributes.redriven,
-        content_type: clean(&attributes.content_type),
+        content_type: attributes.content_type.as_deref().map(redact::text),
         headers: letter
             .headers()
             .into_iter()
@@ -115,23 +114,23 @@ fn body(bytes: &[u8]) -> Body {
 
 impl Shown {
     pub fn as_text(&self) -> serde_json::Result<String> {
-        let mut lines = Vec::new();
-        let mut line = |name: &str, value: &str| lines.push(format!("{name:<16}{}", redact::line(value)));
-        let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        line("id", &self.id);
-        line("message id", &optional(&self.message_id));
-        line("correlation id", &optional(&self.correlation_id));
-        line("code", self.code.as_str());
-        line("stage", self.stage.unwrap_or("-"));
-        line("reason", &optional(&self.reason));
-        line("died", &optional(&self.dead_at));
-        line("lane", self.lane);
-        line("attempts", &self.attempts.to_string());
-        line("redriven before", if self.redriven_before { "yes" } else { "no" });
-        line("content type", &optional(&self.content_type));
-        for (name, value) in &self.headers {
-            line("header", &format!("{name}: {value}"));
-        }
+        let attempts = self.attempts.to_string();
+        let told = [
+            ("id", Some(self.id.as_str())),
+            ("message id", self.message_id.as_deref()),
+            ("correlation id", self.correlation_id.as_deref()),
+            ("code", Some(self.code.as_str())),
+            ("stage", self.stage),
+            ("reason", self.reason.as_deref()),
+            ("died", self.dead_at.as_deref()),
+            ("lane", Some(self.lane)),
+            ("attempts", Some(attempts.as_str())),
+            ("redriven before", Some(if self.redriven_before { "yes" } else { "no" })),
+            ("content type", self.content_type.as_deref()),
+        ];
+        let mut lines: Vec<String> =
+            told.into_iter().map(|(name, value)| line(name, value.unwrap_or("-"))).collect();
+        lines.extend(self.headers.iter().map(|(name, value)| line("header", &format!("{name}: {value}"))));
         let body = match &self.body {
             Body::Json(value) => serde_json::to_string_pretty(value)?,
             Body::Text(text) => redact::line(text),
@@ -141,6 +140,10 @@ impl Shown {
         };
         Ok(format!("{}\nbody, {} bytes:\n{body}", lines.join("\n"), self.bytes))
     }
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{name:<16}{}", redact::line(value))
 }
 
 #[cfg(test)]

@@ -87,7 +87,6 @@ fn by_label(components: &[Component]) -> String {
             None => groups.push((name, vec![component])),
         }
     }
-    let is_network = |component: &Component| !NO_NETWORK.contains(&component.family.as_str());
     groups.sort_by_key(|(_, group)| group.first().is_none_or(|first| !is_network(first)));
     let networks = components.iter().filter(|component| is_network(component)).count();
     let mut lines = vec![format!("{} components, {networks} of networks", components.len())];
@@ -120,11 +119,17 @@ fn by_volume(segments: &[Segment]) -> String {
     lines.join("\n")
 }
 
+fn is_network(component: &Component) -> bool {
+    !NO_NETWORK.contains(&component.family.as_str())
+}
+
 fn top(findings: &[Finding], most: usize) -> String {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
     // Positive ones first, then by how near they come to their threshold.
-    let closeness = |finding: &Finding| finding.probability - finding.threshold;
-    ordered.sort_by(|a, b| closeness(b).partial_cmp(&closeness(a)).unwrap_or(Ordering::Equal));
+    ordered.sort_by(|a, b| {
+        let [a, b] = [a, b].map(|finding| finding.probability - finding.threshold);
+        b.partial_cmp(&a).unwrap_or(Ordering::Equal)
+    });
     let shown: Vec<_> = ordered
         .iter()
         .take(most)
@@ -154,14 +159,17 @@ impl Summary {
         self.rows.iter().all(Row::is_good)
     }
 
+    fn ended(&self, outcome: &str) -> usize {
+        self.rows.iter().filter(|row| row.outcome.as_str() == outcome).count()
+    }
+
     fn counts(&self) -> Counts {
-        let count = |outcome: &str| self.rows.iter().filter(|row| row.outcome.as_str() == outcome).count();
         Counts {
-            read: count("read"),
-            already_done: count("already_done") + count("superseded"),
-            failed: count("failed"),
-            given_up: count("given_up"),
-            not_finished: count("unfinished"),
+            read: self.ended("read"),
+            already_done: self.ended("already_done") + self.ended("superseded"),
+            failed: self.ended("failed"),
+            given_up: self.ended("given_up"),
+            not_finished: self.ended("unfinished"),
             left_out: self.left_out,
             seconds: self.elapsed.as_secs_f64(),
         }

@@ -271,12 +271,7 @@ pub fn bare(etag: &ETag) -> String {
 
 /// The storage of the settings, for one container.
 pub(super) fn in_settings(common: &Common, container: &str) -> Result<Store> {
-    let require = |settings: &Settings, problems: &mut Problems| {
-        if settings.storage.is_none() {
-            problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
-        }
-    };
-    let settings = app::sound_settings(common, require)?;
+    let settings = app::sound_settings(common, require_storage)?;
     let storage = settings.storage.as_ref().context("storage was required above")?;
     Ok(match storage {
         StorageSettings::Folder(root) => {
@@ -286,6 +281,12 @@ pub(super) fn in_settings(common: &Common, container: &str) -> Result<Store> {
             Store::Account(Arc::new(AzureStore::new(app::account(access)?, AzureOptions::default())?))
         }
     })
+}
+
+fn require_storage(settings: &Settings, problems: &mut Problems) {
+    if settings.storage.is_none() {
+        problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
+    }
 }
 
 /// The longer of two starts of names, where one is a start of the other.

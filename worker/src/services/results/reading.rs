@@ -37,11 +37,11 @@ pub(super) fn read_here(folder: &FolderStore, named: Vec<Named>) -> Result<Vec<F
 }
 
 pub(super) async fn download(account: &AzureStore, named: Vec<Named>) -> Result<Vec<Found>, JobError> {
-    let read = |Named { path, .. }| async move {
+    let found = stream::iter(named).map(|Named { path, .. }| async move {
         let read = read_blob(account, &path, MAX_DOCUMENT).await;
         judge(path, read)
-    };
-    stream::iter(named).map(read).buffered(DOWNLOADS).try_collect().await
+    });
+    found.buffered(DOWNLOADS).try_collect().await
 }
 
 pub(super) async fn read_blob(

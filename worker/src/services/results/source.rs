@@ -65,17 +65,18 @@ impl Source {
 /// # Errors
 /// `source_not_allowed` when no document can be called so.
 pub(super) fn listed(name: &[u8]) -> Result<BlobRef, JobError> {
-    let refused = |text: &str| {
-        let shown = String::from_utf8_lossy(name);
-        JobError::new(Stage::Fetch, ErrorCode::SourceNotAllowed, format!("{shown}: {text}"))
-    };
-    let text = std::str::from_utf8(name).map_err(|_| refused("the name is no UTF-8"))?;
+    let text = std::str::from_utf8(name).map_err(|_| refused(name, "the name is no UTF-8"))?;
     if let Some(place) = text.strip_prefix(CONTAINER) {
         return BlobRef::parse(place);
     }
-    let path = absolute(text).map_err(|_| refused("the name has no absolute path"))?;
-    let path = path.to_str().ok_or_else(|| refused("the name is no UTF-8"))?;
+    let path = absolute(text).map_err(|_| refused(name, "the name has no absolute path"))?;
+    let path = path.to_str().ok_or_else(|| refused(name, "the name is no UTF-8"))?;
     BlobRef::new(FILES, path.trim_start_matches('/'))
+}
+
+fn refused(name: &[u8], text: &str) -> JobError {
+    let shown = String::from_utf8_lossy(name);
+    JobError::new(Stage::Fetch, ErrorCode::SourceNotAllowed, format!("{shown}: {text}"))
 }
 
 /// The names of a list: one a line, or each ended by a NUL as `find -print0` writes them. Read as they are asked for.

@@ -41,12 +41,15 @@ fn entities(file: &str) -> Option<Vec<(&str, &str)>> {
     if suffix != "bold" {
         return None;
     }
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
     let entities: Option<Vec<(&str, &str)>> = entities
         .split('_')
         .map(|entity| entity.split_once('-').filter(|(key, value)| is_word(key) && is_word(value)))
         .collect();
     entities.filter(|entities| entities.first().is_some_and(|(key, _)| *key == "sub"))
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

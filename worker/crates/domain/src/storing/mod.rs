@@ -112,7 +112,7 @@ pub struct Candidate<'a> {
     pub force: bool,
     pub reread_failed: bool,
     /// Files that are asked for beside the document.
-    pub wanted: Wanted,
+    pub wanted: Wanted<'a>,
 }
 
 /// What to do about a result that is already there.

@@ -270,11 +270,12 @@ fn with_regression(dof: u64, artefacts: Vec<ArtefactFacts>) -> ResultDocument {
 fn what_lacks_a_file_that_is_asked_for_is_completed_once() {
     let heatmap =
         |n: usize| artefact(ArtefactKind::Heatmap, &format!("{n}.png"), Some(&format!("label {n}")));
-    let asked = |labels| Wanted { heatmaps: Some(labels), ..Wanted::default() };
     let named = HeatmapLabels::Named(vec!["label 1".to_owned()]);
-    let arrays = Wanted { heatmap_arrays: true, ..asked(HeatmapLabels::Positives) };
-    let judged = |existing: &ResultDocument, wanted: &Wanted| {
-        let ours = Candidate { wanted: wanted.clone(), ..candidate(existing) };
+    let [positives, all, named] = [&HeatmapLabels::Positives, &HeatmapLabels::All, &named]
+        .map(|labels| Wanted { heatmaps: Some(labels), ..Wanted::default() });
+    let arrays = Wanted { heatmap_arrays: true, ..positives };
+    let judged = |existing: &ResultDocument, wanted: Wanted<'_>| {
+        let ours = Candidate { wanted, ..candidate(existing) };
         let before = before_reading(existing, &ours).expect("one model");
         assert_eq!(before_writing(existing, &ours, Status::Ok).expect("one model"), before);
         assert_eq!(before_writing(existing, &ours, Status::Failed).expect("one model"), Verdict::AlreadyDone);
@@ -285,32 +286,32 @@ fn what_lacks_a_file_that_is_asked_for_is_completed_once() {
     let negative = with_findings(&[false, false], Vec::new());
     for (existing, wanted, verdict) in [
         (&plain, Wanted::default(), Verdict::AlreadyDone),
-        (&plain, asked(HeatmapLabels::Positives), Verdict::Complete),
-        (&painted, asked(HeatmapLabels::Positives), Verdict::AlreadyDone),
-        (&painted, asked(HeatmapLabels::All), Verdict::Complete),
-        (&painted, asked(named), Verdict::Complete),
+        (&plain, positives, Verdict::Complete),
+        (&painted, positives, Verdict::AlreadyDone),
+        (&painted, all, Verdict::Complete),
+        (&painted, named, Verdict::Complete),
         (&painted, arrays, Verdict::Complete),
-        (&negative, asked(HeatmapLabels::Positives), Verdict::AlreadyDone),
+        (&negative, positives, Verdict::AlreadyDone),
     ] {
-        assert_eq!(judged(existing, &wanted), verdict, "{wanted:?}");
+        assert_eq!(judged(existing, wanted), verdict, "{wanted:?}");
     }
 
     let scans = Wanted {
-        of_scans: vec![ArtefactKind::ZMaps, ArtefactKind::TimeCourses, ArtefactKind::Motion],
+        of_scans: &[ArtefactKind::ZMaps, ArtefactKind::TimeCourses, ArtefactKind::Motion],
         min_dof: 10,
         ..Wanted::default()
     };
     let courses = artefact(ArtefactKind::TimeCourses, "t.tsv", None);
     let z = artefact(ArtefactKind::ZMaps, "z.nii.gz", None);
-    assert_eq!(judged(&with_regression(30, Vec::new()), &scans), Verdict::Complete);
-    assert_eq!(judged(&with_regression(30, vec![courses.clone()]), &scans), Verdict::Complete);
-    assert_eq!(judged(&with_regression(30, vec![courses.clone(), z]), &scans), Verdict::AlreadyDone);
+    assert_eq!(judged(&with_regression(30, Vec::new()), scans), Verdict::Complete);
+    assert_eq!(judged(&with_regression(30, vec![courses.clone()]), scans), Verdict::Complete);
+    assert_eq!(judged(&with_regression(30, vec![courses.clone(), z]), scans), Verdict::AlreadyDone);
     assert_eq!(
-        judged(&with_regression(9, vec![courses]), &scans),
+        judged(&with_regression(9, vec![courses]), scans),
         Verdict::AlreadyDone,
         "there is no z to give"
     );
-    assert_eq!(judged(&plain, &scans), Verdict::AlreadyDone, "a radiograph has no z maps");
+    assert_eq!(judged(&plain, scans), Verdict::AlreadyDone, "a radiograph has no z maps");
 }
 
 #[test]
@@ -360,6 +361,11 @@ fn scans_with_bids_names_have_derivatives_with_bids_names() {
 const FILES: [ArtefactKind; 4] =
     [ArtefactKind::ZMaps, ArtefactKind::TMaps, ArtefactKind::Betas, ArtefactKind::TimeCourses];
 
+/// The files that are asked for.
+fn of(asked: &[bool]) -> Vec<ArtefactKind> {
+    FILES.iter().zip(asked).filter(|(_, asked)| **asked).map(|(kind, _)| *kind).collect()
+}
+
 proptest! {
     /// Writers that ask for different files beside one result come in any order, some of them having looked before others
     /// wrote: the document ends with the files of all, and nobody has anything more to do.
@@ -367,13 +373,10 @@ proptest! {
     fn writers_that_ask_for_different_files_end_with_all(
         writers in prop::collection::vec((prop::collection::vec(any::<bool>(), 4), any::<bool>()), 1..8)
     ) {
-        let wanted = |asked: &[bool]| {
-            let of_scans = FILES.iter().zip(asked).filter(|(_, asked)| **asked).map(|(kind, _)| *kind).collect();
-            Wanted { of_scans, min_dof: 10, ..Wanted::default() }
-        };
         let mut stored: Option<ResultDocument> = None;
         for (asked, looks) in &writers {
-            let wanted = wanted(asked);
+            let of_scans = of(asked);
+            let wanted = Wanted { of_scans: &of_scans, min_dof: 10, ..Wanted::default() };
             let files = wanted.of_scans.iter().map(|kind| artefact(*kind, &format!("{kind:?}"), None)).collect();
             let ours = with_regression(30, files);
             let Some(existing) = &stored else {
@@ -396,7 +399,9 @@ proptest! {
             prop_assert_eq!(named, usize::from(asked));
         }
         for (asked, _) in &writers {
-            let again = Candidate { wanted: wanted(asked), ..candidate(&stored) };
+            let of_scans = of(asked);
+            let wanted = Wanted { of_scans: &of_scans, min_dof: 10, ..Wanted::default() };
+            let again = Candidate { wanted, ..candidate(&stored) };
             prop_assert_eq!(before_reading(&stored, &again).expect("one model"), Verdict::AlreadyDone);
         }
     }

@@ -32,52 +32,53 @@ impl HeatmapLabels {
     }
 }
 
-/// Files that are asked for, of a model that can give them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+/// Files that are asked for, of a model that can give them. Made anew for each judgement, so it holds what others own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted<'a> {
     /// Of radiographs; `None` where none are asked for, or where the model has no class-activation maps.
-    pub heatmaps: Option<HeatmapLabels>,
+    pub heatmaps: Option<&'a HeatmapLabels>,
     /// The arrays behind them too.
     pub heatmap_arrays: bool,
     /// Of scans.
-    pub of_scans: Vec<ArtefactKind>,
+    pub of_scans: &'a [ArtefactKind],
     /// Of CT volumes.
-    pub of_volumes: Vec<ArtefactKind>,
+    pub of_volumes: &'a [ArtefactKind],
     /// Fewest degrees of freedom that maps of t and z are given for.
     pub min_dof: usize,
 }
 
-impl Wanted {
+impl Wanted<'_> {
     /// Whether a study that was read has not all the files that it can give. Whatever a study cannot give it does not lack, so that
     /// asking again stays cheap.
     pub fn lacks(&self, document: &ResultDocument) -> bool {
-        let has = |kind: ArtefactKind, label: Option<&str>| {
-            document
-                .artefacts
-                .iter()
-                .any(|it| it.kind == kind && (label.is_none() || it.of.as_deref() == label))
-        };
-        if let Some(labels) = &self.heatmaps {
+        if let Some(labels) = self.heatmaps {
             let mut wanted =
                 document.findings().iter().filter(|finding| labels.wants(&finding.label, finding.positive));
             return wanted.any(|finding| {
                 let label = Some(finding.label.as_str());
-                !has(ArtefactKind::Heatmap, label)
-                    || self.heatmap_arrays && !has(ArtefactKind::HeatmapArray, label)
+                !has(document, ArtefactKind::Heatmap, label)
+                    || self.heatmap_arrays && !has(document, ArtefactKind::HeatmapArray, label)
             });
         }
         if document.payload.as_ref().is_some_and(|payload| payload.segments().is_some()) {
-            return self.of_volumes.iter().any(|&kind| !has(kind, None));
+            return self.of_volumes.iter().any(|&kind| !has(document, kind, None));
         }
         let Some(regression) = document.regression() else { return false };
         let dof = regression.get("dof").and_then(serde_json::Value::as_u64).unwrap_or_default();
-        let gives = |kind: ArtefactKind| match kind {
-            ArtefactKind::ZMaps | ArtefactKind::TMaps => dof >= self.min_dof as u64,
-            ArtefactKind::Motion => regression.contains_key("motion"),
-            _ => true,
-        };
-        self.of_scans.iter().any(|&kind| gives(kind) && !has(kind, None))
+        self.of_scans.iter().any(|&kind| {
+            let is_given = match kind {
+                ArtefactKind::ZMaps | ArtefactKind::TMaps => dof >= self.min_dof as u64,
+                ArtefactKind::Motion => regression.contains_key("motion"),
+                _ => true,
+            };
+            is_given && !has(document, kind, None)
+        })
     }
+}
+
+/// Whether the document names a file of this kind; of a label, where one is named.
+fn has(document: &ResultDocument, kind: ArtefactKind, label: Option<&str>) -> bool {
+    document.artefacts.iter().any(|it| it.kind == kind && (label.is_none() || it.of.as_deref() == label))
 }
 
 #[cfg(test)]

@@ -199,13 +199,13 @@ fn censor(table: &Table, limit: f64, left_out: &mut [bool]) -> Result<usize, Job
 /// A column without `n/a`.
 fn filled(table: &Table, n: usize, left_out: &[bool]) -> Result<Vec<f64>, JobError> {
     let column = &table.columns[n];
-    let at = |(t, x): (usize, &Option<f64>)| match x {
+    let cells = column.iter().enumerate().map(|(t, x)| match x {
         Some(x) => Ok(*x),
         None if left_out[t] => Ok(0.0),
         None if t == 0 && column.len() > 1 && column[1].is_some() => Ok(column[1].unwrap_or_default()),
         None => Err(invalid(format!("the confound {:?} is n/a in row {}", table.names[n], t + 1))),
-    };
-    column.iter().enumerate().map(at).collect()
+    });
+    cells.collect()
 }
 
 /// Names of the files beside a scan that belong to it, without a folder: the JSON sidecar, and where its confounds may
@@ -217,12 +217,10 @@ pub fn sidecars(file: &str) -> (Option<String>, Vec<String>) {
     let parts: Vec<&str> = stem.split('_').collect();
     // The last part is the suffix (bold), unless the name is not BIDS's at all.
     let entities = &parts[..parts.len().saturating_sub(1)];
-    let without = |left_out: &[&str]| -> Vec<&str> {
-        let kept = entities.iter().filter(|e| !left_out.iter().any(|prefix| e.starts_with(prefix)));
-        kept.copied().collect()
-    };
     let mut tables = Vec::new();
-    for kept in [without(&OF_THE_IMAGE), without(&["desc-"])] {
+    for left_out in [&OF_THE_IMAGE[..], &["desc-"]] {
+        let kept = entities.iter().filter(|e| !left_out.iter().any(|prefix| e.starts_with(prefix)));
+        let kept: Vec<&str> = kept.copied().collect();
         for suffix in ["timeseries", "regressors"] {
             let prefix = kept.iter().fold(String::new(), |text, entity| text + entity + "_");
             let name = format!("{prefix}desc-confounds_{suffix}.tsv");

@@ -3,7 +3,7 @@
 use nightread_volume::{Description, Storage, VolumeWriter};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -32,16 +32,26 @@ pub fn write_group(group: &GroupIca, folder: &Path, des_norm: bool) -> io::Resul
     let path = folder.join(MAPS_FILE);
     write_volumes(group, &path, Some(group.maps.len()), Storage::F32, &group.maps)?;
     let inside = vec![1.0; group.mask.len()];
-    write_volumes(group, &folder.join(MASK_FILE), None, Storage::I8 { slope: 1.0 }, &[inside])?;
+    let mask = folder.join(MASK_FILE);
+    write_volumes(group, &mask, None, Storage::I8 { slope: 1.0 }, &[inside])?;
     write_time_courses(
         &group.mixing.concat(),
         group.maps.len(),
         BufWriter::new(File::create(folder.join(MIXING_FILE))?),
     )?;
     std::fs::write(folder.join(COMPONENTS_FILE), components_text(group))?;
-    let digest = Sha256::digest(std::fs::read(&path)?);
-    let mut fragment = File::create(folder.join(FRAGMENT_FILE))?;
-    fragment.write_all(fragment_text(group, &hex::encode(digest), des_norm).as_bytes())
+    let digests = Digests { maps: digest_of(&path)?, mask: digest_of(&mask)? };
+    std::fs::write(folder.join(FRAGMENT_FILE), fragment_text(group, &digests, des_norm))
+}
+
+/// SHA-256 of the files that the fragment names.
+struct Digests {
+    maps: String,
+    mask: String,
+}
+
+fn digest_of(path: &Path) -> io::Result<String> {
+    Ok(hex::encode(Sha256::digest(std::fs::read(path)?)))
 }
 
 /// One file of values in the mask, compressed.
@@ -82,7 +92,7 @@ fn components_text(group: &GroupIca) -> String {
     out
 }
 
-fn fragment_text(group: &GroupIca, sha256: &str, des_norm: bool) -> String {
+fn fragment_text(group: &GroupIca, digests: &Digests, des_norm: bool) -> String {
     let mut out = String::new();
     let [nx, ny, nz] = group.grid.dims;
     let rows: Vec<String> = group.grid.affine.0.iter().map(|row| format!("{row:?}")).collect();
@@ -107,7 +117,9 @@ fn fragment_text(group: &GroupIca, sha256: &str, des_norm: bool) -> String {
     }
     let _ = write!(
         out,
-        "[maps]\nfile = \"{MAPS_FILE}\"\nsha256 = \"{sha256}\"\nmask = \"{MASK_FILE}\"\ncount = {}\ngrid = [{nx}, {ny}, {nz}]\naffine = [{}, [0.0, 0.0, 0.0, 1.0]]\nsign_convention = \"{SIGN_CONVENTION}\"\ndes_norm = {des_norm}\n",
+        "[maps]\nfile = \"{MAPS_FILE}\"\nsha256 = \"{}\"\nmask = \"{MASK_FILE}\"\nmask_sha256 = \"{}\"\ncount = {}\ngrid = [{nx}, {ny}, {nz}]\naffine = [{}, [0.0, 0.0, 0.0, 1.0]]\nsign_convention = \"{SIGN_CONVENTION}\"\ndes_norm = {des_norm}\n",
+        digests.maps,
+        digests.mask,
         group.maps.len(),
         rows.join(", "),
     );

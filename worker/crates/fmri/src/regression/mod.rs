@@ -287,7 +287,6 @@ fn read(
     for &v in &list {
         excluded[v] = true;
     }
-    let changed = || refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time");
     let again = VolumeStream::open(source, &options.limits)?;
     if *again.header() != header {
         return Err(changed());
@@ -298,19 +297,22 @@ fn read(
     }
 }
 
+fn changed() -> JobError {
+    refuse(ErrorCode::BlobChanged, "the scan changed while it was read a second time")
+}
+
 /// What the outcome has to be read with.
 fn warn(facts: &Facts, flags: &[Option<Flag>], options: &Options, warnings: &mut Vec<Warning>) {
-    let flagged =
-        |left_out: bool| flags.iter().flatten().filter(|flag| flag.is_left_out() == left_out).count();
-    if flagged(true) > 0 {
-        let text = format!("{} components could not be solved for", flagged(true));
+    let [left_out, not_covered] = [true, false]
+        .map(|left_out| flags.iter().flatten().filter(|flag| flag.is_left_out() == left_out).count());
+    if left_out > 0 {
+        let text = format!("{left_out} components could not be solved for");
         warnings.push(Warning::new(WarningCode::ComponentsLeftOut, text));
     }
-    if flagged(false) > 0 {
+    if not_covered > 0 {
         let text = format!(
-            "{} components have {:.0} % or more of their squared weights where the scan has no signal: their z and \
+            "{not_covered} components have {:.0} % or more of their squared weights where the scan has no signal: their z and \
              label are withheld",
-            flagged(false),
             100.0 * options.max_left_out
         );
         warnings.push(Warning::new(WarningCode::ComponentsNotCovered, text));

@@ -266,13 +266,13 @@ pub(super) fn solve(
         })
     });
     // Statistics of flagged components are withheld.
-    let withheld = |mut maps: Vec<Vec<f32>>| {
+    let [t, z] = [maps_out.t, maps_out.z].map(|maps| {
+        let mut maps = maps?;
         for (row, _) in maps.iter_mut().zip(&flags).filter(|(_, flag)| flag.is_some()) {
             row.fill(0.0);
         }
-        maps
-    };
-    let (t, z) = (maps_out.t.map(withheld), maps_out.z.map(withheld));
+        Some(maps)
+    });
     let correlations = maps_out.moments.iter().zip(0..count).map(|(moments, k)| {
         let is_own = one.kept.contains(&k) && two.kept.contains(&k);
         is_own.then(|| moments.correlation(used as f64)).flatten()

@@ -62,10 +62,9 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     pieces_are_whole(&mut decoder, if interleaved { channels } else { 1 } * usize::from(bits / 8))?;
 
     let step = if interleaved { channels } else { 1 };
-    let short = || refuse(ErrorCode::DecodeFailed, "the TIFF gave fewer samples than its header promises");
-    let mut samples = match decoder.read_image().map_err(tiff_error)? {
-        DecodingResult::U8(all) => Samples::U8(first_channel(all, step, pixels).ok_or_else(short)?),
-        DecodingResult::U16(all) => Samples::U16(first_channel(all, step, pixels).ok_or_else(short)?),
+    let read = match decoder.read_image().map_err(tiff_error)? {
+        DecodingResult::U8(all) => first_channel(all, step, pixels).map(Samples::U8),
+        DecodingResult::U16(all) => first_channel(all, step, pixels).map(Samples::U16),
         _ => {
             return Err(refuse(
                 ErrorCode::UnsupportedPhotometric,
@@ -73,6 +72,9 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
             ));
         }
     };
+    let mut samples = read.ok_or_else(|| {
+        refuse(ErrorCode::DecodeFailed, "the TIFF gave fewer samples than its header promises")
+    })?;
     let max_value = match samples {
         Samples::U8(_) => u32::from(u8::MAX),
         Samples::U16(_) => options.stored_max.unwrap_or(u32::from(u16::MAX)),
@@ -111,7 +113,6 @@ fn the_one_image(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<(), JobError> {
     if !decoder.more_images() {
         return Ok(());
     }
-    let several = || refuse(ErrorCode::MultiFrame, "the TIFF holds several images; one was expected");
     let mut full = None;
     for index in 0.. {
         // Bit 0 of NewSubfileType is a reduced copy, bit 2 a mask (TIFF 6, section 8); 2 in its forerunner a reduced copy.
@@ -129,6 +130,10 @@ fn the_one_image(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<(), JobError> {
         decoder.next_image().map_err(tiff_error)?;
     }
     decoder.seek_to_image(full.unwrap_or(0)).map_err(tiff_error)
+}
+
+fn several() -> JobError {
+    refuse(ErrorCode::MultiFrame, "the TIFF holds several images; one was expected")
 }
 
 /// Holds the lengths of uncompressed strips and tiles against their size: the library reads on into the next one.

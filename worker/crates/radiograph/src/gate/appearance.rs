@@ -8,21 +8,23 @@ use nightread_domain::warning::{Warning, WarningCode};
 const FOR_PROCESSING: &str = "1.2.840.10008.5.1.4.1.1.1.1.1";
 
 pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
-    let mut warn = |code, message: &str| warnings.push(Warning::new(code, message));
     if header.rescale_slope.is_some_and(|slope| slope < 0.0) {
         warn(
+            warnings,
             WarningCode::NegativeRescaleSlope,
             "RescaleSlope is negative: the image is shown as the negative of its samples, which were read as they are",
         );
     }
     if header.modality_lut.falls() {
         warn(
+            warnings,
             WarningCode::FallingModalityLut,
             "the modality LUT falls: the image is shown as the negative of its samples, which were read as they are",
         );
     }
     if header.voi_lut.falls() {
         warn(
+            warnings,
             WarningCode::FallingVoiLut,
             "the VOI LUT falls: the image is shown as the negative of its samples, which were read as they are",
         );
@@ -32,6 +34,7 @@ pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
         && header.photometric.as_deref() != Some("MONOCHROME1")
     {
         warn(
+            warnings,
             WarningCode::PresentationLutInverse,
             "PresentationLUTShape is INVERSE: the image is shown as the negative of its samples, which were read as they are",
         );
@@ -40,12 +43,14 @@ pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
         || header.sop_class.as_deref() == Some(FOR_PROCESSING)
     {
         warn(
+            warnings,
             WarningCode::ForProcessing,
             "the image is for processing: raw detector values, which were read as if they were an image for people",
         );
     }
     if padding_is_bright(header) {
         warn(
+            warnings,
             WarningCode::PaddingNotBlack,
             "the padding around the image is not black in what the model sees",
         );
@@ -58,6 +63,10 @@ pub(super) fn judge(header: &Header, warnings: &mut Vec<Warning>) {
         );
         warnings.push(Warning::new(WarningCode::ImageTurned, message));
     }
+}
+
+fn warn(warnings: &mut Vec<Warning>, code: WarningCode, message: &str) {
+    warnings.push(Warning::new(code, message));
 }
 
 /// Padding that is anything but black once `MONOCHROME1` is inverted, or in the upper half of `MONOCHROME2`.

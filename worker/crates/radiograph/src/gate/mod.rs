@@ -195,12 +195,6 @@ pub(crate) fn shown(code: &str) -> String {
 
 /// BodyPartExamined first; where it says nothing, AnatomicRegionSequence.
 fn judge_body_part(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), JobError> {
-    let refuse_part = |part: &str| {
-        refuse(
-            ErrorCode::WrongBodyPart,
-            format!("the body part is {}; only chest images are read", shown(part)),
-        )
-    };
     let mut known = false;
     if let Some(part) = header.body_part.as_deref() {
         for part in part.split('\\').filter(|part| !words::is_unknown(part)) {
@@ -235,11 +229,13 @@ fn judge_body_part(header: &Header, warnings: &mut Vec<Warning>) -> Result<(), J
     Ok(())
 }
 
+fn refuse_part(part: &str) -> JobError {
+    let text = format!("the body part is {}; only chest images are read", shown(part));
+    refuse(ErrorCode::WrongBodyPart, text)
+}
+
 /// Everything that tells a view is heard: what any of it denies is no frontal view, and the first that names one names it.
 fn judge_view(header: &Header, warnings: &mut Vec<Warning>) -> Result<Option<View>, JobError> {
-    let refuse_view = |name: &str| {
-        Err(refuse(ErrorCode::WrongView, format!("the view is {name}; only frontal views (PA, AP) are read")))
-    };
     if let Some(part) = header.body_part.as_deref()
         && matches!(read_view(part), Reading::Other)
         // "CHEST PA AND LAT" is the name of an examination of two images.
@@ -291,6 +287,10 @@ fn judge_view(header: &Header, warnings: &mut Vec<Warning>) -> Result<Option<Vie
     Ok(named.flatten())
 }
 
+fn refuse_view<T>(name: &str) -> Result<T, JobError> {
+    Err(refuse(ErrorCode::WrongView, format!("the view is {name}; only frontal views (PA, AP) are read")))
+}
+
 /// What one part of a header says of the view.
 enum Reading {
     /// Frontal; `None` when the header says no more than that.
@@ -302,17 +302,20 @@ enum Reading {
 
 fn read_view(text: &str) -> Reading {
     let words = words::words(text);
-    let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
     // Order matters: "antero-posterior oblique" is oblique, "AP LORDOTIC" is lordotic.
     if words::are_other_view(&words) {
         return Reading::Other;
     }
     let joined = words.concat();
-    if joined.contains("POSTEROANTERI") || joined == "PA" || has(&["PA", "后前位", "後前", "後前位"])
+    if joined.contains("POSTEROANTERI")
+        || joined == "PA"
+        || words::has(&words, &["PA", "后前位", "後前", "後前位"])
     {
         return Reading::Frontal(Some(View::Pa));
     }
-    if joined.contains("ANTEROPOSTERI") || joined == "AP" || has(&["AP", "前后位", "前後", "前後位"])
+    if joined.contains("ANTEROPOSTERI")
+        || joined == "AP"
+        || words::has(&words, &["AP", "前后位", "前後", "前後位"])
     {
         return Reading::Frontal(Some(View::Ap));
     }

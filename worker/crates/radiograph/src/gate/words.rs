@@ -112,8 +112,13 @@ pub(super) fn means_chest(meaning: &str) -> bool {
         ABDOMEN PELVIS NECK HEAD SPINE VERTEBRA VERTEBRAE RIB RIBS STERNUM WALL APEX JOINT \
         ";
     let words = words(meaning);
-    let has = |names: &str| words.iter().any(|word| is_in(names, word));
-    is_chest(meaning) || has(NAMES) && !has(MORE)
+    let [is_named, is_more] = [NAMES, MORE].map(|names| words.iter().any(|word| is_in(names, word)));
+    is_chest(meaning) || is_named && !is_more
+}
+
+/// Whether one of the words is one of these.
+pub(super) fn has(words: &[String], names: &[&str]) -> bool {
+    words.iter().any(|word| names.contains(&word.as_str()))
 }
 
 /// A frontal view, in a word.

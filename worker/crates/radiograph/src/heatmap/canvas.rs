@@ -34,8 +34,12 @@ impl Canvas {
     /// Writes one line with its upper left corner at (x, y), as far as there is room. What the font lacks becomes `?`.
     pub fn write(&mut self, mut x: usize, y: usize, text: &str, colour: [u8; 3]) {
         for letter in text.chars() {
-            let raster = |letter| get_raster(letter, FontWeight::Regular, HEIGHT);
-            let Some(raster) = raster(letter).or_else(|| raster('?')) else { continue };
+            let letters = [letter, '?'];
+            let Some(raster) =
+                letters.into_iter().find_map(|letter| get_raster(letter, FontWeight::Regular, HEIGHT))
+            else {
+                continue;
+            };
             for (row, line) in raster.rows().enumerate() {
                 for (column, &cover) in line.iter().enumerate() {
                     if x + column < self.width && y + row < self.height {
@@ -56,9 +60,7 @@ pub fn letter() -> usize {
 
 /// `above` over `below`, covering the share `cover` of it.
 pub fn blend(below: [u8; 3], above: [u8; 3], cover: f32) -> [u8; 3] {
-    let mix =
-        |below: u8, above: u8| (f32::from(below) * (1.0 - cover) + f32::from(above) * cover).round() as u8;
-    [mix(below[0], above[0]), mix(below[1], above[1]), mix(below[2], above[2])]
+    std::array::from_fn(|c| (f32::from(below[c]) * (1.0 - cover) + f32::from(above[c]) * cover).round() as u8)
 }
 
 /// The words of `text` in lines of at most `room` letters; a longer word is broken.

@@ -233,11 +233,10 @@ impl<'a> Grey<'a> {
     fn mean(&self, x: usize, y: usize, size: usize) -> f32 {
         let (left, top, side) = self.crop;
         let width = self.image.width() as usize;
-        let span = |o: usize| {
+        let [rows, columns] = [y, x].map(|o| {
             let first = o * side / size;
             first..((o + 1) * side / size).clamp(first + 1, side)
-        };
-        let (rows, columns) = (span(y), span(x));
+        });
         let mut sum = 0.0;
         for row in rows.clone() {
             let start = (top + row) * width + left;

@@ -28,19 +28,22 @@ pub fn upsample(values: &[f32], height: usize, width: usize, size: usize) -> Vec
 fn stretched(values: Vec<f64>, size: usize) -> Vec<f64> {
     let count = values.len();
     let coefficients = coefficients(values);
-    let at = |index: isize| coefficients[mirrored(index, count)];
-    let value = |o: usize| {
+    let mut stretched = Vec::with_capacity(size);
+    for o in 0..size {
         let place = (o as f64 + 0.5) * count as f64 / size as f64 - 0.5;
         let first = place.floor();
         let (i, t) = (first as isize, place - first);
         let rest = 1.0 - t;
-        let near = |t: f64| (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0;
-        at(i - 1) * rest.powi(3) / 6.0
-            + at(i) * near(t)
-            + at(i + 1) * near(rest)
-            + at(i + 2) * t.powi(3) / 6.0
-    };
-    (0..size).map(value).collect()
+        let [before, here, next, after] = [i - 1, i, i + 1, i + 2].map(|i| coefficients[mirrored(i, count)]);
+        stretched
+            .push(before * rest.powi(3) / 6.0 + here * near(t) + next * near(rest) + after * t.powi(3) / 6.0);
+    }
+    stretched
+}
+
+/// The cubic B-spline less than one cell from its middle.
+fn near(t: f64) -> f64 {
+    (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0
 }
 
 /// B-spline coefficients: the tridiagonal system (1, 4, 1) / 6 with its ends mirrored, solved by elimination.
@@ -49,11 +52,11 @@ fn coefficients(mut values: Vec<f64>) -> Vec<f64> {
     if last == 0 {
         return values;
     }
-    let diagonal = |i: usize| if i == 0 || i == last { 5.0 } else { 4.0 };
     let mut above = vec![0.0; last + 1];
     for i in 0..=last {
         let (before, factor) = if i == 0 { (0.0, 0.0) } else { (values[i - 1], above[i - 1]) };
-        let pivot = diagonal(i) - factor;
+        let diagonal = if i == 0 || i == last { 5.0 } else { 4.0 };
+        let pivot = diagonal - factor;
         above[i] = 1.0 / pivot;
         values[i] = (6.0 * values[i] - before) / pivot;
     }

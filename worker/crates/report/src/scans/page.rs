@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use minijinja::HtmlEscape;
 use nightread_domain::JobError;
 use nightread_domain::result::{Component, ResultDocument};
 use nightread_volume::{BytesSource, Limits, VolumeStream};
@@ -248,7 +249,7 @@ fn views_svg(image: &Image, captions: [&str; 3], label: &str) -> String {
     let (width, height) = (image.width, image.height + 12);
     let mut svg = format!(
         r#"<svg class="views" viewBox="0 0 {width} {height}" role="img" aria-label="{}"><image width="{width}" height="{}" href="{}"/>"#,
-        safe::text(label),
+        HtmlEscape(label),
         image.height,
         safe::data_address("image/png", &image.png),
     );
@@ -257,7 +258,7 @@ fn views_svg(image: &Image, captions: [&str; 3], label: &str) -> String {
         let _infallible = write!(
             svg,
             r#"<text x="{middle}" y="{below}" text-anchor="middle">{}</text>"#,
-            safe::text(caption)
+            HtmlEscape(caption)
         );
         if nth > 0 {
             let _infallible = write!(svg, r#"<text x="{}" y="{below}">L</text>"#, left + 1);
@@ -374,7 +375,7 @@ fn matrix_svg(values: &[f64], order: &[usize], names: &[String], label: &str) ->
     let mut svg = format!(
         r#"<svg class="matrix" viewBox="0 0 {} {extent}" role="img" aria-label="{}"><image x="{left}" width="{extent}" height="{extent}" href="{}"/>"#,
         left + extent,
-        safe::text(label),
+        HtmlEscape(label),
         safe::data_address("image/png", &image.png),
     );
     if labelled {
@@ -385,7 +386,7 @@ fn matrix_svg(values: &[f64], order: &[usize], names: &[String], label: &str) ->
                 r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#,
                 left - 4,
                 row * 10 + 8,
-                safe::text(&name)
+                HtmlEscape(&name)
             );
         }
     }

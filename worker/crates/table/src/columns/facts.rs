@@ -159,12 +159,11 @@ fn of_map(facts: &[Fact], map: &BTreeMap<String, Value>, cells: &mut Vec<Cell>) 
         }
         cells.push(cell.unwrap_or_default());
     }
-    let left = |key: &str| !taken.contains(key) || unfit.contains(key);
     if taken.len() == map.len() && unfit.is_empty() {
         return Cell::Null;
     }
-    let rest: Map<String, Value> =
-        map.iter().filter(|(key, _)| left(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let left = map.iter().filter(|(key, _)| !taken.contains(key.as_str()) || unfit.contains(key.as_str()));
+    let rest: Map<String, Value> = left.map(|(key, value)| (key.clone(), value.clone())).collect();
     Cell::json(&rest)
 }
 
@@ -178,7 +177,7 @@ fn part<'v>(value: &'v Value, inner: Option<&str>) -> Option<&'v Value> {
 }
 
 fn other_times(times: &BTreeMap<String, f64>) -> Cell {
-    let known = |stage: &str| TIMING.iter().any(|(_, known)| *known == stage);
-    let rest: BTreeMap<&String, &f64> = times.iter().filter(|(stage, _)| !known(stage)).collect();
+    let unknown = times.iter().filter(|(stage, _)| TIMING.iter().all(|(_, known)| known != stage));
+    let rest: BTreeMap<&String, &f64> = unknown.collect();
     Cell::json(&rest)
 }

@@ -226,8 +226,8 @@ impl<'a> Item<'a> {
 
 fn heatmap(item: Item<'_>) -> Cell {
     let Some(finding) = item.finding() else { return Cell::Null };
-    let is_its_own = |of: Option<&str>| of == Some(finding.label.as_str());
+    let own = Some(finding.label.as_str());
     let mut artefacts = item.document.artefacts.iter();
-    let found = artefacts.find(|file| file.kind == ArtefactKind::Heatmap && is_its_own(file.of.as_deref()));
+    let found = artefacts.find(|file| file.kind == ArtefactKind::Heatmap && file.of.as_deref() == own);
     Cell::some_text(found.map(|file| file.path.as_str()))
 }

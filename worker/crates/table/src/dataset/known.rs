@@ -108,11 +108,12 @@ fn marks(
     part: u32,
     marks: &mut Vec<Mark>,
 ) -> Result<(), DataSetError> {
-    let place = |wanted: &str| columns.iter().position(|name| *name == wanted).unwrap_or_default();
+    let [path, etag] = ["document_path", "document_etag"]
+        .map(|wanted| columns.iter().position(|name| *name == wanted).unwrap_or_default());
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group)?;
-        let mut paths = texts(&*group, place("document_path"))?;
-        let mut etags = texts(&*group, place("document_etag"))?;
+        let mut paths = texts(&*group, path)?;
+        let mut etags = texts(&*group, etag)?;
         let mut last: Option<[u64; 2]> = None;
         loop {
             let (some_paths, some_etags) = (next(&mut paths)?, next(&mut etags)?);

@@ -25,11 +25,11 @@ impl<W: Write> fmt::Debug for JsonLines<W> {
 
 impl<W: Write> JsonLines<W> {
     pub(super) fn new(columns: Vec<Column>, output: W) -> Self {
-        let name = |(place, column): (usize, &Column)| {
-            let before = if place == 0 { '{' } else { ',' };
-            format!("{before}{}:", serde_json::Value::from(column.name.as_str()))
-        };
-        let names = columns.iter().enumerate().map(name).collect();
+        let before = std::iter::once('{').chain(std::iter::repeat(','));
+        let names = before
+            .zip(&columns)
+            .map(|(before, column)| format!("{before}{}:", serde_json::Value::from(column.name.as_str())));
+        let names = names.collect();
         Self { columns, names, writer: BufWriter::with_capacity(1 << 16, output) }
     }
 

@@ -91,25 +91,23 @@ impl<W: Write + Send> ParquetTable<W> {
 }
 
 fn schema(columns: &[Column]) -> Result<TypePtr, ParquetError> {
-    let field = |column: &Column| {
-        let (physical, logical) = match column.kind {
-            Kind::Text | Kind::Json => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-            Kind::Integer => (Physical::INT64, None),
-            Kind::Number => (Physical::DOUBLE, None),
-            Kind::Single => (Physical::FLOAT, None),
-            Kind::Flag => (Physical::BOOLEAN, None),
-            Kind::Time => {
-                let micros = LogicalType::timestamp(true, TimeUnit::MICROS);
-                (Physical::INT64, Some(micros))
-            }
-        };
-        let field = Type::primitive_type_builder(&column.name, physical)
-            .with_repetition(Repetition::OPTIONAL)
-            .with_logical_type(logical);
-        field.build().map(Arc::new)
-    };
     let fields = columns.iter().map(field).collect::<Result<Vec<_>, _>>()?;
     Type::group_type_builder("nightread").with_fields(fields).build().map(Arc::new)
+}
+
+fn field(column: &Column) -> Result<TypePtr, ParquetError> {
+    let (physical, logical) = match column.kind {
+        Kind::Text | Kind::Json => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        Kind::Integer => (Physical::INT64, None),
+        Kind::Number => (Physical::DOUBLE, None),
+        Kind::Single => (Physical::FLOAT, None),
+        Kind::Flag => (Physical::BOOLEAN, None),
+        Kind::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
+    };
+    let field = Type::primitive_type_builder(&column.name, physical)
+        .with_repetition(Repetition::OPTIONAL)
+        .with_logical_type(logical);
+    field.build().map(Arc::new)
 }
 
 /// Writes cells; those of documents as often as each has rows.

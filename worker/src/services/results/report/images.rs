@@ -197,11 +197,11 @@ fn small_and_large(
         return Err(JobError::new(Stage::Report, ErrorCode::BlobChanged, text));
     }
     let image = decode(bytes, &studies.options)?;
-    let jpeg = |side: u32| {
+    let [small, large] = [THUMBNAIL, side].map(|side| {
         let seen = preview(&image, side);
         images::grey(seen.width, seen.height, &seen.pixels)
-    };
-    Ok((jpeg(THUMBNAIL)?, jpeg(side)?))
+    });
+    Ok((small?, large?))
 }
 
 /// On a thread that may be busy for long.

@@ -174,11 +174,9 @@ impl Draft {
     }
 
     fn weight(&self) -> usize {
-        let components =
-            |study: &Study| study.whole.as_deref().map_or(0, |document| document.components().len());
-        self.gathered.radiographs.len()
-            + self.gathered.volumes.len()
-            + self.gathered.scans.iter().map(components).sum::<usize>() / 2
+        let scans = self.gathered.scans.iter().filter_map(|study| study.whole.as_deref());
+        let components: usize = scans.map(|document| document.components().len()).sum();
+        self.gathered.radiographs.len() + self.gathered.volumes.len() + components / 2
     }
 
     fn notes(&self, documents: &Documents, wanted: &Wanted<'_>) -> Vec<String> {
@@ -278,12 +276,14 @@ async fn files_of(documents: &Documents, study: &Study) -> Result<(Files, Option
 
 fn matrices(courses: &Courses) -> Matrices {
     let found = connectivity(&courses.values, courses.count);
-    let plain = |matrix: &NetworkMatrix| -> Vec<f64> {
-        matrix.rows().flatten().map(|value| value.unwrap_or(f64::NAN)).collect()
-    };
     Matrices {
         correlation: plain(&found.correlation),
         partial: found.shrinkage.map(|_| plain(&found.partial)),
         estimator: "from the precision matrix, covariance shrunk by Ledoit and Wolf (2004)",
     }
+}
+
+/// Rows first; what is undefined is NaN.
+fn plain(matrix: &NetworkMatrix) -> Vec<f64> {
+    matrix.rows().flatten().map(|value| value.unwrap_or(f64::NAN)).collect()
 }
