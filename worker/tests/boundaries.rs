@@ -8,8 +8,9 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "nightread-domain",
+    "nightread-archive",
     "nightread-compare",
     "nightread-dicom",
     "nightread-volume",
@@ -59,8 +60,9 @@ fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
 fn formats_and_readings_are_apart() {
     for (package, unknown) in [
         ("nightread-domain", &["dicom", "volume", "radiograph", "fmri", "engine"][..]),
+        ("nightread-archive", &["volume", "radiograph", "fmri", "engine", "report"]),
         ("nightread-compare", &["dicom", "volume", "radiograph", "fmri", "engine"]),
-        ("nightread-dicom", &["volume", "radiograph", "fmri", "engine"]),
+        ("nightread-dicom", &["archive", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-radiograph", &["volume", "fmri", "engine"]),
         ("nightread-fmri", &["dicom", "radiograph", "engine"]),

@@ -251,7 +251,8 @@ impl<'a> Walk<'a> {
                 if self.open.is_empty() && self.wanted.contains(&tag) {
                     let value = attributes::unpadded(&self.data[element.value..end]);
                     if value.len() > attributes::MOST_BYTES {
-                        let text = format!("the element {tag} has {} bytes, which is no value of it", value.len());
+                        let text =
+                            format!("the element {tag} has {} bytes, which is no value of it", value.len());
                         return Err(refuse(ErrorCode::HeaderInvalid, text));
                     }
                     self.taken.push((tag, value.to_vec()));
