@@ -123,17 +123,20 @@ fn dcmtk_reads_every_object() {
             assert!(good && text.contains("</file-format>"), "{}: {text}", path.display());
             if object.kind == Kind::Report {
                 let (good, text) = says(&report, utf8, path);
-                let noise = text.lines().filter(|line| line.starts_with("W:") || line.starts_with("E:"));
-                let noise: Vec<_> = noise
-                    .filter(|line| {
-                        !line.contains("VR checker")
-                            && !(has_escapes(&case) && line.contains("SpecificCharacterSet"))
-                    })
-                    .collect();
+                let noise: Vec<_> = text.lines().filter(|line| is_noise(&case, line)).collect();
                 assert!(good && noise.is_empty(), "{}: {noise:#?}", path.display());
             }
         }
     }
+}
+
+/// What dcmtk complains of, less what its release of 2022 does not know: a checker's UTF-8, escapes, label maps.
+fn is_noise(case: &str, line: &str) -> bool {
+    let knows_not = line.contains("VR checker")
+        || has_escapes(case) && line.contains("SpecificCharacterSet")
+        || case.ends_with("LabelMap")
+            && (line.contains("unknown image SOP class") || line.contains("content item IMAGE"));
+    (line.starts_with("W:") || line.starts_with("E:")) && !knows_not
 }
 
 /// Encodings that Debian's dcmtk cannot convert.
