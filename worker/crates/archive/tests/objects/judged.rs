@@ -121,7 +121,8 @@ fn dcmtk_reads_every_object() {
             let utf8: &[&str] = if has_escapes(&case) { &[] } else { &["+U8"] };
             let (good, text) = says(&xml, utf8, path);
             assert!(good && text.contains("</file-format>"), "{}: {text}", path.display());
-            if object.kind == Kind::Report {
+            // dcmtk of 2022 refuses a report that points into a label map, whose class it does not know.
+            if object.kind == Kind::Report && !case.ends_with("LabelMap") {
                 let (good, text) = says(&report, utf8, path);
                 let noise: Vec<_> = text.lines().filter(|line| is_noise(&case, line)).collect();
                 assert!(good && noise.is_empty(), "{}: {noise:#?}", path.display());
@@ -130,12 +131,9 @@ fn dcmtk_reads_every_object() {
     }
 }
 
-/// What dcmtk complains of, less what its release of 2022 does not know: a checker's UTF-8, escapes, label maps.
+/// What dcmtk complains of, less what its release of 2022 does not know: a checker's UTF-8, escapes.
 fn is_noise(case: &str, line: &str) -> bool {
-    let knows_not = line.contains("VR checker")
-        || has_escapes(case) && line.contains("SpecificCharacterSet")
-        || case.ends_with("LabelMap")
-            && (line.contains("unknown image SOP class") || line.contains("content item IMAGE"));
+    let knows_not = line.contains("VR checker") || has_escapes(case) && line.contains("SpecificCharacterSet");
     (line.starts_with("W:") || line.starts_with("E:")) && !knows_not
 }
 
