@@ -8,12 +8,14 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 9] = [
+const PURE: [&str; 11] = [
     "nightread-domain",
+    "nightread-archive",
     "nightread-compare",
     "nightread-ct",
     "nightread-dicom",
     "nightread-volume",
+    "nightread-segmentation",
     "nightread-radiograph",
     "nightread-fmri",
     "nightread-table",
@@ -60,9 +62,11 @@ fn pure_crates_know_no_reactor_broker_cloud_or_runtime() {
 fn formats_and_readings_are_apart() {
     for (package, unknown) in [
         ("nightread-domain", &["dicom", "volume", "radiograph", "fmri", "engine"][..]),
+        ("nightread-archive", &["volume", "radiograph", "fmri", "engine", "report"]),
         ("nightread-compare", &["dicom", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-ct", &["radiograph", "fmri", "engine"]),
-        ("nightread-dicom", &["volume", "radiograph", "fmri", "engine"]),
+        ("nightread-dicom", &["archive", "volume", "radiograph", "fmri", "engine"]),
+        ("nightread-segmentation", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-radiograph", &["volume", "fmri", "engine"]),
         ("nightread-fmri", &["dicom", "radiograph", "engine"]),

@@ -8,10 +8,12 @@
 //! | JPEG 2000, with and without loss | `openjp2` (OpenJPEG through c2rust), in a child process |
 //! | JPEG-LS, with and without loss | CharLS (C++), in a child process |
 
+use dicom_core::Tag;
 use dicom_encoding::transfer_syntax::Endianness;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::Warning;
 
+use super::attributes::Attributes;
 use super::fragments::{fragments, several};
 use super::header::Header;
 use super::shape::Shape;
@@ -49,6 +51,15 @@ impl<'a> File<'a> {
 
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The values of these elements of the root as they lie in the file: what [`File::header`] leaves out, names of patients
+    /// among it, is read only where somebody asks for it here.
+    ///
+    /// # Errors
+    /// `header_invalid` where one of them is longer than any value of it, or stands there twice with two values.
+    pub fn attributes(&self, wanted: &[Tag]) -> Result<Attributes, JobError> {
+        walk::attributes(&self.source, wanted)
     }
 
     /// The UID of the transfer syntax: the one that the file names, or that its bytes prove.

@@ -3,6 +3,7 @@
 //! ```text
 //! File::open(&[u8], &ReadOptions, &mut warnings) -> Result<File, JobError>    // the header, walked
 //! file.header() -> &Header                                                    // the attributes that are wanted
+//! file.attributes(&[Tag]) -> Result<Attributes, JobError>                    // values as they lie there, for DICOM results
 //! file.pixels()?.shape() -> Result<Shape, JobError>                           // how the samples lie in their bytes
 //! file.pixels()?.samples(&mut shape, &ReadOptions, &mut warnings) -> Result<Samples, JobError>
 //! file.pixels()?.frames(&mut warnings) -> Result<Frames, JobError>            // of a file of any number of frames
@@ -19,6 +20,7 @@
 //! Pure CPU: no async runtime, no network, no files. All errors are [`nightread_domain::error::JobError`]s of stage
 //! `decode` with a stable code, all permanent unless the code says otherwise.
 
+mod attributes;
 mod codec;
 pub mod codestream;
 mod element;
@@ -39,6 +41,7 @@ mod source;
 mod text;
 mod walk;
 
+pub use attributes::Attributes;
 pub use codec::child as codec_child;
 pub use codec::{ChildCodec, Codec, CodecImage, CodecRequest, InProcess, IsolatedCodec, isolated};
 pub use file::{File, Pixels};

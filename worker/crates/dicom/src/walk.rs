@@ -12,6 +12,7 @@ use dicom_dictionary_std::tags;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::warning::{Warning, WarningCode};
 
+use super::attributes::{self, Attributes};
 use super::element::{self, Element, Form, ITEM, ITEM_END, SEQUENCE_END};
 use super::header::{Header, Reading};
 use super::source::EncodedDataSet;
@@ -64,6 +65,9 @@ struct Walk<'a> {
     /// Tags of the open sequences, outermost first.
     within: Vec<Tag>,
     header: Reading,
+    /// Elements of the root whose values are handed on as they are, and what was found of them.
+    wanted: &'a [Tag],
+    taken: Vec<(Tag, Vec<u8>)>,
     /// What had to be repaired first.
     repaired: Option<String>,
     /// Delimiters were repaired: an element out of order is then one that fell out of its sequence.
@@ -73,27 +77,42 @@ struct Walk<'a> {
 
 /// Reads up to the pixel data, or to the end of a file without any.
 pub(super) fn walk(source: &EncodedDataSet<'_>, warnings: &mut Vec<Warning>) -> Result<Found, JobError> {
-    let data: &[u8] = &source.data;
-    let root = source.form(warnings)?;
-    let mut walk = Walk {
-        data,
-        at: 0,
-        root,
-        open: Vec::new(),
-        within: Vec::new(),
-        header: Reading::default(),
-        repaired: None,
-        unsure: false,
-        highest: Tag(0, 0),
-    };
+    let mut walk = Walk::new(source, &[], warnings)?;
     let pixels = walk.run()?;
     if let Some(what) = walk.repaired {
         warnings.push(Warning::new(WarningCode::HeaderRepaired, what));
     }
-    Ok(Found { header: walk.header.finish(), pixels, big_endian: root.big_endian })
+    Ok(Found { header: walk.header.finish(), pixels, big_endian: walk.root.big_endian })
 }
 
-impl Walk<'_> {
+/// Takes the values of these elements of the root as they are, of at most [`attributes::MOST_BYTES`] each.
+pub(super) fn attributes(source: &EncodedDataSet<'_>, wanted: &[Tag]) -> Result<Attributes, JobError> {
+    let mut walk = Walk::new(source, wanted, &mut Vec::new())?;
+    walk.run()?;
+    Attributes::of(walk.taken)
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        source: &'a EncodedDataSet<'_>,
+        wanted: &'a [Tag],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, JobError> {
+        Ok(Self {
+            data: &source.data,
+            at: 0,
+            root: source.form(warnings)?,
+            open: Vec::new(),
+            within: Vec::new(),
+            header: Reading::default(),
+            wanted,
+            taken: Vec::new(),
+            repaired: None,
+            unsure: false,
+            highest: Tag(0, 0),
+        })
+    }
+
     fn run(&mut self) -> Result<Option<PixelData>, JobError> {
         loop {
             while self.open.last().and_then(|level| level.end).is_some_and(|end| self.at >= end) {
@@ -228,6 +247,15 @@ impl Walk<'_> {
                     // Values of VR UN are little endian always.
                     let big_endian = form.big_endian && element.vr != Some(VR::UN);
                     self.header.set(&self.within, tag, &self.data[element.value..end], big_endian);
+                }
+                if self.open.is_empty() && self.wanted.contains(&tag) {
+                    let value = attributes::unpadded(&self.data[element.value..end]);
+                    if value.len() > attributes::MOST_BYTES {
+                        let text =
+                            format!("the element {tag} has {} bytes, which is no value of it", value.len());
+                        return Err(refuse(ErrorCode::HeaderInvalid, text));
+                    }
+                    self.taken.push((tag, value.to_vec()));
                 }
                 self.at = end;
             }

@@ -1,0 +1,122 @@
+//! DICOM objects of results, in the study of what was read: reports for machines, captures for the eye, segmentations.
+//!
+//! ```text
+//! Source::open(bytes) -> Result<Source, ArchiveError>                                     // whose study it is
+//! of_radiograph(&Source, &ResultDocument, &codes, &panels, &Options) -> Vec<Object>       // captures and a report
+//! of_ct(&Source, &ResultDocument, &CtResult, &Options) -> Vec<Object>                     // segmentation, capture, report
+//! ```
+//!
+//! The same document and source give the same bytes. UIDs are digests of what the objects hold, dates apart: an archive keeps
+//! the old object under a UID that it knows, so another content must have another name.
+//!
+//! Of the source only [`Source`]'s list of attributes is copied. Pure: no network, no files, no clock.
+
+mod capture;
+mod concept;
+mod content;
+mod data;
+mod error;
+mod findings;
+mod implicit;
+mod object;
+mod organs;
+mod own;
+mod page;
+mod report;
+mod rle;
+mod seg;
+mod source;
+mod uid;
+
+use nightread_domain::ResultDocument;
+use nightread_domain::result::Status;
+
+pub use self::capture::Panel;
+pub use self::concept::{Concept, PRIVATE_SCHEME};
+pub use self::error::{ArchiveError, Fault};
+pub use self::findings::code_of;
+pub use self::object::{Kind, MANUFACTURER, Object, content_digest};
+pub use self::organs::{Laterality, Organ};
+pub use self::own::{Other, no_study};
+pub use self::report::{Predecessor, ReportClass};
+pub use self::seg::{SegForm, SegInput, SegSegment, SegSlice, Segmentation};
+pub use self::source::{Reference, Source};
+pub use self::uid::WRITER;
+
+use self::object::Frame;
+
+/// What may be chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    pub report: ReportClass,
+    pub segmentation: SegForm,
+    /// The report that this result's replaces.
+    pub predecessor: Option<&'a Predecessor>,
+}
+
+/// The organs of a CT series.
+#[derive(Clone, Copy, Debug)]
+pub struct CtResult<'a> {
+    pub organs: &'a [Organ],
+    /// Organs that the model knows and did not find.
+    pub missing: &'a [String],
+    /// The voxels, where they are kept.
+    pub voxels: Option<SegInput<'a>>,
+    /// The slices that were read, whether or not voxels are kept.
+    pub slices: &'a [Reference],
+}
+
+/// Captures of the heatmaps, or of a page that lists the findings where there are none, and the report.
+///
+/// # Errors
+/// `NoResult` where the document tells of a failure or has no findings; those of the parts.
+pub fn of_radiograph(
+    source: &Source,
+    document: &ResultDocument,
+    codes: &[(String, Concept)],
+    panels: &[Panel<'_>],
+    options: &Options<'_>,
+) -> Result<Vec<Object>, ArchiveError> {
+    let content = read(document, codes)?;
+    let frame = Frame { source, document, content: &content };
+    // Before the captures: it says where there is nothing to report.
+    let report = findings::of_radiograph(frame, codes, options.report, options.predecessor)?;
+    let mut objects = capture::of_radiograph(frame, panels)?;
+    objects.push(report);
+    Ok(objects)
+}
+
+/// The segmentation where voxels are kept, a page that lists the organs, and the report that ties both together.
+///
+/// # Errors
+/// `NoResult` where the document tells of a failure or nothing was looked for; those of the parts.
+pub fn of_ct(
+    source: &Source,
+    document: &ResultDocument,
+    result: &CtResult<'_>,
+    options: &Options<'_>,
+) -> Result<Vec<Object>, ArchiveError> {
+    let content = read(document, &[])?;
+    let frame = Frame { source, document, content: &content };
+    let made = match &result.voxels {
+        Some(voxels) => seg::segmentation(voxels, options.segmentation, frame)?,
+        None => None,
+    };
+    let found = organs::Found {
+        organs: result.organs,
+        missing: result.missing,
+        segmentation: made.as_ref(),
+        slices: result.slices,
+    };
+    let report = organs::of_ct(frame, found, options.report, options.predecessor)?;
+    let page = capture::of_ct(frame, result.organs, result.missing)?;
+    Ok(made.map(|made| made.object).into_iter().chain([page, report]).collect())
+}
+
+/// The digest of a document that tells of a reading.
+fn read(document: &ResultDocument, codes: &[(String, Concept)]) -> Result<String, ArchiveError> {
+    if document.status != Status::Ok {
+        return Err(ArchiveError::new(Fault::NoResult, "the document tells why the study was not read"));
+    }
+    content_digest(document, codes)
+}

@@ -1,0 +1,190 @@
+//! The source of a result: whose study it is, and which of its attributes the results carry on.
+
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use nightread_dicom::{Attributes, File, ReadOptions};
+use time::UtcOffset;
+
+use crate::data::Data;
+use crate::error::{ArchiveError, Fault};
+
+/// Everything that is copied from a source, and nothing else: the modules Patient, General Study and Patient Study (PS3.3, C.7.1.1,
+/// C.7.2.1, C.7.2.2), without free texts, and what tells in which encoding and time zone it is. `true`: written empty where the
+/// source has none.
+const COPIED: [(Tag, VR, bool); 14] = [
+    (tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, false),
+    (tags::STUDY_DATE, VR::DA, true),
+    (tags::STUDY_TIME, VR::TM, true),
+    (tags::ACCESSION_NUMBER, VR::SH, true),
+    (tags::REFERRING_PHYSICIAN_NAME, VR::PN, true),
+    (tags::STUDY_DESCRIPTION, VR::LO, false),
+    (tags::PATIENT_NAME, VR::PN, true),
+    (tags::PATIENT_ID, VR::LO, true),
+    (tags::ISSUER_OF_PATIENT_ID, VR::LO, false),
+    (tags::PATIENT_BIRTH_DATE, VR::DA, true),
+    (tags::PATIENT_SEX, VR::CS, true),
+    (tags::PATIENT_AGE, VR::AS, false),
+    (tags::STUDY_INSTANCE_UID, VR::UI, true),
+    (tags::STUDY_ID, VR::SH, true),
+];
+
+/// What else is read of a source.
+const ASKED: [Tag; 7] = [
+    tags::SPECIFIC_CHARACTER_SET,
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::MODALITY,
+    tags::FRAME_OF_REFERENCE_UID,
+    tags::POSITION_REFERENCE_INDICATOR,
+];
+
+/// Names an image of a study.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    pub series: String,
+    pub sop_class: String,
+    pub sop_instance: String,
+}
+
+/// The header of a source.
+#[derive(Clone, Debug)]
+pub struct Source {
+    attributes: Attributes,
+    pub study: String,
+    /// The image that was read, or the one slice whose header speaks for its series.
+    pub image: Reference,
+    pub modality: String,
+    pub frame_of_reference: Option<String>,
+}
+
+impl Source {
+    /// Reads the header of a DICOM file, of at most `max_inflated_bytes` where it is deflated.
+    ///
+    /// # Errors
+    /// `Source` where it cannot be read; `NoIdentity` where it names no study, series, instance or class.
+    pub fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<Self, ArchiveError> {
+        let file = File::open(bytes, &ReadOptions { max_inflated_bytes, codec: None }, &mut Vec::new())?;
+        let wanted: Vec<Tag> = COPIED.iter().map(|(tag, ..)| *tag).chain(ASKED).collect();
+        let attributes = file.attributes(&wanted)?;
+        let uid = |tag: Tag, what: &str| {
+            let uid = attributes.text(tag).unwrap_or_default();
+            if is_uid(&uid) {
+                return Ok(uid);
+            }
+            let said = if uid.is_empty() { "none" } else { "one that is no UID" };
+            let text = format!("the source has no {what} ({said}): its results cannot join its study");
+            Err(ArchiveError::new(Fault::NoIdentity, text))
+        };
+        Ok(Self {
+            study: uid(tags::STUDY_INSTANCE_UID, "Study Instance UID")?,
+            image: Reference {
+                series: uid(tags::SERIES_INSTANCE_UID, "Series Instance UID")?,
+                sop_class: uid(tags::SOP_CLASS_UID, "SOP Class UID")?,
+                sop_instance: uid(tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
+            },
+            modality: attributes.text(tags::MODALITY).unwrap_or_default(),
+            frame_of_reference: attributes.text(tags::FRAME_OF_REFERENCE_UID).filter(|uid| is_uid(uid)),
+            attributes,
+        })
+    }
+
+    /// Whether the source is an image of X-rays in one plane: of computed or digital radiography.
+    pub fn is_radiograph(&self) -> bool {
+        matches!(
+            self.image.sop_class.as_str(),
+            uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE
+                | uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION
+                | uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING
+        ) || matches!(self.modality.as_str(), "CR" | "DX")
+    }
+
+    /// The offset that dates and times of the source are in; UTC where it names none.
+    pub(crate) fn time_zone(&self) -> UtcOffset {
+        self.attributes
+            .text(tags::TIMEZONE_OFFSET_FROM_UTC)
+            .and_then(|text| offset(&text))
+            .unwrap_or(UtcOffset::UTC)
+    }
+
+    pub(crate) fn position_reference(&self) -> Option<String> {
+        self.attributes.text(tags::POSITION_REFERENCE_INDICATOR)
+    }
+
+    /// What is copied. As the source has it, byte for byte in its own encoding; where our own texts need more than ASCII, or its
+    /// encoding is not known, in UTF-8.
+    pub(crate) fn copied(&self, beyond_ascii: bool) -> Data {
+        let mut data = Data::new();
+        let in_utf8 = beyond_ascii || !self.attributes.has_known_encoding();
+        match self.attributes.raw(tags::SPECIFIC_CHARACTER_SET) {
+            _ if in_utf8 => data.text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
+            Some(charset) => data.raw(tags::SPECIFIC_CHARACTER_SET, VR::CS, charset),
+            None => {}
+        }
+        for (tag, vr, always) in COPIED {
+            let value = self.attributes.raw(tag).map(|raw| {
+                if in_utf8 {
+                    self.attributes.text(tag).unwrap_or_default().into_bytes()
+                } else {
+                    raw.to_vec()
+                }
+            });
+            match value {
+                Some(value) => data.raw(tag, vr, &value),
+                None if always => data.empty(tag, vr),
+                None => {}
+            }
+        }
+        data
+    }
+}
+
+/// `&ZZXX`: hours and minutes after a sign (PS3.3, C.12.1.1.8).
+fn offset(text: &str) -> Option<UtcOffset> {
+    let (sign, digits) = text.split_at_checked(1)?;
+    let sign = match sign {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let number: i8 = digits.get(..2)?.parse().ok()?;
+    let minutes: i8 = digits.get(2..)?.parse().ok()?;
+    UtcOffset::from_hms(sign * number, sign * minutes, 0).ok()
+}
+
+/// Digits and dots, at most 64 of them, not empty between dots (PS3.5, 9.1). Leading zeros are let through: archives hold such
+/// studies, and know them by no other name.
+pub(crate) fn is_uid(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 64 && text.contains('.') && text.split('.').all(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uids_are_told_from_what_is_none() {
+        for (text, is) in [
+            ("1.2.840.10008.1.2", true),
+            ("1.2.0840.1", true),
+            ("", false),
+            ("1", false),
+            ("1..2", false),
+            (".1.2", false),
+            ("1.2.a", false),
+        ] {
+            assert_eq!(is_uid(text), is, "{text:?}");
+        }
+        assert!(!is_uid(&"1.".repeat(33)));
+    }
+
+    #[test]
+    fn offsets_are_read() {
+        let hours = |text| offset(text).map(|offset| offset.whole_minutes());
+        assert_eq!(
+            (hours("-0430"), hours("+0900"), hours("0900"), hours("+9"), hours("")),
+            (Some(-270), Some(540), None, None, None)
+        );
+    }
+}

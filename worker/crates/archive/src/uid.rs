@@ -1,0 +1,38 @@
+//! UIDs that are functions of what they name.
+
+use sha2::{Digest, Sha256};
+
+/// The version of everything in this crate that decides bytes: raised whenever the same result would be written otherwise, so
+/// that an archive never holds two contents under one UID.
+pub const WRITER: &str = "1";
+
+/// `2.25.` and the decimal form of a UUID (PS3.5, B.2): the first 128 bits of a SHA-256 over the parts, each after its
+/// length, with the bits of version 8 (RFC 9562, 5.8) set.
+pub(crate) fn uid(parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let digest = digest.finalize();
+    let first: u128 = digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte));
+    let versioned = first & !(0xF << 76) | 8 << 76;
+    let uuid = versioned & !(0b11 << 62) | 0b10 << 62;
+    format!("2.25.{uuid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_kept_apart() {
+        assert_ne!(uid(&[b"ab", b"c"]), uid(&[b"a", b"bc"]));
+        assert_ne!(uid(&[b"ab"]), uid(&[b"ab", b""]));
+        assert_eq!(uid(&[b"ab"]), uid(&[b"ab"]));
+        let name = uid(&[]);
+        assert!(name.len() <= 64 && crate::source::is_uid(&name), "{name}");
+        let number: u128 = name.trim_start_matches("2.25.").parse().expect("a number");
+        assert_eq!((number >> 76 & 0xF, number >> 62 & 0b11), (8, 0b10));
+    }
+}

@@ -1,0 +1,141 @@
+"""Reads every object of a folder by highdicom, and holds it against what <case>.json says that was written."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from pydicom.sr.codedict import codes
+
+warnings.filterwarnings("ignore")
+CERTAINTY = ("111012", "DCM")
+
+
+def code_of(concept):
+    return [concept.value, concept.scheme_designator, concept.meaning]
+
+
+def check_report(path, expected):
+    report = hd.sr.srread(path)
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    evidence = {
+        (image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID)
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for image in series.ReferencedSOPSequence
+    }
+    context = report.content.get_observer_contexts(observer_type=codes.DCM.Device)
+    assert len(context) == 1, "one device observed"
+    if "groups" in expected:
+        groups = report.content.get_image_measurement_groups()
+        positive = [group for group in groups if group.finding_type is not None]
+        assert len(groups) == max(1, len(expected["groups"])), len(groups)
+        assert len(positive) == len(expected["groups"]), len(positive)
+        for group, want in zip(positive, expected["groups"], strict=True):
+            assert code_of(group.finding_type) == want["finding"], group.finding_type
+            (measured,) = group.get_measurements()
+            assert (measured.name.value, measured.name.scheme_designator) == CERTAINTY
+            assert abs(measured.value - want["certainty"]) <= 0.005 + 1e-9, measured.value
+            assert measured.unit.value == "%"
+            (present,) = [q for q in group.get_qualitative_evaluations() if code_of(q.name) == want["finding"]]
+            assert present.value == codes.SCT.Present, present.value
+            (image,) = group.source_images
+            assert image.referenced_sop_instance_uid == want["image"]
+            assert (image.referenced_sop_class_uid, image.referenced_sop_instance_uid) in evidence
+        if "absent" in expected:
+            assert expected["absent"] not in [g.finding_type.meaning for g in positive]
+    if "organs" in expected:
+        groups = report.content.get_volumetric_roi_measurement_groups()
+        assert len(groups) == len(expected["organs"]), len(groups)
+        seg = pydicom.dcmread(next(path.parent.glob(path.name.split(".")[0] + ".seg-*.dcm")))
+        labels = {s.SegmentNumber: s.SegmentLabel for s in seg.SegmentSequence}
+        assert (seg.SOPClassUID, seg.SOPInstanceUID) in evidence
+        assert {e for _, e in evidence} == {*expected["instances"], seg.SOPInstanceUID}
+        for group, want in zip(groups, expected["organs"], strict=True):
+            assert code_of(group.finding_type) == want["finding"], group.finding_type
+            values = {}
+            for measured in group.get_measurements():
+                values[measured.name.value, measured.derivation.meaning if measured.derivation else None] = measured
+            assert values["118565006", None].value == want["volume_ml"]
+            assert values["118565006", None].unit.value == "mL"
+            assert values["112031", "Mean"].value == want["mean_hu"]
+            assert values["112031", "Standard Deviation"].value == want["sd_hu"]
+            segment = group.referenced_segment
+            assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+            (number,) = [segment.referenced_segment_numbers] if isinstance(segment.referenced_segment_numbers, int) else segment.referenced_segment_numbers
+            assert labels[number] == want["name"], (labels, number)
+            sides = [site.laterality.meaning if site.laterality else None for site in group.finding_sites]
+            assert sides == [want["side"]], sides
+
+
+def check_segmentation(path, expected):
+    seg = hd.seg.segread(path)
+    shape = tuple(expected["shape"])
+    labels = np.array(expected["labels"], np.uint8).reshape(shape)
+    names = {s.segment_label: s.segment_number for s in (seg.get_segment_description(n) for n in seg.segment_numbers)}
+    names.pop("Background", None)
+    there = {name: value for name, value in expected["segments"].items() if (labels == value).any()}
+    assert set(names) == set(there), (names, there)
+    used = [i for i in range(shape[0]) if labels[i].any()]
+    uids = [expected["instances"][i] for i in used]
+    pixels = seg.get_pixels_by_source_instance(uids, segment_numbers=sorted(names.values()), assert_missing_frames_are_empty=True)
+    for name, value in there.items():
+        mine = pixels[..., sorted(names.values()).index(names[name])]
+        assert np.array_equal(mine.astype(bool), labels[used] == value), name
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    iop = [float(x) for x in shared.PlaneOrientationSequence[0].ImageOrientationPatient]
+    assert np.allclose(iop, expected["orientation"], atol=1e-12), iop
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        want = expected["positions"][expected["instances"].index(source)]
+        have = [float(x) for x in group.PlanePositionSequence[0].ImagePositionPatient]
+        assert np.allclose(have, want, atol=1e-9), (have, want)
+    # The whole in space: highdicom puts the frames together by their positions alone, where they are parallel and even.
+    if not path.name.startswith("tilted"):
+        volume = seg.get_volume(combine_segments=True)
+        assert int((volume.array > 0).sum()) == int((labels > 0).sum())
+
+
+def check_names(folder):
+    """Names read as they do in the source, where its encoding is named."""
+    sources = [path for path in sorted(folder.glob("*.source")) if path.stem not in ("unnamed", "unknown")]
+    assert len(sources) > 6, sources
+    for path in sources:
+        source = pydicom.dcmread(path)
+        for made in folder.glob(f"{path.stem}.*.dcm"):
+            for keyword in ("PatientName", "ReferringPhysicianName", "PatientID", "StudyDescription"):
+                have, want = pydicom.dcmread(made).get(keyword, ""), source.get(keyword, "")
+                assert str(have) == str(want), (made.name, keyword, str(have), str(want))
+    japanese = str(pydicom.dcmread(next(folder.glob("japanese.sr-*.dcm"))).PatientName)
+    assert japanese == "Yamada^Tarou=山田^太郎=やまだ^たろう", japanese
+    korean = str(pydicom.dcmread(next(folder.glob("korean.sr-*.dcm"))).PatientName)
+    assert korean == "Hong^Gildong=洪^吉洞=홍^길동", korean
+
+
+def main(folder):
+    counts = {}
+    check_names(Path(folder))
+    for path in sorted(Path(folder).glob("*.dcm")):
+        case, kind = path.name.split(".")[0], path.name.split(".")[1].split("-")[0]
+        expected = json.loads((path.parent / f"{case}.json").read_text())
+        if expected is None:
+            continue
+        try:
+            if kind == "sr":
+                check_report(path, expected)
+            elif kind == "seg":
+                check_segmentation(path, expected)
+            else:
+                image = pydicom.dcmread(path)
+                assert image.BurnedInAnnotation == "YES" and image.pixel_array.size > 0
+        except Exception as error:
+            raise SystemExit(f"{path.name}: {type(error).__name__}: {error}") from error
+        counts[kind] = counts.get(kind, 0) + 1
+    assert counts.get("sr", 0) > 20 and counts.get("seg", 0) > 8, counts
+    print("read by highdicom:", counts)
+
+
+main(sys.argv[1])
