@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import evaluate
+import onnx
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import organs
 
-from nightread_models import manifest, onnx_export, segmentation_export
+from nightread_models import compact, manifest, onnx_export, segmentation_export
 from nightread_models.unet3d import UNet3d
 
 HERE = Path(__file__).resolve().parent
@@ -60,12 +61,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where train.py keeps its checkpoint")
+    parser.add_argument(
+        "--phantoms", type=int, default=len(evaluate.PHANTOM_SEEDS), help="how many to take the mean of"
+    )
     options = parser.parse_args()
     state = torch.load(options.work / "checkpoint.pt", weights_only=True)
     network = UNet3d(organs.OUTPUTS)
     network.load_state_dict(state["mean"])
+    compact.round_half(network)
     side, weights = evaluate.SIDE, HERE / segmentation_export.WEIGHTS
     segmentation_export.export(network, (side, side, side), weights)
+    model = onnx.load(weights)
+    compact.store_half(model)
+    weights.write_bytes(model.SerializeToString(deterministic=True))
     worst = segmentation_export.check_parity(network, weights, (side, side, side), (-2.5, 2.5))
     digest = manifest.fill_weights(HERE)
     runtime = onnx_export.session(weights)
@@ -76,7 +84,10 @@ def main() -> int:
         "coarse_steps": min(state["step"], state["coarse_steps"]),
         "processor_s": round(state["processor_s"]),
         "largest_difference_to_torch": float(f"{worst:.1e}"),
-        "dice": evaluate.evaluate(options.data, lambda patch: runtime.run(["logits"], {"image": patch})[0]),
+        "phantoms": options.phantoms,
+        "dice": evaluate.evaluate(
+            options.data, lambda patch: runtime.run(["logits"], {"image": patch})[0], options.phantoms
+        ),
     }
     (HERE / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     write_card(report)

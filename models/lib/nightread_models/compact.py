@@ -6,7 +6,9 @@ an inference does the same arithmetic as with the wide file, on rounded weights.
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 # Small tensors (biases, norms) are not worth rounding.
 LEAST_ELEMENTS = 4096
@@ -40,3 +42,34 @@ def store_int8(model: onnx.ModelProto) -> int:
     graph.initializer.extend(kept)
     onnx.checker.check_model(model, full_check=True)
     return count
+
+
+def store_half(model: onnx.ModelProto) -> int:
+    """Stores every large weight in 16 bits, to be widened when the model is loaded; returns how many were stored so.
+
+    Nothing is lost of weights that `round_half` has been over.
+    """
+    graph = model.graph
+    nodes, kept, count = [], [], 0
+    for weight in graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if weight.data_type != TensorProto.FLOAT or values.ndim < 2 or values.size < LEAST_ELEMENTS:
+            kept.append(weight)
+            continue
+        count += 1
+        kept.append(numpy_helper.from_array(values.astype(np.float16), f"{weight.name}_stored"))
+        nodes.append(helper.make_node("Cast", [f"{weight.name}_stored"], [weight.name], to=TensorProto.FLOAT))
+    nodes.extend(graph.node)
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(model, full_check=True)
+    return count
+
+
+def round_half(network: nn.Module) -> None:
+    """Rounds a network's large weights to what 16 bits hold, so that `store_half` changes nothing."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim >= 2 and weight.numel() >= LEAST_ELEMENTS:
+                weight.copy_(weight.half().float())
