@@ -21,6 +21,10 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
+/// Of the storm: series, and slices of each.
+const SERIES: u16 = 8;
+const SLICES: u16 = 24;
+
 fn kill(mut child: Child) {
     child.kill().expect("killed");
     child.wait().expect("a child");
@@ -225,13 +229,11 @@ impl Replicas<'_> {
 async fn three_replicas_that_are_killed_again_and_again_announce_each_version_of_each_set() {
     let test = "three_replicas_that_are_killed_again_and_again_announce_each_version_of_each_set";
     let Some(assembly) = Assembly::new(test, 2).await else { return };
-    const SERIES: u16 = 8;
-    const SLICES: u16 = 24;
     let uid = |series: u16| format!("1.2.{series}");
     // Of the even series each file says how many there are; of series 0 one is missing at first.
     let slice = |series: u16, number: u16| {
         let slice = Slice::new(&uid(series), number);
-        if series % 2 == 0 { slice.of(usize::from(SLICES)) } else { slice }
+        if series.is_multiple_of(2) { slice.of(usize::from(SLICES)) } else { slice }
     };
     let name = |series: u16, number: u16| match series {
         7 => format!("ct/{series}/{number}.dcm"),

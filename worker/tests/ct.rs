@@ -222,8 +222,8 @@ fn however_a_volume_is_stored_its_segments_lie_where_they_lie() {
         let (grid, labels) = label_map(folder.path(), &documents[0]);
         for (at, label) in labels.iter().enumerate() {
             let [x, y, z] = grid.world(at);
-            let place =
-                [(x + 30.0) / 2.0, (y - 11.0) / 2.0, (z + 7.0) / 3.0].map(|index| index.round() as usize);
+            let place = [(x + 30.0, 2.0), (y - 11.0, 2.0), (z + 7.0, 3.0)]
+                .map(|(far, mm)| (far / mm).round() as usize);
             let expected = match hounsfield(place) {
                 100 => 1.0,
                 300 => 2.0,
@@ -235,15 +235,15 @@ fn however_a_volume_is_stored_its_segments_lie_where_they_lie() {
 }
 
 /// One explicit little-endian element.
-fn element(bytes: &mut Vec<u8>, (group, number): (u16, u16), vr: &[u8; 2], value: &[u8]) {
+fn element(bytes: &mut Vec<u8>, (group, number): (u16, u16), vr: [u8; 2], value: &[u8]) {
     bytes.extend(group.to_le_bytes());
     bytes.extend(number.to_le_bytes());
     bytes.extend(vr);
     let mut value = value.to_vec();
     if value.len() % 2 == 1 {
-        value.push(if vr == b"UI" { 0 } else { b' ' });
+        value.push(if &vr == b"UI" { 0 } else { b' ' });
     }
-    if vr == b"OW" {
+    if &vr == b"OW" {
         bytes.extend([0, 0]);
         bytes.extend((value.len() as u32).to_le_bytes());
     } else {
@@ -257,12 +257,12 @@ fn slice(k: usize, series: &str) -> Vec<u8> {
     let mut meta = Vec::new();
     let class = b"1.2.840.10008.5.1.4.1.1.2";
     let instance = format!("{series}.{}", k + 1);
-    element(&mut meta, (2, 2), b"UI", class);
-    element(&mut meta, (2, 3), b"UI", instance.as_bytes());
-    element(&mut meta, (2, 0x10), b"UI", b"1.2.840.10008.1.2.1");
+    element(&mut meta, (2, 2), *b"UI", class);
+    element(&mut meta, (2, 3), *b"UI", instance.as_bytes());
+    element(&mut meta, (2, 0x10), *b"UI", b"1.2.840.10008.1.2.1");
     let mut bytes = vec![0; 128];
     bytes.extend(b"DICM");
-    element(&mut bytes, (2, 0), b"UL", &(meta.len() as u32).to_le_bytes());
+    element(&mut bytes, (2, 0), *b"UL", &(meta.len() as u32).to_le_bytes());
     bytes.extend(meta);
     let [nx, ny, _] = SHAPE;
     // LPS: rows begin at the greatest x of RAS, columns at the greatest y.
@@ -275,26 +275,26 @@ fn slice(k: usize, series: &str) -> Vec<u8> {
         let (i, j) = (nx - 1 - at % nx, ny - 1 - at / nx);
         hounsfield([i, j, k]).to_le_bytes()
     });
-    element(&mut bytes, (8, 0x16), b"UI", class);
-    element(&mut bytes, (8, 0x18), b"UI", instance.as_bytes());
-    element(&mut bytes, (8, 0x60), b"CS", b"CT");
-    element(&mut bytes, (0x10, 0x10), b"PN", b"Secret^Name");
-    element(&mut bytes, (0x20, 0xd), b"UI", b"1.2.3");
-    element(&mut bytes, (0x20, 0xe), b"UI", series.as_bytes());
-    element(&mut bytes, (0x20, 0x13), b"IS", (k + 1).to_string().as_bytes());
-    element(&mut bytes, (0x20, 0x32), b"DS", format!("{x}\\{y}\\{z}").as_bytes());
-    element(&mut bytes, (0x20, 0x37), b"DS", b"1\\0\\0\\0\\1\\0");
-    element(&mut bytes, (0x28, 2), b"US", &1_u16.to_le_bytes());
-    element(&mut bytes, (0x28, 4), b"CS", b"MONOCHROME2");
-    element(&mut bytes, (0x28, 0x10), b"US", &(ny as u16).to_le_bytes());
-    element(&mut bytes, (0x28, 0x11), b"US", &(nx as u16).to_le_bytes());
-    element(&mut bytes, (0x28, 0x30), b"DS", b"2\\2");
+    element(&mut bytes, (8, 0x16), *b"UI", class);
+    element(&mut bytes, (8, 0x18), *b"UI", instance.as_bytes());
+    element(&mut bytes, (8, 0x60), *b"CS", b"CT");
+    element(&mut bytes, (0x10, 0x10), *b"PN", b"Secret^Name");
+    element(&mut bytes, (0x20, 0xd), *b"UI", b"1.2.3");
+    element(&mut bytes, (0x20, 0xe), *b"UI", series.as_bytes());
+    element(&mut bytes, (0x20, 0x13), *b"IS", (k + 1).to_string().as_bytes());
+    element(&mut bytes, (0x20, 0x32), *b"DS", format!("{x}\\{y}\\{z}").as_bytes());
+    element(&mut bytes, (0x20, 0x37), *b"DS", b"1\\0\\0\\0\\1\\0");
+    element(&mut bytes, (0x28, 2), *b"US", &1_u16.to_le_bytes());
+    element(&mut bytes, (0x28, 4), *b"CS", b"MONOCHROME2");
+    element(&mut bytes, (0x28, 0x10), *b"US", &(ny as u16).to_le_bytes());
+    element(&mut bytes, (0x28, 0x11), *b"US", &(nx as u16).to_le_bytes());
+    element(&mut bytes, (0x28, 0x30), *b"DS", b"2\\2");
     for (number, value) in [(0x100, 16_u16), (0x101, 16), (0x102, 15), (0x103, 1)] {
-        element(&mut bytes, (0x28, number), b"US", &value.to_le_bytes());
+        element(&mut bytes, (0x28, number), *b"US", &value.to_le_bytes());
     }
-    element(&mut bytes, (0x28, 0x1052), b"DS", b"0");
-    element(&mut bytes, (0x28, 0x1053), b"DS", b"1");
-    element(&mut bytes, (0x7fe0, 0x10), b"OW", &pixels.collect::<Vec<u8>>());
+    element(&mut bytes, (0x28, 0x1052), *b"DS", b"0");
+    element(&mut bytes, (0x28, 0x1053), *b"DS", b"1");
+    element(&mut bytes, (0x7fe0, 0x10), *b"OW", &pixels.collect::<Vec<u8>>());
     bytes
 }
 

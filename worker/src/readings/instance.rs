@@ -110,7 +110,9 @@ mod tests {
             bytes.extend((value.len() as u32).to_le_bytes());
             bytes.extend(value);
         };
-        elements.iter().for_each(|(tag, value)| put(*tag, value));
+        for (tag, value) in elements {
+            put(*tag, value);
+        }
         put((0x7fe0, 0x0010), &vec![7; pixels]);
         bytes
     }

@@ -167,7 +167,7 @@ pub(crate) fn finish(drafts: Vec<Draft>, frame: Frame<'_>) -> Result<Vec<Object>
         .map(|(name, kind, sop_class, transfer_syntax, mut data)| {
             data.text(tags::SOP_INSTANCE_UID, VR::UI, &name);
             data.text(tags::SERIES_INSTANCE_UID, VR::UI, &series);
-            dates(&mut data, frame.document.read_at, &frame.source.time_zone());
+            dates(&mut data, frame.document.read_at, frame.source.time_zone());
             let (file, data_set) = file(&data, sop_class, &name, transfer_syntax)?;
             Ok(Object {
                 kind,
@@ -197,8 +197,8 @@ fn equipment(data: &mut Data, document: &ResultDocument) {
 }
 
 /// When the study was read, in the time zone that the copied attributes are in; in UTC where they name none.
-fn dates(data: &mut Data, read_at: OffsetDateTime, zone: &UtcOffset) {
-    let at = read_at.to_offset(*zone);
+fn dates(data: &mut Data, read_at: OffsetDateTime, zone: UtcOffset) {
+    let at = read_at.to_offset(zone);
     let date = format!("{:04}{:02}{:02}", at.year(), u8::from(at.month()), at.day());
     let time = format!("{:02}{:02}{:02}.{:06}", at.hour(), at.minute(), at.second(), at.microsecond());
     data.text(tags::CONTENT_DATE, VR::DA, &date);

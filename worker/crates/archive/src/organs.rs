@@ -78,7 +78,7 @@ pub(crate) fn of_ct(
     // CID 100, LOINC: says the modality and claims no region.
     let procedure = Concept::new("25045-6", "LN", "CT unspecified body region");
     let mut evidence = found.slices.to_vec();
-    evidence.extend(found.segmentation.map(|made| made.reference()));
+    evidence.extend(found.segmentation.map(super::seg::Segmentation::reference));
     report(Report { class, procedure, groups, evidence, predecessor }, frame)
 }
 

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn offsets_are_read() {
-        let hours = |text| offset(text).map(|offset| offset.whole_minutes());
+        let hours = |text| offset(text).map(UtcOffset::whole_minutes);
         assert_eq!(
             (hours("-0430"), hours("+0900"), hours("0900"), hours("+9"), hours("")),
             (Some(-270), Some(540), None, None, None)

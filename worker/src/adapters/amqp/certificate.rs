@@ -9,12 +9,11 @@ static ENDS: AtomicI64 = AtomicI64::new(0);
 
 /// Notes what the broker showed, DER, once TLS has believed it.
 pub(super) fn shown(der: &[u8]) {
-    match end_of(der) {
-        Some(end) => {
-            ENDS.store(end, Ordering::Relaxed);
-            metrics::broker_certificate(end);
-        }
-        None => tracing::warn!("the end of the broker's certificate cannot be read"),
+    if let Some(end) = end_of(der) {
+        ENDS.store(end, Ordering::Relaxed);
+        metrics::broker_certificate(end);
+    } else {
+        tracing::warn!("the end of the broker's certificate cannot be read");
     }
 }
 

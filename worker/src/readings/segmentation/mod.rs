@@ -15,6 +15,7 @@ use nightread_engine::{Manifest, Patches};
 use nightread_segmentation::grid::{Prepared, model_shape, prepare};
 use nightread_segmentation::labels::{Accumulator, Finished};
 use nightread_segmentation::{Grid, window};
+use nightread_volume::Affine;
 use serde_json::Value;
 
 use self::output::Measured;
@@ -187,7 +188,9 @@ fn sweep(
         let expected = started.elapsed() / (index as u32 + 1) * u32::try_from(left).unwrap_or(u32::MAX);
         check_time(started.elapsed() + expected, limit)?;
     }
-    labels.finish(source.affine, network.voxel_mm3(grid), &network.rules).map_err(codes::unlabelled)
+    labels
+        .finish(source.affine, Affine(grid.affine).determinant().abs(), &network.rules)
+        .map_err(codes::unlabelled)
 }
 
 /// A study that would outlast its delivery is given up while it can still be told why.

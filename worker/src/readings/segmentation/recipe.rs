@@ -2,10 +2,10 @@
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{self as engine, CtPreprocessing, CtRecipe, Manifest, Preprocessing};
+use nightread_segmentation::Back;
 use nightread_segmentation::labels::LabelRule;
 use nightread_segmentation::recipe::{ImageOrder, Intensity, Orientation, Recipe, RecipeId, RecipeSettings};
 use nightread_segmentation::window::{Padding, Resample, Rule, Window};
-use nightread_segmentation::{Back, Grid};
 
 /// nnU-Net's and MONAI's sigma of the Gaussian weights, in patches.
 const SIGMA: f64 = 0.125;
@@ -27,12 +27,12 @@ impl Network {
     /// `model_mismatch` for a manifest that cannot be carried out.
     pub fn of(manifest: &Manifest) -> Result<Self, JobError> {
         let (Preprocessing::Ct(ct), Some(window)) = (&manifest.preprocessing, &manifest.window) else {
-            return Err(mismatch(manifest, "its preprocessing cannot prepare CT volumes".to_owned()));
+            return Err(mismatch(manifest, "its preprocessing cannot prepare CT volumes"));
         };
-        let recipe = recipe(ct).map_err(|said| mismatch(manifest, said))?;
+        let recipe = recipe(ct).map_err(|said| mismatch(manifest, &said))?;
         // The network's last axis is the fastest in memory.
         let [_, slow, middle, fast] = *manifest.input.item_shape.as_slice() else {
-            return Err(mismatch(manifest, "its input is no patch".to_owned()));
+            return Err(mismatch(manifest, "its input is no patch"));
         };
         let background = LabelRule::default();
         let rules = manifest.labels.iter().map(|label| LabelRule {
@@ -70,14 +70,6 @@ impl Network {
             Back::Affine(_) => Resample::Labels,
         }
     }
-
-    /// Volume of a voxel of the network's grid, by its affine.
-    pub fn voxel_mm3(&self, grid: &Grid<f32>) -> f64 {
-        let [a, b, c] = grid.affine;
-        let minor =
-            |row: [f64; 4], other: [f64; 4], i: usize, j: usize| row[i] * other[j] - row[j] * other[i];
-        (a[0] * minor(b, c, 1, 2) - a[1] * minor(b, c, 0, 2) + a[2] * minor(b, c, 0, 1)).abs()
-    }
 }
 
 fn recipe(ct: &CtPreprocessing) -> Result<Recipe, String> {
@@ -106,7 +98,7 @@ fn recipe(ct: &CtPreprocessing) -> Result<Recipe, String> {
     Recipe::new(settings).map_err(said)
 }
 
-fn mismatch(manifest: &Manifest, said: String) -> JobError {
+fn mismatch(manifest: &Manifest, said: &str) -> JobError {
     let text = format!("{}: {said}", manifest.name);
     JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
 }

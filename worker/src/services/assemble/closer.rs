@@ -5,7 +5,7 @@
 //! record, the same announcement is made once more, with the same id, when that while is over: no two changes in two systems are
 //! one. Wherever else it is killed, there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Closer {
                 match self.sweep(lately).await {
                     Ok(()) => (next_sweep, lately) = (now() + milliseconds(BETWEEN_SWEEPS), Some(LATELY)),
                     Err(error) => {
-                        tracing::warn!(%error, "kept series cannot be looked through; trying again")
+                        tracing::warn!(%error, "kept series cannot be looked through; trying again");
                     }
                 }
             }
@@ -120,8 +120,8 @@ impl Closer {
     async fn look(&self, agenda: &mut Agenda) -> bool {
         match self.open_series(agenda).await {
             Ok(open) => {
-                agenda.0.retain(|series, at| *at == 0 || open.contains_key(series));
-                for series in open.into_keys() {
+                agenda.0.retain(|series, at| *at == 0 || open.contains(series));
+                for series in open {
                     agenda.0.entry(series).or_insert(0);
                 }
                 true
@@ -133,19 +133,19 @@ impl Closer {
         }
     }
 
-    async fn open_series(&self, agenda: &Agenda) -> Result<BTreeMap<BlobRef, ()>, JobError> {
+    async fn open_series(&self, agenda: &Agenda) -> Result<BTreeSet<BlobRef>, JobError> {
         let known: BTreeMap<BlobRef, &BlobRef> = agenda
             .0
             .keys()
             .map(|series| Ok((self.shelf.mark(series)?, series)))
             .collect::<Result<_, JobError>>()?;
-        let mut open = BTreeMap::new();
+        let mut open = BTreeSet::new();
         for mark in self.shelf.marks().await? {
             let series = match known.get(&mark) {
                 Some(series) => Some((*series).clone()),
                 None => self.shelf.marked(&mark).await?,
             };
-            open.extend(series.map(|series| (series, ())));
+            open.extend(series);
         }
         Ok(open)
     }

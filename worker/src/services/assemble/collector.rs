@@ -46,7 +46,7 @@ pub(super) struct Collector {
 enum Event {
     /// Done with, or left.
     Done(Outcome),
-    Found(Found),
+    Found(Box<Found>),
 }
 
 /// An instance whose header was read.
@@ -75,7 +75,7 @@ impl Collector {
         for (at, seen) in seen {
             match seen {
                 Event::Done(outcome) => outcomes[at].push(outcome),
-                Event::Found(found) => series.entry(found.series.clone()).or_default().push((at, found)),
+                Event::Found(found) => series.entry(found.series.clone()).or_default().push((at, *found)),
             }
         }
         let filed = series.into_iter().map(|(series, found)| async move {
@@ -108,7 +108,7 @@ impl Collector {
         };
         match self.series_of(&blob, rule).await {
             Ok(File::Of(series, etag, key)) => {
-                Event::Found(Found { series, blob, etag, key, message: event })
+                Event::Found(Box::new(Found { series, blob, etag, key, message: event }))
             }
             Ok(File::Gone) => Event::Done(Outcome::Gone),
             Ok(File::NotDicom) => Event::Done(self.pass_on(&event, deadline).await),
@@ -183,7 +183,7 @@ impl Collector {
             let before = kept.map(|(state, _)| state);
             let mut state = match &before {
                 Some(state) => state.clone(),
-                None => SeriesState::new(series, &found.first().map_or("", |found| &found.key.series_uid)),
+                None => SeriesState::new(series, found.first().map_or("", |found| &found.key.series_uid)),
             };
             let mut puts = Vec::with_capacity(found.len());
             for found in found {

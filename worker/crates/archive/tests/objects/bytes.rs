@@ -79,9 +79,11 @@ fn another_reading_with_the_same_scores_is_the_same_object() {
     assert_eq!(digest(&usual()), digest(&again));
 }
 
+type Change = fn(&mut ResultDocument);
+
 #[test]
 fn whatever_changes_the_bytes_changes_the_uid() {
-    let changes: [(&str, fn(&mut ResultDocument)); 9] = [
+    let changes: [(&str, Change); 9] = [
         ("source version", |document| document.study.version = Some(ETag("0x2".to_owned()))),
         ("threshold", |document| change(document, |finding| finding.threshold += 0.001)),
         ("score", |document| change(document, |finding| finding.probability -= 0.001)),

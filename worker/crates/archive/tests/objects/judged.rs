@@ -76,7 +76,7 @@ fn expected_organs(case: &series::Series) -> Value {
         "organs": organs.collect::<Vec<_>>(),
         "labels": case.labels,
         "shape": series::SHAPE,
-        "segments": serde_json::Map::from_iter(segments),
+        "segments": segments.collect::<serde_json::Map<_, _>>(),
         "instances": case.slices.iter().map(|slice| slice.image.sop_instance.clone()).collect::<Vec<_>>(),
         "positions": case.slices.iter().map(|slice| slice.position).collect::<Vec<_>>(),
         "orientation": case.orientation,

@@ -35,8 +35,8 @@ impl Series {
     }
 }
 
-fn sct(value: &str, meaning: &str) -> Option<Concept> {
-    Some(Concept { value: value.to_owned(), scheme: "SCT".to_owned(), meaning: meaning.to_owned() })
+fn sct(value: &str, meaning: &str) -> Concept {
+    Concept { value: value.to_owned(), scheme: "SCT".to_owned(), meaning: meaning.to_owned() }
 }
 
 pub fn organs() -> Vec<Organ> {
@@ -49,8 +49,8 @@ pub fn organs() -> Vec<Organ> {
         sd_hu: Some(12.25),
     };
     vec![
-        organ("liver", sct("10200004", "Liver"), None, 1432.1, 57.35),
-        organ("kidney_left", sct("64033007", "Kidney"), Some(Laterality::Left), 150.5, -3.5),
+        organ("liver", Some(sct("10200004", "Liver")), None, 1432.1, 57.35),
+        organ("kidney_left", Some(sct("64033007", "Kidney")), Some(Laterality::Left), 150.5, -3.5),
         organ("thing", None, None, 0.3, 0.0),
     ]
 }
@@ -60,9 +60,9 @@ fn segments() -> Vec<SegSegment> {
     let segment =
         |number, name: &str, code, laterality| SegSegment { number, name: name.to_owned(), code, laterality };
     vec![
-        segment(9, "liver", sct("10200004", "Liver"), None),
-        segment(2, "spleen", sct("78961009", "Spleen"), None),
-        segment(3, "kidney_left", sct("64033007", "Kidney"), Some(Laterality::Left)),
+        segment(9, "liver", Some(sct("10200004", "Liver")), None),
+        segment(2, "spleen", Some(sct("78961009", "Spleen")), None),
+        segment(3, "kidney_left", Some(sct("64033007", "Kidney")), Some(Laterality::Left)),
         segment(200, "thing", None, None),
     ]
 }
