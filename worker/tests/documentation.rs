@@ -140,9 +140,15 @@ fn every_field_of_manifests_is_on_their_page_and_every_one_there_is_known() {
     let fields: BTreeSet<String> = cells
         .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    let manifests =
-        ["cxr-pneumonia-demo", "fmri-networks-demo", "xrv-padchest-18", "padchest-26", "fmri-jhu-58"]
-            .map(|name| fs::read_to_string(support::models().join(name).join("manifest.toml")).unwrap());
+    let manifests = [
+        "cxr-pneumonia-demo",
+        "fmri-networks-demo",
+        "ct-organs-demo",
+        "xrv-padchest-18",
+        "padchest-26",
+        "fmri-jhu-58",
+    ]
+    .map(|name| fs::read_to_string(support::models().join(name).join("manifest.toml")).unwrap());
     let manifests = manifests.map(|text| text.parse::<Table>().unwrap());
     for manifest in &manifests {
         for field in paths("", manifest) {
@@ -150,8 +156,8 @@ fn every_field_of_manifests_is_on_their_page_and_every_one_there_is_known() {
         }
     }
     for field in &fields {
-        // A model of images knows no maps, and one of scans no side.
-        let known = manifests[..2].iter().any(|manifest| is_known(manifest, field));
+        // A model of images knows no maps, one of scans no side, and neither a window.
+        let known = manifests[..3].iter().any(|manifest| is_known(manifest, field));
         assert!(known, "{field} is on the page, and the worker does not know it");
     }
     assert!(!is_known(&manifests[0], "input.colour") && !is_known(&manifests[0], "labels.colour"));

@@ -78,7 +78,9 @@ pub(crate) fn of_ct(
     // CID 100, LOINC: says the modality and claims no region.
     let procedure = Concept::new("25045-6", "LN", "CT unspecified body region");
     let mut evidence = found.slices.to_vec();
-    evidence.extend(found.segmentation.map(super::seg::Segmentation::reference));
+    if let Some(made) = found.segmentation {
+        evidence.push(made.reference());
+    }
     report(Report { class, procedure, groups, evidence, predecessor }, frame)
 }
 

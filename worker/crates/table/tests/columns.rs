@@ -51,10 +51,11 @@ fn every_field_of_the_schema_has_a_column_of_its_type() {
         for (field, said) in &fields {
             let fitting: Vec<_> = columns.iter().filter(|column| covers(column, field)).collect();
             // In the wide form labels and indices are in the names of columns.
-            let in_names =
-                form != Form::Long && ["findings[].label", "components[].index"].contains(&field.as_str());
+            let in_names = form != Form::Long
+                && ["findings[].label", "components[].index", "segments[].label"].contains(&field.as_str());
             // Those of a shared column are named for findings.
-            let shared = ["components[].label", "components[].probability"].contains(&field.as_str());
+            let shared = ["components[].label", "components[].probability", "segments[].label"]
+                .contains(&field.as_str());
             assert!(!fitting.is_empty() || shared || in_names, "{field} has no column");
             for column in fitting.iter().filter(|column| column.field == *field) {
                 assert!(fits(column.kind, said), "{} of {field}: {:?}, {said}", column.name, column.kind);

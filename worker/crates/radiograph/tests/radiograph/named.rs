@@ -308,7 +308,8 @@ fn archives_and_indexes_are_named() {
         let error = decode(&bytes, &options()).unwrap_err();
         assert_eq!(error.code, ErrorCode::UnsupportedMedia, "{error}");
         assert!(error.message.contains(word), "{error}");
-        if word != "DICOMDIR" {
+        // A ZIP archive may be a CT series; an index is a DICOM file.
+        if word == "gzip" {
             assert!(sniff(&bytes).is_none() && foreign(&bytes).is_some());
         }
     }

@@ -153,6 +153,9 @@ pub(crate) const SEGMENT: &[OfItem] = &[
     column("segment_code_scheme", Kind::Text, "segments[].code.scheme", "", |item| {
         Cell::some_text(item.segment().and_then(|segment| Some(segment.code.as_ref()?.scheme.as_str())))
     }),
+    column("segment_code_meaning", Kind::Text, "segments[].code.meaning", "", |item| {
+        Cell::some_text(item.segment().and_then(|segment| Some(segment.code.as_ref()?.meaning.as_str())))
+    }),
     column("segment_laterality", Kind::Text, "segments[].laterality", "", |item| {
         Cell::some_text(item.segment().and_then(|segment| segment.laterality).map(Laterality::as_str))
     }),
