@@ -316,6 +316,32 @@ proptest! {
     }
 }
 
+#[test]
+fn codes_of_labels_are_of_a_length_that_dicom_has_room_for() {
+    let coded = |code: &str| {
+        edited(&Models::new(), |text| {
+            text.replacen("threshold = 0.5", &format!("threshold = 0.5\ncode = {code}"), 1)
+        })
+    };
+    let manifest =
+        coded("{ value = \"60046008\", scheme = \"SCT\", meaning = \"Pleural effusion\" }").unwrap();
+    assert_eq!(manifest.labels[0].code.as_ref().unwrap().value, "60046008");
+    assert!(manifest.labels[1..].iter().all(|label| label.code.is_none()));
+    for wrong in [
+        "{ value = \"60046008\", scheme = \"SCT\" }",
+        "{ value = \"12345678901234567\", scheme = \"SCT\", meaning = \"m\" }",
+        "{ value = \"1\", scheme = \"SCT\", meaning = \"a\\\\b\" }",
+        "{ value = \"\", scheme = \"SCT\", meaning = \"m\" }",
+        "\"60046008\"",
+    ] {
+        let found = coded(wrong).unwrap_err();
+        assert!(
+            found.problems.iter().all(|problem| problem.at.starts_with("labels[0].code")),
+            "{wrong}: {found}"
+        );
+    }
+}
+
 /// The digest of what a manifest decides, after an edit of its text.
 fn decided(edit: impl Fn(String) -> String) -> String {
     edited(&Models::new(), edit).unwrap().sha256()
@@ -361,6 +387,7 @@ fn whatever_decides_a_result_is_in_the_digest_and_nothing_else() {
         ("version = \"1.0.0\"", "version = \"1.0.1\""),
         ("modality_words = \"numbers\"", "modality_words = \"other words\""),
         ("licence = \"Apache-2.0\"", "licence = \"MIT\""),
+        ("threshold = 0.5", "threshold = 0.5\ncode = { value = \"1\", scheme = \"SCT\", meaning = \"One\" }"),
     ] {
         assert_eq!(replaced(from, to), plain, "{from}");
     }

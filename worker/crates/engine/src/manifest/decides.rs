@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Activation, Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Preprocessing,
-    SegmentRule,
+    SegmentRule, Task,
 };
 use crate::digest;
 
@@ -192,7 +192,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 },
                 cam: output.cam.as_deref(),
             },
-            labels: manifest.labels.iter().map(Class::from).collect(),
+            labels: manifest.labels.iter().map(|label| Class::of(label, manifest.task)).collect(),
             trained_on: Seen {
                 views: &trained_on.views,
                 age_years: trained_on.age_years,
@@ -205,12 +205,14 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
     }
 }
 
-impl<'m> From<&'m Label> for Class<'m> {
-    fn from(label: &'m Label) -> Self {
+impl<'m> Class<'m> {
+    /// Documents of segmentations bear the codes; of others they are for whoever writes results elsewhere, and decide nothing.
+    fn of(label: &'m Label, task: Task) -> Self {
         let SegmentRule { laterality, min_ml, largest_component } = label.segment;
+        let code = label.code.as_ref().filter(|_| task == Task::Segmentation);
         Self {
             name: &label.name,
-            code: label.code.as_ref().map(|code| [&*code.value, &*code.scheme, &*code.meaning]),
+            code: code.map(|code| [&*code.value, &*code.scheme, &*code.meaning]),
             threshold: label.threshold,
             op_threshold: label.op_threshold,
             suppressed: label.suppressed,

@@ -196,8 +196,9 @@ fn code(reader: &mut Reader<'_>) -> Option<Code> {
     let meaning = reader.text("meaning");
     // DICOM bounds them: SH, SH and LO.
     for (key, text, most) in [("value", &value, 16), ("scheme", &scheme, 16), ("meaning", &meaning, 64)] {
-        if text.as_ref().is_some_and(|text| text.chars().count() > most) {
-            reader.problem(key, format!("must have {most} characters at most"));
+        let Some(text) = text else { continue };
+        if text.chars().count() > most || text.contains('\\') || text.chars().any(char::is_control) {
+            reader.problem(key, format!("must have {most} characters at most, and no backslash"));
         }
     }
     Some(Code { value: value?, scheme: scheme?, meaning: meaning? })
