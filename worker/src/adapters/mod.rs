@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod azure;
+pub mod dicom;
 pub mod http;
 pub mod memory;
 pub mod storage;

@@ -6,6 +6,7 @@ pub mod backlog;
 pub mod check;
 pub mod common;
 pub mod dead;
+pub mod dicom;
 pub mod names;
 pub mod relay;
 pub mod results;
@@ -25,6 +26,7 @@ use self::backlog::BacklogArgs;
 use self::check::Purpose;
 pub use self::common::{Common, Format};
 use self::dead::DeadArgs;
+use self::dicom::DicomArgs;
 use self::names::NameArgs;
 pub use self::relay::RelayArgs;
 use self::results::ResultsArgs;
@@ -119,6 +121,8 @@ pub enum Command {
     Backlog(BacklogArgs),
     /// Turn what was read into tables
     Results(Box<ResultsArgs>),
+    /// Make DICOM objects of results
+    Dicom(DicomArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
     /// List the models that are there

@@ -7,6 +7,7 @@ mod backlog;
 mod bench;
 mod check;
 mod dead;
+mod dicom;
 mod group_ica;
 mod manual;
 mod models;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Webhook(args) => webhook::run(&args),
         Command::Backlog(args) => backlog::run(&args),
         Command::Results(args) => results::run(&args),
+        Command::Dicom(args) => dicom::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),

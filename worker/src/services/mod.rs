@@ -7,6 +7,7 @@ pub mod backlog;
 pub(crate) mod bench;
 pub mod check;
 pub mod dead;
+pub mod dicom;
 pub mod health;
 pub(crate) mod pages;
 pub(crate) mod process;

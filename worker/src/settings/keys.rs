@@ -296,6 +296,31 @@ keys! {
         "",
         "leave volumes of greater framewise displacement out, by the same table (`nightread process`)",
     );
+    DICOM_REPORT_CLASS = key(
+        "dicom",
+        "report_class",
+        Text,
+        "comprehensive",
+        "SOP class of structured reports: `comprehensive`, or `comprehensive-3d` where the archive asks for it",
+    );
+    DELIVER_ARCHIVE = key(
+        "deliver",
+        "archive",
+        Text,
+        "",
+        "where DICOM results go: https://HOST/PATH (the root of DICOMweb), dicom://TITLE@HOST:PORT or dicom+tls://TITLE@HOST:PORT",
+    );
+    DELIVER_AUTHORIZATION = secret("deliver", "authorization", "the header Authorization for DICOMweb, for example `Basic ...` or `Bearer ...`");
+    DELIVER_CALLING_TITLE = key("deliver", "calling_title", Text, "NIGHTREAD", "our own application entity title");
+    DELIVER_CA_FILE = key("deliver", "ca_file", Text, "", "certificate authority of the archive, PEM");
+    DELIVER_SECONDS = key("deliver", "seconds", Integer, "60", "time for sending the objects of one result");
+    DELIVER_READ_BACK = key(
+        "deliver",
+        "read_back",
+        Boolean,
+        "false",
+        "look for each object that the archive says it stored, by QIDO-RS",
+    );
     BROKER_URL = secret("broker", "url", "amqps://user:password@host:5671/vhost");
     BROKER_HOSTS = key(
         "broker",

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nightread_archive::ReportClass;
 use nightread_domain::PerLane;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::Routing;
@@ -115,6 +116,17 @@ pub struct WebhookSettings {
     pub origins: Vec<String>,
     /// `None` for any number.
     pub per_minute: Option<u64>,
+}
+
+/// Where DICOM results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliverSettings {
+    pub archive: String,
+    pub authorization: Option<Secret>,
+    pub calling_title: String,
+    pub ca_file: Option<PathBuf>,
+    pub timeout: Duration,
+    pub read_back: bool,
 }
 
 /// What `nightread backlog` reads, reckons with and publishes to.
@@ -251,6 +263,10 @@ pub struct Settings {
     pub write_heatmap_arrays: bool,
     pub scans: ScanSettings,
     pub volumes: VolumeSettings,
+    /// The class of DICOM results that are reports.
+    pub report_class: ReportClass,
+    /// Absent without an archive.
+    pub deliver: Option<DeliverSettings>,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,
     pub assemble: Option<AssembleSettings>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nightread_archive::ReportClass;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::{Routing, Rule};
@@ -14,9 +15,9 @@ use toml::{Table, Value};
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::{
-    AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings,
-    PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings,
-    VolumeSettings, WebhookSettings,
+    AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, DeliverSettings, EngineSettings, Limits,
+    MetricsSettings, PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings,
+    StorageSettings, VolumeSettings, WebhookSettings,
 };
 use crate::flow::failpoint::Failpoint;
 
@@ -71,6 +72,8 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             interpolate_missing: raw.boolean(keys::VOLUMES_INTERPOLATE_MISSING),
             files: files_of_volumes(raw),
         },
+        report_class: report_class(raw, problems),
+        deliver: deliver(raw, problems),
         broker: broker(raw, problems),
         relay: queue(raw, &RELAY, problems),
         assemble: assemble(raw, problems),
@@ -97,6 +100,32 @@ fn files_of_volumes(raw: &RawSettings) -> Vec<ArtefactKind> {
 
 fn secret(raw: &RawSettings, key: Key) -> Option<Secret> {
     raw.text(key).map(Secret::new)
+}
+
+fn deliver(raw: &RawSettings, problems: &mut Problems) -> Option<DeliverSettings> {
+    let seconds = raw.integer(keys::DELIVER_SECONDS).unwrap_or_default();
+    if seconds == 0 {
+        problems.add("[deliver] seconds: at least 1 is expected");
+    }
+    Some(DeliverSettings {
+        archive: raw.text(keys::DELIVER_ARCHIVE)?.to_owned(),
+        authorization: secret(raw, keys::DELIVER_AUTHORIZATION),
+        calling_title: raw.text(keys::DELIVER_CALLING_TITLE).unwrap_or_default().to_owned(),
+        ca_file: raw.text(keys::DELIVER_CA_FILE).map(PathBuf::from),
+        timeout: Duration::from_secs(seconds),
+        read_back: raw.boolean(keys::DELIVER_READ_BACK),
+    })
+}
+
+fn report_class(raw: &RawSettings, problems: &mut Problems) -> ReportClass {
+    match raw.text(keys::DICOM_REPORT_CLASS) {
+        Some("comprehensive-3d") => ReportClass::Comprehensive3d,
+        Some("comprehensive") => ReportClass::Comprehensive,
+        _ => {
+            problems.add("[dicom] report_class: comprehensive or comprehensive-3d is expected");
+            ReportClass::default()
+        }
+    }
 }
 
 fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {

@@ -326,6 +326,41 @@ error_codes! {
     MetricsRejected = "metrics_rejected", Permanent,
         "Azure Monitor refused the figures.",
         "Check the resource id, the region and the role.";
+    // DICOM results.
+    NoDicomIdentity = "no_dicom_identity", Permanent,
+        "The source is no DICOM file, or one without the UIDs that tell whose study it is: no DICOM result can join it.",
+        "None where identities were taken out on purpose; the document is there all the same.";
+    NoDicomResult = "no_dicom_result", Permanent,
+        "The document tells of a failure, or of a reading that no DICOM object is made of.",
+        "Read the document; only radiographs that were read have DICOM results.";
+    SourceChanged = "source_changed", Permanent,
+        "The source is not the version any more that the result was read from; nothing was made of it.",
+        "None: its new version is read by itself, and delivered then.";
+    ArtefactChanged = "artefact_changed", Permanent,
+        "A heatmap beside the document is gone, or is not the one that the document names.",
+        "Read the study again with `force`; keep results together when they are moved.";
+    // Sending to an archive.
+    DeliveryUnavailable = "delivery_unavailable", Transient,
+        "The archive did not answer, broke the connection, or answered with a server error.",
+        "None where it comes back; else look at its address and health. Where a connection is reset in mid-transfer, ask whether our AE title is known there.";
+    DeliveryTimeout = "delivery_timeout", Transient,
+        "The archive took longer to answer than `[deliver] seconds`.",
+        "None where it was busy; else raise the limit.";
+    DeliveryNoRoom = "delivery_no_room", Transient,
+        "The archive has no room (0xA7xx, 507).",
+        "Make room there.";
+    DeliveryForbidden = "delivery_forbidden", Transient,
+        "The archive does not let us in: 401, 403, or an association that was rejected.",
+        "Correct the credentials or the AE titles, here or there.";
+    DeliveryUnsupported = "delivery_unsupported", Permanent,
+        "The archive takes no object of this kind: no presentation context was accepted, or 406 or 415.",
+        "Turn the SOP class on there; or choose another by `[dicom] report_class`.";
+    DeliveryRefused = "delivery_refused", Permanent,
+        "The archive refused an object; its own status or failure reason is in the message.",
+        "Read the reason; often a study or a patient that the archive knows otherwise.";
+    DeliveryUnconfirmed = "delivery_unconfirmed", Transient,
+        "The archive said that all is well and did not name the object among what it stored, or does not list it.",
+        "None where it lists the object a little later; else report it to the archive's maker.";
     // The worker.
     SettingsInvalid = "settings_invalid", Fatal,
         "A setting is missing, unknown or wrong.",

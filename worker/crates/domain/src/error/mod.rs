@@ -35,6 +35,8 @@ pub enum Stage {
     Report,
     Store,
     Settle,
+    /// Sending results on, after they are stored.
+    Deliver,
     Start,
 }
 
@@ -49,6 +51,7 @@ impl Stage {
             Self::Report => "report",
             Self::Store => "store",
             Self::Settle => "settle",
+            Self::Deliver => "deliver",
             Self::Start => "start",
         }
     }

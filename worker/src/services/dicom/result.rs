@@ -1,0 +1,75 @@
+//! The one document that was named, its source, and what is made of both.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use nightread_archive::{Concept, Object, Options, PRIVATE_SCHEME};
+use nightread_domain::ResultDocument;
+use nightread_engine::Catalogue;
+
+use super::objects::{self, MOST_PANEL_BYTES};
+use crate::app::{self, WrongUse};
+use crate::cli::Common;
+use crate::services::results::documents::{Documents, Entry};
+use crate::services::results::filter::Filter;
+use crate::settings::Settings;
+
+/// The objects of a result.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub objects: Vec<Object>,
+    /// Labels that have no code of a public scheme.
+    pub uncoded: Vec<String>,
+    /// What a person should know of them.
+    pub notes: Vec<String>,
+}
+
+/// # Errors
+/// [`WrongUse`]; `source_changed`, `no_dicom_identity`, `no_dicom_result`, `artefact_changed`; what the file system says.
+pub(super) async fn make(result: &Path, source: &Path, common: &Common, settings: &Settings) -> Result<Made> {
+    let documents = Documents::open(result, common, Filter::default())?;
+    let (document, panels) = read(&documents, result).await?;
+    let bytes = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+    let models = Catalogue::load(&settings.models_dir);
+    let manifest = models.and_then(|models| models.get(&document.model.name).cloned());
+    let (codes, mut notes): (Vec<(String, Concept)>, Vec<String>) = match &manifest {
+        Ok(manifest) => (objects::codes(manifest), Vec::new()),
+        Err(error) => (Vec::new(), vec![error.in_full()]),
+    };
+    let options = Options { report: settings.report_class, ..Options::default() };
+    let limit = app::decode_limits(&settings.limits).max_inflated_bytes;
+    let made = objects::objects(&document, &bytes.into(), &panels, &codes, &options, limit)?;
+    let uncoded: Vec<String> = objects::uncoded(&document, &codes).into_iter().map(str::to_owned).collect();
+    if !uncoded.is_empty() {
+        let labels = uncoded.join(", ");
+        notes.push(format!(
+            "labels without a code of a public scheme, written under {PRIVATE_SCHEME}: {labels}"
+        ));
+    }
+    Ok(Made { objects: made, uncoded, notes })
+}
+
+/// The document, and the heatmaps beside it.
+async fn read(documents: &Documents, typed: &Path) -> Result<(Box<ResultDocument>, Vec<(String, Bytes)>)> {
+    let entries: Vec<Entry> = documents.entries().try_collect().await?;
+    let [entry] = entries.as_slice() else {
+        let text = format!("{} holds {} documents; one is expected", typed.display(), entries.len());
+        return Err(WrongUse(text).into());
+    };
+    let document = match &entry.document {
+        Ok(document) => document.clone(),
+        Err(why) => return Err(WrongUse(format!("{}: {why}", typed.display())).into()),
+    };
+    let mut panels = Vec::new();
+    for artefact in objects::panels_of(&document) {
+        let bytes = match documents.beside(entry, artefact) {
+            Some(place) => documents.read(&place, MOST_PANEL_BYTES).await?,
+            None => None,
+        };
+        panels.push(objects::panel(artefact, bytes)?);
+    }
+    Ok((document, panels))
+}
