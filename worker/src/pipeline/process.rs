@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use nightread_archive::no_study;
 use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
 use nightread_domain::storing::{Identity, is_same_reading, result_blob};
 use nightread_domain::study::{Part, SeriesSource};
 use nightread_domain::{
-    BlobKind, BlobRef, Disposition, ErrorClass, ErrorCode, FetchedStudy, Job, JobError, Lane, Media, Stage,
-    Study,
+    BlobKind, BlobRef, Body, Disposition, ErrorClass, ErrorCode, FetchedStudy, Job, JobError, Lane, Media,
+    Stage, Study,
 };
 use nightread_radiograph::sniff;
 
@@ -174,6 +175,9 @@ async fn read(
 
     let media = media_of(&study)?;
     progress.media = Some(media);
+    if media == Media::Dicom && is_no_study(&study, tools).await? {
+        return Ok(None);
+    }
     check_whole(job, &study, media, tools)?;
     let named = job.model.as_deref();
     let model = tools.reader.models.get(match named {
@@ -212,6 +216,14 @@ async fn read(
     };
     let name = model.facts.name.clone();
     Ok(Some(Concluded { outcome, model: name, document: Arc::new(document), path, dead: None, fresh: true }))
+}
+
+/// Whether a DICOM file is a result: one of ours that comes back out of an archive, or what somebody else says about images.
+async fn is_no_study(study: &FetchedStudy, tools: &Tools) -> Result<bool, JobError> {
+    // Results are small enough to be held.
+    let [Part { body: Body::Held(bytes), .. }] = study.parts.as_slice() else { return Ok(false) };
+    let (bytes, most) = (bytes.clone(), tools.reader.options.decode.max_inflated_bytes);
+    tools.reader.cpu.run(Stage::Decode, move || Ok(no_study(&bytes, most).is_some())).await
 }
 
 /// What the bytes of a study are; of a series, those of its first blob.

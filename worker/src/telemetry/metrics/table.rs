@@ -92,7 +92,8 @@ const SECONDS: Option<Unit> = Some(Unit::Seconds);
 metrics! {
     JOBS = Counter, "nightread_jobs_total", None, ["outcome", "lane", "model"], [Run],
         "Jobs ended. `read`; `failed` (a failed-document says why); `already_done` (its result was there); `superseded` (a newer \
-         version of the blob was read and stored meanwhile, so this result was dropped); `no_study` (the blob stands for a folder); `part_of_series` (one slice on a route that carries series, \
+         version of the blob was read and stored meanwhile, so this result was dropped); `no_study` (the blob stands for a folder, or is a DICOM object \
+         that holds no image: a report, a presentation, a segmentation, a result of ours that came back); `part_of_series` (one slice on a route that carries series, \
          which are announced as wholes); `unfinished` \
          (not ended: it comes again, through a delay or from its queue); `given_up` (a dead letter without a document). `model` is empty where none was chosen yet.";
     JOB_ERRORS = Counter, "nightread_job_errors_total", None, ["outcome", "code"], [Run],
