@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	notebooks saturation demo-cloud soak parity cases bench bench-fmri bench-table deny fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	notebooks saturation demo-cloud demo-archive soak parity cases bench bench-fmri bench-table deny fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -110,6 +110,9 @@ fmt: ## Format the code
 
 demo-cloud: setup runtime samples ## The service against a private RabbitMQ and Azurite: announce, read with two workers, show results
 	@tests/demo-cloud
+
+demo-archive: setup runtime samples build ## An X-ray into a private Orthanc, read, and its results back in the same study; installs Orthanc (apt)
+	@BINARY=$(BINARY) tests/demo-archive
 
 soak: setup runtime samples parts ## Long storms: kills, broker restarts, storage faults; prints the account of every message
 	@cargo build --release --locked -p nightread

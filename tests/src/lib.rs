@@ -22,6 +22,7 @@ pub mod little_room;
 pub mod measure;
 pub mod mixed;
 mod node;
+pub mod orthanc;
 pub mod parts;
 pub mod prometheus;
 pub mod proxy;

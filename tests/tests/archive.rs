@@ -1,0 +1,180 @@
+//! `nightread dicom send` against a real archive: in the patient's own study, once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nightread_tests::orthanc::Orthanc;
+use nightread_tests::worker::binary;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+const STUDY: &str = "1.2.826.0.1.3680043.2.1143.77";
+
+/// A small radiograph in explicit VR little endian, and a document of its reading.
+struct Reading {
+    folder: TempDir,
+}
+
+impl Reading {
+    fn new(threshold: f64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = radiograph();
+        let document = json!({
+            "schema": "nightread.result.v2", "status": "ok", "notice": "n", "task": "radiograph",
+            "study": {"kind": "blob", "container": "local", "name": "a.dcm", "version": "1", "last_modified": null,
+                "bytes": source.len(), "sha256": hex::encode(Sha256::digest(&source)), "media": "dicom"},
+            "model": {"name": "cxr-pneumonia-demo", "version": "1.0.1", "precision": "fp32",
+                "weights_sha256": "ab".repeat(32), "execution_provider": "cpu", "preprocessing": "xrv-1"},
+            "findings": [{"label": "Pneumonia", "logit": 3.0, "probability": 0.95, "threshold": threshold, "positive": true}],
+            "artefacts": [], "warnings": [], "timing_ms": {"total": 1.0}, "worker": {"version": "1"},
+            "read_at": "2026-01-01T00:00:00Z"});
+        std::fs::write(folder.path().join("a.dcm"), source).unwrap();
+        std::fs::write(folder.path().join("a.dcm.json"), document.to_string()).unwrap();
+        Self { folder }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.folder.path().join("a.dcm")
+    }
+
+    fn send(&self, archive: &str, environment: &[(&str, &str)]) -> Output {
+        self.run("send", &[], archive, environment)
+    }
+
+    fn run(&self, what: &str, more: &[&Path], archive: &str, environment: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(binary());
+        command
+            .args(["dicom", what])
+            .arg(self.folder.path().join("a.dcm.json"))
+            .arg("--source")
+            .arg(self.source());
+        command.args(["--format", "json"]).args(more).env("NIGHTREAD_DELIVER_ARCHIVE", archive);
+        command.env("NIGHTREAD_MODELS_DIR", nightread_tests::parts::root().join("models"));
+        command.envs(environment.iter().copied()).output().unwrap()
+    }
+}
+
+/// Elements of a file that is a study of one image.
+fn radiograph() -> Vec<u8> {
+    let mut file = vec![0; 128];
+    file.extend_from_slice(b"DICM");
+    let mut element = |group: u16, element: u16, vr: &[u8; 2], value: &[u8]| {
+        let mut value = value.to_vec();
+        if value.len() % 2 == 1 {
+            value.push(if vr == b"UI" { 0 } else { b' ' });
+        }
+        file.extend_from_slice(&group.to_le_bytes());
+        file.extend_from_slice(&element.to_le_bytes());
+        file.extend_from_slice(vr);
+        if vr == b"OW" {
+            file.extend_from_slice(&[0, 0]);
+            file.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        } else {
+            file.extend_from_slice(&(value.len() as u16).to_le_bytes());
+        }
+        file.extend_from_slice(&value);
+    };
+    let (class, instance) = (b"1.2.840.10008.5.1.4.1.1.1", format!("{STUDY}.1.1"));
+    let length = 8 + 26 + 8 + instance.len().next_multiple_of(2) + 8 + 20;
+    element(0x0002, 0x0000, b"UL", &(length as u32).to_le_bytes());
+    element(0x0002, 0x0002, b"UI", class);
+    element(0x0002, 0x0003, b"UI", instance.as_bytes());
+    element(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1");
+    element(0x0008, 0x0016, b"UI", class);
+    element(0x0008, 0x0018, b"UI", instance.as_bytes());
+    element(0x0008, 0x0060, b"CS", b"CR");
+    element(0x0010, 0x0010, b"PN", b"Doe^Jane");
+    element(0x0010, 0x0020, b"LO", b"P1");
+    element(0x0020, 0x000D, b"UI", STUDY.as_bytes());
+    element(0x0020, 0x000E, b"UI", format!("{STUDY}.1").as_bytes());
+    for (tag, value) in
+        [(0x0002, 1_u16), (0x0010, 8), (0x0011, 8), (0x0100, 16), (0x0101, 16), (0x0102, 15), (0x0103, 0)]
+    {
+        element(0x0028, tag, b"US", &value.to_le_bytes());
+    }
+    element(0x7FE0, 0x0010, b"OW", &[7; 128]);
+    file
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    answer["objects"].as_array().unwrap().clone()
+}
+
+fn modalities(instances: &[(String, String)]) -> Vec<&str> {
+    instances.iter().map(|(modality, _)| modality.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_join_their_study_once_by_either_way() {
+    let Some(orthanc) = Orthanc::start("results_join_their_study_once_by_either_way").await else { return };
+    let reading = Reading::new(0.5);
+    let stored = orthanc.store(&reading.source());
+    assert!(stored.status.success(), "{}", String::from_utf8_lossy(&stored.stderr));
+
+    // Three times by STOW-RS, with the archive's own list as a witness, and once more by C-STORE: one of each kind.
+    let ways = [orthanc.web(), orthanc.web(), orthanc.web(), orthanc.associations("ARCHIVE")];
+    for way in &ways {
+        let sent = reading.send(way, &[("NIGHTREAD_DELIVER_READ_BACK", "true")]);
+        assert_eq!(sent.status.code(), Some(0), "{way}: {}", String::from_utf8_lossy(&sent.stdout));
+        assert!(objects(&sent).iter().all(|object| object["stored"] == true));
+        assert_eq!(modalities(&orthanc.instances(STUDY).await), ["CR", "OT", "SR"], "{way}");
+    }
+    // What is listed is what `dicom write` writes.
+    let out = tempfile::tempdir().unwrap();
+    let written = reading.run("write", &[Path::new("--out"), out.path()], "", &[]);
+    let listed = orthanc.instances(STUDY).await;
+    for object in objects(&written) {
+        let name = object["sop_instance_uid"].as_str().unwrap();
+        assert!(listed.iter().any(|(_, uid)| uid == name), "{name}");
+    }
+    // Another threshold is another result: the former stays.
+    let sent = Reading::new(0.6).send(&orthanc.associations("ARCHIVE"), &[]);
+    assert_eq!(sent.status.code(), Some(0), "{}", String::from_utf8_lossy(&sent.stdout));
+    assert_eq!(modalities(&orthanc.instances(STUDY).await), ["CR", "OT", "OT", "SR", "SR"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_refuses_or_is_away_is_told_by_a_code() {
+    let Some(mut orthanc) = Orthanc::start("an_archive_that_refuses_or_is_away_is_told_by_a_code").await
+    else {
+        return;
+    };
+    let reading = Reading::new(0.5);
+    let code = |sent: &Output| {
+        assert_eq!(sent.status.code(), Some(1));
+        objects(sent)[0]["error"]["code"].as_str().unwrap().to_owned()
+    };
+    let sent = reading.send(&orthanc.associations("SOMEBODY"), &[]);
+    assert_eq!(code(&sent), "delivery_forbidden", "a called title that is not its own");
+    let sent =
+        reading.send(&orthanc.associations("ARCHIVE"), &[("NIGHTREAD_DELIVER_CALLING_TITLE", "UNKNOWN")]);
+    assert_eq!(
+        code(&sent),
+        "delivery_unavailable",
+        "a calling title that it does not know: it breaks the association"
+    );
+    assert!(String::from_utf8_lossy(&sent.stdout).contains("UNKNOWN"), "the title is in the message");
+    let sent = reading.send(&orthanc.web().replace("dicom-web", "elsewhere"), &[]);
+    assert_eq!(code(&sent), "delivery_unsupported", "another path");
+    orthanc.stop();
+    for way in [orthanc.web(), orthanc.associations("ARCHIVE")] {
+        assert_eq!(code(&reading.send(&way, &[])), "delivery_unavailable", "{way}");
+    }
+    orthanc.resume().await;
+    assert_eq!(reading.send(&orthanc.web(), &[]).status.code(), Some(0), "it is back");
+    assert_eq!(modalities(&orthanc.instances(STUDY).await), ["OT", "SR"]);
+    // A source that is another than the one that was read.
+    std::fs::write(reading.source(), [radiograph(), vec![0; 8]].concat()).unwrap();
+    let sent = reading.send(&orthanc.web(), &[]);
+    assert_eq!(sent.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&sent.stderr).contains("source"),
+        "{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
+    assert_eq!(orthanc.instances(STUDY).await.len(), 2, "nothing was sent");
+}
