@@ -46,6 +46,22 @@ impl Concept {
     }
 }
 
+/// The side of a paired organ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Laterality {
+    Left,
+    Right,
+}
+
+impl Laterality {
+    pub(crate) fn concept(self) -> Concept {
+        match self {
+            Self::Left => Concept::sct("7771000", "Left"),
+            Self::Right => Concept::sct("24028007", "Right"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,11 +32,11 @@ use nightread_domain::ResultDocument;
 use nightread_domain::result::Status;
 
 pub use self::capture::Panel;
-pub use self::concept::{Concept, PRIVATE_SCHEME};
+pub use self::concept::{Concept, Laterality, PRIVATE_SCHEME};
 pub use self::error::{ArchiveError, Fault};
 pub use self::findings::code_of;
 pub use self::object::{Kind, MANUFACTURER, Object, content_digest};
-pub use self::organs::{Laterality, Organ};
+pub use self::organs::Organ;
 pub use self::own::{Other, no_study};
 pub use self::report::{Predecessor, ReportClass};
 pub use self::seg::{SegForm, SegInput, SegSegment, SegSlice, Segmentation};

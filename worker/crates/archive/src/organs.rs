@@ -1,7 +1,7 @@
 //! The report on a CT series: one group an organ (TID 1411), with volume and attenuation, tied to its segment where there is
 //! one. The one place that turns organs into content items.
 
-use crate::concept::{Concept, PRIVATE_SCHEME};
+use crate::concept::{Concept, Laterality, PRIVATE_SCHEME};
 use crate::content::{self, Relation};
 use crate::error::{ArchiveError, Fault};
 use crate::findings::measurement_group;
@@ -9,22 +9,6 @@ use crate::object::{Frame, Object};
 use crate::report::{Predecessor, Report, ReportClass, Subject, group_head, parameters, report, site};
 use crate::seg::Segmentation;
 use crate::source::Reference;
-
-/// The side of a paired organ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Laterality {
-    Left,
-    Right,
-}
-
-impl Laterality {
-    pub(crate) fn concept(self) -> Concept {
-        match self {
-            Self::Left => Concept::sct("7771000", "Left"),
-            Self::Right => Concept::sct("24028007", "Right"),
-        }
-    }
-}
 
 /// One organ that was found.
 #[derive(Clone, Debug, PartialEq)]

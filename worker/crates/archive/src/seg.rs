@@ -6,11 +6,10 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use nightread_domain::result::ModelFacts;
 
-use crate::concept::Concept;
+use crate::concept::{Concept, Laterality};
 use crate::data::{Data, decimal};
 use crate::error::{ArchiveError, Fault};
 use crate::object::{Draft, Frame, Kind, Object, PLAIN, finish};
-use crate::organs::Laterality;
 use crate::report::artificial_intelligence;
 use crate::rle;
 use crate::source::Reference;

@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::command::{self, Answer};
+use super::options::{ArchiveOptions, failed, wrong_address};
 use super::verdict::Verdict;
-use super::{ArchiveOptions, failed, wrong_address};
 use crate::adapters::tls;
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -224,11 +224,8 @@ impl Association {
         loop {
             let pdu = open.hear().await.map_err(|error| self.broken(&error))?;
             let Pdu::PData { data } = pdu else {
-                let text = match pdu {
-                    Pdu::AbortRQ { .. } => "the archive aborted the association",
-                    _ => "the archive ended the association before it answered",
-                };
-                return Err(failed(ErrorCode::DeliveryUnavailable, text));
+                // Some let a stranger in, and abort when it asks for something.
+                return Err(failed(ErrorCode::DeliveryUnavailable, self.reset()));
             };
             for value in data.into_iter().filter(|value| value.value_type == PDataValueType::Command) {
                 if command.len() + value.data.len() > MOST_COMMAND_BYTES {

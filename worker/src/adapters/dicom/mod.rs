@@ -3,38 +3,22 @@
 
 mod association;
 mod command;
+mod options;
 mod stow;
 mod stow_answer;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
-use std::time::Duration;
-
 use nightread_archive::Object;
-use nightread_domain::{ErrorCode, JobError, Stage};
-use rustls::pki_types::CertificateDer;
+use nightread_domain::JobError;
 
 pub use self::association::Association;
+pub use self::options::ArchiveOptions;
 pub use self::stow::Web;
 pub use self::verdict::Verdict;
 
-/// How an archive is reached.
-#[derive(Debug)]
-pub struct ArchiveOptions {
-    /// `https://host/dicom-web`, `dicom://TITLE@host:port` or `dicom+tls://TITLE@host:port`.
-    pub address: String,
-    /// The value of the header `Authorization`, where the archive asks for one.
-    pub authorization: Option<String>,
-    /// Our own application entity title.
-    pub calling_title: String,
-    /// Authorities that are believed beside the system's.
-    pub authorities: Vec<CertificateDer<'static>>,
-    /// For a whole sending, and for a question.
-    pub timeout: Duration,
-    /// Whether each object that was stored is looked for by QIDO-RS.
-    pub read_back: bool,
-}
+use self::options::wrong_address;
 
 /// An archive.
 #[derive(Debug)]
@@ -76,13 +60,4 @@ impl Archive {
             Self::Association(association) => association.answers().await,
         }
     }
-}
-
-fn wrong_address() -> JobError {
-    let text = "[deliver] archive: https://HOST/PATH, dicom://TITLE@HOST:PORT or dicom+tls://TITLE@HOST:PORT is expected";
-    JobError::new(Stage::Start, ErrorCode::SettingsInvalid, text)
-}
-
-fn failed(code: ErrorCode, text: impl Into<String>) -> JobError {
-    JobError::new(Stage::Deliver, code, text)
 }

@@ -9,9 +9,9 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AF
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::options::{ArchiveOptions, failed, wrong_address};
 use super::stow_answer::{StowAnswer, lists};
 use super::verdict::Verdict;
-use super::{ArchiveOptions, failed, wrong_address};
 use crate::adapters::tls;
 
 /// An answer names each object in some hundred bytes.

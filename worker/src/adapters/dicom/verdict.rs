@@ -2,7 +2,7 @@
 
 use nightread_domain::{ErrorCode, JobError};
 
-use super::failed;
+use super::options::failed;
 
 /// What became of one object.
 #[derive(Clone, Debug)]

@@ -335,7 +335,7 @@ error_codes! {
         "Read the document; only radiographs that were read have DICOM results.";
     SourceChanged = "source_changed", Permanent,
         "The source is not the version any more that the result was read from; nothing was made of it.",
-        "None: its new version is read by itself, and delivered then.";
+        "Give the file that was read; its new version has a result of its own.";
     ArtefactChanged = "artefact_changed", Permanent,
         "A heatmap beside the document is gone, or is not the one that the document names.",
         "Read the study again with `force`; keep results together when they are moved.";
