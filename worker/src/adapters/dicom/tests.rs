@@ -107,7 +107,7 @@ async fn answer(mut stream: TcpStream, script: Script, lists: Vec<String>) {
             assert!(!head.contains("chunked") && body.windows(4).any(|window| window == b"DICM"), "{head}");
             match script.clone() {
                 Script::Says(status, headers, body) => (status, headers, body),
-                Script::Hangs => return tokio::time::sleep(Duration::from_secs(60)).await,
+                Script::Hangs => return tokio::time::sleep(Duration::from_mins(1)).await,
                 Script::Resets => {
                     stream.set_zero_linger().expect("reset at the end");
                     return;
@@ -133,7 +133,7 @@ async fn answer(mut stream: TcpStream, script: Script, lists: Vec<String>) {
 async fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
-        let mut more = [0; 65536];
+        let mut more = vec![0; 65536];
         let read = stream.read(&mut more).await.ok().filter(|read| *read > 0)?;
         bytes.extend_from_slice(&more[..read]);
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
@@ -278,10 +278,10 @@ enum Provider {
 }
 
 /// Takes one association after the other; what it was sent goes into the channel.
-async fn provider(script: Provider) -> (String, tokio::sync::mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
+async fn provider(script: Provider) -> (String, tokio::sync::mpsc::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("dicom://ARCHIVE@{}", listener.local_addr().expect("an address"));
-    let (sent, got) = tokio::sync::mpsc::unbounded_channel();
+    let (sent, got) = tokio::sync::mpsc::channel(16);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let sent = sent.clone();
@@ -296,7 +296,7 @@ async fn provider(script: Provider) -> (String, tokio::sync::mpsc::UnboundedRece
 async fn serve(
     stream: TcpStream,
     script: Provider,
-    sent: &tokio::sync::mpsc::UnboundedSender<(String, Vec<u8>)>,
+    sent: &tokio::sync::mpsc::Sender<(String, Vec<u8>)>,
 ) -> Result<(), dicom_ul::association::Error> {
     let mut options: ServerAssociationOptions<'_, AcceptAny, _> =
         ServerAssociationOptions::new().accept_any().ae_title("ARCHIVE");
@@ -316,7 +316,7 @@ async fn serve(
 async fn serve_open(
     open: &mut dicom_ul::association::server::AsyncServerAssociation<TcpStream>,
     script: Provider,
-    sent: &tokio::sync::mpsc::UnboundedSender<(String, Vec<u8>)>,
+    sent: &tokio::sync::mpsc::Sender<(String, Vec<u8>)>,
 ) -> Result<(), dicom_ul::association::Error> {
     let (mut nth, mut data, mut message) = (0, Vec::new(), 1_u16);
     loop {
@@ -335,7 +335,7 @@ async fn serve_open(
                         if value.is_last {
                             let syntax = open.presentation_contexts().iter().find(|one| one.id == context);
                             let syntax = syntax.map(|one| one.transfer_syntax.clone()).unwrap_or_default();
-                            let _ = sent.send((syntax, std::mem::take(&mut data)));
+                            let _ = sent.send((syntax, std::mem::take(&mut data))).await;
                             let status = match script {
                                 Provider::Statuses(statuses) => statuses[nth],
                                 Provider::GoesAfterOne if nth == 1 => return Ok(()),

@@ -87,12 +87,11 @@ pub fn objects(
 
 fn as_job_error(error: ArchiveError) -> JobError {
     let code = match error.fault {
-        Fault::NoIdentity => ErrorCode::NoDicomIdentity,
+        Fault::NoIdentity | Fault::Source => ErrorCode::NoDicomIdentity,
         Fault::NoResult => ErrorCode::NoDicomResult,
         Fault::ArtefactChanged => ErrorCode::ArtefactChanged,
         Fault::Contradiction | Fault::Internal => ErrorCode::Internal,
         Fault::TooLarge => ErrorCode::TooManyPixels,
-        Fault::Source => ErrorCode::NoDicomIdentity,
     };
     let text = error.to_string();
     match error.into_cause() {
