@@ -146,4 +146,5 @@ def test_the_live_prometheus_answers_every_query_of_the_dashboard(site):
         assert result is not None, f"{title}: {expression}"
         if result["result"]:
             answered.add(title)
-    assert {"Scraped", "Backlog last counted", "Broker", "Processor", "Memory", "Alerts"} <= answered
+    # Alerts have a row only while one fires: the tests above ask for those.
+    assert {"Scraped", "Backlog last counted", "Broker", "Processor", "Memory"} <= answered

@@ -151,7 +151,7 @@ def identity_findings(root):
     if rf"'^nightread(\.({writes}))?$'" not in broker:
         yield "workers may not publish where they must"
     alerts, metrics = settings["alerts"], settings["metrics"]
-    if {a["metric"] for a in alerts.values()} != {metrics["deadLetters"], metrics["oldestJobAgeSeconds"], metrics["storageQueueDepth"]}:
+    if {a["metric"] for a in alerts.values()} != {metrics[key] for key in ("deadLetters", "oldestJobAgeSeconds", "storageQueueDepth", "brokerCertificateDays")}:
         yield "alerts watch metrics that are not published"
 
 
