@@ -113,7 +113,7 @@ async fn a_volume_that_would_outlast_its_delivery_or_the_memory_is_told_and_hold
     assert_eq!(none, None, "a study that was not read has not failed");
     drop(worker);
 
-    let little = settings(&bench).with("NIGHTREAD_LIMITS_IN_FLIGHT_BYTES", "20000000");
+    let little = settings(&bench).with("NIGHTREAD_LIMITS_VOLUME_BYTES", "20000000");
     let worker = bench.start_with(&little);
     bench.announce(Lane::Volumes, "long.nii.gz").await;
     let refused =

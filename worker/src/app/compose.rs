@@ -274,6 +274,7 @@ impl Composition {
                 ..self.reading.clone()
             },
             beside: Arc::clone(&source),
+            bytes_of_volumes: ByteBudget::new(settings.limits.volume_bytes),
         };
         Ok(Tools {
             source,

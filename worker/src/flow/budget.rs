@@ -27,6 +27,24 @@ impl ByteBudget {
         Ok(Room { budget: self, held: Some(self.permits_for(bytes).await?) })
     }
 
+    /// Room for a study that may not take less than it needs.
+    ///
+    /// # Errors
+    /// `exceeds_memory` where all the room there is does not suffice; as [`ByteBudget::room_for`].
+    pub async fn whole_room_for(&self, bytes: u64) -> Result<Room<'_>, JobError> {
+        let all = self.permits * PERMIT_BYTES;
+        if bytes > all {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            let text = format!(
+                "the study needs {} MiB of memory, by its headers; {} MiB are allowed ([limits] volume_bytes)",
+                mib(bytes),
+                mib(all)
+            );
+            return Err(JobError::new(Stage::Decode, ErrorCode::ExceedsMemory, text));
+        }
+        self.room_for(bytes).await
+    }
+
     async fn permits_for(&self, bytes: u64) -> Result<SemaphorePermit<'_>, JobError> {
         let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, self.permits) as u32;
         self.free
@@ -54,24 +72,6 @@ impl Room<'_> {
         self.held = Some(self.budget.permits_for(bytes).await?);
         Ok(())
     }
-
-    /// As [`Room::exchange`], for a study that may not take less than it needs.
-    ///
-    /// # Errors
-    /// `exceeds_memory` where all the room there is does not suffice.
-    pub async fn exchange_whole(&mut self, bytes: u64) -> Result<(), JobError> {
-        let all = self.budget.permits * PERMIT_BYTES;
-        if bytes > all {
-            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-            let text = format!(
-                "the study needs {} MiB of memory, by its headers; {} MiB are allowed ([limits] in_flight_bytes)",
-                mib(bytes),
-                mib(all)
-            );
-            return Err(JobError::new(Stage::Decode, ErrorCode::ExceedsMemory, text));
-        }
-        self.exchange(bytes).await
-    }
 }
 
 #[cfg(test)]
@@ -86,18 +86,18 @@ mod tests {
         // Together they ask for more than there is: in turn both get it.
         let (first, second) = tokio::join!(
             async {
-                one.exchange_whole(9 * PERMIT_BYTES).await.expect("room");
+                one.exchange(9 * PERMIT_BYTES).await.expect("room");
                 drop(one);
             },
             async {
-                other.exchange_whole(10 * PERMIT_BYTES).await.expect("room");
+                other.exchange(10 * PERMIT_BYTES).await.expect("room");
                 drop(other);
             }
         );
         assert_eq!((first, second, budget.free.available_permits()), ((), (), 10));
-        let mut third = budget.room_for(1).await.expect("room");
-        let refused = third.exchange_whole(10 * PERMIT_BYTES + 1).await.expect_err("more than all");
+        let refused = budget.whole_room_for(10 * PERMIT_BYTES + 1).await.expect_err("more than all");
         assert_eq!(refused.code, ErrorCode::ExceedsMemory);
+        let mut third = budget.whole_room_for(10 * PERMIT_BYTES).await.expect("all of it");
         third.exchange(11 * PERMIT_BYTES).await.expect("all of it");
     }
 }

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::compute::cpu::CpuPool;
 use crate::compute::models::{Model, Models};
-use crate::flow::budget::Room;
+use crate::flow::budget::{ByteBudget, Room};
 use crate::flow::timing::Timing;
 use crate::settings::{ScanSettings, VolumeSettings};
 
@@ -106,6 +106,8 @@ pub struct Reader {
     pub options: ReadingOptions,
     /// Where the files beside a scan are.
     pub beside: Arc<dyn BlobStore>,
+    /// What volumes take beside their files.
+    pub bytes_of_volumes: ByteBudget,
 }
 
 impl Reader {
@@ -145,7 +147,7 @@ impl Reader {
         match task {
             Task::Radiograph => radiograph::read(study.into_only()?, model, self, &mut room, timing).await,
             Task::Components => components::read(study.into_only()?, model, self, timing).await,
-            Task::Segmentation => segmentation::read(study, model, self, &mut room, timing).await,
+            Task::Segmentation => segmentation::read(study, model, self, timing).await,
         }
     }
 }

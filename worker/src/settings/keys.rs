@@ -196,6 +196,13 @@ keys! {
     );
     LIMITS_VOXELS = key("limits", "voxels", Integer, "4000000000", "largest scan, from its header");
     LIMITS_JOBS = key("limits", "jobs", IntegerOrAuto, "auto", "jobs in flight; also the prefetch. auto: four a core");
+    LIMITS_VOLUME_BYTES = key(
+        "limits",
+        "volume_bytes",
+        Integer,
+        "4294967296",
+        "bytes of memory that CT volumes may take together while they are read, beside their files: known from their headers before anything is decoded",
+    );
     LIMITS_IN_FLIGHT_BYTES = key(
         "limits",
         "in_flight_bytes",

@@ -214,6 +214,8 @@ pub struct Limits {
     pub voxels: u64,
     pub jobs: usize,
     pub in_flight_bytes: u64,
+    /// Of CT volumes, beside their files.
+    pub volume_bytes: u64,
     pub attempts: u32,
     pub outage_failures: u32,
     pub probe_interval: Duration,

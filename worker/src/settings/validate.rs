@@ -246,6 +246,7 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
         voxels: at_least_one(raw, keys::LIMITS_VOXELS, problems),
         jobs: raw.integer(keys::LIMITS_JOBS).map_or_else(|| 4 * cores(), |jobs| jobs as usize),
         in_flight_bytes: at_least_one(raw, keys::LIMITS_IN_FLIGHT_BYTES, problems),
+        volume_bytes: at_least_one(raw, keys::LIMITS_VOLUME_BYTES, problems),
         attempts: at_least_one(raw, keys::LIMITS_ATTEMPTS, problems) as u32,
         outage_failures: at_least_one(raw, keys::LIMITS_OUTAGE_FAILURES, problems) as u32,
         probe_interval: Duration::from_secs(at_least_one(raw, keys::LIMITS_PROBE_SECONDS, problems)),

@@ -22,7 +22,6 @@ use self::output::Measured;
 use self::recipe::Network;
 use super::{Reader, Reading};
 use crate::compute::models::Model;
-use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
 use crate::telemetry::metrics;
 
@@ -30,21 +29,19 @@ pub(super) async fn read(
     study: FetchedStudy,
     model: &Arc<Model>,
     reader: &Reader,
-    room: &mut Room<'_>,
     timing: &mut Timing,
 ) -> Result<Reading, JobError> {
     let network = Arc::new(Network::of(&model.manifest)?);
     let engine = reader.models.volumes().engine().await?;
-    let bytes = study.len();
     let parts = Arc::new(parts(study));
     let limits = limits(reader);
     let needed = {
         let (parts, network) = (Arc::clone(&parts), Arc::clone(&network));
         reader.cpu.run(Stage::Decode, move || network.needed(&parts, &limits)).await?
     };
-    let held =
-        bytes.saturating_add(needed).saturating_add(engine.cost(&model.key).map_or(0, |cost| cost.bytes));
-    room.exchange_whole(held).await?;
+    // Beside the room that its files have: who has this room waits for no other, so nobody waits in a circle.
+    let taken = needed.saturating_add(engine.cost(&model.key).map_or(0, |cost| cost.bytes));
+    let _room = reader.bytes_of_volumes.whole_room_for(taken).await?;
 
     let codec = reader.options.codec.clone();
     let read = {

@@ -279,7 +279,7 @@ error_codes! {
         "The series has fewer slices than make a volume.",
         "Send the whole series.";
     ExceedsMemory = "exceeds_memory", Permanent,
-        "The study needs more memory than `[limits] in_flight_bytes`, by its headers.",
+        "The study needs more memory than `[limits] volume_bytes`, by its headers.",
         "Raise the limit where the machine has the memory; then redrive.";
     ExceedsLaneTime = "exceeds_lane_time", Permanent,
         "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
