@@ -35,7 +35,8 @@ fn whole() -> Value {
     cohorts.add(Which::A, &document("gone.png", "1.0.0", findings(&[("Mass", 0.2)]))).unwrap();
     cohorts.add(Which::A, &document("broken.png", "1.0.0", findings(&[("Mass", 0.2)]))).unwrap();
     cohorts.add(Which::B, &document("broken.png", "1.1.0", None)).unwrap();
-    let rows = (0..6).map(|nth| format!("local/{nth}.png,p{},{}\n", nth % 4, nth % 2)).collect::<String>();
+    let rows: Vec<String> = (0..6).map(|nth| format!("local/{nth}.png,p{},{}\n", nth % 4, nth % 2)).collect();
+    let rows = rows.concat();
     let columns = TruthColumns { study: "study".to_owned(), group: Some("patient".to_owned()) };
     let truth = Truth::read(format!("study,patient,Mass\n{rows}").as_bytes(), &columns).unwrap();
     let limits = RolloutLimits { flips: Some(Limit::Percent(1.0)), ..RolloutLimits::default() };
