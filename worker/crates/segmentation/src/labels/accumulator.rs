@@ -138,11 +138,7 @@ impl<'a> Accumulator<'a> {
         if turn[2] == 0 {
             self.begin_row(turn);
         }
-        let mut start = [0; 3];
-        for (place, &axis) in turn.iter().zip(&self.plan.roles) {
-            start[axis] = self.plan.axes[axis].starts[*place];
-        }
-        if !self.ring.add(self.plan, start, logits, self.threads) {
+        if !self.ring.add(self.plan, self.plan.start(turn), logits, self.threads) {
             return Err(LabelError::NotFinite { patch: index });
         }
         if turn[2] + 1 == self.plan.axes[self.plan.roles[2]].starts.len() {

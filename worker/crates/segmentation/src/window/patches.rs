@@ -18,9 +18,10 @@ impl Patches {
         if grid.shape != plan.shape || grid.values.len() != voxels {
             return Err(WindowError::OtherGrid { planned: plan.shape, given: grid.shape });
         }
-        let Some(start) = plan.patches().nth(index) else {
+        if index >= plan.len() {
             return Err(WindowError::NoSuchPatch { index, patches: plan.len() });
-        };
+        }
+        let start = plan.start(plan.turn(index));
         let patch = plan.window.patch;
         let expected = patch.iter().product();
         if out.len() != expected {

@@ -104,14 +104,16 @@ impl Plan {
     /// Where each patch begins on the grid, in the order in which [`crate::labels::Accumulator`] takes them. A patch that
     /// is longer than the grid begins at 0 and is padded.
     pub fn patches(&self) -> impl Iterator<Item = [usize; 3]> + '_ {
-        (0..self.len()).map(|index| {
-            let at = self.turn(index);
-            let mut start = [0; 3];
-            for (role, &axis) in self.roles.iter().enumerate() {
-                start[axis] = self.axes[axis].starts[at[role]];
-            }
-            start
-        })
+        (0..self.len()).map(|index| self.start(self.turn(index)))
+    }
+
+    /// Where the patch of a turn begins on the grid.
+    pub(crate) fn start(&self, turn: [usize; 3]) -> [usize; 3] {
+        let mut start = [0; 3];
+        for (place, &axis) in turn.iter().zip(&self.roles) {
+            start[axis] = self.axes[axis].starts[*place];
+        }
+        start
     }
 
     /// Which sweep, row and place within the row patch `index` is.
