@@ -8,6 +8,7 @@ pub(crate) mod bench;
 pub mod check;
 pub mod dead;
 pub mod dicom;
+mod events;
 pub mod health;
 pub(crate) mod pages;
 pub(crate) mod process;

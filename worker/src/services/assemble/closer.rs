@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::shelf::Shelf;
 use super::state::{Moment, SeriesState, Step};
 use crate::adapters::amqp::Publisher;
-use crate::services::relay::vitals::RelayVitals;
+use crate::services::events::vitals::RelayVitals;
 use crate::telemetry::metrics;
 
 /// Between two looks for series that others opened, at most and at least.

@@ -18,8 +18,8 @@ use super::shelf::{Seen, Shelf};
 use super::state::{Put, SeriesState, Step};
 use crate::adapters::amqp::Publisher;
 use crate::readings::instance::{Instance, SeriesKey, instance};
-use crate::services::relay::envelope::lane_of;
-use crate::services::relay::vitals::RelayVitals;
+use crate::services::events::envelope::lane_of;
+use crate::services::events::vitals::RelayVitals;
 use crate::telemetry::metrics;
 
 /// Headers that are read at a time.

@@ -8,7 +8,7 @@ use nightread_domain::announcement::{parse, without_mark};
 use nightread_domain::{Attributes, ErrorCode, Lane, Message};
 use serde_json::Value;
 
-use crate::services::relay::envelope::lane_of;
+use crate::services::events::envelope::lane_of;
 
 /// CloudEvents has a handful of attributes.
 const MAX_ATTRIBUTES: usize = 32;

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use self::server::Webhook;
-use super::relay::vitals::RelayVitals;
+use super::events::vitals::RelayVitals;
 use crate::adapters::amqp::Publisher;
 use crate::adapters::http::{self, Bounds};
 use crate::app;
