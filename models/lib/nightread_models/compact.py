@@ -4,6 +4,8 @@ The constants are widened by ordinary operators on constants alone, which ONNX R
 an inference does the same arithmetic as with the wide file, on rounded weights.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import torch
@@ -19,29 +21,23 @@ def store_int8(model: onnx.ModelProto) -> int:
 
     weight = cast(stored) * scale, with scale = greatest absolute value of the channel / 127.
     """
-    graph = model.graph
-    nodes, kept, count = [], [], 0
-    for weight in graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if weight.data_type != TensorProto.FLOAT or values.ndim < 2 or values.size < LEAST_ELEMENTS:
-            kept.append(weight)
-            continue
-        count += 1
+
+    def stored(name: str, values: np.ndarray) -> tuple[list[onnx.TensorProto], list[onnx.NodeProto]]:
         # Output channels come first in a convolution, last in a matrix that rows are multiplied with.
         axes = tuple(range(1, values.ndim)) if values.ndim > 2 else (0,)
         scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True), 1e-12) / 127
-        stored = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
-        name = weight.name
-        kept.append(numpy_helper.from_array(stored, f"{name}_stored"))
-        kept.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale"))
-        nodes.append(helper.make_node("Cast", [f"{name}_stored"], [f"{name}_wide"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{name}_wide", f"{name}_scale"], [name]))
-    nodes.extend(graph.node)
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(kept)
-    onnx.checker.check_model(model, full_check=True)
-    return count
+        rounded = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
+        constants = [
+            numpy_helper.from_array(rounded, f"{name}_stored"),
+            numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale"),
+        ]
+        nodes = [
+            helper.make_node("Cast", [f"{name}_stored"], [f"{name}_wide"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}_wide", f"{name}_scale"], [name]),
+        ]
+        return constants, nodes
+
+    return _store(model, stored)
 
 
 def store_half(model: onnx.ModelProto) -> int:
@@ -49,6 +45,19 @@ def store_half(model: onnx.ModelProto) -> int:
 
     Nothing is lost of weights that `round_half` has been over.
     """
+
+    def stored(name: str, values: np.ndarray) -> tuple[list[onnx.TensorProto], list[onnx.NodeProto]]:
+        constant = numpy_helper.from_array(values.astype(np.float16), f"{name}_stored")
+        return [constant], [helper.make_node("Cast", [f"{name}_stored"], [name], to=TensorProto.FLOAT)]
+
+    return _store(model, stored)
+
+
+def _store(
+    model: onnx.ModelProto,
+    stored: Callable[[str, np.ndarray], tuple[list[onnx.TensorProto], list[onnx.NodeProto]]],
+) -> int:
+    """Puts constants and the nodes that widen them, which `stored` makes, in the place of every large weight."""
     graph = model.graph
     nodes, kept, count = [], [], 0
     for weight in graph.initializer:
@@ -57,8 +66,9 @@ def store_half(model: onnx.ModelProto) -> int:
             kept.append(weight)
             continue
         count += 1
-        kept.append(numpy_helper.from_array(values.astype(np.float16), f"{weight.name}_stored"))
-        nodes.append(helper.make_node("Cast", [f"{weight.name}_stored"], [weight.name], to=TensorProto.FLOAT))
+        constants, widening = stored(weight.name, values)
+        kept.extend(constants)
+        nodes.extend(widening)
     nodes.extend(graph.node)
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
