@@ -15,8 +15,8 @@ use nightread_volume::{Affine, Description, Grid, Storage, VolumeWriter};
 
 /// A patch of the network takes microseconds, and begins at every voxel: seven hundred thousand here, which take seconds.
 const SIDE: usize = 96;
-/// Nearly one and a half million patches.
-const LONG: usize = 120;
+/// Three and a half million patches.
+const LONG: usize = 160;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A block of soft tissue in air, 3 mm.
