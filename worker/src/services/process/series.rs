@@ -109,17 +109,26 @@ fn made_up(words: &str) -> String {
     format!("2.25.{number}")
 }
 
-/// The result is called by the folder that all slices lie in, and the UID.
-fn set_of(uid: &str, slices: &[Slice]) -> Result<SetDocument> {
+/// The result of one file is called by that file, so that its name tells which; that of several by the folder that all lie in, and
+/// the UID.
+fn name_of(uid: &str, slices: &[Slice]) -> Result<String> {
     let first = slices.first().context("a series without slices")?;
+    if slices.len() == 1 {
+        return Ok(first.blob.to_string());
+    }
     let mut folder = folder_of(first.blob.name());
     while !slices.iter().all(|slice| Path::new(slice.blob.name()).starts_with(folder)) {
         folder = folder_of(folder);
     }
     let joint = if folder.is_empty() { "" } else { "/" };
+    Ok(format!("{}/{folder}{joint}{uid}", first.blob.container()))
+}
+
+fn set_of(uid: &str, slices: &[Slice]) -> Result<SetDocument> {
+    let first = slices.first().context("a series without slices")?;
     Ok(SetDocument {
         schema: SCHEMA.to_owned(),
-        name: format!("{}/{folder}{joint}{uid}", first.blob.container()),
+        name: name_of(uid, slices)?,
         series_uid: uid.to_owned(),
         modality: first.key.modality.clone(),
         expected: slices.iter().find_map(|slice| slice.key.expected),
