@@ -83,7 +83,7 @@ notebooks: setup runtime samples build $(SCAN) ## Open the notebooks in Jupyter:
 	@.cache/venv-notebooks/bin/jupyter lab --notebook-dir models/notebooks
 
 test-traces: setup parts ## Test the export of traces: builds the worker anew with the feature otlp
-	@cargo build --release --workspace --locked --features nightread/otlp --bins
+	@cargo build --release --workspace --locked --features nightread/otlp --bin nightread
 	@cargo test --release --workspace --locked --features nightread/otlp,nightread-tests/otlp --test traces
 
 lint: setup ## Format check, and clippy with warnings denied
@@ -116,18 +116,18 @@ demo-archive: setup runtime samples build ## An X-ray into a private Orthanc, re
 
 soak: setup runtime samples parts ## Long storms: kills, broker restarts, storage faults; prints the account of every message
 	@cargo build --release --locked -p nightread
-	@cargo run --release --locked -q -p nightread-tests --example soak -- $(SOAK)
+	@cargo run --release --locked -q -p nightread-tests --bin soak -- $(SOAK)
 
 parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors, mutated or volumes for one
-	@cargo build --release --locked -p nightread-ct -p nightread-radiograph -p nightread-volume --examples
+	@cargo build --release --locked -p nightread-tools --bins
 	@$(call venv,parity,worker/crates/radiograph/parity/requirements.txt)
 	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
-		--pydicom-data .cache/pydicom-data --dump target/release/examples/dump_tensor
+		--pydicom-data .cache/pydicom-data --dump target/release/dump_tensor
 	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/mutated.py \
-		--dump target/release/examples/dump_samples --scan target/release/examples/dump_scan
+		--dump target/release/dump_samples --scan target/release/dump_scan
 	@$(call venv,parity-ct,worker/crates/ct/parity/requirements.txt)
 	@[ "$(PARITY)" = tensors ] || [ "$(PARITY)" = mutated ] || .cache/venv-parity-ct/bin/python worker/crates/ct/parity/parity.py \
-		--data $(TEST_DATA) --dump target/release/examples/dump_volume
+		--data $(TEST_DATA) --dump target/release/dump_volume
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
 	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture
@@ -135,7 +135,7 @@ cases: setup runtime ## Hold files that went wrong once, beside the checkout, ag
 
 bench: runtime samples parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO, and the notebooks in full; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null
-	@cargo build --release --locked --workspace --bins --example time_model --example parts
+	@cargo build --release --locked -p nightread -p nightread-tools -p nightread-tests --bins
 	@$(call venv,bench,worker/benches/requirements.txt)
 	@( $(call venv,bench-ipex,worker/benches/requirements-ipex.txt) ) || echo "no wheel of IPEX for this Python"
 	@$(HIDDEN) .cache/venv-bench/bin/python worker/benches/inference.py --work .cache/bench \
@@ -146,7 +146,7 @@ bench: runtime samples parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO, an
 	@$(HIDDEN) .cache/venv-notebooks/bin/python models/tools/render_notebooks.py --out .cache/bench/notebooks
 
 saturation: runtime $(HIDING) ## One core against all: rate, use of the cores, overhead, memory; N images, ROUNDS times
-	@cargo build --release --locked --workspace --bins
+	@cargo build --release --locked -p nightread
 	@$(HIDDEN) worker/tools/saturation
 
 .cache/hiding/avx2_only.so: worker/benches/avx2_only.c
@@ -154,16 +154,16 @@ saturation: runtime $(HIDING) ## One core against all: rate, use of the cores, o
 	@cc -O2 -Wall -Wextra -shared -fPIC -o $@ $<
 
 bench-fmri: setup ## Group ICA and dual regression against nilearn, nibabel and NumPy, in one run
-	@cargo build --release --locked -p nightread-fmri --examples
-	@$(call venv,bench-fmri,worker/crates/fmri/bench/requirements.txt)
-	@.cache/venv-bench-fmri/bin/python worker/crates/fmri/bench/compare.py --bin target/release/examples \
+	@cargo build --release --locked -p nightread-tools --bins
+	@$(call venv,bench-fmri,worker/benches/fmri/requirements.txt)
+	@.cache/venv-bench-fmri/bin/python worker/benches/fmri/compare.py --bin target/release \
 		--data $(TEST_DATA) --work .cache/bench-fmri
 
 bench-table: setup ## Tables of COUNT synthetic documents against a plain loop of json and pandas, in one run
-	@cargo build --release --locked -p nightread -p nightread-table --bins --example table_speed
+	@cargo build --release --locked -p nightread -p nightread-tools --bin nightread --bin table_speed
 	@$(call venv,readers,tests/readers/requirements.txt)
 	@.cache/venv-readers/bin/python worker/benches/table.py --work .cache/bench-table --count $(COUNT) \
-		--speed target/release/examples/table_speed --binary $(BINARY)
+		--speed target/release/table_speed --binary $(BINARY)
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@for crate in radiograph ct; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \

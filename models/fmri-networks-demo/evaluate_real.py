@@ -3,7 +3,7 @@
 Group ICA and dual regression are the project's own; a component counts when its best correlation with a Yeo-7 network
 (share of every 10 mm voxel that the network fills) is at least 0.4. No number is aimed at: it is written down as it is.
 
-    python models/fmri-networks-demo/evaluate_real.py --bin target/release/examples --work DIR
+    python models/fmri-networks-demo/evaluate_real.py --bin target/release --work DIR
 """
 
 import argparse
@@ -43,7 +43,7 @@ def correlations(maps: NDArray[np.float64], networks: NDArray[np.float64]) -> ND
 def main() -> None:
     """Decompose, regress, classify, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust examples")
+    parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust programs")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()

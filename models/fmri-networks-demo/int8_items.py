@@ -3,7 +3,7 @@
 The split is `train.py`'s: of the first eight cohorts four subjects in five were trained on, cohorts 8 and 9 not at all.
 Any of the cohorts will do; a group is a subject of a cohort.
 
-    python models/fmri-networks-demo/simulate.py --bin target/release/examples --work DIR --cohorts 0 1 8 9
+    python models/fmri-networks-demo/simulate.py --bin target/release --work DIR --cohorts 0 1 8 9
     python models/fmri-networks-demo/int8_items.py --cohorts DIR --out DIR/items.npz
     python models/quantise/quantise.py --folder models/fmri-networks-demo --items DIR/items.npz
 """

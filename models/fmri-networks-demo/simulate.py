@@ -2,10 +2,10 @@
 
 A cohort has its own parcellation of the seven Yeo networks into one to three parts each (groups of Schaefer parcels,
 both hemispheres together), its own smoothness, noise and group maps. Every subject of it has its own seed: place,
-strength, time courses, artefacts. The Rust examples do all of that; this script only decides what to ask of them.
+strength, time courses, artefacts. The Rust programs of worker/tools do all of that; this script only decides what to ask of them.
 
-    cargo build --release -p nightread-fmri --examples
-    python models/fmri-networks-demo/simulate.py --bin target/release/examples --work DIR
+    cargo build --release -p nightread-tools --bins
+    python models/fmri-networks-demo/simulate.py --bin target/release --work DIR
 """
 
 import argparse
@@ -153,7 +153,7 @@ class Cohort:
 def main() -> None:
     """Builds the cohorts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust examples")
+    parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust programs")
     parser.add_argument("--work", type=Path, required=True, help="folder for the cohorts (about 20 MB each)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with fmri/templates")
     parser.add_argument("--cohorts", type=int, nargs="+", default=list(range(10)), metavar="N", help="numbers, from 0")

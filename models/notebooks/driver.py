@@ -13,7 +13,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 INFERENCE = ROOT / "worker" / "benches" / "inference.py"
-TIME_MODEL = ROOT / "target" / "release" / "examples" / "time_model"
+TIME_MODEL = ROOT / "target" / "release" / "time_model"
 # What `make bench` installs, and the environment that each is in.
 ENGINES = {
     "PyTorch": ("venv-bench", "torch"),

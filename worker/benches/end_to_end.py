@@ -26,7 +26,7 @@ from measuring import BINARY, ROOT, machine, processor_seconds, quartiles, table
 from skimage.io import imread
 from skimage.transform import resize
 
-PARTS = ROOT / "target" / "release" / "examples" / "parts"
+PARTS = ROOT / "target" / "release" / "parts"
 PATIENCE = 600.0
 DISTINCT = 4
 

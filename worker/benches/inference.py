@@ -24,7 +24,7 @@ import quantise
 from nightread_models import evaluation, manifest, onnx_export
 from nightread_models.evaluation import Items
 
-TIME_MODEL = ROOT / "target" / "release" / "examples" / "time_model"
+TIME_MODEL = ROOT / "target" / "release" / "time_model"
 MODELS = {"densenet": ("padchest-26", 1, 16), "resnet": ("fmri-jhu-58", 8, 64)}
 PYTHON = {
     "torch": "PyTorch, inference_mode",

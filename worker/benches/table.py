@@ -1,6 +1,6 @@
 """Documents a second to Parquet: a plain loop (json and pandas) against `table_speed`, and against the binary where one is named.
 
-    python worker/benches/table.py --count 1000000 --work .cache/table --speed target/release/examples/table_speed [--binary target/release/nightread]
+    python worker/benches/table.py --count 1000000 --work .cache/table --speed target/release/table_speed [--binary target/release/nightread]
 
 The documents are read once beforehand, so that all of them are cached where memory has room. Prints a line of JSON for each.
 """

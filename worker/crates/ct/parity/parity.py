@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds volumes against other readers, voxel for voxel: SimpleITK, pydicom with OpenJPEG, nibabel, highdicom.
 
-    parity.py --data FOLDER --dump target/release/examples/dump_volume
+    parity.py --data FOLDER --dump target/release/dump_volume
 
 | series | held against |
 |---|---|

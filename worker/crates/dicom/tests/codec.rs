@@ -3,24 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nightread_dicom::{ChildCodec, Codec, CodecRequest, IsolatedCodec, Samples};
 use nightread_domain::error::{ErrorClass, ErrorCode};
 
-/// The example `codec_child`, which cargo builds beside the tests.
-fn child_codec() -> ChildCodec {
-    ChildCodec::new(child_program(), [""; 0]).with_timeout(Duration::from_mins(1))
-}
+const CHILD: &str = env!("CARGO_BIN_EXE_codec_child");
 
-fn child_program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = profile.join("examples").join("codec_child");
-    assert!(program.exists(), "build it first: cargo build -p nightread-dicom --example codec_child");
-    program
+fn child_codec() -> ChildCodec {
+    ChildCodec::new(CHILD, [""; 0]).with_timeout(Duration::from_mins(1))
 }
 
 /// Samples from 0 to `max`, in no order that a codec could foresee.
@@ -227,24 +219,24 @@ fn time_in_which_nobody_ran_is_not_the_image_s() {
 #[test]
 fn a_codec_that_reaches_out_is_killed() {
     for attempt in ["socket", "open", "create", "exec", "fork", "thread", "kill", "read-other"] {
-        let codec = ChildCodec::new(child_program(), [attempt]).with_timeout(Duration::from_mins(1));
+        let codec = ChildCodec::new(CHILD, [attempt]).with_timeout(Duration::from_mins(1));
         let error = codec.decode(&request(&[], 8, 8)).unwrap_err();
         assert_eq!(error.code, ErrorCode::CodecDied, "{attempt}: {error}");
         assert!(error.message.contains("signal: 31"), "{attempt}: {error}");
     }
     // The same codec without an attempt, so that it is the attempt that kills.
-    let codec = ChildCodec::new(child_program(), ["nothing"]).with_timeout(Duration::from_mins(1));
+    let codec = ChildCodec::new(CHILD, ["nothing"]).with_timeout(Duration::from_mins(1));
     assert_eq!(codec.decode(&request(&[], 8, 8)).unwrap().samples, Samples::U8(vec![7; 64]));
 }
 
 /// Dying in order is allowed: a panic is an answer, an abort a death, and neither takes long.
 #[test]
 fn a_codec_may_panic_and_abort() {
-    let panics = ChildCodec::new(child_program(), ["panic"]).with_timeout(Duration::from_mins(1));
+    let panics = ChildCodec::new(CHILD, ["panic"]).with_timeout(Duration::from_mins(1));
     let error = panics.decode(&request(&[], 8, 8)).unwrap_err();
     assert_eq!(error.code, ErrorCode::DecodeFailed, "{error}");
     for (attempt, signal) in [("abort", 6), ("overflow", 6)] {
-        let codec = ChildCodec::new(child_program(), [attempt]).with_timeout(Duration::from_mins(1));
+        let codec = ChildCodec::new(CHILD, [attempt]).with_timeout(Duration::from_mins(1));
         let error = codec.decode(&request(&[], 8, 8)).unwrap_err();
         assert!(error.message.contains(&format!("signal: {signal}")), "{attempt}: {error}");
     }
@@ -253,6 +245,6 @@ fn a_codec_may_panic_and_abort() {
 /// The parent's death closes the pipe, and the child ends by itself.
 #[test]
 fn a_child_ends_with_its_input() {
-    let child = Command::new(child_program()).stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap();
+    let child = Command::new(CHILD).stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap();
     assert!(child.success() && child.signal().is_none());
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bends files of each format in a few places and reads each with Nightread and with the readers everyone has.
 
-    mutated.py --dump target/release/examples/dump_samples --scan target/release/examples/dump_scan [--count 1000]
+    mutated.py --dump target/release/dump_samples --scan target/release/dump_scan [--count 1000]
 
 Pillow, imageio and tifffile read PNG, JPEG and TIFF, pydicom with all its decoders reads DICOM, nibabel reads NIfTI. What must
 not be: a file from which Nightread takes samples that differ from those of every reader that reads it (without loss: at

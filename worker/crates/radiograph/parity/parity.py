@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds Nightread's tensors against TorchXRayVision's, image by image, and measures both on one core.
 
-    parity.py --data FOLDER --pydicom-data FOLDER --dump target/release/examples/dump_tensor
+    parity.py --data FOLDER --pydicom-data FOLDER --dump target/release/dump_tensor
 
 Every image of the test data is read twice: by TorchXRayVision's own code (imread or read_xray_dcm, normalize,
 XRayCenterCrop, XRayResizer) and by the Rust example `dump_tensor`. On the scale of [-1024, 1024] no pixel may differ by

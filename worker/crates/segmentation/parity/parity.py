@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds Nightread's model grids and its ways back against those of TotalSegmentator, nnU-Net and MONAI.
 
-    parity.py volumes --dump target/debug/examples/dump_grid --data ../shared/data
+    parity.py volumes --dump target/release/dump_grid --data ../shared/data
     parity.py golden --out worker/crates/segmentation/tests/golden/grids.json
 
 `volumes` prepares two real volumes by each recipe and exits with 1 where a value differs by more than 1e-3 of the normalised

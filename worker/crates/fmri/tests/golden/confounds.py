@@ -4,7 +4,7 @@
 
 The problem is made of sines, so that the test makes the same without a file. T = 48, V = 90, K = 3, five confounds of
 which one depends on the others; the first three volumes are dropped, and volumes of greater displacement than 0.5.
-Versions: worker/crates/fmri/bench/requirements.txt.
+Versions: worker/benches/fmri/requirements.txt.
 """
 
 import json

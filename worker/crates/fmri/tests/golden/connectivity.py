@@ -3,7 +3,7 @@
     python worker/crates/fmri/tests/golden/connectivity.py
 
 The courses are made of sines, so that the test makes the same without a file. The first case has more volumes than
-components, the second fewer. Versions: worker/crates/fmri/bench/requirements.txt.
+components, the second fewer. Versions: worker/benches/fmri/requirements.txt.
 """
 
 import json

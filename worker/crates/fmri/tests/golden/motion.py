@@ -2,7 +2,7 @@
 
     python worker/crates/fmri/tests/golden/motion.py
 
-Versions: worker/crates/fmri/bench/requirements.txt.
+Versions: worker/benches/fmri/requirements.txt.
 """
 
 import json

@@ -73,7 +73,7 @@ fn shared_codec() -> Arc<ChildCodec> {
     Arc::clone(SHARED.get_or_init(|| Arc::new(child_codec())))
 }
 
-/// The example `codec_child`, which cargo builds beside the tests.
+/// The program `codec_child` of the crate `dicom`, which cargo builds beside the tests.
 pub fn child_codec() -> ChildCodec {
     ChildCodec::new(child_program(), [""; 0]).with_timeout(Duration::from_mins(1))
 }
@@ -81,8 +81,8 @@ pub fn child_codec() -> ChildCodec {
 pub fn child_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = profile.join("examples").join("codec_child");
-    assert!(program.exists(), "build it first: cargo build -p nightread-dicom --example codec_child");
+    let program = profile.join("codec_child");
+    assert!(program.exists(), "build it first: cargo build -p nightread-dicom --bin codec_child");
     program
 }
 

@@ -1,5 +1,5 @@
 //! What an image costs on one core: decode a 2000 x 2000 16-bit PNG, prepare it, decode the same as DICOM, and as 8-bit
-//! JPEG, once in this process and once in a confined child as production does. (Build the example `codec_child` first.)
+//! JPEG, once in this process and once in a confined child as production does. (Build `codec_child` of the crate `dicom` first.)
 //!
 //! The image is a soft shadow with the noise of a 12-bit detector, so that it packs like a radiograph. Comparisons
 //! with TorchXRayVision are made by `parity/parity.py`.
@@ -84,10 +84,10 @@ fn dicom_of(samples: &[u16]) -> Vec<u8> {
     bytes
 }
 
-/// The example `codec_child`, which lies beside the benches.
+/// The program `codec_child` of the crate `dicom`.
 fn child() -> PathBuf {
     let bench = std::env::current_exe().unwrap();
-    bench.parent().and_then(|deps| deps.parent()).unwrap().join("examples/codec_child")
+    bench.parent().and_then(|deps| deps.parent()).unwrap().join("codec_child")
 }
 
 fn benches(criterion: &mut Criterion) {

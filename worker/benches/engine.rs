@@ -4,7 +4,7 @@
 //! than the difference. It takes the tests' small network and, when its weights are there, the demonstration model.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../crates/engine/tests/common/mod.rs"]
 mod common;
 
 use std::hint::black_box;

@@ -5,7 +5,7 @@
 //! little-endian `i16`, axis 0 fastest. The answer is a line of JSON, then the grid as raw little-endian `f32`. Times are
 //! wall-clock; `idle_kb` and `peak_kb` are the process's resident memory before the first volume and at its most.
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../../../crates/segmentation/tests/common/mod.rs"]
 mod common;
 
 use std::error::Error;

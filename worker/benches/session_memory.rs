@@ -1,4 +1,4 @@
-//! Resident memory with 1, 2 and 4 sessions: `cargo run --release -p nightread-engine --example session_memory -- FOLDER...`
+//! Resident memory with 1, 2 and 4 sessions: `cargo run --release -p nightread-tools --bin session_memory -- FOLDER...`
 //!
 //! Each folder is a model with a manifest. Every count is measured in a process of its own, after one run of one item in
 //! each session; the memory of the process before any model is taken off.

@@ -1,5 +1,5 @@
 //! Time and memory of making label maps of the sizes that clinics have, the network aside:
-//! `cargo run --release -p nightread-segmentation --example streaming_cases [threads [case]]`. Seconds are the
+//! `cargo run --release -p nightread-tools --bin streaming_cases [threads [case]]`. Seconds are the
 //! processor's, of all threads.
 //!
 //! The logits are made up: blocks of voxels whose class differs from that of the next block, so that there are borders.

@@ -1,4 +1,4 @@
-//! What a comparison of many documents costs: `cargo run --release -p nightread-compare --example memory -- DOCUMENTS LABELS [DRAWS]`. Documents
+//! What a comparison of many documents costs: `cargo run --release -p nightread-tools --bin comparison_memory -- DOCUMENTS LABELS [DRAWS]`. Documents
 //! of a side, each with so many labels; with draws, judged by a truth of two images a patient.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

@@ -1,7 +1,7 @@
 """Group ICA against nilearn's CanICA, dual regression against nibabel + NumPy: time, peak memory and agreement.
 
-    cargo build --release -p nightread-fmri --examples
-    python worker/crates/fmri/bench/compare.py --bin target/release/examples --data ../shared/data --work DIR
+    cargo build --release -p nightread-tools --bins
+    python worker/benches/fmri/compare.py --bin target/release --data ../shared/data --work DIR
 
 Every measurement is a process of its own (wall time, peak resident memory), interleaved, medians printed. Both sides
 see the same files and both may use all cores.
@@ -213,7 +213,7 @@ def confounds(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Runs both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust examples")
+    parser.add_argument("--bin", type=Path, required=True, help="folder of the built Rust programs")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True, help="folder for simulated scans (about 3 GB)")
     parser.add_argument("--runs", type=int, default=3)
