@@ -17,10 +17,10 @@ use nightread::adapters::amqp::{
 use nightread::flow::valve::{PauseReason, Valve};
 use nightread_domain::message::Attributes;
 use nightread_domain::{
-    Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, Settlement, Stage, Status,
+    Delivery, Disposition, ErrorCode, Intake, JobError, Lane, Message, PerLane, Settlement, Stage, Status,
 };
 use nightread_tests::parts::Ending;
-use nightread_tests::rabbit::{Observer, Rabbit, options};
+use nightread_tests::rabbit::{Observer, Rabbit, Release, options};
 use nightread_tests::wait;
 
 /// A declared virtual host with an intake on it.
@@ -537,4 +537,42 @@ async fn a_worker_may_start_before_its_broker() {
     let delivery = tokio::time::timeout(wait::patience(), intake.next()).await.expect("in time");
     let settlement: Box<dyn Settlement> = delivery.expect("a session").expect("a delivery").settlement;
     settlement.settle(Disposition::Done).await.expect("settled");
+}
+
+/// A volume may take longer than the broker lets anything else be unacknowledged: by a policy where brokers know one, else not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_gives_volumes_more_time_and_brokers_without_one_are_refused() {
+    let test = "a_policy_gives_volumes_more_time_and_brokers_without_one_are_refused";
+    let release = Release::asked_for();
+    let Some(rabbit) = Rabbit::start_of(release, "consumer_timeout = 5000\n").await else {
+        return release.skipped(test);
+    };
+    rabbit.control(&["eval", "application:set_env(rabbit, channel_tick_interval, 1000)."]).await;
+    let mut options = rabbit.declared().await;
+    let brief = Duration::from_secs(5);
+    options.consumer_timeout = PerLane { ingest: brief, bulk: brief, volumes: Duration::from_mins(2) };
+    let mut bench = Bench::over(options.clone()).await;
+    let Ok(version) = topology::check(&options).await else {
+        let refused = bench.intake.next().await.expect_err("its volumes would be taken back");
+        assert_eq!(refused.code, ErrorCode::BrokerRejected);
+        assert!(refused.message.contains("volumes_consumer_timeout_seconds"), "{refused}");
+        assert_eq!(release, Release::Installed);
+        return;
+    };
+    let host = options.url.rsplit_once('/').expect("a virtual host").1;
+    let queues = r"^nightread\.jobs\.(volumes|quarantine)$";
+    let definition = r#"{"consumer-timeout":120000}"#;
+    rabbit.control(&["set_policy", "-p", host, "volumes", queues, definition, "--apply-to", "queues"]).await;
+    bench.announce(Lane::Volumes, "abdomen").await;
+    let volume = bench.next().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    volume.settlement.settle(Disposition::Done).await.expect("still ours");
+    bench.depth(Lane::Volumes, 0).await;
+    // The same patience on another lane: the broker takes the delivery back.
+    bench.announce(Lane::Ingest, "radiograph").await;
+    let held = bench.next().await;
+    let again = bench.next().await;
+    assert_eq!(again.message.body, held.message.body, "RabbitMQ {version} has lost patience");
+    again.settlement.settle(Disposition::Done).await.expect("settled");
+    drop(held);
 }

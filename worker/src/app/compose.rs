@@ -187,7 +187,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         scan_threads: 1,
         volumes: settings.volumes.clone(),
         // A settlement that cannot be published is recorded after this long.
-        volume_time: settings.broker.as_ref().map(|broker| broker.consumer_timeout / 2),
+        volume_time: settings.broker.as_ref().map(|broker| broker.consumer_timeout.volumes / 2),
     };
     Ok(Composition { opened, routing, reading })
 }

@@ -44,7 +44,7 @@ async fn check(settings: &Settings, options: &RabbitOptions) -> Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     };
     let management = Management::new(url.reveal(), &virtual_host(options)?, options.ca_pem.as_deref())?;
-    let differences = management.differences().await?;
+    let differences = management.differences(&options.consumer_timeout).await?;
     if differences.is_empty() {
         print(&format!("RabbitMQ {version}: the topology is there as it should be"))?;
         return Ok(ExitCode::SUCCESS);

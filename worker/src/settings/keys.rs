@@ -344,6 +344,13 @@ keys! {
         "1800",
         "the broker's `consumer_timeout`; what it must be told and does not take is recorded before half of it",
     );
+    BROKER_VOLUMES_CONSUMER_TIMEOUT_SECONDS = key(
+        "broker",
+        "volumes_consumer_timeout_seconds",
+        Integer,
+        "",
+        "the `consumer-timeout` that a policy gives the queues of volumes and of the quarantine (RabbitMQ 3.12 and later), for example 14400; unset: consumer_timeout_seconds. A volume that would take more than half of it is a dead letter",
+    );
     BROKER_INGEST_WEIGHT = key("broker", "ingest_weight", Integer, "6", "share of the permits that arriving images may take");
     BROKER_BULK_WEIGHT = key("broker", "bulk_weight", Integer, "3", "share of the permits that relabelling may take");
     BROKER_VOLUMES_WEIGHT = key("broker", "volumes_weight", Integer, "1", "share of the permits that volumes may take");

@@ -71,8 +71,8 @@ pub struct BrokerSettings {
     pub ca_file: Option<PathBuf>,
     /// Shares of the permits.
     pub weights: PerLane<u64>,
-    /// How long the broker lets a delivery be unacknowledged.
-    pub consumer_timeout: Duration,
+    /// How long the broker lets a delivery of the lane be unacknowledged.
+    pub consumer_timeout: PerLane<Duration>,
 }
 
 /// A Storage queue that events are taken from.

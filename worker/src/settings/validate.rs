@@ -8,7 +8,7 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::storing::HeatmapLabels;
-use nightread_domain::{BlobRef, PerLane, Task};
+use nightread_domain::{BlobRef, Lane, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
@@ -334,7 +334,14 @@ fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> 
             "[broker] consumer_timeout_seconds: at least {SHORTEST_CONSUMER_TIMEOUT} is expected"
         ));
     }
-    let consumer_timeout = Duration::from_secs(consumer_timeout);
+    let of_volumes = raw.integer(keys::BROKER_VOLUMES_CONSUMER_TIMEOUT_SECONDS).unwrap_or(consumer_timeout);
+    if of_volumes < consumer_timeout {
+        problems
+            .add("[broker] volumes_consumer_timeout_seconds: at least consumer_timeout_seconds is expected");
+    }
+    let consumer_timeout = PerLane::from_fn(|lane| {
+        Duration::from_secs(if lane == Lane::Volumes { of_volumes } else { consumer_timeout })
+    });
     Some(BrokerSettings { url: Secret::new(url), hosts, ca_file, weights, consumer_timeout })
 }
 

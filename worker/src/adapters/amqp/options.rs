@@ -24,9 +24,9 @@ pub struct RabbitOptions {
     pub weights: PerLane<u64>,
     /// The longest wait between two tries to connect.
     pub longest_backoff: Duration,
-    /// How long the broker lets a delivery be unacknowledged (`consumer_timeout`). What cannot be settled is recorded before
-    /// half of it.
-    pub consumer_timeout: Duration,
+    /// How long the broker lets a delivery of a lane be unacknowledged: its `consumer_timeout`, or what a policy gives the queue.
+    /// What cannot be settled is recorded before half of it.
+    pub consumer_timeout: PerLane<Duration>,
 }
 
 impl RabbitOptions {
@@ -40,7 +40,7 @@ impl RabbitOptions {
             lanes: Vec::new(),
             weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
             longest_backoff: Duration::from_secs(15),
-            consumer_timeout: Duration::from_mins(30),
+            consumer_timeout: PerLane::from_fn(|_| Duration::from_mins(30)),
         }
     }
 }

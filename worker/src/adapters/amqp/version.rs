@@ -15,6 +15,9 @@ use super::options::RabbitOptions;
 /// The first whose quorum queues know message TTL and at-least-once dead-lettering.
 const OLDEST: BrokerVersion = BrokerVersion { major: 3, minor: 10 };
 
+/// The first whose policies give a queue a consumer timeout of its own.
+const CONSUMER_TIMEOUT_BY_POLICY: BrokerVersion = BrokerVersion { major: 3, minor: 12 };
+
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A greeting is one frame of a few hundred bytes.
@@ -45,7 +48,7 @@ impl BrokerVersion {
         }
     }
 
-    /// Asks the broker; `broker_rejected` when it is too old or no RabbitMQ.
+    /// Asks the broker; `broker_rejected` when it is too old, for itself or for what `options` expect of it, or no RabbitMQ.
     pub async fn check(options: &RabbitOptions) -> Result<Self, JobError> {
         let greeting = greeting(options).await?;
         let [product, version] = ["product", "version"].map(|name| match greeting.inner().get(name) {
@@ -53,13 +56,28 @@ impl BrokerVersion {
             _ => String::new(),
         });
         match Self::parse(&version) {
-            Some(known) if known >= OLDEST => Ok(known),
+            Some(known) if known >= OLDEST => known.may(options).map(|()| known),
             _ => Err(JobError::new(
                 Stage::Start,
                 ErrorCode::BrokerRejected,
                 format!("RabbitMQ {OLDEST} or later is needed; this is {product:?} {version:?}"),
             )),
         }
+    }
+}
+
+impl BrokerVersion {
+    /// A broker that knows no such policy would take a long volume back in the middle, and give it to the next worker, and so on.
+    fn may(self, options: &RabbitOptions) -> Result<(), JobError> {
+        let timeout = &options.consumer_timeout;
+        if timeout.volumes <= timeout.ingest || self >= CONSUMER_TIMEOUT_BY_POLICY {
+            return Ok(());
+        }
+        let text = format!(
+            "RabbitMQ {self} gives no queue a consumer timeout of its own ({CONSUMER_TIMEOUT_BY_POLICY} and later do): \
+             [broker] volumes_consumer_timeout_seconds must not be above consumer_timeout_seconds"
+        );
+        Err(JobError::new(Stage::Start, ErrorCode::BrokerRejected, text))
     }
 }
 
@@ -108,6 +126,18 @@ async fn greeting_of(options: &RabbitOptions, place: &Place) -> Result<lapin::ty
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_brokers_with_such_policies_are_trusted_with_long_volumes() {
+        let [old, new] = ["3.11.28", "3.12.0"].map(|text| BrokerVersion::parse(text).expect(text));
+        let mut options = RabbitOptions::new("amqp://host");
+        assert!(old.may(&options).is_ok());
+        options.consumer_timeout.volumes = Duration::from_hours(4);
+        assert!(new.may(&options).is_ok());
+        let refused = old.may(&options).expect_err("it would take volumes back");
+        assert_eq!(refused.code, ErrorCode::BrokerRejected);
+        assert!(refused.message.contains("RabbitMQ 3.11"), "{refused}");
+    }
 
     #[test]
     fn versions_order_by_number() {

@@ -198,7 +198,7 @@ fn check_time(elapsed: Duration, left: Duration, limit: Option<Duration>) -> Res
     match limit {
         Some(limit) if elapsed > limit / 10 && expected > limit => {
             let text = format!(
-                "the study would take {} s on this machine, and a delivery may take {} s (half of [broker] consumer_timeout_seconds)",
+                "the study would take {} s on this machine, and a delivery may take {} s (half of the consumer timeout of the lane volumes)",
                 expected.as_secs(),
                 limit.as_secs()
             );

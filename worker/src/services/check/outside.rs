@@ -60,8 +60,10 @@ impl Outside {
                 let queue = settings.assemble.as_ref().map(|assemble| &assemble.queue);
                 look.at_queue(queue, "assemble", "Storage queue of instances", true).await;
             }
-            if purposes.contains(&Purpose::Backlog) {
+            if purposes.iter().any(|purpose| matches!(purpose, Purpose::Run | Purpose::Backlog)) {
                 look.at_management().await;
+            }
+            if purposes.contains(&Purpose::Backlog) {
                 look.at_monitor().await;
             }
             look.found
@@ -210,6 +212,10 @@ impl Look<'_> {
             let management =
                 Management::new(url.reveal(), &virtual_host(&options)?, options.ca_pem.as_deref())?;
             let counts = management.counts(&topology::queues()).await?;
+            let impatience = management.impatience(&options.consumer_timeout).await?;
+            if !impatience.is_empty() {
+                return Err(JobError::new(Stage::Start, ErrorCode::BrokerRejected, impatience.join("; ")));
+            }
             Ok::<_, JobError>(format!("counts {} queues", counts.len()))
         };
         self.ask("management plug-in", question).await;

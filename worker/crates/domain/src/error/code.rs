@@ -283,7 +283,7 @@ error_codes! {
         "Raise the limit where the machine has the memory; then redrive.";
     ExceedsLaneTime = "exceeds_lane_time", Permanent,
         "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
-        "Read it on a faster machine, or raise the lane's consumer timeout and `[broker] consumer_timeout_seconds`; then redrive.";
+        "Read it on a faster machine, or raise the consumer timeout of the lane volumes (a policy, and `[broker] volumes_consumer_timeout_seconds`); then redrive.";
     TooFewDescriptors = "too_few_descriptors", Fatal,
         "The system lets this process open fewer files and connections than it can need at one time.",
         "Raise `LimitNOFILE` of the unit (or `ulimit -n`), or lower `[limits] jobs`.";

@@ -1,10 +1,11 @@
 //! Whether exchanges, queues, bindings and policies are as they should be, as the management plug-in tells them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
-use nightread_domain::{JobError, Lane};
+use nightread_domain::{JobError, Lane, PerLane};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -51,16 +52,26 @@ struct FoundExchange {
 
 impl Management {
     /// Everything that is not as `topology` declares it, or that a policy makes dangerous, one line each.
-    pub async fn differences(&self) -> Result<Vec<String>, JobError> {
-        let columns = "name,durable,arguments,policy,operator_policy,effective_policy_definition";
-        let queues: Vec<FoundQueue> = self.ask("queues", columns).await?;
+    /// `timeouts` are the consumer timeouts that workers reckon with.
+    pub async fn differences(&self, timeouts: &PerLane<Duration>) -> Result<Vec<String>, JobError> {
+        let queues = self.queues().await?;
         let columns = "source,destination,destination_type,routing_key,arguments";
         let bindings: Vec<FoundBinding> = self.ask("bindings", columns).await?;
         let exchanges: Vec<FoundExchange> = self.ask("exchanges", "name,type,durable").await?;
         let mut differences = of_exchanges(&exchanges);
         differences.extend(of_queues(&queues));
+        differences.extend(of_timeouts(&queues, timeouts));
         differences.extend(of_bindings(&bindings));
         Ok(differences)
+    }
+
+    /// Where policies give queues less patience than workers reckon with, one line each.
+    pub async fn impatience(&self, timeouts: &PerLane<Duration>) -> Result<Vec<String>, JobError> {
+        Ok(of_timeouts(&self.queues().await?, timeouts))
+    }
+
+    async fn queues(&self) -> Result<Vec<FoundQueue>, JobError> {
+        self.ask("queues", "name,durable,arguments,policy,operator_policy,effective_policy_definition").await
     }
 }
 
@@ -114,6 +125,31 @@ fn of_queues(found: &[FoundQueue]) -> Vec<String> {
             differences.push(format!("queue {name}: {argument} is not expected"));
         }
         differences.extend(of_policy(queue));
+    }
+    differences
+}
+
+/// What a policy says of a queue's consumer timeout, against what workers reckon with. The broker's own is not told here.
+fn of_timeouts(found: &[FoundQueue], timeouts: &PerLane<Duration>) -> Vec<String> {
+    let lanes = Lane::ALL.map(|lane| (topology::lane_queue(lane), timeouts[lane]));
+    // Any lane's deliveries may come to the quarantine.
+    let queues = lanes.into_iter().chain([(topology::QUARANTINE_QUEUE.to_owned(), timeouts.volumes)]);
+    let mut differences = Vec::new();
+    for (name, expected) in queues {
+        let Some(queue) = found.iter().find(|queue| queue.name == name) else { continue };
+        let by_policy = queue.effective_policy_definition.get("consumer-timeout").and_then(Value::as_u64);
+        let expected_ms = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
+        match by_policy {
+            Some(found) if found < expected_ms => differences.push(format!(
+                "queue {name}: its policy's consumer-timeout is {found} ms, and workers reckon with {expected_ms}: long work \
+                 would be taken back in the middle"
+            )),
+            None if expected > timeouts.ingest => differences.push(format!(
+                "queue {name}: no policy sets consumer-timeout, and workers reckon with {expected_ms} ms \
+                 ([broker] volumes_consumer_timeout_seconds)"
+            )),
+            Some(_) | None => {}
+        }
     }
     differences
 }
@@ -265,6 +301,23 @@ mod tests {
                 assert!(differences[0].contains(argument.as_str()));
             }
         }
+    }
+
+    #[test]
+    fn less_patience_than_workers_reckon_with_is_named() {
+        let (mut queues, _) = sound();
+        let minutes = |ingest, volumes| PerLane { ingest, bulk: ingest, volumes }.map(Duration::from_mins);
+        assert_eq!(of_timeouts(&queues, &minutes(30, 30)), Vec::<String>::new());
+        let differences = of_timeouts(&queues, &minutes(30, 240));
+        assert_eq!(differences.len(), 2, "volumes and quarantine: {differences:?}");
+        assert!(differences.iter().all(|line| line.contains("14400000 ms")), "{differences:?}");
+        for queue in &mut queues {
+            queue.effective_policy_definition = json!({"consumer-timeout": 14_400_000});
+        }
+        assert_eq!(of_timeouts(&queues, &minutes(30, 240)), Vec::<String>::new());
+        let differences = of_timeouts(&queues, &minutes(30, 241));
+        assert_eq!(differences.len(), 2, "{differences:?}");
+        assert!(differences[0].contains("consumer-timeout is 14400000 ms"), "{differences:?}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::shared::{Origin, SessionState, Shared};
 use crate::adapters::amqp::backoff::Backoff;
 use crate::adapters::amqp::connect::{classified, connect, forgiving, in_time, unavailable};
 use crate::adapters::amqp::options::RabbitOptions;
+use crate::adapters::amqp::version::BrokerVersion;
 use nightread_domain::lanes::PermitShares;
 
 /// How long cancelled consumers may take to end.
@@ -174,6 +175,9 @@ type Channels = Vec<(Origin, Channel)>;
 type Consumers = SelectAll<BoxStream<'static, (Origin, Option<lapin::Result<Raw>>)>>;
 
 async fn open(options: &RabbitOptions) -> Result<(Connection, Channels), JobError> {
+    if options.consumer_timeout.volumes > options.consumer_timeout.ingest {
+        BrokerVersion::check(options).await?;
+    }
     let connection = connect(options, "consume").await?;
     let channels = in_time("channels", channels(&connection, options)).await?;
     Ok((connection, channels))

@@ -76,7 +76,7 @@ impl RabbitSettlement {
             key,
             body: message.body.clone(),
             notices: Vec::new(),
-            until: arrived + shared.consumer_timeout / 2,
+            until: arrived + shared.consumer_timeout[lane] / 2,
             shared,
         }
     }

@@ -47,7 +47,7 @@ pub(super) struct Shared {
     /// Why the last session ended, or did not begin, while none stands.
     trouble: Mutex<Option<String>>,
     pub courier: Arc<Courier>,
-    pub consumer_timeout: Duration,
+    pub consumer_timeout: PerLane<Duration>,
 }
 
 #[derive(Debug)]
