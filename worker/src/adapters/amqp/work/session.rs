@@ -25,8 +25,9 @@ use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::version::BrokerVersion;
 use nightread_domain::lanes::PermitShares;
 
-/// How long cancelled consumers may take to end.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long cancelled consumers may take to end. A session that ends for it has all its deliveries come again and counted, so a busy
+/// broker is waited for; one that is gone ends its connection.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long it takes at most to see that a session without consumers is broken.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
