@@ -83,7 +83,7 @@ notebooks: setup runtime samples build $(SCAN) ## Open the notebooks in Jupyter:
 	@.cache/venv-notebooks/bin/jupyter lab --notebook-dir models/notebooks
 
 test-traces: setup parts ## Test the export of traces: builds the worker anew with the feature otlp
-	@cargo build --release --workspace --locked --features nightread/otlp --bin nightread
+	@cargo build --release --workspace --locked --features nightread/otlp,nightread-tests/otlp --bin nightread --test traces
 	@cargo test --release --workspace --locked --features nightread/otlp,nightread-tests/otlp --test traces
 
 lint: setup ## Format check, and clippy with warnings denied
