@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	notebooks saturation demo-cloud demo-archive soak parity cases bench bench-fmri bench-table deny fuzz test-models test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	notebooks saturation demo-cloud demo-archive soak parity cases bench bench-fmri bench-table deny fuzz test-models test-fiftyone test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -81,6 +81,10 @@ models: build ## List the models
 notebooks: setup runtime samples build $(SCAN) ## Open the notebooks in Jupyter: from files to findings, with the samples and the simulated scan
 	@$(call venv,notebooks,models/notebooks/requirements.txt)
 	@.cache/venv-notebooks/bin/jupyter lab --notebook-dir models/notebooks
+
+test-fiftyone: setup runtime parts build ## Hold exports against FiftyOne's own importer, which it installs, 1 GB
+	@$(call venv,fiftyone,tests/readers/requirements-fiftyone.txt)
+	@cargo test --release --locked -p nightread-tests --test tables readers_agree -- --nocapture
 
 test-traces: setup parts ## Test the export of traces: builds the worker anew with the feature otlp
 	@cargo build --release --workspace --locked --features nightread/otlp,nightread-tests/otlp --bin nightread --test traces

@@ -104,6 +104,57 @@ fn the_flips_that_are_planted_are_found_and_held_against_the_limit() {
     assert_eq!(status(root.path(), &[OLD, NEW]), Some(0), "without a limit it only tells");
 }
 
+/// A document of a CT volume with these segments: millilitres, none where one was not found.
+fn volume(name: &str, version: &str, segments: &[(&str, Option<f64>)]) -> Value {
+    let segments: Vec<Value> = segments
+        .iter()
+        .enumerate()
+        .map(|(place, (label, millilitres))| {
+            let found = millilitres.is_some();
+            let of = |number: f64| if found { json!(number) } else { Value::Null };
+            let bbox = if found { json!([[0.0, 0.0, 0.0], [9.0, 9.0, 9.0]]) } else { Value::Null };
+            json!({"label": label, "value": place + 1, "voxels": u64::from(found) * 100, "volume_ml": millilitres.unwrap_or(0.0),
+                "mean_hu": of(50.0), "sd_hu": of(9.0), "bbox_mm": bbox, "touches_border": false, "confidence": of(0.5)})
+        })
+        .collect();
+    let mut document = document(name, version, &[]);
+    let fields = document.as_object_mut().unwrap();
+    fields.remove("findings");
+    fields.extend([("task".to_owned(), "segmentation".into()), ("segments".to_owned(), segments.into())]);
+    document
+}
+
+#[test]
+fn volumes_are_compared_by_label_and_organs_that_vanish_hold_a_rollout() {
+    let root = tempfile::tempdir().unwrap();
+    for study in 0..10 {
+        let name = format!("ct/{study}");
+        store(root.path(), &volume(&name, "1.0.0", &[("liver", Some(1000.0)), ("spleen", Some(200.0))]));
+        let spleen = (study != 4).then_some(190.0);
+        store(root.path(), &volume(&name, "1.1.0", &[("liver", Some(1010.0)), ("spleen", spleen)]));
+    }
+    let found = compare(root.path(), &[OLD, NEW, "--format", "json", "--max-flips", "5%"]);
+    assert_eq!(found.status.code(), Some(1), "{}", said(&found));
+    assert_eq!(said(&found).trim(), "past the limit: flips of the presence of spleen: 1 of 10, at most 5%");
+    let json: Value = serde_json::from_slice(&found.stdout).unwrap();
+    let liver = &json["segments"]["by_label"][0];
+    assert_eq!((&liver["label"], &liver["volume_ml"]["mean"]), (&"liver".into(), &10.0.into()));
+    assert_eq!(json["segments"]["named_flips"][0]["study"], "ct/4");
+    assert_eq!(
+        (&json["decisions"], &json["flips"], &json["components"]),
+        (&20.into(), &1.into(), &Value::Null)
+    );
+    for (format, words) in [
+        ("text", "1 of 20 segments are found on one side only"),
+        ("markdown", "| ct/4 | spleen | A | 200.00 | 0.00 |"),
+        ("html", "<td>ct&#x2f;4</td><td>spleen</td>"),
+    ] {
+        let found = compare(root.path(), &[OLD, NEW, "--format", format]);
+        let text = String::from_utf8(found.stdout).unwrap();
+        assert!(text.contains(words), "{format}: {text}");
+    }
+}
+
 #[test]
 fn what_is_missing_failed_or_unreadable_holds_a_rollout() {
     let root = tempfile::tempdir().unwrap();

@@ -120,6 +120,11 @@ fn a_scan_becomes_labelled_components_with_maps_and_time_courses() {
     assert!(used > voxels * 9 / 10, "{used} of {voxels}");
     assert_eq!(facts["dof"], VOLUMES - COUNT);
     assert_eq!((facts["des_norm"].as_bool(), facts["grid"].as_str()), (Some(true), Some("same")));
+    // Without a table of confounds the scan itself tells how much it changes.
+    let motion = &facts["motion"];
+    assert_eq!((&motion["dvars_from"], &motion["displacement_from"]), (&"scan".into(), &Value::Null));
+    let standardised = motion["standardised_dvars_mean"].as_f64().unwrap();
+    assert!((0.5..2.0).contains(&standardised), "{motion}");
 
     let components = document["components"].as_array().unwrap();
     assert_eq!(components.len(), COUNT);
@@ -227,6 +232,7 @@ fn derivatives_of_a_bids_scan_have_bids_names_and_sidecars() {
     close(&motion["displacement_mean_mm"], 1.5);
     close(&motion["displacement_max_mm"], 1.5);
     close(&motion["standardised_dvars_max"], 1.5);
+    assert_eq!(motion["dvars_from"], "column");
     assert_eq!((&motion["displacement_from"], &motion["dvars_mean"]), (&"parameters".into(), &Value::Null));
 
     // The others are asked for later, and z maps not again: all are beside the document.

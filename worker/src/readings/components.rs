@@ -10,7 +10,7 @@ use nightread_domain::result::{ArtefactKind, Component, ComponentMap, LabelScore
 use nightread_domain::study::Part;
 use nightread_domain::{Body, ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Preprocessing, Score, scores};
-use nightread_fmri::confounds::{Found, Wanted, find};
+use nightread_fmri::confounds::{Found, Table, Wanted, find};
 use nightread_fmri::motion::Motion;
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
@@ -168,7 +168,7 @@ fn prepare(
     }
     let Mapped { maps, mut notes, regression, mut reading } = if let Some(regressed) = regressed {
         reading.warnings.extend(beside.doubt.clone());
-        let motion = motion(beside, header.volumes, &mut reading);
+        let motion = motion(beside, &regressed, &mut reading);
         from_regression(regressed, &taken_out, motion.as_ref(), reading, options)?
     } else {
         let own = Frame { grid: &grid, orientation, called: "the model's grid" };
@@ -202,16 +202,17 @@ fn prepare(
     Ok(PreparedMaps { inputs, notes, reading, regression })
 }
 
-/// Motion by the table beside the scan. A table of other volumes than the scan's is doubted where nothing else refuses it.
-fn motion(beside: &Sidecars, volumes: usize, reading: &mut Reading) -> Option<Motion> {
-    let table = beside.table.as_ref()?;
-    if table.rows() != volumes {
-        let rows = table.rows();
+/// Motion by the table beside the scan and by the scan itself. A table of other volumes than the scan's is doubted where nothing else
+/// refuses it.
+fn motion(beside: &Sidecars, regressed: &DualRegression, reading: &mut Reading) -> Option<Motion> {
+    let volumes = regressed.facts.volumes;
+    let table = beside.table.as_ref();
+    if let Some(rows) = table.map(Table::rows).filter(|&rows| rows != volumes) {
         let text =
             format!("the confounds have {rows} rows, the scan has {volumes} volumes: they tell no motion");
         reading.warnings.push(Warning::new(WarningCode::ConfoundsNotRead, text));
     }
-    Motion::of(table, volumes)
+    Motion::of(table, volumes, &regressed.dvars)
 }
 
 /// What of a header shaped the reading.

@@ -23,8 +23,7 @@ pub(super) struct Measured<'a> {
     pub confounds: &'a [String],
 }
 
-/// The files of these kinds that the scan can give. Without statistics there are no maps of t and z, and without a
-/// table of confounds no motion.
+/// The files of these kinds that the scan can give. Without statistics there are no maps of t and z.
 ///
 /// # Errors
 /// `internal` when they cannot be written.
@@ -149,13 +148,22 @@ fn about(
             }
         }
         ArtefactKind::Motion => {
-            let from = measured.motion.map(|motion| motion.facts().displacement_from);
+            let facts = measured.motion.map(Motion::facts);
+            let from = facts.as_ref().map(|facts| facts.displacement_from);
+            let dvars_from = facts.as_ref().map(|facts| facts.dvars_from);
             let unit = |unit: &str, text: &str| json!({"Units": unit, "Description": text});
             let text = "Framewise displacement (Power et al. 2012)";
             say("framewise_displacement", unit("mm", text));
             say("FramewiseDisplacementFrom", json!(from.flatten()));
-            say("dvars", unit("arbitrary", "DVARS, by the table of confounds"));
-            say("std_dvars", unit("1", "Standardised DVARS, by the table of confounds"));
+            say(
+                "dvars",
+                unit(
+                    "arbitrary",
+                    "DVARS (Power et al. 2012); thousandths of the median where it is the scan's",
+                ),
+            );
+            say("std_dvars", unit("1", "Standardised DVARS (Nichols 2013)"));
+            say("DVARSFrom", json!(dvars_from.flatten()));
             say("used", unit("1", "1 for volumes that took part in the regression, 0 for others"));
         }
         _ => {}

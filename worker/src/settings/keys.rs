@@ -286,7 +286,7 @@ keys! {
         "write_motion",
         Boolean,
         "false",
-        "also store framewise displacement and DVARS as TSV, by the BIDS confounds beside a scan (`nightread process`)",
+        "also store DVARS as TSV, and framewise displacement where BIDS confounds lie beside a scan (`nightread process`)",
     );
     SCANS_DROP_VOLUMES = key("scans", "drop_volumes", Integer, "0", "volumes at the beginning of a scan that are left out");
     SCANS_CONFOUNDS = key(

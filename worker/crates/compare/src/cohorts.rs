@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use nightread_domain::result::{Component, Finding};
+use nightread_domain::result::{Component, Finding, Payload, Segment};
 use nightread_domain::{ErrorCode, ResultDocument, Status};
 use serde::Serialize;
 
@@ -114,6 +114,15 @@ pub(crate) struct Mapped {
     pub peak_mni_mm: Option<[f64; 3]>,
 }
 
+/// One segment, by the number of its label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub volume_ml: f64,
+    pub mean_hu: Option<f64>,
+    pub label: u16,
+    pub found: bool,
+}
+
 /// What was read of a study, or why not. A further payload of documents is a further arm here, and a file beside `components.rs`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reading {
@@ -122,6 +131,8 @@ pub(crate) enum Reading {
     Findings(Box<[Found]>),
     /// In the order of their indices, each once.
     Components(Box<[Mapped]>),
+    /// In the order of the labels' numbers, each once.
+    Segments(Box<[Measured]>),
 }
 
 impl Reading {
@@ -133,6 +144,11 @@ impl Reading {
     /// Of a scan; none otherwise.
     pub(crate) fn components(&self) -> &[Mapped] {
         if let Self::Components(components) = self { components } else { &[] }
+    }
+
+    /// Of a CT volume; none otherwise.
+    pub(crate) fn segments(&self) -> &[Measured] {
+        if let Self::Segments(segments) = self { segments } else { &[] }
     }
 }
 
@@ -259,16 +275,12 @@ impl Cohorts {
         if document.status == Status::Failed {
             return Ok(Reading::Failed(document.error.as_ref().map(|error| error.code)));
         }
-        let Some(payload) = &document.payload else {
-            return Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned()));
-        };
-        if let Some(findings) = payload.findings() {
-            return self.findings(findings);
+        match &document.payload {
+            Some(Payload::Findings { findings }) => self.findings(findings),
+            Some(Payload::Components { components, .. }) => self.components(components),
+            Some(Payload::Segments { segments }) => self.segments(segments),
+            None => Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned())),
         }
-        if let Some(components) = payload.components() {
-            return self.components(components);
-        }
-        Err(CompareError::Unfit(format!("what was read of {} is not compared", document.task.studies())))
     }
 
     fn findings(&mut self, findings: &[Finding]) -> Result<Reading, CompareError> {
@@ -309,6 +321,23 @@ impl Cohorts {
             return Err(CompareError::Unfit("a component is said twice".to_owned()));
         }
         Ok(Reading::Components(rows.into()))
+    }
+
+    fn segments(&mut self, segments: &[Segment]) -> Result<Reading, CompareError> {
+        let mut rows = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let Segment { label, voxels, volume_ml, mean_hu, .. } = segment;
+            if !volume_ml.is_finite() || mean_hu.is_some_and(|mean| !mean.is_finite()) {
+                return Err(not_finite(label));
+            }
+            let (label, found) = (self.labels.number(label)?, *voxels > 0);
+            rows.push(Measured { volume_ml: *volume_ml, mean_hu: *mean_hu, label, found });
+        }
+        rows.sort_unstable_by_key(|row| row.label);
+        if rows.windows(2).any(|pair| pair[0].label == pair[1].label) {
+            return Err(CompareError::Unfit("a label is said twice".to_owned()));
+        }
+        Ok(Reading::Segments(rows.into()))
     }
 
     /// A label by its number; none of none.
@@ -356,5 +385,6 @@ mod tests {
     #[test]
     fn a_document_is_as_small_as_it_is_said_to_be() {
         assert_eq!((size_of::<Study>(), size_of::<Found>(), size_of::<Mapped>()), (64, 12, 64));
+        assert_eq!(size_of::<Measured>(), 32);
     }
 }

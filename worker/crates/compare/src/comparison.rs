@@ -12,6 +12,7 @@ use super::flips::Flip;
 use super::joined::{Joined, Unpaired};
 use super::judgement::{Judgement, judge};
 use super::limits::{Limit, LimitCheck, RolloutLimits};
+use super::segments::{self, Segments};
 use super::truth::Truth;
 
 /// The value of `schema` in a comparison.
@@ -57,7 +58,7 @@ pub struct Comparison {
     pub unpaired: Unpaired,
     /// Failed studies of A and of B, by error code.
     pub failures: BTreeMap<&'static str, [usize; 2]>,
-    /// Decisions that were compared: each label of each radiograph, each component of each scan.
+    /// Decisions that were compared: each label of each radiograph, each component of each scan, each segment of each volume.
     pub decisions: u64,
     /// Decisions that differ.
     pub flips: u64,
@@ -65,6 +66,8 @@ pub struct Comparison {
     pub labels: Vec<LabelComparison>,
     /// Of scans, where there are any.
     pub components: Option<Components>,
+    /// Of CT volumes, where there are any.
+    pub segments: Option<Segments>,
     /// The flips of the greatest difference of probability, at most as many as asked for: of radiographs, then of scans.
     pub named_flips: Vec<Flip>,
     pub judgement: Option<Judgement>,
@@ -83,13 +86,17 @@ impl Comparison {
         let (components, changed) = components::compare(cohorts, &joined.pairs, options.named);
         named_flips.extend(changed);
         let components = Some(components).filter(|components| !components.by_index.is_empty());
+        let segments = segments::compare(cohorts, &joined.pairs, options.named);
+        let segments = Some(segments).filter(|segments| !segments.by_label.is_empty());
         let decisions = labels.iter().map(|label| label.compared).sum::<u64>()
-            + components.as_ref().map_or(0, |components| components.compared);
+            + components.as_ref().map_or(0, |components| components.compared)
+            + segments.as_ref().map_or(0, |segments| segments.compared);
         if decisions == 0 && !joined.pairs.is_empty() {
             return Err(CompareError::NothingAlike);
         }
         let flips = labels.iter().map(|label| label.flips).sum::<u64>()
-            + components.as_ref().map_or(0, |components| components.changed);
+            + components.as_ref().map_or(0, |components| components.changed)
+            + segments.as_ref().map_or(0, |segments| segments.flips);
         let judgement = match options.truth {
             Some((truth, group)) => Some(judged(cohorts, &joined, &labels, truth, group, options.bootstrap)?),
             None => None,
@@ -115,6 +122,7 @@ impl Comparison {
             flip_share: (decisions > 0).then(|| flips as f64 / decisions as f64),
             labels,
             components,
+            segments,
             named_flips,
             judgement,
             checks: Vec::new(),
@@ -157,6 +165,11 @@ impl Comparison {
             checks.extend(scans.map(|component| {
                 let what = format!("changed labels of component {}", component.index);
                 LimitCheck::new(what, component.changed, component.compared, limit)
+            }));
+            let volumes = self.segments.iter().flat_map(|segments| &segments.by_label);
+            checks.extend(volumes.map(|segment| {
+                let what = format!("flips of the presence of {}", segment.label);
+                LimitCheck::new(what, segment.flips, segment.compared, limit)
             }));
         }
         checks

@@ -19,7 +19,7 @@ pub enum Reason {
     FailedInB,
     /// The two documents are of different bytes under one name.
     OtherBytes,
-    /// One is of a radiograph and the other of a scan.
+    /// One is of a radiograph, say, and the other of a scan.
     OtherTask,
 }
 

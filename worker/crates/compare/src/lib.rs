@@ -1,6 +1,6 @@
 //! Two sets of result documents against each other, and against labels: what `nightread results compare` reckons. Pure: documents
-//! come one by one, and of each only what is compared is kept: 64 bytes a document, its study's name, 12 bytes a finding and 64 a
-//! component; some 350 bytes a document with 18 labels, as the example `memory` measures it.
+//! come one by one, and of each only what is compared is kept: 64 bytes a document, its study's name, 12 bytes a finding, 64 a
+//! component and 32 a segment; some 350 bytes a document with 18 labels, as the example `memory` measures it.
 //!
 //! ```text
 //! documents ─▶ Cohorts (two sides) ─▶ joined by study ─▶ Comparison ─▶ Page: text, Markdown, HTML
@@ -26,6 +26,7 @@ mod measures;
 mod page;
 mod pages;
 mod reliability_chart;
+mod segments;
 mod tables;
 mod truth;
 
@@ -43,4 +44,5 @@ pub use self::limits::{Limit, LimitCheck, RolloutLimits};
 pub use self::markdown::markdown;
 pub use self::page::{Block, Page, Table};
 pub use self::pages::page;
+pub use self::segments::{PresenceFlip, SegmentComparison, Segments};
 pub use self::truth::{Truth, TruthColumns};

@@ -4,10 +4,12 @@ use nightread_domain::result::NOTICE;
 
 use super::comparison::{Comparison, SideFacts};
 use super::components::Components;
+use super::differences::Differences;
 use super::joined::Reason;
 use super::judgement::{Judgement, Rate};
 use super::page::{Block, Page, Table, fixed, visible};
 use super::reliability_chart::ReliabilityChart;
+use super::segments::{SegmentComparison, Segments};
 use super::tables;
 
 /// What is shown of a comparison.
@@ -28,6 +30,9 @@ pub fn page(comparison: &Comparison) -> Page {
     }
     if let Some(components) = &comparison.components {
         scans(&mut page, components);
+    }
+    if let Some(segments) = &comparison.segments {
+        volumes(&mut page, segments);
     }
     flips(&mut page, comparison);
     if let Some(judgement) = &comparison.judgement {
@@ -136,6 +141,32 @@ fn scans(page: &mut Page, components: &Components) {
     page.table(tables::differences("component", probabilities, 4));
 }
 
+/// Of one segment.
+type Figure = fn(&SegmentComparison) -> &Differences;
+
+fn volumes(page: &mut Page, segments: &Segments) {
+    page.heading("Segments of CT volumes");
+    page.text(&format!(
+        "{} of {} segments are found on one side only; agreement {}, Cohen's kappa {}. Segments are matched by their labels. How far the label maps overlap, documents do not tell.",
+        segments.flips,
+        segments.compared,
+        fixed(segments.agreement, 4),
+        fixed(segments.kappa, 4),
+    ));
+    page.table(tables::segments(&segments.by_label));
+    let figures: [(&str, Figure, usize); 3] = [
+        ("Differences of volume in mL, B - A", |segment| &segment.volume_ml, 2),
+        ("Differences of volume in percent of the mean of both, B - A", |segment| &segment.volume_percent, 2),
+        ("Differences of the mean in Hounsfield units, B - A", |segment| &segment.mean_hu, 2),
+    ];
+    for (heading, figure, decimals) in figures {
+        page.heading(heading);
+        page.text("Over the volumes in which both sides found the segment.");
+        let rows = segments.by_label.iter().map(|segment| (segment.label.clone(), figure(segment)));
+        page.table(tables::differences("segment", rows, decimals));
+    }
+}
+
 fn said(label: Option<&String>) -> String {
     label.cloned().unwrap_or_else(|| "withheld".to_owned())
 }
@@ -155,12 +186,14 @@ fn flips(page: &mut Page, comparison: &Comparison) {
             fixed(Some(flip.b.probability.into()), 4),
         ]);
     }
-    let left_out = comparison.flips - named.rows.len() as u64;
+    let segments = comparison.segments.as_ref().map_or(&[][..], |segments| &segments.named_flips);
+    let left_out = comparison.flips - (named.rows.len() + segments.len()) as u64;
     page.table(named);
+    page.table(tables::presence_flips(segments));
     match (comparison.flips, left_out) {
         (0, _) => page.text("None."),
         (_, 0) => {}
-        _ => page.text(&format!("{left_out} more flips, of smaller differences of probability.")),
+        _ => page.text(&format!("{left_out} more flips, of smaller differences of probability or volume.")),
     }
 }
 

@@ -7,6 +7,7 @@ use super::findings::LabelComparison;
 use super::judgement::{JudgedLabel, Rate, ReliabilityBin};
 use super::measures::BINS;
 use super::page::{Table, fixed, signed};
+use super::segments::{PresenceFlip, SegmentComparison};
 
 pub(crate) fn decisions(labels: &[LabelComparison]) -> Table {
     let mut table = Table::new(
@@ -116,6 +117,48 @@ pub(crate) fn components(components: &[ComponentComparison]) -> Table {
             fixed(component.peak_distance_mm.median, 1),
             fixed(component.peak_distance_mm.greatest, 1),
         ]);
+    }
+    table
+}
+
+pub(crate) fn segments(segments: &[SegmentComparison]) -> Table {
+    let mut table = Table::new(
+        &[
+            "segment",
+            "compared",
+            "only A",
+            "only B",
+            "found in both",
+            "in neither",
+            "appeared",
+            "vanished",
+            "agreement",
+            "kappa",
+        ],
+        1,
+    );
+    for segment in segments {
+        table.row(&[
+            segment.label.clone(),
+            segment.compared.to_string(),
+            segment.only_in_a.to_string(),
+            segment.only_in_b.to_string(),
+            segment.found_in_both.to_string(),
+            segment.found_in_neither.to_string(),
+            segment.appeared.to_string(),
+            segment.vanished.to_string(),
+            fixed(segment.agreement, 4),
+            fixed(segment.kappa, 4),
+        ]);
+    }
+    table
+}
+
+pub(crate) fn presence_flips(flips: &[PresenceFlip]) -> Table {
+    let mut table = Table::new(&["study", "segment", "found in", "mL in A", "mL in B"], 3);
+    for flip in flips {
+        let [in_a, in_b] = [flip.volume_ml_a, flip.volume_ml_b].map(|volume| fixed(Some(volume), 2));
+        table.row(&[flip.study.clone(), flip.label.clone(), flip.found_in.to_string(), in_a, in_b]);
     }
     table
 }

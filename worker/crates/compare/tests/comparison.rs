@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{components, document, findings, options};
+use common::{components, document, findings, options, segments};
 use nightread_compare::{
     Cohorts, CompareError, CompareOptions, Comparison, JoinKey, Limit, Reason, RolloutLimits, Truth,
     TruthColumns, Which, html, markdown, page,
@@ -140,6 +140,9 @@ fn documents_that_are_not_as_documents_are_leave_nothing_behind() {
         findings(&[("Mass", f32::INFINITY)]),
         components(&[(0, Some("visual"), 0.5), (0, Some("motor"), 0.5)]),
         components(&[(0, Some("visual"), f32::NAN)]),
+        segments(&[("liver", Some(1500.0), 60.0), ("liver", None, 0.0)]),
+        segments(&[("liver", Some(f64::NAN), 60.0)]),
+        segments(&[("liver", Some(1500.0), f64::INFINITY)]),
     ] {
         let unfit = cohorts.add(Which::A, &document("a", "1.0.0", payload));
         assert!(matches!(unfit, Err(CompareError::Unfit(_))), "{unfit:?}");
@@ -168,6 +171,66 @@ fn components_are_matched_by_index_and_withheld_labels_are_changes() {
     let past: Vec<_> =
         found.checks.iter().filter(|check| !check.passed).map(|check| check.what.as_str()).collect();
     assert_eq!(past, ["flips", "changed labels of component 1"]);
+}
+
+#[test]
+fn segments_are_joined_by_label_and_what_one_side_alone_finds_is_a_flip() {
+    let a = [
+        document(
+            "a",
+            "1.0.0",
+            segments(&[("liver", Some(1500.0), 60.0), ("spleen", Some(200.0), 50.0), ("cyst", None, 0.0)]),
+        ),
+        document("b", "1.0.0", segments(&[("liver", Some(900.0), 40.0), ("spleen", None, 0.0)])),
+    ];
+    let b = [
+        document(
+            "a",
+            "1.1.0",
+            segments(&[("spleen", None, 0.0), ("liver", Some(1410.0), 61.0), ("duct", None, 0.0)]),
+        ),
+        document("b", "1.1.0", segments(&[("liver", Some(990.0), 38.0), ("spleen", Some(3.0), 45.0)])),
+    ];
+    let found = compared(&a, &b, at_most_flips("50%"));
+    assert_eq!((found.decisions, found.flips, found.components.is_none()), (4, 2, true));
+    let volumes = found.segments.as_ref().unwrap();
+    assert_eq!((volumes.compared, volumes.matched, volumes.flips, volumes.agreement), (4, 2, 2, Some(0.5)));
+    let labels: Vec<_> = volumes
+        .by_label
+        .iter()
+        .map(|one| (one.label.as_str(), one.compared, one.only_in_a, one.only_in_b, one.flips))
+        .collect();
+    assert_eq!(
+        labels,
+        [("cyst", 0, 1, 0, 0), ("duct", 0, 0, 1, 0), ("liver", 2, 0, 0, 0), ("spleen", 2, 0, 0, 2)]
+    );
+    let (liver, spleen) = (&volumes.by_label[2], &volumes.by_label[3]);
+    assert_eq!((liver.volume_ml.mean, liver.volume_ml.least), (Some(0.0), Some(-90.0)));
+    assert_eq!((liver.mean_hu.mean, liver.found_in_both), (Some(-0.5), 2));
+    // 90 of 1455, and 90 of 945.
+    let share = liver.volume_percent.mean.unwrap();
+    assert!((share - 50.0 * (90.0 / 945.0 - 90.0 / 1455.0)).abs() < 1e-12, "{share}");
+    // What only one side found has no difference of volume: it is a flip.
+    assert_eq!((spleen.appeared, spleen.vanished, spleen.volume_ml.pairs), (1, 1, 0));
+    let named: Vec<_> = volumes
+        .named_flips
+        .iter()
+        .map(|flip| (flip.study.as_str(), flip.found_in, flip.volume_ml_a, flip.volume_ml_b))
+        .collect();
+    assert_eq!(named, [("local/a", Which::A, 200.0, 0.0), ("local/b", Which::B, 0.0, 3.0)]);
+    let past: Vec<_> =
+        found.checks.iter().filter(|check| !check.passed).map(|check| check.what.as_str()).collect();
+    assert_eq!(past, ["flips of the presence of spleen"]);
+    let written = markdown(&page(&found));
+    for words in [
+        "| spleen | 2 | 0 | 0 | 0 | 0 | 1 | 1 | 0.0000 | \\-1.0000 |",
+        "| local/a | spleen | A | 200.00 | 0.00 |",
+        "| liver | 2 | 0.00 | 127.28 | \\-249.47 to +249.47 |",
+        "2 of 4 segments are found on one side only",
+    ] {
+        assert!(written.contains(words), "{words}: {written}");
+    }
+    assert!(!written.contains("more flips"), "{written}");
 }
 
 #[test]

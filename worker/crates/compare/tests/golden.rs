@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use common::{bootstrap, document, options};
+use common::{bootstrap, document, options, segment};
 use nightread_compare::{Cohorts, CompareOptions, Comparison, JoinKey, Truth, TruthColumns, Which};
 use nightread_domain::result::{Component, ComponentMap, Finding, Payload};
 use serde_json::Value;
@@ -63,6 +63,17 @@ fn payloads(side: &str) -> BTreeMap<String, Payload> {
             }),
             flags: Vec::new(),
         });
+    }
+    for row in rows("segments.csv") {
+        let number = |name: &str| row[&format!("{name}_{side}")].parse::<f64>().ok();
+        let none = || Payload::Segments { segments: Vec::new() };
+        let Payload::Segments { segments } = payloads.entry(row["study"].clone()).or_insert_with(none) else {
+            panic!("a study of two kinds")
+        };
+        // Not in the document without a volume; 0 mL where it was not found.
+        let Some(volume) = number("volume") else { continue };
+        let found = Some(volume).filter(|volume| *volume > 0.0);
+        segments.push(segment(&row["label"], found, number("mean").unwrap_or_default()));
     }
     payloads
 }
@@ -122,6 +133,7 @@ fn every_figure_is_the_scripts() {
         text.contains("\"auc\":{\"a\":{\"high\":null,\"low\":null,\"undefined_draws\":300,\"value\":null}")
     );
     assert!(expected["flips"].as_u64().unwrap() > 20);
+    assert!(expected["segments"]["flips"].as_u64().unwrap() > 5);
     assert!(expected["labels"].as_array().unwrap().iter().any(|label| label["only_in_a"] != 0));
     let mut wrong = expected.clone();
     wrong["labels"][0]["kappa"] = (wrong["labels"][0]["kappa"].as_f64().unwrap() + 2e-9).into();

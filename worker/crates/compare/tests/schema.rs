@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{components, document, findings, options};
+use common::{components, document, findings, options, segments};
 use nightread_compare::{
     Cohorts, CompareOptions, Comparison, JoinKey, Limit, RolloutLimits, Truth, TruthColumns, Which,
 };
@@ -18,7 +18,7 @@ fn wrong(comparison: &Value) -> Vec<String> {
     validator.iter_errors(comparison).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// Radiographs and scans, flips of both, failures, studies on one side, and a truth.
+/// Radiographs, scans and volumes, flips of all, failures, studies on one side, and a truth.
 fn whole() -> Value {
     let mut cohorts = Cohorts::new(JoinKey::Study);
     for (side, version, mass, label) in
@@ -31,6 +31,9 @@ fn whole() -> Value {
         }
         let scan = components(&[(0, label, 0.8), (1, Some("NOISE"), 0.6)]);
         cohorts.add(side, &document("scan.nii.gz", version, scan)).unwrap();
+        let spleen = (side == Which::A).then_some(200.0);
+        let volume = segments(&[("liver", Some(1500.0), 60.0), ("spleen", spleen, 50.0)]);
+        cohorts.add(side, &document("volume", version, volume)).unwrap();
     }
     cohorts.add(Which::A, &document("gone.png", "1.0.0", findings(&[("Mass", 0.2)]))).unwrap();
     cohorts.add(Which::A, &document("broken.png", "1.0.0", findings(&[("Mass", 0.2)]))).unwrap();
@@ -53,6 +56,9 @@ fn a_whole_comparison_is_as_the_schema_says() {
         assert!(!comparison[part].as_array().unwrap().is_empty(), "{part}");
     }
     assert!(!comparison["components"]["changes"].as_array().unwrap().is_empty());
+    for part in ["by_label", "named_flips"] {
+        assert!(!comparison["segments"][part].as_array().unwrap().is_empty(), "{part}");
+    }
     assert!(!comparison["judgement"]["labels"].as_array().unwrap().is_empty());
     assert!(!comparison["unpaired"]["named"].as_array().unwrap().is_empty());
     assert_eq!(comparison["failures"]["blob_empty"], serde_json::json!([0, 1]));
@@ -65,20 +71,29 @@ fn one_of_nothing_but_failures_is_too() {
         cohorts.add(side, &document("x.png", version, None)).unwrap();
     }
     let comparison = serde_json::to_value(Comparison::of(&cohorts, &options()).unwrap()).unwrap();
-    assert!(comparison["components"].is_null() && comparison["judgement"].is_null());
+    assert!(comparison["components"].is_null() && comparison["segments"].is_null());
+    assert!(comparison["judgement"].is_null());
     assert_eq!(wrong(&comparison), [""; 0]);
 }
 
 #[test]
 fn the_schema_lets_nothing_else_pass() {
-    for (pointer, name) in [("", "new"), ("/labels/0", "new"), ("/judgement/labels/0/auc/a", "new")] {
+    for (pointer, name) in [
+        ("", "new"),
+        ("/labels/0", "new"),
+        ("/segments/by_label/0", "new"),
+        ("/judgement/labels/0/auc/a", "new"),
+    ] {
         let mut comparison = whole();
         comparison.pointer_mut(pointer).unwrap()[name] = Value::from(1);
         assert!(!wrong(&comparison).is_empty(), "{pointer}/{name}");
     }
-    for (pointer, name) in
-        [("", "flips"), ("/labels/0", "kappa"), ("/components/by_index/0", "peak_distance_mm")]
-    {
+    for (pointer, name) in [
+        ("", "flips"),
+        ("/labels/0", "kappa"),
+        ("/components/by_index/0", "peak_distance_mm"),
+        ("/segments/by_label/0", "volume_ml"),
+    ] {
         let mut comparison = whole();
         comparison.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name).unwrap();
         assert!(!wrong(&comparison).is_empty(), "{pointer}/{name}");

@@ -1,9 +1,9 @@
-//! How much a person moved, by the table of confounds beside a scan.
+//! How much a person moved, by the table of confounds beside a scan and by the scan itself.
 //!
 //! Framewise displacement is that of Power et al. 2012: the sum of the magnitudes of the changes of the six rigid-body
 //! parameters from one volume to the next, rotations in radians times a sphere's radius of 50 mm. It is taken from the table
-//! where it has it, and else made from the table's parameters. DVARS is taken from the table: fMRIPrep has nipype's
-//! `ComputeDVARS`, as it is and standardised (Nichols 2013).
+//! where it has it, and else made from the table's parameters. DVARS is taken from the table where it has it (fMRIPrep has nipype's
+//! `ComputeDVARS`, as it is and standardised, Nichols 2013), and else made from the scan (`regression/dvars.rs`).
 
 use std::io::{self, Write};
 
@@ -34,12 +34,30 @@ pub enum DisplacementSource {
     Parameters,
 }
 
+/// Where DVARS comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DvarsSource {
+    /// The table has it, raw or standardised.
+    Column,
+    /// It was made from the scan.
+    Scan,
+}
+
+/// How much the image changes from volume to volume: in thousandths of the median intensity, and standardised. `None` where there is
+/// no scale.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dvars {
+    pub raw: Option<Course>,
+    pub standardised: Option<Course>,
+}
+
 /// Motion of one scan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Motion {
     pub displacement_mm: Option<(Course, DisplacementSource)>,
-    pub dvars: Option<Course>,
-    pub standardised_dvars: Option<Course>,
+    pub dvars: Dvars,
+    pub dvars_from: Option<DvarsSource>,
 }
 
 /// The same in few numbers, over all volumes of the file that have a value; absent where none has.
@@ -48,6 +66,7 @@ pub struct MotionFacts {
     pub displacement_mean_mm: Option<f64>,
     pub displacement_max_mm: Option<f64>,
     pub displacement_from: Option<DisplacementSource>,
+    pub dvars_from: Option<DvarsSource>,
     pub dvars_mean: Option<f64>,
     pub dvars_max: Option<f64>,
     pub standardised_dvars_mean: Option<f64>,
@@ -55,36 +74,38 @@ pub struct MotionFacts {
 }
 
 impl Motion {
-    /// What the table says; `None` when it is of other volumes than the scan's, or says nothing of motion.
-    pub fn of(table: &Table, volumes: usize) -> Option<Self> {
-        if table.rows() != volumes {
-            return None;
-        }
-        let displacement = match named(table, DISPLACEMENT) {
+    /// What the table says where it is of as many volumes, and what it does not say of DVARS by the scan; `None` where neither says
+    /// anything.
+    pub fn of(table: Option<&Table>, volumes: usize, of_scan: &Dvars) -> Option<Self> {
+        let table = table.filter(|table| table.rows() == volumes);
+        let displacement_mm = table.and_then(|table| match named(table, DISPLACEMENT) {
             Some(column) => Some((column.to_vec(), DisplacementSource::Column)),
             None => displacement(table).map(|made| (made, DisplacementSource::Parameters)),
+        });
+        let column = |names| table.and_then(|table| named(table, names)).map(<[_]>::to_vec);
+        let of_table = Dvars { raw: column(DVARS), standardised: column(STANDARDISED_DVARS) };
+        let (dvars, from) = if of_table == Dvars::default() {
+            (of_scan.clone(), DvarsSource::Scan)
+        } else {
+            (of_table, DvarsSource::Column)
         };
-        let motion = Self {
-            displacement_mm: displacement,
-            dvars: named(table, DVARS).map(<[_]>::to_vec),
-            standardised_dvars: named(table, STANDARDISED_DVARS).map(<[_]>::to_vec),
-        };
-        let says =
-            motion.displacement_mm.is_some() || motion.dvars.is_some() || motion.standardised_dvars.is_some();
-        says.then_some(motion)
+        let dvars_from = (dvars != Dvars::default()).then_some(from);
+        let says = displacement_mm.is_some() || dvars_from.is_some();
+        says.then_some(Self { displacement_mm, dvars, dvars_from })
     }
 
     pub fn facts(&self) -> MotionFacts {
         let displacement = self.displacement_mm.as_ref();
         let (displacement_mean_mm, displacement_max_mm) =
             mean_and_max(displacement.map(|(course, _)| course));
-        let (dvars_mean, dvars_max) = mean_and_max(self.dvars.as_ref());
+        let (dvars_mean, dvars_max) = mean_and_max(self.dvars.raw.as_ref());
         let (standardised_dvars_mean, standardised_dvars_max) =
-            mean_and_max(self.standardised_dvars.as_ref());
+            mean_and_max(self.dvars.standardised.as_ref());
         MotionFacts {
             displacement_mean_mm,
             displacement_max_mm,
             displacement_from: displacement.map(|(_, from)| *from),
+            dvars_from: self.dvars_from,
             dvars_mean,
             dvars_max,
             standardised_dvars_mean,
@@ -102,8 +123,8 @@ impl Motion {
         let displacement = self.displacement_mm.as_ref().map(|(course, _)| course);
         let columns = [
             (DISPLACEMENT[0], displacement),
-            (DVARS[0], self.dvars.as_ref()),
-            (STANDARDISED_DVARS[0], self.standardised_dvars.as_ref()),
+            (DVARS[0], self.dvars.raw.as_ref()),
+            (STANDARDISED_DVARS[0], self.dvars.standardised.as_ref()),
         ];
         let there: Vec<(&str, &Course)> =
             columns.into_iter().filter_map(|(name, course)| Some((name, course?))).collect();
@@ -161,10 +182,15 @@ mod tests {
         Table::parse(text.as_bytes()).expect("a table")
     }
 
+    /// What the table alone says.
+    fn told(text: &str, volumes: usize) -> Option<Motion> {
+        Motion::of(Some(&table(text)), volumes, &Dvars::default())
+    }
+
     #[test]
     fn a_column_goes_before_the_parameters_and_what_is_absent_is_undefined() {
         let text = "framewise_displacement\tstd_dvars\ttrans_x\nn/a\tn/a\t0\n0.5\t1.25\t9\n0.1\tn/a\t9\n";
-        let motion = Motion::of(&table(text), 3).expect("motion");
+        let motion = told(text, 3).expect("motion");
         let facts = motion.facts();
         assert_eq!(facts.displacement_mean_mm, Some(0.3));
         assert_eq!((facts.displacement_max_mm, facts.standardised_dvars_max), (Some(0.5), Some(1.25)));
@@ -177,14 +203,35 @@ mod tests {
         assert_eq!(rows[..2], ["framewise_displacement\tstd_dvars\tused", "n/a\tn/a\t0"]);
         assert_eq!(rows[3], "1.000000000e-1\tn/a\t1");
 
-        assert_eq!(Motion::of(&table(text), 4), None, "of another scan");
-        assert_eq!(Motion::of(&table("csf\n1\n2\n"), 2), None);
-        let none = Motion::of(&table("dvars\nn/a\nn/a\n"), 2).expect("a column");
+        assert_eq!(told(text, 4), None, "of another scan");
+        assert_eq!(told("csf\n1\n2\n", 2), None);
+        let none = told("dvars\nn/a\nn/a\n", 2).expect("a column");
         assert_eq!((none.facts().dvars_mean, none.facts().dvars_max), (None, None));
+        assert_eq!(told("trans_x\ttrans_y\n1\t2\n1\t3\n", 2), None, "four parameters are absent");
+    }
+
+    #[test]
+    fn the_tables_dvars_goes_before_the_scans() {
+        let of_scan = Dvars { raw: Some(vec![None, Some(20.0)]), standardised: Some(vec![None, Some(1.0)]) };
+        let facts = |table: Option<&Table>| Motion::of(table, 2, &of_scan).expect("motion").facts();
+        let alone = facts(None);
+        assert_eq!((alone.dvars_from, alone.dvars_max), (Some(DvarsSource::Scan), Some(20.0)));
+        assert_eq!((alone.displacement_from, alone.standardised_dvars_mean), (None, Some(1.0)));
+        let both = facts(Some(&table("framewise_displacement\nn/a\n0.5\n")));
         assert_eq!(
-            Motion::of(&table("trans_x\ttrans_y\n1\t2\n1\t3\n"), 2),
-            None,
-            "four parameters are absent"
+            (both.dvars_from, both.displacement_max_mm, both.standardised_dvars_max),
+            (Some(DvarsSource::Scan), Some(0.5), Some(1.0))
+        );
+        // Of the two sources one is taken: what the table does not have is not filled in by a figure that is not its own.
+        let of_table = facts(Some(&table("std_dvars\nn/a\n1.5\n")));
+        assert_eq!(
+            (of_table.dvars_from, of_table.dvars_max, of_table.standardised_dvars_max),
+            (Some(DvarsSource::Column), None, Some(1.5))
+        );
+        assert_eq!(
+            facts(Some(&table("std_dvars\n1\n"))).dvars_from,
+            Some(DvarsSource::Scan),
+            "of another scan"
         );
     }
 
@@ -199,7 +246,7 @@ mod tests {
             let rows =
                 parameters.iter().map(|row| row.iter().map(f64::to_string).collect::<Vec<_>>().join("\t"));
             let text = std::iter::once(names.to_owned()).chain(rows).collect::<Vec<_>>().join("\n");
-            let motion = Motion::of(&table(&text), parameters.len()).expect("motion");
+            let motion = told(&text, parameters.len()).expect("motion");
             let (course, from) = motion.displacement_mm.as_ref().expect("displacement");
             assert_eq!((course[0], *from), (None, DisplacementSource::Parameters));
             assert_eq!(course.len(), wanted.len() + 1);

@@ -364,6 +364,10 @@ impl Model {
                 self.regressions.entry(field).or_default().insert(said);
             }
         }
+        let motion = document.regression().and_then(|facts| facts.get("motion"));
+        if let Some(from) = motion.and_then(|motion| motion.get("dvars_from")?.as_str()) {
+            self.regressions.entry("dvars_from").or_default().insert(from.to_owned());
+        }
     }
 
     /// What all regressions together said of one thing.

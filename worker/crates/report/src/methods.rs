@@ -19,7 +19,11 @@ const BECKMANN: &str = "Beckmann CF, Mackay CE, Filippini N, Smith SM. Group com
 const NICKERSON: &str = "Nickerson LD, Smith SM, Öngür D, Beckmann CF. Using dual regression to investigate network shape and amplitude in functional connectivity analyses. Frontiers in Neuroscience 2017;11:115. doi:10.3389/fnins.2017.00115";
 const GHATE: &str = "Ghate S, Santamaria-Pang A, Tarapov I, Sair HI, Jones CK. Deep labeling of fMRI brain networks using cloud based processing. ISVC 2022, Lecture Notes in Computer Science 13598:275-283. doi:10.1007/978-3-031-20713-6_21";
 const LATHEEF: &str = "Pallikonda Latheef A, Ghate S, Hui Z, Santamaria-Pang A, Tarapov I, Sair HI, Jones CK. Deep labeling of fMRI brain networks. arXiv:2305.03814, 2023.";
-const FONOV: &str = "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54(1):313-327. doi:10.1016/j.neuroimage.2010.07.033";
+const FONOV: &str = "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL, Brain Development Cooperative Group. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 2011;54(1):313-327. doi:10.1016/j.neuroimage.2010.07.033";
+const FONOV_2009: &str = "Fonov VS, Evans AC, McKinstry RC, Almli CR, Collins DL. Unbiased nonlinear average age-appropriate brain templates from birth to adulthood. NeuroImage 2009;47(Suppl 1):S102. doi:10.1016/S1053-8119(09)70884-5";
+const POWER: &str = "Power JD, Barnes KA, Snyder AZ, Schlaggar BL, Petersen SE. Spurious but systematic correlations in functional connectivity MRI networks arise from subject motion. NeuroImage 2012;59(3):2142-2154. doi:10.1016/j.neuroimage.2011.10.018";
+const NICHOLS: &str =
+    "Nichols TE. Notes on creating a standardized version of DVARS. arXiv:1704.01469, 2017.";
 
 impl Methods {
     pub fn of(gathered: &Gathered) -> Self {
@@ -111,6 +115,20 @@ fn scans(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
             let _infallible = write!(text, " Regressed out beside the courses: {confounds}.");
         }
     }
+    if let Some(from) = model.said("dvars_from") {
+        let _infallible = write!(
+            text,
+            " Motion is told by DVARS {}, standardised {}, {}.",
+            cited(references, &[POWER]),
+            cited(references, &[NICHOLS]),
+            match from.as_str() {
+                "column" => "as the tables of confounds beside the scans have it",
+                "scan" => "over the voxels of the group maps' mask",
+                _ =>
+                    "by the table of confounds beside a scan where it has it, else over the voxels of the group maps' mask",
+            }
+        );
+    }
     if model.preprocessing.contains("projections-1") {
         let _infallible = write!(
             text,
@@ -123,7 +141,7 @@ fn scans(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
     let _infallible = write!(
         text,
         " This report shows them on the ICBM 152 non-linear symmetric average of 2009 {}; colours begin at |z| = 3.1 for the eye alone, and nothing is concluded from that threshold.",
-        cited(references, &[FONOV])
+        cited(references, &[FONOV, FONOV_2009])
     );
 }
 

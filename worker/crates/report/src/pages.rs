@@ -14,7 +14,7 @@ use crate::other::Compared;
 use crate::overview::{Overview, moment};
 use crate::radiographs::Table;
 use crate::safe;
-use crate::scans::Scan;
+use crate::scans::{Scan, TEMPLATE_NOTICE};
 use crate::volumes::Volume;
 
 const STYLE: &str = include_str!("../assets/report.css");
@@ -110,6 +110,7 @@ impl Pages {
             style_text => STYLE,
             script_text => SCRIPT,
             notice => NOTICE,
+            template_notice => (!report.scans.is_empty()).then_some(TEMPLATE_NOTICE),
             overview => Overview::of(gathered),
             methods => Methods::of(gathered),
             table_json => table,
@@ -137,6 +138,7 @@ impl Pages {
             style_text => STYLE,
             script_text => "",
             notice => NOTICE,
+            template_notice => TEMPLATE_NOTICE,
             back,
             scan,
         })

@@ -58,7 +58,9 @@ fn scan(name: &str) -> ResultDocument {
         "execution_provider": "cpu", "preprocessing": "projections-1"
     });
     let components = json!([component(0, json!("DMN<x>")), component(1, Value::Null)]);
-    let regression = json!({"volumes": 120, "dof": 100, "des_norm": true, "dof_rule": "full_rank", "overlap": {"dice": 0.93, "tissue": "t"}});
+    let regression = json!({"volumes": 120, "dof": 100, "des_norm": true, "dof_rule": "full_rank", "overlap": {"dice": 0.93, "tissue": "t"},
+        "motion": {"displacement_mean_mm": null, "displacement_max_mm": null, "displacement_from": null, "dvars_from": "scan",
+            "dvars_mean": 20.5, "dvars_max": 31.0, "standardised_dvars_mean": 1.05, "standardised_dvars_max": 1.9}});
     let input = json!({"volumes": 120, "tr_seconds": 2.0});
     document(
         name,
@@ -156,11 +158,24 @@ fn counts_and_decisions_are_those_of_the_documents() {
     assert_eq!(table["rows"][0]["y"], json!([0]));
     assert_eq!(table["rows"][4]["e"][0], "truncated");
     assert_eq!(table["rows"][0]["w"], json!([0]));
-    for said in
-        ["2 positive, 50.0 %", "Beckmann CF", "Fonov V", "the model demo 1.0.0", "[scans] write_maps was off"]
-    {
+    for said in [
+        "2 positive, 50.0 %",
+        "Beckmann CF",
+        "Fonov V",
+        "the model demo 1.0.0",
+        "[scans] write_maps was off",
+        "Motion is told by DVARS [",
+        "Nichols TE",
+        "mean 1.050, at most 1.900",
+        "<dt>DVARS is from</dt><dd>the scan itself</dd>",
+        // The terms of the template, which is drawn for the scan.
+        "Copyright (C) 1993-2009 Louis Collins",
+    ] {
         assert!(page.contains(said), "{said}");
     }
+    let without = [radiograph("a", 0.9)];
+    let page = self::page(&self::gathered(&without), &without);
+    assert!(!page.contains("Louis Collins") && !page.contains("DVARS"), "no brain is drawn");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::num::NonZero;
 
 use nightread_compare::{Bootstrap, CompareOptions, RolloutLimits};
 use nightread_domain::result::{
-    Component, ErrorFacts, Finding, ModelFacts, NOTICE, Payload, SCHEMA, StudyFacts, StudyKind, WorkerFacts,
+    Component, ErrorFacts, Finding, ModelFacts, NOTICE, Payload, SCHEMA, Segment, StudyFacts, StudyKind,
+    WorkerFacts,
 };
 use nightread_domain::{ErrorCode, ResultDocument, Stage, Status, Task};
 use time::OffsetDateTime;
@@ -84,6 +85,29 @@ pub fn component(index: usize, label: Option<&str>, probability: f32) -> Compone
 pub fn components(rows: &[(usize, Option<&str>, f32)]) -> Option<Payload> {
     let components = rows.iter().map(|(index, label, probability)| component(*index, *label, *probability));
     Some(Payload::Components { components: components.collect(), regression: None })
+}
+
+/// Millilitres, of voxels of 0.1 mL; none where it was not found.
+pub fn segment(label: &str, volume_ml: Option<f64>, mean_hu: f64) -> Segment {
+    let found = volume_ml.is_some();
+    Segment {
+        label: label.to_owned(),
+        value: 1,
+        code: None,
+        laterality: None,
+        voxels: volume_ml.map_or(0, |volume| (10.0 * volume).ceil() as u64),
+        volume_ml: volume_ml.unwrap_or(0.0),
+        mean_hu: found.then_some(mean_hu),
+        sd_hu: found.then_some(1.0),
+        bbox_mm: found.then_some([[0.0; 3], [1.0; 3]]),
+        touches_border: false,
+        confidence: found.then_some(0.9),
+    }
+}
+
+pub fn segments(rows: &[(&str, Option<f64>, f64)]) -> Option<Payload> {
+    let segments = rows.iter().map(|(label, volume, mean)| segment(label, *volume, *mean)).collect();
+    Some(Payload::Segments { segments })
 }
 
 pub fn bootstrap(draws: usize, seed: u64) -> Bootstrap {

@@ -1,7 +1,7 @@
 """A comparison of two sets of results by scikit-learn, NumPy and pandas, made without the formulas of the crate.
 
     python compare.py plant
-        writes findings.csv, components.csv, truth.csv and expected.json beside itself
+        writes findings.csv, components.csv, segments.csv, truth.csv and expected.json beside itself
     python compare.py hold A B --found FOUND.json [--truth CSV --group COLUMN]
         holds what `nightread results compare A B --format json` said of two folders
 
@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.metrics import brier_score_loss, cohen_kappa_score, confusion_matrix, recall_score, roc_auc_score
+
+from planted import planted_components, planted_findings, planted_segments, single
 
 HERE = Path(__file__).resolve().parent
 MASK = (1 << 64) - 1
@@ -258,60 +260,49 @@ def judgement(table: pd.DataFrame, truth: pd.DataFrame, group: str | None, count
     }
 
 
-def single(values: Any) -> np.ndarray:
-    """As documents hold numbers: single precision, reckoned with in double."""
-    return np.asarray(values, dtype=np.float32).astype(np.float64)
-
-
-def planted_findings(generator: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Findings of 48 patients with 1 to 4 images, of two models; and the truth, with gaps."""
-    images = [(f"p{p:02}", f"p{p:02}/{i}.png") for p in range(48) for i in range(1 + p % 4)]
-    truth = pd.DataFrame(images, columns=["patient", "study"])[["study", "patient"]]
-    base = {"Mass": -0.2, "Nodule": -2.2, "Hernia": -9.0, "Effusion, left": 0.4}
-    rows = []
-    for label, shift in base.items():
-        of_patient = {patient: generator.normal() for patient, _ in images}
-        sick = {patient: generator.random() < 1 / (1 + math.exp(-shift)) for patient, _ in images}
-        truth[label] = [float(sick[patient]) for patient, _ in images]
-        for place, (patient, study) in enumerate(images):
-            logit_a = shift + 1.4 * sick[patient] + of_patient[patient] + 0.6 * generator.normal()
-            logit_b = logit_a + 0.1 + 0.35 * generator.normal()
-            logits = single([logit_a, logit_b])
-            # Two decimals, so that scores are tied.
-            probabilities = single(np.round(1 / (1 + np.exp(-logits)), 2))
-            has_a, has_b = not (label == "Nodule" and place % 17 == 3), not (label == "Mass" and place % 23 == 5)
-            row: dict[str, Any] = {"study": study, "label": label}
-            for side, has, logit, probability in zip("ab", [has_a, has_b], logits, probabilities, strict=True):
-                row[f"logit_{side}"] = logit if has else math.nan
-                row[f"probability_{side}"] = probability if has else math.nan
-                row[f"positive_{side}"] = float(probability >= single(0.5)) if has else math.nan
-            rows.append(row)
-    truth.loc[truth.index % 7 == 2, "Mass"] = math.nan
-    truth.loc[truth.index % 5 == 1, "Effusion, left"] = math.nan
-    truth = truth[truth.index % 29 != 11].copy()
-    truth["Fracture"] = 0.0
-    truth.loc[len(images)] = ["elsewhere.png", "p99", 1.0, 0.0, 0.0, 1.0, 0.0]
-    # The order of the file must not matter.
-    return pd.DataFrame(rows), truth.sample(frac=1, random_state=3)
-
-
-def planted_components(generator: np.random.Generator) -> pd.DataFrame:
-    """Six components of 25 scans by two models."""
-    names = np.array(["", "visual", "default mode", "motor", "noise"])
-    rows = []
-    for scan in range(25):
-        for index in range(6):
-            a = 0 if generator.random() < 0.1 else 1 + (index + (generator.random() < 0.1)) % 4
-            b = a if generator.random() < 0.85 else int(generator.integers(0, 5))
-            row: dict[str, Any] = {"study": f"scan-{scan:02}.nii.gz", "index": index}
-            for side, label in zip("ab", [a, b], strict=True):
-                row[f"label_{side}"] = names[label]
-                row[f"probability_{side}"] = single(generator.random()).item()
-                row[f"correlation_{side}"] = generator.uniform(-0.2, 0.95) if label else math.nan
-                peak = generator.integers(-60, 60, 3) if label else [math.nan] * 3
-                row |= {f"{axis}_{side}": float(place) for axis, place in zip("xyz", peak, strict=True)}
-            rows.append(row)
-    return pd.DataFrame(rows)
+def segments_figures(table: pd.DataFrame) -> dict[str, Any]:
+    """All segments; `table` has a row a volume and label: NaN where a side has it not, 0 mL where it was not found."""
+    by_label = []
+    for label, rows in table.groupby("label", sort=True):
+        has_a, has_b = rows.volume_a.notna(), rows.volume_b.notna()
+        both = rows[has_a & has_b]
+        a, b = both.volume_a > 0, both.volume_b > 0
+        (neither, appeared), (vanished, in_both) = confusion_matrix(a, b, labels=[False, True]).tolist()
+        found = both[a & b]
+        change = found.volume_b - found.volume_a
+        by_label.append({
+            "label": str(label),
+            "compared": len(both),
+            "only_in_a": int((has_a & ~has_b).sum()),
+            "only_in_b": int((has_b & ~has_a).sum()),
+            "found_in_both": in_both,
+            "found_in_neither": neither,
+            "appeared": appeared,
+            "vanished": vanished,
+            "flips": appeared + vanished,
+            "agreement": number((a == b).mean()),
+            "kappa": kappa(a, b),
+            "volume_ml": differences(change.to_numpy()),
+            "volume_percent": differences((200 * change / (found.volume_a + found.volume_b)).to_numpy()),
+            "mean_hu": differences((found.mean_b - found.mean_a).to_numpy()),
+        })  # fmt: skip
+    both = table.dropna(subset=["volume_a", "volume_b"])
+    a, b = both.volume_a > 0, both.volume_b > 0
+    flips = both[a != b]
+    order = (flips.volume_b - flips.volume_a).abs().sort_values(ascending=False, kind="stable").index
+    named = flips.loc[order, ["study", "label", "volume_a", "volume_b"]]
+    return {
+        "compared": len(both),
+        "matched": int((a == b).sum()),
+        "flips": len(flips),
+        "agreement": number((a == b).mean()),
+        "kappa": kappa(a, b),
+        "by_label": by_label,
+        "named_flips": [
+            {"study": study, "label": label, "volume_ml_a": one, "volume_ml_b": other, "found_in": "A" if one else "B"}
+            for study, label, one, other in named.itertuples(index=False)
+        ],
+    }
 
 
 def plant() -> None:
@@ -319,20 +310,24 @@ def plant() -> None:
     generator = np.random.default_rng(20)
     findings, truth = planted_findings(generator)
     components = planted_components(generator)
+    segments = planted_segments(np.random.default_rng(21))
     findings.to_csv(HERE / "findings.csv", index=False, float_format="%.9g")
     components.to_csv(HERE / "components.csv", index=False)
+    segments.to_csv(HERE / "segments.csv", index=False)
     truth.to_csv(HERE / "truth.csv", index=False)
-    labels, scans = findings_figures(findings), components_figures(components)
+    labels, scans, volumes = findings_figures(findings), components_figures(components), segments_figures(segments)
+    others = components.study.nunique() + segments.study.nunique()
     expected = {
-        "compared": findings.study.nunique() + components.study.nunique(),
-        "decisions": sum(label["compared"] for label in labels) + scans["compared"],
-        "flips": sum(label["flips"] for label in labels) + scans["changed"],
+        "compared": findings.study.nunique() + others,
+        "decisions": sum(label["compared"] for label in labels) + scans["compared"] + volumes["compared"],
+        "flips": sum(label["flips"] for label in labels) + scans["changed"] + volumes["flips"],
         "labels": labels,
         "components": scans,
-        # Scans are studies that the truth does not name.
+        "segments": volumes,
+        # Scans and volumes are studies that the truth does not name.
         "judgement": judgement(findings, truth, "patient", DRAWS, SEED),
     }
-    expected["judgement"]["studies_without_truth"] += components.study.nunique()
+    expected["judgement"]["studies_without_truth"] += others
     (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
@@ -346,9 +341,9 @@ def documents(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def joined(a: dict[str, Any], b: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Findings and components of the studies that both have."""
-    findings, components = [], []
+def joined(a: dict[str, Any], b: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Findings, components and segments of the studies that both have."""
+    findings, components, segments = [], [], []
     for study in sorted(set(a) & set(b)):
         sides = {"a": a[study], "b": b[study]}
         of = {side: {one["label"]: one for one in document.get("findings", [])} for side, document in sides.items()}
@@ -370,7 +365,15 @@ def joined(a: dict[str, Any], b: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataF
                 peak = place.get("peak_mni_mm", [math.nan] * 3)
                 row |= {f"{axis}_{side}": one for axis, one in zip("xyz", peak, strict=True)}
             components.append(row)
-    tables = pd.DataFrame(findings), pd.DataFrame(components)
+        organs = {side: {one["label"]: one for one in document.get("segments", [])} for side, document in sides.items()}
+        for label in sorted(set(organs["a"]) | set(organs["b"])):
+            row = {"study": study, "label": label}
+            for side, by_label in organs.items():
+                one = by_label.get(label, {})
+                row[f"volume_{side}"], mean = one.get("volume_ml", math.nan), one.get("mean_hu")
+                row[f"mean_{side}"] = math.nan if mean is None else mean
+            segments.append(row)
+    tables = pd.DataFrame(findings), pd.DataFrame(components), pd.DataFrame(segments)
     for table in tables:
         for column in table.columns:
             if column.startswith(("logit", "probability")):
@@ -396,12 +399,16 @@ def apart(expected: Any, found: Any, path: str) -> Iterator[str]:
 def hold(args: argparse.Namespace) -> int:
     """Holds what was said of two folders against this script."""
     found = json.loads(args.found.read_text())
-    findings, components = joined(documents(args.a), documents(args.b))
+    findings, components, segments = joined(documents(args.a), documents(args.b))
     expected: dict[str, Any] = {}
     if len(findings):
         expected["labels"] = findings_figures(findings)
     if len(components):
         expected["components"] = components_figures(components)
+    if len(segments):
+        expected["segments"] = segments_figures(segments)
+        # A command names only the first of them.
+        del expected["segments"]["named_flips"]
     if args.truth:
         bootstrap = found["judgement"]["bootstrap"]
         truth = pd.read_csv(args.truth, dtype={"study": str} | ({args.group: str} if args.group else {}))

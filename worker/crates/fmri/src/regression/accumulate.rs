@@ -29,6 +29,8 @@ pub(super) struct Sums {
     pub tiles: Vec<Mat<f64>>,
     /// Sum of d² at every voxel; zero marks the voxels that never changed.
     pub squares: Vec<f64>,
+    /// Sum over the voxels of the squared change from the volume before, for each volume that counts; zero for the first.
+    pub steps: Vec<f64>,
     /// rho_t with a one and the confounds below, (K + 2 + confounds) x T.
     pub rho: Mat<f64>,
     /// A sample of voxels as time series.
@@ -100,6 +102,9 @@ struct Accumulator<'a> {
     plan: &'a Plan,
     tiles: Vec<Mat<f64>>,
     squares: Vec<f64>,
+    steps: Vec<f64>,
+    /// The last volume of the block before.
+    last: Vec<f64>,
     /// Columns of rho, K + 2 + confounds each.
     rho: Vec<f64>,
     /// Columns of rho so far.
@@ -142,7 +147,23 @@ impl Accumulator<'_> {
                 *sum += x * x;
             }
         }
+        self.add_steps(&block[..rows * voxels]);
         self.rho.extend(rho.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()));
+    }
+}
+
+impl Accumulator<'_> {
+    fn add_steps(&mut self, block: &[f64]) {
+        let voxels = self.last.len();
+        // The first volume is the pivot, so that it does not deviate from what `last` begins with.
+        let before = std::iter::once(&self.last[..]).chain(block.chunks_exact(voxels));
+        let steps = before
+            .zip(block.chunks_exact(voxels))
+            .map(|(one, other)| one.iter().zip(other).map(|(one, other)| (other - one).powi(2)).sum::<f64>());
+        self.steps.extend(steps);
+        if let Some(last) = block.chunks_exact(voxels).next_back() {
+            self.last.copy_from_slice(last);
+        }
     }
 }
 
@@ -174,6 +195,8 @@ pub(super) fn pass(
         plan,
         tiles: maps.tiles.iter().map(|x| Mat::zeros(rows, x.ncols())).collect(),
         squares: vec![0.0; voxels],
+        steps: Vec::with_capacity(volumes),
+        last: vec![0.0; voxels],
         rho: Vec::new(),
         volumes: 0,
         series: Series::new(volumes),
@@ -198,9 +221,9 @@ pub(super) fn pass(
     if any_non_finite {
         return Ok(Pass::NonFinite((0..voxels).filter(|&v| non_finite[v]).collect()));
     }
-    let Accumulator { tiles, squares, rho, volumes, series, .. } = sums;
+    let Accumulator { tiles, squares, steps, rho, volumes, series, .. } = sums;
     let rho = MatRef::from_column_major_slice(&rho, rows, volumes).to_owned();
-    Ok(Pass::Done(Box::new(Sums { tiles, squares, rho, series, pivot, trailing })))
+    Ok(Pass::Done(Box::new(Sums { tiles, squares, steps, rho, series, pivot, trailing })))
 }
 
 /// Two blocks go round between a reading thread and this one.

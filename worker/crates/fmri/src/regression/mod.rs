@@ -12,6 +12,7 @@
 mod accumulate;
 mod coverage;
 mod dof;
+mod dvars;
 mod maps;
 mod nuisance;
 mod rank;
@@ -30,6 +31,7 @@ pub use nuisance::Nuisance;
 
 use crate::components::{ComponentMaps, Peak};
 use crate::mask::MaskRule;
+use crate::motion::Dvars;
 use crate::survey::{Overlap, Survey};
 use crate::zscore::two_sided;
 use accumulate::{Pass, Sums, pass};
@@ -150,6 +152,8 @@ pub struct DualRegression {
     pub peaks: Vec<Option<Peak>>,
     /// Correlation of every component's map with its group map.
     pub correlations: Vec<Option<f64>>,
+    /// How much the image changes from volume to volume.
+    pub dvars: Dvars,
     pub facts: Facts,
     pub warnings: Vec<Warning>,
 }
@@ -161,7 +165,7 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
     JobError::new(Stage::Preprocess, code, message)
 }
 
-/// Regresses a 4-D scan on group maps. Memory: 16 V (K + 1) bytes beside the maps and 16 bytes a volume for each of at
+/// Regresses a 4-D scan on group maps. Memory: 8 V (2 K + 3) bytes beside the maps and 16 bytes a volume for each of at
 /// most 1024 pairs of voxels, whatever the number of volumes.
 ///
 /// # Errors
@@ -217,6 +221,8 @@ pub fn dual_regression_beside(
     let outside = sampling.outside.len();
     let left_out = LeftOut { outside, constant: 0, non_finite, all: excluded.len() };
     let rounding = sums.series.rounding(&header, &sampling, &sums.pivot);
+    let varying = sums.squares.iter().filter(|&&square| square > 0.0).count();
+    let dvars = dvars::dvars(&sums.steps, varying, &sums.series, &sums.pivot, &apart, header.volumes);
     let solution = solve::solve(sums, maps, &excluded, left_out, rounding, options)?;
     let used = excluded.len() - solution.removed;
     let facts = Facts {
@@ -257,6 +263,7 @@ pub fn dual_regression_beside(
         flags: solution.flags,
         peaks: solution.peaks,
         correlations: solution.correlations,
+        dvars,
         facts,
         warnings,
     })

@@ -64,6 +64,35 @@ impl Series {
         Mat::from_fn(self.volumes, chosen.len(), |t, v| f64::from(self.rows[t * width + chosen[v]]))
     }
 
+    /// The median of all values of the sample; NaN of none. `pivot` is what the values deviate from, over the mask.
+    pub(super) fn median(&self, pivot: &[f64]) -> f64 {
+        let width = self.positions.len().max(1);
+        let rows = self.rows.chunks_exact(width);
+        let values = rows.flat_map(|row| row.iter().zip(&self.positions));
+        let mut values: Vec<f32> = values.map(|(x, &v)| (f64::from(*x) + pivot[v]) as f32).collect();
+        let middle = values.len() / 2;
+        if values.is_empty() {
+            return f64::NAN;
+        }
+        let is_even = values.len().is_multiple_of(2);
+        let (below, upper, _) = values.select_nth_unstable_by(middle, f32::total_cmp);
+        let upper = f64::from(*upper);
+        let lower = below.iter().copied().max_by(f32::total_cmp).map(f64::from).filter(|_| is_even);
+        f64::midpoint(lower.unwrap_or(upper), upper)
+    }
+
+    /// The mean over the sample of what `of` makes of each series, which it may use up; NaN of none.
+    pub(super) fn mean_over_voxels(&self, of: impl Fn(&mut [f64]) -> f64) -> f64 {
+        let width = self.positions.len();
+        let mut sum = 0.0;
+        for voxel in 0..width {
+            let mut series: Vec<f64> =
+                self.rows.iter().skip(voxel).step_by(width).map(|&x| f64::from(x)).collect();
+            sum += of(&mut series);
+        }
+        sum / width as f64
+    }
+
     /// Mean variance that rounding of the stored values leaves in a series (uniform, a twelfth of the squared step).
     ///
     /// The step is the header's slope for integers and the spacing of floating-point numbers at each value, or, where

@@ -7,6 +7,9 @@
 use nightread_domain::JobError;
 use nightread_volume::{BytesSource, Grid, Limits, Orientation, Sampling, VolumeStream};
 
+/// What must stand wherever the template is shown, by its terms (`assets/NOTICE.txt`).
+pub const TEMPLATE_NOTICE: &str = "Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University. Permission to use, copy, modify, and distribute this software and its documentation for any purpose and without fee is hereby granted, provided that the above copyright notice appear in all copies. The authors and McGill University make no representations about the suitability of this software for any purpose. It is provided \"as is\" without express or implied warranty. The authors are not responsible for any data loss, equipment damage, property loss, or injury to subjects or patients resulting from the use or misuse of this software package.";
+
 const TEMPLATE: &[u8] = include_bytes!("../../assets/mni152-t1-brain-2mm.nii.gz");
 
 /// Greys of the template: 0 is outside of the brain.
@@ -185,6 +188,12 @@ pub fn glass(grid: &Grid, values: &[f64], plane: Plane) -> View<f64> {
 #[allow(clippy::float_cmp)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_notice_is_that_of_its_source() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(include_str!("../../assets/NOTICE.txt")).contains(TEMPLATE_NOTICE));
+    }
 
     #[test]
     fn the_template_is_a_brain_in_its_place() {

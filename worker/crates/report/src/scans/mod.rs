@@ -5,7 +5,7 @@ mod courses;
 mod page;
 mod paint;
 
-pub use self::brain::{Brain, Placement, Plane, View, glass, slice};
+pub use self::brain::{Brain, Placement, Plane, TEMPLATE_NOTICE, View, glass, slice};
 pub use self::courses::{Courses, share_below, spectrum};
 pub use self::page::{Drawing, Files, Matrices, Scan};
 pub use self::paint::{Image, Range};

@@ -429,6 +429,7 @@ fn facts(document: &ResultDocument, regression: Option<&Regression>) -> Vec<(Str
         ("Chance |z| of a peak", chance.map(|z| format!("{z:.2}"))),
         ("Framewise displacement", mean_and_most(motion, "displacement", " mm", ["_mean_mm", "_max_mm"])),
         ("Standardised DVARS", mean_and_most(motion, "standardised_dvars", "", ["_mean", "_max"])),
+        ("DVARS is from", dvars_from(motion).map(str::to_owned)),
         ("Confounds", confounds.map(|names| names.len().to_string())),
         ("Worker", Some(document.worker.version.clone())),
     ];
@@ -443,6 +444,14 @@ fn coverage(regression: Option<&Regression>) -> Option<String> {
     let used = number_of(regression, "voxels_used")? as u64;
     let mask = number_of(regression, "voxels_mask")? as u64;
     Some(format!("{used} of {mask} voxels ({})", share(used, mask).unwrap_or_default()))
+}
+
+fn dvars_from(motion: Option<&Map<String, Value>>) -> Option<&'static str> {
+    match motion?.get("dvars_from")?.as_str()? {
+        "column" => Some("the table of confounds"),
+        "scan" => Some("the scan itself"),
+        _ => None,
+    }
 }
 
 fn mean_and_most(
