@@ -91,9 +91,13 @@ param operatorIpRanges array = []
 @description('Optional. Where brokers find the packages of their own system, so that Azure can patch them: addresses of a mirror, on ports 80 and 443. Empty leaves them without a way to any.')
 param packageMirrorRanges array = []
 
+@description('Optional. Resource id of an Azure Monitor workspace, to which workers and brokers write all their metrics by Prometheus remote write. Empty leaves them where they are served.')
+param metricsWorkspaceId string = ''
+
 var onContainers = compute == 'containerApps'
 var spot = spotEnabled && shape == 'prod' && compute == 'scaleSets'
 var firstCapacity = onContainers ? 0 : workerCapacity
+var writesMetrics = metricsWorkspaceId != ''
 
 // What is no address, or wider than a site's own range, ends the deployment before anything opens.
 module operatorRanges 'modules/address-range.bicep' = [for cidr in operatorIpRanges: {
@@ -176,6 +180,17 @@ module events 'modules/events.bicep' = {
   }
 }
 
+module metrics 'modules/metrics.bicep' = if (writesMetrics) {
+  name: 'metrics'
+  params: {
+    name: name
+    location: location
+    workspaceId: metricsWorkspaceId
+    workerPrincipalId: identity.outputs.workerPrincipalId
+    brokerPrincipalId: identity.outputs.brokerPrincipalId
+  }
+}
+
 module broker 'modules/broker.bicep' = {
   name: 'broker'
   params: {
@@ -189,6 +204,7 @@ module broker 'modules/broker.bicep' = {
     dataAccountName: storage.outputs.dataAccountName
     opsAccountName: storage.outputs.opsAccountName
     managementTls: onContainers
+    metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
     packagesName: brokerPackagesName
     packagesSha256: brokerPackagesSha256
     archiveName: workerArchiveName
@@ -219,6 +235,7 @@ module workers 'modules/workers.bicep' = {
     precision: precision
     adminSshPublicKey: adminSshPublicKey
     brokerPrincipalId: identity.outputs.brokerPrincipalId
+    metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
   }
 }
 
@@ -242,6 +259,7 @@ module containerApps 'modules/container-apps.bicep' = if (onContainers) {
     brokerVaultName: identity.outputs.brokerVaultName
     dataAccountName: storage.outputs.dataAccountName
     precision: precision
+    metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
     operatorIpRanges: operatorIpRanges
   }
 }

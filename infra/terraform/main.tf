@@ -9,7 +9,8 @@ locals {
   containers = var.compute == "containerApps"
   spot       = var.spot_enabled && var.shape == "prod" && !local.containers
   # Autoscale owns the number afterwards.
-  first_capacity = local.containers ? 0 : var.worker_capacity
+  first_capacity    = local.containers ? 0 : var.worker_capacity
+  metrics_write_url = one(module.metrics[*].write_url) == null ? "" : one(module.metrics[*].write_url)
   # The brokers name the scale set in their metrics and are made without waiting for it.
   scale_set_name = "vmss-${var.name}-workers"
   scale_set_id   = "${data.azurerm_resource_group.this.id}/providers/Microsoft.Compute/virtualMachineScaleSets/${local.scale_set_name}"
@@ -60,6 +61,17 @@ module "events" {
   depends_on = [module.storage]
 }
 
+module "metrics" {
+  count               = var.metrics_workspace_id == "" ? 0 : 1
+  source              = "./modules/metrics"
+  name                = var.name
+  location            = local.location
+  resource_group_name = var.resource_group_name
+  workspace_id        = var.metrics_workspace_id
+  worker_principal_id = module.identity.worker_principal_id
+  broker_principal_id = module.identity.broker_principal_id
+}
+
 module "broker" {
   source               = "./modules/broker"
   name                 = var.name
@@ -81,6 +93,7 @@ module "broker" {
   precision            = var.precision
   admin_ssh_public_key = var.admin_ssh_public_key
   scale_set_id         = local.scale_set_id
+  metrics_write_url    = local.metrics_write_url
 }
 
 module "workers" {
@@ -103,6 +116,7 @@ module "workers" {
   precision            = var.precision
   admin_ssh_public_key = var.admin_ssh_public_key
   broker_principal_id  = module.identity.broker_principal_id
+  metrics_write_url    = local.metrics_write_url
 }
 
 module "container_apps" {
@@ -126,6 +140,7 @@ module "container_apps" {
   broker_vault_name   = module.identity.broker_vault_name
   data_account_name   = module.storage.data_account_name
   precision           = var.precision
+  metrics_write_url   = local.metrics_write_url
   operator_ip_ranges  = var.operator_ip_ranges
 }
 

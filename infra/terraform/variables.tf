@@ -168,3 +168,13 @@ variable "package_mirror_ranges" {
     error_message = "package_mirror_ranges must be IPv4 addresses, or ranges of /24 or longer."
   }
 }
+
+variable "metrics_workspace_id" {
+  description = "Optional. Resource id of an Azure Monitor workspace, to which workers and brokers write all their metrics by Prometheus remote write. Empty leaves them where they are served."
+  type        = string
+  default     = ""
+  validation {
+    condition     = can(regex("^(|/subscriptions/[^/]+/resourceGroups/[^/]+/providers/[Mm]icrosoft.[Mm]onitor/accounts/[^/]+)$", var.metrics_workspace_id))
+    error_message = "metrics_workspace_id must be the resource id of an Azure Monitor workspace (Microsoft.Monitor/accounts)."
+  }
+}

@@ -52,7 +52,9 @@ def facts(deployed):
         "container_jobs": {r.name: container_job(r.body) for r in all_of("Microsoft.App/jobs")},
         "autoscale": {r.name: autoscale(r.body["properties"]) for r in all_of("Microsoft.Insights/autoscalesettings")},
         "workspace": [(r.name, r.body["properties"]["sku"]["name"], r.body["properties"]["retentionInDays"], r.body["properties"]["features"]["disableLocalAuth"]) for r in all_of("Microsoft.OperationalInsights/workspaces")],
-        "collection": [collection(r.body["properties"]) for r in all_of("Microsoft.Insights/dataCollectionRules")],
+        "collection": [collection(r.body["properties"]) for r in all_of("Microsoft.Insights/dataCollectionRules") if "syslog" in r.body["properties"]["dataSources"]],
+        "metrics_endpoints": [(r.name, r.body["kind"], r.body["properties"]["networkAcls"]["publicNetworkAccess"] == "Enabled") for r in all_of("Microsoft.Insights/dataCollectionEndpoints")],
+        "metrics_collection": [metrics_collection(r) for r in all_of("Microsoft.Insights/dataCollectionRules") if "prometheusForwarder" in r.body["properties"]["dataSources"]],
         "collected": sorted(short(r.body["scope"].id) for r in all_of("Microsoft.Insights/dataCollectionRuleAssociations")),
         "logged": sorted((short(r.body["scope"].id), r.body["properties"]["logs"][0]["categoryGroup"]) for r in all_of("Microsoft.Insights/diagnosticSettings")),
         "notified": [x["emailAddress"] for r in all_of("Microsoft.Insights/actionGroups") for x in r.body["properties"]["emailReceivers"]],
@@ -359,6 +361,14 @@ def collection(p):
     [target] = p["destinations"]["logAnalytics"]
     [flow] = p["dataFlows"]
     return (source["streams"], source["facilityNames"], source["logLevels"], short(target["workspaceResourceId"]), flow["streams"], flow["destinations"] == [target["name"]])
+
+
+def metrics_collection(r):
+    p = r.body["properties"]
+    [source] = p["dataSources"]["prometheusForwarder"]
+    [target] = p["destinations"]["monitoringAccounts"]
+    [flow] = p["dataFlows"]
+    return (r.name, short(p["dataCollectionEndpointId"]), source["streams"], short(target["accountResourceId"]), flow["streams"], flow["destinations"] == [target["name"]])
 
 
 def alert(p):

@@ -48,7 +48,9 @@ def facts(state):
         "container_jobs": {r["name"]: container_job(r) for r in all_of("container_app_job")},
         "autoscale": {r["name"]: autoscale(r) for r in all_of("monitor_autoscale_setting")},
         "workspace": [(r["name"], r["sku"], r["retention_in_days"], not r["local_authentication_enabled"]) for r in all_of("log_analytics_workspace")],
-        "collection": [collection(r) for r in all_of("monitor_data_collection_rule")],
+        "collection": [collection(r) for r in all_of("monitor_data_collection_rule") if one(r["data_sources"])["syslog"]],
+        "metrics_endpoints": [(r["name"], r["kind"], r["public_network_access_enabled"]) for r in all_of("monitor_data_collection_endpoint")],
+        "metrics_collection": [metrics_collection(r) for r in all_of("monitor_data_collection_rule") if one(r["data_sources"])["prometheus_forwarder"]],
         "collected": sorted(short(r["target_resource_id"]) for r in all_of("monitor_data_collection_rule_association")),
         "logged": sorted((short(r["target_resource_id"]), one(r["enabled_log"])["category_group"]) for r in all_of("monitor_diagnostic_setting")),
         "notified": [x["email_address"] for r in all_of("monitor_action_group") for x in r["email_receiver"]],
@@ -353,6 +355,13 @@ def collection(r):
 def conditions(criteria):
     names = {"category": "category", "operationName": "operation_name", "status": "status"}
     return {field: criteria[name] for field, name in names.items() if criteria[name]}
+
+
+def metrics_collection(r):
+    source = one(one(r["data_sources"])["prometheus_forwarder"])
+    target = one(one(r["destinations"])["monitor_account"])
+    flow = one(r["data_flow"])
+    return (r["name"], short(r["data_collection_endpoint_id"]), source["streams"], short(target["monitor_account_id"]), flow["streams"], flow["destinations"] == [target["name"]])
 
 
 def alert(r):

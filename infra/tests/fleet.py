@@ -25,6 +25,10 @@ WORLD = bicep_eval.World(
             "clientId": f"00000000-0000-0000-0000-00000000002{digit}",
         }
         for who, digit in IDENTITIES.items()
+    }
+    | {
+        f"{GROUP}/providers/Microsoft.Insights/dataCollectionEndpoints/dce-{NAME}-metrics": {"metricsIngestion": {"endpoint": f"https://dce-{NAME}-metrics.westeurope-1.metrics.ingest.monitor.azure.com"}},
+        f"{GROUP}/providers/Microsoft.Insights/dataCollectionRules/dcr-{NAME}-metrics": {"immutableId": "dcr-00000000000000000000000000000001"},
     },
 )
 
@@ -39,11 +43,13 @@ COMMON = {
     "alertEmail": "team@example.org",
 }
 
+WORKSPACE = f"{GROUP}/providers/Microsoft.Monitor/accounts/amw-test"
+
 # One entry for each run of terraform/tests/fleet.tftest.hcl.
 VARIANTS = {
     "dev": {"shape": "dev"},
     "dev_backlog": {"shape": "dev", "autoscaleOnBacklog": True},
-    "prod": {},
+    "prod": {"metricsWorkspaceId": WORKSPACE},
     "prod_backlog_spot": {
         "autoscaleOnBacklog": True,
         "spotEnabled": True,
@@ -55,6 +61,7 @@ VARIANTS = {
         "workerImageTag": "1.0.0",
         "autoscaleOnBacklog": True,
         "spotEnabled": True,
+        "metricsWorkspaceId": WORKSPACE,
     },
 }
 

@@ -214,6 +214,13 @@ def scaling_findings(documents, contract, settings, shape):
         yield "steps are not those of the fleet"
     if behaviour["scaleDown"]["stabilizationWindowSeconds"] != rules["scaleIn"]["windowMinutes"] * 60 or behaviour["scaleDown"]["policies"][0]["periodSeconds"] != rules["scaleIn"]["cooldownMinutes"] * 60:
         yield "it goes home otherwise than the fleet"
+    kubernetes = settings["kubernetes"]
+    up = behaviour["scaleUp"]
+    if (up["policies"][0]["periodSeconds"], up["stabilizationWindowSeconds"], scaled["cooldownPeriod"]) != (kubernetes["scaleUpPeriodSeconds"], 0, kubernetes["cooldownSeconds"]):
+        yield "it grows otherwise than `nightread simulate` plays"
+    # Kubernetes' own tolerance holds where a document names none.
+    if any("tolerance" in direction for direction in behaviour.values()) or kubernetes["tolerance"] != 0.1:
+        yield "the tolerance is not the one that is simulated"
     lanes = contract["broker"]["lane_queues"]
     each_ms = {s["name"]: s["default"] for s in contract["settings"] if s["section"] == "backlog"}
     wanted = {"ingest": (lanes["ingest"], out * 1000 // int(each_ms["ingest_ms"])), "bulk": (lanes["bulk"], out * 1000 // int(each_ms["bulk_ms"]))}

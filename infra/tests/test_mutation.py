@@ -20,8 +20,8 @@ import fleet
 BICEP = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
 HCL = tree_sitter.Parser(tree_sitter.Language(tree_sitter_hcl.language()))
 
-# Values whose keys Azure's types leave open. The parity test reads those of `features` and `allOf` by their names.
-FREE = ("settings", "userAssignedIdentities", "features", "allOf")
+# Values whose keys Azure's types leave open. The parity test reads those of `features`, `allOf` and `metadata` (of KEDA) by their names.
+FREE = ("settings", "userAssignedIdentities", "features", "allOf", "metadata")
 # Objects that reach a resource through an expression which the offline check does not follow; bicep build does.
 THROUGH_EXPRESSIONS = {"autoscale.bicep": ("backlogRules", "backlogProfiles", "fixedProfiles"), "monitoring.bicep": ("queueAlerts",), "scale-set.bicep": ("payAsYouGoPrice", "terminateNotice")}
 

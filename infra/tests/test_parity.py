@@ -61,6 +61,9 @@ BICEP_DRIFT = [
     ("container-apps.bicep", "adminUserEnabled: false", "adminUserEnabled: true", "registries"),
     ("events.bicep", "events.queueMessageTimeToLiveSeconds", "604800", "events"),
     ("events.bicep", "includedEventTypes: events.types", "includedEventTypes: settings.names.laneQueues", "events"),
+    ("metrics.bicep", "accountResourceId: workspaceId", "accountResourceId: endpoint.id", "metrics_collection"),
+    ("metrics.bicep", "principalId: workerPrincipalId", "principalId: brokerPrincipalId", "roles"),
+    ("workers.bicep", "settings.metrics.remoteWrite.audience", "settings.metrics.tokenAudience", "scale_sets"),
     ("monitoring.bicep", "rule: alerts.oldestJobAge", "rule: alerts.deadLetters", "alerts"),
     ("monitoring.bicep", "equals: 'Failed'", "equals: 'Succeeded'", "activity_alerts"),
 ]
@@ -74,7 +77,7 @@ def test_drift_of_the_bicep_is_seen(file, old, new, topic, tmp_path, bicep_facts
     source = path.read_text()
     assert old in source
     path.write_text(source.replace(old, new, 1))
-    variant = "prod_containers" if file == "container-apps.bicep" else "prod_backlog_spot"
+    variant = {"container-apps.bicep": "prod_containers", "metrics.bicep": "prod"}.get(file, "prod_backlog_spot")
     drifted = facts_bicep.facts(fleet.bicep(variant, tmp_path))
     assert topic in differences(drifted, bicep_facts[variant])
 
@@ -89,6 +92,7 @@ def test_drift_of_the_terraform_is_seen(tmp_path, terraform, bicep_facts):
         "scale_set/main.tf": (r'rule = "OldestVM"', 'rule = "NewestVM"', "scale_sets"),
         "broker/main.tf": (r'reboot_setting += "IfRequired"', 'reboot_setting = "Never"', "brokers"),
         "broker/cloud-init.tf": (r"local\.users\.relay", "local.users.admin", "brokers"),
+        "metrics/main.tf": (r"monitor_account_id = var.workspace_id", "monitor_account_id = azurerm_monitor_data_collection_endpoint.this.id", "metrics_collection"),
         "events/main.tf": (r"local\.events\.deliveryAttempts", "1", "events"),
         "identity/main.tf": (r"soft_delete_retention_days += 90", "soft_delete_retention_days = 7", "vaults"),
         "monitoring/main.tf": (r'aggregation = "Maximum"', 'aggregation = "Average"', "alerts"),

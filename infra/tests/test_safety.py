@@ -163,8 +163,10 @@ def test_these_roles_and_no_other(language, variant, request):
     role = {guid: name for name, guid in ROLES.items()}
     found = request.getfixturevalue(language)[variant]["roles"]
     pulls = {(n, "registryPull", f"registries/cr{fleet.NAME}") for n in ("worker", "broker")} if variant == "prod_containers" else set()
-    assert {(who[p], role[r], scope) for p, r, scope, _ in found} == expected_roles() | pulls
-    assert len(found) == len(expected_roles() | pulls)
+    writes = {(n, "metricsPublisher", f"dataCollectionRules/dcr-{fleet.NAME}-metrics") for n in ("worker", "broker")} if "metricsWorkspaceId" in fleet.VARIANTS[variant] else set()
+    expected = expected_roles() | pulls | writes
+    assert {(who[p], role[r], scope) for p, r, scope, _ in found} == expected
+    assert len(found) == len(expected)
 
 
 @BOTH

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 import fleet
 
 ROOT = fleet.INFRA.parent
@@ -52,3 +54,49 @@ def test_the_base_of_the_image_is_named_by_its_digest():
     [base] = re.findall(r"^ARG BASE=(.*)$", text, re.M)
     assert re.fullmatch(r"debian:bookworm-slim@sha256:[0-9a-f]{64}", base)
     assert set(re.findall(r"^FROM (\S+)", text, re.M)) == {"${BASE}"}
+
+
+RELEASE = WORKFLOWS / "release.yml"
+
+
+def release_findings(workflow):
+    """What a release lacks, or may more than it needs."""
+    # YAML reads the word `on` as a truth.
+    if workflow.get("on", workflow.get(True)) != {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}:
+        yield "it is made of something else than a tag"
+    if workflow["permissions"] != {"contents": "read"}:
+        yield "every job may more than read"
+    jobs = workflow["jobs"]
+    rights = {name: job.get("permissions", {}) for name, job in jobs.items()}
+    if rights != {"build": {}, "provenance": {"id-token": "write", "attestations": "write"}, "publish": {"contents": "write", "packages": "write"}}:
+        yield "a job has other rights than its own"
+    if jobs["build"]["runs-on"] != "ubuntu-22.04":
+        yield "it is built with a newer C library than the workers have"
+    said = {name: "\n".join(step.get("run", "") + step.get("uses", "") + str(step.get("with", "")) for step in job["steps"]) for name, job in jobs.items()}
+    for job, what, words in (
+        ("build", "archive and Debian package", "make package deb"),
+        ("build", "test of them", "infra/package/test-package"),
+        ("build", "image", "infra/docker/Dockerfile"),
+        ("build", "test of the image", "infra/package/test-image"),
+        ("build", "checksums", ">SHA256SUMS"),
+        ("provenance", "provenance of every file", "'subject-checksums': 'dist/SHA256SUMS'"),
+        ("publish", "check of the checksums", "sha256sum --check"),
+        ("publish", "draft", "--draft"),
+    ):
+        if words not in said[job]:
+            yield f"no {what}"
+
+
+def test_a_release_has_all_of_its_parts_and_no_more_rights():
+    text = RELEASE.read_text()
+    assert list(release_findings(yaml.safe_load(text))) == []
+    for old, new, words in (
+        ("make package deb", "make package", "no archive and Debian"),
+        ("subject-checksums", "subject-path", "no provenance"),
+        ("infra/package/test-image", "echo", "no test of the image"),
+        ("ubuntu-22.04", "ubuntu-24.04", "newer C library"),
+        ("permissions:\n  contents: read", "permissions: write-all", "may more"),
+        ("      packages: write", "      packages: write\n      actions: write", "other rights"),
+    ):
+        assert old in text
+        assert any(words in finding for finding in release_findings(yaml.safe_load(text.replace(old, new, 1)))), old

@@ -23,6 +23,10 @@ PATIENCE_SECONDS = 300
 
 @pytest.fixture(scope="module")
 def fleet_broker(rabbitmq):
+    return declared(rabbitmq)
+
+
+def declared(rabbitmq):
     """The broker with its exchanges and queues, declared by the step of `setup-broker` that does so on the machine."""
     if not BINARY.exists() or broker.runtime() is None:
         pytest.skip("SKIPPED: the worker at the broker: needs `make build runtime`")

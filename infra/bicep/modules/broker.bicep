@@ -48,6 +48,9 @@ param adminSshPublicKey string
 @description('Required. True lets the management API answer the scaler of containers, by TLS; false leaves it on the machine itself.')
 param managementTls bool
 
+@description('Required. Where metrics are written to by Prometheus remote write; empty for nowhere.')
+param metricsWriteUrl string
+
 var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var names = settings.names
@@ -96,7 +99,9 @@ var r35 = replace(r34, '@@STORAGE_QUEUE@@', names.storageQueue)
 var r36 = replace(r35, '@@SCALE_SET_ID@@', scaleSetId)
 var r37 = replace(r36, '@@HEALTH_PORT@@', string(settings.ports.health))
 var r38 = replace(r37, '@@LOCATION@@', location)
-var userData = replace(r38, '@@MANAGEMENT_TLS_PORT@@', managementTls ? string(settings.ports.managementTls) : '')
+var r39 = replace(r38, '@@MANAGEMENT_TLS_PORT@@', managementTls ? string(settings.ports.managementTls) : '')
+var r40 = replace(r39, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audience)
+var userData = replace(r40, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone

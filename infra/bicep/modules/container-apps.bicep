@@ -54,6 +54,9 @@ param precision string
 @description('Required. Public address ranges from which operators push images; empty closes the registry to all but its private endpoint.')
 param operatorIpRanges array
 
+@description('Required. Where metrics are written to by Prometheus remote write; empty for nowhere.')
+param metricsWriteUrl string
+
 var settings = loadJsonContent('../../shared/settings.json')
 var containers = settings.containers
 var operatorRules = [for cidr in operatorIpRanges: { action: 'Allow', value: cidr }]
@@ -106,6 +109,14 @@ var workerEnv = [
   {
     name: 'ORT_DISABLE_TELEMETRY'
     value: '1'
+  }
+  {
+    name: 'NIGHTREAD_METRICS_WRITE_URL'
+    value: metricsWriteUrl
+  }
+  {
+    name: 'NIGHTREAD_METRICS_WRITE_AUDIENCE'
+    value: settings.metrics.remoteWrite.audience
   }
   {
     name: 'NIGHTREAD_BROKER_URL'

@@ -54,6 +54,9 @@ param adminSshPublicKey string
 @description('Required. Principal of the brokers, which publish the backlog metric about the scale set.')
 param brokerPrincipalId string
 
+@description('Required. Where metrics are written to by Prometheus remote write; empty for nowhere.')
+param metricsWriteUrl string
+
 var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var roles = settings.roles
@@ -75,7 +78,9 @@ var r14 = replace(r13, '@@DRAIN_SECONDS@@', string(settings.drain.deadlineSecond
 var r15 = replace(r14, '@@BROKER_USER@@', settings.names.brokerUsers.worker)
 var r16 = replace(r15, '@@SECRET_PASSWORD@@', settings.names.secrets.workerPassword)
 var r17 = replace(r16, '@@SECRET_CA@@', settings.names.secrets.brokerCa)
-var customData = replace(r17, '@@SPOOL_DIR@@', settings.spool.folder)
+var r18 = replace(r17, '@@SPOOL_DIR@@', settings.spool.folder)
+var r19 = replace(r18, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audience)
+var customData = replace(r19, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 module regular 'scale-set.bicep' = {
   name: 'scale-set-regular'

@@ -42,6 +42,9 @@ run "dev_backlog" {
 
 run "prod" {
   command = apply
+  variables {
+    metrics_workspace_id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Monitor/accounts/amw-test"
+  }
 
   assert {
     condition     = length(module.autoscale_spot) == 0
@@ -73,6 +76,7 @@ run "prod_containers" {
     worker_image_tag     = "1.0.0"
     autoscale_on_backlog = true
     spot_enabled         = true
+    metrics_workspace_id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Monitor/accounts/amw-test"
   }
 
   assert {

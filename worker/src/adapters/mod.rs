@@ -5,5 +5,6 @@ pub mod azure;
 pub mod dicom;
 pub mod http;
 pub mod memory;
+pub mod remote_write;
 pub mod storage;
 pub mod tls;

@@ -10,6 +10,7 @@ use time::{Date, Duration, OffsetDateTime, UtcDateTime};
 
 use super::common::{Common, Format};
 use super::names::NameArgs;
+use super::simulate::clock;
 
 /// How many seconds a broker that answers nothing is waited for, unless the caller says otherwise. An upgrade or a failover of a
 /// cluster takes less; a timer that hangs for good would never announce again.
@@ -24,6 +25,8 @@ Examples:
   nightread announce --modified-since 72h --skip-done       what came lately and has no result (the nightly timer)
   nightread announce --model padchest-26 --skip-done --checkpoint relabel.json
                                                             relabel; the same command goes on after an interruption
+  nightread announce --skip-done --checkpoint night.json --finish-by 06:00 --bench bench.json
+                                                            until six in the morning; tells whether the fleet is done by then
   nightread announce --names --dry-run < names.txt          container/path, one a line; counts, publishes nothing
   nightread announce --inventory 2024-01-01/rule_1.csv      from Azure Blob Inventory instead of a listing
   nightread announce --sets --skip-done                     every assembled series that has no result of its newest set
@@ -97,6 +100,16 @@ pub struct AnnounceArgs {
     /// Give up when the broker answers nothing for this many seconds; one that is short of memory, or full, is waited for
     #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     pub broker_patience: u64,
+    /// Stop at this hour (UTC, the next time it comes), so that the morning's work meets no more of ours; with --bench, tell
+    /// whether the fleet is done with it by then
+    #[arg(long, value_name = "HH:MM", value_parser = clock)]
+    pub finish_by: Option<std::time::Duration>,
+    /// With --finish-by: a report of `nightread bench --format json`, by which `nightread simulate` plays the night
+    #[arg(long, value_name = "FILE", requires = "finish_by")]
+    pub bench: Option<PathBuf>,
+    /// With --bench: shape of the fleet whose capacities and rules hold
+    #[arg(long, value_name = "NAME", default_value = "prod", requires = "bench")]
+    pub shape: String,
     /// Keep the progress here, and go on from it; removed at the end
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub checkpoint: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use nightread_domain::lanes::{Lane, UnknownLane};
 
 use super::common::Format;
@@ -22,6 +22,8 @@ Examples:
   nightread simulate --bulk 160000 --service bulk=0.16,0.3 --start 20:00 --spot --evictions 0.1 --runs 20 \\
       --sweep out=300,600,1200 --sweep in=30,60,120
       how the figures change with the thresholds; means of twenty runs
+  nightread simulate --bulk 160000 --service bulk=0.16,0.3 --start 20:00 --scaler kubernetes --startup 30-240
+      the same night on a cluster
 
 A simulated day of a thousand jobs takes a blink. The same scenario and seed give the same figures. Rules, capacities,
 profile hours, drain and metric interval are those of infra/shared/settings.json, which the templates deploy.
@@ -61,10 +63,14 @@ pub struct SimulateArgs {
     /// So many workers from beginning to end, without autoscale
     #[arg(long, value_name = "N", conflicts_with_all = ["spot", "evictions"], help_heading = "Fleet")]
     pub workers: Option<usize>,
+    /// What the number of workers follows: the rules of scale sets, or a horizontal pod autoscaler and KEDA as infra/kubernetes
+    /// has them; a worker is then a replica, and --startup what a pod takes, on a node that is there or on one that is not
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, conflicts_with_all = ["workers", "spot"], help_heading = "Fleet")]
+    pub scaler: ScalerName,
     /// Seconds from the order of a machine until it takes jobs; of a range, any
     #[arg(long, value_name = "A[-B]", value_parser = span, default_value = "300-480", help_heading = "Fleet")]
     pub startup: (Duration, Duration),
-    /// Seconds until Autoscale knows of a metric point
+    /// Seconds until the scaler knows of a metric point
     #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = "Fleet")]
     pub metric_delay: u64,
     /// With the second scale set of Spot machines
@@ -102,6 +108,14 @@ pub struct SimulateArgs {
     pub within: Option<f64>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// `--scaler`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ScalerName {
+    #[default]
+    ScaleSets,
+    Kubernetes,
 }
 
 /// `--bulk`: how many, and at what time of day.
@@ -186,7 +200,7 @@ fn span(text: &str) -> Result<(Duration, Duration), String> {
 }
 
 /// `HH:MM`, as a time since midnight.
-fn clock(text: &str) -> Result<Duration, String> {
+pub(super) fn clock(text: &str) -> Result<Duration, String> {
     let expected = || format!("{text:?} is no time of day like 20:00");
     let (hours, minutes) = text.split_once(':').ok_or_else(expected)?;
     match (hours.parse::<u64>(), minutes.parse::<u64>()) {

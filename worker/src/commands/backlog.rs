@@ -22,7 +22,7 @@ pub(super) fn run(args: &BacklogArgs) -> Result<ExitCode> {
     if let Some(every) = every {
         runtime.block_on(watch.go_on(every, args.serve, |backlog| tell(backlog, args.format)))?;
     } else {
-        let (backlog, published) = runtime.block_on(watch.once())?;
+        let (backlog, published) = runtime.block_on(watch.single())?;
         tell(&backlog, args.format)?;
         published?;
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::http::{self, Bounds};
 use crate::app;
+use crate::services::writing::Writing;
 
 /// Probes and scrapers are few.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -44,8 +45,9 @@ pub struct HealthServer {
 }
 
 impl HealthServer {
-    /// Binds at once, so that a taken port is an error of the start and not of later.
-    pub fn start(address: SocketAddr, vitals: Arc<dyn Vitals>) -> io::Result<Self> {
+    /// Binds at once, so that a taken port is an error of the start and not of later. What is served as metrics is also written
+    /// to a receiver, if there is one.
+    pub fn start(address: SocketAddr, vitals: Arc<dyn Vitals>, writing: Option<Writing>) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -56,7 +58,15 @@ impl HealthServer {
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => {
+                        let written = writing.map(|writing| {
+                            let vitals = Arc::clone(&vitals);
+                            tokio::spawn(writing.go_on(move || vitals.metrics(), stopped.clone()))
+                        });
                         http::serve(listener, router(vitals), Bounds::new(MAX_CONNECTIONS), stopped).await;
+                        if let Some(written) = written {
+                            // It holds nothing that its panic could have broken.
+                            let _ended = written.await;
+                        }
                     }
                     Err(error) => tracing::error!(%error, "the health endpoints do not start"),
                 }

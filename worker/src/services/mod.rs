@@ -18,3 +18,4 @@ pub(crate) mod simulate;
 pub(crate) mod walk;
 pub mod webhook;
 pub(crate) mod worker;
+pub mod writing;

@@ -408,6 +408,21 @@ keys! {
         "127.0.0.1:8080",
         "address of /healthz, /ready and /metrics; this machine alone unless another address is given",
     );
+    METRICS_WRITE_URL = key(
+        "metrics",
+        "write_url",
+        Text,
+        "",
+        "receiver of Prometheus remote write, to which all that /metrics tells is written too, and what `nightread backlog` counts",
+    );
+    METRICS_WRITE_AUDIENCE = key(
+        "metrics",
+        "write_audience",
+        Text,
+        "",
+        "audience of a token that is shown there, of the identity `[storage] client_id`; https://monitor.azure.com for an Azure Monitor workspace",
+    );
+    METRICS_WRITE_SECONDS = key("metrics", "write_seconds", Integer, "60", "between two writes");
     WORKER_DRAIN_SECONDS = key(
         "worker",
         "drain_seconds",

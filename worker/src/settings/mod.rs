@@ -3,6 +3,7 @@
 pub mod doubts;
 pub mod keys;
 pub mod raw;
+mod remote_write;
 pub mod validate;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use nightread_fmri::confounds::Wanted;
 
 use crate::flow::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
+pub use remote_write::WriteSettings;
 
 /// A text that prints as `[redacted]`.
 #[derive(Clone, PartialEq, Eq)]
@@ -278,6 +280,8 @@ pub struct Settings {
     pub client_id: Option<String>,
     pub backlog: BacklogSettings,
     pub listen: SocketAddr,
+    /// `None` where metrics are only served.
+    pub remote_write: Option<WriteSettings>,
     pub report_every: Duration,
     /// Where to ask for scheduled events, when that is turned on.
     pub scheduled_events: Option<String>,

@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
+use super::remote_write::remote_write;
 use super::{
     AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, DeliverSettings, EngineSettings, Limits,
     MetricsSettings, PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings,
@@ -85,6 +86,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         scheduled_events: scheduled_events(raw, problems),
         client_id: raw.text(keys::STORAGE_CLIENT_ID).map(str::to_owned),
         listen: listen?,
+        remote_write: remote_write(raw, problems),
         drain: Duration::from_secs(drain),
         failpoint,
     })

@@ -44,5 +44,7 @@ locals {
   r36       = replace(local.r35, "@@SCALE_SET_ID@@", var.scale_set_id)
   r37       = replace(local.r36, "@@HEALTH_PORT@@", tostring(local.settings.ports.health))
   r38       = replace(local.r37, "@@LOCATION@@", var.location)
-  user_data = replace(local.r38, "@@MANAGEMENT_TLS_PORT@@", var.management_tls ? tostring(local.settings.ports.managementTls) : "")
+  r39       = replace(local.r38, "@@MANAGEMENT_TLS_PORT@@", var.management_tls ? tostring(local.settings.ports.managementTls) : "")
+  r40       = replace(local.r39, "@@METRICS_AUDIENCE@@", local.settings.metrics.remoteWrite.audience)
+  user_data = replace(local.r40, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }

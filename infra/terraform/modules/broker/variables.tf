@@ -92,3 +92,8 @@ variable "management_tls" {
   description = "Required. True lets the management API answer the scaler of containers, by TLS; false leaves it on the machine itself."
   type        = bool
 }
+
+variable "metrics_write_url" {
+  description = "Required. Where metrics are written to by Prometheus remote write; empty for nowhere."
+  type        = string
+}

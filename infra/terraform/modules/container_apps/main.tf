@@ -21,6 +21,8 @@ locals {
     { name = "NIGHTREAD_HTTP_LISTEN", value = "0.0.0.0:${local.settings.ports.health}", secret = null },
     { name = "NIGHTREAD_WORKER_DRAIN_SECONDS", value = tostring(local.settings.drain.deadlineSeconds), secret = null },
     { name = "ORT_DISABLE_TELEMETRY", value = "1", secret = null },
+    { name = "NIGHTREAD_METRICS_WRITE_URL", value = var.metrics_write_url, secret = null },
+    { name = "NIGHTREAD_METRICS_WRITE_AUDIENCE", value = local.settings.metrics.remoteWrite.audience, secret = null },
     { name = "NIGHTREAD_BROKER_URL", value = null, secret = local.made.brokerUrl },
   ]
   announce_env = [

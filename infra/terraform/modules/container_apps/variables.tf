@@ -92,3 +92,8 @@ variable "operator_ip_ranges" {
   description = "Required. Public address ranges from which operators push images; empty closes the registry to all but its private endpoint."
   type        = list(string)
 }
+
+variable "metrics_write_url" {
+  description = "Required. Where metrics are written to by Prometheus remote write; empty for nowhere."
+  type        = string
+}

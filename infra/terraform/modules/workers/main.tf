@@ -25,7 +25,9 @@ locals {
   r15         = replace(local.r14, "@@BROKER_USER@@", local.settings.names.brokerUsers.worker)
   r16         = replace(local.r15, "@@SECRET_PASSWORD@@", local.settings.names.secrets.workerPassword)
   r17         = replace(local.r16, "@@SECRET_CA@@", local.settings.names.secrets.brokerCa)
-  custom_data = replace(local.r17, "@@SPOOL_DIR@@", local.settings.spool.folder)
+  r18         = replace(local.r17, "@@SPOOL_DIR@@", local.settings.spool.folder)
+  r19         = replace(local.r18, "@@METRICS_AUDIENCE@@", local.settings.metrics.remoteWrite.audience)
+  custom_data = replace(local.r19, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }
 
 module "regular" {

@@ -87,3 +87,8 @@ variable "broker_principal_id" {
   description = "Required. Principal of the brokers."
   type        = string
 }
+
+variable "metrics_write_url" {
+  description = "Required. Where metrics are written to by Prometheus remote write; empty for nowhere."
+  type        = string
+}

@@ -405,3 +405,25 @@ override_resource {
     id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.App/managedEnvironments/cae-testfleet"
   }
 }
+
+mock_resource "azurerm_monitor_data_collection_endpoint" {
+  defaults = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Insights/dataCollectionEndpoints/mock"
+  }
+}
+
+override_resource {
+  target = module.metrics[0].azurerm_monitor_data_collection_endpoint.this
+  values = {
+    id                         = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Insights/dataCollectionEndpoints/dce-testfleet-metrics"
+    metrics_ingestion_endpoint = "https://dce-testfleet-metrics.westeurope-1.metrics.ingest.monitor.azure.com"
+  }
+}
+
+override_resource {
+  target = module.metrics[0].azurerm_monitor_data_collection_rule.this
+  values = {
+    id           = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Insights/dataCollectionRules/dcr-testfleet-metrics"
+    immutable_id = "dcr-00000000000000000000000000000001"
+  }
+}

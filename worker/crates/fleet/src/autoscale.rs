@@ -23,6 +23,11 @@ impl Metric {
         }
     }
 
+    /// The last point up to `until`.
+    pub fn last(&self, until: Duration) -> Option<f64> {
+        self.points.iter().rev().find(|(at, _)| *at <= until).map(|(_, value)| *value)
+    }
+
     /// The average over the window that ends at `until`; `None` without a point in it.
     pub fn average(&self, until: Duration, window: Duration) -> Option<f64> {
         let inside = self.points.iter().rev().skip_while(|(at, _)| *at > until);

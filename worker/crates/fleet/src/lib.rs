@@ -4,11 +4,13 @@
 //! What is modelled: three lanes of first come first served queues with redelivered jobs in front; the worker's own rule
 //! of sharing permits between lanes; machines with `slots` jobs worked on at once and `permits` in flight; start-up time;
 //! `BacklogSecondsPerWorker` every minute, known to Autoscale after a delay; Autoscale's bounds, windows, cooldowns and
-//! flapping estimate; oldest machine first on scale-in; drains up to the deadline; evictions with notice. What is not:
+//! flapping estimate, or a horizontal pod autoscaler's tolerance, stabilisation and limits; oldest machine first on
+//! scale-in; drains up to the deadline; evictions with notice. What is not:
 //! failing jobs, storage or broker outages, zones, failed starts, and that jobs share the cores of a machine unevenly.
 
 mod arrivals;
 mod autoscale;
+mod hpa;
 mod machine;
 mod queue;
 mod report;
@@ -25,8 +27,10 @@ use nightread_domain::{Lane, PerLane};
 
 pub use self::arrivals::{Arrival, Arrivals};
 pub use self::report::{FleetReport, LaneTimes, Moment, mean_of};
-pub use self::rules::{Autoscale, Capacities, Capacity, Constants, DEPLOYED, Drain, Metrics, Rule, Rules};
-pub use self::rules::{Shape, StartHours};
+pub use self::rules::{
+    Autoscale, Capacities, Capacity, Constants, DEPLOYED, Drain, Kubernetes, Metrics, Rule, Rules, Shape,
+    StartHours,
+};
 pub use self::service::ServiceTime;
 pub use self::trace::parse_trace;
 pub use self::world::simulate;
@@ -58,6 +62,19 @@ pub enum Scaling {
     Fixed(usize),
     /// By the deployed rules and the capacities of a shape, beginning with the default of the profile that holds.
     Rules { constants: Box<Constants>, shape: Shape, spot: bool },
+    /// By a horizontal pod autoscaler and KEDA, as `infra/kubernetes` has them: the bounds of the night, and by day the least of
+    /// the day. A machine is a replica.
+    Kubernetes { constants: Box<Constants>, shape: Shape },
+}
+
+impl Scaling {
+    /// The rules, where there are any.
+    pub fn constants(&self) -> Option<&Constants> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Rules { constants, .. } | Self::Kubernetes { constants, .. } => Some(constants),
+        }
+    }
 }
 
 /// Everything that a run depends on, but the seed.

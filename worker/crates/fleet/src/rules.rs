@@ -15,6 +15,8 @@ pub struct Constants {
     pub shapes: BTreeMap<String, Shape>,
     pub drain: Drain,
     pub metrics: Metrics,
+    #[serde(default)]
+    pub kubernetes: Kubernetes,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -94,6 +96,27 @@ pub struct Metrics {
     pub publish_interval_seconds: u64,
 }
 
+/// What a horizontal pod autoscaler and KEDA have beside the rules, which they share with scale sets.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all(deserialize = "camelCase"))]
+pub struct Kubernetes {
+    /// A ratio of work to target so near to 1 changes nothing.
+    pub tolerance: f64,
+    /// Between two looks of the autoscaler.
+    pub sync_seconds: u64,
+    /// From the last work to no replica at all, where none is the least.
+    pub cooldown_seconds: u64,
+    /// The rules' instances are added within so long.
+    pub scale_up_period_seconds: u64,
+}
+
+impl Default for Kubernetes {
+    /// Kubernetes' and KEDA's own, and a minute for a step: for settings files from before there was Kubernetes.
+    fn default() -> Self {
+        Self { tolerance: 0.1, sync_seconds: 15, cooldown_seconds: 300, scale_up_period_seconds: 60 }
+    }
+}
+
 impl Constants {
     /// Reads a settings file and checks that its rules can be simulated.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -132,6 +155,12 @@ impl Constants {
         if hours.day > 23 || hours.night > 23 || hours.day == hours.night {
             return Some(
                 "autoscale.profileStartHours: two different hours from 0 to 23 are expected".to_owned(),
+            );
+        }
+        let Kubernetes { tolerance, sync_seconds, scale_up_period_seconds, .. } = self.kubernetes;
+        if !(0.0..1.0).contains(&tolerance) || sync_seconds == 0 || scale_up_period_seconds == 0 {
+            return Some(
+                "kubernetes: a tolerance from 0 to below 1 and times of at least 1 s are expected".to_owned(),
             );
         }
         (self.metrics.publish_interval_seconds == 0)

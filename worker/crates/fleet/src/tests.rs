@@ -173,6 +173,7 @@ fn a_settings_file_that_cannot_be_simulated_is_refused_in_words() {
         ("\"windowMinutes\": 10", "\"windowMinutes\": 4", "window"),
         ("\"day\": 6", "\"day\": 24", "profileStartHours"),
         ("\"publishIntervalSeconds\": 60", "\"publishIntervalSeconds\": 0", "publishIntervalSeconds"),
+        ("\"tolerance\": 0.1", "\"tolerance\": 1.1", "tolerance"),
     ] {
         assert!(DEPLOYED.contains(old), "{old}");
         let error = Constants::parse(&DEPLOYED.replace(old, new)).expect_err(old);
@@ -221,6 +222,25 @@ fn with_no_worker_one_job_brings_machines() {
 }
 
 #[test]
+fn on_kubernetes_a_night_of_work_brings_replicas_and_its_end_sends_them_home() {
+    let night = Arrivals::Bulk { lane: Lane::Bulk, count: 200_000, at: Duration::ZERO };
+    let mut scenario = deployed(false, 0.0, vec![night]);
+    let Scaling::Rules { constants, shape, .. } = scenario.scaling else { unreachable!() };
+    scenario.scaling = Scaling::Kubernetes { constants, shape };
+    scenario.machine.startup = (Duration::from_secs(20), Duration::from_secs(60));
+    let run = simulate(&scenario, 3);
+    let report = FleetReport::of(&run, 8, 1);
+    // 200,000 jobs of 0.2 s on eight slots are 5,000 s of one worker: nine replicas for 600 s each.
+    assert_eq!((report.left, report.peak_regular), (0, 9), "{report:?}");
+    let last = run.minutes.last().expect("minutes");
+    assert_eq!(last.serving[0] + last.starting[0], 1, "the least of the night");
+    assert!(report.last_result_seconds < 1_800.0, "{}", report.last_result_seconds);
+    let one_worker =
+        FleetReport::of(&simulate(&Scenario { scaling: Scaling::Fixed(1), ..scenario }, 3), 8, 1);
+    assert!(one_worker.last_result_seconds > 2.0 * report.last_result_seconds);
+}
+
+#[test]
 fn an_eviction_loses_what_does_not_end_within_the_notice_and_nothing_else() {
     let scans = Arrivals::Bulk { lane: Lane::Volumes, count: 3_000, at: Duration::ZERO };
     let calm = simulate(&deployed(true, 0.0, vec![scans.clone()]), 5);
@@ -254,7 +274,7 @@ prop_compose! {
     fn any_scenario()(
         arrivals in prop::collection::vec(any_arrivals(), 1..4),
         means in prop::array::uniform3(0.1..90.0_f64), cv in 0.0..2.0_f64,
-        slots in 1..9_usize, spare in 0..24_usize, startup in 0..600_u64, spot: bool,
+        slots in 1..9_usize, spare in 0..24_usize, startup in 0..600_u64, scaled in 0..3_u8,
         evictions in 0.0..4.0_f64, notice in 0..60_u64, drain in 0..120_u64, delay in 0..4_u64, start in 0..24_u32,
         out in 60.0..2_000.0_f64, share in 0.01..0.9_f64, steps in prop::array::uniform2(1..6_usize),
         cooldowns in prop::array::uniform2(1..15_u64), maximum in 0..8_usize,
@@ -275,7 +295,10 @@ prop_compose! {
                 slots, permits: slots + spare, weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
                 startup: (Duration::from_secs(startup), Duration::from_secs(startup * 2)),
             },
-            scaling: Scaling::Rules { constants: Box::new(constants), shape, spot },
+            scaling: match scaled {
+                0 => Scaling::Kubernetes { constants: Box::new(constants), shape },
+                spot => Scaling::Rules { constants: Box::new(constants), shape, spot: spot == 2 },
+            },
             evictions_per_hour: evictions,
             notice: Duration::from_secs(notice),
             drain: Duration::from_secs(drain),
@@ -304,12 +327,16 @@ proptest! {
             let backlog = minute.backlog.iter().map(|(_, count)| count).sum::<usize>();
             prop_assert!((least..=most).contains(&backlog), "{} at {:?}: {} to {}", backlog, minute.at, least, most);
         }
-        let Scaling::Rules { constants, shape, spot } = &scenario.scaling else { unreachable!() };
+        let (constants, shape, spot, by_night) = match &scenario.scaling {
+            Scaling::Rules { constants, shape, spot } => (constants, shape, spot, false),
+            Scaling::Kubernetes { constants, shape } => (constants, shape, &false, true),
+            Scaling::Fixed(_) => unreachable!(),
+        };
         for minute in &run.minutes {
             let is_day = constants.autoscale.profile_start_hours.is_day(scenario.time_of_day + minute.at);
             for (set, capacities) in [(0, shape.regular), (1, shape.spot)] {
                 let there = minute.starting[set] + minute.serving[set];
-                prop_assert!(there <= capacities.at(is_day).maximum, "{:?}", minute);
+                prop_assert!(there <= capacities.at(is_day && !by_night).maximum, "{:?}", minute);
                 prop_assert!(set == 0 || *spot || there == 0, "a Spot machine nobody asked for");
             }
         }

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::autoscale::{Autoscaler, Metric};
+use super::hpa::{Hpa, Policy};
 use super::machine::{Machine, State};
 use super::queue::LaneQueue;
 use super::rules::{Capacities, StartHours};
@@ -21,19 +22,31 @@ const SETS: [ScaleSet; 2] = [ScaleSet::Regular, ScaleSet::Spot];
 /// What happens next; machines and jobs by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Finished { machine: usize, job: usize, delivery: u32 },
+    Finished {
+        machine: usize,
+        job: usize,
+        delivery: u32,
+    },
     Ready(usize),
     Evicted(usize),
     Deadline(usize),
     Publish,
+    /// A horizontal pod autoscaler looks.
+    Look,
 }
 
 /// The autoscale setting of one set.
 #[derive(Debug)]
 struct Setting {
     set: ScaleSet,
-    scaler: Autoscaler,
+    scaler: Scaler,
     capacities: Capacities,
+}
+
+#[derive(Debug)]
+enum Scaler {
+    Azure(Autoscaler),
+    Kubernetes(Hpa),
 }
 
 #[derive(Debug)]
@@ -53,6 +66,8 @@ struct World<'a> {
     turn: usize,
     oldest: usize,
     metric: Metric,
+    /// The work that waits, in seconds of one worker.
+    work_waiting: Metric,
     settings: Vec<Setting>,
     startups: StdRng,
     evictions: StdRng,
@@ -99,6 +114,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Run {
         turn: 0,
         oldest: 0,
         metric: Metric::default(),
+        work_waiting: Metric::default(),
         settings: settings(&scenario.scaling),
         startups: stream(seed, 2),
         evictions: stream(seed, 3),
@@ -133,18 +149,21 @@ fn mean_seconds(scenario: &Scenario, lane: Lane, arrivals: &[Arrival], work: &[D
 }
 
 fn settings(scaling: &Scaling) -> Vec<Setting> {
-    let Scaling::Rules { constants, shape, spot } = scaling else { return Vec::new() };
-    let regular = Setting {
-        set: ScaleSet::Regular,
-        scaler: Autoscaler::new(constants.autoscale.regular),
-        capacities: shape.regular,
+    let (scaler, shape) = match scaling {
+        Scaling::Fixed(_) => return Vec::new(),
+        Scaling::Rules { constants, shape, .. } => {
+            (Scaler::Azure(Autoscaler::new(constants.autoscale.regular)), shape)
+        }
+        Scaling::Kubernetes { constants, shape } => {
+            (Scaler::Kubernetes(Hpa::new(Policy::of(constants))), shape)
+        }
     };
-    let spot = spot.then(|| Setting {
-        set: ScaleSet::Spot,
-        scaler: Autoscaler::new(constants.autoscale.spot),
-        capacities: shape.spot,
-    });
-    [regular].into_iter().chain(spot).collect()
+    let mut settings = vec![Setting { set: ScaleSet::Regular, scaler, capacities: shape.regular }];
+    if let Scaling::Rules { constants, shape, spot: true } = scaling {
+        let scaler = Scaler::Azure(Autoscaler::new(constants.autoscale.spot));
+        settings.push(Setting { set: ScaleSet::Spot, scaler, capacities: shape.spot });
+    }
+    settings
 }
 
 impl World<'_> {
@@ -178,7 +197,7 @@ impl World<'_> {
     fn begin(&mut self) {
         let initial = match &self.scenario.scaling {
             Scaling::Fixed(count) => vec![(ScaleSet::Regular, *count)],
-            Scaling::Rules { .. } => {
+            Scaling::Rules { .. } | Scaling::Kubernetes { .. } => {
                 let is_day = self.is_day();
                 let defaults = self.settings.iter();
                 defaults.map(|setting| (setting.set, setting.capacities.at(is_day).default)).collect()
@@ -191,15 +210,20 @@ impl World<'_> {
             }
         }
         self.at(self.interval(), Event::Publish);
+        if let Some(between) = self.between_looks() {
+            self.at(between, Event::Look);
+        }
     }
 
     fn interval(&self) -> Duration {
-        match &self.scenario.scaling {
-            Scaling::Fixed(_) => MINUTE,
-            Scaling::Rules { constants, .. } => {
-                Duration::from_secs(constants.metrics.publish_interval_seconds.max(1))
-            }
-        }
+        let constants = self.scenario.scaling.constants();
+        constants.map_or(MINUTE, |known| Duration::from_secs(known.metrics.publish_interval_seconds.max(1)))
+    }
+
+    /// Between two looks of a horizontal pod autoscaler, which has its own clock; Autoscale is asked when a metric comes.
+    fn between_looks(&self) -> Option<Duration> {
+        let Scaling::Kubernetes { constants, .. } = &self.scenario.scaling else { return None };
+        Some(Duration::from_secs(constants.kubernetes.sync_seconds.max(1)))
     }
 
     fn at(&mut self, when: Duration, event: Event) {
@@ -224,6 +248,12 @@ impl World<'_> {
             }
             Event::Deadline(number) => self.end(number),
             Event::Publish => self.publish(),
+            Event::Look => {
+                self.scale();
+                if let Some(between) = self.between_looks() {
+                    self.at(self.now + between, Event::Look);
+                }
+            }
         }
     }
 
@@ -326,10 +356,9 @@ impl World<'_> {
     }
 
     fn is_day(&self) -> bool {
-        let hours = match &self.scenario.scaling {
-            Scaling::Rules { constants, .. } => constants.autoscale.profile_start_hours,
-            Scaling::Fixed(_) => StartHours { day: 0, night: 12 },
-        };
+        let constants = self.scenario.scaling.constants();
+        let hours = constants
+            .map_or(StartHours { day: 0, night: 12 }, |constants| constants.autoscale.profile_start_hours);
         hours.is_day(self.scenario.time_of_day + self.now)
     }
 
@@ -340,11 +369,14 @@ impl World<'_> {
         let work: f64 = backlog.iter().map(|(lane, count)| *count as f64 * self.means[lane] / slots).sum();
         let workers = self.count(|machine| machine.state == State::Serving).iter().sum::<usize>();
         let mut value = work / workers.max(1) as f64;
-        if let (0, true, Scaling::Rules { constants, .. }) = (workers, work > 0.0, &self.scenario.scaling) {
+        if let (0, true, Some(constants)) = (workers, work > 0.0, self.scenario.scaling.constants()) {
             value = value.max(constants.autoscale.regular.scale_out.threshold_seconds_per_worker + 1.0);
         }
         self.metric.record(self.now, value);
-        self.scale();
+        self.work_waiting.record(self.now, work);
+        if self.between_looks().is_none() {
+            self.scale();
+        }
         self.record_minute(backlog, value);
         self.at(self.now + self.interval(), Event::Publish);
     }
@@ -357,8 +389,18 @@ impl World<'_> {
                 self.live.iter().copied().filter(|number| self.machines[*number].counts_for(set)).collect();
             let count = there.len();
             let setting = &mut self.settings[index];
-            let capacity = setting.capacities.at(is_day);
-            let target = setting.scaler.decide(self.now, visible, capacity, count, &self.metric);
+            let target = match &mut setting.scaler {
+                Scaler::Azure(scaler) => {
+                    let capacity = setting.capacities.at(is_day);
+                    scaler.decide(self.now, visible, capacity, count, &self.metric)
+                }
+                Scaler::Kubernetes(scaler) => {
+                    let Capacities { day, night } = setting.capacities;
+                    let least = if is_day { day.minimum.max(night.minimum) } else { night.minimum };
+                    let usage = visible.and_then(|at| self.work_waiting.last(at));
+                    scaler.decide(self.now, (least, night.maximum), count, usage)
+                }
+            };
             self.run.scale_outs += usize::from(target > count);
             self.run.scale_ins += usize::from(target < count);
             for _ in count..target {

@@ -23,6 +23,7 @@ use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
 use nightread_engine::Catalogue;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -39,9 +40,11 @@ use self::work::{PreparedBatch, Selector, Template};
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
+use crate::app::WrongUse;
 use crate::app::stop_on_signals;
 use crate::cli::announce::AnnounceArgs;
 use crate::compute::models::{routing, rule_for};
+use crate::services::simulate::outlook::{Night, until};
 use crate::settings::{AzureAccess, Problems, Settings, StorageSettings};
 
 /// What only this command needs, and what its flags do not allow together.
@@ -77,6 +80,7 @@ pub(crate) fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut P
 /// # Errors
 /// When names cannot be had, or the broker takes none for too long. A checkpoint stands.
 pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summary> {
+    let night = args.finish_by.map(|hour| nights_work(args, hour)).transpose()?;
     let storage = settings.storage.as_ref().map(|storage| open(args, settings, storage)).transpose()?;
     let source = source(args, settings, storage.as_ref())?;
     let is_a_list = source.is_a_list();
@@ -109,6 +113,9 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
     let mut prepared = filter.start(left_over, source.start(position));
     let stop = CancellationToken::new();
     stop_on_signals([stop.clone()])?;
+    if let Some((left, _)) = night {
+        stop_after(left, stop.clone());
+    }
     let verb = if args.dry_run { "would be announced" } else { "announced" };
     let progress = Progress::new(counts.announced, verb);
     let (ended, pump_ledger, elapsed, pauses) = if args.dry_run {
@@ -149,7 +156,26 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
         ended,
         dry_run: args.dry_run,
         is_a_list,
+        outlook: night
+            .and_then(|(_, night)| Some(night?.outlook(pump_ledger.counts.announced - counts.announced))),
     })
+}
+
+/// How long there is until the hour at which all is to be done, and what is to be known of the fleet until then.
+fn nights_work(args: &AnnounceArgs, hour: Duration) -> Result<(Duration, Option<Night>)> {
+    let now = OffsetDateTime::now_utc();
+    let left = until(now, hour);
+    let read = |path: &PathBuf| Night::read(path, &args.shape, args.lane().into(), now, left);
+    let night = args.bench.as_ref().map(read).transpose().map_err(WrongUse)?;
+    Ok((left, night))
+}
+
+fn stop_after(left: Duration, stop: CancellationToken) {
+    tokio::spawn(async move {
+        tokio::time::sleep(left).await;
+        tracing::info!("the hour has come; no more is announced");
+        stop.cancel();
+    });
 }
 
 /// A dry run: everything but the broker.

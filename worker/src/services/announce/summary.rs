@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::publisher::PublishEnd;
 use super::work::Counts;
+use crate::services::simulate::outlook::Outlook;
 
 /// The account at the end.
 pub(crate) struct Summary {
@@ -18,6 +19,8 @@ pub(crate) struct Summary {
     pub ended: PublishEnd,
     pub(super) dry_run: bool,
     pub(super) is_a_list: bool,
+    /// Whether the fleet is done in time, where that was asked.
+    pub(super) outlook: Option<Outlook>,
 }
 
 impl Summary {
@@ -47,7 +50,11 @@ impl Summary {
             }
         }
         let seconds = self.elapsed.as_secs_f64();
-        let end = if self.ended == PublishEnd::Finished { "" } else { "\nstopped before the end" };
+        let mut end =
+            if self.ended == PublishEnd::Finished { "" } else { "\nstopped before the end" }.to_owned();
+        if let Some(outlook) = &self.outlook {
+            end = format!("{end}\n{}", outlook.as_text());
+        }
         format!(
             "{}, of {} seen, in {seconds:.1} s ({:.0} a second){end}",
             parts.join(", "),
@@ -71,6 +78,7 @@ impl Summary {
             "archived": self.counts.archived,
             "refused": self.counts.refused,
             "pauses": self.pauses,
+            "capacity": self.outlook.as_ref().map(Outlook::as_json),
             "seconds": self.elapsed.as_secs_f64(),
             "per_second": self.rate(),
         })

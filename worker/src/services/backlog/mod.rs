@@ -26,6 +26,7 @@ use crate::adapters::azure::queue::StorageQueue;
 use crate::app;
 use crate::app::WrongUse;
 use crate::services::health::{HealthServer, Vitals};
+use crate::services::writing::Writing;
 use crate::settings::{BacklogSettings, Problems, Settings};
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
@@ -55,6 +56,8 @@ pub(crate) struct BacklogWatch {
     management: Management,
     monitor: Option<AzureMonitor>,
     queue: Option<StorageQueue>,
+    /// Who is told of every look.
+    writing: Option<Writing>,
 }
 
 impl BacklogWatch {
@@ -80,7 +83,8 @@ impl BacklogWatch {
             None => None,
         };
         let publisher = Publisher::new(options.clone());
-        Ok(Self { options, settings: backlog.clone(), publisher, management, monitor, queue })
+        let writing = Writing::of(settings, Teller::Backlog)?;
+        Ok(Self { options, settings: backlog.clone(), publisher, management, monitor, queue, writing })
     }
 
     /// One look. What was counted is returned also when it could not be published.
@@ -130,6 +134,19 @@ impl BacklogWatch {
         monitor.publish(now, &backlog.metrics(certificate)).await
     }
 
+    /// One look for whoever asked, told to the receiver of metrics as well.
+    ///
+    /// # Errors
+    /// When it could not count.
+    pub async fn single(&self) -> Result<(Backlog, Result<(), JobError>)> {
+        let (backlog, published) = self.once().await?;
+        let Some(writing) = &self.writing else { return Ok((backlog, published)) };
+        let vitals = WatchVitals::telling()?;
+        vitals.saw(&backlog);
+        let written = writing.once(&vitals.metrics()).await;
+        Ok((backlog, published.and(written)))
+    }
+
     /// Looks `every` so often until it is told to stop, and gives each `Backlog` to `tell`; serves metrics at `serve`.
     ///
     /// # Errors
@@ -140,14 +157,12 @@ impl BacklogWatch {
         serve: Option<SocketAddr>,
         mut tell: impl FnMut(&Backlog) -> Result<()>,
     ) -> Result<()> {
-        let vitals = Arc::new(WatchVitals::new());
+        let is_told = serve.is_some() || self.writing.is_some();
+        let vitals = Arc::new(if is_told { WatchVitals::telling()? } else { WatchVitals::new() });
         let _server = match serve {
             Some(address) => {
-                let prometheus =
-                    metrics::install(Teller::Backlog).context("the metrics recorder does not start")?;
-                // Set once, here.
-                let _first = vitals.prometheus.set(prometheus);
-                let server = HealthServer::start(address, Arc::<WatchVitals>::clone(&vitals));
+                // Written after each look, and not between two.
+                let server = HealthServer::start(address, Arc::<WatchVitals>::clone(&vitals), None);
                 let server = server.with_context(|| format!("cannot listen on {address}"))?;
                 tracing::info!(address = %server.address(), "serving");
                 Some(server)
@@ -177,6 +192,11 @@ impl BacklogWatch {
                     tracing::error!(%error, "the backlog could not be counted");
                     vitals.saw_nothing(&error);
                 }
+            }
+            if let Some(writing) = &self.writing
+                && let Err(error) = writing.once(&vitals.metrics()).await
+            {
+                tracing::warn!(%error, "the backlog was not written to the receiver of metrics");
             }
         }
     }
@@ -239,6 +259,15 @@ impl WatchVitals {
     fn new() -> Self {
         let last = LastLook { figures: Err("broker: not asked yet".to_owned()), succeeded: Instant::now() };
         Self { prometheus: OnceLock::new(), last: Mutex::new(last) }
+    }
+
+    /// With the recorder of this process, which there is once.
+    fn telling() -> Result<Self> {
+        let vitals = Self::new();
+        let prometheus = metrics::install(Teller::Backlog).context("the metrics recorder does not start")?;
+        // Set once, here.
+        let _first = vitals.prometheus.set(prometheus);
+        Ok(vitals)
     }
 
     fn last(&self) -> MutexGuard<'_, LastLook> {

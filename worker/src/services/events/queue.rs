@@ -15,6 +15,7 @@ use crate::adapters::amqp::Publisher;
 use crate::adapters::azure::queue::{MAX_RECEIVED, Received, StorageQueue};
 use crate::app::{self, stop_on_signals};
 use crate::services::health::HealthServer;
+use crate::services::writing::Writing;
 use crate::settings::{RelaySettings, Settings};
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
@@ -44,7 +45,8 @@ pub(in crate::services) fn serve<T>(
     let _health = if once {
         None
     } else {
-        let server = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals));
+        let writing = Writing::of(settings, teller)?;
+        let server = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals), writing);
         Some(server.with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?)
     };
     let ended = runtime.block_on(async {

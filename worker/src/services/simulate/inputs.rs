@@ -8,7 +8,7 @@ use nightread_domain::PerLane;
 
 use super::bench::{self, Measured};
 use crate::adapters::amqp::RabbitOptions;
-use crate::cli::simulate::{BenchFile, SimulateArgs};
+use crate::cli::simulate::{BenchFile, ScalerName, SimulateArgs};
 use crate::settings::Problems;
 use nightread_fleet::{
     Arrivals, Constants, DEPLOYED, MachineType, Scaling, Scenario, ServiceTime, parse_trace,
@@ -42,9 +42,11 @@ pub(super) fn scenario(args: &SimulateArgs, problems: &mut Problems) -> Option<S
         return None;
     };
     let drain = Duration::from_secs(constants.drain.deadline_seconds);
-    let scaling = match args.workers {
-        Some(count) => Scaling::Fixed(count),
-        None => Scaling::Rules { constants: Box::new(constants), shape, spot: args.spot },
+    let constants = Box::new(constants);
+    let scaling = match (args.workers, args.scaler) {
+        (Some(count), _) => Scaling::Fixed(count),
+        (None, ScalerName::Kubernetes) => Scaling::Kubernetes { constants, shape },
+        (None, ScalerName::ScaleSets) => Scaling::Rules { constants, shape, spot: args.spot },
     };
     problems.is_empty().then(|| Scenario {
         arrivals,

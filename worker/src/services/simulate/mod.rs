@@ -3,6 +3,7 @@
 mod bench;
 mod figures;
 mod inputs;
+pub(crate) mod outlook;
 mod show;
 mod sweep;
 

@@ -20,6 +20,11 @@ impl Simulation {
                 "regular": constants.autoscale.regular,
                 "spot": spot.then_some(constants.autoscale.spot),
             }),
+            Scaling::Kubernetes { constants, .. } => json!({
+                "shape": args.shape,
+                "regular": constants.autoscale.regular,
+                "kubernetes": constants.kubernetes,
+            }),
         };
         let rows: Vec<Value> = self.rows.iter().map(|row| row_json(args, row)).collect();
         json!({

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::simulate::{Knob, Sweep};
-use nightread_fleet::{Rules, Scaling, Scenario};
+use nightread_fleet::{Constants, Rules, Scaling, Scenario};
 
 /// Every combination of values, the last sweep changing fastest.
 pub(super) fn combinations(sweeps: &[Sweep]) -> Vec<Vec<(Knob, f64)>> {
@@ -21,12 +21,10 @@ pub(super) fn tried(scenario: &Scenario, values: &[(Knob, f64)]) -> Result<Scena
     for (knob, value) in values {
         turn(&mut scenario, *knob, *value)?;
     }
-    if let Scaling::Rules { constants, .. } = &scenario.scaling
-        && let Some(problem) = constants.problem()
-    {
-        return Err(problem);
+    match scenario.scaling.constants().and_then(Constants::problem) {
+        Some(problem) => Err(problem),
+        None => Ok(scenario),
     }
-    Ok(scenario)
 }
 
 fn turn(scenario: &mut Scenario, knob: Knob, value: f64) -> Result<(), String> {
@@ -40,7 +38,7 @@ fn turn(scenario: &mut Scenario, knob: Knob, value: f64) -> Result<(), String> {
         (Knob::Workers, Scaling::Fixed(count)) => *count = value as usize,
         (Knob::Workers, _) => return Err("--sweep workers needs --workers".to_owned()),
         (_, Scaling::Fixed(_)) => return Err(format!("--sweep {}: --workers has no rules", knob.as_str())),
-        (_, Scaling::Rules { constants, .. }) => {
+        (_, Scaling::Rules { constants, .. } | Scaling::Kubernetes { constants, .. }) => {
             let autoscale = &mut constants.autoscale;
             let before = read(&autoscale.regular, knob);
             write(&mut autoscale.regular, knob, value);

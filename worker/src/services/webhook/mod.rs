@@ -17,6 +17,7 @@ use crate::adapters::http::{self, Bounds};
 use crate::app;
 use crate::app::{require_broker, stop_on_signals};
 use crate::services::health::HealthServer;
+use crate::services::writing::Writing;
 use crate::settings::{Problems, Settings};
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
@@ -30,7 +31,8 @@ pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<u64> {
     let vitals = Arc::new(RelayVitals::new(prometheus));
     // It has no queue to wait for.
     vitals.queue(true);
-    let _health = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals))
+    let writing = Writing::of(settings, Teller::Webhook)?;
+    let _health = HealthServer::start(settings.listen, Arc::<RelayVitals>::clone(&vitals), writing)
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     let published = runtime.block_on(serve(settings, vitals))?;
     runtime.shutdown_timeout(Duration::from_secs(2));

@@ -22,6 +22,7 @@ use crate::pipeline::intake::{JobLimit, Outage, Run, RunEnd, Stop};
 use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;
+use crate::services::writing::Writing;
 use crate::settings::{PrecisionChoice, Problems, Settings};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics;
@@ -56,16 +57,26 @@ pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<
     let prometheus = metrics::install(Teller::Run).context("the metrics recorder does not start")?;
     let valve = Valve::default();
     let vitals = Arc::new(ServiceVitals::new(prometheus, valve.clone()));
-    let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals))
+    let writing = Writing::of(settings, Teller::Run)?;
+    let health = HealthServer::start(settings.listen, Arc::<ServiceVitals>::clone(&vitals), writing)
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
+    // Before the models are loaded, which takes a while: the first process of a container hears no signal that it has not asked
+    // for, and would be killed at the end of its grace.
+    let stop = Stop::default();
+    vitals.stops_by(stop.clone());
+    // The first signal drains; a second one gives back what is in flight.
+    runtime.block_on(async { stop_on_signals([stop.drain.clone(), stop.abandon.clone()]) })?;
 
     let stores = app::stores(settings)?;
     let tools = Arc::new(autotune::tools(settings, &stores, None, LoadPolicy::Eager, |_| true)?);
     runtime.block_on(tools.reader.models.volumes().open())?;
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
-    let ended = runtime.block_on(serve(settings, part, tools, &vitals, valve))?;
+    let ended = match stop.drain.is_cancelled() {
+        true => RunEnd::Drained,
+        false => runtime.block_on(serve(settings, part, tools, &vitals, valve, stop))?,
+    };
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {
         RunEnd::Fatal(error) => tracing::error!(%error, "stopped"),
@@ -98,11 +109,8 @@ async fn serve(
     tools: Arc<Tools>,
     vitals: &Arc<ServiceVitals>,
     valve: Valve,
+    stop: Stop,
 ) -> Result<RunEnd> {
-    let stop = Stop::default();
-    vitals.stops_by(stop.clone());
-    // The first signal drains; a second one gives back what is in flight.
-    stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
     if let Some(ended) = storage_answers(settings, &tools, vitals, &stop).await {
         return Ok(ended);
     }
