@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::confounds::Table;
+pub use crate::regression::{Course, Dvars};
 
 /// Radius of the sphere on whose surface rotations become millimetres.
 const RADIUS_MM: f64 = 50.0;
@@ -20,9 +21,6 @@ const DVARS: [&str; 2] = ["dvars", "non-stdDVARS"];
 const STANDARDISED_DVARS: [&str; 2] = ["std_dvars", "stdDVARS"];
 const TRANSLATIONS_MM: [[&str; 2]; 3] = [["trans_x", "X"], ["trans_y", "Y"], ["trans_z", "Z"]];
 const ROTATIONS: [[&str; 2]; 3] = [["rot_x", "RotX"], ["rot_y", "RotY"], ["rot_z", "RotZ"]];
-
-/// One value for each volume of a scan; `None` where there is none, as for the first.
-pub type Course = Vec<Option<f64>>;
 
 /// Where framewise displacement comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,14 +40,6 @@ pub enum DvarsSource {
     Column,
     /// It was made from the scan.
     Scan,
-}
-
-/// How much the image changes from volume to volume: in thousandths of the median intensity, and standardised. `None` where there is
-/// no scale.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Dvars {
-    pub raw: Option<Course>,
-    pub standardised: Option<Course>,
 }
 
 /// Motion of one scan.

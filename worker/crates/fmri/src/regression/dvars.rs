@@ -11,12 +11,22 @@
 
 use super::nuisance::Plan;
 use super::series::Series;
-use crate::motion::{Course, Dvars};
 
 /// The interquartile range of a normal distribution of standard deviation one.
 const NORMAL_RANGE: f64 = 1.349;
 /// What the median intensity is scaled to.
 const INTENSITY: f64 = 1000.0;
+
+/// One value for each volume of a scan; `None` where there is none, as for the first.
+pub type Course = Vec<Option<f64>>;
+
+/// How much the image changes from volume to volume: in thousandths of the median intensity, and standardised. `None` where there is
+/// no scale.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dvars {
+    pub raw: Option<Course>,
+    pub standardised: Option<Course>,
+}
 
 /// Of every volume of the file. A volume has no value where it or the one before it was left out; none has where the sample cannot tell
 /// the scale, and no raw one where the median is no greater than the changes.

@@ -26,12 +26,12 @@ use nightread_volume::{Frame, GridRelation, Header, Limits, Sampling, Source, Vo
 use serde::Serialize;
 
 pub use dof::DofRule;
+pub use dvars::{Course, Dvars};
 pub use maps::GroupMaps;
 pub use nuisance::Nuisance;
 
 use crate::components::{ComponentMaps, Peak};
 use crate::mask::MaskRule;
-use crate::motion::Dvars;
 use crate::survey::{Overlap, Survey};
 use crate::zscore::two_sided;
 use accumulate::{Pass, Sums, pass};
