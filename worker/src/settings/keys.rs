@@ -310,6 +310,13 @@ keys! {
         "comprehensive",
         "SOP class of structured reports: `comprehensive`, or `comprehensive-3d` where the archive asks for it",
     );
+    DICOM_SEGMENTATION = key(
+        "dicom",
+        "segmentation",
+        Text,
+        "binary",
+        "how the organs of a CT series are kept: `binary`, which every archive takes, or `label-map`, a thirtieth of the size, where the archive knows it",
+    );
     DELIVER_ARCHIVE = key(
         "deliver",
         "archive",

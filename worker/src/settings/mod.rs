@@ -1,5 +1,6 @@
 //! From what was typed ([`raw`]) to what it means: validated once, all problems reported together.
 
+mod dicom;
 pub mod doubts;
 pub mod keys;
 pub mod raw;
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nightread_archive::ReportClass;
+use nightread_archive::{ReportClass, SegForm};
 use nightread_domain::PerLane;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::Routing;
@@ -269,6 +270,8 @@ pub struct Settings {
     pub volumes: VolumeSettings,
     /// The class of DICOM results that are reports.
     pub report_class: ReportClass,
+    /// How DICOM results keep voxels.
+    pub segmentation_form: SegForm,
     /// Absent without an archive.
     pub deliver: Option<DeliverSettings>,
     pub broker: Option<BrokerSettings>,

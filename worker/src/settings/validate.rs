@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nightread_archive::ReportClass;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::{Routing, Rule};
@@ -12,6 +11,7 @@ use nightread_domain::{BlobRef, Lane, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
+use super::dicom;
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::remote_write::remote_write;
@@ -73,7 +73,8 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             interpolate_missing: raw.boolean(keys::VOLUMES_INTERPOLATE_MISSING),
             files: files_of_volumes(raw),
         },
-        report_class: report_class(raw, problems),
+        report_class: dicom::report_class(raw, problems),
+        segmentation_form: dicom::segmentation_form(raw, problems),
         deliver: deliver(raw, problems),
         broker: broker(raw, problems),
         relay: queue(raw, &RELAY, problems),
@@ -117,17 +118,6 @@ fn deliver(raw: &RawSettings, problems: &mut Problems) -> Option<DeliverSettings
         timeout: Duration::from_secs(seconds),
         read_back: raw.boolean(keys::DELIVER_READ_BACK),
     })
-}
-
-fn report_class(raw: &RawSettings, problems: &mut Problems) -> ReportClass {
-    match raw.text(keys::DICOM_REPORT_CLASS) {
-        Some("comprehensive-3d") => ReportClass::Comprehensive3d,
-        Some("comprehensive") => ReportClass::Comprehensive,
-        _ => {
-            problems.add("[dicom] report_class: comprehensive or comprehensive-3d is expected");
-            ReportClass::default()
-        }
-    }
 }
 
 fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {

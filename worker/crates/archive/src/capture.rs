@@ -36,18 +36,32 @@ pub(crate) fn of_radiograph(frame: Frame<'_>, panels: &[Panel<'_>]) -> Result<Ve
         return finish(vec![draft(page, frame, "AI findings (not for diagnosis)")], frame);
     }
     let drafts = panels.iter().map(|panel| {
-        let image = picture(panel)?;
+        let what = format!("heatmap of {}", panel.label);
+        let derived = format!("Heatmap of {} beside the image as the model saw it. {NOTICE}", panel.label);
+        let image = picture(panel.png, &what, &derived)?;
         Ok(draft(image, frame, "AI heatmaps (not for diagnosis)"))
     });
     finish(drafts.collect::<Result<_, ArchiveError>>()?, frame)
 }
 
-/// A page with the organs of a CT series.
-pub(crate) fn of_ct(frame: Frame<'_>, organs: &[Organ], missing: &[String]) -> Result<Object, ArchiveError> {
+/// A page with the organs of a CT series, and the stored preview where there is one.
+///
+/// # Errors
+/// `ArtefactChanged` where the preview is no picture of ours.
+pub(crate) fn of_ct(
+    frame: Frame<'_>,
+    organs: &[Organ],
+    missing: &[String],
+    preview: Option<&[u8]>,
+) -> Result<Vec<Object>, ArchiveError> {
+    const DESCRIPTION: &str = "AI organs as pictures (not for diagnosis)";
     let page = drawn(&organs_page(frame.document, organs, missing), "AI organs");
-    finish(vec![draft(page, frame, "AI organ table (not for diagnosis)")], frame)?
-        .pop()
-        .ok_or_else(|| ArchiveError::new(Fault::Internal, "a capture was not finished"))
+    let mut drafts = vec![draft(page, frame, DESCRIPTION)];
+    if let Some(png) = preview {
+        let derived = format!("Three planes of the series with the outlines of its organs. {NOTICE}");
+        drafts.push(draft(picture(png, "preview", &derived)?, frame, DESCRIPTION));
+    }
+    finish(drafts, frame)
 }
 
 fn draft(image: Data, frame: Frame<'_>, description: &'static str) -> Draft {
@@ -75,12 +89,10 @@ fn draft(image: Data, frame: Frame<'_>, description: &'static str) -> Draft {
     }
 }
 
-fn picture(panel: &Panel<'_>) -> Result<Data, ArchiveError> {
-    let fault = |what: &str| {
-        let text = format!("the stored heatmap of {:?} {what}", panel.label);
-        ArchiveError::new(Fault::ArtefactChanged, text)
-    };
-    let decoder = Decoder::new_with_limits(Cursor::new(panel.png), Limits { bytes: MOST_BYTES });
+/// A stored picture; `derived` tells in the object how it came to be.
+fn picture(png: &[u8], stored: &str, derived: &str) -> Result<Data, ArchiveError> {
+    let fault = |what: &str| ArchiveError::new(Fault::ArtefactChanged, format!("the stored {stored} {what}"));
+    let decoder = Decoder::new_with_limits(Cursor::new(png), Limits { bytes: MOST_BYTES });
     let mut reader = decoder.read_info().map_err(|_| fault("is no PNG"))?;
     if reader.info().color_type != ColorType::Rgb || reader.info().bit_depth != BitDepth::Eight {
         return Err(fault("is not in 8-bit RGB"));
@@ -97,8 +109,7 @@ fn picture(panel: &Panel<'_>) -> Result<Data, ArchiveError> {
     data.short(tags::PLANAR_CONFIGURATION, 0);
     data.short(tags::ROWS, height);
     data.short(tags::COLUMNS, width);
-    let derived = format!("Heatmap of {} beside the image as the model saw it. {NOTICE}", panel.label);
-    data.text(tags::DERIVATION_DESCRIPTION, VR::ST, &derived);
+    data.text(tags::DERIVATION_DESCRIPTION, VR::ST, derived);
     data.bytes(tags::PIXEL_DATA, pixels);
     Ok(data)
 }

@@ -37,6 +37,10 @@ impl ArchiveError {
         Self { fault, text: text.into(), cause: None }
     }
 
+    pub(crate) fn contradiction(text: impl Into<String>) -> Self {
+        Self::new(Fault::Contradiction, text)
+    }
+
     /// Of a source, what reading it said.
     pub fn into_cause(self) -> Option<JobError> {
         self.cause

@@ -1,7 +1,7 @@
 //! DICOM objects of results, in the study of what was read: reports for machines, captures for the eye, segmentations.
 //!
 //! ```text
-//! Source::open(bytes) -> Result<Source, ArchiveError>                                     // whose study it is
+//! Source::open(bytes, most) -> Result<Source, ArchiveError>                               // whose study it is; `of_series` of a slice
 //! of_radiograph(&Source, &ResultDocument, &codes, &panels, &Options) -> Vec<Object>       // captures and a report
 //! of_ct(&Source, &ResultDocument, &CtResult, &Options) -> Vec<Object>                     // segmentation, capture, report
 //! ```
@@ -39,7 +39,7 @@ pub use self::object::{Kind, MANUFACTURER, Object, content_digest};
 pub use self::organs::Organ;
 pub use self::own::{Other, no_study};
 pub use self::report::{Predecessor, ReportClass};
-pub use self::seg::{SegForm, SegInput, SegSegment, SegSlice, Segmentation};
+pub use self::seg::{SegForm, SegImage, SegInput, SegSegment, SegSlice, Segmentation};
 pub use self::source::{Reference, Source};
 pub use self::uid::WRITER;
 
@@ -62,6 +62,8 @@ pub struct CtResult<'a> {
     pub missing: &'a [String],
     /// The voxels, where they are kept.
     pub voxels: Option<SegInput<'a>>,
+    /// The stored picture of the series with its organs, 8-bit RGB as PNG, where it is kept.
+    pub preview: Option<&'a [u8]>,
     /// The slices that were read, whether or not voxels are kept.
     pub slices: &'a [Reference],
 }
@@ -86,7 +88,8 @@ pub fn of_radiograph(
     Ok(objects)
 }
 
-/// The segmentation where voxels are kept, a page that lists the organs, and the report that ties both together.
+/// The segmentation where voxels are kept, pictures (a page that lists the organs, the preview where it is kept), and the report
+/// that ties them together.
 ///
 /// # Errors
 /// `NoResult` where the document tells of a failure or nothing was looked for; those of the parts.
@@ -109,8 +112,8 @@ pub fn of_ct(
         slices: result.slices,
     };
     let report = organs::of_ct(frame, found, options.report, options.predecessor)?;
-    let page = capture::of_ct(frame, result.organs, result.missing)?;
-    Ok(made.map(|made| made.object).into_iter().chain([page, report]).collect())
+    let captures = capture::of_ct(frame, result.organs, result.missing, result.preview)?;
+    Ok(made.map(|made| made.object).into_iter().chain(captures).chain([report]).collect())
 }
 
 /// The digest of a document that tells of a reading.

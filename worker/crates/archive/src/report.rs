@@ -131,13 +131,7 @@ pub(crate) fn group_head(
     model: &ModelFacts,
     parameters: &[String],
 ) -> Vec<Data> {
-    let tracking = uid(&[
-        b"tracking",
-        source.image.series.as_bytes(),
-        source.image.sop_instance.as_bytes(),
-        model.name.as_bytes(),
-        subject.tracking.as_bytes(),
-    ]);
+    let tracking = source.tracking(&model.name, subject.tracking);
     let name = format!("{} {}", model.name, subject.tracking);
     let mut items = vec![
         content::text(Relation::HasObservationContext, &Concept::dcm("112039", "Tracking Identifier"), &name),

@@ -7,6 +7,7 @@ use time::UtcOffset;
 
 use crate::data::Data;
 use crate::error::{ArchiveError, Fault};
+use crate::uid::{is_uid, uid};
 
 /// Everything that is copied from a source, and nothing else: the modules Patient, General Study and Patient Study (PS3.3, C.7.1.1,
 /// C.7.2.1, C.7.2.2), without free texts, and what tells in which encoding and time zone it is. `true`: written empty where the
@@ -56,6 +57,8 @@ pub struct Source {
     pub image: Reference,
     pub modality: String,
     pub frame_of_reference: Option<String>,
+    /// Whether results are about the series and not about the image.
+    of_series: bool,
 }
 
 impl Source {
@@ -67,26 +70,35 @@ impl Source {
         let file = File::open(bytes, &ReadOptions { max_inflated_bytes, codec: None }, &mut Vec::new())?;
         let wanted: Vec<Tag> = COPIED.iter().map(|(tag, ..)| *tag).chain(ASKED).collect();
         let attributes = file.attributes(&wanted)?;
-        let uid = |tag: Tag, what: &str| {
-            let uid = attributes.text(tag).unwrap_or_default();
-            if is_uid(&uid) {
-                return Ok(uid);
+        let named = |tag: Tag, what: &str| {
+            let name = attributes.text(tag).unwrap_or_default();
+            if is_uid(&name) {
+                return Ok(name);
             }
-            let said = if uid.is_empty() { "none" } else { "one that is no UID" };
+            let said = if name.is_empty() { "none" } else { "one that is no UID" };
             let text = format!("the source has no {what} ({said}): its results cannot join its study");
             Err(ArchiveError::new(Fault::NoIdentity, text))
         };
         Ok(Self {
-            study: uid(tags::STUDY_INSTANCE_UID, "Study Instance UID")?,
+            study: named(tags::STUDY_INSTANCE_UID, "Study Instance UID")?,
             image: Reference {
-                series: uid(tags::SERIES_INSTANCE_UID, "Series Instance UID")?,
-                sop_class: uid(tags::SOP_CLASS_UID, "SOP Class UID")?,
-                sop_instance: uid(tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
+                series: named(tags::SERIES_INSTANCE_UID, "Series Instance UID")?,
+                sop_class: named(tags::SOP_CLASS_UID, "SOP Class UID")?,
+                sop_instance: named(tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
             },
             modality: attributes.text(tags::MODALITY).unwrap_or_default(),
             frame_of_reference: attributes.text(tags::FRAME_OF_REFERENCE_UID).filter(|uid| is_uid(uid)),
+            of_series: false,
             attributes,
         })
+    }
+
+    /// As [`Source::open`] of the slice whose header speaks for its series.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn of_series(bytes: &[u8], max_inflated_bytes: u64) -> Result<Self, ArchiveError> {
+        Ok(Self { of_series: true, ..Self::open(bytes, max_inflated_bytes)? })
     }
 
     /// Whether the source is an image of X-rays in one plane: of computed or digital radiography.
@@ -105,6 +117,14 @@ impl Source {
             .text(tags::TIMEZONE_OFFSET_FROM_UTC)
             .and_then(|text| offset(&text))
             .unwrap_or(UtcOffset::UTC)
+    }
+
+    /// The UID by which a subject of a model is followed: the same in every result on this image or, of a series, on this series,
+    /// whichever slices it has by then.
+    pub(crate) fn tracking(&self, model: &str, subject: &str) -> String {
+        let image = if self.of_series { "" } else { self.image.sop_instance.as_str() };
+        let parts = ["tracking", &self.image.series, image, model, subject];
+        uid(&parts.map(str::as_bytes))
     }
 
     pub(crate) fn position_reference(&self) -> Option<String> {
@@ -152,32 +172,9 @@ fn offset(text: &str) -> Option<UtcOffset> {
     UtcOffset::from_hms(sign * number, sign * minutes, 0).ok()
 }
 
-/// Digits and dots, at most 64 of them, not empty between dots (PS3.5, 9.1). Leading zeros are let through: archives hold such
-/// studies, and know them by no other name.
-pub(crate) fn is_uid(text: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.len() <= 64 && text.contains('.') && text.split('.').all(is_number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uids_are_told_from_what_is_none() {
-        for (text, is) in [
-            ("1.2.840.10008.1.2", true),
-            ("1.2.0840.1", true),
-            ("", false),
-            ("1", false),
-            ("1..2", false),
-            (".1.2", false),
-            ("1.2.a", false),
-        ] {
-            assert_eq!(is_uid(text), is, "{text:?}");
-        }
-        assert!(!is_uid(&"1.".repeat(33)));
-    }
 
     #[test]
     fn offsets_are_read() {

@@ -21,6 +21,13 @@ pub(crate) fn uid(parts: &[&[u8]]) -> String {
     format!("2.25.{uuid}")
 }
 
+/// Digits and dots, at most 64 of them, not empty between dots (PS3.5, 9.1). Leading zeros are let through: archives hold such
+/// studies, and know them by no other name.
+pub(crate) fn is_uid(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 64 && text.contains('.') && text.split('.').all(is_number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,8 +38,24 @@ mod tests {
         assert_ne!(uid(&[b"ab"]), uid(&[b"ab", b""]));
         assert_eq!(uid(&[b"ab"]), uid(&[b"ab"]));
         let name = uid(&[]);
-        assert!(name.len() <= 64 && crate::source::is_uid(&name), "{name}");
+        assert!(name.len() <= 64 && is_uid(&name), "{name}");
         let number: u128 = name.trim_start_matches("2.25.").parse().expect("a number");
         assert_eq!((number >> 76 & 0xF, number >> 62 & 0b11), (8, 0b10));
+    }
+
+    #[test]
+    fn uids_are_told_from_what_is_none() {
+        for (text, is) in [
+            ("1.2.840.10008.1.2", true),
+            ("1.2.0840.1", true),
+            ("", false),
+            ("1", false),
+            ("1..2", false),
+            (".1.2", false),
+            ("1.2.a", false),
+        ] {
+            assert_eq!(is_uid(text), is, "{text:?}");
+        }
+        assert!(!is_uid(&"1.".repeat(33)));
     }
 }

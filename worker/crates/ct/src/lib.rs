@@ -4,6 +4,7 @@
 //! series_of(&[u8]) -> Result<SeriesKey, CtError>                                       // which series a file belongs to
 //! estimate(&[PartBytes], &CtLimits) -> Result<Estimate, CtError>                       // what the volume will take
 //! from_parts(&[PartBytes], &CtLimits, &dyn IsolatedCodec) -> Result<CtVolume, CtError>
+//! layout(&[PartBytes], &CtLimits, &dyn IsolatedCodec) -> Result<Option<Layout>, CtError>   // its slices by name, without their pixels
 //! ```
 //!
 //! A study is one NIfTI file, one multi-frame DICOM file, one zip or tar archive of DICOM files, or many of them. What the
@@ -20,6 +21,7 @@ mod error;
 mod facts;
 mod files;
 mod hounsfield;
+mod layout;
 mod limits;
 mod nifti;
 mod read;
@@ -33,6 +35,7 @@ mod volume;
 mod zip;
 
 pub use error::{CtCode, CtError, CtWarning, CtWarningCode};
+pub use layout::{Layer, Layout, SliceName, layout};
 pub use limits::CtLimits;
 pub use read::{estimate, from_parts};
 pub use series::{SeriesGroup, SeriesKey, series_of};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use nightread_dicom::IsolatedCodec;
+use nightread_domain::warning::Warning;
 use serde_json::json;
 
 use crate::decode::{Decoding, once_each};
@@ -17,7 +18,7 @@ use crate::nifti;
 use crate::slice::Slice;
 use crate::stack::{Grid, Stack, sort, stack};
 use crate::survey::{Survey, survey};
-use crate::volume::{CtVolume, Estimate, PartBytes, Place, SliceFacts};
+use crate::volume::{CtVolume, Estimate, PartBytes, Place, Skipped, SliceFacts};
 
 /// Reads the parts of one study: one NIfTI file, one multi-frame DICOM file, one archive of DICOM files, or DICOM files.
 /// Their bytes say which; their order changes nothing but the numbers of parts.
@@ -85,12 +86,39 @@ fn within_limits(area: u64, slices: usize, limits: &CtLimits) -> Result<u64, CtE
     Ok(voxels)
 }
 
-fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -> Result<CtVolume, CtError> {
+/// The slices of the one volume of a study, and where they lie.
+#[derive(Debug)]
+pub struct Stacked {
+    pub slices: Vec<Slice>,
+    pub stack: Stack,
+    skipped: Vec<Skipped>,
+    warnings: Vec<CtWarning>,
+    file_warnings: Vec<Warning>,
+}
+
+impl Stacked {
+    /// Voxels along i, j and k.
+    pub fn shape(&self) -> [usize; 3] {
+        let of = &self.slices[0].of;
+        [usize::from(of.columns), usize::from(of.rows), self.stack.len()]
+    }
+
+    /// As that of [`CtVolume`].
+    pub fn affine(&self) -> [[f64; 4]; 3] {
+        affine(&self.slices[0], self.stack.step)
+    }
+}
+
+/// Reads headers, and pixels only of slices that lie at one place.
+///
+/// # Errors
+/// As [`from_parts`], but for what other pixels say.
+pub fn stacked(decoding: &Decoding<'_>) -> Result<Stacked, CtError> {
+    let Decoding { files, limits, .. } = decoding;
     let Survey { mut slices, mut skipped, warnings: mut file_warnings, .. } = survey(files, limits)?;
     sort(&mut slices);
-    let decoding = Decoding { files, limits, codec };
     within_limits(area(&slices[0]), slices.len(), limits)?;
-    let settled = settle(slices, &decoding)?;
+    let settled = settle(slices, decoding)?;
     let slices = settled.slices;
     let mut warnings = settled.warnings;
     if !skipped.is_empty() {
@@ -99,10 +127,17 @@ fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -
     }
     skipped.extend(settled.skipped);
     file_warnings.extend(settled.file_warnings);
-
     let stack = stack(&slices, limits)?;
     within_limits(area(&slices[0]), stack.len(), limits)?;
-    let (rows, columns) = (usize::from(slices[0].of.rows), usize::from(slices[0].of.columns));
+    Ok(Stacked { slices, stack, skipped, warnings, file_warnings })
+}
+
+fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -> Result<CtVolume, CtError> {
+    let decoding = Decoding { files, limits, codec };
+    let stacked = stacked(&decoding)?;
+    let (shape, affine) = (stacked.shape(), stacked.affine());
+    let [columns, rows, _] = shape;
+    let Stacked { slices, stack, skipped, mut warnings, mut file_warnings } = stacked;
     let (acquired, changed, found) = decode(&slices, rows * columns, &decoding)?;
     file_warnings.extend(found);
     once_each(&mut file_warnings);
@@ -110,8 +145,6 @@ fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -
         Grid::AsAcquired => acquired,
         Grid::Even(made) => even(&acquired, rows * columns, made),
     };
-    let shape = [columns, rows, stack.len()];
-    let affine = affine(&slices[0], stack.step);
     warnings.extend(stack.warnings.iter().cloned());
     warnings.extend(facts::of_values(&values, changed));
     warnings.extend(facts::of_columns(affine));
@@ -126,7 +159,7 @@ fn decode(
     slices: &[Slice],
     area: usize,
     decoding: &Decoding<'_>,
-) -> Result<(Vec<i16>, Changed, Vec<nightread_domain::warning::Warning>), CtError> {
+) -> Result<(Vec<i16>, Changed, Vec<Warning>), CtError> {
     let mut values = vec![0; area * slices.len()];
     let changed = Mutex::new(Changed::default());
     let places: Vec<Mutex<&mut [i16]>> = values.chunks_exact_mut(area).map(Mutex::new).collect();

@@ -11,7 +11,7 @@ pub(super) fn internal(text: &str) -> JobError {
 }
 
 /// Why files are no volume. What a decoder said keeps its own code.
-pub(super) fn refused(error: CtError) -> JobError {
+pub(crate) fn refused(error: CtError) -> JobError {
     let code = match error.code {
         CtCode::NoDicom => ErrorCode::NotAnImage,
         CtCode::ArchiveInvalid => ErrorCode::ArchiveInvalid,

@@ -18,6 +18,7 @@ use nightread_segmentation::{Grid, window};
 use nightread_volume::Affine;
 use serde_json::Value;
 
+pub(crate) use self::codes::refused;
 use self::output::Measured;
 use self::recipe::Network;
 use super::{Reader, Reading};
@@ -105,7 +106,7 @@ pub fn patches_of_an_abdomen(manifest: &Manifest) -> Result<usize, JobError> {
 }
 
 /// The blobs of a study. Their names are for messages: places in the study, because file names may hold a patient's name.
-fn parts(study: FetchedStudy) -> Vec<PartBytes> {
+pub(crate) fn parts(study: FetchedStudy) -> Vec<PartBytes> {
     let count = study.parts.len();
     let named = |(nth, part): (usize, nightread_domain::study::Part)| PartBytes {
         name: if count == 1 { "the file".to_owned() } else { format!("file {} of {count}", nth + 1) },

@@ -1,14 +1,17 @@
 //! From a document and its source to objects, with the errors of a job.
 
 use bytes::Bytes;
-use nightread_archive::{ArchiveError, Concept, Fault, Object, Options, Panel, Source, of_radiograph};
-use nightread_domain::result::{ArtefactFacts, ArtefactKind};
-use nightread_domain::{ErrorCode, JobError, ResultDocument, Stage, Task};
+use nightread_archive::{Concept, Object, Options, Panel, Source, of_radiograph};
+use nightread_domain::result::{ArtefactKind, Payload, Status};
+use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage, Task};
 use nightread_engine::Manifest;
-use sha2::{Digest, Sha256};
 
-/// A heatmap is some hundred kilobytes.
-pub const MOST_PANEL_BYTES: u64 = 32 << 20;
+use super::files::bytes_of;
+pub use super::files::{MOST_FILE_BYTES, file, files_of};
+pub use super::reading::SourceReading;
+use super::reading::as_job_error;
+use super::volume;
+use crate::readings::unreadable;
 
 /// The codes that a manifest gives its labels.
 pub fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
@@ -23,81 +26,62 @@ pub fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
 
 /// Labels of a document that go under the private scheme.
 pub fn uncoded<'a>(document: &'a ResultDocument, codes: &[(String, Concept)]) -> Vec<&'a str> {
+    let segments = document.payload.as_ref().and_then(Payload::segments).unwrap_or_default();
+    let segments = segments.iter().filter(|segment| segment.code.is_none()).map(|segment| &segment.label);
+    let labels = document.findings().iter().map(|finding| &finding.label).chain(segments);
     let has_code = |label: &str| codes.iter().any(|(name, _)| name == label);
-    document
-        .findings()
-        .iter()
-        .map(|finding| finding.label.as_str())
-        .filter(|label| !has_code(label))
-        .collect()
+    labels.map(String::as_str).filter(|label| !has_code(label)).collect()
 }
 
-/// The heatmaps that a document names, in its order.
-pub fn panels_of(document: &ResultDocument) -> impl Iterator<Item = &ArtefactFacts> {
-    document
-        .artefacts
-        .iter()
-        .filter(|artefact| artefact.kind == ArtefactKind::Heatmap && artefact.of.is_some())
-}
-
-/// What of a heatmap's file goes into an object.
-///
-/// # Errors
-/// `artefact_changed` where it is gone or has other bytes than those that the document names.
-pub fn panel(artefact: &ArtefactFacts, bytes: Option<Bytes>) -> Result<(String, Bytes), JobError> {
-    let label = artefact.of.clone().unwrap_or_default();
-    let problem = match &bytes {
-        None => "is gone",
-        Some(bytes) if hex::encode(Sha256::digest(bytes)) != artefact.sha256 => {
-            "has other bytes than those that the document names"
-        }
-        Some(_) => return Ok((label, bytes.unwrap_or_default())),
-    };
-    let text = format!("the heatmap of {label:?} {problem}: {}", artefact.path);
-    Err(JobError::new(Stage::Report, ErrorCode::ArtefactChanged, text))
-}
-
-/// The objects of a result, in the order in which they are sent.
+/// The objects of a result, in the order in which they are sent. `study`: its source, as it is now; `files`: all of [`files_of`], each
+/// as [`file`] gives it.
 ///
 /// # Errors
 /// `source_changed` where the source is not the one that was read; `no_dicom_identity`, `no_dicom_result`, `artefact_changed`; those
 /// of a header that cannot be read.
 pub fn objects(
     document: &ResultDocument,
-    source: &Bytes,
-    panels: &[(String, Bytes)],
+    study: &FetchedStudy,
+    files: &[(String, Bytes)],
     codes: &[(String, Concept)],
     options: &Options<'_>,
-    max_inflated_bytes: u64,
+    reading: &SourceReading,
 ) -> Result<Vec<Object>, JobError> {
-    let is_read =
-        document.study.sha256.as_ref().is_some_and(|read| *read == hex::encode(Sha256::digest(source)));
-    if !is_read {
+    if document.study.sha256.as_ref() != Some(&study.sha256) {
         let text = "the source has other bytes than those that the result was read from";
         return Err(JobError::new(Stage::Report, ErrorCode::SourceChanged, text));
     }
-    if document.task != Task::Radiograph {
-        let text = format!("no DICOM object is made of a reading of {}", document.task.studies());
-        return Err(JobError::new(Stage::Report, ErrorCode::NoDicomResult, text));
+    if document.status != Status::Ok {
+        return Err(no_result("the document tells why the study was not read"));
     }
-    let source = Source::open(source, max_inflated_bytes).map_err(as_job_error)?;
-    let panels: Vec<_> = panels.iter().map(|(label, png)| Panel { label, png }).collect();
-    of_radiograph(&source, document, codes, &panels, options).map_err(as_job_error)
+    match document.task {
+        Task::Radiograph => radiograph(document, study, files, codes, options, reading),
+        Task::Segmentation => volume::objects(document, study, files, codes, options, reading),
+        Task::Components => {
+            let studies = document.task.studies();
+            Err(no_result(format!("no DICOM object is made of a reading of {studies}")))
+        }
+    }
 }
 
-fn as_job_error(error: ArchiveError) -> JobError {
-    let code = match error.fault {
-        Fault::NoIdentity | Fault::Source => ErrorCode::NoDicomIdentity,
-        Fault::NoResult => ErrorCode::NoDicomResult,
-        Fault::ArtefactChanged => ErrorCode::ArtefactChanged,
-        Fault::Contradiction | Fault::Internal => ErrorCode::Internal,
-        Fault::TooLarge => ErrorCode::TooManyPixels,
-    };
-    let text = error.to_string();
-    match error.into_cause() {
-        // A picture that is no DICOM has no identity either; what a header says of itself stays the cause.
-        Some(cause) => JobError::new(Stage::Report, code, "the source is no DICOM file that can be read")
-            .with_source(cause),
-        None => JobError::new(Stage::Report, code, text),
+fn no_result(text: impl Into<String>) -> JobError {
+    JobError::new(Stage::Report, ErrorCode::NoDicomResult, text)
+}
+
+fn radiograph(
+    document: &ResultDocument,
+    study: &FetchedStudy,
+    files: &[(String, Bytes)],
+    codes: &[(String, Concept)],
+    options: &Options<'_>,
+    reading: &SourceReading,
+) -> Result<Vec<Object>, JobError> {
+    let bytes = study.clone().into_only()?.body.into_bytes().map_err(unreadable)?;
+    let source = Source::open(&bytes, reading.max_inflated_bytes).map_err(as_job_error)?;
+    let mut panels = Vec::new();
+    for artefact in files_of(document).filter(|artefact| artefact.kind == ArtefactKind::Heatmap) {
+        let label = artefact.of.as_deref().unwrap_or_default();
+        panels.push(Panel { label, png: bytes_of(artefact, files)? });
     }
+    of_radiograph(&source, document, codes, &panels, options).map_err(as_job_error)
 }

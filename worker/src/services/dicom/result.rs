@@ -1,16 +1,18 @@
 //! The one document that was named, its source, and what is made of both.
 
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use nightread_archive::{Concept, Object, Options, PRIVATE_SCHEME};
-use nightread_domain::ResultDocument;
+use nightread_dicom::IsolatedCodec;
+use nightread_domain::{ResultDocument, Task};
 use nightread_engine::Catalogue;
 
-use super::objects::{self, MOST_PANEL_BYTES};
+use super::objects::{self, MOST_FILE_BYTES, SourceReading};
+use super::source;
 use crate::app::{self, WrongUse};
 use crate::cli::Common;
 use crate::services::results::documents::{Documents, Entry};
@@ -29,19 +31,27 @@ pub(super) struct Made {
 
 /// # Errors
 /// [`WrongUse`]; `source_changed`, `no_dicom_identity`, `no_dicom_result`, `artefact_changed`; what the file system says.
-pub(super) async fn make(result: &Path, source: &Path, common: &Common, settings: &Settings) -> Result<Made> {
+pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings: &Settings) -> Result<Made> {
     let documents = Documents::open(result, common, Filter::default())?;
-    let (document, panels) = read(&documents, result).await?;
-    let bytes = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+    let (document, files) = read(&documents, result).await?;
+    let study = source::opened(typed, &document, &settings.limits).await?;
     let models = Catalogue::load(&settings.models_dir);
     let manifest = models.and_then(|models| models.get(&document.model.name).cloned());
     let (codes, mut notes): (Vec<(String, Concept)>, Vec<String>) = match &manifest {
         Ok(manifest) => (objects::codes(manifest), Vec::new()),
         Err(error) => (Vec::new(), vec![error.in_full()]),
     };
-    let options = Options { report: settings.report_class, ..Options::default() };
-    let limit = app::decode_limits(&settings.limits).max_inflated_bytes;
-    let made = objects::objects(&document, &bytes.into(), &panels, &codes, &options, limit)?;
+    let options = Options {
+        report: settings.report_class,
+        segmentation: settings.segmentation_form,
+        ..Options::default()
+    };
+    let codec: Option<Arc<dyn IsolatedCodec>> = match document.task {
+        Task::Segmentation => Some(Arc::new(app::codec(&settings.limits)?)),
+        Task::Radiograph | Task::Components => None,
+    };
+    let reading = SourceReading::new(&settings.limits, codec);
+    let made = objects::objects(&document, &study, &files, &codes, &options, &reading)?;
     let uncoded: Vec<String> = objects::uncoded(&document, &codes).into_iter().map(str::to_owned).collect();
     if !uncoded.is_empty() {
         let labels = uncoded.join(", ");
@@ -52,7 +62,7 @@ pub(super) async fn make(result: &Path, source: &Path, common: &Common, settings
     Ok(Made { objects: made, uncoded, notes })
 }
 
-/// The document, and the heatmaps beside it.
+/// The document, and the files beside it that go into objects.
 async fn read(documents: &Documents, typed: &Path) -> Result<(Box<ResultDocument>, Vec<(String, Bytes)>)> {
     let entries: Vec<Entry> = documents.entries().try_collect().await?;
     let [entry] = entries.as_slice() else {
@@ -63,13 +73,13 @@ async fn read(documents: &Documents, typed: &Path) -> Result<(Box<ResultDocument
         Ok(document) => document.clone(),
         Err(why) => return Err(WrongUse(format!("{}: {why}", typed.display())).into()),
     };
-    let mut panels = Vec::new();
-    for artefact in objects::panels_of(&document) {
+    let mut files = Vec::new();
+    for artefact in objects::files_of(&document) {
         let bytes = match documents.beside(entry, artefact) {
-            Some(place) => documents.read(&place, MOST_PANEL_BYTES).await?,
+            Some(place) => documents.read(&place, MOST_FILE_BYTES).await?,
             None => None,
         };
-        panels.push(objects::panel(artefact, bytes)?);
+        files.push(objects::file(artefact, bytes)?);
     }
-    Ok((document, panels))
+    Ok((document, files))
 }

@@ -45,6 +45,7 @@ fn implicit_data_sets_are_the_same_objects() {
         organs: &crate::series::organs(),
         missing: &[],
         voxels: Some(case.input()),
+        preview: None,
         slices: &case.references(),
     };
     let of_series =

@@ -69,6 +69,11 @@ impl Header {
     pub fn source(&self) -> Source {
         Source::open(&self.file(), 1 << 20).expect("a source")
     }
+
+    /// Of the series whose slice this is.
+    pub fn source_of_series(&self) -> Source {
+        Source::of_series(&self.file(), 1 << 20).expect("a source")
+    }
 }
 
 /// An ordinary chest X-ray of computed radiography.
@@ -114,48 +119,62 @@ pub fn ct() -> Header {
 
 /// Every kind of radiograph's header that a report must be written for, by name.
 pub fn radiographs() -> Vec<(&'static str, Header)> {
+    let mut all = vec![("cr", cr()), ("dx", dx())];
+    all.extend(people(
+        &cr(),
+        ["japanese", "korean", "chinese", "unnamed", "unknown", "no_birth_date", "bare"],
+    ));
+    // As the public RG1 has it.
+    all.push(("no_spacing", cr().with(tags::PIXEL_SPACING, VR::DS, b"0\\0")));
+    all
+}
+
+/// Every kind of a slice's header that speaks for a CT series, by name.
+pub fn series() -> Vec<(&'static str, Header)> {
+    let names =
+        ["ct_japanese", "ct_korean", "ct_chinese", "ct_unnamed", "ct_unknown", "ct_no_birth_date", "ct_bare"];
+    let mut all = people(&ct(), names);
+    let utf8 = ct()
+        .with(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 192")
+        .with(tags::REFERRING_PHYSICIAN_NAME, VR::PN, "Ñandú^Zoë".as_bytes())
+        .with(tags::PATIENT_NAME, VR::PN, "Łukasz^Ågot".as_bytes());
+    all.extend([("ct", ct()), ("ct_utf8", utf8)]);
+    all
+}
+
+/// Headers that say otherwise whose image it is: in three scripts, in an encoding that nobody names or knows, without a birth date,
+/// without nearly everything.
+fn people(image: &Header, names: [&'static str; 7]) -> Vec<(&'static str, Header)> {
     let jis = b"Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B=\x1B$B$d$^$@\x1B(B^\x1B$B$?$m$&\x1B(B";
     let korean =
         b"Hong^Gildong=\x1B$)C\xFB\xF3^\x1B$)C\xD1\xCE\xD4\xD7=\x1B$)C\xC8\xAB^\x1B$)C\xB1\xE6\xB5\xBF";
-    vec![
-        ("cr", cr()),
-        ("dx", dx()),
-        (
-            "japanese",
-            cr().with(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"\\ISO 2022 IR 87")
-                .with(tags::REFERRING_PHYSICIAN_NAME, VR::PN, b"")
-                .with(tags::PATIENT_NAME, VR::PN, jis),
-        ),
-        (
-            "korean",
-            cr().with(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"\\ISO 2022 IR 149")
-                .with(tags::REFERRING_PHYSICIAN_NAME, VR::PN, b"")
-                .with(tags::PATIENT_NAME, VR::PN, korean),
-        ),
-        (
-            "chinese",
-            cr().with(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"GB18030")
-                .with(tags::REFERRING_PHYSICIAN_NAME, VR::PN, b"")
-                .with(tags::PATIENT_NAME, VR::PN, b"Wang^XiaoDong=\xCD\xF5^\xD0\xA1\xB6\xAB"),
-        ),
+    let named = |charset: &[u8], name: &[u8]| {
+        image
+            .clone()
+            .with(tags::SPECIFIC_CHARACTER_SET, VR::CS, charset)
+            .with(tags::REFERRING_PHYSICIAN_NAME, VR::PN, b"")
+            .with(tags::PATIENT_NAME, VR::PN, name)
+    };
+    let headers = [
+        named(b"\\ISO 2022 IR 87", jis),
+        named(b"\\ISO 2022 IR 149", korean),
+        named(b"GB18030", b"Wang^XiaoDong=\xCD\xF5^\xD0\xA1\xB6\xAB"),
         // Latin-1 that nobody names.
-        ("unnamed", cr().without(tags::SPECIFIC_CHARACTER_SET)),
-        ("unknown", cr().with(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"LATIN1")),
-        ("no_birth_date", cr().without(tags::PATIENT_BIRTH_DATE).without(tags::PATIENT_SEX)),
-        (
-            "bare",
-            cr().without(tags::SPECIFIC_CHARACTER_SET)
-                .without(tags::PATIENT_NAME)
-                .without(tags::PATIENT_ID)
-                .without(tags::REFERRING_PHYSICIAN_NAME)
-                .without(tags::STUDY_DATE)
-                .without(tags::STUDY_TIME)
-                .without(tags::ACCESSION_NUMBER)
-                .without(tags::STUDY_ID),
-        ),
-        // As the public RG1 has it.
-        ("no_spacing", cr().with(tags::PIXEL_SPACING, VR::DS, b"0\\0")),
-    ]
+        image.clone().without(tags::SPECIFIC_CHARACTER_SET),
+        image.clone().with(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"LATIN1"),
+        image.clone().without(tags::PATIENT_BIRTH_DATE).without(tags::PATIENT_SEX),
+        image
+            .clone()
+            .without(tags::SPECIFIC_CHARACTER_SET)
+            .without(tags::PATIENT_NAME)
+            .without(tags::PATIENT_ID)
+            .without(tags::REFERRING_PHYSICIAN_NAME)
+            .without(tags::STUDY_DATE)
+            .without(tags::STUDY_TIME)
+            .without(tags::ACCESSION_NUMBER)
+            .without(tags::STUDY_ID),
+    ];
+    names.into_iter().zip(headers).collect()
 }
 
 pub fn finding(label: &str, probability: f32, threshold: f32) -> Finding {

@@ -42,7 +42,8 @@ fn documents_without_results_and_panels_of_others_are_refused() {
 }
 
 fn fault(input: SegInput<'_>) -> Fault {
-    let result = CtResult { organs: &series::organs(), missing: &[], voxels: Some(input), slices: &[] };
+    let result =
+        CtResult { organs: &series::organs(), missing: &[], voxels: Some(input), preview: None, slices: &[] };
     of_ct(&ct().source(), &document(Vec::new()), &result, &Options::default()).expect_err("refused").fault
 }
 
@@ -73,8 +74,13 @@ fn label_maps_that_contradict_themselves_are_refused() {
     one[5] = 9;
     assert_eq!(fault(SegInput { labels: &one, ..good }), Fault::Contradiction);
     let without = ct().without(tags::FRAME_OF_REFERENCE_UID);
-    let result =
-        CtResult { organs: &series::organs(), missing: &[], voxels: Some(good), slices: &case.references() };
+    let result = CtResult {
+        organs: &series::organs(),
+        missing: &[],
+        voxels: Some(good),
+        preview: None,
+        slices: &case.references(),
+    };
     let made = of_ct(&without.source(), &document(Vec::new()), &result, &Options::default());
     assert_eq!(made.expect_err("refused").fault, Fault::NoIdentity);
 }

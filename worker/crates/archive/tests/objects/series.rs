@@ -1,6 +1,6 @@
 //! A CT series and its organs, in several directions.
 
-use nightread_archive::{Concept, Laterality, Organ, Reference, SegInput, SegSegment, SegSlice};
+use nightread_archive::{Concept, Laterality, Organ, Reference, SegImage, SegInput, SegSegment, SegSlice};
 
 use crate::fixtures::{INSTANCE, SERIES};
 
@@ -31,7 +31,7 @@ impl Series {
     }
 
     pub fn references(&self) -> Vec<Reference> {
-        self.slices.iter().map(|slice| slice.image.clone()).collect()
+        self.slices.iter().flat_map(|slice| &slice.images).map(|image| image.image.clone()).collect()
     }
 }
 
@@ -94,25 +94,54 @@ pub fn all() -> Vec<Series> {
         ("tilted", [1.0, 0.0, 0.0, 0.0, tilt.0, -tilt.1], [0.0, 0.0, 2.5]),
     ]
     .into_iter()
-    .map(|(name, orientation, step)| Series {
+    .map(|(name, orientation, step)| {
+        let slices = (0..SHAPE[0]).map(|nth| SegSlice {
+            images: vec![SegImage { image: image(nth), frame: None }],
+            position: [
+                -158.135_803 + step[0] * nth as f64,
+                -179.035_797 + step[1] * nth as f64,
+                -75.699_997 + step[2] * nth as f64,
+            ],
+        });
+        Series { name, labels: labels(), slices: slices.collect(), orientation, segments: segments() }
+    })
+    .chain([enhanced(), evened()])
+    .collect()
+}
+
+fn image(nth: usize) -> Reference {
+    Reference {
+        series: SERIES.to_owned(),
+        sop_class: dicom_dictionary_std::uids::CT_IMAGE_STORAGE.to_owned(),
+        sop_instance: format!("{}.{}", INSTANCE.trim_end_matches(".1"), nth + 1),
+    }
+}
+
+fn axial(name: &'static str, images: impl Fn(usize) -> Vec<SegImage>) -> Series {
+    let slices =
+        (0..SHAPE[0]).map(|nth| SegSlice { images: images(nth), position: [0.0, 0.0, 2.5 * nth as f64] });
+    Series {
         name,
         labels: labels(),
-        slices: (0..SHAPE[0])
-            .map(|nth| SegSlice {
-                image: Reference {
-                    series: SERIES.to_owned(),
-                    sop_class: dicom_dictionary_std::uids::CT_IMAGE_STORAGE.to_owned(),
-                    sop_instance: format!("{}.{}", INSTANCE.trim_end_matches(".1"), nth + 1),
-                },
-                position: [
-                    -158.135_803 + step[0] * nth as f64,
-                    -179.035_797 + step[1] * nth as f64,
-                    -75.699_997 + step[2] * nth as f64,
-                ],
-            })
-            .collect(),
-        orientation,
+        slices: slices.collect(),
+        orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
         segments: segments(),
+    }
+}
+
+/// Frames of one file, the last one first.
+fn enhanced() -> Series {
+    let class = dicom_dictionary_std::uids::ENHANCED_CT_IMAGE_STORAGE;
+    axial("enhanced", |nth| {
+        let image = Reference { sop_class: class.to_owned(), ..image(0) };
+        vec![SegImage { image, frame: Some((SHAPE[0] - nth) as u32) }]
     })
-    .collect()
+}
+
+/// Slices at even steps that were made of those at others: every second lies between two images.
+fn evened() -> Series {
+    axial("evened", |nth| {
+        let one = |nth: usize| SegImage { image: image(nth), frame: None };
+        if nth % 2 == 0 { vec![one(nth / 2)] } else { vec![one(nth / 2), one(nth / 2 + 1)] }
+    })
 }
