@@ -1,8 +1,7 @@
 //! Objects that come out of an archive and are no studies: our own results, and what others say about images.
 
-use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
-use nightread_dicom::{File, ReadOptions};
+use nightread_dicom::{File, ReadOptions, storage_class};
 
 use crate::object::MANUFACTURER;
 
@@ -15,19 +14,23 @@ pub enum Other {
     Foreign,
 }
 
-/// Whether the bytes are a DICOM object that holds no image to read, as far as its header tells. What cannot be read is left to
-/// whoever reads studies.
+/// Whether the bytes are a DICOM object that holds no image to read. The meta group tells of nearly every image that it is one; only
+/// where it does not is the header walked. What cannot be read is left to whoever reads studies.
 pub fn no_study(bytes: &[u8], max_inflated_bytes: u64) -> Option<Other> {
-    const ASKED: [Tag; 4] = [tags::SOP_CLASS_UID, tags::SOP_INSTANCE_UID, tags::MANUFACTURER, tags::MODALITY];
+    let may_be = |class: &str| speaks_of_images(class) || class == uids::SECONDARY_CAPTURE_IMAGE_STORAGE;
+    if storage_class(bytes).is_some_and(|class| !may_be(&class)) {
+        return None;
+    }
     let options = ReadOptions { max_inflated_bytes, codec: None };
     let file = File::open(bytes, &options, &mut Vec::new()).ok()?;
-    let attributes = file.attributes(&ASKED).ok()?;
+    let class = file.header().sop_class.as_deref().unwrap_or_default();
+    if !may_be(class) {
+        return None;
+    }
+    let attributes = file.attributes(&[tags::MANUFACTURER, tags::SOP_INSTANCE_UID]).ok()?;
     let text = |tag| attributes.text(tag).unwrap_or_default();
-    let class = text(tags::SOP_CLASS_UID);
-    let speaks_of_images = speaks_of_images(&class);
-    let is_capture = class == uids::SECONDARY_CAPTURE_IMAGE_STORAGE;
     let ours = text(tags::MANUFACTURER) == MANUFACTURER && text(tags::SOP_INSTANCE_UID).starts_with("2.25.");
-    match (ours && (speaks_of_images || is_capture), speaks_of_images) {
+    match (ours, speaks_of_images(class)) {
         (true, _) => Some(Other::Own),
         (false, true) => Some(Other::Foreign),
         (false, false) => None,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! File::open(&[u8], &ReadOptions, &mut warnings) -> Result<File, JobError>    // the header, walked
+//! storage_class(&[u8]) -> Option<String>                                      // what the meta group says, without a walk
 //! file.header() -> &Header                                                    // the attributes that are wanted
 //! file.attributes(&[Tag]) -> Result<Attributes, JobError>                    // values as they lie there, for DICOM results
 //! file.pixels()?.shape() -> Result<Shape, JobError>                           // how the samples lie in their bytes
@@ -52,3 +53,4 @@ pub use options::ReadOptions;
 pub use plane::Plane;
 pub use samples::Samples;
 pub use shape::Shape;
+pub use source::storage_class;

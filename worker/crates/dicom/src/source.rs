@@ -77,7 +77,13 @@ impl EncodedDataSet<'_> {
     }
 }
 
-pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<EncodedDataSet<'_>, JobError> {
+/// The SOP class that the meta group names, which stands before the data set and is never deflated; `None` where it names none.
+pub fn storage_class(bytes: &[u8]) -> Option<String> {
+    let (meta, _) = file_meta(behind_preamble(bytes)).ok()?;
+    meta.class.filter(|class| !class.is_empty())
+}
+
+fn behind_preamble(bytes: &[u8]) -> &[u8] {
     let start = if bytes.get(128..132) == Some(b"DICM") {
         132
     } else if bytes.starts_with(b"DICM") {
@@ -85,9 +91,12 @@ pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<EncodedDataS
     } else {
         0
     };
-    let rest = bytes.get(start..).unwrap_or_default();
-    let (uid, data) = file_meta(rest)?;
-    let named = uid.as_deref().filter(|uid| !uid.is_empty());
+    bytes.get(start..).unwrap_or_default()
+}
+
+pub(super) fn open(bytes: &[u8], max_inflated_bytes: u64) -> Result<EncodedDataSet<'_>, JobError> {
+    let (meta, data) = file_meta(behind_preamble(bytes))?;
+    let named = meta.transfer_syntax.as_deref().filter(|uid| !uid.is_empty());
     let uid = named.unwrap_or_else(|| guess(data));
     let syntax = REGISTRY.get(uid).ok_or_else(|| {
         refuse(ErrorCode::UnsupportedTransferSyntax, format!("the transfer syntax {uid} is not known"))
@@ -103,11 +112,18 @@ fn cut_short() -> JobError {
     refuse(ErrorCode::Truncated, "the file ends inside its meta header")
 }
 
-/// Steps over group 0002 and gives the transfer syntax it names. The group's own length element is not trusted: some
-/// writers get it wrong.
-fn file_meta(bytes: &[u8]) -> Result<(Option<String>, &[u8]), JobError> {
+/// What group 0002 names.
+#[derive(Default)]
+struct Meta {
+    transfer_syntax: Option<String>,
+    /// MediaStorageSOPClassUID.
+    class: Option<String>,
+}
+
+/// Steps over group 0002 and gives what it names. The group's own length element is not trusted: some writers get it wrong.
+fn file_meta(bytes: &[u8]) -> Result<(Meta, &[u8]), JobError> {
     let mut at = 0;
-    let mut uid = None;
+    let mut meta = Meta::default();
     while META.tag(bytes, at).is_some_and(|tag| tag.0 == 0x0002) {
         let element = element::read(bytes, at, bytes.len(), META).ok_or_else(cut_short)?;
         let Some(end) = element.end() else {
@@ -117,15 +133,19 @@ fn file_meta(bytes: &[u8]) -> Result<(Option<String>, &[u8]), JobError> {
             ));
         };
         let value = bytes.get(element.value..end).ok_or_else(cut_short)?;
-        if element.tag == tags::TRANSFER_SYNTAX_UID && value.len() <= 64 {
-            let text = String::from_utf8_lossy(value);
-            uid = Some(
-                text.trim_matches(['\0', ' ']).chars().filter(|c| matches!(c, '0'..='9' | '.')).collect(),
-            );
+        match element.tag {
+            tags::TRANSFER_SYNTAX_UID if value.len() <= 64 => meta.transfer_syntax = Some(uid(value)),
+            tags::MEDIA_STORAGE_SOP_CLASS_UID if value.len() <= 64 => meta.class = Some(uid(value)),
+            _ => {}
         }
         at = end;
     }
-    Ok((uid, bytes.get(at..).unwrap_or_default()))
+    Ok((meta, bytes.get(at..).unwrap_or_default()))
+}
+
+fn uid(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    text.trim_matches(['\0', ' ']).chars().filter(|c| matches!(c, '0'..='9' | '.')).collect()
 }
 
 /// Without a meta group only the two little-endian syntaxes are likely; two capitals after the tag tell them apart.

@@ -108,3 +108,23 @@ fn our_own_objects_and_those_of_others_are_no_studies() {
     }
     assert_eq!(no_study(b"no DICOM", 1 << 20), None);
 }
+
+/// What the meta group says of an image is enough: neither its header is walked for this, nor its data set inflated.
+#[test]
+fn an_image_is_known_before_its_data_set() {
+    let report = cr().with(tags::SOP_CLASS_UID, VR::UI, b"1.2.840.10008.5.1.4.1.1.88.33").file();
+    let named = |class: &[u8]| {
+        let mut file = report[..132].to_vec();
+        file.extend([0x02, 0, 0x02, 0, b'U', b'I', class.len() as u8, 0]);
+        file.extend(class);
+        file.extend(&report[132..]);
+        file
+    };
+    assert_eq!(
+        no_study(&report, 1 << 20),
+        Some(Other::Foreign),
+        "the data set is asked where nothing else tells"
+    );
+    assert_eq!(no_study(&named(b"1.2.840.10008.5.1.4.1.1.88.33\0"), 1 << 20), Some(Other::Foreign));
+    assert_eq!(no_study(&named(b"1.2.840.10008.5.1.4.1.1.1\0"), 1 << 20), None, "it was not looked at");
+}
