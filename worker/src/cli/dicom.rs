@@ -25,20 +25,24 @@ pub enum DicomCommand {
 Examples:
   nightread dicom write results/cxr-pneumonia-demo/1.0.1-fp32/local/data/chest.dcm.json --source /data/chest.dcm --out objects
   nightread dicom write result.json --source chest.dcm --out objects --format json
+  nightread dicom write results/ct-organs-demo/1.0.0-fp32/local/data/ct/1.2.3.json --source /data/ct --out objects
 
-Written are a structured report (TID 1500) with the positive findings, their certainty and the model, and secondary captures of the \
-stored heatmaps, or of a page of text where there are none. They belong to the patient and the study of the source, whose name and \
-numbers are in them: mind where they go. The same result and source give the same files, byte for byte.
+Written are a structured report (TID 1500) and secondary captures. Of a radiograph the report has the positive findings, their \
+certainty and the model, the captures are the stored heatmaps, or a page of text where there are none. Of a CT series the report has \
+each organ with its volume and attenuation, the captures are a page with these and the stored preview, and the label map becomes a \
+segmentation. They belong to the patient and the study of the source, whose name and numbers are in them: mind where they go. The same \
+result and source give the same files, byte for byte.
 
-The source must be the file that was read, by its SHA-256. Codes of labels come from the model's manifest.
+The source must be what was read, by its SHA-256: a DICOM file, a zip or tar archive of slices, or the folder that the slices lie in, \
+under the names that they had. Codes of labels come from the model's manifest.
 
 Exit status: 0 written, 1 nothing was, 2 wrong use.")]
 pub struct WriteArgs {
     /// The result document
     #[arg(value_name = "RESULT")]
     pub result: PathBuf,
-    /// The DICOM file that it was read from
-    #[arg(long, value_name = "FILE")]
+    /// What it was read from: a DICOM file, an archive, or the folder of a series
+    #[arg(long, value_name = "SOURCE")]
     pub source: PathBuf,
     /// Where the objects go
     #[arg(long, value_name = "DIR")]
@@ -63,8 +67,8 @@ pub struct SendArgs {
     /// The result document
     #[arg(value_name = "RESULT")]
     pub result: PathBuf,
-    /// The DICOM file that it was read from
-    #[arg(long, value_name = "FILE")]
+    /// What it was read from: a DICOM file, an archive, or the folder of a series
+    #[arg(long, value_name = "SOURCE")]
     pub source: PathBuf,
     #[command(flatten)]
     pub common: Common,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nightread_archive::PRIVATE_SCHEME;
 use nightread_domain::result::ModelFacts;
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage, Task};
 use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, Runtime, VerifiedModel};
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ struct Found {
     opened: Option<LoadedModels>,
     /// Of a network that goes over volumes.
     volumes: Option<Pace>,
+    /// Labels that have no code for DICOM results.
+    uncoded: Vec<String>,
 }
 
 /// How fast a network goes over a volume here.
@@ -125,7 +128,7 @@ impl Engine {
             format!("ONNX Runtime {version}, {}", runtime.library().display())
         });
         let mut rows = vec![("runtime".to_owned(), runtime)];
-        for Found { facts, opened, volumes } in &self.models {
+        for Found { facts, opened, volumes, uncoded } in &self.models {
             let how = match (opened, volumes) {
                 (Some(_), Some(pace)) => pace.words(),
                 (Some(_), None) => "ran one item".to_owned(),
@@ -135,6 +138,15 @@ impl Engine {
                 format!("model {} {}", facts.name, facts.version_in_paths()),
                 format!("sha256 {}: {how}", facts.weights_sha256),
             ));
+            if !uncoded.is_empty() {
+                let labels = uncoded.join(", ");
+                let what = format!("labels of {} without a code", facts.name);
+                let row = (what, format!("written under {PRIVATE_SCHEME} in DICOM results: {labels}"));
+                // Precisions of one model have the same labels.
+                if !rows.contains(&row) {
+                    rows.push(row);
+                }
+            }
         }
         rows
     }
@@ -147,7 +159,7 @@ impl Engine {
     }
 
     pub(super) fn models_json(&self) -> Value {
-        let models = self.models.iter().map(|Found { facts, opened, volumes }| {
+        let models = self.models.iter().map(|Found { facts, opened, volumes, uncoded }| {
             json!({
                 "name": facts.name,
                 "version": facts.version_in_paths(),
@@ -156,6 +168,7 @@ impl Engine {
                 "execution_provider": facts.execution_provider,
                 "ran": opened.is_some(),
                 "abdomen_seconds": volumes.map(|pace| pace.abdomen().as_secs_f64()),
+                "labels_without_code": uncoded,
             })
         });
         models.collect()
@@ -165,7 +178,8 @@ impl Engine {
 /// A model that nothing is routed to: its files are looked at, and it stays closed.
 fn digested(manifest: &Arc<Manifest>, precision: Precision, provider: Provider) -> Result<Found, JobError> {
     let model = VerifiedModel::open(manifest, precision)?;
-    Ok(Found { facts: facts(&model, provider.as_str()), opened: None, volumes: None })
+    let facts = facts(&model, provider.as_str());
+    Ok(Found { facts, opened: None, volumes: None, uncoded: uncoded(manifest) })
 }
 
 fn opened(
@@ -185,5 +199,16 @@ fn opened(
     let facts = facts.ok_or_else(|| {
         JobError::new(Stage::Start, ErrorCode::Internal, "a model that was opened is not there")
     })?;
-    Ok(Found { facts, opened: Some(opened), volumes })
+    Ok(Found { facts, opened: Some(opened), volumes, uncoded: uncoded(manifest) })
+}
+
+/// Labels that go into DICOM results under the private scheme.
+fn uncoded(manifest: &Manifest) -> Vec<String> {
+    match manifest.task {
+        Task::Components => Vec::new(),
+        Task::Radiograph | Task::Segmentation => {
+            let labels = manifest.labels.iter().filter(|label| !label.suppressed && label.code.is_none());
+            labels.map(|label| label.name.clone()).collect()
+        }
+    }
 }

@@ -26,34 +26,36 @@ struct Slice {
     fetched: Fetched,
 }
 
-/// The study that `path` holds. Of a series it is the files whose names and bytes have the digest of the document: all of the folder, or
-/// those of one series; their names are those in the document's container.
+/// The study that `path` holds. Of a series it is the files whose names and bytes have the digest of the document: all of the folder, those
+/// of one series in it, or the one file; their names are those in the document's container.
 ///
 /// # Errors
 /// [`WrongUse`] for a folder where one file was read; `source_changed` where nothing in it is the series; what the file system says.
 pub(super) async fn opened(path: &Path, document: &ResultDocument, limits: &Limits) -> Result<FetchedStudy> {
-    let is_folder =
-        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.is_dir();
-    let (folder, name) = match (is_folder, path.parent(), path.file_name()) {
-        (false, Some(folder), Some(name)) => {
-            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            (here, Some(Path::new(name)))
+    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let is_series = document.study.kind == StudyKind::Series;
+    if metadata.is_dir() {
+        if !is_series {
+            let text = format!("{} is a folder; the result was read from one file", path.display());
+            return Err(WrongUse(text).into());
         }
-        _ => (path, None),
+        let slices = slices(path, &store(path, limits), limits.blob_bytes).await?;
+        return Ok(series(&slices, document)?);
+    }
+    let path = std::path::absolute(path)?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(WrongUse(format!("{} is no file", path.display())).into());
     };
-    let store = FolderStore::of_a_person([(HERE.to_owned(), folder.to_owned())])
-        .with_memory_bytes(limits.memory_bytes);
-    if let Some(name) = name {
-        let blob = blob(name)?;
-        let fetched = fetched(&blob, &store, limits.blob_bytes).await?;
-        return Ok(FetchedStudy::of_blob(&blob, fetched));
+    let blob = blob(Path::new(name))?;
+    let fetched = fetched(&blob, &store(folder, limits), limits.blob_bytes).await?;
+    if is_series {
+        return Ok(series(&[Slice { name: blob.name().to_owned(), fetched }], document)?);
     }
-    if document.study.kind != StudyKind::Series {
-        let text = format!("{} is a folder; the result was read from one file", path.display());
-        return Err(WrongUse(text).into());
-    }
-    let slices = slices(folder, &store, limits.blob_bytes).await?;
-    Ok(series(&slices, document)?)
+    Ok(FetchedStudy::of_blob(&blob, fetched))
+}
+
+fn store(folder: &Path, limits: &Limits) -> FolderStore {
+    FolderStore::of_a_person([(HERE.to_owned(), folder.to_owned())]).with_memory_bytes(limits.memory_bytes)
 }
 
 fn blob(name: &Path) -> Result<BlobRef> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use nightread_archive::Object;
+use nightread_archive::{Kind, Object};
 use serde_json::{Value, json};
 
 use super::result::make;
@@ -26,14 +26,15 @@ pub(crate) async fn run(args: &WriteArgs) -> Result<Written> {
     let settings = app::sound_settings(&args.common, |_, _| {})?;
     let made = make(&args.result, &args.source, &args.common, &settings).await?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
-    let mut files: Vec<(PathBuf, Object)> = Vec::with_capacity(made.objects.len());
-    for object in &made.objects {
-        let alike = made.objects.iter().filter(|other| other.kind == object.kind).count();
+    let kinds: Vec<Kind> = made.objects.iter().map(|object| object.kind).collect();
+    let mut files: Vec<(PathBuf, Object)> = Vec::with_capacity(kinds.len());
+    for object in made.objects {
+        let alike = kinds.iter().filter(|other| **other == object.kind).count();
         let before = files.iter().filter(|(_, other)| other.kind == object.kind).count();
         let number = if alike > 1 { format!("-{}", before + 1) } else { String::new() };
         let path = args.out.join(format!("{}{number}.dcm", object.kind.as_str()));
         write_whole(&path, &object.file)?;
-        files.push((path, object.clone()));
+        files.push((path, object));
     }
     Ok(Written { files, uncoded: made.uncoded, notes: made.notes })
 }

@@ -332,12 +332,12 @@ error_codes! {
         "None where identities were taken out on purpose; the document is there all the same.";
     NoDicomResult = "no_dicom_result", Permanent,
         "The document tells of a failure, or of a reading that no DICOM object is made of.",
-        "Read the document; only radiographs that were read have DICOM results.";
+        "Read the document; only radiographs and CT series that were read have DICOM results.";
     SourceChanged = "source_changed", Permanent,
         "The source is not the version any more that the result was read from; nothing was made of it.",
-        "Give the file that was read; its new version has a result of its own.";
+        "Give the file or the series that was read, under the names that its slices had; a new version has a result of its own.";
     ArtefactChanged = "artefact_changed", Permanent,
-        "A heatmap beside the document is gone, or is not the one that the document names.",
+        "A heatmap, a label map or a preview beside the document is gone, or is not the one that the document names.",
         "Read the study again with `force`; keep results together when they are moved.";
     // Sending to an archive.
     DeliveryUnavailable = "delivery_unavailable", Transient,
