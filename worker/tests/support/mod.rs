@@ -1,6 +1,7 @@
 //! Running the binary and finding real data.
 #![allow(dead_code, clippy::print_stderr)] // each test file uses its part
 
+pub mod bands;
 pub mod markdown;
 pub mod rooms;
 pub mod sockets;

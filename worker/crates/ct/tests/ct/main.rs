@@ -6,6 +6,7 @@
 mod archives;
 mod fixtures;
 mod geometry;
+mod layout;
 mod nifti;
 mod numbers;
 mod real_data;

@@ -166,7 +166,7 @@ fn run_lengths_give_the_same_numbers() {
 }
 
 /// An enhanced CT: everything in functional groups, frames out of order.
-fn enhanced(count: usize) -> Dicom {
+pub fn enhanced(count: usize) -> Dicom {
     let mut file = slice(0);
     for tag in [POSITION, ORIENTATION, SPACING, SLOPE, INTERCEPT, THICKNESS, INSTANCE_NUMBER] {
         file.without(tag);
