@@ -115,7 +115,7 @@ fmt: ## Format the code
 demo-cloud: setup runtime samples ## The service against a private RabbitMQ and Azurite: announce, read with two workers, show results
 	@tests/demo-cloud
 
-demo-archive: setup runtime samples build ## An X-ray into a private Orthanc, read, and its results back in the same study; installs Orthanc (apt)
+demo-archive: setup runtime samples build ## An X-ray and a CT series into a private Orthanc, read, and their results back in the same studies; installs Orthanc (apt)
 	@BINARY=$(BINARY) tests/demo-archive
 
 soak: setup runtime samples parts ## Long storms: kills, broker restarts, storage faults; prints the account of every message

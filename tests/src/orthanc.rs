@@ -83,10 +83,10 @@ impl Orthanc {
         format!("dicom://{title}@127.0.0.1:{}", self.dicom)
     }
 
-    /// Puts a file into it, as a scanner does.
+    /// Puts a file, or the files of a folder, into it, as a scanner does.
     pub fn store(&self, file: &Path) -> Output {
         let port = self.dicom.to_string();
-        let command = ["-aet", "NIGHTREAD", "-aec", "ARCHIVE", "127.0.0.1", &port];
+        let command = ["+sd", "-aet", "NIGHTREAD", "-aec", "ARCHIVE", "127.0.0.1", &port];
         Command::new("storescu").args(command).arg(file).output().expect("storescu runs")
     }
 

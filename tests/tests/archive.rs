@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use nightread_tests::orthanc::Orthanc;
-use nightread_tests::worker::binary;
+use nightread_tests::worker::{binary, runtime};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -177,4 +177,61 @@ async fn an_archive_that_refuses_or_is_away_is_told_by_a_code() {
         String::from_utf8_lossy(&sent.stderr)
     );
     assert_eq!(orthanc.instances(STUDY).await.len(), 2, "nothing was sent");
+}
+
+/// The binary with this checkout's models and runtime.
+fn nightread() -> Command {
+    let mut command = Command::new(binary());
+    command.env("NIGHTREAD_MODELS_DIR", nightread_tests::parts::root().join("models"));
+    command.env("NIGHTREAD_MODELS_RUNTIME", runtime().expect("`make runtime`"));
+    command
+}
+
+/// The demonstration's series, unpacked into this folder; the Study Instance UID.
+fn unpacked(folder: &Path) -> String {
+    let archive = nightread_tests::parts::root().join("models/ct-organs-demo/sample.zip");
+    let mut unzip = Command::new("python3");
+    unzip.args(["-m", "zipfile", "-e"]).arg(archive).arg(folder);
+    assert!(unzip.status().unwrap().success());
+    let mut dump = Command::new("dcmdump");
+    let dumped = dump.args(["+P", "StudyInstanceUID"]).arg(folder.join("001.dcm")).output().unwrap();
+    String::from_utf8(dumped.stdout).unwrap().split(['[', ']']).nth(1).unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_series_comes_back_with_report_pictures_and_segmentation() {
+    let Some(orthanc) = Orthanc::start("a_series_comes_back_with_report_pictures_and_segmentation").await
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let slices = folder.path().join("ct");
+    std::fs::create_dir(&slices).unwrap();
+    let study = unpacked(&slices);
+    let count = std::fs::read_dir(&slices).unwrap().count();
+    let stored = orthanc.store(&slices);
+    assert!(stored.status.success(), "{}", String::from_utf8_lossy(&stored.stderr));
+
+    let out = folder.path().join("out");
+    let read =
+        nightread().arg("process").arg(&slices).arg("--out").arg(&out).args(["--format", "json"]).output();
+    let read = read.unwrap();
+    let answer: Value = serde_json::from_slice(&read.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&read.stderr)));
+    let document = answer["results"][0]["path"].as_str().unwrap();
+    // Twice by one way and once by the other: one of each. An archive of 2022 knows no label maps, so that they are binary.
+    for way in [orthanc.web(), orthanc.web(), orthanc.associations("ARCHIVE")] {
+        let mut send = nightread();
+        send.args(["dicom", "send", document, "--format", "json", "--source"]).arg(&slices);
+        send.env("NIGHTREAD_DELIVER_ARCHIVE", &way).env("NIGHTREAD_DELIVER_READ_BACK", "true");
+        let sent = send.output().unwrap();
+        assert_eq!(sent.status.code(), Some(0), "{way}: {}", String::from_utf8_lossy(&sent.stdout));
+        let listed = orthanc.instances(&study).await;
+        let of = |modality: &str| listed.iter().filter(|(found, _)| found == modality).count();
+        assert_eq!(
+            (of("CT"), of("SEG"), of("OT"), of("SR"), listed.len()),
+            (count, 1, 2, 1, count + 4),
+            "{way}"
+        );
+    }
 }
