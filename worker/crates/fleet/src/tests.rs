@@ -227,7 +227,7 @@ fn on_kubernetes_a_night_of_work_brings_replicas_and_its_end_sends_them_home() {
     let mut scenario = deployed(false, 0.0, vec![night]);
     let Scaling::Rules { constants, shape, .. } = scenario.scaling else { unreachable!() };
     scenario.scaling = Scaling::Kubernetes { constants, shape };
-    scenario.machine.startup = (Duration::from_secs(20), Duration::from_secs(60));
+    scenario.machine.startup = (Duration::from_secs(20), Duration::from_mins(1));
     let run = simulate(&scenario, 3);
     let report = FleetReport::of(&run, 8, 1);
     // 200,000 jobs of 0.2 s on eight slots are 5,000 s of one worker: nine replicas for 600 s each.

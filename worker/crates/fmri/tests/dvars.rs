@@ -1,5 +1,6 @@
 //! DVARS of a scan against nipype's `ComputeDVARS`, and where whole series are known of some voxels only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::float_cmp)] // whole numbers
 
 mod common;
 

@@ -172,7 +172,10 @@ mod tests {
         assert_eq!(until(datetime!(2026-11-30 22:00 UTC), six), Duration::from_hours(8));
         assert_eq!(until(datetime!(2026-11-30 05:59 UTC), six), Duration::from_mins(1));
         assert_eq!(until(datetime!(2026-11-30 06:00 UTC), six), DAY);
-        assert_eq!(until(datetime!(2026-11-30 06:00:01 UTC), six), DAY - Duration::from_secs(1));
+        assert_eq!(
+            until(datetime!(2026-11-30 06:00:01 UTC), six),
+            DAY.saturating_sub(Duration::from_secs(1))
+        );
     }
 
     #[test]

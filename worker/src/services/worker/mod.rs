@@ -73,9 +73,10 @@ pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<
     runtime.block_on(tools.reader.models.volumes().open())?;
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));
-    let ended = match stop.drain.is_cancelled() {
-        true => RunEnd::Drained,
-        false => runtime.block_on(serve(settings, part, tools, &vitals, valve, stop))?,
+    let ended = if stop.drain.is_cancelled() {
+        RunEnd::Drained
+    } else {
+        runtime.block_on(serve(settings, part, tools, &vitals, valve, stop))?
     };
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {

@@ -3,6 +3,7 @@
 //! best of what was recommended within the stabilisation window; then the limits on how fast. Where several limits are given
 //! the one that allows most holds, as by default; `selectPolicy` is not modelled.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::rules::Constants;
@@ -133,20 +134,19 @@ impl Hpa {
 
     /// As far as the bounds and the limits let it go.
     fn limited(&self, now: Duration, (least, most): (usize, usize), count: usize, wanted: usize) -> usize {
-        if wanted > count {
-            let limits =
-                self.policy.up.limits.iter().map(|limit| self.start_of(now, limit.period, count).up(limit));
-            wanted.min(most).min(limits.max().unwrap_or(most).max(count))
-        } else if wanted < count {
-            let limits = self
-                .policy
-                .down
-                .limits
-                .iter()
-                .map(|limit| self.start_of(now, limit.period, count).down(limit));
-            wanted.max(least).max(limits.min().unwrap_or(least).min(count))
-        } else {
-            wanted
+        let policy = &self.policy;
+        match wanted.cmp(&count) {
+            Ordering::Greater => {
+                let limits = policy.up.limits.iter();
+                let limits = limits.map(|limit| self.start_of(now, limit.period, count).up(limit));
+                wanted.min(most).min(limits.max().unwrap_or(most).max(count))
+            }
+            Ordering::Less => {
+                let limits = policy.down.limits.iter();
+                let limits = limits.map(|limit| self.start_of(now, limit.period, count).down(limit));
+                wanted.max(least).max(limits.min().unwrap_or(least).min(count))
+            }
+            Ordering::Equal => wanted,
         }
     }
 

@@ -11,13 +11,13 @@ const NOW: Duration = Duration::from_hours(10);
 
 #[derive(Deserialize)]
 struct Vectors {
-    usage: Vec<Usage>,
+    usage: Vec<Used>,
     stabilisation: Vec<Stabilisation>,
     rate: Vec<Rate>,
 }
 
 #[derive(Deserialize)]
-struct Usage {
+struct Used {
     count: usize,
     usage: f64,
     target: f64,
@@ -74,14 +74,18 @@ fn policy(up: Direction, down: Direction) -> Policy {
 fn spread(changes: &[usize]) -> Vec<(Duration, usize)> {
     let part = 120.0 / changes.len().max(1) as f64;
     let ago = |index: usize| 120.0 - part * (index as f64 + 0.5);
-    changes.iter().enumerate().map(|(index, change)| (NOW - SECOND.mul_f64(ago(index)), *change)).collect()
+    changes
+        .iter()
+        .enumerate()
+        .map(|(index, change)| (NOW.saturating_sub(SECOND.mul_f64(ago(index))), *change))
+        .collect()
 }
 
 #[test]
 fn replicas_of_a_sum_are_those_of_kubernetes() {
     let all = vectors().usage;
     assert_eq!(all.len(), 3);
-    for Usage { count, usage, target, expected } in all {
+    for Used { count, usage, target, expected } in all {
         let mut policy = policy(limits([0; 4]), limits([0; 4]));
         policy.target = target;
         assert_eq!(policy.wanted(usage, count), expected, "{usage} for {target} each");
@@ -96,8 +100,11 @@ fn recommendations_are_stabilised_as_by_kubernetes() {
         let direction =
             |seconds: u64| Direction { stabilisation: SECOND * seconds as u32, limits: Vec::new() };
         let mut hpa = Hpa::new(policy(direction(vector.up_seconds), direction(vector.down_seconds)));
-        hpa.recommendations =
-            vector.recommended.iter().map(|(count, ago)| (NOW - SECOND * *ago as u32, *count)).collect();
+        hpa.recommendations = vector
+            .recommended
+            .iter()
+            .map(|(count, ago)| (NOW.saturating_sub(SECOND * *ago as u32), *count))
+            .collect();
         assert_eq!(hpa.stabilised(NOW, vector.count, vector.wanted), vector.expected, "{}", vector.name);
     }
 }

@@ -68,7 +68,9 @@ fn course(changes: &[f64], scale: f64, plan: &Plan, volumes: usize) -> Course {
 /// The standard deviation of a voxel's changes, were it normal with an autocorrelation of order one.
 fn expected_change(series: &mut [f64]) -> f64 {
     let mean = series.iter().sum::<f64>() / series.len().max(1) as f64;
-    series.iter_mut().for_each(|x| *x -= mean);
+    for x in series.iter_mut() {
+        *x -= mean;
+    }
     let power: f64 = series.iter().map(|x| x * x).sum();
     let lagged: f64 = series.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let correlation = if power > 0.0 { lagged / power } else { 0.0 };
