@@ -14,7 +14,7 @@ import fleet
 from worker_contract import command_problems, contract_of, default_of, variables
 
 REPOSITORY = fleet.INFRA.parent
-COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-backlog": "backlog", "nightread-announce": "announce"}
+COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-deliver": "deliver", "nightread-backlog": "backlog", "nightread-announce": "announce"}
 
 
 def used_names(path):
@@ -29,6 +29,7 @@ def settings_of(root):
 def queue_findings(root):
     names, broker = settings_of(root)["names"], contract_of(root)["broker"]
     exchanges = {"jobs": names["exchange"]} | {key: names[f"{key}Exchange"] for key in ("dead", "delay", "quarantine", "results")}
+    exchanges["deliveries_dead"] = names["deliveriesDeadExchange"]
     ours = {
         "exchanges": exchanges,
         "lane_queues": names["laneQueues"],
@@ -38,6 +39,9 @@ def queue_findings(root):
         "quarantine_queue": names["quarantineQueue"],
         "dead_queue": names["deadQueue"],
         "reports_queue": names["reportsQueue"],
+        "deliveries_queue": names["deliveriesQueue"],
+        "deliveries_dead_queue": names["deliveriesDeadQueue"],
+        "delivery_key": names["deliveryKey"],
     }
     for key in sorted(broker.keys() | ours.keys()):
         if broker.get(key) != ours.get(key):

@@ -165,7 +165,7 @@ impl Bench {
     /// Messages ready in lanes and delays.
     pub async fn waiting(&self, observer: &Observer) -> u32 {
         let mut waiting = 0;
-        let no_work = [topology::DEAD_QUEUE, topology::REPORTS];
+        let no_work = [topology::DEAD_QUEUE, topology::DELIVERIES_DEAD, topology::REPORTS];
         for queue in topology::queues().iter().filter(|queue| !no_work.contains(&queue.as_str())) {
             waiting += observer.depth(queue).await;
         }

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod announcing;
+pub mod archive;
 pub mod assembling;
 pub mod azurite;
 pub mod bench;
@@ -14,6 +15,7 @@ pub mod cluster;
 pub mod cluster_storm;
 pub mod commands;
 pub mod contract;
+pub mod delivering;
 pub mod disk;
 pub mod images;
 pub mod lies;
@@ -28,6 +30,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod queues;
 pub mod rabbit;
+pub mod radiographs;
 pub mod server;
 pub mod simulated;
 pub mod slices;

@@ -78,6 +78,11 @@ impl Orthanc {
         format!("http://127.0.0.1:{}/dicom-web", self.http)
     }
 
+    /// Where it listens for associations.
+    pub fn dicom_address(&self) -> std::net::SocketAddr {
+        std::net::SocketAddr::from(([127, 0, 0, 1], self.dicom))
+    }
+
     /// The address for associations, under this title of its own.
     pub fn associations(&self, title: &str) -> String {
         format!("dicom://{title}@127.0.0.1:{}", self.dicom)

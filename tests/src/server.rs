@@ -69,7 +69,12 @@ impl fmt::Debug for ScriptedServer {
 
 impl ScriptedServer {
     pub async fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
-        Self::listen(None, script).await
+        Self::listen(None, true, script).await
+    }
+
+    /// One that does not keep what it was asked: for many large requests.
+    pub async fn forgetful(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::listen(None, false, script).await
     }
 
     /// Over TLS, with this certificate and its key.
@@ -85,24 +90,25 @@ impl ScriptedServer {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .expect("a certificate and its key");
-        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), script).await
+        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), true, script).await
     }
 
     async fn listen(
         tls: Option<TlsAcceptor>,
+        keeps: bool,
         script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let place = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (script, log): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&asked));
+        let (script, log): (Arc<Script>, _) = (Arc::new(script), keeps.then(|| Arc::clone(&asked)));
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let (script, log, tls) = (Arc::clone(&script), Arc::clone(&log), tls.clone());
+                let (script, log, tls) = (Arc::clone(&script), log.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(|request| serve(request, Arc::clone(&script), Arc::clone(&log)));
+                    let service = service_fn(|request| serve(request, Arc::clone(&script), log.clone()));
                     let http = hyper::server::conn::http1::Builder::new();
                     match tls {
                         None => drop(http.serve_connection(TokioIo::new(stream), service).await),
@@ -155,7 +161,7 @@ pub async fn get(url: &str) -> Option<String> {
 async fn serve(
     request: Request<Incoming>,
     script: Arc<Script>,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Option<Arc<Mutex<Vec<Asked>>>>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
@@ -165,7 +171,9 @@ async fn serve(
     let asked =
         Asked { method: head.method.to_string(), path, headers: headers.collect(), body: text(&body) };
     let answer = script(&asked);
-    log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    if let Some(log) = log {
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    }
     tokio::time::sleep(answer.after).await;
     let response = Response::builder().status(answer.status).header("retry-after", "0");
     Ok(response.body(Full::new(answer.body)).expect("a sound response"))

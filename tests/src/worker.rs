@@ -136,11 +136,16 @@ impl Worker {
 
     /// Starts it; its log goes to `folder`.
     pub fn start(settings: &WorkerSettings, folder: &Path) -> Self {
+        Self::start_as(&["run"], settings, folder)
+    }
+
+    /// Starts another command that serves, with its arguments.
+    pub fn start_as(words: &[&str], settings: &WorkerSettings, folder: &Path) -> Self {
         let port = free_port();
         let log = folder.join(format!("worker-{port}.log"));
         let output = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
         let child = settings
-            .command(&["run"])
+            .command(words)
             .env("NIGHTREAD_HTTP_LISTEN", format!("127.0.0.1:{port}"))
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log file"))

@@ -56,46 +56,8 @@ impl Reading {
     }
 }
 
-/// Elements of a file that is a study of one image.
 fn radiograph() -> Vec<u8> {
-    let mut file = vec![0; 128];
-    file.extend_from_slice(b"DICM");
-    let mut element = |group: u16, element: u16, vr: &[u8; 2], value: &[u8]| {
-        let mut value = value.to_vec();
-        if value.len() % 2 == 1 {
-            value.push(if vr == b"UI" { 0 } else { b' ' });
-        }
-        file.extend_from_slice(&group.to_le_bytes());
-        file.extend_from_slice(&element.to_le_bytes());
-        file.extend_from_slice(vr);
-        if vr == b"OW" {
-            file.extend_from_slice(&[0, 0]);
-            file.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        } else {
-            file.extend_from_slice(&(value.len() as u16).to_le_bytes());
-        }
-        file.extend_from_slice(&value);
-    };
-    let (class, instance) = (b"1.2.840.10008.5.1.4.1.1.1", format!("{STUDY}.1.1"));
-    let length = 8 + 26 + 8 + instance.len().next_multiple_of(2) + 8 + 20;
-    element(0x0002, 0x0000, b"UL", &(length as u32).to_le_bytes());
-    element(0x0002, 0x0002, b"UI", class);
-    element(0x0002, 0x0003, b"UI", instance.as_bytes());
-    element(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1");
-    element(0x0008, 0x0016, b"UI", class);
-    element(0x0008, 0x0018, b"UI", instance.as_bytes());
-    element(0x0008, 0x0060, b"CS", b"CR");
-    element(0x0010, 0x0010, b"PN", b"Doe^Jane");
-    element(0x0010, 0x0020, b"LO", b"P1");
-    element(0x0020, 0x000D, b"UI", STUDY.as_bytes());
-    element(0x0020, 0x000E, b"UI", format!("{STUDY}.1").as_bytes());
-    for (tag, value) in
-        [(0x0002, 1_u16), (0x0010, 8), (0x0011, 8), (0x0100, 16), (0x0101, 16), (0x0102, 15), (0x0103, 0)]
-    {
-        element(0x0028, tag, b"US", &value.to_le_bytes());
-    }
-    element(0x7FE0, 0x0010, b"OW", &[7; 128]);
-    file
+    nightread_tests::radiographs::radiograph(STUDY, 7)
 }
 
 fn objects(output: &Output) -> Vec<Value> {

@@ -116,6 +116,7 @@ fn broker() -> Value {
             "delay": topology::DELAY,
             "quarantine": topology::QUARANTINE,
             "results": topology::RESULTS,
+            "deliveries_dead": topology::DELIVERIES_DEAD,
         },
         "lane_queues": by_lane(topology::lane_queue),
         "lane_keys": by_lane(topology::lane_key),
@@ -124,6 +125,9 @@ fn broker() -> Value {
         "quarantine_queue": topology::QUARANTINE_QUEUE,
         "dead_queue": topology::DEAD_QUEUE,
         "reports_queue": topology::REPORTS,
+        "deliveries_queue": topology::DELIVERIES,
+        "deliveries_dead_queue": topology::DELIVERIES_DEAD,
+        "delivery_key": topology::DELIVERY_KEY,
     })
 }
 

@@ -9,6 +9,7 @@ pub enum Purpose {
     Run,
     Relay,
     Assemble,
+    Deliver,
     Announce,
     Backlog,
     Webhook,

@@ -12,13 +12,17 @@ Examples:
   nightread dead show 3f9c0a417d52                     one letter: what was announced, and why it was given up
   nightread dead redrive --code attempts_exhausted     storage is well again: read these after all
   nightread dead discard --code message_unparseable --yes
+  nightread dead list --deliveries                     results that reached no archive
 
 A letter that is only looked at stays where it is. A redriven one is confirmed in its lane before it leaves the dead
 letters, so a crash may double it (the second reading finds the first one's result) and never loses it. The broker user
-needs to read nightread.jobs.dead and, to redrive, to write to the exchange nightread.
+needs to read nightread.jobs.dead (nightread.deliveries.dead with --deliveries) and, to redrive, to write to the exchange nightread.
 
 Exit status: 0 done, 1 the broker failed or nothing is called so, 2 wrong use.")]
 pub struct DeadArgs {
+    /// Letters of `nightread deliver`: results that reached no archive
+    #[arg(long, global = true)]
+    pub deliveries: bool,
     #[command(subcommand)]
     pub command: DeadCommand,
 }

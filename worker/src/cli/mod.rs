@@ -6,6 +6,7 @@ pub mod backlog;
 pub mod check;
 pub mod common;
 pub mod dead;
+pub mod deliver;
 pub mod dicom;
 pub mod names;
 pub mod relay;
@@ -26,6 +27,7 @@ use self::backlog::BacklogArgs;
 use self::check::Purpose;
 pub use self::common::{Common, Format};
 use self::dead::DeadArgs;
+pub use self::deliver::DeliverArgs;
 use self::dicom::DicomArgs;
 use self::names::NameArgs;
 pub use self::relay::RelayArgs;
@@ -115,6 +117,8 @@ pub enum Command {
     Relay(RelayArgs),
     /// Sort the files of arriving series, and announce each series as a whole, until told to stop
     Assemble(AssembleArgs),
+    /// Send results to archives as DICOM objects, until told to stop
+    Deliver(DeliverArgs),
     /// Take announcements over HTTP, for development and on premises, until told to stop
     Webhook(WebhookArgs),
     /// Tell how much work waits, in seconds for each worker, and publish it

@@ -7,6 +7,7 @@ mod backlog;
 mod bench;
 mod check;
 mod dead;
+mod deliver;
 mod dicom;
 mod group_ica;
 mod manual;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Announce(args) => announce::run(&args),
         Command::Assemble(args) => assemble::run(&args),
         Command::Relay(args) => relay::run(&args),
+        Command::Deliver(args) => deliver::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Backlog(args) => backlog::run(&args),
         Command::Results(args) => results::run(&args),

@@ -14,15 +14,18 @@ pub enum PauseReason {
     Storage,
     /// The broker takes no messages: result events, retries, dead letters.
     Publishing,
+    /// No archive takes results.
+    Archives,
 }
 
 impl PauseReason {
-    pub const ALL: [Self; 2] = [Self::Storage, Self::Publishing];
+    pub const ALL: [Self; 3] = [Self::Storage, Self::Publishing, Self::Archives];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Storage => "storage",
             Self::Publishing => "publishing",
+            Self::Archives => "archives",
         }
     }
 }

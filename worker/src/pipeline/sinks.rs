@@ -35,6 +35,7 @@ pub(super) async fn deliver(
 mod tests {
     use async_trait::async_trait;
     use bytes::Bytes;
+    use nightread_domain::ports::Audience;
     use nightread_domain::result::ResultDocument;
     use nightread_domain::{BlobRef, ErrorClass, ErrorCode, Job, JobError, Stage};
     use serde_json::json;
@@ -54,6 +55,7 @@ mod tests {
                 );
             }
             Ok(vec![Notice {
+                audience: Audience::Listeners,
                 id: format!("{} of {}", self.0, standing.path),
                 topic: String::new(),
                 correlation_id: None,

@@ -7,6 +7,7 @@ pub mod backlog;
 pub(crate) mod bench;
 pub mod check;
 pub mod dead;
+pub(crate) mod deliver;
 pub mod dicom;
 mod events;
 pub mod health;

@@ -15,6 +15,8 @@ pub fn of(raw: &RawSettings) -> Vec<String> {
         (keys::STORAGE_SAS_URL, "http://", "https://"),
         (keys::RELAY_SAS_URL, "http://", "https://"),
         (keys::ASSEMBLE_SAS_URL, "http://", "https://"),
+        (keys::DELIVER_ARCHIVE, "http://", "https://"),
+        (keys::DELIVER_ARCHIVE, "dicom://", "dicom+tls://"),
     ];
     let mut doubts: Vec<String> = open
         .into_iter()

@@ -317,6 +317,7 @@ keys! {
         "binary",
         "how the organs of a CT series are kept: `binary`, which every archive takes, or `label-map`, a thirtieth of the size, where the archive knows it",
     );
+    DELIVER_NAME = key("deliver", "name", Text, "archive", "what this archive is called in queues, records and metrics");
     DELIVER_ARCHIVE = key(
         "deliver",
         "archive",
@@ -335,6 +336,8 @@ keys! {
         "false",
         "look for each object that the archive says it stored, by QIDO-RS",
     );
+    DELIVER_OBJECTS = key("deliver", "objects", List, "sr, sc, seg", "which objects are sent: reports, pictures, segmentations");
+    DELIVER_JOBS = key("deliver", "jobs", Integer, "4", "results that `nightread deliver` sends at a time");
     BROKER_URL = secret("broker", "url", "amqps://user:password@host:5671/vhost");
     BROKER_HOSTS = key(
         "broker",

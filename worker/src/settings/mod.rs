@@ -1,5 +1,6 @@
 //! From what was typed ([`raw`]) to what it means: validated once, all problems reported together.
 
+mod deliver;
 mod dicom;
 pub mod doubts;
 pub mod keys;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nightread_archive::{ReportClass, SegForm};
+use nightread_archive::{Kind, ReportClass, SegForm};
 use nightread_domain::PerLane;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::Routing;
@@ -121,15 +122,19 @@ pub struct WebhookSettings {
     pub per_minute: Option<u64>,
 }
 
-/// Where DICOM results go.
+/// An archive that DICOM results go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliverSettings {
+    /// Formed as the name of a container is.
+    pub name: String,
     pub archive: String,
     pub authorization: Option<Secret>,
     pub calling_title: String,
     pub ca_file: Option<PathBuf>,
     pub timeout: Duration,
     pub read_back: bool,
+    /// The objects that it is sent.
+    pub objects: Vec<Kind>,
 }
 
 /// What `nightread backlog` reads, reckons with and publishes to.
@@ -272,8 +277,10 @@ pub struct Settings {
     pub report_class: ReportClass,
     /// How DICOM results keep voxels.
     pub segmentation_form: SegForm,
-    /// Absent without an archive.
-    pub deliver: Option<DeliverSettings>,
+    /// The archives: of `[deliver]`, then of `[[targets]]`.
+    pub targets: Vec<DeliverSettings>,
+    /// Results that are sent at a time.
+    pub deliver_jobs: usize,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,
     pub assemble: Option<AssembleSettings>,

@@ -68,6 +68,7 @@ impl std::error::Error for Problems {}
 pub struct RawSettings {
     values: BTreeMap<(&'static str, &'static str), (Value, Origin)>,
     pub routes: Vec<Table>,
+    pub targets: Vec<Table>,
 }
 
 impl RawSettings {
@@ -78,7 +79,7 @@ impl RawSettings {
         flags: &[(Key, String)],
         problems: &mut Problems,
     ) -> Self {
-        let mut raw = Self { values: BTreeMap::new(), routes: Vec::new() };
+        let mut raw = Self { values: BTreeMap::new(), routes: Vec::new(), targets: Vec::new() };
         let testing = environment(keys::TESTING).is_some_and(|text| text == "1");
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             raw.put_text(key, key.default, Origin::Default, problems);
@@ -120,12 +121,10 @@ impl RawSettings {
                     }
                 }
                 Value::Array(rows) if section == "routes" => {
-                    for row in rows {
-                        match row {
-                            Value::Table(route) => self.routes.push(route),
-                            _ => problems.add("each of [[routes]] is a table"),
-                        }
-                    }
+                    put_rows(&mut self.routes, &section, rows, problems)
+                }
+                Value::Array(rows) if section == "targets" => {
+                    put_rows(&mut self.targets, &section, rows, problems);
                 }
                 _ => problems.add(format!("unknown setting {section}")),
             }
@@ -207,6 +206,15 @@ impl RawSettings {
             Value::String(text) => without_secrets(text),
             Value::Array(_) => self.list(*key).join(", "),
             other => other.to_string(),
+        }
+    }
+}
+
+fn put_rows(known: &mut Vec<Table>, section: &str, rows: Vec<Value>, problems: &mut Problems) {
+    for row in rows {
+        match row {
+            Value::Table(row) => known.push(row),
+            _ => problems.add(format!("each of [[{section}]] is a table")),
         }
     }
 }

@@ -195,3 +195,39 @@ fn what_anybody_on_the_way_can_read_is_doubted() {
         assert!(found.is_empty(), "{variable}={value}");
     }
 }
+
+#[test]
+fn archives_of_rows_take_what_they_leave_out_from_the_section_but_no_authorization() {
+    let file = r#"
+[deliver]
+archive = "https://pacs.example/dicom-web"
+authorization = "Basic hunter2"
+seconds = 30
+
+[[targets]]
+name = "registry"
+archive = "dicom://REGISTRY@registry.example:104"
+objects = ["sr"]
+"#;
+    let (raw, mut problems) = merged(file, &[("NIGHTREAD_DELIVER_NAME", "pacs")]);
+    let settings = Settings::validate(&raw, &mut problems).expect("settings");
+    assert!(problems.is_empty(), "{problems}");
+    let [pacs, registry] = settings.targets.as_slice() else { panic!("{:?}", settings.targets) };
+    assert_eq!((pacs.name.as_str(), pacs.objects.len()), ("pacs", 3));
+    assert!(pacs.authorization.is_some() && registry.authorization.is_none());
+    assert_eq!((registry.timeout, registry.objects.as_slice()), (pacs.timeout, &[Kind::Report][..]));
+    for (row, told) in [
+        ("name = \"pacs\"", "name and archive"),
+        ("name = \"pacs\"\narchive = \"https://other.example\"", "two archives are called \"pacs\""),
+        ("name = \"Not so\"\narchive = \"https://other.example\"", "the archive's name"),
+        ("name = \"vna\"\narchive = \"https://other.example\"\nobjects = [\"pdf\"]", "objects"),
+        ("name = \"vna\"\narchive = \"https://other.example\"\nseconds = 0", "seconds"),
+        ("name = \"vna\"\narchive = \"https://other.example\"\nport = 1", "port"),
+    ] {
+        let file =
+            format!("[deliver]\nname = \"pacs\"\narchive = \"https://pacs.example\"\n[[targets]]\n{row}\n");
+        let (raw, mut problems) = merged(&file, &[]);
+        let _settings = Settings::validate(&raw, &mut problems);
+        assert!(problems.to_string().contains(told), "{row}: {problems}");
+    }
+}

@@ -11,15 +11,15 @@ use nightread_domain::{BlobRef, Lane, PerLane, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
-use super::dicom;
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::remote_write::remote_write;
 use super::{
-    AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, DeliverSettings, EngineSettings, Limits,
-    MetricsSettings, PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings,
-    StorageSettings, VolumeSettings, WebhookSettings,
+    AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings,
+    PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings,
+    VolumeSettings, WebhookSettings,
 };
+use super::{deliver, dicom};
 use crate::flow::failpoint::Failpoint;
 
 pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Settings> {
@@ -75,7 +75,8 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         },
         report_class: dicom::report_class(raw, problems),
         segmentation_form: dicom::segmentation_form(raw, problems),
-        deliver: deliver(raw, problems),
+        targets: deliver::targets(raw, problems),
+        deliver_jobs: at_least_one(raw, keys::DELIVER_JOBS, problems) as usize,
         broker: broker(raw, problems),
         relay: queue(raw, &RELAY, problems),
         assemble: assemble(raw, problems),
@@ -103,21 +104,6 @@ fn files_of_volumes(raw: &RawSettings) -> Vec<ArtefactKind> {
 
 fn secret(raw: &RawSettings, key: Key) -> Option<Secret> {
     raw.text(key).map(Secret::new)
-}
-
-fn deliver(raw: &RawSettings, problems: &mut Problems) -> Option<DeliverSettings> {
-    let seconds = raw.integer(keys::DELIVER_SECONDS).unwrap_or_default();
-    if seconds == 0 {
-        problems.add("[deliver] seconds: at least 1 is expected");
-    }
-    Some(DeliverSettings {
-        archive: raw.text(keys::DELIVER_ARCHIVE)?.to_owned(),
-        authorization: secret(raw, keys::DELIVER_AUTHORIZATION),
-        calling_title: raw.text(keys::DELIVER_CALLING_TITLE).unwrap_or_default().to_owned(),
-        ca_file: raw.text(keys::DELIVER_CA_FILE).map(PathBuf::from),
-        timeout: Duration::from_secs(seconds),
-        read_back: raw.boolean(keys::DELIVER_READ_BACK),
-    })
 }
 
 fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {

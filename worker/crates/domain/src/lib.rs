@@ -3,6 +3,7 @@
 pub mod announcement;
 pub mod blob;
 pub mod body;
+pub mod delivery;
 pub mod error;
 pub mod job;
 pub mod lanes;

@@ -17,7 +17,7 @@ mod wire;
 mod work;
 
 pub use self::admin::audit;
-pub use self::admin::dead::{DeadLetter, DeadLetters, Handling, Swept};
+pub use self::admin::dead::{DeadLetter, DeadLetters, Handling, Pile, Swept};
 pub use self::admin::management::{Management, QueueCount};
 pub use self::admin::reports::{WorkReport, recent_reports};
 pub use self::admin::rights::Rights;

@@ -12,6 +12,13 @@ pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
 /// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
 pub const QUARANTINE_QUEUE: &str = "nightread.jobs.quarantine";
 
+/// Results that are to be sent to archives.
+pub const DELIVERIES: &str = "nightread.deliveries";
+/// Those that were given up: an exchange, and the queue behind it.
+pub const DELIVERIES_DEAD: &str = "nightread.deliveries.dead";
+/// The key under which they are published; `delivery.<target>` goes there too.
+pub const DELIVERY_KEY: &str = "delivery";
+
 /// What workers and `nightread backlog` tell of the work. One reader at a time gets all of it, and gives it back.
 pub const REPORTS: &str = "nightread.reports";
 

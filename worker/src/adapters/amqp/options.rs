@@ -20,6 +20,8 @@ pub struct RabbitOptions {
     pub permits: usize,
     /// The lanes to take from; empty: all.
     pub lanes: Vec<Lane>,
+    /// Takes the results that are to be sent to archives, and no lane.
+    pub deliveries: bool,
     /// Shares of the permits.
     pub weights: PerLane<u64>,
     /// The longest wait between two tries to connect.
@@ -38,6 +40,7 @@ impl RabbitOptions {
             connection_name: "nightread".to_owned(),
             permits: 8,
             lanes: Vec::new(),
+            deliveries: false,
             weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
             longest_backoff: Duration::from_secs(15),
             consumer_timeout: PerLane::from_fn(|_| Duration::from_mins(30)),

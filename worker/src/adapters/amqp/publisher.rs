@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionStatus};
+use nightread_domain::ports::Audience;
 use nightread_domain::{ErrorClass, ErrorCode, JobError, Message, Notice, Stage};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -95,6 +96,12 @@ impl Publisher {
     /// Whether a publish could succeed now: there is a link, or one could be made, and the broker reads from it.
     pub async fn is_reachable(&self) -> Result<(), JobError> {
         self.channel(topology::JOBS).await.map(drop)
+    }
+
+    /// Messages that are ready in a queue.
+    pub async fn depth(&self, queue: &str) -> Result<u32, JobError> {
+        let (_, channel) = self.channel(topology::JOBS).await?;
+        topology::depth(&channel, queue).await
     }
 
     /// Whether the broker is short of memory or disk, as far as it told this link.
@@ -246,18 +253,22 @@ pub(super) fn announcement(message: &Message) -> Outgoing {
     }
 }
 
-/// Something on its way to whoever listens; nobody need.
+/// Something on its way to whoever is to hear of it.
 pub(super) fn told(notice: Notice) -> Outgoing {
     use nightread_domain::{Attributes, Lane};
     let mut attributes = Attributes::for_lane(Lane::Ingest);
     attributes.message_id = Some(notice.id);
     attributes.correlation_id = notice.correlation_id;
     attributes.content_type = Some(notice.content_type.to_owned());
+    let (exchange, mandatory) = match notice.audience {
+        Audience::Listeners => (topology::RESULTS, false),
+        Audience::Workers => (topology::JOBS, true),
+    };
     Outgoing {
-        exchange: topology::RESULTS.to_owned(),
+        exchange: exchange.to_owned(),
         key: notice.topic,
         properties: properties::properties(&attributes),
         body: notice.body,
-        mandatory: false,
+        mandatory,
     }
 }

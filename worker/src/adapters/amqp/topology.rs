@@ -7,6 +7,7 @@
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
 //! nightread.quarantine (fanout) ─▶ nightread.jobs.quarantine ─ as the lanes ─▶ nightread.dead
 //! nightread.results (topic) ── report.# ─▶ nightread.reports
+//! nightread (topic) ── delivery.# ─▶ nightread.deliveries ─▶ nightread.deliveries.dead (fanout) ─▶ nightread.deliveries.dead
 //! ```
 //!
 //! A message keeps its routing key through delay, quarantine and death, so it always finds back to its lane. The key of an
@@ -48,6 +49,11 @@ pub fn lane_of_key(key: &str) -> Option<Lane> {
     lane.or_else(|| is_under(key, FORMER_KEY).then_some(FORMER_LANE))
 }
 
+/// Whether a routing key leads to the deliveries.
+pub(super) fn is_of_delivery(key: &str) -> bool {
+    is_under(key, DELIVERY_KEY)
+}
+
 fn is_under(key: &str, own: &str) -> bool {
     key.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
@@ -61,10 +67,12 @@ pub fn queues() -> Vec<String> {
 pub(super) fn layout() -> Vec<(String, FieldTable)> {
     let aside = [
         (DEAD_QUEUE.to_owned(), dead_arguments()),
-        (QUARANTINE_QUEUE.to_owned(), lane_arguments()),
+        (QUARANTINE_QUEUE.to_owned(), lane_arguments(DEAD)),
         (REPORTS.to_owned(), reports_arguments()),
+        (DELIVERIES_DEAD.to_owned(), dead_arguments()),
+        (DELIVERIES.to_owned(), lane_arguments(DELIVERIES_DEAD)),
     ];
-    let lanes = Lane::ALL.into_iter().map(|lane| (lane_queue(lane), lane_arguments()));
+    let lanes = Lane::ALL.into_iter().map(|lane| (lane_queue(lane), lane_arguments(DEAD)));
     let delays = Delay::ALL.into_iter().map(|delay| (delay_queue(delay), delay_arguments(delay)));
     aside.into_iter().chain(lanes).chain(delays).collect()
 }
@@ -89,6 +97,8 @@ pub(super) fn bindings() -> Vec<Binding> {
         Binding::plain(DEAD_QUEUE.to_owned(), DEAD, ""),
         Binding::plain(QUARANTINE_QUEUE.to_owned(), QUARANTINE, ""),
         Binding::plain(REPORTS.to_owned(), RESULTS, "report.#"),
+        Binding::plain(DELIVERIES_DEAD.to_owned(), DELIVERIES_DEAD, ""),
+        Binding::plain(DELIVERIES.to_owned(), JOBS, &format!("{DELIVERY_KEY}.#")),
         // An announcement without a lane is an arriving image.
         Binding::plain(lane_queue(Lane::Ingest), JOBS, "job"),
         Binding::plain(lane_queue(FORMER_LANE), JOBS, FORMER_BINDING),
@@ -176,21 +186,22 @@ fn note(missing: &mut Vec<String>, kind: &str, name: &str, found: lapin::Result<
     }
 }
 
-pub(super) fn exchanges() -> [(&'static str, ExchangeKind); 5] {
+pub(super) fn exchanges() -> [(&'static str, ExchangeKind); 6] {
     [
         (JOBS, ExchangeKind::Topic),
         (DEAD, ExchangeKind::Fanout),
         (QUARANTINE, ExchangeKind::Fanout),
         (DELAY, ExchangeKind::Headers),
         (RESULTS, ExchangeKind::Topic),
+        (DELIVERIES_DEAD, ExchangeKind::Fanout),
     ]
 }
 
-fn lane_arguments() -> FieldTable {
+fn lane_arguments(dead: &str) -> FieldTable {
     table([
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
-        ("x-dead-letter-exchange", text(DEAD)),
+        ("x-dead-letter-exchange", text(dead)),
         ("x-dead-letter-strategy", text("at-least-once")),
         // At-least-once dead-lettering falls back silently to at-most-once under any other overflow.
         ("x-overflow", text("reject-publish")),

@@ -170,16 +170,8 @@ impl Association {
     }
 
     async fn store(&self, open: &mut Open, object: &Object, message: u16) -> Result<Verdict, JobError> {
-        let accepted = |syntax: &str| {
-            let mut contexts = open.contexts().iter();
-            contexts
-                .find(|context| {
-                    context.abstract_syntax == object.sop_class && context.transfer_syntax == syntax
-                })
-                .map(|context| context.id)
-        };
-        let as_it_is = accepted(&object.transfer_syntax);
-        let implicit = accepted(IMPLICIT).filter(|_| object.transfer_syntax == EXPLICIT);
+        let as_it_is = accepted(open, object, &object.transfer_syntax);
+        let implicit = accepted(open, object, IMPLICIT).filter(|_| object.transfer_syntax == EXPLICIT);
         let made;
         let (context, data) = match (as_it_is, implicit) {
             (Some(context), _) => (context, object.data_set()),
@@ -292,6 +284,14 @@ impl Association {
             _ => failed(ErrorCode::DeliveryUnavailable, format!("{} ({said})", self.reset())),
         }
     }
+}
+
+/// The presentation context for an object in this transfer syntax.
+fn accepted(open: &Open, object: &Object, syntax: &str) -> Option<u8> {
+    let mut contexts = open.contexts().iter();
+    contexts
+        .find(|context| context.abstract_syntax == object.sop_class && context.transfer_syntax == syntax)
+        .map(|context| context.id)
 }
 
 /// An error with its causes, each once.

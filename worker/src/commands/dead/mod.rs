@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use self::take::take;
-use crate::adapters::amqp::Handling;
+use crate::adapters::amqp::{Handling, Pile};
 use crate::app::{broker_of, runtime};
 use crate::cli::Format;
 use crate::cli::dead::{DeadArgs, DeadCommand};
@@ -22,8 +22,9 @@ pub(super) fn run(args: &DeadArgs) -> Result<ExitCode> {
         DeadCommand::Discard(args) => &args.common,
     };
     let (_, options) = broker_of(common)?;
+    let pile = if args.deliveries { Pile::Deliveries } else { Pile::Jobs };
     runtime::one_thread()?.block_on(async {
-        let letters = Letters::open(options).await?;
+        let letters = Letters::open(options, pile).await?;
         if letters.are_shared {
             say(
                 "somebody else looks at the dead letters just now, or did until a moment ago: the letters they hold are not \

@@ -202,9 +202,10 @@ impl BacklogWatch {
     }
 }
 
-/// All but the reports, which are no work.
+/// All but the reports, which are no work, and deliveries, which are none of a worker's.
 fn counted_queues() -> Vec<String> {
-    topology::queues().into_iter().filter(|queue| queue != topology::REPORTS).collect()
+    let others = [topology::REPORTS, topology::DELIVERIES, topology::DELIVERIES_DEAD];
+    topology::queues().into_iter().filter(|queue| !others.contains(&queue.as_str())).collect()
 }
 
 impl Backlog {

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use self::engine::Engine;
 use self::outside::Outside;
-use super::{assemble, backlog, relay, webhook, worker};
+use super::{assemble, backlog, deliver, relay, webhook, worker};
 use crate::adapters::amqp::Rights;
 use crate::app::require_broker;
 use crate::cli::check::Purpose;
@@ -23,6 +23,7 @@ impl Purpose {
             Self::Run => "run",
             Self::Relay => "relay",
             Self::Assemble => "assemble",
+            Self::Deliver => "deliver",
             Self::Announce => "announce",
             Self::Backlog => "backlog",
             Self::Webhook => "webhook",
@@ -40,6 +41,7 @@ impl Purpose {
             Self::Run => Rights::of_a_worker(),
             Self::Relay | Self::Announce | Self::Webhook => Rights::of_who_announces(),
             Self::Assemble => Rights::of_who_assembles(),
+            Self::Deliver => Rights::of_who_delivers(),
             Self::Backlog => Rights::of_the_backlog(),
         }
     }
@@ -51,6 +53,7 @@ impl Purpose {
             Self::Run => worker::require(settings, problems),
             Self::Relay => relay::require(settings, problems),
             Self::Assemble => assemble::require(settings, problems),
+            Self::Deliver => deliver::require(settings, problems),
             Self::Webhook => webhook::require(settings, problems),
             Self::Announce => require_broker(settings, problems),
             Self::Backlog => {
@@ -62,7 +65,7 @@ impl Purpose {
 }
 
 /// What settings are for, where nobody says it: the bridges that they describe, and the service where they have routes or nothing
-/// else that needs their broker, else `process`.
+/// else that needs their broker, else `process`. An archive tells nothing: workers name it too.
 fn purposes(settings: &Settings) -> Vec<Purpose> {
     let mut found = Vec::new();
     if settings.relay.is_some() {

@@ -21,6 +21,7 @@ use crate::app;
 use crate::cli::check::Purpose;
 use crate::compute::models::LoadedModels;
 use crate::pipeline::version;
+use crate::services::dicom::send::archive;
 use crate::settings::{Problems, RelaySettings, Settings, StorageSettings};
 
 /// Longer than any one connection may take, so that its own words come first.
@@ -47,9 +48,10 @@ impl Outside {
             let mut look = Look { settings, found: Vec::new(), problems };
             look.at_ports(purposes).await;
             look.at_broker(purposes).await;
-            let reads = [Purpose::Run, Purpose::Announce, Purpose::Assemble];
+            let reads = [Purpose::Run, Purpose::Announce, Purpose::Assemble, Purpose::Deliver];
             if purposes.iter().any(|purpose| reads.contains(purpose)) {
-                let writes = purposes.contains(&Purpose::Run) || purposes.contains(&Purpose::Assemble);
+                let writing = [Purpose::Run, Purpose::Assemble, Purpose::Deliver];
+                let writes = purposes.iter().any(|purpose| writing.contains(purpose));
                 look.at_storage(writes, &opened).await;
             }
             if purposes.iter().any(|purpose| matches!(purpose, Purpose::Relay | Purpose::Backlog)) {
@@ -59,6 +61,9 @@ impl Outside {
             if purposes.contains(&Purpose::Assemble) {
                 let queue = settings.assemble.as_ref().map(|assemble| &assemble.queue);
                 look.at_queue(queue, "assemble", "Storage queue of instances", true).await;
+            }
+            if purposes.contains(&Purpose::Deliver) {
+                look.at_archives().await;
             }
             if purposes.iter().any(|purpose| matches!(purpose, Purpose::Run | Purpose::Backlog)) {
                 look.at_management().await;
@@ -109,7 +114,7 @@ impl Look<'_> {
     /// Where the command would listen.
     async fn at_ports(&mut self, purposes: &[Purpose]) {
         let settings = self.settings;
-        let serves = [Purpose::Run, Purpose::Relay, Purpose::Assemble, Purpose::Webhook];
+        let serves = [Purpose::Run, Purpose::Relay, Purpose::Assemble, Purpose::Deliver, Purpose::Webhook];
         if !purposes.iter().any(|purpose| serves.contains(purpose)) {
             return;
         }
@@ -199,6 +204,15 @@ impl Look<'_> {
         self.ask(what, count(&queue)).await;
         if poison_too {
             self.ask(&format!("{what} for poison"), count(&poison)).await;
+        }
+    }
+
+    /// Asks each archive something that changes nothing: an answer does not prove that it stores.
+    async fn at_archives(&mut self) {
+        let settings = self.settings;
+        for target in &settings.targets {
+            let question = async { archive(target)?.answers().await };
+            self.ask(&format!("archive {}", target.name), Box::pin(question)).await;
         }
     }
 

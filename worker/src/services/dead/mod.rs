@@ -10,12 +10,13 @@ use std::fmt::Write;
 use nightread_domain::{ErrorCode, JobError};
 use serde_json::{Value, json};
 
-use crate::adapters::amqp::{DeadLetter, DeadLetters, Handling, Publisher, RabbitOptions, Swept, topology};
+use crate::adapters::amqp::{DeadLetter, DeadLetters, Handling, Pile, Publisher, RabbitOptions, Swept};
 use crate::cli::dead::Chosen;
 
 /// The dead letters, as this command sees them.
 pub(crate) struct Letters {
     held: DeadLetters,
+    pile: Pile,
     options: RabbitOptions,
     /// Others hold some of them, which are not seen here.
     pub are_shared: bool,
@@ -23,6 +24,7 @@ pub(crate) struct Letters {
 
 /// What became of the letters that were chosen.
 pub(crate) struct Taken {
+    pile: Pile,
     verdict: Option<Handling>,
     chosen: u32,
     by_code: BTreeMap<ErrorCode, u32>,
@@ -42,10 +44,10 @@ impl Chosen {
 }
 
 impl Letters {
-    pub async fn open(options: RabbitOptions) -> Result<Self, JobError> {
-        let held = DeadLetters::open(&options).await?;
+    pub async fn open(options: RabbitOptions, pile: Pile) -> Result<Self, JobError> {
+        let held = DeadLetters::of(&options, pile).await?;
         let are_shared = held.others().await? > 0;
-        Ok(Self { held, options, are_shared })
+        Ok(Self { held, pile, options, are_shared })
     }
 
     /// Does `verdict` to at most `limit` of the chosen letters; without one it only counts them.
@@ -70,7 +72,7 @@ impl Letters {
             })
             .await;
         self.held.close().await;
-        Taken { verdict, chosen: met, by_code, swept, unmet, ended }
+        Taken { pile: self.pile, verdict, chosen: met, by_code, swept, unmet, ended }
     }
 
     /// Looks at every letter and keeps it.
@@ -102,7 +104,7 @@ impl Taken {
 
     pub fn as_json(&self) -> Value {
         json!({
-            "queue": topology::DEAD_QUEUE,
+            "queue": self.pile.queue(),
             "chosen": self.chosen,
             "redriven": self.swept.redriven,
             "discarded": self.swept.discarded,

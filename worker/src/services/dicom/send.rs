@@ -24,11 +24,11 @@ pub(crate) struct Sent {
 /// [`crate::app::WrongUse`]; those of making the objects; `settings_invalid`.
 pub(crate) async fn run(args: &SendArgs) -> Result<Sent> {
     let settings = app::sound_settings(&args.common, |settings, problems| {
-        if settings.deliver.is_none() {
+        if settings.targets.is_empty() {
             problems.add("[deliver] archive: the archive is not named");
         }
     })?;
-    let deliver = settings.deliver.as_ref().context("the archive was required above")?;
+    let deliver = settings.targets.first().context("the archive was required above")?;
     let archive = archive(deliver)?;
     let made = make(&args.result, &args.source, &args.common, &settings).await?;
     let verdicts = archive.send(&made.objects).await;
@@ -64,7 +64,7 @@ pub(crate) fn archive(settings: &DeliverSettings) -> Result<Archive, JobError> {
 }
 
 /// One line for whoever audits what left for the archive: which study by a digest, how it ended, and nothing of the patient.
-fn audited(settings: &DeliverSettings, objects: &[Object], verdicts: &[Verdict]) {
+pub(crate) fn audited(settings: &DeliverSettings, objects: &[Object], verdicts: &[Verdict]) {
     let study = objects
         .first()
         .map_or_else(String::new, |object| hex::encode(&Sha256::digest(object.study.as_bytes())[..16]));
@@ -75,6 +75,7 @@ fn audited(settings: &DeliverSettings, objects: &[Object], verdicts: &[Verdict])
     });
     tracing::info!(
         audit = true,
+        delivery_target = settings.name,
         archive = settings.archive,
         calling_title = settings.calling_title,
         study_sha256 = study,

@@ -376,7 +376,12 @@ mod tests {
             write(root.path(), &format!("{below}/{name}.json"), &document(&format!("ward/{name}"), status));
         }
         write(root.path(), &format!("{below}/a.png.ab.heat.0-a.png"), "image");
-        for own in ["_outbox/x.json", "_series/incoming/1.2.json", "_assemble/series/incoming/1.2.json"] {
+        for own in [
+            "_outbox/x.json",
+            "_series/incoming/1.2.json",
+            "_assemble/series/incoming/1.2.json",
+            "_deliveries/pacs/1/2.json",
+        ] {
             write(root.path(), own, "{}");
         }
         write(root.path(), "other.json", "[]");

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nightread_domain::announcement::SETS;
+use nightread_domain::delivery::RECORDS;
 use nightread_domain::ports::Listing;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
 use tokio::sync::mpsc;
@@ -20,9 +21,9 @@ const BATCH: usize = 128;
 /// How documents' names end.
 const DOCUMENT: &str = ".json";
 
-/// What lies below these in the results container is Nightread's own: records that have not been told yet, set documents, and
-/// what is known of series so far.
-const OWN: [&str; 3] = ["_outbox/", SETS, "_assemble/"];
+/// What lies below these in the results container is Nightread's own: records that have not been told yet, set documents,
+/// what is known of series so far, and what archives have.
+const OWN: [&str; 4] = ["_outbox/", SETS, "_assemble/", RECORDS];
 
 /// A name, and the mark of the version there where it was asked for.
 #[derive(Clone, Debug)]

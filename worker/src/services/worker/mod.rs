@@ -10,8 +10,10 @@ use nightread_domain::{ErrorClass, JobError, Lane};
 use tokio::runtime::Runtime;
 
 use self::machine::Machine;
+use self::orders::DeliveryOrders;
 use self::results::ResultEvents;
-use self::vitals::{ServiceObserver, ServiceVitals, tell_of_pauses, tell_of_work};
+pub(in crate::services) use self::vitals::tell_of_pauses;
+use self::vitals::{ServiceObserver, ServiceVitals, tell_of_work};
 use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake, SessionState};
 use crate::app;
 use crate::app::{require_broker, stop_on_signals};
@@ -30,6 +32,7 @@ use crate::telemetry::metrics::table::Teller;
 
 pub(super) mod descriptors;
 mod machine;
+mod orders;
 mod results;
 mod vitals;
 
@@ -142,13 +145,11 @@ async fn serve(
     tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
     tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
-    let sinks: Vec<Arc<dyn Sink>> =
-        if settings.publish_results { vec![Arc::new(ResultEvents)] } else { Vec::new() };
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,
         observer: Arc::new(ServiceObserver::new(ledger)),
-        sinks,
+        sinks: sinks(settings),
         stop: stop.clone(),
         valve,
         drain_deadline: settings.drain,
@@ -164,6 +165,19 @@ async fn serve(
         machine.let_go().await;
     }
     Ok(ended)
+}
+
+/// Who is told of what is stored.
+fn sinks(settings: &Settings) -> Vec<Arc<dyn Sink>> {
+    let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+    if settings.publish_results {
+        sinks.push(Arc::new(ResultEvents));
+    }
+    if !settings.targets.is_empty() {
+        let targets = settings.targets.iter().map(|target| target.name.clone()).collect();
+        sinks.push(Arc::new(DeliveryOrders { targets }));
+    }
+    sinks
 }
 
 /// Waits until results and at least one source answer: not ready, said loudly, and no message is taken in vain. The jobs of
@@ -216,7 +230,8 @@ async fn probe_all(settings: &Settings, tools: &Tools) -> Result<(), JobError> {
     Ok(())
 }
 
-async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>) {
+/// Shows, as long as it runs, whether the broker session is up.
+pub(in crate::services) async fn follow_session(mut state: tokio::sync::watch::Receiver<SessionState>) {
     let mut was_up = false;
     loop {
         let now = *state.borrow_and_update();

@@ -159,7 +159,7 @@ pub(super) async fn tell_of_work(ledger: Arc<Ledger>, publisher: Arc<Publisher>,
 }
 
 /// Shows, as long as the worker runs, whether it takes anything and why not.
-pub(super) async fn tell_of_pauses(valve: Valve) {
+pub(in crate::services) async fn tell_of_pauses(valve: Valve) {
     let tell = |reasons: &BTreeMap<PauseReason, String>| {
         for reason in PauseReason::ALL {
             metrics::paused(reason, reasons.contains_key(&reason));

@@ -11,14 +11,15 @@ use metrics::{
     counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_local_recorder,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use nightread_domain::{Disposition, Lane};
+use nightread_domain::{Disposition, ErrorCode, Lane};
 
 use self::table::{
     ASSEMBLED, BACKLOG_AGE, BACKLOG_MESSAGES, BACKLOG_SECONDS, BACKLOG_WORKERS, BATCH_ITEMS, BATCHES,
     BROKER_BLOCKED, BROKER_CERTIFICATE, BROKER_SESSIONS, BROKER_UP, BUILD_INFO, CONTAINER_UP, DEAD_LETTERS,
-    EVENT_POLLS, EVENTS, EVENTS_IGNORED, JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, Kind, MESSAGE_COST,
-    MESSAGES, METRICS, Metric, OLDEST_JOB_AGE, OPEN_SERIES, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES,
-    QUEUE_WAITED, RELAYED, SETS, STAGE_SECONDS, STORAGE_OUTAGE, STORAGE_QUEUE, Teller, WAITED, WEBHOOK,
+    DELIVERED_OBJECTS, DELIVERIES, DELIVERY_ERRORS, DELIVERY_SECONDS, EVENT_POLLS, EVENTS, EVENTS_IGNORED,
+    JOB_ERRORS, JOB_SECONDS, JOBS, JOBS_IN_FLIGHT, Kind, MESSAGE_COST, MESSAGES, METRICS, Metric,
+    OLDEST_JOB_AGE, OPEN_SERIES, OUTBOX, PATCHES, PAUSED, PUBLISH_FAILURES, QUEUE_WAITED, RELAYED, SETS,
+    STAGE_SECONDS, STORAGE_OUTAGE, STORAGE_QUEUE, TARGET_UP, Teller, UNDELIVERED, WAITED, WEBHOOK,
 };
 
 use crate::flow::WORKER_VERSION;
@@ -180,6 +181,52 @@ pub fn set_announced(again: bool) {
 /// So many series have something that is not announced yet.
 pub fn open_series(count: u64) {
     gauge!(OPEN_SERIES.name).set(count as f64);
+}
+
+/// The archives that results may go to are known: their series start.
+pub fn targets<'a>(names: impl Iterator<Item = &'a str>) {
+    zero::targets(names);
+}
+
+/// What was to be done for an archive is done, or was not.
+pub fn delivery_ended(target: &str, outcome: &'static str, code: Option<ErrorCode>, time: Duration) {
+    counter!(DELIVERIES.name, "target" => target.to_owned(), "outcome" => outcome).increment(1);
+    if let Some(code) = code {
+        counter!(DELIVERY_ERRORS.name, "target" => target.to_owned(), "code" => code.as_str()).increment(1);
+    }
+    histogram!(DELIVERY_SECONDS.name, "target" => target.to_owned()).record(time.as_secs_f64());
+}
+
+/// An archive has an object.
+pub fn object_delivered(target: &str, kind: &'static str) {
+    counter!(DELIVERED_OBJECTS.name, "target" => target.to_owned(), "kind" => kind).increment(1);
+}
+
+/// Whether results are sent to an archive.
+pub fn target_up(target: &str, up: bool) {
+    gauge!(TARGET_UP.name, "target" => target.to_owned()).set(f64::from(u8::from(up)));
+}
+
+/// So many results have not reached their archives.
+pub fn undelivered(state: &'static str, count: u32) {
+    gauge!(UNDELIVERED.name, "state" => state).set(f64::from(count));
+}
+
+/// A delivery in hand; dropped, it is not any more.
+#[derive(Debug)]
+pub struct InFlight(());
+
+impl InFlight {
+    pub fn begun() -> Self {
+        gauge!(JOBS_IN_FLIGHT.name).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        delivery_left();
+    }
 }
 
 /// A request of the webhook was answered.

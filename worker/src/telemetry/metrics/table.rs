@@ -8,19 +8,22 @@ pub enum Teller {
     Run,
     Relay,
     Assemble,
+    Deliver,
     Webhook,
     /// `nightread backlog --serve`.
     Backlog,
 }
 
 impl Teller {
-    pub const ALL: [Self; 5] = [Self::Run, Self::Relay, Self::Assemble, Self::Webhook, Self::Backlog];
+    pub const ALL: [Self; 6] =
+        [Self::Run, Self::Relay, Self::Assemble, Self::Deliver, Self::Webhook, Self::Backlog];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Relay => "relay",
             Self::Assemble => "assemble",
+            Self::Deliver => "deliver",
             Self::Webhook => "webhook",
             Self::Backlog => "backlog",
         }
@@ -105,32 +108,32 @@ metrics! {
          when Event Grid put it into the Storage queue.";
     STAGE_SECONDS = Histogram(WORK_SECONDS), "nightread_stage_seconds", SECONDS, ["stage"], [Run],
         "Time of one stage of one job: `fetch` (with the digest), `decode`, `preprocess`, `queue`, `infer`, `heatmaps`.";
-    MESSAGES = Counter, "nightread_messages_total", None, ["disposition", "code"], [Run],
+    MESSAGES = Counter, "nightread_messages_total", None, ["disposition", "code"], [Run, Deliver],
         "Messages settled: `done`, `retried` (an attempt is counted), `postponed` (none is: the world was away), `dead_lettered`, \
          `quarantined` (handed out twice before, set aside to run alone), `split` (a batch, taken apart), `returned`.";
     PATCHES = Counter, "nightread_patches_total", None, [], [Run],
         "Patches of CT volumes that networks have gone over.";
     EVENTS_IGNORED = Counter, "nightread_events_ignored_total", None, ["kind"], [Run],
         "Events that are no job: `own_result`, `other_type`.";
-    JOBS_IN_FLIGHT = Gauge, "nightread_jobs_in_flight", None, [], [Run],
+    JOBS_IN_FLIGHT = Gauge, "nightread_jobs_in_flight", None, [], [Run, Deliver],
         "Deliveries being worked on.";
     STORAGE_OUTAGE = Gauge, "nightread_storage_outage", None, [], [Run],
         "1 while storage is away and intake pauses.";
     CONTAINER_UP = Gauge, "nightread_storage_container_up", None, ["container"], [Run],
         "1 while a container of the settings lets jobs in, 0 while its jobs wait.";
-    PAUSED = Gauge, "nightread_paused", None, ["reason"], [Run],
-        "1 while nothing is taken: `storage`, `publishing`.";
-    BROKER_UP = Gauge, "nightread_broker_up", None, [], [Run, Relay, Assemble, Webhook],
+    PAUSED = Gauge, "nightread_paused", None, ["reason"], [Run, Deliver],
+        "1 while nothing is taken: `storage`, `publishing`, `archives` (none of them answers; `nightread deliver`).";
+    BROKER_UP = Gauge, "nightread_broker_up", None, [], [Run, Relay, Assemble, Deliver, Webhook],
         "1 while the broker session is up.";
-    BROKER_SESSIONS = Counter, "nightread_broker_sessions_total", None, [], [Run, Relay, Assemble, Webhook],
+    BROKER_SESSIONS = Counter, "nightread_broker_sessions_total", None, [], [Run, Relay, Assemble, Deliver, Webhook],
         "Broker sessions opened; growth means a flapping connection.";
-    BROKER_CERTIFICATE = Gauge, "nightread_broker_certificate_expiry_timestamp_seconds", SECONDS, [], [Run, Relay, Assemble, Webhook, Backlog],
+    BROKER_CERTIFICATE = Gauge, "nightread_broker_certificate_expiry_timestamp_seconds", SECONDS, [], [Run, Relay, Assemble, Deliver, Webhook, Backlog],
         "When the certificate ends that the broker showed at the last connection, in seconds since 1970. Without TLS, and before the first connection, `+Inf`.";
-    BROKER_BLOCKED = Gauge, "nightread_broker_blocked", None, [], [Run, Relay, Assemble, Webhook],
+    BROKER_BLOCKED = Gauge, "nightread_broker_blocked", None, [], [Run, Relay, Assemble, Deliver, Webhook],
         "1 while the broker is short of memory or disk and takes no messages from this connection.";
-    PUBLISH_FAILURES = Counter, "nightread_publish_failures_total", None, [], [Run, Relay, Assemble, Webhook],
+    PUBLISH_FAILURES = Counter, "nightread_publish_failures_total", None, [], [Run, Relay, Assemble, Deliver, Webhook],
         "Tries of a message that the broker did not take.";
-    OUTBOX = Counter, "nightread_outbox_records_total", None, ["event"], [Run],
+    OUTBOX = Counter, "nightread_outbox_records_total", None, ["event"], [Run, Deliver],
         "Messages `recorded` with the results because the broker took none, and `told` from there.";
     BATCHES = Counter, "nightread_batches_total", None, [], [Run],
         "Batches that the inference engine ran.";
@@ -156,6 +159,19 @@ metrics! {
          have come twice.";
     OPEN_SERIES = Gauge, "nightread_assemble_open_series", None, [], [Assemble],
         "Series with something that is not announced yet.";
+    DELIVERIES = Counter, "nightread_deliveries_total", None, ["target", "outcome"], [Deliver],
+        "Results for an archive: `delivered` (it has every object); `known` (it had this content, and nothing was sent); `nothing` (no DICOM object is made of it); \
+         `failed` (tried again, or a dead letter). `target` is empty for an order that names no archive of the settings.";
+    DELIVERY_ERRORS = Counter, "nightread_delivery_errors_total", None, ["target", "code"], [Deliver],
+        "Results that were not delivered, by error code; those too of which no object is made.";
+    DELIVERED_OBJECTS = Counter, "nightread_delivered_objects_total", None, ["target", "kind"], [Deliver],
+        "Objects that an archive said it has: `sr`, `sc`, `seg`.";
+    DELIVERY_SECONDS = Histogram(WORK_SECONDS), "nightread_delivery_seconds", SECONDS, ["target"], [Deliver],
+        "Time of one result, from its order to what the archive said.";
+    TARGET_UP = Gauge, "nightread_delivery_target_up", None, ["target"], [Deliver],
+        "1 while results are sent to an archive, 0 while it is away and they wait.";
+    UNDELIVERED = Gauge, "nightread_undelivered", None, ["state"], [Deliver],
+        "Results that are `waiting` in the queue of deliveries (those put off for a while wait elsewhere), and those given up, among its dead letters: `dead`.";
     WEBHOOK = Counter, "nightread_webhook_requests_total", None, ["kind", "status"], [Webhook],
         "Requests of the webhook: `post`, `options`, `other`.";
     BACKLOG_MESSAGES = Gauge, "nightread_backlog_messages", None, ["queue", "state"], [Backlog],
@@ -173,7 +189,7 @@ metrics! {
     BACKLOG_AGE = Gauge, "nightread_backlog_last_success_age_seconds", SECONDS, [], [Backlog],
         "Seconds since the last look that could count, or since the start before the first. While a look cannot count, this is the only \
          gauge of the backlog that is there: figures of a while ago are not shown as today's.";
-    BUILD_INFO = Gauge, "nightread_build_info", None, ["version"], [Run, Relay, Assemble, Webhook, Backlog],
+    BUILD_INFO = Gauge, "nightread_build_info", None, ["version"], [Run, Relay, Assemble, Deliver, Webhook, Backlog],
         "1.";
 }
 

@@ -340,6 +340,9 @@ error_codes! {
         "A heatmap, a label map or a preview beside the document is gone, or is not the one that the document names.",
         "Read the study again with `force`; keep results together when they are moved.";
     // Sending to an archive.
+    UnknownTarget = "unknown_target", Permanent,
+        "The order names an archive that the settings of `nightread deliver` do not have.",
+        "Name it under `[deliver]` or `[[targets]]` again, then redrive; or discard the letters of an archive that is no more.";
     DeliveryUnavailable = "delivery_unavailable", Transient,
         "The archive did not answer, broke the connection, or answered with a server error.",
         "None where it comes back; else look at its address and health. Where a connection is reset in mid-transfer, ask whether our AE title is known there.";

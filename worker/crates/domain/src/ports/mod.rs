@@ -10,4 +10,4 @@ pub use blobs::{BlobStore, Fetched, WriteCondition, WriteOutcome};
 pub use guarded::{Guard, Guarded, StoreCall};
 pub use intake::{Delivery, Disposition, Intake, Settlement};
 pub use listing::{Listed, ListedPage, Listing};
-pub use sink::{Notice, Sink, Standing};
+pub use sink::{Audience, Notice, Sink, Standing};

@@ -28,9 +28,19 @@ pub trait Sink: Debug + Send + Sync {
     async fn take(&self, standing: Standing<'_>) -> Result<Vec<Notice>, JobError>;
 }
 
-/// Something to be told to whoever listens.
+/// Who is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever listens; nobody need.
+    Listeners,
+    /// A queue of work, which has to take it.
+    Workers,
+}
+
+/// Something to be told before a delivery is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
+    pub audience: Audience,
     /// The same for every telling of one thing, so that listeners can drop repeats.
     pub id: String,
     /// What it is about, in words between dots.

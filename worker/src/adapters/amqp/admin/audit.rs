@@ -164,7 +164,9 @@ fn of_policy(queue: &FoundQueue) -> Vec<String> {
     harmful
         .map(|(key, value)| {
             let harm = match key.as_str() {
-                "message-ttl" | "expires" if queue.name == topology::DEAD_QUEUE => {
+                "message-ttl" | "expires"
+                    if [topology::DEAD_QUEUE, topology::DELIVERIES_DEAD].contains(&queue.name.as_str()) =>
+                {
                     "dead letters would vanish unseen"
                 }
                 "message-ttl" | "expires" => "what waits there would not be read",

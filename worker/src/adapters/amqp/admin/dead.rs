@@ -51,6 +51,8 @@ pub struct DeadLetter {
     pub stage: Option<Stage>,
     /// Seconds since 1970.
     pub dead_at: Option<u64>,
+    /// Under which it was published.
+    key: String,
     properties: BasicProperties,
 }
 
@@ -80,6 +82,26 @@ impl DeadLetter {
     /// Headers as text, in their order; a stranger wrote most of them.
     pub fn headers(&self) -> Vec<(String, String)> {
         properties::shown(&self.properties)
+    }
+}
+
+/// Whose letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pile {
+    /// Studies that were given up.
+    #[default]
+    Jobs,
+    /// Results that reached no archive.
+    Deliveries,
+}
+
+impl Pile {
+    /// The queue that they lie in.
+    pub const fn queue(self) -> &'static str {
+        match self {
+            Self::Jobs => topology::DEAD_QUEUE,
+            Self::Deliveries => topology::DELIVERIES_DEAD,
+        }
     }
 }
 
@@ -114,24 +136,30 @@ impl Swept {
 #[derive(Debug)]
 pub struct DeadLetters {
     connection: Connection,
+    pile: Pile,
 }
 
 impl DeadLetters {
+    /// The studies that were given up.
     pub async fn open(options: &RabbitOptions) -> Result<Self, JobError> {
-        Ok(Self { connection: connect(options, "dead letters").await? })
+        Self::of(options, Pile::Jobs).await
+    }
+
+    pub async fn of(options: &RabbitOptions, pile: Pile) -> Result<Self, JobError> {
+        Ok(Self { connection: connect(options, "dead letters").await?, pile })
     }
 
     /// Letters that nobody else looks at just now.
     pub async fn count(&self) -> Result<u32, JobError> {
         let channel = self.channel().await?;
-        topology::depth(&channel, topology::DEAD_QUEUE).await
+        topology::depth(&channel, self.pile.queue()).await
     }
 
     /// Others who look at the letters just now, or did until a moment ago: what they hold, a sweep that begins now may
     /// not see.
     pub async fn others(&self) -> Result<u32, JobError> {
         let channel = self.channel().await?;
-        topology::consumers(&channel, topology::DEAD_QUEUE).await
+        topology::consumers(&channel, self.pile.queue()).await
     }
 
     /// The oldest letters, at most `limit`; all of them stay.
@@ -159,8 +187,8 @@ impl DeadLetters {
     ) -> Result<(), JobError> {
         let channel = self.channel().await?;
         // What is redriven may die again at once: only what is there now is gone through.
-        let there = topology::depth(&channel, topology::DEAD_QUEUE).await?;
-        let mut window = Window::open(&channel, FIRST_WINDOW).await?;
+        let there = topology::depth(&channel, self.pile.queue()).await?;
+        let mut window = Window::open(&channel, self.pile.queue(), FIRST_WINDOW).await?;
         let mut settling = FuturesUnordered::new();
         let mut stopped = false;
         while !settling.is_empty() || (!stopped && swept.seen < there) {
@@ -177,7 +205,7 @@ impl DeadLetters {
                 Ok(Some(Err(error))) => return Err(classified("cannot look at the dead letters", error)),
                 Ok(None) => return Err(unavailable("the broker ended the look at the dead letters")),
                 Err(_) => {
-                    stopped = topology::depth(&channel, topology::DEAD_QUEUE).await? == 0;
+                    stopped = topology::depth(&channel, self.pile.queue()).await? == 0;
                     continue;
                 }
             };
@@ -229,6 +257,7 @@ fn cannot_look(error: lapin::Error) -> JobError {
 /// A consumer that gets so many letters and no more. Letters that are kept fill it up; then the next one goes on
 /// behind them. So the broker pushes only what there is room for, whatever the length of the queue.
 struct Window {
+    queue: &'static str,
     consumer: Consumer,
     size: usize,
     held: usize,
@@ -237,22 +266,22 @@ struct Window {
 }
 
 impl Window {
-    async fn open(channel: &Channel, size: usize) -> Result<Self, JobError> {
+    async fn open(channel: &Channel, queue: &'static str, size: usize) -> Result<Self, JobError> {
         let prefetch = u16::try_from(size).unwrap_or(u16::MAX);
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(cannot_look)?;
         let options = BasicConsumeOptions::default();
         let consumer = channel
-            .basic_consume(topology::DEAD_QUEUE.into(), "".into(), options, FieldTable::default())
+            .basic_consume(queue.into(), "".into(), options, FieldTable::default())
             .await
             .map_err(cannot_look)?;
-        Ok(Self { consumer, size, held: 0, seen: 0, bytes: 0 })
+        Ok(Self { queue, consumer, size, held: 0, seen: 0, bytes: 0 })
     }
 
     async fn next(self, channel: &Channel) -> Result<Self, JobError> {
         self.cancel(channel).await?;
         let mean = self.bytes / self.seen.max(1);
         let size = (WINDOW_BYTES / mean.max(1)).clamp(1, LARGEST_WINDOW).min(self.size * 4);
-        Self::open(channel, size).await
+        Self::open(channel, self.queue, size).await
     }
 
     async fn cancel(&self, channel: &Channel) -> Result<(), JobError> {
@@ -298,9 +327,14 @@ fn revived(letter: DeadLetter) -> Outgoing {
     )
     // It waits anew: the days that it lay here are not days that a worker was late.
     .with_timestamp(unix_now());
+    let key = if topology::is_of_delivery(&letter.key) {
+        letter.key
+    } else {
+        topology::lane_key(letter.message.attributes.lane)
+    };
     Outgoing {
         exchange: topology::JOBS.to_owned(),
-        key: topology::lane_key(letter.message.attributes.lane),
+        key,
         properties: copy,
         body: letter.message.body,
         mandatory: true,
@@ -313,5 +347,6 @@ fn letter(raw: Raw) -> (DeadLetter, Acker) {
     let Death { code, reason, stage, at } = death(&raw.properties);
     let attributes = properties::attributes(lane, false, &raw.properties);
     let message = Message { body: Bytes::from(raw.data), attributes };
-    (DeadLetter { message, code, reason, stage, dead_at: at, properties: raw.properties }, raw.acker)
+    let key = raw.routing_key.as_str().to_owned();
+    (DeadLetter { message, code, reason, stage, dead_at: at, key, properties: raw.properties }, raw.acker)
 }

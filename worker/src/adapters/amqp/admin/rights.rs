@@ -35,7 +35,19 @@ impl Rights {
         let lanes = Lane::ALL.into_iter().map(topology::lane_queue);
         Self {
             consume: lanes.chain([topology::QUARANTINE_QUEUE.to_owned()]).collect(),
-            publish: topology::exchanges().into_iter().map(|(exchange, _)| exchange).collect(),
+            publish: topology::exchanges()
+                .into_iter()
+                .map(|(exchange, _)| exchange)
+                .filter(|exchange| *exchange != topology::DELIVERIES_DEAD)
+                .collect(),
+        }
+    }
+
+    /// Whoever delivers takes from one queue, puts off, and gives up.
+    pub fn of_who_delivers() -> Self {
+        Self {
+            consume: vec![topology::DELIVERIES.to_owned()],
+            publish: vec![topology::JOBS, topology::DELAY, topology::DELIVERIES_DEAD],
         }
     }
 

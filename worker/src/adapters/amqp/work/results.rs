@@ -1,6 +1,7 @@
 //! `nightread.result`: told to whoever listens for each stored document.
 
 use bytes::Bytes;
+use nightread_domain::ports::Audience;
 use nightread_domain::{ErrorCode, JobError, Notice, Stage, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -62,6 +63,7 @@ impl ResultEvent {
                 .with_source(error)
         })?;
         Ok(Notice {
+            audience: Audience::Listeners,
             id: self.id.clone(),
             topic: self.key(),
             correlation_id: self.data.correlation_id.clone(),

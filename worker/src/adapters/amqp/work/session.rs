@@ -191,10 +191,11 @@ fn no_channel(error: lapin::Error) -> JobError {
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
     let shares = PermitShares::new(options.permits, options.weights);
     let mut channels = Vec::new();
-    for source in Origin::of(&options.lanes) {
+    for source in Origin::asked_for(options) {
         let prefetch = match source {
             Origin::Lane(lane) => shares.prefetch(lane),
             Origin::Quarantine => 1,
+            Origin::Deliveries => u16::try_from(options.permits).unwrap_or(u16::MAX),
         };
         let channel = connection.create_channel().await.map_err(no_channel)?;
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(no_channel)?;

@@ -18,7 +18,7 @@ use nightread_domain::retry::Delay;
 use nightread_domain::{Attributes, Delivery, Disposition, JobError, Lane, Message, Notice, Settlement};
 use tokio::time::Instant;
 
-use super::shared::{Shared, Taken};
+use super::shared::{Origin, Shared, Taken};
 use crate::adapters::amqp::connect::unavailable;
 use crate::adapters::amqp::properties;
 use crate::adapters::amqp::publisher::{Outgoing, announcement, told};
@@ -32,7 +32,7 @@ const SPLIT_IN_FLIGHT: usize = 64;
 pub(super) struct RabbitSettlement {
     acker: Option<Acker>,
     lane: Lane,
-    quarantined: bool,
+    origin: Origin,
     epoch: u64,
     attempt: u32,
     /// Returns that the broker counts; for a quarantined message its starts.
@@ -58,17 +58,20 @@ impl fmt::Debug for RabbitSettlement {
 impl RabbitSettlement {
     /// Of a delivery that is counted among those in flight of its lane; dropped, it is not any more.
     pub fn new(taken: Taken, message: &Message, shared: Arc<Shared>) -> Self {
-        let Attributes { lane, quarantined, attempt, delivery_count, .. } = message.attributes;
-        let Taken { raw, epoch, arrived, .. } = taken;
+        let Attributes { lane, attempt, delivery_count, .. } = message.attributes;
+        let Taken { raw, epoch, arrived, origin, .. } = taken;
         // Whatever came through a foreign exchange returns to the lane it was found in.
-        let key = match raw.routing_key.as_str() {
-            key if topology::lane_of_key(key) == Some(lane) => key.to_owned(),
+        let found = raw.routing_key.as_str();
+        let key = match origin {
+            Origin::Deliveries if topology::is_of_delivery(found) => found.to_owned(),
+            Origin::Deliveries => topology::DELIVERY_KEY.to_owned(),
+            _ if topology::lane_of_key(found) == Some(lane) => found.to_owned(),
             _ => topology::lane_key(lane),
         };
         Self {
             acker: Some(raw.acker),
             lane,
-            quarantined,
+            origin,
             epoch,
             attempt,
             deliveries: delivery_count,
@@ -99,7 +102,9 @@ impl RabbitSettlement {
 
     async fn dead(&self, error: &JobError) -> Result<(), JobError> {
         let headers = properties::dead_headers(self.lane, self.attempt, unix_now(), error);
-        self.publish(topology::DEAD, properties::with(properties::copied(&self.properties), headers)).await
+        let exchange =
+            if self.origin == Origin::Deliveries { topology::DELIVERIES_DEAD } else { topology::DEAD };
+        self.publish(exchange, properties::with(properties::copied(&self.properties), headers)).await
     }
 
     /// To the quarantine, with so many starts known.
@@ -140,7 +145,7 @@ impl RabbitSettlement {
 
     /// Untouched, and never so that it could be quarantined or given up for it.
     async fn give_back(&mut self) -> Result<(), JobError> {
-        if self.quarantined {
+        if self.origin == Origin::Quarantine {
             // Brokers also count what they had on the way to a consumer that was cancelled: counts are no memory of starts.
             self.quarantined(0).await?;
         } else if self.deliveries > 0 {
@@ -169,7 +174,8 @@ fn lost() -> JobError {
 /// What was taken, as the pipeline sees it.
 pub(super) fn delivery(mut taken: Taken, shared: &Arc<Shared>) -> Delivery {
     let body = Bytes::from(std::mem::take(&mut taken.raw.data));
-    let attributes = properties::attributes(taken.lane, taken.quarantined, &taken.raw.properties);
+    let quarantined = taken.origin == Origin::Quarantine;
+    let attributes = properties::attributes(taken.lane, quarantined, &taken.raw.properties);
     let message = Message { body, attributes };
     let settlement = RabbitSettlement::new(taken, &message, Arc::clone(shared));
     Delivery { message, settlement: Box::new(settlement) }
@@ -202,7 +208,7 @@ impl Settlement for RabbitSettlement {
             }
             Disposition::DeadLetter { error } => self.dead(&error).await?,
             Disposition::Quarantine { started } => {
-                let known = if self.quarantined { self.deliveries } else { 0 };
+                let known = if self.origin == Origin::Quarantine { self.deliveries } else { 0 };
                 self.quarantined(known.saturating_add(started.into())).await?;
             }
             Disposition::Split(parts) => self.split(parts).await?,

@@ -54,6 +54,7 @@ pub(super) struct Shared {
 pub struct Queue {
     ready: PerLane<VecDeque<Arrived>>,
     quarantine: VecDeque<Arrived>,
+    deliveries: VecDeque<Arrived>,
     shares: PermitShares,
     ingest_seen: Option<Instant>,
     ended: Option<Result<(), JobError>>,
@@ -64,9 +65,16 @@ pub struct Queue {
 pub(super) enum Origin {
     Lane(Lane),
     Quarantine,
+    /// Results that are to be sent to archives. They count as ingest's: who takes them takes nothing else.
+    Deliveries,
 }
 
 impl Origin {
+    /// Whatever these options ask for.
+    pub fn asked_for(options: &RabbitOptions) -> Vec<Self> {
+        if options.deliveries { vec![Self::Deliveries] } else { Self::of(&options.lanes).collect() }
+    }
+
     /// Whatever a worker of these lanes consumes. What may kill workers goes with ingest: a run of a few scans must not
     /// meet it in their place.
     pub fn of(lanes: &[Lane]) -> impl Iterator<Item = Self> {
@@ -79,6 +87,7 @@ impl Origin {
         match self {
             Self::Lane(lane) => topology::lane_queue(lane),
             Self::Quarantine => topology::QUARANTINE_QUEUE.to_owned(),
+            Self::Deliveries => topology::DELIVERIES.to_owned(),
         }
     }
 }
@@ -89,7 +98,7 @@ type Arrived = (Raw, Instant);
 #[derive(Debug)]
 pub(super) struct Taken {
     pub lane: Lane,
-    pub quarantined: bool,
+    pub origin: Origin,
     pub raw: Raw,
     pub epoch: u64,
     /// The broker's patience with it began then.
@@ -102,6 +111,7 @@ impl Shared {
             queue: Mutex::new(Queue {
                 ready: PerLane::default(),
                 quarantine: VecDeque::new(),
+                deliveries: VecDeque::new(),
                 shares: PermitShares::new(options.permits, options.weights),
                 ingest_seen: None,
                 ended: None,
@@ -164,19 +174,21 @@ impl Shared {
         let in_flight = PerLane::from_fn(|lane| self.in_flight[lane].load(Ordering::Acquire));
         let ready = PerLane::from_fn(|lane| !queue.ready[lane].is_empty());
         let active = queue.ingest_seen.is_some_and(|seen| seen.elapsed() < INGEST_ACTIVE);
-        let (lane, quarantined, arrived) = if let Some(arrived) = queue.quarantine.pop_front() {
+        let (lane, origin, arrived) = if let Some(arrived) = queue.quarantine.pop_front() {
             // First of all: every delivery of a quarantined message is to be a start, because starts are what is counted.
-            (lane_of_quarantined(&arrived.0), true, arrived)
+            (lane_of_quarantined(&arrived.0), Origin::Quarantine, arrived)
+        } else if let Some(arrived) = queue.deliveries.pop_front() {
+            (Lane::Ingest, Origin::Deliveries, arrived)
         } else {
             let lane = queue.shares.next(ready, in_flight, active)?;
-            (lane, false, queue.ready[lane].pop_front()?)
+            (lane, Origin::Lane(lane), queue.ready[lane].pop_front()?)
         };
-        Some(self.taken(lane, quarantined, arrived))
+        Some(self.taken(lane, origin, arrived))
     }
 
-    pub fn taken(&self, lane: Lane, quarantined: bool, (raw, arrived): Arrived) -> Taken {
+    pub fn taken(&self, lane: Lane, origin: Origin, (raw, arrived): Arrived) -> Taken {
         self.in_flight[lane].fetch_add(1, Ordering::AcqRel);
-        Taken { lane, quarantined, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
+        Taken { lane, origin, raw, epoch: self.epoch.load(Ordering::Acquire), arrived }
     }
 
     /// A settlement is gone: its permit is free.
@@ -211,6 +223,7 @@ impl Shared {
         match source {
             Origin::Lane(lane) => queue.ready[lane].push_back(raw),
             Origin::Quarantine => queue.quarantine.push_back(raw),
+            Origin::Deliveries => queue.deliveries.push_back(raw),
         }
         drop(queue);
         self.changed.notify_one();
@@ -220,14 +233,17 @@ impl Shared {
     pub fn unclaimed(&self) -> Vec<Taken> {
         let mut queue = self.queue();
         let quarantine = std::mem::take(&mut queue.quarantine).into_iter();
-        let quarantine = quarantine.map(|arrived| (lane_of_quarantined(&arrived.0), true, arrived));
+        let quarantine =
+            quarantine.map(|arrived| (lane_of_quarantined(&arrived.0), Origin::Quarantine, arrived));
+        let deliveries = std::mem::take(&mut queue.deliveries).into_iter();
+        let deliveries = deliveries.map(|arrived| (Lane::Ingest, Origin::Deliveries, arrived));
         let lanes = Lane::ALL.into_iter().flat_map(|lane| {
             let waiting = std::mem::take(&mut queue.ready[lane]);
-            waiting.into_iter().map(move |arrived| (lane, false, arrived)).collect::<Vec<_>>()
+            waiting.into_iter().map(move |arrived| (lane, Origin::Lane(lane), arrived)).collect::<Vec<_>>()
         });
-        let all: Vec<_> = lanes.chain(quarantine).collect();
+        let all: Vec<_> = lanes.chain(quarantine).chain(deliveries).collect();
         drop(queue);
-        all.into_iter().map(|(lane, quarantined, arrived)| self.taken(lane, quarantined, arrived)).collect()
+        all.into_iter().map(|(lane, origin, arrived)| self.taken(lane, origin, arrived)).collect()
     }
 
     /// Forgets it: its tags died with their channels, and the broker has the messages again.

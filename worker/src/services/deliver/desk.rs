@@ -1,0 +1,378 @@
+//! One order: from the document that stands to what the archive says of its objects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use bytes::Bytes;
+use nightread_archive::{Concept, Kind, Object, Options, Predecessor, ReportClass, SegForm};
+use nightread_domain::delivery::DeliveryOrder;
+use nightread_domain::result::StudyKind;
+use nightread_domain::retry::Delay;
+use nightread_domain::{
+    BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, FetchedStudy, JobError, Message, ResultDocument,
+    Stage, Status, Task,
+};
+use nightread_engine::Catalogue;
+
+use super::records::{Delivered, Records, content};
+use super::target::{Target, unknown, worst};
+use crate::app;
+use crate::flow::budget::{ByteBudget, Room};
+use crate::pipeline::store::existing;
+use crate::services::dicom::objects::{self, MOST_FILE_BYTES, SourceReading};
+use crate::settings::{Limits, Settings};
+use crate::telemetry::metrics;
+
+/// How long a result waits for an archive that is away beside others: short at first, for most outages are.
+const WAITS: [Duration; 2] = [Delay::Seconds30.length(), Delay::Minutes5.length()];
+/// From so many minutes after it was announced on.
+const LONG_AFTER: u64 = 600;
+
+/// What all orders share.
+#[derive(Debug)]
+pub(super) struct Desk {
+    source: Arc<dyn BlobStore>,
+    results: Arc<dyn BlobStore>,
+    results_container: String,
+    source_containers: Vec<String>,
+    records: Records,
+    models: Catalogue,
+    report: ReportClass,
+    segmentation: SegForm,
+    reading: SourceReading,
+    limits: Limits,
+    bytes_in_flight: ByteBudget,
+    pub targets: BTreeMap<String, Arc<Target>>,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The archive has every object.
+    Delivered,
+    /// It had them already.
+    Known,
+    /// There is no object to send, and why.
+    Nothing(ErrorCode),
+    Failed(JobError),
+}
+
+impl Outcome {
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Known => "known",
+            Self::Nothing(_) => "nothing",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Delivered | Self::Known => None,
+            Self::Nothing(code) => Some(*code),
+            Self::Failed(error) => Some(error.code),
+        }
+    }
+}
+
+/// A failure, and whether it is the archive's.
+struct Failure {
+    error: JobError,
+    is_archives: bool,
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        Self { error, is_archives: false }
+    }
+}
+
+impl Desk {
+    /// # Errors
+    /// `settings_invalid` for an archive that no settings reach; those of the stores.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let stores = app::stores(settings)?;
+        let threshold = settings.limits.outage_failures;
+        let targets = settings.targets.iter().map(|target| {
+            Ok::<_, JobError>((target.name.clone(), Arc::new(Target::new(target, threshold)?)))
+        });
+        let models = Catalogue::load(&settings.models_dir).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no model's manifest is there: labels go under the private scheme");
+            Catalogue::default()
+        });
+        Ok(Self {
+            records: Records { store: Arc::clone(&stores.results) },
+            source: stores.source,
+            results: stores.results,
+            results_container: stores.results_container,
+            source_containers: settings.source_containers.clone(),
+            models,
+            report: settings.report_class,
+            segmentation: settings.segmentation_form,
+            // Codecs of compressed slices run in children; one is started now, where CT series may come.
+            reading: SourceReading::new(&settings.limits, Some(Arc::new(app::codec(&settings.limits)?))),
+            limits: settings.limits.clone(),
+            bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
+            targets: targets.collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub fn results(&self) -> Arc<dyn BlobStore> {
+        Arc::clone(&self.results)
+    }
+
+    /// Why no archive takes anything, while none does.
+    pub fn no_archive(&self) -> Option<String> {
+        let why = |target: &Arc<Target>| {
+            target.why_closed().map(|why| format!("{}: {} ({})", target.name(), why.message, why.code))
+        };
+        let all: Option<Vec<_>> = self.targets.values().map(why).collect();
+        all.map(|all| all.join("; "))
+    }
+
+    /// Carries an order out, counts it, and says what becomes of its message.
+    pub async fn serve(&self, message: &Message) -> Disposition {
+        let (order, target) = match self.order(message) {
+            Ok(found) => found,
+            Err(error) => {
+                metrics::delivery_ended("", "failed", Some(error.code), Duration::ZERO);
+                return Disposition::DeadLetter { error };
+            }
+        };
+        // An archive that is away costs its results nothing, and storage no reading of them.
+        if let Some(why) = target.why_closed() {
+            return put_off(why, message);
+        }
+        let began = Instant::now();
+        let (outcome, is_archives) = match self.deliver(&order, target).await {
+            Ok(outcome) => (outcome, false),
+            Err(Failure { error, .. }) if is_nothing(error.code) => (Outcome::Nothing(error.code), false),
+            Err(Failure { error, is_archives }) => (Outcome::Failed(error), is_archives),
+        };
+        metrics::delivery_ended(target.name(), outcome.as_str(), outcome.code(), began.elapsed());
+        tracing::info!(
+            delivery_target = target.name(),
+            outcome = outcome.as_str(),
+            code = outcome.code().map_or("", ErrorCode::as_str),
+            elapsed_ms = began.elapsed().as_secs_f64() * 1e3,
+            "delivery ended"
+        );
+        match outcome {
+            Outcome::Delivered | Outcome::Known | Outcome::Nothing(_) => Disposition::Done,
+            Outcome::Failed(error) if is_archives || error.code.is_outage() => put_off(error, message),
+            Outcome::Failed(error) => self.of_failure(error, message.attributes.attempt),
+        }
+    }
+
+    fn order(&self, message: &Message) -> Result<(BlobRef, &Arc<Target>), JobError> {
+        let order = DeliveryOrder::parse(&message.body)?;
+        let result = BlobRef::parse(&order.result)?;
+        if result.container() != self.results_container {
+            let text = "the order names a document in another container than that of the results";
+            return Err(JobError::new(Stage::Deliver, ErrorCode::SourceNotAllowed, text));
+        }
+        let target = self.targets.get(&order.target).ok_or_else(|| unknown(&order.target))?;
+        Ok((result, target))
+    }
+
+    async fn deliver(&self, result: &BlobRef, target: &Target) -> Result<Outcome, Failure> {
+        let Some(document) = existing(&*self.results, result).await? else {
+            let text = format!("the document is gone: {result}");
+            return Err(JobError::new(Stage::Deliver, ErrorCode::BlobNotFound, text).into());
+        };
+        if document.status != Status::Ok {
+            return Ok(Outcome::Nothing(ErrorCode::NoDicomResult));
+        }
+        let codes = match self.models.get(&document.model.name) {
+            Ok(manifest) => objects::codes(manifest),
+            Err(_) => Vec::new(),
+        };
+        let kinds = &target.settings.objects;
+        let content = content(&document, &codes, (self.report, self.segmentation), kinds)?;
+        if self.records.has(target.name(), result, &content).await? {
+            return Ok(Outcome::Known);
+        }
+        let (study, room) = self.study_of(&document).await?;
+        let files = self.files_of(&document).await?;
+        let made = Making {
+            document: Arc::new(document),
+            study: Arc::new(study),
+            files: files.into(),
+            codes: codes.into(),
+            report: self.report,
+            segmentation: self.segmentation,
+            kinds: kinds.clone(),
+            reading: self.reading.clone(),
+        };
+        let mut objects = made.clone().objects(None).await?;
+        let predecessor = self.records.predecessor(target.name(), result, &objects).await?;
+        if predecessor.is_some() {
+            objects = made.clone().objects(predecessor.clone()).await?;
+        }
+        let document = Arc::clone(&made.document);
+        // Nothing but the objects is needed while the archive takes its time.
+        drop((made, room));
+        if objects.is_empty() {
+            return Ok(Outcome::Nothing(ErrorCode::NoDicomResult));
+        }
+        let verdicts = target.send(&objects).await;
+        for (object, _) in objects.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_stored()) {
+            metrics::object_delivered(target.name(), object.kind.as_str());
+        }
+        let failed = worst(&verdicts);
+        let is_archives = target.saw(result, failed);
+        if let Some(error) = failed {
+            return Err(Failure { error: error.clone(), is_archives });
+        }
+        let delivered = Delivered {
+            target: target.name(),
+            result,
+            content: &content,
+            document: &document,
+            objects: &objects,
+            verdicts: &verdicts,
+            predecessor: predecessor.as_ref(),
+        };
+        self.records.write(delivered).await?;
+        Ok(Outcome::Delivered)
+    }
+
+    /// The study that the document was read from, and its room.
+    async fn study_of(&self, document: &ResultDocument) -> Result<(FetchedStudy, Room<'_>), JobError> {
+        let blob = document.study_name()?;
+        if !self.source_containers.iter().any(|container| container == blob.container()) {
+            let text = format!("container {} is not among [sources] containers", blob.container());
+            return Err(JobError::new(Stage::Deliver, ErrorCode::SourceNotAllowed, text));
+        }
+        if document.study.kind != StudyKind::Blob {
+            let text = "no DICOM object is made of a series of several blobs by `nightread deliver`";
+            return Err(JobError::new(Stage::Deliver, ErrorCode::NoDicomResult, text));
+        }
+        let found = self.source.properties(&blob).await?;
+        if document.study.version.as_ref() != Some(&found.etag) {
+            return Err(changed());
+        }
+        let room = self.bytes_in_flight.room_for(found.bytes.min(self.limits.memory_bytes)).await?;
+        let limit = match document.task {
+            Task::Radiograph => self.limits.image_bytes,
+            Task::Components | Task::Segmentation => self.limits.blob_bytes,
+        };
+        let fetched = self.source.fetch(&blob, &found, limit).await;
+        let fetched =
+            fetched.map_err(|error| if error.code == ErrorCode::BlobChanged { changed() } else { error })?;
+        Ok((FetchedStudy::of_blob(&blob, fetched), room))
+    }
+
+    async fn files_of(&self, document: &ResultDocument) -> Result<Vec<(String, Bytes)>, JobError> {
+        let mut files = Vec::new();
+        for artefact in objects::files_of(document) {
+            let place = BlobRef::new(self.results_container.as_str(), artefact.path.as_str())?;
+            let found = self.results.read(&place, MOST_FILE_BYTES).await?;
+            files.push(objects::file(artefact, found.map(|(bytes, _)| bytes))?);
+        }
+        Ok(files)
+    }
+
+    /// What becomes of an order that failed by itself.
+    fn of_failure(&self, error: JobError, attempt: u32) -> Disposition {
+        // A heatmap that a reading is replacing just now is followed by its document.
+        let may_pass = error.is_transient() || error.code == ErrorCode::ArtefactChanged;
+        if !may_pass || attempt.saturating_add(1) >= self.limits.attempts {
+            return Disposition::DeadLetter { error };
+        }
+        let delay = error.retry_after.unwrap_or_else(|| Delay::after(attempt).length());
+        Disposition::RetryAfter { delay: delay.max(Delay::Seconds5.length()), error }
+    }
+}
+
+/// What is needed to make objects, on a thread that may compute.
+#[derive(Clone)]
+struct Making {
+    document: Arc<ResultDocument>,
+    study: Arc<FetchedStudy>,
+    files: Arc<[(String, Bytes)]>,
+    codes: Arc<[(String, Concept)]>,
+    report: ReportClass,
+    segmentation: SegForm,
+    kinds: Vec<Kind>,
+    reading: SourceReading,
+}
+
+impl Making {
+    async fn objects(self, predecessor: Option<Predecessor>) -> Result<Vec<Object>, JobError> {
+        blocking(move || {
+            let options = Options {
+                report: self.report,
+                segmentation: self.segmentation,
+                predecessor: predecessor.as_ref(),
+            };
+            let made = objects::objects(
+                &self.document,
+                &self.study,
+                &self.files,
+                &self.codes,
+                &options,
+                &self.reading,
+            )?;
+            Ok(made.into_iter().filter(|object| self.kinds.contains(&object.kind)).collect())
+        })
+        .await
+    }
+}
+
+/// What no archive could be sent, and nobody can mend: said in the account, and no dead letter.
+const fn is_nothing(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NoDicomIdentity | ErrorCode::NoDicomResult)
+}
+
+fn changed() -> JobError {
+    let text = "the source has another version than the one that the result was read from";
+    JobError::new(Stage::Deliver, ErrorCode::SourceChanged, text)
+}
+
+/// Without an attempt: what was to be sent is not to blame.
+fn put_off(error: JobError, message: &Message) -> Disposition {
+    let waited = message.attributes.age(crate::flow::unix_now()).unwrap_or_default();
+    let usual = if waited < LONG_AFTER { WAITS[0] } else { WAITS[1] };
+    let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
+    Disposition::Postpone { delay, error: error.with_class(ErrorClass::Transient), refused_since: None }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
+        let text = "making the objects panicked";
+        Err(JobError::new(Stage::Deliver, ErrorCode::Internal, text).with_source(panicked))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::dicom::Verdict;
+
+    fn verdicts(codes: &[Option<ErrorCode>]) -> Vec<Verdict> {
+        let verdict = |code: &Option<ErrorCode>| match code {
+            None => Verdict::Stored(None),
+            Some(code) => Verdict::Failed(JobError::new(Stage::Deliver, *code, "no")),
+        };
+        codes.iter().map(verdict).collect()
+    }
+
+    #[test]
+    fn an_archive_that_is_away_decides_before_what_it_refused() {
+        use ErrorCode::{DeliveryRefused, DeliveryUnavailable, DeliveryUnconfirmed};
+        for (codes, expected) in [
+            (&[None, None][..], None),
+            (&[None, Some(DeliveryUnconfirmed), Some(DeliveryRefused)], Some(DeliveryRefused)),
+            (&[Some(DeliveryRefused), Some(DeliveryUnavailable)], Some(DeliveryUnavailable)),
+            (&[Some(DeliveryUnconfirmed), None], Some(DeliveryUnconfirmed)),
+        ] {
+            assert_eq!(worst(&verdicts(codes)).map(|error| error.code), expected);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `nightread deliver`: results to archives, from a queue of their own, so that an archive that is away holds no reading up.
+
+mod desk;
+mod reach;
+mod records;
+mod target;
+mod vitals;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::FutureExt;
+use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, JobError, Stage};
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use self::desk::Desk;
+use self::vitals::{DeliverVitals, tell_of_queues};
+use super::worker::{follow_session, tell_of_pauses};
+use super::writing::Writing;
+use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake};
+use crate::app::{self, require_broker, stop_on_signals};
+use crate::flow::WORKER_VERSION;
+use crate::flow::valve::{Pause, PauseReason, Valve};
+use crate::pipeline::intake::{RunEnd, Stop};
+use crate::services::health::HealthServer;
+use crate::settings::{Problems, Settings};
+use crate::telemetry::metrics;
+use crate::telemetry::metrics::table::Teller;
+
+/// How long acknowledgements may take to reach the broker after the last order.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What giving back may take once everything is to be given back.
+const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Sends until it is told to stop; `runtime` ends with it.
+///
+/// # Errors
+/// Whatever kept it from beginning.
+pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
+    let prometheus = metrics::install(Teller::Deliver).context("the metrics recorder does not start")?;
+    let valve = Valve::default();
+    let desk = Arc::new(Desk::new(settings)?);
+    metrics::targets(desk.targets.keys().map(String::as_str));
+    let vitals = Arc::new(DeliverVitals::new(prometheus, valve.clone()));
+    let writing = Writing::of(settings, Teller::Deliver)?;
+    let health = HealthServer::start(settings.listen, Arc::<DeliverVitals>::clone(&vitals), writing)
+        .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
+    tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
+    let ended = runtime.block_on(serve(settings, desk, &vitals, valve));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match &ended {
+        Err(error) => tracing::error!(%error, "stopped"),
+        Ok(RunEnd::Fatal(error)) => tracing::error!(%error, "stopped"),
+        Ok(RunEnd::Drained | RunEnd::GaveBack) => tracing::info!("stopped"),
+    }
+    ended
+}
+
+pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
+    require_broker(settings, problems);
+    if settings.targets.is_empty() {
+        problems
+            .add("[deliver] archive is missing (NIGHTREAD_DELIVER_ARCHIVE), and there are no [[targets]]");
+    }
+    if settings.storage.is_none() {
+        problems.add("[storage] is incomplete: kind folder needs folder, kind azure needs a way in");
+    }
+    let Some(broker) = &settings.broker else { return };
+    for target in &settings.targets {
+        // A result is in hand while it is sent, and what then becomes of it may have to wait for the broker.
+        if target.timeout > broker.consumer_timeout.ingest / 2 {
+            problems.add(format!(
+                "archive {}: seconds is over half of [broker] consumer_timeout_seconds",
+                target.name
+            ));
+        }
+    }
+}
+
+async fn serve(
+    settings: &Settings,
+    desk: Arc<Desk>,
+    vitals: &Arc<DeliverVitals>,
+    valve: Valve,
+) -> Result<RunEnd> {
+    let stop = Stop::default();
+    stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
+    let broker = settings.broker.as_ref().context("a broker was required above")?;
+    let mut options = app::rabbit(broker, &settings.limits)?;
+    (options.permits, options.deliveries) = (settings.deliver_jobs, true);
+    let publisher = Arc::new(Publisher::new(options.clone()));
+    let outbox = Outbox::new(desk.results(), settings.results_container.as_str());
+    let courier = Courier::new(Arc::clone(&publisher), valve.clone(), Some(Arc::new(outbox)));
+    let intake = RabbitIntake::with(options, Arc::clone(&courier));
+    let watcher = intake.watcher();
+    vitals.begun(watcher.clone(), Arc::clone(&publisher), stop.clone());
+    tokio::spawn(follow_session(watcher.state()));
+    tokio::spawn(tell_of_pauses(valve.clone()));
+    tokio::spawn(tell_of_queues(publisher));
+    tokio::spawn({
+        let mut state = watcher.state();
+        async move {
+            if state.wait_for(|state| state.is_up()).await.is_ok() {
+                courier.empty_outbox().await;
+            }
+        }
+    });
+    let changed = Arc::new(Notify::new());
+    for target in desk.targets.values() {
+        let (target, changed, usual) =
+            (Arc::clone(target), Arc::clone(&changed), settings.limits.probe_interval);
+        tokio::spawn(async move { target.watch(usual, || changed.notify_one()).await });
+    }
+    tokio::spawn(pause_without_archives(Arc::clone(&desk), valve.clone(), changed));
+    let ended = take(settings, desk, Box::new(intake), &valve, &stop).await;
+    if !watcher.closed(CLOSING_PATIENCE).await {
+        tracing::warn!("the broker session did not close in time; what it had not read comes again");
+    }
+    Ok(ended)
+}
+
+/// Takes nothing while no archive takes anything: what waits lies in its queue, in nobody's hand.
+async fn pause_without_archives(desk: Arc<Desk>, valve: Valve, changed: Arc<Notify>) {
+    let mut held: Option<Pause> = None;
+    loop {
+        changed.notified().await;
+        let why = desk.no_archive();
+        // The old one goes when the new one is there, so that nothing is taken between them.
+        let pause = why.map(|why| valve.pause(PauseReason::Archives, why));
+        drop(std::mem::replace(&mut held, pause));
+    }
+}
+
+/// Takes orders while there are permits, until it is told to stop or the session ends.
+async fn take(
+    settings: &Settings,
+    desk: Arc<Desk>,
+    mut intake: Box<dyn Intake>,
+    valve: &Valve,
+    stop: &Stop,
+) -> RunEnd {
+    let permits = Arc::new(Semaphore::new(settings.deliver_jobs));
+    let jobs = TaskTracker::new();
+    let mut fatal = None;
+    loop {
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await.ok();
+            valve.opened().await;
+            (permit, intake.next().await)
+        };
+        let (permit, taken) = tokio::select! {
+            biased;
+            () = stop.drain.cancelled() => break,
+            () = stop.abandon.cancelled() => break,
+            next = next => next,
+        };
+        match taken {
+            Ok(Some(delivery)) => {
+                let (desk, stop) = (Arc::clone(&desk), stop.clone());
+                jobs.spawn(async move {
+                    handle(&desk, delivery, &stop).await;
+                    drop(permit);
+                });
+            }
+            Ok(None) => break,
+            Err(error) => {
+                fatal = Some(error);
+                break;
+            }
+        }
+    }
+    intake.stop().await;
+    jobs.close();
+    if timeout(settings.drain, jobs.wait()).await.is_err() {
+        tracing::warn!("the drain deadline passed; returning what is in flight");
+        stop.abandon.cancel();
+        jobs.wait().await;
+    }
+    match fatal {
+        Some(error) => RunEnd::Fatal(error),
+        None if stop.abandon.is_cancelled() => RunEnd::GaveBack,
+        None => RunEnd::Drained,
+    }
+}
+
+async fn handle(desk: &Desk, delivery: Delivery, stop: &Stop) {
+    let Delivery { message, settlement } = delivery;
+    let _counted = metrics::InFlight::begun();
+    let disposition = tokio::select! {
+        biased;
+        () = stop.abandon.cancelled() => {
+            let _ = timeout(GIVE_BACK_PATIENCE, settlement.settle(Disposition::Return)).await;
+            return;
+        }
+        decided = AssertUnwindSafe(desk.serve(&message)).catch_unwind() => decided.unwrap_or_else(|_panic| {
+            let error = JobError::new(Stage::Deliver, ErrorCode::Internal, "a delivery panicked");
+            Disposition::DeadLetter { error }
+        }),
+    };
+    metrics::message_settled(&disposition);
+    if let Disposition::DeadLetter { error } = &disposition {
+        let id = message.attributes.message_id.as_deref().unwrap_or("");
+        tracing::warn!(message_id = id, code = %error.code, %error, "dead-lettered");
+    }
+    let what = disposition.as_str();
+    let late = async {
+        stop.abandon.cancelled().await;
+        tokio::time::sleep(GIVE_BACK_PATIENCE).await;
+    };
+    tokio::select! {
+        settled = settlement.settle(disposition) => if let Err(error) = settled {
+            // The order comes again and finds its record.
+            tracing::warn!(%error, disposition = what, "a delivery was not settled");
+        },
+        () = late => tracing::warn!(disposition = what, "a delivery was not settled in time"),
+    }
+}

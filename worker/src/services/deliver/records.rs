@@ -1,0 +1,131 @@
+//! What archives have: one record for each result, archive and content, written when the archive has every object of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nightread_archive::{
+    Concept, Kind, Object, Predecessor, Reference, ReportClass, SegForm, content_digest,
+};
+use nightread_domain::delivery::{DeliveredObject, DeliveryRecord, RECORD};
+use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, ResultDocument, Stage, WriteCondition};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::adapters::dicom::Verdict;
+
+/// A record names some objects.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// Contents of one result: as many as there were thresholds, models' codes and readings of other versions.
+const MOST_CONTENTS: usize = 1000;
+
+#[derive(Debug)]
+pub(super) struct Records {
+    pub store: Arc<dyn BlobStore>,
+}
+
+/// The digest of what an archive is sent of a document: equal digests are equal objects, but for their dates and the report
+/// before.
+pub(super) fn content(
+    document: &ResultDocument,
+    codes: &[(String, Concept)],
+    forms: (ReportClass, SegForm),
+    kinds: &[Kind],
+) -> Result<String, JobError> {
+    let said = content_digest(document, codes).map_err(|error| {
+        JobError::new(Stage::Deliver, ErrorCode::Internal, "a result has no digest").with_source(error)
+    })?;
+    let mut digest = Sha256::new();
+    digest.update(format!("{said}\n{forms:?}"));
+    for kind in kinds {
+        digest.update(format!("\n{}", kind.as_str()));
+    }
+    Ok(hex::encode(digest.finalize()))
+}
+
+/// A digest of the study that objects are part of; nothing of none.
+pub(super) fn study_of(objects: &[Object]) -> String {
+    objects.first().map_or_else(String::new, |object| hex::encode(Sha256::digest(&object.study)))
+}
+
+impl Records {
+    /// Whether the archive has this content.
+    pub async fn has(&self, target: &str, result: &BlobRef, content: &str) -> Result<bool, JobError> {
+        let place = DeliveryRecord::place(target, result, content)?;
+        let found = self.store.read(&place, MOST_BYTES).await?;
+        Ok(found.is_some_and(|(body, _)| DeliveryRecord::parse(&body).is_some()))
+    }
+
+    /// The report that the archive has of the same result in the same study, and that was read last.
+    pub async fn predecessor(
+        &self,
+        target: &str,
+        result: &BlobRef,
+        objects: &[Object],
+    ) -> Result<Option<Predecessor>, JobError> {
+        let Some(first) = objects.first() else { return Ok(None) };
+        let (folder, study) = (DeliveryRecord::folder(target, result), study_of(objects));
+        let mut latest: Option<DeliveryRecord> = None;
+        for (place, _) in self.store.all_below(result.container(), &folder, MOST_CONTENTS).await? {
+            let Some((body, _)) = self.store.read(&place, MOST_BYTES).await? else { continue };
+            let Some(record) = DeliveryRecord::parse(&body) else { continue };
+            let when = |record: &DeliveryRecord| (record.read_at, record.delivered_at);
+            let is_later = latest.as_ref().is_none_or(|latest| when(latest) < when(&record));
+            if record.study_sha256 == study && is_later {
+                latest = Some(record);
+            }
+        }
+        let report = latest.and_then(|record| {
+            record.objects.into_iter().find(|object| object.kind == Kind::Report.as_str())
+        });
+        Ok(report.map(|report| Predecessor {
+            study: first.study.clone(),
+            report: Reference {
+                series: report.series_instance_uid,
+                sop_class: report.sop_class_uid,
+                sop_instance: report.sop_instance_uid,
+            },
+        }))
+    }
+
+    /// Writes that the archive has all of this. One that is there already says the same.
+    pub async fn write(&self, delivered: Delivered<'_>) -> Result<(), JobError> {
+        let Delivered { target, result, content, document, objects, verdicts, predecessor } = delivered;
+        let objects_told = objects.iter().zip(verdicts).map(|(object, verdict)| DeliveredObject {
+            kind: object.kind.as_str().to_owned(),
+            sop_class_uid: object.sop_class.clone(),
+            sop_instance_uid: object.sop_instance.clone(),
+            series_instance_uid: object.series.clone(),
+            remark: match verdict {
+                Verdict::Stored(remark) => remark.clone(),
+                Verdict::Failed(_) => None,
+            },
+        });
+        let record = DeliveryRecord {
+            schema: RECORD.to_owned(),
+            result: result.to_string(),
+            target: target.to_owned(),
+            content_sha256: content.to_owned(),
+            study_sha256: study_of(objects),
+            read_at: document.read_at,
+            delivered_at: OffsetDateTime::now_utc(),
+            objects: objects_told.collect(),
+            predecessor_uid: predecessor.map(|before| before.report.sop_instance.clone()),
+        };
+        let place = DeliveryRecord::place(target, result, content)?;
+        self.store.write(&place, record.body()?, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
+        Ok(())
+    }
+}
+
+/// What was delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivered<'a> {
+    pub target: &'a str,
+    pub result: &'a BlobRef,
+    pub content: &'a str,
+    pub document: &'a ResultDocument,
+    pub objects: &'a [Object],
+    pub verdicts: &'a [Verdict],
+    pub predecessor: Option<&'a Predecessor>,
+}
