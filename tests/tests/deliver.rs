@@ -1,5 +1,6 @@
 //! `nightread deliver`: from a stored result to archives, scripted and real.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::float_cmp)] // counts are whole numbers
 
 use std::collections::BTreeMap;
 
@@ -198,7 +199,8 @@ async fn what_an_archive_says_has_a_code_and_others_go_on() {
     let (mut archives, mut settings) = (BTreeMap::new(), String::new());
     for (name, way, _) in refused.into_iter().chain(away).chain(stores) {
         let archive = WebArchive::start(way).await;
-        settings.push_str(&format!("[[targets]]\nname = \"{name}\"\narchive = \"{}\"\n", archive.url()));
+        let row = ["[[targets]]\nname = \"", name, "\"\narchive = \"", &archive.url(), "\"\n"];
+        settings.extend(row);
         archives.insert(name, archive);
     }
     let deliver = site.deliver_to(&settings);

@@ -121,7 +121,7 @@ impl RawSettings {
                     }
                 }
                 Value::Array(rows) if section == "routes" => {
-                    put_rows(&mut self.routes, &section, rows, problems)
+                    put_rows(&mut self.routes, &section, rows, problems);
                 }
                 Value::Array(rows) if section == "targets" => {
                     put_rows(&mut self.targets, &section, rows, problems);
