@@ -29,6 +29,7 @@ use crate::cli::{Cli, Command};
 use crate::console::{FAILED, WRONG_USE, in_full, print, say};
 use crate::contract;
 use crate::telemetry::logs;
+use nightread_dicom::codec_child;
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> ExitCode {
@@ -54,9 +55,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::SimulateScan(args) => simulate_scan::run(&args),
         Command::Completions { shell } => manual::complete(shell),
         Command::Man { out } => manual::write(&out),
-        Command::CodecChild => {
-            nightread_dicom::codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
-        }
+        Command::CodecChild => codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Contract => print(&contract::text()).map(|()| ExitCode::SUCCESS),
         Command::Reference { out } => reference::run(&out),
     };

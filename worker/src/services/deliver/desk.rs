@@ -1,7 +1,7 @@
 //! One order: from the document that stands to what the archive says of its objects.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -44,6 +44,8 @@ pub(super) struct Desk {
     reading: SourceReading,
     limits: Limits,
     bytes_in_flight: ByteBudget,
+    /// Results that are being sent, with their archives: of two orders of one, the second finds what the first has recorded.
+    sending: Mutex<BTreeSet<(String, BlobRef)>>,
     pub targets: BTreeMap<String, Arc<Target>>,
 }
 
@@ -116,6 +118,7 @@ impl Desk {
             reading: SourceReading::new(&settings.limits, Some(Arc::new(app::codec(&settings.limits)?))),
             limits: settings.limits.clone(),
             bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
+            sending: Mutex::default(),
             targets: targets.collect::<Result<_, _>>()?,
         })
     }
@@ -146,6 +149,7 @@ impl Desk {
         if let Some(why) = target.why_closed() {
             return put_off(why, message);
         }
+        let Some(_turn) = self.turn(target, &order) else { return behind() };
         let began = Instant::now();
         let (outcome, is_archives) = match self.deliver(&order, target).await {
             Ok(outcome) => (outcome, false),
@@ -165,6 +169,13 @@ impl Desk {
             Outcome::Failed(error) if is_archives || error.code.is_outage() => put_off(error, message),
             Outcome::Failed(error) => self.of_failure(error, message.attributes.attempt),
         }
+    }
+
+    /// The right to send this result to this archive, until it is dropped; none while somebody has it.
+    fn turn(&self, target: &Target, result: &BlobRef) -> Option<Turn<'_>> {
+        let key = (target.name().to_owned(), result.clone());
+        let is_first = self.sending.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        is_first.then_some(Turn { sending: &self.sending, key })
     }
 
     fn order(&self, message: &Message) -> Result<(BlobRef, &Arc<Target>), JobError> {
@@ -288,6 +299,17 @@ impl Desk {
     }
 }
 
+struct Turn<'d> {
+    sending: &'d Mutex<BTreeSet<(String, BlobRef)>>,
+    key: (String, BlobRef),
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
 /// What is needed to make objects, on a thread that may compute.
 #[derive(Clone)]
 struct Making {
@@ -339,6 +361,13 @@ fn put_off(error: JobError, message: &Message) -> Disposition {
     let usual = if waited < LONG_AFTER { WAITS[0] } else { WAITS[1] };
     let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
     Disposition::Postpone { delay, error: error.with_class(ErrorClass::Transient), refused_since: None }
+}
+
+/// Another order of the same result is being carried out.
+fn behind() -> Disposition {
+    let error = JobError::new(Stage::Deliver, ErrorCode::DeliveryUnavailable, "the result is being sent");
+    let error = error.with_class(ErrorClass::Transient);
+    Disposition::Postpone { delay: Delay::Seconds5.length(), error, refused_since: None }
 }
 
 async fn blocking<T: Send + 'static>(
