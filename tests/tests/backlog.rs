@@ -397,3 +397,23 @@ async fn the_topology_is_checked_to_its_bindings_and_policies_and_letters_are_ca
     assert_eq!(letters[0].code, ErrorCode::MessageExpired);
     assert!(letters[0].dead_at.is_some() && letters[0].reason.is_some());
 }
+
+/// Where nothing is published, whoever goes on looking remembers by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_without_a_worker_grows_older_from_look_to_look() {
+    let test = "what_waits_without_a_worker_grows_older_from_look_to_look";
+    let Some(bench) = Bench::new(test).await else { return };
+    bench.announce(Lane::Volumes, 1).await;
+    let port = nightread_tests::parts::free_port();
+    let mut watch = bench.command(&["--every", "1s", "--serve", &format!("127.0.0.1:{port}")]);
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    wait::until("an age of three seconds", || async {
+        let url = format!("http://127.0.0.1:{port}/metrics");
+        let text = nightread_tests::server::get(&url).await?;
+        let age = text.lines().find_map(|line| line.strip_prefix("nightread_oldest_job_age_seconds "))?;
+        (age.parse::<f64>().ok()? >= 3.0).then_some(())
+    })
+    .await;
+    watch.kill().expect("it runs");
+    watch.wait().expect("it ends");
+}

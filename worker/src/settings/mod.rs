@@ -6,6 +6,7 @@ pub mod doubts;
 pub mod keys;
 pub mod raw;
 mod remote_write;
+mod services;
 pub mod validate;
 
 use std::fmt;

@@ -172,6 +172,14 @@ impl RawSettings {
         self.value(key).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())
     }
 
+    pub fn at_least_one(&self, key: Key, problems: &mut Problems) -> u64 {
+        let value = self.integer(key).unwrap_or_default();
+        if value == 0 {
+            problems.add(format!("{key}: at least 1 is expected"));
+        }
+        value
+    }
+
     pub fn boolean(&self, key: Key) -> bool {
         self.value(key).and_then(Value::as_bool).unwrap_or_default()
     }

@@ -76,16 +76,16 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         report_class: dicom::report_class(raw, problems),
         segmentation_form: dicom::segmentation_form(raw, problems),
         targets: deliver::targets(raw, problems),
-        deliver_jobs: at_least_one(raw, keys::DELIVER_JOBS, problems) as usize,
-        broker: broker(raw, problems),
-        relay: queue(raw, &RELAY, problems),
-        assemble: assemble(raw, problems),
-        webhook: webhook(raw, problems),
-        backlog: backlog(raw, problems),
+        deliver_jobs: raw.at_least_one(keys::DELIVER_JOBS, problems) as usize,
+        broker: services::broker(raw, problems),
+        relay: services::relay(raw, problems),
+        assemble: services::assemble(raw, problems),
+        webhook: services::webhook(raw, problems),
+        backlog: services::backlog(raw, problems),
         report_every: Duration::from_secs(
             raw.integer(keys::WORKER_REPORT_SECONDS).unwrap_or_default().max(1),
         ),
-        scheduled_events: scheduled_events(raw, problems),
+        scheduled_events: services::scheduled_events(raw, problems),
         client_id: raw.text(keys::STORAGE_CLIENT_ID).map(str::to_owned),
         listen: listen?,
         remote_write: remote_write(raw, problems),
@@ -102,18 +102,14 @@ fn files_of_volumes(raw: &RawSettings) -> Vec<ArtefactKind> {
     kinds.into_iter().filter(|(key, _)| raw.boolean(*key)).map(|(_, kind)| kind).collect()
 }
 
-fn secret(raw: &RawSettings, key: Key) -> Option<Secret> {
-    raw.text(key).map(Secret::new)
-}
-
 fn storage(raw: &RawSettings, problems: &mut Problems) -> Option<StorageSettings> {
     match raw.text(keys::STORAGE_KIND) {
         Some("folder") => {
             raw.text(keys::STORAGE_FOLDER).map(|folder| StorageSettings::Folder(PathBuf::from(folder)))
         }
         Some("azure") => {
-            let sas_url = secret(raw, keys::STORAGE_SAS_URL);
-            let connection_string = secret(raw, keys::STORAGE_CONNECTION_STRING);
+            let sas_url = raw.text(keys::STORAGE_SAS_URL).map(Secret::new);
+            let connection_string = raw.text(keys::STORAGE_CONNECTION_STRING).map(Secret::new);
             let access = match (raw.text(keys::STORAGE_ACCOUNT_URL), sas_url, connection_string) {
                 (Some(url), None, None) => {
                     if !url.starts_with("https://") {
@@ -205,30 +201,22 @@ fn spool_dir(raw: &RawSettings, problems: &mut Problems) -> Option<PathBuf> {
     folder
 }
 
-fn at_least_one(raw: &RawSettings, key: Key, problems: &mut Problems) -> u64 {
-    let value = raw.integer(key).unwrap_or_default();
-    if value == 0 {
-        problems.add(format!("{key}: at least 1 is expected"));
-    }
-    value
-}
-
 fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
     let limits = Limits {
-        blob_bytes: at_least_one(raw, keys::LIMITS_BLOB_BYTES, problems),
-        image_bytes: at_least_one(raw, keys::LIMITS_IMAGE_BYTES, problems),
-        memory_bytes: at_least_one(raw, keys::LIMITS_MEMORY_BYTES, problems),
-        spool_bytes: at_least_one(raw, keys::LIMITS_SPOOL_BYTES, problems),
-        pixels: at_least_one(raw, keys::LIMITS_PIXELS, problems),
-        inflated_bytes: at_least_one(raw, keys::LIMITS_INFLATED_BYTES, problems),
-        voxels: at_least_one(raw, keys::LIMITS_VOXELS, problems),
+        blob_bytes: raw.at_least_one(keys::LIMITS_BLOB_BYTES, problems),
+        image_bytes: raw.at_least_one(keys::LIMITS_IMAGE_BYTES, problems),
+        memory_bytes: raw.at_least_one(keys::LIMITS_MEMORY_BYTES, problems),
+        spool_bytes: raw.at_least_one(keys::LIMITS_SPOOL_BYTES, problems),
+        pixels: raw.at_least_one(keys::LIMITS_PIXELS, problems),
+        inflated_bytes: raw.at_least_one(keys::LIMITS_INFLATED_BYTES, problems),
+        voxels: raw.at_least_one(keys::LIMITS_VOXELS, problems),
         jobs: raw.integer(keys::LIMITS_JOBS).map_or_else(|| 4 * cores(), |jobs| jobs as usize),
-        in_flight_bytes: at_least_one(raw, keys::LIMITS_IN_FLIGHT_BYTES, problems),
-        volume_bytes: at_least_one(raw, keys::LIMITS_VOLUME_BYTES, problems),
-        attempts: at_least_one(raw, keys::LIMITS_ATTEMPTS, problems) as u32,
-        outage_failures: at_least_one(raw, keys::LIMITS_OUTAGE_FAILURES, problems) as u32,
-        probe_interval: Duration::from_secs(at_least_one(raw, keys::LIMITS_PROBE_SECONDS, problems)),
-        refused: Duration::from_secs(at_least_one(raw, keys::LIMITS_REFUSED_SECONDS, problems)),
+        in_flight_bytes: raw.at_least_one(keys::LIMITS_IN_FLIGHT_BYTES, problems),
+        volume_bytes: raw.at_least_one(keys::LIMITS_VOLUME_BYTES, problems),
+        attempts: raw.at_least_one(keys::LIMITS_ATTEMPTS, problems) as u32,
+        outage_failures: raw.at_least_one(keys::LIMITS_OUTAGE_FAILURES, problems) as u32,
+        probe_interval: Duration::from_secs(raw.at_least_one(keys::LIMITS_PROBE_SECONDS, problems)),
+        refused: Duration::from_secs(raw.at_least_one(keys::LIMITS_REFUSED_SECONDS, problems)),
         storage_retry: Duration::from_secs(raw.integer(keys::STORAGE_RETRY_SECONDS).unwrap_or_default()),
     };
     if limits.jobs == 0 || limits.jobs > 60_000 {
@@ -284,181 +272,6 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
         ));
     }
     engine
-}
-
-/// In seconds. Whatever cannot be settled must be recorded within half of it.
-const SHORTEST_CONSUMER_TIMEOUT: u64 = 10;
-
-fn broker(raw: &RawSettings, problems: &mut Problems) -> Option<BrokerSettings> {
-    let url = raw.text(keys::BROKER_URL)?;
-    if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
-        problems.add("[broker] url: an amqp:// or amqps:// URL is expected");
-    }
-    let hosts = raw.list(keys::BROKER_HOSTS);
-    for host in hosts.iter().filter(|host| !is_host(host)) {
-        problems.add(format!("[broker] hosts: {host:?} is not a host, nor a host:port"));
-    }
-    let weights = PerLane::from_fn(|lane| raw.integer(keys::weight_of(lane)).unwrap_or_default());
-    if weights.iter().any(|(_, weight)| *weight == 0) {
-        problems.add("[broker] weights: at least 1 is expected for each lane, or it would never be served");
-    }
-    let ca_file = raw.text(keys::BROKER_CA_FILE).map(PathBuf::from);
-    if ca_file.as_deref().is_some_and(|file| !file.is_file()) {
-        problems.add("[broker] ca_file: no such file");
-    }
-    let consumer_timeout = raw.integer(keys::BROKER_CONSUMER_TIMEOUT_SECONDS).unwrap_or_default();
-    if consumer_timeout < SHORTEST_CONSUMER_TIMEOUT {
-        problems.add(format!(
-            "[broker] consumer_timeout_seconds: at least {SHORTEST_CONSUMER_TIMEOUT} is expected"
-        ));
-    }
-    let of_volumes = raw.integer(keys::BROKER_VOLUMES_CONSUMER_TIMEOUT_SECONDS).unwrap_or(consumer_timeout);
-    if of_volumes < consumer_timeout {
-        problems
-            .add("[broker] volumes_consumer_timeout_seconds: at least consumer_timeout_seconds is expected");
-    }
-    let consumer_timeout = PerLane::from_fn(|lane| {
-        Duration::from_secs(if lane == Lane::Volumes { of_volumes } else { consumer_timeout })
-    });
-    Some(BrokerSettings { url: Secret::new(url), hosts, ca_file, weights, consumer_timeout })
-}
-
-/// A name or an address, with a port or without: nothing of a URL, and no secret.
-fn is_host(text: &str) -> bool {
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
-    let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    !text.is_empty() && is_plain && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
-/// The settings of a Storage queue: of the relay, or of who assembles series.
-struct QueueKeys {
-    section: &'static str,
-    queue_url: Key,
-    sas_url: Key,
-    connection_string: Key,
-    queue: Key,
-    hidden_seconds: Key,
-    most_takes: Key,
-}
-
-const RELAY: QueueKeys = QueueKeys {
-    section: "relay",
-    queue_url: keys::RELAY_QUEUE_URL,
-    sas_url: keys::RELAY_SAS_URL,
-    connection_string: keys::RELAY_CONNECTION_STRING,
-    queue: keys::RELAY_QUEUE,
-    hidden_seconds: keys::RELAY_HIDDEN_SECONDS,
-    most_takes: keys::RELAY_MOST_TAKES,
-};
-
-const ASSEMBLE: QueueKeys = QueueKeys {
-    section: "assemble",
-    queue_url: keys::ASSEMBLE_QUEUE_URL,
-    sas_url: keys::ASSEMBLE_SAS_URL,
-    connection_string: keys::ASSEMBLE_CONNECTION_STRING,
-    queue: keys::ASSEMBLE_QUEUE,
-    hidden_seconds: keys::ASSEMBLE_HIDDEN_SECONDS,
-    most_takes: keys::ASSEMBLE_MOST_TAKES,
-};
-
-fn queue(raw: &RawSettings, keys: &QueueKeys, problems: &mut Problems) -> Option<RelaySettings> {
-    let section = keys.section;
-    let sas_url = secret(raw, keys.sas_url);
-    let connection_string = secret(raw, keys.connection_string);
-    let access = match (raw.text(keys.queue_url), sas_url, connection_string) {
-        (None, None, None) => return None,
-        (Some(url), None, None) => {
-            if !url.starts_with("https://") || url.contains('?') {
-                problems.add(format!("[{section}] queue_url: an https URL without a signature is expected"));
-            }
-            QueueAccess::Identity { queue_url: url.to_owned() }
-        }
-        (None, Some(url), None) => QueueAccess::SasUrl(url),
-        (None, None, Some(text)) => {
-            QueueAccess::ConnectionString { text, queue: raw.text(keys.queue).unwrap_or_default().to_owned() }
-        }
-        _ => {
-            problems.add(format!("[{section}] takes one of queue_url, sas_url and connection_string"));
-            return None;
-        }
-    };
-    let hidden = raw.integer(keys.hidden_seconds).unwrap_or_default();
-    // Azure's longest is seven days; a few seconds cannot hold a retry.
-    if !(10..=604_800).contains(&hidden) {
-        problems.add(format!("[{section}] hidden_seconds: 10 to 604800 is expected"));
-    }
-    let most_takes = raw.integer(keys.most_takes).unwrap_or_default();
-    if most_takes == 0 {
-        problems.add(format!("[{section}] most_takes: at least 1 is expected"));
-    }
-    Some(RelaySettings { access, hidden: Duration::from_secs(hidden), most_takes })
-}
-
-fn assemble(raw: &RawSettings, problems: &mut Problems) -> Option<AssembleSettings> {
-    let queue = queue(raw, &ASSEMBLE, problems)?;
-    let quiet = at_least_one(raw, keys::ASSEMBLE_QUIET_SECONDS, problems);
-    Some(AssembleSettings { queue, quiet: Duration::from_secs(quiet) })
-}
-
-fn webhook(raw: &RawSettings, problems: &mut Problems) -> Option<WebhookSettings> {
-    let token = raw.text(keys::WEBHOOK_TOKEN)?;
-    if token.len() < 16 {
-        problems.add("[webhook] token: at least 16 characters are expected");
-    }
-    let listen = raw.text(keys::WEBHOOK_LISTEN).unwrap_or_default().parse().ok();
-    if listen.is_none() {
-        problems.add("[webhook] listen: an address with a port is expected, for example 127.0.0.1:8090");
-    }
-    Some(WebhookSettings {
-        listen: listen?,
-        token: Secret::new(token),
-        origins: raw.list(keys::WEBHOOK_ORIGINS),
-        per_minute: raw.integer(keys::WEBHOOK_PER_MINUTE).filter(|rate| *rate > 0),
-    })
-}
-
-fn backlog(raw: &RawSettings, problems: &mut Problems) -> BacklogSettings {
-    let management_url = raw.text(keys::BACKLOG_MANAGEMENT_URL);
-    if management_url.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-        problems.add("[backlog] management_url: an http:// or https:// URL is expected");
-    }
-    let milliseconds = PerLane::from_fn(|lane| raw.integer(keys::milliseconds_of(lane)).unwrap_or_default());
-    if milliseconds.iter().any(|(_, each)| *each == 0) {
-        problems.add("[backlog] ingest_ms, bulk_ms, volumes_ms: at least 1 is expected");
-    }
-    let seconds_each = milliseconds.map(|each| each as f64 / 1e3);
-    let endpoint = match (raw.text(keys::BACKLOG_ENDPOINT), raw.text(keys::BACKLOG_REGION)) {
-        (Some(endpoint), _) => Some(endpoint.trim_end_matches('/').to_owned()),
-        (None, Some(region)) if region.chars().all(|c| c.is_ascii_alphanumeric()) => {
-            Some(format!("https://{region}.monitoring.azure.com"))
-        }
-        (None, Some(_)) => {
-            problems
-                .add("[backlog] region: a name of letters and digits is expected, for example westeurope");
-            None
-        }
-        (None, None) => None,
-    };
-    let resource_id = raw.text(keys::BACKLOG_RESOURCE_ID).map(|id| id.trim_end_matches('/'));
-    if resource_id.is_some_and(|id| !id.starts_with("/subscriptions/")) {
-        problems.add("[backlog] resource_id: /subscriptions/... is expected");
-    }
-    BacklogSettings {
-        management_url: management_url.map(Secret::new),
-        seconds_each,
-        scale_out_seconds: raw.integer(keys::BACKLOG_SCALE_OUT_SECONDS).unwrap_or_default() as f64,
-        metrics: endpoint
-            .zip(resource_id)
-            .map(|(endpoint, id)| MetricsSettings { endpoint, resource_id: id.to_owned() }),
-    }
-}
-
-fn scheduled_events(raw: &RawSettings, problems: &mut Problems) -> Option<String> {
-    let endpoint = raw.text(keys::WORKER_IMDS_ENDPOINT).unwrap_or_default();
-    if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-        problems.add("[worker] imds_endpoint: an http:// URL is expected");
-    }
-    raw.boolean(keys::WORKER_SCHEDULED_EVENTS).then(|| endpoint.to_owned())
 }
 
 fn text<'a>(row: &'a Table, name: &str) -> Option<&'a str> {

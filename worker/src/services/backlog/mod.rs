@@ -58,6 +58,8 @@ pub(crate) struct BacklogWatch {
     queue: Option<StorageQueue>,
     /// Who is told of every look.
     writing: Option<Writing>,
+    /// What the last look concluded; at the broker where that is published, for whoever looks next.
+    last: Mutex<Option<WorkReport>>,
 }
 
 impl BacklogWatch {
@@ -84,26 +86,31 @@ impl BacklogWatch {
         };
         let publisher = Publisher::new(options.clone());
         let writing = Writing::of(settings, Teller::Backlog)?;
-        Ok(Self { options, settings: backlog.clone(), publisher, management, monitor, queue, writing })
+        let (settings, last) = (backlog.clone(), Mutex::default());
+        Ok(Self { options, settings, publisher, management, monitor, queue, writing, last })
     }
 
     /// One look. What was counted is returned also when it could not be published.
     pub async fn once(&self) -> Result<(Backlog, Result<(), JobError>), JobError> {
         let counts = self.management.counts(&counted_queues()).await?;
         let window = Duration::from_secs(WINDOW_SECONDS);
-        let reports = match recent_reports(&self.options, &self.publisher, window).await {
+        let mut reports = match recent_reports(&self.options, &self.publisher, window).await {
             Ok(reports) => reports,
             Err(error) => {
                 tracing::warn!(%error, "what workers told cannot be read; the settings stand in");
                 Vec::new()
             }
         };
+        reports.extend(self.last.lock().unwrap_or_else(PoisonError::into_inner).take());
         let now = OffsetDateTime::now_utc();
         let at = u64::try_from(now.unix_timestamp()).unwrap_or_default();
         let storage_queue = self.before_the_broker().await;
         let seen = Seen { at, counts: &counts, reports: &reports, storage_queue };
         let (backlog, conclusion) = estimate(&seen, &self.settings);
         let published = self.publish(now, &backlog, &conclusion).await;
+        if self.monitor.is_none() {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(conclusion);
+        }
         Ok((backlog, published))
     }
 
