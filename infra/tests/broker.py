@@ -51,6 +51,7 @@ def deploy_env(ports):
         "MANAGEMENT_PORT": ports["management"],
         "DISTRIBUTION_PORT": ports["distribution"],
         "CONSUMER_TIMEOUT_MS": SETTINGS["broker"]["consumerTimeoutSeconds"] * 1000,
+        "VOLUMES_CONSUMER_TIMEOUT_MS": SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] * 1000,
         "DISK_FREE_GIB": 0,
         "MINIMUM_VERSION": SETTINGS["broker"]["minimumVersion"],
         **{f"USER_{user.upper()}": users[user] for user in ("worker", "relay", "monitor", "admin")},
@@ -105,7 +106,7 @@ def start(folder):
     try:
         deadline = time.monotonic() + 600
         while True:
-            done = setup_broker(env, "rabbitmqctl -q await_startup --timeout 600 && ensure_users")
+            done = setup_broker(env, "rabbitmqctl -q await_startup --timeout 600 && ensure_users && ensure_policies")
             if done.returncode == 0:
                 break
             assert node.poll() is None, (folder / "node.log").read_text()[-3000:]

@@ -139,6 +139,8 @@ def program_findings(documents, contract, settings):
         yield "the drain is not as long as that of the fleet"
     if data.get("NIGHTREAD_BROKER_CONSUMER_TIMEOUT_SECONDS") != str(settings["broker"]["consumerTimeoutSeconds"]):
         yield "the broker's patience is not that of the fleet"
+    if data.get("NIGHTREAD_BROKER_VOLUMES_CONSUMER_TIMEOUT_SECONDS") != str(settings["broker"]["volumesConsumerTimeoutSeconds"]):
+        yield "the broker's patience with volumes is not that of the fleet"
 
 
 def pod_findings(documents, settings):
@@ -237,7 +239,7 @@ def scaling_findings(documents, contract, settings, shape):
             yield "messages in hand are not counted: a busy fleet would look idle"
         if f"TriggerAuthentication {trigger['authenticationRef']['name']}" not in named:
             yield f"no authentication {trigger['authenticationRef']['name']}"
-    deadline = settings["broker"]["consumerTimeoutSeconds"] + settings["drain"]["stopTimeoutSeconds"]
+    deadline = settings["broker"]["volumesConsumerTimeoutSeconds"] + settings["drain"]["stopTimeoutSeconds"]
     if job["jobTargetRef"]["activeDeadlineSeconds"] < deadline:
         yield f"a scan is killed before its lane's deadline ({deadline} s)"
     arguments = job["jobTargetRef"]["template"]["spec"]["containers"][0]["args"]

@@ -45,6 +45,10 @@ def test_the_broker_speaks_only_tls_and_under_its_name(rabbitmq):
 def test_the_settings_have_arrived_in_the_broker(rabbitmq):
     asked = rabbitmqctl(rabbitmq, "eval", "application:get_env(rabbit, consumer_timeout).")
     assert asked.strip() == "{ok,%d}" % (SETTINGS["broker"]["consumerTimeoutSeconds"] * 1000)
+    policies = json.loads(rabbitmqctl(rabbitmq, "list_policies", "--formatter", "json"))
+    timeouts = {p["name"]: json.loads(p["definition"])["consumer-timeout"] for p in policies}
+    knows = tuple(int(n) for n in rabbitmqctl(rabbitmq, "version").strip().split(".")[:2]) >= (3, 12)
+    assert timeouts == ({"volumes": SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] * 1000} if knows else {})
     users = json.loads(rabbitmqctl(rabbitmq, "list_users", "--formatter", "json"))
     assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "monitor": ["monitoring"], "operator": ["administrator"]}
 

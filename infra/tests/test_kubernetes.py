@@ -78,7 +78,7 @@ DRIFT = [
     ("base/worker.yaml", "- name: spool\n          emptyDir", "- name: spoool\n          emptyDir", "no volume spool"),
     ("base/worker.yaml", "serviceAccountName: nightread-worker", "serviceAccountName: nightread-reader", "no account"),
     ("base/volumes.yaml", '--jobs, "1"', '--jobs, "2"', "more than one"),
-    ("base/volumes.yaml", "activeDeadlineSeconds: 4140", "activeDeadlineSeconds: 600", "killed before its lane"),
+    ("base/volumes.yaml", "activeDeadlineSeconds: 14940", "activeDeadlineSeconds: 600", "killed before its lane"),
     ("base/volumes.yaml", "queueName: nightread.jobs.volumes", "queueName: nightread.jobs.volume", "one for each message"),
     ("base/volumes.yaml", 'excludeUnacknowledged: "false"', 'excludeUnacknowledged: "true"', "look idle"),
     ("base/scaling.yaml", "queueName: nightread.jobs.ingest", "queueName: nightread.jobs.images", "trigger ingest"),

@@ -233,7 +233,7 @@ def test_containers_are_closed_and_drained_and_count_messages_in_hand(language, 
     assert app["replicas"][:2] == (night["minimum"], night["maximum"])
     volumes, announce = jobs[f"caj-{fleet.NAME}-volumes"], jobs[f"caj-{fleet.NAME}-announce"]
     assert volumes["args"] == ["run", "--lanes", "volumes", "--jobs", "1"] and volumes["time"][1] == 0
-    assert volumes["time"][0] >= SETTINGS["broker"]["consumerTimeoutSeconds"] + SETTINGS["drain"]["stopTimeoutSeconds"]
+    assert volumes["time"][0] >= SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] + SETTINGS["drain"]["stopTimeoutSeconds"]
     hour, minute = SETTINGS["reconcile"]["startAt"].split(":")
     assert announce["schedule"][0] == f"{int(minute)} {int(hour)} * * *"
     rules = {rule[0]: (dict(rule[2]), dict(rule[3])) for rule in (*app["rules"], *volumes["event"][-1])}

@@ -101,7 +101,8 @@ var r37 = replace(r36, '@@HEALTH_PORT@@', string(settings.ports.health))
 var r38 = replace(r37, '@@LOCATION@@', location)
 var r39 = replace(r38, '@@MANAGEMENT_TLS_PORT@@', managementTls ? string(settings.ports.managementTls) : '')
 var r40 = replace(r39, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audience)
-var userData = replace(r40, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r41 = replace(r40, '@@VOLUMES_CONSUMER_TIMEOUT_MS@@', string(settings.broker.volumesConsumerTimeoutSeconds * 1000))
+var userData = replace(r41, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone

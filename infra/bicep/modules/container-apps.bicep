@@ -95,6 +95,10 @@ var workerEnv = [
     value: string(settings.broker.consumerTimeoutSeconds)
   }
   {
+    name: 'NIGHTREAD_BROKER_VOLUMES_CONSUMER_TIMEOUT_SECONDS'
+    value: string(settings.broker.volumesConsumerTimeoutSeconds)
+  }
+  {
     name: 'NIGHTREAD_MODELS_PRECISION'
     value: precision
   }
@@ -151,6 +155,10 @@ var announceEnv = [
   {
     name: 'NIGHTREAD_BROKER_CONSUMER_TIMEOUT_SECONDS'
     value: string(settings.broker.consumerTimeoutSeconds)
+  }
+  {
+    name: 'NIGHTREAD_BROKER_VOLUMES_CONSUMER_TIMEOUT_SECONDS'
+    value: string(settings.broker.volumesConsumerTimeoutSeconds)
   }
   {
     name: 'NIGHTREAD_MODELS_PRECISION'

@@ -80,7 +80,9 @@ var r16 = replace(r15, '@@SECRET_PASSWORD@@', settings.names.secrets.workerPassw
 var r17 = replace(r16, '@@SECRET_CA@@', settings.names.secrets.brokerCa)
 var r18 = replace(r17, '@@SPOOL_DIR@@', settings.spool.folder)
 var r19 = replace(r18, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audience)
-var customData = replace(r19, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r20 = replace(r19, '@@CONSUMER_TIMEOUT_SECONDS@@', string(settings.broker.consumerTimeoutSeconds))
+var r21 = replace(r20, '@@VOLUMES_CONSUMER_TIMEOUT_SECONDS@@', string(settings.broker.volumesConsumerTimeoutSeconds))
+var customData = replace(r21, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 module regular 'scale-set.bicep' = {
   name: 'scale-set-regular'

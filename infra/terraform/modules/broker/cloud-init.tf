@@ -46,5 +46,6 @@ locals {
   r38       = replace(local.r37, "@@LOCATION@@", var.location)
   r39       = replace(local.r38, "@@MANAGEMENT_TLS_PORT@@", var.management_tls ? tostring(local.settings.ports.managementTls) : "")
   r40       = replace(local.r39, "@@METRICS_AUDIENCE@@", local.settings.metrics.remoteWrite.audience)
-  user_data = replace(local.r40, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r41       = replace(local.r40, "@@VOLUMES_CONSUMER_TIMEOUT_MS@@", tostring(local.settings.broker.volumesConsumerTimeoutSeconds * 1000))
+  user_data = replace(local.r41, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }

@@ -27,7 +27,9 @@ locals {
   r17         = replace(local.r16, "@@SECRET_CA@@", local.settings.names.secrets.brokerCa)
   r18         = replace(local.r17, "@@SPOOL_DIR@@", local.settings.spool.folder)
   r19         = replace(local.r18, "@@METRICS_AUDIENCE@@", local.settings.metrics.remoteWrite.audience)
-  custom_data = replace(local.r19, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r20         = replace(local.r19, "@@CONSUMER_TIMEOUT_SECONDS@@", tostring(local.settings.broker.consumerTimeoutSeconds))
+  r21         = replace(local.r20, "@@VOLUMES_CONSUMER_TIMEOUT_SECONDS@@", tostring(local.settings.broker.volumesConsumerTimeoutSeconds))
+  custom_data = replace(local.r21, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }
 
 module "regular" {
