@@ -7,17 +7,17 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::storing::HeatmapLabels;
-use nightread_domain::{BlobRef, Lane, PerLane, Task};
+use nightread_domain::{BlobRef, Task};
 use nightread_fmri::confounds::Wanted;
 use toml::{Table, Value};
 
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
 use super::remote_write::remote_write;
+use super::services;
 use super::{
-    AssembleSettings, AzureAccess, BacklogSettings, BrokerSettings, EngineSettings, Limits, MetricsSettings,
-    PrecisionChoice, QueueAccess, RelaySettings, ScanSettings, Secret, Settings, StorageSettings,
-    VolumeSettings, WebhookSettings,
+    AzureAccess, EngineSettings, Limits, PrecisionChoice, ScanSettings, Secret, Settings, StorageSettings,
+    VolumeSettings,
 };
 use super::{deliver, dicom};
 use crate::flow::failpoint::Failpoint;

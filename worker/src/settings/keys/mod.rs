@@ -1,72 +1,12 @@
 //! Every setting there is: one row each. The file, the environment, `nightread check` and the README speak of these.
 
-use std::fmt;
-
 use nightread_domain::Lane;
 
+pub use self::key::{Key, Kind, TESTING, variable};
 pub use self::table::*;
 
+mod key;
 mod table;
-
-/// What a value must look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    Integer,
-    Boolean,
-    /// In the environment: separated by commas.
-    List,
-    /// Whole number, or the word `auto`.
-    IntegerOrAuto,
-}
-
-/// One setting: `[section] name` in the file, `NIGHTREAD_<SECTION>_<NAME>` in the environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub section: &'static str,
-    pub name: &'static str,
-    pub kind: Kind,
-    /// As it would be written in the environment; empty for none.
-    pub default: &'static str,
-    pub secret: bool,
-    /// Unknown but to the tests of Nightread, which say so by [`TESTING`].
-    pub for_tests: bool,
-    pub help: &'static str,
-}
-
-/// The variable by which a test asks for settings that are none of a user's. Not a feature of the build: what is tested is
-/// the program that is shipped, compiled once.
-pub const TESTING: &str = "NIGHTREAD_TESTING";
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] {}", self.section, self.name)
-    }
-}
-
-impl Key {
-    pub fn variable(&self) -> String {
-        variable(self.section, self.name)
-    }
-}
-
-const fn key(
-    section: &'static str,
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    help: &'static str,
-) -> Key {
-    Key { section, name, kind, default, secret: false, for_tests: false, help }
-}
-
-const fn secret(section: &'static str, name: &'static str, help: &'static str) -> Key {
-    Key { section, name, kind: Kind::Text, default: "", secret: true, for_tests: false, help }
-}
-
-const fn for_tests(key: Key) -> Key {
-    Key { for_tests: true, ..key }
-}
 
 /// What a user may set.
 pub fn published() -> impl Iterator<Item = &'static Key> {
@@ -103,11 +43,6 @@ pub const RENAMED: &[[&str; 4]] = &[
 /// Section and name that `[section] name` bears now.
 pub fn renamed(section: &str, name: &str) -> Option<(&'static str, &'static str)> {
     RENAMED.iter().find(|row| row[..2] == [section, name]).map(|row| (row[2], row[3]))
-}
-
-/// The variable of `[section] name` in the environment.
-pub fn variable(section: &str, name: &str) -> String {
-    format!("NIGHTREAD_{}_{}", section.to_uppercase(), name.to_uppercase())
 }
 
 /// The row for `[section] name`.

@@ -1,7 +1,7 @@
 //! The rows.
 
-use super::Kind::{Boolean, Integer, IntegerOrAuto, List, Text};
-use super::{Key, for_tests, key, secret};
+use super::key::Kind::{Boolean, Integer, IntegerOrAuto, List, Text};
+use super::key::{Key, for_tests, key, secret};
 
 /// Names each row, and lists all of them in their order.
 macro_rules! keys {
