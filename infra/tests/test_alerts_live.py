@@ -29,6 +29,9 @@ from broker import BINARY, NAMES, client, free_port, password, seed, setup_broke
 from test_dashboards import RULES, dashboard, queries, rules
 from test_worker_at_broker import Worker, announce, fleet_broker, image, job  # noqa: F401  (the fixture)
 
+if os.environ.get("NIGHTREAD_INFRA_QUICK"):
+    pytest.skip("SKIPPED: every alert, live: a quick run", allow_module_level=True)
+
 PATIENCE = 240
 # Told of by another test, with the same rules: what they need is no broker.
 ELSEWHERE = {"NightreadDown", "NightreadMetricsAbsent", "NightreadBacklogAbsent", "NightreadBacklogBlind"}

@@ -13,6 +13,9 @@ import pytest
 import broker
 import fleet
 
+if os.environ.get("NIGHTREAD_INFRA_QUICK"):
+    pytest.skip("SKIPPED: the image, built and run: a quick run", allow_module_level=True)
+
 PACKAGE = fleet.INFRA / "package"
 DOCKERFILE = fleet.INFRA / "docker/Dockerfile"
 SAMPLE = fleet.INFRA.parent / ".cache/samples/RG1_UNCR.dcm"

@@ -1,6 +1,7 @@
 """The rehearsals: a move from RabbitMQ 3.10 to 4.0 and both rotations, under load, each with the account of every message."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import pytest
 
 import fleet
 from broker import NAMES
+
+if os.environ.get("NIGHTREAD_INFRA_QUICK"):
+    pytest.skip("SKIPPED: the rehearsals: a quick run", allow_module_level=True)
 
 FOLDER = fleet.INFRA / "rehearsals"
 
