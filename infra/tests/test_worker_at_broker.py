@@ -33,7 +33,8 @@ def declared(rabbitmq):
     folder = rabbitmq["folder"]
     prefix = broker.in_zone(folder)
     # As the archive would be installed, and as cloud-init would write its environment.
-    (folder / "prefix/bin").mkdir(parents=True)
+    (folder / "prefix/bin").mkdir(parents=True, exist_ok=True)
+    (folder / "prefix/bin/nightread").unlink(missing_ok=True)
     (folder / "prefix/bin/nightread").symlink_to(BINARY)
     (folder / "etc/nightread.env").write_text(f"NIGHTREAD_BROKER_CA_FILE={folder / 'tls/ca.pem'}\n")
     shutil.copy(fleet.INFRA / "package/worker.toml", folder / "etc")
