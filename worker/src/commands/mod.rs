@@ -24,12 +24,12 @@ mod webhook;
 
 use std::process::ExitCode;
 
+use nightread_dicom::codec_child;
+
 use crate::app::WrongUse;
 use crate::cli::{Cli, Command};
 use crate::console::{FAILED, WRONG_USE, in_full, print, say};
-use crate::contract;
 use crate::telemetry::logs;
-use nightread_dicom::codec_child;
 
 /// Runs what was typed.
 pub fn run(cli: Cli) -> ExitCode {
@@ -56,7 +56,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Completions { shell } => manual::complete(shell),
         Command::Man { out } => manual::write(&out),
         Command::CodecChild => codec_child::serve().map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Command::Contract => print(&contract::text()).map(|()| ExitCode::SUCCESS),
+        Command::Contract => print(&crate::contract::text()).map(|()| ExitCode::SUCCESS),
         Command::Reference { out } => reference::run(&out),
     };
     ended.unwrap_or_else(|error| ExitCode::from(failed(&error)))
