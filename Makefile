@@ -135,7 +135,7 @@ parity: setup samples ## Hold tensors against TorchXRayVision's and mutated file
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
 	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture
-	@cargo test --release --workspace --locked -q --test scan_cases -- --nocapture --test-threads 1
+	@cargo test --release --workspace --locked -q --test scan cases:: -- --nocapture --test-threads 1
 
 bench: runtime samples parts $(HIDING) ## Against PyTorch, IPEX and OpenVINO, and the notebooks in full; BENCH=quick is short, ISA=avx2 hides newer instructions
 	@worker/tools/fetch-runtime openvino >/dev/null

@@ -42,7 +42,7 @@ const UNTRIED: [(&str, &str); 20] = [
     ("worker/docs/how-to/backlog.md", "it publishes to Azure Monitor"),
     (
         "worker/docs/how-to/confounds.md",
-        "the sample has no table of confounds; worker/tests/scan.rs holds it",
+        "the sample has no table of confounds; worker/tests/scan/numerics.rs holds it",
     ),
     ("worker/docs/how-to/ct-series.md", "needs series of yours; worker/tests/ct.rs holds each"),
     ("worker/docs/how-to/gate-a-rollout.md", "it needs a container with two versions of a model"),

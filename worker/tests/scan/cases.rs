@@ -1,16 +1,14 @@
 //! Scans that went wrong once, from a folder outside of the repository: skipped where that is not there. Every row is
 //! printed with what became of it; `make cases` runs these.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nightread_volume::{FileSource, Limits, VolumeStream};
 use serde_json::Value;
-use support::{nightread, process, repository};
 use tempfile::TempDir;
+
+use crate::support::{nightread, process, repository};
 
 fn cases(test: &str) -> Option<PathBuf> {
     let root =

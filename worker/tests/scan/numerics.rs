@@ -1,7 +1,4 @@
 //! `nightread process` on scans whose numbers need care: confounds beside them, voxels without signal, filtered volumes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +6,9 @@ use std::path::{Path, PathBuf};
 use nightread_fmri::GroupMaps;
 use nightread_volume::{Description, FileSource, Limits, Storage, VolumeStream, VolumeWriter};
 use serde_json::Value;
-use support::{Ran, artefact, checked, process, repository};
 use tempfile::TempDir;
+
+use crate::support::{Ran, artefact, checked, process, repository};
 
 const COUNT: usize = 26;
 const NAME: &str = "sub-01_task-rest_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz";
