@@ -349,7 +349,7 @@ pub fn routing(
                 container: None,
                 prefix: String::new(),
                 task,
-                model: (*only).to_owned(),
+                models: vec![(*only).to_owned()],
                 instances: false,
             }),
             several => {
@@ -366,7 +366,7 @@ pub fn rule_for(manifest: &Manifest) -> Rule {
         container: None,
         prefix: String::new(),
         task: manifest.task,
-        model: manifest.name.clone(),
+        models: vec![manifest.name.clone()],
         instances: false,
     }
 }

@@ -115,7 +115,9 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
             let part = Part { blob, body: Body::Held(body.clone()) };
             let study = FetchedStudy { parts: vec![part], sha256: String::new() };
             let room = tools.bytes_in_flight.room_for(body.len() as u64).await?;
-            tools.reader.read(study, Media::Png, &sample.model, room, timing).await?;
+            let models = std::slice::from_ref(&sample.model);
+            let mut opened = tools.reader.open(study, Media::Png, models, room, timing).await?;
+            opened.read(&tools.reader, &sample.model, timing).await?;
         }
         What::Items(tensor) => {
             let engine = tools.reader.models.engine(&sample.model.key).await?;
