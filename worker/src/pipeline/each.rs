@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nightread_domain::body::Kept;
 use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
 use nightread_domain::storing::{is_same_reading, result_blob};
-use nightread_domain::body::Kept;
 use nightread_domain::study::SeriesSource;
 use nightread_domain::{BlobRef, ErrorClass, ErrorCode, Job, JobError, Stage, Study};
 

@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::process::{done_before, process};
-use super::together::Processed;
 use super::sinks;
+use super::together::Processed;
 use super::tools::Tools;
 use crate::flow::observer::Observer;
 use crate::flow::valve::{Pause, PauseReason, Valve};

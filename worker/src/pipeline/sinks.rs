@@ -34,7 +34,9 @@ pub(super) async fn deliver(
                         other => (other, Vec::new()),
                     };
                 }
-                Err(error) => tracing::error!(%error, code = %error.code, "a stored result is not taken further"),
+                Err(error) => {
+                    tracing::error!(%error, code = %error.code, "a stored result is not taken further")
+                }
             }
         }
     }

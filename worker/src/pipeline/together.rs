@@ -100,11 +100,7 @@ fn joined(one: Disposition, other: Disposition) -> Disposition {
         (
             Disposition::Postpone { delay, error, refused_since },
             Disposition::Postpone { delay: more, refused_since: since, .. },
-        ) => Disposition::Postpone {
-            delay: delay.max(more),
-            error,
-            refused_since: refused_since.or(since),
-        },
+        ) => Disposition::Postpone { delay: delay.max(more), error, refused_since: refused_since.or(since) },
         (one, other) if weight(&other) > weight(&one) => other,
         (one, _) => one,
     }

@@ -153,7 +153,9 @@ impl Reader {
                 Content::Radiograph(prepared)
             }
             Task::Components => Content::Scan(study.into_only()?),
-            Task::Segmentation => Content::Volume(Box::new(segmentation::open(study, &models, self, timing).await?)),
+            Task::Segmentation => {
+                Content::Volume(Box::new(segmentation::open(study, &models, self, timing).await?))
+            }
         };
         Ok(Opened { media, content, _room: room })
     }

@@ -88,7 +88,8 @@ pub(super) async fn open(
         let image = decode(&body, &options)?;
         drop(body);
         let decoded = started.elapsed();
-        let inputs = recipes.into_iter().map(|recipe| (recipe.model.clone(), input(&image, recipe))).collect();
+        let inputs =
+            recipes.into_iter().map(|recipe| (recipe.model.clone(), input(&image, recipe))).collect();
         let facts = input_facts(&image);
         Ok((Prepared { inputs, facts, image: keeps.then(|| Arc::new(image)) }, decoded))
     });
@@ -131,7 +132,8 @@ pub(super) async fn read(
     let artefacts = match (&prepared.image, &output.cam, reader.options.heatmaps.clone()) {
         (Some(image), Some(name), Some(labels)) => {
             let started = Instant::now();
-            let (maps, scored, image) = (outputs.arrays.get(name)?.clone(), scored.clone(), Arc::clone(image));
+            let (maps, scored, image) =
+                (outputs.arrays.get(name)?.clone(), scored.clone(), Arc::clone(image));
             let facts = &model.facts;
             let heatmaps = Heatmaps {
                 labels,

@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(routing.fallback(&study), ["a", "b"]);
         assert_eq!(routing.candidates(&study), ["a", "b"], "each once");
         assert_eq!(routing.alternatives(&study), [&["a".to_owned(), "b".to_owned()][..], &["b".to_owned()]]);
-        assert!(routing.alternatives(&blob("other/x")).len() == 1 && Routing::default().fallback(&study).is_empty());
+        assert!(
+            routing.alternatives(&blob("other/x")).len() == 1
+                && Routing::default().fallback(&study).is_empty()
+        );
     }
 
     #[test]

@@ -31,8 +31,7 @@ impl Measured<'_> {
     /// `internal` where labels and volume do not fit.
     pub fn segments(&self) -> Result<(Vec<Segment>, Vec<Warning>), JobError> {
         let names: Vec<segments::Name> = self.names();
-        let measured =
-            segments::segments(&self.finished.map, self.volume, &names, &self.finished.confidence);
+        let measured = segments::segments(&self.finished.map, self.volume, &names, &self.finished.confidence);
         let (measured, sides) = measured.map_err(unfit)?;
         let mut warnings: Vec<Warning> = sides
             .iter()

@@ -177,11 +177,7 @@ impl Done {
         decisions.into_iter().collect()
     }
 
-    async fn judge(
-        &self,
-        mut work: Work,
-        answers: Option<Found>,
-    ) -> Result<Decision, JobError> {
+    async fn judge(&self, mut work: Work, answers: Option<Found>) -> Result<Decision, JobError> {
         if self.sets {
             return self.judge_set(work).await;
         }
@@ -336,9 +332,12 @@ impl Pages for Results {
 
 #[cfg(test)]
 mod tests {
+    use nightread_domain::Task;
+    use nightread_domain::routing::Rule;
     use serde_json::json;
 
     use super::*;
+    use crate::adapters::storage::folder::FolderStore;
 
     /// Where a store keeps no metadata the document itself is asked, whichever of our forms it has.
     #[test]
@@ -368,5 +367,50 @@ mod tests {
         }
         assert!(with(json!({"schema": "nightread.result.v9"})).is_none());
         assert!(document_standing(b"{").is_none());
+    }
+
+    /// What is decided of a blob of version 1 whose route names `a` and `b`, by what is there: each model with the version of its
+    /// result and how it stands (`o`k, `f`ailed, may `p`ass).
+    fn decided(retry_failed: bool, there: &[(&str, &str, char)]) -> &'static str {
+        let rule = |models: &[&str]| Rule {
+            container: None,
+            prefix: String::new(),
+            task: Task::Radiograph,
+            models: models.iter().map(|model| (*model).to_owned()).collect(),
+            instances: false,
+        };
+        let routing = Routing { rules: vec![rule(&["a", "b"]), rule(&["c"])] };
+        let storage = Arc::new(FolderStore::new([]));
+        let mut done = Done::new(storage, "results".to_owned(), routing, BTreeMap::new());
+        done.retry_failed = retry_failed;
+        let found = there.iter().map(|(model, version, how)| {
+            let source_etag = Some(ETag((*version).to_owned()));
+            let standing = Standing { source_etag, failed: *how != 'o', may_pass: *how == 'p' };
+            ((*model).to_owned(), standing)
+        });
+        let blob = BlobRef::parse("incoming/a.png").expect("a name");
+        let work = Work { blob: blob.clone(), etag: Some(ETag("1".to_owned())), redriven: false };
+        match done.decided(work, &blob, &found.collect(), Some(&ETag("1".to_owned()))) {
+            Decision::Announce(Work { redriven: true, .. }) => "redriven",
+            Decision::Announce(_) => "announced",
+            Decision::Done => "done",
+            Decision::Gone => "gone",
+        }
+    }
+
+    #[test]
+    fn a_blob_is_done_when_every_model_of_its_route_has_a_result_of_its_version() {
+        for (there, plainly, retrying) in [
+            (&[][..], "announced", "announced"),
+            (&[("a", "1", 'o')], "announced", "announced"),
+            (&[("a", "1", 'o'), ("b", "0", 'o')], "announced", "announced"),
+            (&[("a", "1", 'o'), ("b", "1", 'o')], "done", "done"),
+            (&[("a", "1", 'o'), ("b", "1", 'f')], "done", "redriven"),
+            (&[("a", "1", 'o'), ("b", "1", 'p')], "announced", "announced"),
+            (&[("a", "1", 'f'), ("b", "1", 'p')], "announced", "redriven"),
+            (&[("c", "1", 'o')], "done", "done"),
+        ] {
+            assert_eq!((decided(false, there), decided(true, there)), (plainly, retrying), "{there:?}");
+        }
     }
 }
