@@ -70,8 +70,8 @@ impl Samples {
     /// opened to be measured alone.
     pub fn of(composition: &Composition, load_policy: LoadPolicy) -> Result<Self, JobError> {
         let reads_images = |model: &&Arc<Model>| model.manifest.task == Task::Radiograph;
-        let only_images =
-            load_policy == LoadPolicy::Lazy && composition.opened.models().any(|m| reads_images(&m));
+        let only_images = matches!(load_policy, LoadPolicy::Lazy { .. })
+            && composition.opened.models().any(|m| reads_images(&m));
         let sample = |model: &Arc<Model>| {
             let what = if reads_images(&model) {
                 What::Image(images::png(SIDE, 0)?)
