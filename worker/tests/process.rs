@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use support::{Ran, checked, missing, nightread, process, pydicom_data, repository, test_data};
+use support::{Ran, checked, copy_folder, missing, nightread, process, pydicom_data, repository, test_data};
 use tempfile::TempDir;
 
 /// Where the images of the demo agree with each other, in probability.
@@ -373,6 +373,58 @@ fn wrong_use_is_two() {
     assert_eq!(ran.status.code(), Some(2));
     let told = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(told.contains("attempts") && told.contains("speed"), "{told}");
+}
+
+/// Two models on one folder: what each says is what it says alone, to the last digit, and each has its own doubts.
+#[test]
+fn two_models_read_a_study_as_each_does_alone() {
+    let Some(data) = pydicom_data() else { return missing("two_models_read_a_study_as_each_does_alone") };
+    let work = TempDir::new().unwrap();
+    let models = work.path().join("models");
+    copy_folder(&support::models().join("cxr-pneumonia-demo"), &models.join("cxr-pneumonia-demo"));
+    copy_folder(&support::models().join("cxr-pneumonia-demo"), &models.join("cxr-other"));
+    let manifest = models.join("cxr-other/manifest.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let views = text.lines().find(|line| line.starts_with("views = ")).unwrap();
+    let text = text.replace(views, "views = [\"AP\"]").replace("\"cxr-pneumonia-demo\"", "\"cxr-other\"");
+    fs::write(&manifest, text).unwrap();
+    let routes = work.path().join("worker.toml");
+    let names = "[\"cxr-pneumonia-demo\", \"cxr-other\"]";
+    fs::write(&routes, format!("[[routes]]\ntask = \"radiograph\"\nmodels = {names}\n")).unwrap();
+    let run = |out: &str, more: &[&str]| {
+        let mut command = nightread();
+        command.args(["process", "--format", "json", "--out"]).arg(work.path().join(out)).args(more);
+        command.env("NIGHTREAD_MODELS_DIR", &models).arg(data.join("RG1_UNCR.dcm"));
+        let ran = command.output().unwrap();
+        let told: Value = serde_json::from_slice(&ran.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
+        assert_eq!(ran.status.code(), Some(0), "{told}");
+        told["results"].as_array().unwrap().clone()
+    };
+    let with_routes = ["--config", routes.to_str().unwrap()];
+    let both = run("both", &with_routes);
+    assert_eq!(both.len(), 2);
+    for row in &both {
+        let name = row["model"].as_str().unwrap();
+        let alone = run(name, &["--model", name]);
+        let [told, own] = [row, &alone[0]].map(|row| &row["document"]);
+        checked(told);
+        assert_eq!(row["outcome"], "read");
+        for part in ["status", "study", "model", "input", "findings", "warnings"] {
+            assert_eq!(told[part], own[part], "{part} of {name}");
+        }
+        let doubts = told["warnings"].as_array().unwrap().iter();
+        let doubts_view =
+            doubts.filter(|warning| warning["code"].as_str().unwrap().starts_with("view_")).count();
+        let view = told["input"]["view"].as_str();
+        assert_eq!(doubts_view, usize::from(name == "cxr-other" && view == Some("pa")), "{told}");
+    }
+    let again = run("both", &with_routes);
+    assert!(again.iter().all(|row| row["outcome"] == "already_done"), "{again:?}");
+    fs::remove_dir_all(work.path().join("both/cxr-other")).unwrap();
+    let mut outcomes: Vec<_> = run("both", &with_routes).iter().map(|row| row["outcome"].clone()).collect();
+    outcomes.sort_by_key(ToString::to_string);
+    assert_eq!(outcomes, ["already_done", "read"], "only what is missing");
 }
 
 #[test]

@@ -146,7 +146,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
         None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
     };
-    let mut names: Vec<String> = routing.rules.iter().map(|rule| rule.model.clone()).collect();
+    let mut names: Vec<String> = routing.models().cloned().collect();
     names.sort();
     names.dedup();
     if names.is_empty() {

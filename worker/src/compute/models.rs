@@ -38,8 +38,9 @@ pub struct Model {
 pub enum LoadPolicy {
     /// All before the first study, so that none waits for it: for the service.
     Eager,
-    /// By the first study of a model's kind, so that a folder of X-rays never pays for the scans' network.
-    Lazy,
+    /// By the first study of a model's kind, so that a folder of X-rays never pays for the scans' network; and for no more
+    /// radiographs at a time than there are studies.
+    Lazy { studies: usize },
 }
 
 /// The models that are served, and the engines that run them.
@@ -53,7 +54,12 @@ enum Engines {
     /// One for all models; none where there are networks of volumes alone.
     Warm(Option<Engine>),
     /// One for each model.
-    OnDemand { runtime: Runtime, options: EngineOptions, engines: BTreeMap<ModelKey, Waiting> },
+    OnDemand {
+        runtime: Runtime,
+        options: EngineOptions,
+        studies: usize,
+        engines: BTreeMap<ModelKey, Waiting>,
+    },
 }
 
 struct Waiting {
@@ -126,13 +132,13 @@ impl LoadedModels {
                     .transpose()?;
                 Engines::Warm(engine)
             }
-            LoadPolicy::Lazy => {
+            LoadPolicy::Lazy { studies } => {
                 let engines = others
                     .into_iter()
                     .map(|model| (model.key().clone(), Waiting { model, engine: OnceCell::new() }))
                     .collect();
                 let options = EngineOptions { warm_batches: false, ..options };
-                Engines::OnDemand { runtime, options, engines }
+                Engines::OnDemand { runtime, options, studies, engines }
             }
         };
         Ok(Models { by_name: self.by_name.clone(), engines, volumes })
@@ -184,11 +190,17 @@ impl Models {
             let text = format!("this worker serves no model {key}");
             JobError::new(Stage::Infer, ErrorCode::UnknownModel, text)
         };
-        let (runtime, options, engines) = match &self.engines {
+        let (runtime, mut options, studies, engines) = match &self.engines {
             Engines::Warm(engine) => return engine.as_ref().ok_or_else(unknown),
-            Engines::OnDemand { runtime, options, engines } => (runtime, *options, engines),
+            Engines::OnDemand { runtime, options, studies, engines } => {
+                (runtime, *options, *studies, engines)
+            }
         };
         let Waiting { model, engine } = engines.get(key).ok_or_else(unknown)?;
+        if model.manifest().task == Task::Radiograph {
+            // One radiograph is one item; a scan has one for each map.
+            options.sessions = options.sessions.min(studies).max(1);
+        }
         engine.get_or_try_init(|| started(runtime.clone(), model.clone(), options)).await
     }
 
@@ -349,7 +361,7 @@ pub fn routing(
                 container: None,
                 prefix: String::new(),
                 task,
-                model: (*only).to_owned(),
+                models: vec![(*only).to_owned()],
                 instances: false,
             }),
             several => {
@@ -366,7 +378,7 @@ pub fn rule_for(manifest: &Manifest) -> Rule {
         container: None,
         prefix: String::new(),
         task: manifest.task,
-        model: manifest.name.clone(),
+        models: vec![manifest.name.clone()],
         instances: false,
     }
 }

@@ -6,8 +6,8 @@ use super::report::JobReport;
 
 /// Told of everything that ends. For progress bars and metrics.
 pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// A job ended and its delivery is about to be settled so.
-    fn job_ended(&self, report: &JobReport, disposition: &Disposition);
+    /// A job ended, with a report of each model's part, and its delivery is about to be settled so.
+    fn job_ended(&self, reports: &[JobReport], disposition: &Disposition);
 
     /// A message that never became a job was settled so.
     fn message_settled(&self, _disposition: &Disposition) {}

@@ -1,6 +1,5 @@
 //! What a document says, made of what is known of the study so far.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use nightread_domain::result::{
@@ -18,14 +17,13 @@ use crate::flow::timing::Timing;
 use crate::readings::Reading;
 
 /// What is known of a study so far; a failed-document says as much of it as there is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     /// The document that is there, and that lacks files which are asked for.
     pub completes: Option<Box<ResultDocument>>,
     pub properties: Option<StudyProperties>,
     pub sha256: Option<String>,
     pub media: Option<Media>,
-    pub model: Option<Arc<Model>>,
     pub timing: Timing,
 }
 

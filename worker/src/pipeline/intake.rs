@@ -22,9 +22,9 @@ use tracing::Instrument;
 
 use super::process::{done_before, process};
 use super::sinks;
+use super::together::Processed;
 use super::tools::Tools;
 use crate::flow::observer::Observer;
-use crate::flow::report::JobReport;
 use crate::flow::valve::{Pause, PauseReason, Valve};
 use crate::telemetry::traces;
 
@@ -284,8 +284,15 @@ impl Shared {
         if quarantined && delivery_count >= DEADLY_STARTS {
             match done_before(&job, message.attributes.lane, &self.run.tools).await {
                 // A study that is stored is done, whatever became of its workers.
-                Ok(Some((disposition, report))) => return self.conclude(disposition, &report).await,
-                Ok(None) => return settled(dead(given_up(delivery_count))),
+                Ok((processed, true)) => return self.conclude(processed).await,
+                Ok((processed, false)) if processed.reports.is_empty() => {
+                    return settled(dead(given_up(delivery_count)));
+                }
+                // What some of its models stored goes on.
+                Ok((processed, false)) => {
+                    let disposition = dead(given_up(delivery_count));
+                    return self.conclude(Processed { disposition, ..processed }).await;
+                }
                 // Whoever cannot ask cannot read either: the job fails for that reason.
                 Err(_) => {}
             }
@@ -329,50 +336,50 @@ impl Shared {
         );
         traces::adopt(&span, attributes.traceparent.as_deref());
         async {
-            let (disposition, report) = if attributes.quarantined {
+            let turn = attributes.delivery_count;
+            let processed = if attributes.quarantined {
                 let _alone = self.alone.write().await;
-                process(&job, attributes.lane, &self.run.tools).await
+                process(&job, attributes.lane, turn, &self.run.tools).await
             } else {
                 let _beside_others = self.alone.read().await;
-                process(&job, attributes.lane, &self.run.tools).await
+                process(&job, attributes.lane, turn, &self.run.tools).await
             };
-            self.conclude(disposition, &report).await
+            self.conclude(processed).await
         }
         .instrument(span)
         .await
     }
 
     /// Takes what is stored further, tells the observer, and has the last word.
-    async fn conclude(&self, disposition: Disposition, report: &JobReport) -> Decided {
+    async fn conclude(&self, processed: Processed) -> Decided {
+        let Processed { disposition, reports, fatal } = processed;
         // Whoever waits for this run is told at once.
         if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
             self.die(error.clone());
             self.run.stop.abandon.cancel();
         }
-        let disposition = match disposition {
-            Disposition::Return => self.cannot_go_on(report),
-            other => other,
+        let disposition = match (disposition, fatal) {
+            (Disposition::Return, Some(facts)) => self.cannot_go_on(facts),
+            (other, _) => other,
         };
-        let (disposition, notices) = match report.standing() {
-            Some(standing) => sinks::deliver(&self.run.sinks, standing, disposition).await,
-            None => (disposition, Vec::new()),
-        };
-        tracing::info!(
-            outcome = report.outcome.as_str(),
-            code = report.outcome.code().map_or("", ErrorCode::as_str),
-            error = report.error.as_ref().map(|facts| facts.message.as_str()),
-            disposition = disposition.as_str(),
-            elapsed_ms = report.elapsed.as_secs_f64() * 1e3,
-            "job ended"
-        );
-        self.run.observer.job_ended(report, &disposition);
+        let (disposition, notices) = sinks::deliver(&self.run.sinks, &reports, disposition).await;
+        for report in &reports {
+            tracing::info!(
+                outcome = report.outcome.as_str(),
+                model = report.model,
+                code = report.outcome.code().map_or("", ErrorCode::as_str),
+                error = report.error.as_ref().map(|facts| facts.message.as_str()),
+                disposition = disposition.as_str(),
+                elapsed_ms = report.elapsed.as_secs_f64() * 1e3,
+                "job ended"
+            );
+        }
+        self.run.observer.job_ended(&reports, &disposition);
         (disposition, notices)
     }
 
-    fn cannot_go_on(&self, report: &JobReport) -> Disposition {
-        let Some(ErrorFacts { stage, code, message }) = report.error.clone() else {
-            return Disposition::Return;
-        };
+    fn cannot_go_on(&self, facts: ErrorFacts) -> Disposition {
+        let ErrorFacts { stage, code, message } = facts;
         self.die(JobError::new(stage, code, message));
         // An engine may have failed over this very input. What is wrong with the world is no job's fault.
         if matches!(code, ErrorCode::EngineFailed | ErrorCode::Internal) {

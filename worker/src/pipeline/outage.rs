@@ -315,7 +315,7 @@ mod tests {
     struct Nobody;
 
     impl Observer for Nobody {
-        fn job_ended(&self, _: &JobReport, _: &Disposition) {}
+        fn job_ended(&self, _: &[JobReport], _: &Disposition) {}
     }
 
     /// Whether the pause holds over many probes after a refused write of `bytes`, and ends when `mend` was done.

@@ -1,29 +1,29 @@
-//! The way of one job, straight down: announcement in, stored result out.
+//! The way of one job, straight down: announcement in, stored results out.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use nightread_archive::no_study;
-use nightread_domain::result::{ErrorFacts, ResultDocument, Status};
-use nightread_domain::storing::{Identity, is_same_reading, result_blob};
-use nightread_domain::study::{Part, SeriesSource};
+use nightread_domain::body::Kept;
+use nightread_domain::storing::Identity;
+use nightread_domain::study::Part;
 use nightread_domain::{
-    BlobKind, BlobRef, Body, Disposition, ErrorClass, ErrorCode, FetchedStudy, Job, JobError, Lane, Media,
-    Stage, Study,
+    BlobKind, Body, Disposition, ErrorCode, FetchedStudy, Job, JobError, Lane, Media, Stage, Study,
 };
 use nightread_radiograph::sniff;
 
-use super::artefacts;
-use super::beside;
 use super::disposition;
-use super::document::{Progress, candidate, document};
+use super::document::Progress;
+use super::each::{self, Clock, Ended, How, Judged, Met};
 use super::fetching;
 use super::resolving;
-use super::store::{self, Before, Stored};
+use super::together::{self, Processed};
 use super::tools::Tools;
 use crate::compute::models::Model;
 use crate::flow::failpoint::{Failpoint, reached};
-use crate::flow::report::{JobReport, Outcome};
+use crate::flow::report::JobReport;
 use crate::readings;
 use crate::readings::instance::is_slice;
 
@@ -33,61 +33,40 @@ const SNIFFED: usize = 64 << 10;
 /// Bytes in which the header of a slice ends.
 const HEADER: usize = 4 << 20;
 
-/// How a job ended with a document, its own or one that was there.
-struct Concluded {
-    outcome: Outcome,
-    /// The name of the one that read it.
-    model: String,
-    document: Arc<ResultDocument>,
-    path: BlobRef,
-    /// Also to be dead-lettered.
-    dead: Option<JobError>,
-    /// The document is this job's own work.
-    fresh: bool,
+/// What is known so far, for whatever goes wrong.
+#[derive(Debug, Default)]
+struct Known {
+    progress: Progress,
+    /// The models whose results are still to be made, once they are known.
+    left: Option<Vec<Arc<Model>>>,
+    /// The models whose part is over.
+    ended: Vec<Ended>,
 }
 
-/// Reads one study and says what is to become of its delivery.
-pub async fn process(job: &Job, lane: Lane, tools: &Tools) -> (Disposition, JobReport) {
+/// Reads one study with all its models and says what is to become of its delivery. `turn`: which of the models begins, so that one
+/// which kills workers does not keep the others from theirs.
+pub async fn process(job: &Job, lane: Lane, turn: u32, tools: &Tools) -> Processed {
     let started = Instant::now();
-    let mut progress = Progress::default();
     let job = &mut job.clone();
-    let ended = run(job, tools, &mut progress, started).await;
-    let model = progress.model.as_ref().map_or_else(String::new, |model| model.facts.name.clone());
-    let report = JobReport { model, ..JobReport::of(job, lane, started.elapsed()) };
-    match ended {
-        Ok(Some(mut ended)) => {
-            let dead = ended.dead.take();
-            let disposition = dead.map_or(Disposition::Done, |error| Disposition::DeadLetter { error });
-            (disposition, ended.told(report))
+    let ended = match run(job, turn, tools, started).await {
+        Ok(ended) if ended.is_empty() => {
+            let report = JobReport::of(job, lane, started.elapsed());
+            return Processed::new(Disposition::Done, vec![report]);
         }
-        Ok(None) => (Disposition::Done, report),
-        // The series is announced as a whole; nothing is wrong with its slice.
-        Err(error) if error.code == ErrorCode::PartOfSeries => {
-            (Disposition::Done, JobReport { outcome: Outcome::PartOfSeries, ..report })
-        }
+        Ok(ended) => ended,
         Err(error) => {
-            let facts = ErrorFacts::from(&error);
-            let disposition = disposition::of_failure(job, error, tools);
-            let outcome = match disposition {
-                Disposition::DeadLetter { .. } => Outcome::GivenUp(facts.code),
-                _ => Outcome::Unfinished(facts.code),
-            };
-            (disposition, JobReport { outcome, error: Some(facts), ..report })
+            vec![Ended { model: String::new(), how: How::Failed(error), elapsed: started.elapsed() }]
         }
-    }
+    };
+    together::settled(job, lane, ended, tools)
 }
 
-/// Finds out what the study is, and reads it; a failure for good becomes a document.
-async fn run(
-    job: &mut Job,
-    tools: &Tools,
-    progress: &mut Progress,
-    started: Instant,
-) -> Result<Option<Concluded>, JobError> {
+/// Finds out what the study is, and reads it; a failure for good becomes a document. Empty for what is no study.
+async fn run(job: &mut Job, turn: u32, tools: &Tools, started: Instant) -> Result<Vec<Ended>, JobError> {
     if let Some(error) = disposition::closed(job, tools) {
         return Err(error);
     }
-    let known = match resolving::series(job, tools.shelves(), &tools.source_containers).await {
+    let resolved = match resolving::series(job, tools.shelves(), &tools.source_containers).await {
         Ok(None) => Ok(()),
         Ok(Some(series)) => {
             job.study = Study::Series(series);
@@ -98,64 +77,51 @@ async fn run(
         }
         Err(error) => Err(error),
     };
-    let read = match known {
-        Ok(()) => read(job, tools, progress, started).await,
+    let mut known = Known::default();
+    let read = match resolved {
+        Ok(()) => read(job, turn, tools, &mut known, started).await,
         Err(error) => Err(error),
     };
     match read {
-        Ok(ended) => Ok(ended),
-        Err(error) => fail(job, tools, progress, error, started).await.map(Some),
+        Ok(()) => Ok(known.ended),
+        Err(error) => fail(job, tools, known, error, started).await,
     }
 }
 
-/// How the study ended before, if it did. Nothing is downloaded, so whatever the blob is, asking kills no worker.
+/// How the study ended before, if it did, by those of its models that have a result. Nothing is downloaded, so whatever the blob
+/// is, asking kills no worker.
 ///
 /// # Errors
 /// What storage says.
-pub async fn done_before(
-    job: &Job,
-    lane: Lane,
-    tools: &Tools,
-) -> Result<Option<(Disposition, JobReport)>, JobError> {
+pub async fn done_before(job: &Job, lane: Lane, tools: &Tools) -> Result<(Processed, bool), JobError> {
     let started = Instant::now();
     let job = &mut job.clone();
     if let Some(series) = resolving::series(job, tools.shelves(), &tools.source_containers).await? {
         job.study = Study::Series(series);
     }
     let properties = Some(fetching::properties(&job.study, &*tools.source).await?);
-    let mut progress = Progress { properties, ..Progress::default() };
-    let ended = read_before(job, tools, &mut progress, true).await?;
-    Ok(ended.map(|ended| (Disposition::Done, ended.told(JobReport::of(job, lane, started.elapsed())))))
+    let progress = Progress { properties, ..Progress::default() };
+    let Met { done, is_all, .. } = each::met(job, tools, &progress, true, started).await?;
+    Ok((together::settled(job, lane, done, tools), is_all))
 }
 
-impl Concluded {
-    fn told(self, report: JobReport) -> JobReport {
-        JobReport {
-            outcome: self.outcome,
-            model: self.model,
-            error: self.document.error.clone(),
-            document: Some(self.document),
-            path: Some(self.path),
-            fresh: self.fresh,
-            ..report
-        }
-    }
-}
-
-/// `None` for what is no study.
+/// Leaves in `known` how every model's part ended: none for what is no study.
 async fn read(
     job: &Job,
+    turn: u32,
     tools: &Tools,
-    progress: &mut Progress,
+    known: &mut Known,
     started: Instant,
-) -> Result<Option<Concluded>, JobError> {
+) -> Result<(), JobError> {
     let properties = fetching::properties(&job.study, &*tools.source).await?;
     if properties.kind == BlobKind::Directory {
-        return Ok(None);
+        return Ok(());
     }
-    progress.properties = Some(properties.clone());
-    if let Some(done) = read_before(job, tools, progress, false).await? {
-        return Ok(Some(done));
+    known.progress.properties = Some(properties.clone());
+    let mut met = each::met(job, tools, &known.progress, false, started).await?;
+    if met.is_all {
+        known.ended = met.done;
+        return Ok(());
     }
     properties.check(tools.limits.blob_bytes)?;
     if let Study::Series(series) = &job.study {
@@ -163,59 +129,92 @@ async fn read(
     }
     let room = tools.bytes_in_flight.room_for(properties.held_bytes(tools.limits.memory_bytes)).await?;
     let fetching = fetching::fetch(&job.study, &*tools.source, properties, tools.limits.blob_bytes);
-    let (study, properties) = progress.timing.timed("fetch", fetching).await?;
-    progress.properties = Some(properties);
-    progress.sha256 = Some(study.sha256.clone());
-    if tools.identity == Identity::Content
-        && let Some(done) = read_before(job, tools, progress, false).await?
-    {
-        return Ok(Some(done));
+    let (study, properties) = known.progress.timing.timed("fetch", fetching).await?;
+    known.progress.properties = Some(properties);
+    known.progress.sha256 = Some(study.sha256.clone());
+    if tools.identity == Identity::Content {
+        met = each::met(job, tools, &known.progress, false, started).await?;
+        if met.is_all {
+            known.ended = met.done;
+            return Ok(());
+        }
     }
     reached(tools.failpoint, Failpoint::AfterFetch);
 
     let media = media_of(&study)?;
-    progress.media = Some(media);
+    known.progress.media = Some(media);
     if media == Media::Dicom && is_no_study(&study, tools).await? {
-        return Ok(None);
+        return Ok(());
     }
     check_whole(job, &study, media, tools)?;
-    let named = job.model.as_deref();
-    let model = tools.reader.models.get(match named {
-        Some(name) => name,
+    let parts = parts(job, turn, media, tools, known, met, started).await?;
+    let models: Vec<_> = parts.iter().map(|(model, _)| Arc::clone(model)).collect();
+    if models.is_empty() {
+        return Ok(());
+    }
+    known.left = Some(models.clone());
+
+    let kept: Vec<Arc<dyn Kept>> = study.kept().cloned().collect();
+    let opened = tools.reader.open(study, media, &models, room, &mut known.progress.timing).await;
+    each::unchanged(&kept)?;
+    let mut opened = opened?;
+    let shared = started.elapsed();
+    for (model, mut progress) in parts {
+        progress.timing = known.progress.timing.clone();
+        let clock = Clock { shared, began: Instant::now() };
+        // One after the other: what one stored is there whatever becomes of the next.
+        let reading = each::read(job, tools, &mut progress, &model, &mut opened, &kept, clock);
+        let how = match AssertUnwindSafe(reading).catch_unwind().await {
+            Ok(Ok(concluded)) => How::Concluded(concluded),
+            Ok(Err(error)) => How::of(each::fail(job, tools, &progress, &model, error, clock).await),
+            Err(_panic) => How::Panicked,
+        };
+        known.ended.push(Ended { model: model.facts.name.clone(), how, elapsed: clock.elapsed() });
+    }
+    Ok(())
+}
+
+/// The models that are to read the study and have not, in the order of this turn, each with what is known for it. Of several, those
+/// whose part is over already are put with what ended.
+async fn parts(
+    job: &Job,
+    turn: u32,
+    media: Media,
+    tools: &Tools,
+    known: &mut Known,
+    mut met: Met,
+    started: Instant,
+) -> Result<Vec<(Arc<Model>, Progress)>, JobError> {
+    let names = match &job.model {
+        Some(name) => std::slice::from_ref(name),
         None => tools.routing.route(&job.study, media)?,
-    })?;
-    progress.model = Some(Arc::clone(&model));
-
-    let kept: Vec<_> = study.kept().cloned().collect();
-    let read = tools.reader.read(study, media, &model, room, &mut progress.timing).await;
-    // Whatever was read out of a file that was written to meanwhile is nobody's.
-    for kept in kept {
-        if !kept.is_unchanged().map_err(readings::unreadable)? {
-            let text = "the file was written to while it was read";
-            return Err(JobError::new(Stage::Decode, ErrorCode::BlobChanged, text));
-        }
-    }
-    let mut reading = read?;
-    reached(tools.failpoint, Failpoint::AfterInfer);
-
-    let artefacts = std::mem::take(&mut reading.artefacts);
-    let mut document = document(job, progress, &model, Ok((reading, Vec::new())), started.elapsed());
-    // What lies there stays where it may be of this reading.
-    let otherwise =
-        progress.completes.as_deref().is_some_and(|existing| !is_same_reading(&document, existing));
-    let files = artefacts::write(job, tools, progress, &model, artefacts, job.force || otherwise).await?;
-    document.artefacts = files.iter().map(|file| file.facts.clone()).collect();
-    let (stored, path, mut document) = write(job, tools, progress, &model, document).await?;
-    if stored != Stored::Written {
-        beside::settle(&*tools.results, &tools.reader.cpu, &path, &files, &mut document).await?;
-    }
-    reached(tools.failpoint, Failpoint::AfterStore);
-    let outcome = match stored {
-        Stored::Written | Stored::Replaced => Outcome::Read,
-        Stored::Superseded => Outcome::Superseded,
     };
-    let name = model.facts.name.clone();
-    Ok(Some(Concluded { outcome, model: name, document: Arc::new(document), path, dead: None, fresh: true }))
+    let mut parts = Vec::with_capacity(names.len());
+    let begins = turn as usize % names.len().max(1);
+    for name in names.iter().cycle().skip(begins).take(names.len()) {
+        let model = tools.reader.models.get(name)?;
+        let mut progress = known.progress.clone();
+        progress.completes = met.incomplete.remove(name);
+        if names.len() > 1 {
+            let clock = Clock { shared: started.elapsed(), began: Instant::now() };
+            let over = match each::judge(job, tools, &progress, &model, false).await {
+                Ok(Judged::Undone) => None,
+                Ok(Judged::Incomplete(document)) => {
+                    progress.completes = Some(Box::new(document));
+                    None
+                }
+                Ok(Judged::Done(concluded)) => Some(Ok(concluded)),
+                Err(error) => Some(each::fail(job, tools, &progress, &model, error, clock).await),
+            };
+            if let Some(over) = over {
+                let (model, how) = (name.clone(), How::of(over));
+                known.ended.push(Ended { model, how, elapsed: clock.elapsed() });
+                continue;
+            }
+        }
+        parts.push((model, progress));
+    }
+    Ok(parts)
 }
 
 /// Whether a DICOM file is a result: one of ours that comes back out of an archive, or what somebody else says about images.
@@ -249,111 +248,39 @@ fn check_whole(job: &Job, study: &FetchedStudy, media: Media, tools: &Tools) -> 
     Ok(())
 }
 
-/// A result that is already there, under any model that could be meant. One that lacks files which are asked for counts only
-/// where `any` does; else it is kept as what this job completes.
-async fn read_before(
-    job: &Job,
-    tools: &Tools,
-    progress: &mut Progress,
-    any: bool,
-) -> Result<Option<Concluded>, JobError> {
-    progress.completes = None;
-    let named = job.model.as_deref();
-    for name in named.map_or_else(|| tools.routing.candidates(job.study.name()), |name| vec![name]) {
-        let model = tools.reader.models.get(name)?;
-        let path = result_path(job, tools, &model)?;
-        let ours = candidate(job, tools, &model, progress);
-        let document = match store::before(&*tools.results, &path, &ours).await? {
-            Before::Done(document) => Some(document),
-            Before::Incomplete(document) if any => Some(document),
-            Before::Incomplete(document) => {
-                progress.completes = Some(Box::new(document));
-                return Ok(None);
-            }
-            Before::Undone => None,
-        };
-        if let Some(document) = document {
-            let outcome = match document.status {
-                Status::Ok => Outcome::AlreadyDone,
-                Status::Failed => {
-                    document.error.as_ref().map_or(Outcome::AlreadyDone, |e| Outcome::Failed(e.code))
-                }
-            };
-            let (model, document) = (name.to_owned(), Arc::new(document));
-            return Ok(Some(Concluded { outcome, model, document, path, dead: None, fresh: false }));
-        }
-    }
-    Ok(None)
-}
-
-fn result_path(job: &Job, tools: &Tools, model: &Model) -> Result<BlobRef, JobError> {
-    let facts = &model.facts;
-    result_blob(&tools.results_container, &facts.name, &facts.version_in_paths(), job.study.name())
-}
-
-async fn write(
-    job: &Job,
-    tools: &Tools,
-    progress: &Progress,
-    model: &Model,
-    document: ResultDocument,
-) -> Result<(Stored, BlobRef, ResultDocument), JobError> {
-    let path = result_path(job, tools, model)?;
-    let ours = candidate(job, tools, model, progress);
-    let (stored, document) = store::store(tools.shelves(), &path, &job.study, document, &ours).await?;
-    Ok((stored, path, document))
-}
-
-/// A failure for good becomes a failed-document; anything else goes on as an error.
+/// A failure of the study, which is every model's: of those that were to read it, and else of those that are meant where nothing is
+/// known of its bytes.
+///
+/// # Errors
+/// The failure itself where no model is meant, or none has a document of it.
 async fn fail(
     job: &Job,
     tools: &Tools,
-    progress: &Progress,
+    known: Known,
     error: JobError,
     started: Instant,
-) -> Result<Concluded, JobError> {
-    // This machine's disk is not the study's fault.
-    let exhausted = error.is_transient()
-        && error.code != ErrorCode::SpoolUnavailable
-        && job.attempt + 1 >= tools.limits.attempts
-        && disposition::is_own(&error, job, tools);
-    if exhausted && error.code == ErrorCode::ResultNewerSchema {
-        // Its own name stays: whoever redrives must know that an older worker must not try.
-        return Err(error.with_class(ErrorClass::Permanent));
+) -> Result<Vec<Ended>, JobError> {
+    let Known { progress, left, mut ended } = known;
+    let clock = Clock { shared: started.elapsed(), began: Instant::now() };
+    let failure = each::concluded_by(job, tools, error);
+    let models = match (left, &failure) {
+        (Some(left), _) => left,
+        (None, Err(error)) => return Err(error.clone()),
+        (None, Ok(failure)) => {
+            let named = job.model.as_ref().map(std::slice::from_ref);
+            let names = named.unwrap_or_else(|| tools.routing.fallback(job.study.name()));
+            if names.is_empty() {
+                return Err(failure.error.clone());
+            }
+            names.iter().map(|name| tools.reader.models.get(name)).collect::<Result<_, _>>()?
+        }
+    };
+    for model in models {
+        let how = match failure.clone() {
+            Ok(failure) => How::of(each::conclude(job, tools, &progress, &model, failure, clock).await),
+            Err(error) => How::Failed(error),
+        };
+        ended.push(Ended { model: model.facts.name.clone(), how, elapsed: clock.elapsed() });
     }
-    if error.is_fatal() || (error.is_transient() && !exhausted) || !disposition::is_documented(error.code) {
-        return Err(error);
-    }
-    let error = if exhausted {
-        let message =
-            format!("given up after {} attempts; the last one: {}", job.attempt + 1, error.in_full());
-        // What is refused for good is called so.
-        let code = if error.code.is_refusal() { error.code } else { ErrorCode::AttemptsExhausted };
-        JobError::new(error.stage, code, message).with_class(ErrorClass::Permanent).with_source(error)
-    } else {
-        error
-    };
-    if matches!(job.study, Study::Announced(SeriesSource::Set(_))) {
-        // What its results would be called stands in the document that could not be had.
-        return Err(error);
-    }
-    let model = match &progress.model {
-        Some(model) => Arc::clone(model),
-        None => match job.model.as_deref().or_else(|| tools.routing.fallback(job.study.name())) {
-            Some(name) => tools.reader.models.get(name)?,
-            None => return Err(error),
-        },
-    };
-    let document = document(job, progress, &model, Err(&error), started.elapsed());
-    let (stored, path, document) = match write(job, tools, progress, &model, document).await {
-        // A lease on the result may be held for ever: the letter tells, and nothing is lost.
-        Err(busy) if exhausted && busy.code == ErrorCode::BlobBusy => return Err(error),
-        written => written?,
-    };
-    let outcome = match stored {
-        Stored::Written | Stored::Replaced => Outcome::Failed(error.code),
-        Stored::Superseded => Outcome::Superseded,
-    };
-    let (model, document) = (model.facts.name.clone(), Arc::new(document));
-    Ok(Concluded { outcome, model, document, path, dead: exhausted.then_some(error), fresh: true })
+    Ok(ended)
 }

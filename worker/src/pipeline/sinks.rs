@@ -3,29 +3,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightread_domain::ports::{Sink, Standing};
+use nightread_domain::ports::Sink;
 use nightread_domain::{Disposition, Notice};
+
+use crate::flow::report::JobReport;
 
 /// Until a document is taken to a sink again that could not take it.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Takes a document to every sink, in their order. What is to be told, and what becomes of the delivery: as it was decided,
-/// or, where a sink may take the document later, another try that finds it stored.
+/// Takes the documents that stand to every sink, in their order. What is to be told, and what becomes of the delivery: as it was
+/// decided, or, where a sink may take a document later, another try that finds it stored.
 pub(super) async fn deliver(
     sinks: &[Arc<dyn Sink>],
-    standing: Standing<'_>,
+    reports: &[JobReport],
     decided: Disposition,
 ) -> (Disposition, Vec<Notice>) {
     let mut notices = Vec::new();
-    for sink in sinks {
-        match sink.take(standing).await {
-            Ok(more) => notices.extend(more),
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, code = %error.code, "a stored result was not taken further; it is tried again");
-                let delay = error.retry_after.unwrap_or(AGAIN);
-                return (Disposition::Postpone { delay, error, refused_since: None }, Vec::new());
+    for standing in reports.iter().filter_map(JobReport::standing) {
+        for sink in sinks {
+            match sink.take(standing).await {
+                Ok(more) => notices.extend(more),
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, code = %error.code, "a stored result was not taken further; it is tried again");
+                    let delay = error.retry_after.unwrap_or(AGAIN);
+                    return match decided {
+                        Disposition::Done | Disposition::DeadLetter { .. } | Disposition::Split(_) => {
+                            (Disposition::Postpone { delay, error, refused_since: None }, Vec::new())
+                        }
+                        // It comes again anyhow.
+                        other => (other, Vec::new()),
+                    };
+                }
+                Err(error) => {
+                    tracing::error!(%error, code = %error.code, "a stored result is not taken further")
+                }
             }
-            Err(error) => tracing::error!(%error, code = %error.code, "a stored result is not taken further"),
         }
     }
     (decided, notices)
@@ -35,12 +47,13 @@ pub(super) async fn deliver(
 mod tests {
     use async_trait::async_trait;
     use bytes::Bytes;
-    use nightread_domain::ports::Audience;
+    use nightread_domain::ports::{Audience, Standing};
     use nightread_domain::result::ResultDocument;
-    use nightread_domain::{BlobRef, ErrorClass, ErrorCode, Job, JobError, Stage};
+    use nightread_domain::{BlobRef, ErrorClass, ErrorCode, Job, JobError, Lane, Stage};
     use serde_json::json;
 
     use super::*;
+    use crate::flow::report::Outcome;
 
     /// Gives a notice of its own, or fails so.
     #[derive(Debug)]
@@ -66,6 +79,10 @@ mod tests {
     }
 
     async fn delivered(sinks: Vec<Says>) -> (Disposition, Vec<String>) {
+        delivered_as(sinks, Disposition::Done).await
+    }
+
+    async fn delivered_as(sinks: Vec<Says>, decided: Disposition) -> (Disposition, Vec<String>) {
         let blob = BlobRef::new("incoming", "a.png").expect("a name");
         let job = Job::of(blob.clone());
         let document: ResultDocument = serde_json::from_value(json!({
@@ -80,8 +97,13 @@ mod tests {
         .expect("a document");
         let sinks: Vec<Arc<dyn Sink>> =
             sinks.into_iter().map(|sink| -> Arc<dyn Sink> { Arc::new(sink) }).collect();
-        let standing = Standing { job: &job, document: &document, path: &blob };
-        let (disposition, notices) = deliver(&sinks, standing, Disposition::Done).await;
+        let report = JobReport {
+            outcome: Outcome::Read,
+            document: Some(Arc::new(document)),
+            path: Some(blob),
+            ..JobReport::of(&job, Lane::Ingest, Duration::ZERO)
+        };
+        let (disposition, notices) = deliver(&sinks, &[report], decided).await;
         (disposition, notices.into_iter().map(|notice| notice.id).collect())
     }
 
@@ -104,5 +126,15 @@ mod tests {
         let Disposition::Postpone { delay, error, .. } = disposition else { panic!("{disposition:?}") };
         assert_eq!((delay, error.code), (AGAIN, ErrorCode::BrokerUnavailable));
         assert_eq!(told, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn what_comes_again_anyhow_comes_as_it_was_to() {
+        let error = JobError::new(Stage::Infer, ErrorCode::StorageTimeout, "late");
+        let decided = Disposition::RetryAfter { delay: AGAIN, error };
+        let away = vec![Says("away", Some(ErrorClass::Transient))];
+        let (disposition, told) = delivered_as(away, decided).await;
+        assert!(matches!(disposition, Disposition::RetryAfter { .. }), "{disposition:?}");
+        assert!(told.is_empty());
     }
 }

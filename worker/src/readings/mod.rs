@@ -15,6 +15,7 @@ use bytes::Bytes;
 use nightread_dicom::IsolatedCodec;
 use nightread_domain::result::{ArtefactKind, Payload};
 use nightread_domain::storing::{BidsName, HeatmapLabels, Wanted};
+use nightread_domain::study::Part;
 use nightread_domain::{BlobStore, ErrorCode, FetchedStudy, JobError, Media, Stage, Task, Warning};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::foreign;
@@ -128,26 +129,77 @@ impl Reader {
         }
     }
 
-    /// Reads `study` with `model`; stage times go into `timing`. `room` is what its blobs have in memory.
+    /// Does what all of `models` need of `study` once; stage times go into `timing`. `room` is what its blobs have in memory.
+    ///
+    /// # Errors
+    /// What is every model's: `wrong_modality` when none of them reads what it is; what cannot be decoded.
+    pub async fn open<'b>(
+        &'b self,
+        study: FetchedStudy,
+        media: Media,
+        models: &[Arc<Model>],
+        mut room: Room<'b>,
+        timing: &mut Timing,
+    ) -> Result<Opened<'b>, JobError> {
+        let task = models.iter().map(|model| model.manifest.task).find(|task| task.reads(media));
+        let Some(task) = task else {
+            let asked = models.first().map_or(Task::that_reads(media), |model| model.manifest.task);
+            return Err(mismatch(media, asked));
+        };
+        let models: Vec<_> = models.iter().filter(|model| model.manifest.task == task).cloned().collect();
+        let content = match task {
+            Task::Radiograph => {
+                let prepared = radiograph::open(study.into_only()?, &models, self, &mut room, timing).await?;
+                Content::Radiograph(prepared)
+            }
+            Task::Components => Content::Scan(study.into_only()?),
+            Task::Segmentation => {
+                Content::Volume(Box::new(segmentation::open(study, &models, self, timing).await?))
+            }
+        };
+        Ok(Opened { media, content, _room: room })
+    }
+}
+
+/// A study whose bytes were read, for each of its models in turn.
+#[derive(Debug)]
+pub struct Opened<'b> {
+    media: Media,
+    content: Content<'b>,
+    /// Held until the last model has read it.
+    _room: Room<'b>,
+}
+
+#[derive(Debug)]
+enum Content<'b> {
+    Radiograph(radiograph::Prepared),
+    /// Each model regresses it on maps of its own: there is nothing that two of them share.
+    Scan(Part),
+    Volume(Box<segmentation::Decoded<'b>>),
+}
+
+impl Opened<'_> {
+    /// Reads it with `model`, once; stage times go into `timing`.
     ///
     /// # Errors
     /// `wrong_modality` when the model reads something else; those of the task's own reading.
     pub async fn read(
-        &self,
-        study: FetchedStudy,
-        media: Media,
+        &mut self,
+        reader: &Reader,
         model: &Arc<Model>,
-        mut room: Room<'_>,
         timing: &mut Timing,
     ) -> Result<Reading, JobError> {
-        let task = model.manifest.task;
-        if !task.reads(media) {
-            return Err(mismatch(media, task));
-        }
-        match task {
-            Task::Radiograph => radiograph::read(study.into_only()?, model, self, &mut room, timing).await,
-            Task::Components => components::read(study.into_only()?, model, self, timing).await,
-            Task::Segmentation => segmentation::read(study, model, self, timing).await,
+        match (&mut self.content, model.manifest.task) {
+            (Content::Radiograph(prepared), Task::Radiograph) => {
+                radiograph::read(prepared, model, reader, timing).await
+            }
+            (Content::Scan(part), Task::Components) => {
+                components::read(part.clone(), model, reader, timing).await
+            }
+            (Content::Volume(decoded), Task::Segmentation) => {
+                segmentation::read(decoded, model, reader, timing).await
+            }
+            (_, task) => Err(mismatch(self.media, task)),
         }
     }
 }

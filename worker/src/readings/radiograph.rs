@@ -1,17 +1,18 @@
 //! Chest radiographs.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
-use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage, Warning};
 use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
 use nightread_radiograph::{
-    ActivationMap, DecodeOptions, Explained, HeatmapPainter, Radiograph, XrvPreprocessing, decode,
-    low_contrast, prepare,
+    ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
+    decode, low_contrast, prepare,
 };
 use serde_json::Value;
 
@@ -24,13 +25,38 @@ use crate::flow::timing::Timing;
 /// Side of the image in a heatmap, in pixels: twice what the networks see and some.
 const HEATMAP_SIDE: u32 = 512;
 
-pub(super) async fn read(
+/// A radiograph, decoded once, as each of its models takes it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// By the model's name.
+    inputs: BTreeMap<String, Result<Input, JobError>>,
+    facts: BTreeMap<String, Value>,
+    /// Held until scores are known only where it may be painted.
+    image: Option<Arc<Radiograph>>,
+}
+
+/// What one model takes.
+#[derive(Debug)]
+struct Input {
+    tensor: Vec<f32>,
+    warnings: Vec<Warning>,
+    took: Duration,
+}
+
+/// What one model needs to have its input made.
+struct Recipe {
+    model: String,
+    gate: GatePolicy,
+    preprocessing: Result<XrvPreprocessing, JobError>,
+}
+
+pub(super) async fn open(
     Part { body, .. }: Part,
-    model: &Arc<Model>,
+    models: &[Arc<Model>],
     reader: &Reader,
     room: &mut Room<'_>,
     timing: &mut Timing,
-) -> Result<Reading, JobError> {
+) -> Result<Prepared, JobError> {
     let (bytes, limit) = (body.len(), reader.options.image_bytes);
     if bytes > limit {
         let text = format!("the image has {bytes} bytes, {limit} are allowed ([limits] image_bytes)");
@@ -40,41 +66,74 @@ pub(super) async fn read(
         // It is to be held in memory after all.
         room.exchange(bytes).await?;
     }
+    let recipes: Vec<Recipe> = models
+        .iter()
+        .map(|model| Recipe {
+            model: model.facts.name.clone(),
+            gate: model.gate.clone(),
+            preprocessing: xrv(&model.manifest),
+        })
+        .collect();
     let options = DecodeOptions {
         limits: reader.options.decode,
-        gate: model.gate.clone(),
+        gate: recipes.first().map(|recipe| recipe.gate.clone()).unwrap_or_default(),
         stored_max: reader.options.stored_max,
         codec: reader.options.codec.clone(),
     };
-    let preprocessing = xrv(&model.manifest)?;
-    let keeps = reader.options.heatmaps.is_some() && model.manifest.output.cam.is_some();
+    let keeps =
+        reader.options.heatmaps.is_some() && models.iter().any(|model| model.manifest.output.cam.is_some());
     let prepared = reader.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
         let body = body.into_bytes().map_err(unreadable)?;
         let image = decode(&body, &options)?;
         drop(body);
         let decoded = started.elapsed();
-        let preprocessing_started = Instant::now();
-        let tensor = prepare(&image, &preprocessing);
-        let preprocessed = preprocessing_started.elapsed();
-        let (input, mut warnings) = (input_facts(&image), image.warnings().to_vec());
-        warnings.extend(low_contrast(&tensor));
-        // Held until its scores are known only where it may be painted.
-        Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(image)))
+        let inputs =
+            recipes.into_iter().map(|recipe| (recipe.model.clone(), input(&image, recipe))).collect();
+        let facts = input_facts(&image);
+        Ok((Prepared { inputs, facts, image: keeps.then(|| Arc::new(image)) }, decoded))
     });
-    let (tensor, input, warnings, decoded, preprocessed, image) = prepared.await?;
+    let (prepared, decoded) = prepared.await?;
     timing.record("decode", decoded);
-    timing.record("preprocess", preprocessed);
+    Ok(prepared)
+}
+
+/// The image as one model takes it. What panics here is that model's alone.
+fn input(image: &Radiograph, recipe: Recipe) -> Result<Input, JobError> {
+    let started = Instant::now();
+    let preprocessing = recipe.preprocessing?;
+    let tensor = catch_unwind(AssertUnwindSafe(|| prepare(image, &preprocessing))).map_err(|_panic| {
+        let text = "preparing this image made the preprocessing panic";
+        JobError::new(Stage::Preprocess, ErrorCode::DecodeFailed, text)
+    })?;
+    let mut warnings = recipe.gate.warnings(image);
+    warnings.extend(low_contrast(&tensor));
+    Ok(Input { tensor, warnings, took: started.elapsed() })
+}
+
+pub(super) async fn read(
+    prepared: &mut Prepared,
+    model: &Arc<Model>,
+    reader: &Reader,
+    timing: &mut Timing,
+) -> Result<Reading, JobError> {
+    let input = prepared.inputs.remove(&model.facts.name).unwrap_or_else(|| {
+        let text = "an image was not prepared for its model";
+        Err(JobError::new(Stage::Preprocess, ErrorCode::Internal, text))
+    });
+    let Input { tensor, warnings, took } = input?;
+    timing.record("preprocess", took);
 
     let outputs = reader.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
     timing.record("queue", outputs.timing.queued);
     timing.record("infer", outputs.timing.run);
     let output = &model.manifest.output;
     let scored = scores(&model.manifest, outputs.arrays.values(&output.logits)?)?;
-    let artefacts = match (image, &output.cam, reader.options.heatmaps.clone()) {
+    let artefacts = match (&prepared.image, &output.cam, reader.options.heatmaps.clone()) {
         (Some(image), Some(name), Some(labels)) => {
             let started = Instant::now();
-            let (maps, scored) = (outputs.arrays.get(name)?.clone(), scored.clone());
+            let (maps, scored, image) =
+                (outputs.arrays.get(name)?.clone(), scored.clone(), Arc::clone(image));
             let facts = &model.facts;
             let heatmaps = Heatmaps {
                 labels,
@@ -89,7 +148,8 @@ pub(super) async fn read(
         _ => Vec::new(),
     };
     let findings = scored.into_iter().map(finding).collect();
-    Ok(Reading { input, payload: Some(Payload::Findings { findings }), warnings, artefacts })
+    let payload = Some(Payload::Findings { findings });
+    Ok(Reading { input: prepared.facts.clone(), payload, warnings, artefacts })
 }
 
 /// How heatmaps are made: of which findings, with the arrays behind them or without, and with which model.

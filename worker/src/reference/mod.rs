@@ -66,7 +66,7 @@ fn settings() -> String {
         "# Settings\n\n{MADE}\n\nA flag wins over the environment, the environment over the file, the file over the default. Secrets are taken from \
          the environment or the file and never shown. `nightread check` prints all of them with their values.\n\n\
          `[[routes]]` tables, in the file alone, say which model reads what. The first that fits wins: `task` (`radiograph` or `components`), `model` (its \
-         name), and where wanted `container` and `prefix` (the start of the blob's name). A complete \
+         name) or `models` (the names of several, each of which reads it), and where wanted `container` and `prefix` (the start of the blob's name). A complete \
          file: [deploy a worker](../how-to/deploy.md).\n\n\
          `[[targets]]` tables, in the file alone, name further archives beside that of `[deliver]`: `name` and `archive`, and where wanted `authorization`, `calling_title`, \
          `ca_file`, `seconds`, `read_back` and `objects`; what they leave out is as in `[deliver]`, but for the authorization.\n"

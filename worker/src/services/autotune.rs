@@ -70,8 +70,8 @@ impl Samples {
     /// opened to be measured alone.
     pub fn of(composition: &Composition, load_policy: LoadPolicy) -> Result<Self, JobError> {
         let reads_images = |model: &&Arc<Model>| model.manifest.task == Task::Radiograph;
-        let only_images =
-            load_policy == LoadPolicy::Lazy && composition.opened.models().any(|m| reads_images(&m));
+        let only_images = matches!(load_policy, LoadPolicy::Lazy { .. })
+            && composition.opened.models().any(|m| reads_images(&m));
         let sample = |model: &Arc<Model>| {
             let what = if reads_images(&model) {
                 What::Image(images::png(SIDE, 0)?)
@@ -115,7 +115,9 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
             let part = Part { blob, body: Body::Held(body.clone()) };
             let study = FetchedStudy { parts: vec![part], sha256: String::new() };
             let room = tools.bytes_in_flight.room_for(body.len() as u64).await?;
-            tools.reader.read(study, Media::Png, &sample.model, room, timing).await?;
+            let models = std::slice::from_ref(&sample.model);
+            let mut opened = tools.reader.open(study, Media::Png, models, room, timing).await?;
+            opened.read(&tools.reader, &sample.model, timing).await?;
         }
         What::Items(tensor) => {
             let engine = tools.reader.models.engine(&sample.model.key).await?;

@@ -54,6 +54,19 @@ fn every_problem_is_told_at_once() {
         task = "sound"
         [[routes]]
         task = "components"
+        [[routes]]
+        task = "radiograph"
+        model = "a"
+        models = ["b"]
+        [[routes]]
+        task = "radiograph"
+        models = ["a", "b", "a"]
+        [[routes]]
+        task = "radiograph"
+        models = []
+        [[routes]]
+        task = "radiograph"
+        models = [1]
     "#;
     let (raw, mut problems) = merged(file, &[("NIGHTREAD_RESULTS_PUBLISH", "perhaps")]);
     Settings::validate(&raw, &mut problems);
@@ -68,6 +81,10 @@ fn every_problem_is_told_at_once() {
         "fp32 or int8",
         "task is radiograph or components",
         "model is missing",
+        "3: it has model and models",
+        "4: models names a twice",
+        "5: models names none",
+        "6: models is a list of names",
         "[results] publish",
     ] {
         assert!(told.contains(part), "{part:?} is not told in:\n{told}");

@@ -283,10 +283,10 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
     for (n, row) in rows.iter().enumerate() {
         let known = ["container", "prefix", "task", "model"];
         for (name, value) in row {
-            let is_flag = name == "instances" && value.is_bool();
-            if !is_flag && (!known.contains(&name.as_str()) || !value.is_str()) {
+            let is_other = (name == "instances" && value.is_bool()) || (name == "models" && value.is_array());
+            if !is_other && (!known.contains(&name.as_str()) || !value.is_str()) {
                 problems.add(format!(
-                    "[[routes]] {}: {name} is not one of the texts {}, nor instances = true or false",
+                    "[[routes]] {}: {name} is not one of the texts {}, nor models = [\"one\", \"another\"], nor instances = true or false",
                     n + 1,
                     known.join(", ")
                 ));
@@ -298,18 +298,39 @@ fn routing(rows: &[Table], problems: &mut Problems) -> Routing {
             problems.add(format!("[[routes]] {}: task is {tasks}", n + 1));
             continue;
         };
-        match text(row, "model") {
-            Some(model) => routing.rules.push(Rule {
+        match models(row) {
+            Ok(models) => routing.rules.push(Rule {
                 container: text(row, "container").map(str::to_owned),
                 prefix: text(row, "prefix").unwrap_or_default().to_owned(),
                 task,
-                model: model.to_owned(),
+                models,
                 instances: row.get("instances").and_then(Value::as_bool).unwrap_or_default(),
             }),
-            None => problems.add(format!("[[routes]] {}: model is missing", n + 1)),
+            Err(problem) => problems.add(format!("[[routes]] {}: {problem}", n + 1)),
         }
     }
     routing
+}
+
+/// The models of one route: `model`, or several as `models`.
+fn models(row: &Table) -> Result<Vec<String>, String> {
+    let several = row.get("models").and_then(Value::as_array);
+    let names: Vec<String> = match (text(row, "model"), several) {
+        (Some(_), Some(_)) => return Err("it has model and models: leave one out".to_owned()),
+        (Some(model), None) => vec![model.to_owned()],
+        (None, Some(names)) => {
+            let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+            names.collect::<Option<_>>().ok_or("models is a list of names")?
+        }
+        (None, None) => return Err("model is missing".to_owned()),
+    };
+    if names.is_empty() {
+        return Err("models names none".to_owned());
+    }
+    match names.iter().enumerate().find(|(n, name)| names[..*n].contains(name)) {
+        Some((_, twice)) => Err(format!("models names {twice} twice")),
+        None => Ok(names),
+    }
 }
 
 fn models_dir(raw: &RawSettings) -> PathBuf {

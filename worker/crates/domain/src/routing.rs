@@ -1,4 +1,4 @@
-//! Which model reads which blob: rules over container, prefix and what the bytes are.
+//! Which models read which blob: rules over container, prefix and what the bytes are.
 
 use crate::blob::BlobRef;
 use crate::error::{ErrorCode, JobError, Stage};
@@ -14,7 +14,8 @@ pub struct Rule {
     /// Start of the blob name; empty fits all.
     pub prefix: String,
     pub task: Task,
-    pub model: String,
+    /// Never empty, each once: all of them read it, in this order.
+    pub models: Vec<String>,
     /// Its blobs are instances of series, which are read as wholes.
     pub instances: bool,
 }
@@ -26,14 +27,14 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// The model for a study whose bytes were sniffed.
+    /// The models for a study whose bytes were sniffed.
     ///
     /// # Errors
     /// `no_route` when no rule fits what its bytes are.
-    pub fn route(&self, study: &Study, media: Media) -> Result<&str, JobError> {
+    pub fn route(&self, study: &Study, media: Media) -> Result<&[String], JobError> {
         let kind = study.kind();
         let rule = self.matching(study.name()).find(|rule| rule.task.takes(kind, media));
-        rule.map(|rule| rule.model.as_str()).ok_or_else(|| {
+        rule.map(|rule| rule.models.as_slice()).ok_or_else(|| {
             let studies = Task::that_takes(kind, media).studies();
             let hint = match media {
                 Media::Zip | Media::Tar | Media::TarGz => {
@@ -46,20 +47,30 @@ impl Routing {
         })
     }
 
-    /// The model under whose name a failure is written when the bytes never told what they are.
-    pub fn fallback(&self, blob: &BlobRef) -> Option<&str> {
-        self.matching(blob).next().map(|rule| rule.model.as_str())
+    /// The models under whose names a failure is written when the bytes never told what they are; none without a rule.
+    pub fn fallback(&self, blob: &BlobRef) -> &[String] {
+        self.matching(blob).next().map_or(&[], |rule| &rule.models)
     }
 
-    /// Every model that could be meant for a blob whose bytes are not known yet, without repetition.
+    /// The models of each rule that could be meant for a blob whose bytes are not known yet.
+    pub fn alternatives(&self, blob: &BlobRef) -> Vec<&[String]> {
+        self.matching(blob).map(|rule| rule.models.as_slice()).collect()
+    }
+
+    /// Every model that could be meant for such a blob, without repetition.
     pub fn candidates(&self, blob: &BlobRef) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        for rule in self.matching(blob) {
-            if !names.contains(&rule.model.as_str()) {
-                names.push(&rule.model);
+        for model in self.matching(blob).flat_map(|rule| &rule.models) {
+            if !names.contains(&model.as_str()) {
+                names.push(model);
             }
         }
         names
+    }
+
+    /// Every model that a rule names, with repetitions.
+    pub fn models(&self) -> impl Iterator<Item = &String> {
+        self.rules.iter().flat_map(|rule| &rule.models)
     }
 
     /// The first rule that carries this blob as an instance of a series.
@@ -86,7 +97,7 @@ mod tests {
             container: container.map(str::to_owned),
             prefix: prefix.to_owned(),
             task,
-            model: model.to_owned(),
+            models: vec![model.to_owned()],
             instances: false,
         }
     }
@@ -95,8 +106,8 @@ mod tests {
         BlobRef::parse(text).expect("a sound name")
     }
 
-    fn routed<'r>(routing: &'r Routing, name: &str, media: Media) -> &'r str {
-        routing.route(&Study::from(blob(name)), media).expect("routed")
+    fn routed(routing: &Routing, name: &str, media: Media) -> String {
+        routing.route(&Study::from(blob(name)), media).expect("routed").join(" ")
     }
 
     #[test]
@@ -111,10 +122,28 @@ mod tests {
         assert_eq!(routed(&routing, "incoming/ward/x", Media::Png), "a");
         assert_eq!(routed(&routing, "incoming/other", Media::Png), "b");
         assert_eq!(routed(&routing, "incoming/ward/x", Media::Nifti), "c");
-        assert_eq!(routing.fallback(&blob("other/x")), Some("b"));
+        assert_eq!(routing.fallback(&blob("other/x")), ["b"]);
         let other = Study::from(blob("other/x"));
         let refused = Routing::default().route(&other, Media::Nifti).expect_err("no rules");
         assert_eq!(refused.code, ErrorCode::NoRoute);
+    }
+
+    #[test]
+    fn a_rule_names_all_models_that_are_to_read() {
+        let both = Rule {
+            models: vec!["a".to_owned(), "b".to_owned()],
+            ..rule(Some("incoming"), "", Task::Radiograph, "a")
+        };
+        let routing = Routing { rules: vec![both, rule(None, "", Task::Radiograph, "b")] };
+        let study = blob("incoming/x");
+        assert_eq!(routed(&routing, "incoming/x", Media::Png), "a b");
+        assert_eq!(routing.fallback(&study), ["a", "b"]);
+        assert_eq!(routing.candidates(&study), ["a", "b"], "each once");
+        assert_eq!(routing.alternatives(&study), [&["a".to_owned(), "b".to_owned()][..], &["b".to_owned()]]);
+        assert!(
+            routing.alternatives(&blob("other/x")).len() == 1
+                && Routing::default().fallback(&study).is_empty()
+        );
     }
 
     #[test]
@@ -123,7 +152,7 @@ mod tests {
         let routing = Routing { rules };
         let one = Member { blob: blob("incoming/1.dcm"), etag: ETag("1".to_owned()) };
         let series = Study::Series(Series::new(blob("incoming/ct"), vec![one]).expect("a series"));
-        assert_eq!(routing.route(&series, Media::Dicom).expect("routed"), "segmentation");
+        assert_eq!(routing.route(&series, Media::Dicom).expect("routed"), ["segmentation"]);
         assert_eq!(routed(&routing, "incoming/1.dcm", Media::Dicom), "radiograph");
         for volume in [Media::DicomVolume, Media::Zip, Media::Tar, Media::TarGz] {
             assert_eq!(routed(&routing, "incoming/x", volume), "segmentation");

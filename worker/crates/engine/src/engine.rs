@@ -72,7 +72,11 @@ impl Engine {
     ) -> Result<Self, JobError> {
         let models = models
             .into_iter()
-            .map(|model| OptimisedModel::new(runtime, model, options.provider))
+            .map(|model| match options.sessions {
+                // With nobody to share with, a graph that is written out, read back and tried is a quarter of a second for nothing.
+                1 => OptimisedModel::alone(runtime, model, options.provider),
+                _ => OptimisedModel::new(runtime, model, options.provider),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Self::start_prepared(runtime, &models, options)
     }

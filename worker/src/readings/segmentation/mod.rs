@@ -23,54 +23,92 @@ use self::output::Measured;
 use self::recipe::Network;
 use super::{Reader, Reading};
 use crate::compute::models::Model;
+use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
 use crate::telemetry::metrics;
 
-pub(super) async fn read(
+/// A volume, decoded once, for each of its networks in turn.
+#[derive(Debug)]
+pub(super) struct Decoded<'b> {
+    volume: Arc<Grid<i16>>,
+    told: Told,
+    /// When the first network began: the time of a delivery is that of all together.
+    began: Option<Instant>,
+    /// Beside the room that its files have: for the network that needs most.
+    _room: Room<'b>,
+}
+
+/// # Errors
+/// What the series is refused for; `exceeds_memory`.
+pub(super) async fn open<'b>(
     study: FetchedStudy,
+    models: &[Arc<Model>],
+    reader: &'b Reader,
+    timing: &mut Timing,
+) -> Result<Decoded<'b>, JobError> {
+    // What a manifest cannot be carried out for is told when its turn comes.
+    let networks = models.iter().filter_map(|model| Some((Network::of(&model.manifest).ok()?, model)));
+    let engine = reader.models.volumes().engine().await?;
+    let networks: Vec<_> = networks
+        .map(|(network, model)| (network, engine.cost(&model.key).map_or(0, |cost| cost.bytes)))
+        .collect();
+    let parts = Arc::new(parts(study));
+    let limits = limits(reader);
+    let taken = {
+        let parts = Arc::clone(&parts);
+        let needed = move || {
+            let mut most = Err(codes::internal("no network reads it"));
+            for (network, bytes) in networks {
+                let taken = network.needed(&parts, &limits)?.saturating_add(bytes);
+                most = Ok(most.map_or(taken, |most: u64| most.max(taken)));
+            }
+            most
+        };
+        reader.cpu.run(Stage::Decode, needed).await?
+    };
+    // Who has this room waits for no other, so nobody waits in a circle.
+    let room = reader.bytes_of_volumes.whole_room_for(taken).await?;
+    let codec = reader.options.codec.clone();
+    let read = reader.cpu.run(Stage::Decode, move || {
+        let started = Instant::now();
+        let codec = codec.ok_or_else(|| codes::internal("there is no codec"))?;
+        let volume = from_parts(&parts, &limits, &*codec).map_err(codes::refused)?;
+        drop(parts);
+        Ok((apart(volume), started.elapsed()))
+    });
+    let ((volume, told), decoded) = read.await?;
+    timing.record("decode", decoded);
+    Ok(Decoded { volume: Arc::new(volume), told, began: None, _room: room })
+}
+
+pub(super) async fn read(
+    decoded: &mut Decoded<'_>,
     model: &Arc<Model>,
     reader: &Reader,
     timing: &mut Timing,
 ) -> Result<Reading, JobError> {
     let network = Arc::new(Network::of(&model.manifest)?);
     let engine = reader.models.volumes().engine().await?;
-    let parts = Arc::new(parts(study));
-    let limits = limits(reader);
-    let needed = {
-        let (parts, network) = (Arc::clone(&parts), Arc::clone(&network));
-        reader.cpu.run(Stage::Decode, move || network.needed(&parts, &limits)).await?
-    };
-    // Beside the room that its files have: who has this room waits for no other, so nobody waits in a circle.
-    let taken = needed.saturating_add(engine.cost(&model.key).map_or(0, |cost| cost.bytes));
-    let _room = reader.bytes_of_volumes.whole_room_for(taken).await?;
-
-    let codec = reader.options.codec.clone();
-    let read = {
-        let network = Arc::clone(&network);
+    let prepared = {
+        let (network, volume) = (Arc::clone(&network), Arc::clone(&decoded.volume));
         reader.cpu.run(Stage::Decode, move || {
             let started = Instant::now();
-            let codec = codec.ok_or_else(|| codes::internal("there is no codec"))?;
-            let volume = from_parts(&parts, &limits, &*codec).map_err(codes::refused)?;
-            drop(parts);
-            let decoded = started.elapsed();
-            let started = Instant::now();
-            let (volume, told) = apart(volume);
             // Room was taken for it.
             let prepared = prepare(&volume, &network.recipe, u64::MAX).map_err(codes::unprepared)?;
-            Ok((volume, told, prepared, decoded, started.elapsed()))
+            Ok((prepared, started.elapsed()))
         })
     };
-    let (volume, told, prepared, decoded, preprocessed) = read.await?;
-    timing.record("decode", decoded);
+    let (prepared, preprocessed) = prepared.await?;
     timing.record("preprocess", preprocessed);
 
-    let source = Source { shape: volume.shape, affine: volume.affine };
+    let source = Source { shape: decoded.volume.shape, affine: decoded.volume.affine };
     let asked = Instant::now();
+    let before = decoded.began.get_or_insert(asked).elapsed();
     let (own, limit) = (Arc::clone(&network), reader.options.volume_time);
     let swept = engine.run(&model.key, move |patches| {
         let queued = asked.elapsed();
         let started = Instant::now();
-        let finished = sweep(patches, &own, &prepared, &source, limit)?;
+        let finished = sweep(patches, &own, &prepared, &source, Limit { before, limit })?;
         Ok((finished, queued, started.elapsed()))
     });
     let (finished, queued, inferred) = swept.await?;
@@ -79,9 +117,10 @@ pub(super) async fn read(
 
     let files = reader.options.volumes.files.clone();
     let (manifest, title) = (Arc::clone(&model.manifest), model.key.to_string());
+    let (volume, told) = (Arc::clone(&decoded.volume), decoded.told.clone());
     let reported = reader.cpu.run(Stage::Report, move || {
         let started = Instant::now();
-        let measured = Measured { volume, finished, manifest: &manifest, title: &title };
+        let measured = Measured { volume: &volume, finished, manifest: &manifest, title: &title };
         let reading = reported(&measured, told, &files)?;
         Ok((reading, started.elapsed()))
     });
@@ -148,7 +187,7 @@ impl Network {
 }
 
 /// What is told of the volume, beside its numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     facts: BTreeMap<String, Value>,
     warnings: Vec<Warning>,
@@ -167,7 +206,7 @@ fn sweep(
     network: &Network,
     prepared: &Prepared,
     source: &Source,
-    limit: Option<Duration>,
+    limit: Limit,
 ) -> Result<Finished, JobError> {
     let Prepared { grid, back, inside } = prepared;
     let plan = window::Plan::new(grid.shape, network.window.clone()).map_err(codes::unplanned)?;
@@ -191,11 +230,19 @@ fn sweep(
         .map_err(codes::unlabelled)
 }
 
+/// How long the networks of one delivery may take.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    /// What others took already.
+    before: Duration,
+    limit: Option<Duration>,
+}
+
 /// A study that would outlast its delivery is given up while it can still be told why.
 ///
 /// One slow patch at the start says nothing of the rest: a tenth of the time is gone before anything is concluded.
-fn check_time(elapsed: Duration, left: Duration, limit: Option<Duration>) -> Result<(), JobError> {
-    let expected = elapsed + left;
+fn check_time(elapsed: Duration, left: Duration, Limit { before, limit }: Limit) -> Result<(), JobError> {
+    let expected = before + elapsed + left;
     match limit {
         Some(limit) if elapsed > limit / 10 && expected > limit => {
             let text = format!(

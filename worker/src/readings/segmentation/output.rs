@@ -17,7 +17,7 @@ const COMPRESSION: u32 = 4;
 /// A volume and its labels.
 #[derive(Debug)]
 pub(super) struct Measured<'m> {
-    pub volume: Grid<i16>,
+    pub volume: &'m Grid<i16>,
     pub finished: Finished,
     pub manifest: &'m Manifest,
     /// Of the model, with its version.
@@ -31,8 +31,7 @@ impl Measured<'_> {
     /// `internal` where labels and volume do not fit.
     pub fn segments(&self) -> Result<(Vec<Segment>, Vec<Warning>), JobError> {
         let names: Vec<segments::Name> = self.names();
-        let measured =
-            segments::segments(&self.finished.map, &self.volume, &names, &self.finished.confidence);
+        let measured = segments::segments(&self.finished.map, self.volume, &names, &self.finished.confidence);
         let (measured, sides) = measured.map_err(unfit)?;
         let mut warnings: Vec<Warning> = sides
             .iter()
@@ -92,7 +91,7 @@ impl Measured<'_> {
     }
 
     fn preview(&self) -> Result<Vec<u8>, JobError> {
-        let painted = preview::preview(&self.finished.map, &self.volume, &self.names());
+        let painted = preview::preview(&self.finished.map, self.volume, &self.names());
         painted.map(|preview| preview.png).map_err(|error| {
             JobError::new(Stage::Report, ErrorCode::Internal, "the volume cannot be painted")
                 .with_source(error)

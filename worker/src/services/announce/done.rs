@@ -56,8 +56,11 @@ struct Beside {
     cursors: BTreeMap<String, Cursor<Results>>,
 }
 
+/// The results of one blob that are there, by model.
+type Found = BTreeMap<String, Standing>;
+
 /// A blob and what the listings say of it; `None` when they cannot say.
-type Asked = (Work, Option<Vec<Option<Standing>>>);
+type Asked = (Work, Option<Found>);
 
 impl Done {
     pub fn new(
@@ -155,10 +158,12 @@ impl Done {
         asked: &mut Vec<Asked>,
     ) -> Result<(), JobError> {
         for (key, work) in ready {
-            let mut answers = Vec::new();
+            let mut answers = Found::new();
             for model in self.routing.candidates(&work.blob) {
-                if let Some(cursor) = self.beside.cursors.get_mut(model) {
-                    answers.push(cursor.seek(&key).await?);
+                if let Some(cursor) = self.beside.cursors.get_mut(model)
+                    && let Some(standing) = cursor.seek(&key).await?
+                {
+                    answers.insert(model.to_owned(), standing);
                 }
             }
             asked.push((work, Some(answers)));
@@ -172,11 +177,7 @@ impl Done {
         decisions.into_iter().collect()
     }
 
-    async fn judge(
-        &self,
-        mut work: Work,
-        answers: Option<Vec<Option<Standing>>>,
-    ) -> Result<Decision, JobError> {
+    async fn judge(&self, mut work: Work, answers: Option<Found>) -> Result<Decision, JobError> {
         if self.sets {
             return self.judge_set(work).await;
         }
@@ -186,24 +187,34 @@ impl Done {
                 None => return Ok(Decision::Gone),
             }
         }
-        let standing = match answers {
+        let found = match answers {
             Some(answers) => answers,
             None => self.look_up(&work.blob).await?,
         };
-        let version = work.etag.clone();
-        Ok(self.decided(work, standing, version.as_ref()))
+        let (blob, version) = (work.blob.clone(), work.etag.clone());
+        Ok(self.decided(work, &blob, &found, version.as_ref()))
     }
 
-    fn decided(&self, work: Work, standing: Vec<Option<Standing>>, version: Option<&ETag>) -> Decision {
-        let ours = standing.into_iter().flatten().find(|found| found.source_etag.as_ref() == version);
-        match ours {
-            Some(found) if found.may_pass => Decision::Announce(work),
-            Some(found) if found.failed && self.retry_failed => {
-                Decision::Announce(Work { redriven: true, ..work })
+    /// The first route whose models have any result of this version decides: all of them are to have one. `name`: what the
+    /// results are called by.
+    fn decided(&self, work: Work, name: &BlobRef, found: &Found, version: Option<&ETag>) -> Decision {
+        for models in self.routing.alternatives(name) {
+            let ours: Vec<&Standing> = models
+                .iter()
+                .filter_map(|model| found.get(model))
+                .filter(|standing| standing.source_etag.as_ref() == version)
+                .collect();
+            if ours.is_empty() {
+                continue;
             }
-            Some(_) => Decision::Done,
-            None => Decision::Announce(work),
+            let redriven = self.retry_failed && ours.iter().any(|found| found.failed && !found.may_pass);
+            let lacks = ours.len() < models.len() || ours.iter().any(|found| found.may_pass);
+            return match redriven || lacks {
+                true => Decision::Announce(Work { redriven: redriven || work.redriven, ..work }),
+                false => Decision::Done,
+            };
         }
+        Decision::Announce(work)
     }
 
     /// By the name and the version of the series that a set document names.
@@ -213,20 +224,23 @@ impl Done {
         match SetDocument::parse(&body).and_then(|document| document.series()) {
             Ok(series) => {
                 let version = series.version();
-                let standing = self.look_up(Study::Series(series).name()).await?;
-                Ok(self.decided(work, standing, Some(&version)))
+                let study = Study::Series(series);
+                let found = self.look_up(study.name()).await?;
+                Ok(self.decided(work, study.name(), &found, Some(&version)))
             }
             // The worker that is asked says what is wrong with it.
             Err(_) => Ok(Decision::Announce(work)),
         }
     }
 
-    async fn look_up(&self, blob: &BlobRef) -> Result<Vec<Option<Standing>>, JobError> {
-        let mut found = Vec::new();
+    async fn look_up(&self, blob: &BlobRef) -> Result<Found, JobError> {
+        let mut found = Found::new();
         for model in self.routing.candidates(blob) {
             if let Some(version) = self.versions.get(model) {
                 let result = result_blob(&self.results, model, version, blob)?;
-                found.push(standing_of(&*self.storage, &result).await?);
+                if let Some(standing) = standing_of(&*self.storage, &result).await? {
+                    found.insert(model.to_owned(), standing);
+                }
             }
         }
         Ok(found)
@@ -318,9 +332,12 @@ impl Pages for Results {
 
 #[cfg(test)]
 mod tests {
+    use nightread_domain::Task;
+    use nightread_domain::routing::Rule;
     use serde_json::json;
 
     use super::*;
+    use crate::adapters::storage::folder::FolderStore;
 
     /// Where a store keeps no metadata the document itself is asked, whichever of our forms it has.
     #[test]
@@ -350,5 +367,50 @@ mod tests {
         }
         assert!(with(json!({"schema": "nightread.result.v9"})).is_none());
         assert!(document_standing(b"{").is_none());
+    }
+
+    /// What is decided of a blob of version 1 whose route names `a` and `b`, by what is there: each model with the version of its
+    /// result and how it stands (`o`k, `f`ailed, may `p`ass).
+    fn decided(retry_failed: bool, there: &[(&str, &str, char)]) -> &'static str {
+        let rule = |models: &[&str]| Rule {
+            container: None,
+            prefix: String::new(),
+            task: Task::Radiograph,
+            models: models.iter().map(|model| (*model).to_owned()).collect(),
+            instances: false,
+        };
+        let routing = Routing { rules: vec![rule(&["a", "b"]), rule(&["c"])] };
+        let storage = Arc::new(FolderStore::new([]));
+        let mut done = Done::new(storage, "results".to_owned(), routing, BTreeMap::new());
+        done.retry_failed = retry_failed;
+        let found = there.iter().map(|(model, version, how)| {
+            let source_etag = Some(ETag((*version).to_owned()));
+            let standing = Standing { source_etag, failed: *how != 'o', may_pass: *how == 'p' };
+            ((*model).to_owned(), standing)
+        });
+        let blob = BlobRef::parse("incoming/a.png").expect("a name");
+        let work = Work { blob: blob.clone(), etag: Some(ETag("1".to_owned())), redriven: false };
+        match done.decided(work, &blob, &found.collect(), Some(&ETag("1".to_owned()))) {
+            Decision::Announce(Work { redriven: true, .. }) => "redriven",
+            Decision::Announce(_) => "announced",
+            Decision::Done => "done",
+            Decision::Gone => "gone",
+        }
+    }
+
+    #[test]
+    fn a_blob_is_done_when_every_model_of_its_route_has_a_result_of_its_version() {
+        for (there, plainly, retrying) in [
+            (&[][..], "announced", "announced"),
+            (&[("a", "1", 'o')], "announced", "announced"),
+            (&[("a", "1", 'o'), ("b", "0", 'o')], "announced", "announced"),
+            (&[("a", "1", 'o'), ("b", "1", 'o')], "done", "done"),
+            (&[("a", "1", 'o'), ("b", "1", 'f')], "done", "redriven"),
+            (&[("a", "1", 'o'), ("b", "1", 'p')], "announced", "announced"),
+            (&[("a", "1", 'f'), ("b", "1", 'p')], "announced", "redriven"),
+            (&[("c", "1", 'o')], "done", "done"),
+        ] {
+            assert_eq!((decided(false, there), decided(true, there)), (plainly, retrying), "{there:?}");
+        }
     }
 }

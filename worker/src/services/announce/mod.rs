@@ -286,9 +286,9 @@ fn skip(args: &AnnounceArgs, settings: &Settings, storage: Arc<dyn Listing>) -> 
         }
     };
     let mut versions = BTreeMap::new();
-    for rule in &routing.rules {
-        let manifest = catalogue.get(&rule.model)?;
-        versions.insert(rule.model.clone(), format!("{}-{precision}", manifest.version));
+    for model in routing.models() {
+        let manifest = catalogue.get(model)?;
+        versions.insert(model.clone(), format!("{}-{precision}", manifest.version));
     }
     if versions.is_empty() {
         bail!("--skip-done: no model offers {precision} weights, and none is named: see `nightread models`");

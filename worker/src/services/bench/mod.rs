@@ -78,7 +78,7 @@ fn default_model(settings: &Settings) -> Result<String> {
     let rules = rules.map_err(anyhow::Error::msg)?.rules;
     let images = rules.iter().find(|rule| rule.task == Task::Radiograph);
     let rule = images.or(rules.first()).context("there is no model of this precision: name one")?;
-    Ok(rule.model.clone())
+    Ok(rule.models.first().context("a route without a model")?.clone())
 }
 
 /// What all measurements share.
@@ -204,7 +204,11 @@ impl Bench {
             let (image, tools) = (images[number % images.len()].clone(), Arc::clone(&tools));
             async move {
                 let job = Job { force: true, ..Job::of(image) };
-                let (_, report) = process(&job, Lane::Bulk, &tools).await;
+                let processed = process(&job, Lane::Bulk, 0, &tools).await;
+                // One model is measured.
+                let Some(report) = processed.reports.first() else {
+                    return Err(unread(job.study.name(), ErrorCode::DecodeFailed, None));
+                };
                 match report.outcome {
                     // With fewer files than jobs in flight, another of the same image may be stored first.
                     Outcome::Read

@@ -76,14 +76,14 @@ impl Engine {
     fn look_at(&mut self, catalogue: &Catalogue, settings: &Settings, problems: &mut Problems) {
         let provider = settings.engine.provider;
         problems.extend(catalogue.problems().iter().map(ToString::to_string));
-        for rule in &settings.routing.rules {
-            if let Err(unknown) = catalogue.get(&rule.model) {
+        for model in settings.routing.models() {
+            if let Err(unknown) = catalogue.get(model) {
                 problems.add(format!("[[routes]]: {}", unknown.message));
             }
         }
         let named = settings.engine.precision();
         let routed = match routing(&settings.routing, catalogue, named) {
-            Ok(routing) => routing.rules.into_iter().map(|rule| rule.model).collect(),
+            Ok(routing) => routing.rules.into_iter().flat_map(|rule| rule.models).collect(),
             Err(several) => {
                 problems.add(several);
                 Vec::new()

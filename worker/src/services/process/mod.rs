@@ -98,7 +98,8 @@ pub(crate) fn run(
         let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(composition, &out, blob));
         waiting.take(WORTH_MEASURING).count() == WORTH_MEASURING
     };
-    let (model, load_policy) = (args.model.as_deref(), LoadPolicy::Lazy);
+    let load_policy = LoadPolicy::Lazy { studies: named.blobs.len() };
+    let model = args.model.as_deref();
     let tools = Arc::new(autotune::tools(settings, &stores, model, load_policy, worth_measuring)?);
     let reads_volumes = tools.routing.rules.iter().any(|rule| rule.task == Task::Segmentation);
     let (asked, messages) = if reads_volumes {

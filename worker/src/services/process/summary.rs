@@ -1,6 +1,7 @@
 //! What `nightread process` shows in the end.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,10 +27,12 @@ const NOT_COVERED: &str = "not covered";
 /// Families that are no brain networks; maps that say nothing have none.
 const NO_NETWORK: [&str; 3] = ["NOISE", "UNKNOWN", ""];
 
-/// One input.
+/// One input, as one model read it.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub file: PathBuf,
+    /// Empty where none was chosen.
+    model: String,
     outcome: Outcome,
     error: Option<ErrorFacts>,
     document: Option<Arc<ResultDocument>>,
@@ -40,6 +43,7 @@ impl Row {
     pub fn of(file: PathBuf, report: &JobReport) -> Self {
         Self {
             file,
+            model: report.model.clone(),
             outcome: report.outcome,
             error: report.error.clone(),
             document: report.document.clone(),
@@ -49,7 +53,21 @@ impl Row {
 
     /// An input for which none is written, and why.
     pub fn without_document(file: PathBuf, outcome: Outcome, error: ErrorFacts) -> Self {
-        Self { file, outcome, error: Some(error), document: None, path: None }
+        Self { file, model: String::new(), outcome, error: Some(error), document: None, path: None }
+    }
+
+    /// Whether both are of one model.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        self.model == other.model
+    }
+
+    pub const fn is_of_none(&self) -> bool {
+        self.model.is_empty()
+    }
+
+    /// Whether this is a reading that the other only met.
+    pub fn was_read_before(&self, other: &Self) -> bool {
+        self.outcome == Outcome::Read && other.outcome == Outcome::AlreadyDone
     }
 
     /// The document that stands for this input, and where it lies.
@@ -175,6 +193,12 @@ impl Summary {
         }
     }
 
+    /// Whether some file was read by more than one model.
+    fn has_several_models(&self) -> bool {
+        let mut files = BTreeSet::new();
+        self.rows.iter().any(|row| !files.insert(&row.file))
+    }
+
     pub fn as_text(&self, out: &Path, verbosity: Verbosity) -> String {
         let (good_rows, findings) = match verbosity {
             Verbosity::Quiet => (0, TOP_FINDINGS),
@@ -183,11 +207,16 @@ impl Summary {
         };
         let (failed, good) = self.rows.split_at(self.rows.partition_point(|row| !row.is_good()));
         let folder = common_folder(&self.rows);
+        let names_models = self.has_several_models();
         let mut rows = table(["file", "outcome", "findings"]);
         for row in failed.iter().chain(good.iter().take(good_rows)) {
             let file = folder.and_then(|folder| row.file.strip_prefix(folder).ok()).unwrap_or(&row.file);
             let file = shown(&file.display().to_string());
-            rows.add_row([file, row.outcome.as_str().to_owned(), row.said(findings)]);
+            let mut said = row.said(findings);
+            if names_models && !row.is_of_none() {
+                said = format!("{}: {said}", shown(&row.model));
+            }
+            rows.add_row([file, row.outcome.as_str().to_owned(), said]);
         }
         let mut text = if rows.is_empty() { String::new() } else { format!("{rows}\n") };
         if verbosity != Verbosity::Quiet && good.len() > good_rows {
@@ -221,6 +250,7 @@ impl Summary {
             .iter()
             .map(|row| Told {
                 file: row.file.display().to_string(),
+                model: row.model.as_str(),
                 outcome: row.outcome.as_str(),
                 code: row.error.as_ref().map(|error| error.code),
                 message: row.error.as_ref().map(|error| error.message.as_str()),
@@ -262,6 +292,7 @@ struct All<'a> {
 #[derive(Debug, Serialize)]
 struct Told<'a> {
     file: String,
+    model: &'a str,
     outcome: &'static str,
     code: Option<ErrorCode>,
     message: Option<&'a str>,

@@ -19,7 +19,8 @@ pub(super) struct ProgressWatch {
     bar: ProgressBar,
     /// Names are below it.
     root: PathBuf,
-    rows: Mutex<BTreeMap<PathBuf, Row>>,
+    /// One for each model that read the file.
+    rows: Mutex<BTreeMap<PathBuf, Vec<Row>>>,
 }
 
 impl ProgressWatch {
@@ -49,7 +50,18 @@ impl ProgressWatch {
     }
 
     fn note(&self, row: Row) {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(row.file.clone(), row);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_file = rows.entry(row.file.clone()).or_default();
+        match of_file.iter_mut().find(|noted| noted.is_of_the_same(&row)) {
+            // What this run read stands, though its file came again for another model.
+            Some(noted) if noted.was_read_before(&row) => {}
+            Some(noted) => *noted = row,
+            None => {
+                // Until a model was chosen there was one row for all.
+                of_file.retain(|noted| !noted.is_of_none());
+                of_file.push(row);
+            }
+        }
     }
 
     /// Every input's row. Those that never ended say what ended the run.
@@ -64,20 +76,21 @@ impl ProgressWatch {
         for blob in asked {
             let file = self.root.join(blob.name());
             rows.entry(file.clone()).or_insert_with(|| {
-                Row::without_document(file, Outcome::Unfinished(facts.code), facts.clone())
+                vec![Row::without_document(file, Outcome::Unfinished(facts.code), facts.clone())]
             });
         }
-        rows.into_values().collect()
+        rows.into_values().flatten().collect()
     }
 }
 
 impl Observer for ProgressWatch {
-    fn job_ended(&self, report: &JobReport, _disposition: &Disposition) {
-        let row = Row::of(self.root.join(report.job.study.name().name()), report);
-        // What comes again counts when it ends for good; its row stands until then.
-        match report.outcome {
-            Outcome::Unfinished(_) => self.note(row),
-            _ => self.end(row),
+    fn job_ended(&self, reports: &[JobReport], disposition: &Disposition) {
+        for report in reports {
+            self.note(Row::of(self.root.join(report.job.study.name().name()), report));
+        }
+        // What comes again counts when it ends for good; its rows stand until then.
+        if matches!(disposition, Disposition::Done | Disposition::DeadLetter { .. }) {
+            self.bar.inc(1);
         }
     }
 }

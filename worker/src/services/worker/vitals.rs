@@ -169,8 +169,8 @@ pub(in crate::services) async fn tell_of_pauses(valve: Valve) {
 }
 
 impl Observer for ServiceObserver {
-    fn job_ended(&self, report: &JobReport, disposition: &Disposition) {
-        metrics::job_ended(report, disposition);
+    fn job_ended(&self, reports: &[JobReport], disposition: &Disposition) {
+        metrics::job_ended(reports, disposition);
     }
 
     fn message_settled(&self, disposition: &Disposition) {

@@ -79,21 +79,29 @@ pub fn delivery_left() {
     gauge!(JOBS_IN_FLIGHT.name).decrement(1.0);
 }
 
-/// A job ended and its delivery is settled so.
-pub fn job_ended(report: &JobReport, disposition: &Disposition) {
-    let (outcome, lane, model) = (report.outcome.as_str(), report.lane.as_str(), report.model.clone());
-    counter!(JOBS.name, "outcome" => outcome, "lane" => lane, "model" => model).increment(1);
-    if let Some(code) = report.outcome.code() {
-        counter!(JOB_ERRORS.name, "outcome" => outcome, "code" => code.as_str()).increment(1);
-    }
-    histogram!(JOB_SECONDS.name, "lane" => lane).record(report.elapsed.as_secs_f64());
-    // A document that was there already tells the times of somebody else's work.
-    if report.fresh
-        && let Some(document) = &report.document
-    {
-        for (stage, milliseconds) in document.timing_ms.iter().filter(|(stage, _)| *stage != "total") {
-            let seconds = Duration::from_secs_f64(milliseconds / 1e3).as_secs_f64();
-            histogram!(STAGE_SECONDS.name, "stage" => stage.clone()).record(seconds);
+/// A job ended, with a report of each model's part, and its delivery is settled so.
+pub fn job_ended(reports: &[JobReport], disposition: &Disposition) {
+    // What was done once for all models is in each document.
+    let mut shared = true;
+    for report in reports {
+        let (outcome, lane, model) = (report.outcome.as_str(), report.lane.as_str(), report.model.clone());
+        counter!(JOBS.name, "outcome" => outcome, "lane" => lane, "model" => model).increment(1);
+        if let Some(code) = report.outcome.code() {
+            counter!(JOB_ERRORS.name, "outcome" => outcome, "code" => code.as_str()).increment(1);
+        }
+        histogram!(JOB_SECONDS.name, "lane" => lane).record(report.elapsed.as_secs_f64());
+        // A document that was there already tells the times of somebody else's work.
+        if report.fresh
+            && let Some(document) = &report.document
+        {
+            for (stage, milliseconds) in &document.timing_ms {
+                if stage == "total" || (!shared && matches!(stage.as_str(), "fetch" | "decode")) {
+                    continue;
+                }
+                let seconds = Duration::from_secs_f64(milliseconds / 1e3).as_secs_f64();
+                histogram!(STAGE_SECONDS.name, "stage" => stage.clone()).record(seconds);
+            }
+            shared = false;
         }
     }
     message_settled(disposition);

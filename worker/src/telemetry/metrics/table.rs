@@ -94,7 +94,7 @@ const SECONDS: Option<Unit> = Some(Unit::Seconds);
 
 metrics! {
     JOBS = Counter, "nightread_jobs_total", None, ["outcome", "lane", "model"], [Run],
-        "Jobs ended. `read`; `failed` (a failed-document says why); `already_done` (its result was there); `superseded` (a newer \
+        "Jobs ended; where several models read a study, each one's part. `read`; `failed` (a failed-document says why); `already_done` (its result was there); `superseded` (a newer \
          version of the blob was read and stored meanwhile, so this result was dropped); `no_study` (the blob stands for a folder, or is a DICOM object \
          that holds no image: a report, a presentation, a segmentation, a result of ours that came back); `part_of_series` (one slice on a route that carries series, \
          which are announced as wholes); `unfinished` \
@@ -102,12 +102,12 @@ metrics! {
     JOB_ERRORS = Counter, "nightread_job_errors_total", None, ["outcome", "code"], [Run],
         "Jobs that ended as `failed`, `unfinished` or `given_up`, by error code.";
     JOB_SECONDS = Histogram(WORK_SECONDS), "nightread_job_seconds", SECONDS, ["lane"], [Run],
-        "Time of one job, from delivery to settled.";
+        "Time of one job, from delivery to settled; where several models read a study, of each one's part, with what was done once for all.";
     WAITED = Histogram(WAIT_SECONDS), "nightread_wait_seconds", SECONDS, ["lane"], [Run],
         "Age of a message at its delivery, where its sender said when it was announced. What came through the relay counts from \
          when Event Grid put it into the Storage queue.";
     STAGE_SECONDS = Histogram(WORK_SECONDS), "nightread_stage_seconds", SECONDS, ["stage"], [Run],
-        "Time of one stage of one job: `fetch` (with the digest), `decode`, `preprocess`, `queue`, `infer`, `heatmaps`.";
+        "Time of one stage of one job: `fetch` (with the digest) and `decode`, once for all models of a study, `preprocess`, `queue`, `infer`, `heatmaps`.";
     MESSAGES = Counter, "nightread_messages_total", None, ["disposition", "code"], [Run, Deliver],
         "Messages settled: `done`, `retried` (an attempt is counted), `postponed` (none is: the world was away), `dead_lettered`, \
          `quarantined` (handed out twice before, set aside to run alone), `split` (a batch, taken apart), `returned`.";

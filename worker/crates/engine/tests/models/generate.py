@@ -128,6 +128,20 @@ save(
     outputs=[floats("logits", ["batch", 1])],
 )
 
+# The root of the mean and 512: NaN for images of any size that are darker than that, the only ones it cannot read.
+save(
+    "dark",
+    [
+        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["plain"], axis=1),
+        helper.make_node("Add", ["plain", "least"], ["light"]),
+        helper.make_node("Sqrt", ["light"], ["logits"]),
+    ],
+    [constant("least", np.array([512.0], np.float32))],
+    inputs=[floats("image", ["batch", 1, "height", "width"])],
+    outputs=[floats("logits", ["batch", 1])],
+)
+
 # Differs from the manifest in everything that is compared: name, dtype, rank, size, a fixed batch.
 save(
     "fixed-batch",

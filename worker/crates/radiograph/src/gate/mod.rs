@@ -23,7 +23,7 @@ use nightread_domain::warning::{Warning, WarningCode};
 
 use crate::error::refuse;
 use crate::limits::DecodeLimits;
-use crate::radiograph::{Facts, View};
+use crate::radiograph::{Facts, Radiograph, View};
 
 mod appearance;
 mod codes;
@@ -46,6 +46,65 @@ impl Default for GatePolicy {
         Self { accepted_views: vec![View::Pa], age_years: None, side_px: None }
     }
 }
+
+impl GatePolicy {
+    /// The warnings of an image that was decoded under any policy, as this one has them: what other policies doubted is left
+    /// out, and what this one doubts comes last where it was not there before.
+    pub fn warnings(&self, image: &Radiograph) -> Vec<Warning> {
+        let own = self.doubts(image);
+        let is_of_a_policy = |warning: &Warning| POLICY.iter().any(|code| warning.code == code.as_str());
+        let mut warnings: Vec<Warning> = image
+            .warnings()
+            .iter()
+            .filter(|warning| !is_of_a_policy(warning) || own.contains(warning))
+            .cloned()
+            .collect();
+        warnings.extend(own.into_iter().filter(|doubt| !image.warnings().contains(doubt)));
+        warnings
+    }
+
+    fn doubts(&self, image: &Radiograph) -> Vec<Warning> {
+        let facts = image.facts();
+        let view = facts.view.and_then(|view| self.view(view));
+        let age = facts.age_years.and_then(|age| self.age(age));
+        [view, age, self.size(image.width(), image.height())].into_iter().flatten().collect()
+    }
+
+    fn view(&self, view: View) -> Option<Warning> {
+        let code = match view {
+            View::Pa => WarningCode::ViewPa,
+            View::Ap => WarningCode::ViewAp,
+        };
+        let trained: Vec<_> = self.accepted_views.iter().map(|view| view.as_str()).collect();
+        let text =
+            format!("this is a view {}; the model was trained on {} only", view.as_str(), trained.join(", "));
+        (!self.accepted_views.contains(&view)).then(|| Warning::new(code, text))
+    }
+
+    fn age(&self, age: f32) -> Option<Warning> {
+        let (youngest, oldest) = self.age_years?;
+        let text =
+            format!("the person's age is outside the {youngest} to {oldest} years the model was trained on");
+        (!(youngest..=oldest).contains(&age)).then(|| Warning::new(WarningCode::OutsideTrainingAge, text))
+    }
+
+    fn size(&self, width: u32, height: u32) -> Option<Warning> {
+        let (least, most) = self.side_px?;
+        let text = format!(
+            "the image is {width} x {height} pixels; the model was trained on sides of {least} to {most}"
+        );
+        let is_outside = width.min(height) < least || width.max(height) > most;
+        is_outside.then(|| Warning::new(WarningCode::OutsideTrainingSize, text))
+    }
+}
+
+/// What a policy may doubt.
+const POLICY: [WarningCode; 4] = [
+    WarningCode::ViewPa,
+    WarningCode::ViewAp,
+    WarningCode::OutsideTrainingAge,
+    WarningCode::OutsideTrainingSize,
+];
 
 const COMPUTED_RADIOGRAPHY: &str = "1.2.840.10008.5.1.4.1.1.1";
 const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
@@ -74,16 +133,7 @@ pub(crate) fn judge_size(
             format!("the image is {width} x {height} pixels; the shorter side must have {}", limits.min_side),
         ));
     }
-    if let Some((least, most)) = policy.side_px
-        && (width.min(height) < least || width.max(height) > most)
-    {
-        warnings.push(Warning::new(
-            WarningCode::OutsideTrainingSize,
-            format!(
-                "the image is {width} x {height} pixels; the model was trained on sides of {least} to {most}"
-            ),
-        ));
-    }
+    warnings.extend(policy.size(width, height));
     Ok(())
 }
 
@@ -106,27 +156,8 @@ pub(crate) fn judge_dicom(
     judge_body_part(header, warnings)?;
     facts.view = judge_view(header, warnings)?;
     appearance::judge(header, warnings);
-    if let Some(view) = facts.view
-        && !policy.accepted_views.contains(&view)
-    {
-        let code = match view {
-            View::Pa => WarningCode::ViewPa,
-            View::Ap => WarningCode::ViewAp,
-        };
-        let trained: Vec<_> = policy.accepted_views.iter().map(|view| view.as_str()).collect();
-        warnings.push(Warning::new(
-            code,
-            format!("this is a view {}; the model was trained on {} only", view.as_str(), trained.join(", ")),
-        ));
-    }
-    if let (Some(age), Some((youngest, oldest))) = (header.age_years, policy.age_years)
-        && !(youngest..=oldest).contains(&age)
-    {
-        warnings.push(Warning::new(
-            WarningCode::OutsideTrainingAge,
-            format!("the person's age is outside the {youngest} to {oldest} years the model was trained on"),
-        ));
-    }
+    warnings.extend(facts.view.and_then(|view| policy.view(view)));
+    warnings.extend(header.age_years.and_then(|age| policy.age(age)));
     Ok(())
 }
 

@@ -413,3 +413,48 @@ fn sizes() {
     assert_eq!(judge(65535, 65535), Err(ErrorCode::TooManyPixels));
     assert_eq!(judge(u32::MAX, u32::MAX), Err(ErrorCode::TooManyPixels));
 }
+
+/// An image of a view AP, an age of 50 and 20 x 30 pixels, as it was judged under `policy`; and its warnings in order of their codes.
+fn judged_under(policy: &GatePolicy) -> (Radiograph, Vec<Warning>) {
+    let header = Header {
+        modality: None,
+        sop_class: None,
+        view_position: Some("AP".into()),
+        age_years: Some(50.0),
+        ..chest()
+    };
+    let limits = DecodeLimits { max_pixels: 1000, max_inflated_bytes: 1 << 20, min_side: 10 };
+    let mut facts = Facts::new(Media::Dicom);
+    facts.age_years = header.age_years;
+    let mut warnings = Vec::new();
+    judge_dicom(&header, policy, &mut facts, &mut warnings).expect("a chest");
+    judge_size(20, 30, &limits, policy, &mut warnings).expect("a size");
+    let samples = nightread_dicom::Samples::U8(vec![7; 600]);
+    let image = Radiograph::new(20, 30, samples, 255, facts, warnings.clone()).expect("sound");
+    (image, in_order(warnings))
+}
+
+fn in_order(mut warnings: Vec<Warning>) -> Vec<Warning> {
+    warnings.sort_by(|a, b| a.code.cmp(&b.code));
+    warnings
+}
+
+#[test]
+fn an_image_judged_for_one_model_is_doubted_for_another_as_if_it_were_judged_for_that() {
+    let views = [vec![View::Pa], vec![View::Ap], vec![View::Pa, View::Ap], Vec::new()];
+    let ages = [None, Some((0.0, 40.0)), Some((18.0, 90.0)), Some((60.0, 90.0))];
+    let sides = [None, Some((10, 40)), Some((25, 40)), Some((10, 25))];
+    let policies: Vec<GatePolicy> = views
+        .iter()
+        .flat_map(|views| ages.iter().map(move |age| (views.clone(), *age)))
+        .flat_map(|(views, age)| sides.iter().map(move |side| (views.clone(), age, *side)))
+        .map(|(accepted_views, age_years, side_px)| GatePolicy { accepted_views, age_years, side_px })
+        .collect();
+    for one in &policies {
+        let (image, _) = judged_under(one);
+        assert_eq!(one.warnings(&image), image.warnings(), "its own, in their order");
+        for other in &policies {
+            assert_eq!(in_order(other.warnings(&image)), judged_under(other).1, "{other:?} after {one:?}");
+        }
+    }
+}
