@@ -7,11 +7,12 @@ use std::time::Instant;
 use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
+use nightread_domain::warning::Warning;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
+use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, HeatmapPainter, Radiograph, XrvPreprocessing, decode,
-    low_contrast, prepare,
+    low_contrast, prepare, prepare_by,
 };
 use serde_json::Value;
 
@@ -46,7 +47,7 @@ pub(super) async fn read(
         stored_max: reader.options.stored_max,
         codec: reader.options.codec.clone(),
     };
-    let preprocessing = xrv(&model.manifest)?;
+    let preprocessing = Way::of(&model.manifest)?;
     let keeps = reader.options.heatmaps.is_some() && model.manifest.output.cam.is_some();
     let prepared = reader.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
@@ -55,10 +56,10 @@ pub(super) async fn read(
         drop(body);
         let decoded = started.elapsed();
         let preprocessing_started = Instant::now();
-        let tensor = prepare(&image, &preprocessing);
+        let (tensor, doubt) = preprocessing.prepare(&image)?;
         let preprocessed = preprocessing_started.elapsed();
         let (input, mut warnings) = (input_facts(&image), image.warnings().to_vec());
-        warnings.extend(low_contrast(&tensor));
+        warnings.extend(doubt);
         // Held until its scores are known only where it may be painted.
         Ok((tensor, input, warnings, decoded, preprocessed, keeps.then_some(image)))
     });
@@ -171,16 +172,49 @@ fn file_part(label: &str) -> String {
     part
 }
 
-fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {
-    let size = match manifest.preprocessing {
-        Preprocessing::Xrv1 { size } => u32::try_from(size).ok(),
-        Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) => None,
-    };
-    size.and_then(XrvPreprocessing::new).ok_or_else(|| {
-        let id = manifest.preprocessing.id();
-        let text = format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
-        JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
-    })
+/// From an image to the network's input.
+pub(crate) enum Way {
+    Xrv(XrvPreprocessing),
+    Steps(Plan),
+}
+
+impl Way {
+    /// # Errors
+    /// `model_mismatch` for a preprocessing of other studies.
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self, JobError> {
+        let way = match &manifest.preprocessing {
+            Preprocessing::Xrv1 { size } => {
+                u32::try_from(*size).ok().and_then(XrvPreprocessing::new).map(Self::Xrv)
+            }
+            Preprocessing::Steps(plan) => Some(Self::Steps(plan.clone())),
+            Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) => None,
+        };
+        way.ok_or_else(|| {
+            let id = manifest.preprocessing.id();
+            let text =
+                format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
+            JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
+        })
+    }
+
+    /// The tensor, and the doubt about its contrast, as if the range of its values were -1024 to 1024.
+    pub(crate) fn prepare(&self, image: &Radiograph) -> Result<(Vec<f32>, Option<Warning>), JobError> {
+        match self {
+            Self::Xrv(spec) => {
+                let tensor = prepare(image, spec);
+                let doubt = low_contrast(&tensor);
+                Ok((tensor, doubt))
+            }
+            Self::Steps(plan) => {
+                let prepared = prepare_by(image, plan)?;
+                let doubt = plan.range_of_values().and_then(|[low, high]| {
+                    let share = |value| (f64::from(value) - low) / (high - low);
+                    low_contrast(&prepared.seen.map(|value| (share(value) * 2048.0 - 1024.0) as f32))
+                });
+                Ok((prepared.tensor, doubt))
+            }
+        }
+    }
 }
 
 fn finding(score: Score) -> Finding {

@@ -1,6 +1,7 @@
 """Writes the arrays of tests/golden with the libraries themselves.
 
-    python golden.py ../tests/golden
+    python golden.py ../tests/golden            # writes them anew
+    python golden.py ../tests/golden --check    # holds them against what the libraries give here
 
 One file a case, named as the case in tests/golden.rs, which makes the same image by the same formula.
 """
@@ -95,6 +96,12 @@ def main() -> None:
     three = torch_resize(unit, THIRD)[None].repeat(3, 0)
     cases["imagenet-nchw"] = statistics(torch.from_numpy(three.copy())).numpy()
     cases["imagenet-nhwc"] = np.ascontiguousarray(cases["imagenet-nchw"].transpose(1, 2, 0))
+    if "--check" in sys.argv[2:]:
+        names = {path.stem for path in out.glob("*.npy")}
+        wrong = sorted(names ^ cases.keys())
+        wrong += [name for name in names & cases.keys() if not np.array_equal(np.load(out / f"{name}.npy"), cases[name])]
+        print(f"{len(cases)} cases, {len(wrong)} other than here: {wrong}")
+        raise SystemExit(1 if wrong else 0)
     for path in out.glob("*.npy"):
         path.unlink()
     for name, array in cases.items():

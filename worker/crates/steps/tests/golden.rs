@@ -159,9 +159,75 @@ fn every_step_is_that_of_its_library() {
         let allowed = if is_bytes { 0.0 } else { 1e-5 * range };
         println!("{name}: {distance:e} of {range}");
         if distance > allowed {
-            let differ = ours.iter().zip(&values).filter(|(a, b)| a != b).count();
+            let differ = ours.iter().zip(&values).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
             far.push(format!("{name}: {distance:e} of {range} in {differ} of {} values", values.len()));
         }
     }
     assert!(far.is_empty(), "{far:#?}");
+}
+
+/// The page of the reference has every step and every word that a field may be.
+#[test]
+fn the_page_has_every_word() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/steps.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let words = [
+        Step::NAMES.to_vec(),
+        Resizer::ALL.iter().map(|(name, _)| *name).collect(),
+        Rounding::ALL.iter().map(|(name, _)| *name).collect(),
+        CropRule::ALL.iter().map(|(name, _)| *name).collect(),
+        Edge::ALL.iter().map(|(name, _)| *name).collect(),
+        SideRounding::ALL.iter().map(|(name, _)| *name).collect(),
+        Layout::ALL.iter().map(|(name, _)| *name).collect(),
+        nightread_steps::WindowFunction::ALL.iter().map(|(name, _)| *name).collect(),
+    ];
+    for word in words.concat() {
+        assert!(page.contains(&format!("`{word}`")), "{word} is not on the page");
+    }
+    assert!(!page.contains("`gaussian-blur`"));
+}
+
+/// What must not pass for the same: the comparison sees another resize, a pixel's shift and channels that changed places.
+#[test]
+fn the_comparison_sees_what_is_wrong() {
+    let far = |name: &str, image: &Image, steps: Vec<Step>| {
+        let Npy { values, .. } = golden(name);
+        let (distance, range) = furthest(&prepared(image, steps), &values);
+        distance / range
+    };
+    let libraries = Resizer::ALL.iter().map(|(_, library)| *library);
+    for own in libraries.clone().filter(|library| *library != Resizer::Skimage) {
+        let name = format!("{}-down", own.as_str());
+        for other in libraries.clone().filter(|other| *other != own) {
+            // Pillow's triangle and PyTorch's are one, but for rounding.
+            let one = [Resizer::PillowBilinear, Resizer::TorchvisionAntialias];
+            if one.contains(&own) && one.contains(&other) {
+                continue;
+            }
+            let (image, steps) = floats(vec![to(other, DOWN)]);
+            assert!(far(&name, &image, steps) > 1e-3, "{name} by {}", other.as_str());
+        }
+        let (mut image, steps) = floats(vec![to(own, DOWN)]);
+        image.words.rotate_right(1);
+        assert!(far(&name, &image, steps) > 1e-3, "{name}, a pixel on");
+    }
+    let last = Channels {
+        count: 3,
+        mean: vec![0.406, 0.456, 0.485],
+        std: vec![0.225, 0.224, 0.229],
+        layout: Layout::Nchw,
+    };
+    let (image, steps) = floats(vec![to(Resizer::TorchvisionAntialias, THIRD), Step::Channels(last)]);
+    assert!(far("imagenet-nchw", &image, steps) > 1e-3);
+    // Each rounding to bytes is seen by the others' arrays.
+    for (name, other) in [
+        ("uint8-numpy", Rounding::Opencv),
+        ("uint8-opencv", Rounding::Torchvision),
+        ("uint8-torchvision", Rounding::Numpy),
+    ] {
+        let whole = (Image::HEIGHT, Image::WIDTH);
+        let (image, steps) =
+            floats(vec![Step::MinMax { to: UNIT }, Step::ToUint8 { library: other }, as_it_is(whole)]);
+        assert!(far(name, &image, steps) > 0.0, "{name}");
+    }
 }

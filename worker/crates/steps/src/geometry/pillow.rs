@@ -98,7 +98,9 @@ fn runs(side: usize, size: usize, filter: &Filter) -> Vec<Run<f64>> {
             (0..end - first).map(|x| (filter.at)(((x + first) as f64 - centre + 0.5) * inverse)).collect();
         let total: f64 = weights.iter().sum();
         if total != 0.0 {
-            weights.iter_mut().for_each(|weight| *weight /= total);
+            for weight in &mut weights {
+                *weight /= total;
+            }
         }
         Run { first: first as usize, weights }
     };

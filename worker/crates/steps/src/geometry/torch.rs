@@ -38,7 +38,9 @@ fn triangles(side: usize, size: usize) -> Vec<Run<f32>> {
         let mut weights: Vec<f32> = (0..end - first).map(weight).collect();
         let total: f32 = weights.iter().sum();
         if total != 0.0 {
-            weights.iter_mut().for_each(|weight| *weight /= total);
+            for weight in &mut weights {
+                *weight /= total;
+            }
         }
         Run { first: first as usize, weights }
     };

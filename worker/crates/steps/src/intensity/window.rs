@@ -56,9 +56,9 @@ mod tests {
         }
         let mut values = [-50.0, 0.0, 50.0];
         window(&mut values, 0.0, 100.0, WindowFunction::LinearExact, [0.0, 1.0]);
-        assert_eq!(values, [0.0, 0.5, 1.0]);
+        assert_eq!(values.map(f32::to_bits), [0.0_f32, 0.5, 1.0].map(f32::to_bits));
         let mut values = [0.0];
         window(&mut values, 0.0, 100.0, WindowFunction::Sigmoid, [0.0, 1.0]);
-        assert_eq!(values, [0.5]);
+        assert_eq!(values[0].to_bits(), 0.5_f32.to_bits());
     }
 }

@@ -140,7 +140,9 @@ impl State {
                             .to_owned(),
                     ),
                 };
-                what.into_iter().for_each(|what| tell("step", what));
+                if let Some(what) = what {
+                    tell("step", what);
+                }
                 self.kind = Kind::Bytes;
                 self.range = Some(BYTES);
             }
@@ -153,7 +155,7 @@ impl State {
                 }
             }
             Step::CropCentre { .. } | Step::PadSquare { .. } | Step::Resize { .. } => {
-                self.move_pixels(step, &mut tell)
+                self.move_pixels(step, &mut tell);
             }
         }
     }

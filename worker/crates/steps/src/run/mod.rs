@@ -229,7 +229,9 @@ fn scaled(
         }
         Step::Invert {} => {
             let sum = (range[0] + range[1]) as f32;
-            values.iter_mut().for_each(|value| *value = sum - *value);
+            for value in values.iter_mut() {
+                *value = sum - *value;
+            }
         }
         _ => {}
     }
@@ -257,7 +259,9 @@ fn windowed(values: &mut [f32], of: Window, to: [f64; 2], source: &Source<'_>) -
     window(values, header.centre, header.width, header.function, to);
     if header.inverted {
         let sum = (to[0] + to[1]) as f32;
-        values.iter_mut().for_each(|value| *value = sum - *value);
+        for value in values.iter_mut() {
+            *value = sum - *value;
+        }
     }
     Ok(())
 }
