@@ -122,16 +122,21 @@ soak: setup runtime samples parts ## Long storms: kills, broker restarts, storag
 	@cargo build --release --locked -p nightread
 	@cargo run --release --locked -q -p nightread-tests --bin soak -- $(SOAK)
 
-parity: setup samples ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors, mutated or volumes for one
-	@cargo build --release --locked -p nightread-tools --bins
+parity: setup samples runtime ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors, mutated, volumes or steps for one
+	@cargo build --release --locked -p nightread -p nightread-tools --bins
 	@$(call venv,parity,worker/crates/radiograph/parity/requirements.txt)
-	@[ "$(PARITY)" = mutated ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
+	@[[ "$(PARITY)" =~ ^(mutated|steps)$$ ]] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
 		--pydicom-data .cache/pydicom-data --dump target/release/dump_tensor
-	@[ "$(PARITY)" = tensors ] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/mutated.py \
+	@[[ "$(PARITY)" =~ ^(tensors|steps)$$ ]] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/mutated.py \
 		--dump target/release/dump_samples --scan target/release/dump_scan
 	@$(call venv,parity-ct,worker/crates/ct/parity/requirements.txt)
-	@[ "$(PARITY)" = tensors ] || [ "$(PARITY)" = mutated ] || .cache/venv-parity-ct/bin/python worker/crates/ct/parity/parity.py \
+	@[[ "$(PARITY)" =~ ^(tensors|mutated|steps)$$ ]] || .cache/venv-parity-ct/bin/python worker/crates/ct/parity/parity.py \
 		--data $(TEST_DATA) --dump target/release/dump_volume
+	@$(call venv,parity-steps,worker/crates/steps/parity/requirements.txt)
+	@[[ "$(PARITY)" =~ ^(tensors|mutated|volumes)$$ ]] || .cache/venv-parity-steps/bin/python worker/crates/steps/parity/golden.py \
+		worker/crates/steps/tests/golden --check
+	@[[ "$(PARITY)" =~ ^(tensors|mutated|volumes)$$ ]] || .cache/venv-parity-steps/bin/python models/tools/parity.py \
+		--binary $(BINARY) --data $(TEST_DATA)/xray --work .cache/parity
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
 	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture

@@ -8,7 +8,7 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "nightread-domain",
     "nightread-archive",
     "nightread-compare",
@@ -16,6 +16,7 @@ const PURE: [&str; 11] = [
     "nightread-dicom",
     "nightread-volume",
     "nightread-segmentation",
+    "nightread-steps",
     "nightread-radiograph",
     "nightread-fmri",
     "nightread-table",
@@ -67,6 +68,7 @@ fn formats_and_readings_are_apart() {
         ("nightread-ct", &["radiograph", "fmri", "engine"]),
         ("nightread-dicom", &["archive", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-segmentation", &["dicom", "radiograph", "fmri", "engine"]),
+        ("nightread-steps", &["domain", "dicom", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-radiograph", &["volume", "fmri", "engine"]),
         ("nightread-fmri", &["dicom", "radiograph", "engine"]),

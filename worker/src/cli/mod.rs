@@ -9,6 +9,7 @@ pub mod dead;
 pub mod deliver;
 pub mod dicom;
 pub mod names;
+pub mod prepare;
 pub mod relay;
 pub mod results;
 pub mod simulate;
@@ -30,6 +31,7 @@ use self::dead::DeadArgs;
 pub use self::deliver::DeliverArgs;
 use self::dicom::DicomArgs;
 use self::names::NameArgs;
+use self::prepare::PrepareArgs;
 pub use self::relay::RelayArgs;
 use self::results::ResultsArgs;
 use self::simulate::SimulateArgs;
@@ -131,6 +133,8 @@ pub enum Command {
     Check(CheckArgs),
     /// List the models that are there
     Models(ModelsArgs),
+    /// Write the tensors that a model takes, for other programs
+    Prepare(PrepareArgs),
     /// Make group component maps of a cohort of resting-state scans
     GroupIca(GroupIcaArgs),
     /// Write a simulated resting-state scan, to try the rest with

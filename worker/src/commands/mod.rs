@@ -12,6 +12,7 @@ mod dicom;
 mod group_ica;
 mod manual;
 mod models;
+mod prepare;
 mod process;
 mod reference;
 mod relay;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dicom(args) => dicom::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Prepare(args) => prepare::run(&args),
         Command::GroupIca(args) => group_ica::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::SimulateScan(args) => simulate_scan::run(&args),

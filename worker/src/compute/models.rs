@@ -322,7 +322,8 @@ fn group_maps(manifest: &Manifest) -> Result<Option<GroupMaps>, JobError> {
     Ok(Some(read))
 }
 
-fn gate(manifest: &Manifest) -> GatePolicy {
+/// What the input gate lets through to a model.
+pub(crate) fn gate(manifest: &Manifest) -> GatePolicy {
     let trained_on = &manifest.trained_on;
     GatePolicy {
         accepted_views: [View::Pa, View::Ap]

@@ -27,6 +27,8 @@ use crate::flow::budget::{ByteBudget, Room};
 use crate::flow::timing::Timing;
 use crate::settings::{ScanSettings, VolumeSettings};
 
+pub(crate) use radiograph::Way;
+
 /// What reading any input needs besides the model.
 #[derive(Clone, Debug)]
 pub struct ReadingOptions {

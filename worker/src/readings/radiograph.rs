@@ -9,10 +9,10 @@ use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
-use nightread_engine::{ArrayD, Manifest, Preprocessing, Score, scores};
+use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
-    decode, low_contrast, prepare,
+    decode, low_contrast, prepare, prepare_by,
 };
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ struct Input {
 struct Recipe {
     model: String,
     gate: GatePolicy,
-    preprocessing: Result<XrvPreprocessing, JobError>,
+    way: Result<Way, JobError>,
 }
 
 pub(super) async fn open(
@@ -71,7 +71,7 @@ pub(super) async fn open(
         .map(|model| Recipe {
             model: model.facts.name.clone(),
             gate: model.gate.clone(),
-            preprocessing: xrv(&model.manifest),
+            way: Way::of(&model.manifest),
         })
         .collect();
     let options = DecodeOptions {
@@ -101,13 +101,14 @@ pub(super) async fn open(
 /// The image as one model takes it. What panics here is that model's alone.
 fn input(image: &Radiograph, recipe: Recipe) -> Result<Input, JobError> {
     let started = Instant::now();
-    let preprocessing = recipe.preprocessing?;
-    let tensor = catch_unwind(AssertUnwindSafe(|| prepare(image, &preprocessing))).map_err(|_panic| {
+    let way = recipe.way?;
+    let prepared = catch_unwind(AssertUnwindSafe(|| way.prepare(image))).unwrap_or_else(|_panic| {
         let text = "preparing this image made the preprocessing panic";
-        JobError::new(Stage::Preprocess, ErrorCode::DecodeFailed, text)
-    })?;
+        Err(JobError::new(Stage::Preprocess, ErrorCode::DecodeFailed, text))
+    });
+    let (tensor, doubt) = prepared?;
     let mut warnings = recipe.gate.warnings(image);
-    warnings.extend(low_contrast(&tensor));
+    warnings.extend(doubt);
     Ok(Input { tensor, warnings, took: started.elapsed() })
 }
 
@@ -231,16 +232,49 @@ fn file_part(label: &str) -> String {
     part
 }
 
-fn xrv(manifest: &Manifest) -> Result<XrvPreprocessing, JobError> {
-    let size = match manifest.preprocessing {
-        Preprocessing::Xrv1 { size } => u32::try_from(size).ok(),
-        Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) => None,
-    };
-    size.and_then(XrvPreprocessing::new).ok_or_else(|| {
-        let id = manifest.preprocessing.id();
-        let text = format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
-        JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
-    })
+/// From an image to the network's input.
+pub(crate) enum Way {
+    Xrv(XrvPreprocessing),
+    Steps(Plan),
+}
+
+impl Way {
+    /// # Errors
+    /// `model_mismatch` for a preprocessing of other studies.
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self, JobError> {
+        let way = match &manifest.preprocessing {
+            Preprocessing::Xrv1 { size } => {
+                u32::try_from(*size).ok().and_then(XrvPreprocessing::new).map(Self::Xrv)
+            }
+            Preprocessing::Steps(plan) => Some(Self::Steps(plan.clone())),
+            Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) => None,
+        };
+        way.ok_or_else(|| {
+            let id = manifest.preprocessing.id();
+            let text =
+                format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
+            JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
+        })
+    }
+
+    /// The tensor, and the doubt about its contrast, as if the range of its values were -1024 to 1024.
+    pub(crate) fn prepare(&self, image: &Radiograph) -> Result<(Vec<f32>, Option<Warning>), JobError> {
+        match self {
+            Self::Xrv(spec) => {
+                let tensor = prepare(image, spec);
+                let doubt = low_contrast(&tensor);
+                Ok((tensor, doubt))
+            }
+            Self::Steps(plan) => {
+                let prepared = prepare_by(image, plan)?;
+                let doubt = plan.range_of_values().and_then(|[low, high]| {
+                    let share = |value| (f64::from(value) - low) / (high - low);
+                    low_contrast(&prepared.seen.map(|value| (share(value) * 2048.0 - 1024.0) as f32))
+                });
+                Ok((prepared.tensor, doubt))
+            }
+        }
+    }
 }
 
 fn finding(score: Score) -> Finding {

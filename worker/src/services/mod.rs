@@ -12,6 +12,7 @@ pub mod dicom;
 mod events;
 pub mod health;
 pub(crate) mod pages;
+pub(crate) mod prepare;
 pub(crate) mod process;
 pub mod relay;
 pub mod results;

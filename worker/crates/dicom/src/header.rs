@@ -6,6 +6,7 @@ use dicom_dictionary_std::tags;
 use super::lut::Lut;
 use super::plane::{self, MOST_FRAMES, Plane};
 use super::text::text;
+use super::window::Window;
 
 /// Ages above this are kept as this: they identify people.
 const OLDEST: f32 = 90.0;
@@ -55,6 +56,7 @@ pub struct Header {
     pub presentation_lut_shape: Option<String>,
     pub modality_lut: Lut,
     pub voi_lut: Lut,
+    pub window: Window,
     pub identity: Identity,
     /// What the file says of its slice, or of all of its frames.
     pub plane: Plane,
@@ -209,6 +211,7 @@ impl Reading {
                         | tags::EXTENDED_OFFSET_TABLE
                 ) || Plane::wants(tag)
                     || Identity::wants(tag)
+                    || Window::wants(tag)
                     || overlay(tag).is_some() && matches!(tag.1, OVERLAY_BIT_POSITION | OVERLAY_DATA)
             }
             [tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE] => {
@@ -252,6 +255,7 @@ impl Reading {
         }
         self.header.plane.set(tag, value, big_endian);
         self.header.identity.set(tag, value);
+        self.header.window.set(tag, value);
         let number = word(value, big_endian);
         match tag {
             tags::SPECIFIC_CHARACTER_SET => self.charset = Some(text(value, None)),

@@ -41,6 +41,7 @@ mod shape;
 mod source;
 mod text;
 mod walk;
+mod window;
 
 pub use attributes::Attributes;
 pub use codec::child as codec_child;
@@ -54,3 +55,4 @@ pub use plane::Plane;
 pub use samples::Samples;
 pub use shape::Shape;
 pub use source::storage_class;
+pub use window::Window;

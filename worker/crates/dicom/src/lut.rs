@@ -17,6 +17,11 @@ impl Lut {
         self.falls == Some(true)
     }
 
+    /// Whether there is a table at all.
+    pub fn is_there(&self) -> bool {
+        self.bits.is_some() || self.falls.is_some()
+    }
+
     /// Takes in the descriptor or the data of one item; alternatives after the first are not looked at.
     pub(super) fn set(&mut self, tag: Tag, value: &[u8], big_endian: bool) {
         if self.falls.is_some() {

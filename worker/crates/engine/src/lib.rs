@@ -67,7 +67,7 @@ pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, AxisOrder, Calibration, Catalogue, Code, CtPreprocessing, CtRecipe,
     DataFile, Evidence, Input, Intensity, Label, Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
-    Orientation, Output, Padding, Placement, Precision, Preprocessing, Problem, Provenance, Resample,
+    Orientation, Output, Padding, Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample,
     SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };
 pub use model::{ModelKey, VerifiedModel};

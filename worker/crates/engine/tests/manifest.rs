@@ -96,7 +96,7 @@ fn wrong_kinds_and_missing_keys_are_told_for_every_section() {
         "task must be one of radiograph, components, segmentation, not \"poetry\"",
         "input.item_shape must be a list of whole numbers from 1, not [1, 0, 4]",
         "input.value_range must be a list of 2 finite numbers, not [nan, 1.0]",
-        "preprocessing.id must be one of xrv-1, projections-1, ct-totalseg-1, ct-nnunet-1, ct-monai-1, not \"xrv-2\"",
+        "preprocessing.id must be one of xrv-1, projections-1, ct-totalseg-1, ct-nnunet-1, ct-monai-1, not \"xrv-2\"; or give a list of steps, [[preprocessing]]",
         "preprocessing.size is not a known key",
         "output.activation must be one of sigmoid, softmax, not \"relu\"",
         "labels[1].threshold must lie between 0 and 1, both excluded",

@@ -4,6 +4,7 @@
 //! sniff(&[u8]) -> Option<Media>
 //! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
 //! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
+//! prepare_by(&Radiograph, &Plan) -> Result<Prepared, JobError>          // by the steps that a manifest lists
 //! low_contrast(&[f32]) -> Option<Warning>
 //! preview(&Radiograph, side) -> Preview                                 // 8-bit grey, for the eye
 //! HeatmapPainter::new(&Radiograph, size) -> Result<HeatmapPainter, JobError>
@@ -23,19 +24,23 @@ mod error;
 mod gate;
 mod heatmap;
 mod limits;
+mod npy;
 mod options;
 mod preview;
 mod radiograph;
 mod resize;
 mod sniff;
+mod steps;
 
 pub use contrast::low_contrast;
 pub use decode::decode;
 pub use gate::GatePolicy;
 pub use heatmap::{ActivationMap, Explained, HeatmapPainter};
 pub use limits::DecodeLimits;
+pub use npy::npy;
 pub use options::DecodeOptions;
 pub use preview::{Preview, preview};
 pub use radiograph::{Facts, Radiograph, View};
 pub use resize::{XrvPreprocessing, prepare};
 pub use sniff::{foreign, sniff};
+pub use steps::prepare_by;

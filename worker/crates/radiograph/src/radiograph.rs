@@ -4,6 +4,7 @@ use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError};
 use nightread_domain::media::Media;
 use nightread_domain::warning::Warning;
+use nightread_steps::HeaderWindow;
 use serde::Serialize;
 
 use crate::error::refuse;
@@ -69,6 +70,7 @@ pub struct Radiograph {
     max_value: u32,
     facts: Facts,
     warnings: Vec<Warning>,
+    window: Option<HeaderWindow>,
 }
 
 impl Radiograph {
@@ -96,7 +98,7 @@ impl Radiograph {
             ));
         }
         samples.check_most(max_value)?;
-        Ok(Self { width, height, samples, max_value, facts, warnings })
+        Ok(Self { width, height, samples, max_value, facts, warnings, window: None })
     }
 
     /// The same for `MONOCHROME1`: checked as it is stored, and then inverted as `max_value - v`.
@@ -114,6 +116,16 @@ impl Radiograph {
         let mut image = Self::new(width, height, samples, max_value, facts, warnings)?;
         image.samples.invert(max_value);
         Ok(image)
+    }
+
+    /// The image with the window that its header gives.
+    #[must_use]
+    pub fn with_window(self, window: Option<HeaderWindow>) -> Self {
+        Self { window, ..self }
+    }
+
+    pub fn window(&self) -> Option<HeaderWindow> {
+        self.window
     }
 
     /// Width in pixels, at least 1.

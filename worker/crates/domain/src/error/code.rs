@@ -198,6 +198,9 @@ error_codes! {
     BlankImage = "blank_image", Permanent,
         "Every pixel has the same value: the image shows nothing.",
         "Look at the image and export it again.";
+    ImageUnfit = "image_unfit", Permanent,
+        "A step of the model's preprocessing cannot work with this image: no window in its header, one value where a range is needed, too many or too few pixels.",
+        "Read which in the message; export the image anew, or route its kind to another model.";
     CodecDied = "codec_died", Permanent,
         "The codec's own process died on this file.",
         "Report the file; other studies are not affected.";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::{Activation, Calibration, Manifest, Precision, Preprocessing, Problem, Task};
+use super::{Activation, Calibration, Manifest, Plan, Precision, Preprocessing, Problem, Task};
 use crate::digest;
 
 /// More values than any tensor here needs; caps what a manifest can make the worker allocate (1 GiB of float32).
@@ -50,6 +50,10 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
     }
     let expected = match (&manifest.task, &manifest.preprocessing) {
         (Task::Radiograph, Preprocessing::Xrv1 { size }) => Some(vec![1, *size, *size]),
+        (Task::Radiograph, Preprocessing::Steps(plan)) => {
+            check_steps(manifest, plan, problems);
+            None
+        }
         (Task::Components, Preprocessing::Projections1 { .. }) => None,
         (Task::Segmentation, Preprocessing::Ct(_)) => {
             check_segmentation(manifest, problems);
@@ -74,6 +78,33 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
     }
     check_labels(manifest, problems);
     check_files(manifest, files, problems);
+}
+
+/// What the steps give against what the network takes.
+fn check_steps(manifest: &Manifest, plan: &Plan, problems: &mut Vec<Problem>) {
+    let (input, given) = (&manifest.input, plan.item_shape());
+    if input.item_shape != given {
+        let what = format!(
+            "is {:?}, but the steps of preprocessing give {given:?} (layout {}): mend whichever is not the network's",
+            input.item_shape,
+            plan.layout().as_str()
+        );
+        problems.push(Problem::new("input.item_shape", what));
+    }
+    if manifest.output.cam.is_some() {
+        let what = "is read with preprocessing xrv-1 alone: leave it out beside a list of steps";
+        problems.push(Problem::new("output.cam", what));
+    }
+    let Some([low, high]) = plan.range() else { return };
+    let slack = 1e-3 * (high - low);
+    let [least, most] = input.value_range;
+    if (least - low).abs() > slack || (most - high).abs() > slack {
+        let what = format!(
+            "is [{least}, {most}], but the steps of preprocessing give values in [{low:.4}, {high:.4}]: mend \
+             whichever is not the network's"
+        );
+        problems.push(Problem::new("input.value_range", what));
+    }
 }
 
 /// Voxels along a side of a patch, at least: networks halve it several times.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    Activation, Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Preprocessing,
-    SegmentRule, Task,
+    Activation, Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Plan,
+    Preprocessing, SegmentRule, Task,
 };
 use crate::digest;
 
@@ -42,6 +42,8 @@ enum Steps<'m> {
     Xrv1 { size: usize },
     #[serde(rename = "projections-1")]
     Projections1 { crop_offset_y: usize, scale: f64, mean: &'m [f64; 3], std: &'m [f64; 3] },
+    #[serde(rename = "steps-1")]
+    Steps { steps: &'m Plan },
     #[serde(untagged)]
     Ct(Volume),
 }
@@ -178,6 +180,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                     Steps::Projections1 { crop_offset_y: *crop_offset_y, scale: *scale, mean, std }
                 }
                 Preprocessing::Ct(ct) => Steps::Ct(ct.into()),
+                Preprocessing::Steps(steps) => Steps::Steps { steps },
             },
             window: manifest.window.as_ref().map(Window::from),
             output: Output {

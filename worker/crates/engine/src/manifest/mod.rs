@@ -6,6 +6,7 @@ mod decides;
 mod parse;
 mod reader;
 mod segmentation;
+mod steps;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use nightread_domain::Task;
 pub use nightread_domain::result::{Code, Laterality};
 use nightread_domain::{ErrorCode, JobError, Stage};
+pub use nightread_steps::Plan;
 
 pub use catalogue::Catalogue;
 pub use segmentation::{
@@ -123,6 +125,8 @@ pub enum Preprocessing {
     Projections1 { crop_offset_y: usize, scale: f64, mean: [f64; 3], std: [f64; 3] },
     /// `ct-totalseg-1`, `ct-nnunet-1`, `ct-monai-1`: a volume of Hounsfield units on the network's grid.
     Ct(CtPreprocessing),
+    /// `steps-1`: a list of steps, `[[preprocessing]]`.
+    Steps(Plan),
 }
 
 impl Preprocessing {
@@ -132,6 +136,7 @@ impl Preprocessing {
             Self::Xrv1 { .. } => "xrv-1",
             Self::Projections1 { .. } => "projections-1",
             Self::Ct(ct) => ct.recipe.as_str(),
+            Self::Steps(_) => "steps-1",
         }
     }
 }

@@ -8,6 +8,7 @@ use toml::Table;
 use super::check::{Files, check};
 use super::reader::Reader;
 use super::segmentation::{CtPreprocessing, CtRecipe, SegmentRule, Window};
+use super::steps;
 use super::{
     Activation, Calibration, Code, DataFile, Evidence, Input, Label, MANIFEST_FILE, Manifest,
     ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
@@ -68,7 +69,11 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         let value_range = reader.numbers("value_range");
         Some(Input { name: name?, item_shape: item_shape?, value_range: value_range? })
     });
-    let preprocessing = reader.table("preprocessing", preprocessing);
+    let preprocessing = if reader.is_list("preprocessing") {
+        steps::read(reader).map(Preprocessing::Steps)
+    } else {
+        reader.table("preprocessing", preprocessing)
+    };
     let window = reader.table_if("window", Window::read);
     let output = reader.table("output", output);
     let labels = reader.tables("labels", |reader| label(reader, task));
@@ -173,7 +178,11 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
             }
             let known: Vec<_> =
                 ["xrv-1", "projections-1"].into_iter().chain(CtRecipe::ALL.map(CtRecipe::as_str)).collect();
-            reader.problem("id", format!("must be one of {}, not {other:?}", known.join(", ")));
+            let what = format!(
+                "must be one of {}, not {other:?}; or give a list of steps, [[preprocessing]]",
+                known.join(", ")
+            );
+            reader.problem("id", what);
             None
         }
     }

@@ -23,6 +23,15 @@ impl<'p> Reader<'p> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
+    /// Whether the key holds a list: `[[key]]`, and not `[key]`.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Value::is_array)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
         let at = self.at(key);
         self.problems.push(Problem::new(at, what));
@@ -82,6 +91,10 @@ impl<'p> Reader<'p> {
         self.take(key, "true or false", Value::as_bool)
     }
 
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        self.needed(key, |reader| reader.flag_if(key))
+    }
+
     pub(super) fn number_if(&mut self, key: &str) -> Option<f64> {
         self.take(key, "a finite number", as_number)
     }
@@ -111,6 +124,17 @@ impl<'p> Reader<'p> {
     pub(super) fn counts(&mut self, key: &str) -> Option<Vec<usize>> {
         self.needed(key, |reader| {
             reader.take(key, "a list of whole numbers from 1", |value| list(value, as_count))
+        })
+    }
+
+    pub(super) fn number_list_if(&mut self, key: &str) -> Option<Vec<f64>> {
+        self.take(key, "a list of finite numbers", |value| list(value, as_number))
+    }
+
+    /// A list of `N` whole numbers from 1.
+    pub(super) fn counts_of_if<const N: usize>(&mut self, key: &str) -> Option<[usize; N]> {
+        self.take(key, &format!("a list of {N} whole numbers from 1"), |value| {
+            list(value, as_count)?.try_into().ok()
         })
     }
 

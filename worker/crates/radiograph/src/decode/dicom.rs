@@ -8,9 +8,10 @@
 //! that holds several frames. What the header says of the display (a falling LUT, `INVERSE`, an orientation) changes no
 //! sample, as it did not in training, but is a warning.
 
-use nightread_dicom::{File, ReadOptions};
+use nightread_dicom::{File, Header, ReadOptions};
 use nightread_domain::error::JobError;
 use nightread_domain::media::Media;
+use nightread_steps::{HeaderWindow, WindowFunction};
 
 use crate::gate;
 use crate::options::DecodeOptions;
@@ -43,8 +44,31 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     // Not before: a codestream may have fewer bits than the header says.
     facts.bits_stored = Some(shape.bits_stored);
     let (width, height, max_value) = (shape.columns, shape.rows, shape.max_value());
-    if is_negative {
-        return Radiograph::inverted(width, height, samples, max_value, facts, warnings);
+    let image = if is_negative {
+        Radiograph::inverted(width, height, samples, max_value, facts, warnings)
+    } else {
+        Radiograph::new(width, height, samples, max_value, facts, warnings)
+    };
+    Ok(image?.with_window(window(header, is_negative)))
+}
+
+/// The header's first window; `None` where it is not whole, of a function of its own, or of values that a table makes.
+fn window(header: &Header, inverted: bool) -> Option<HeaderWindow> {
+    if header.modality_lut.is_there() {
+        return None;
     }
-    Radiograph::new(width, height, samples, max_value, facts, warnings)
+    let function = match header.window.function.as_deref() {
+        None | Some("LINEAR") => WindowFunction::Linear,
+        Some("LINEAR_EXACT") => WindowFunction::LinearExact,
+        Some("SIGMOID") => WindowFunction::Sigmoid,
+        Some(_) => return None,
+    };
+    Some(HeaderWindow {
+        centre: header.window.centre?,
+        width: header.window.width?,
+        function,
+        slope: header.rescale_slope.unwrap_or(1.0),
+        intercept: header.plane.rescale_intercept.unwrap_or(0.0),
+        inverted,
+    })
 }

@@ -12,7 +12,6 @@
 
 mod canvas;
 mod inferno;
-mod npy;
 mod spline;
 
 use nightread_dicom::Samples;
@@ -22,6 +21,7 @@ use png::{BitDepth, ColorType, Compression, Encoder};
 use self::canvas::{Canvas, LINE, blend, letter, wrapped};
 use self::inferno::inferno;
 use self::spline::upsample;
+use crate::npy::npy;
 use crate::radiograph::Radiograph;
 use crate::resize::centre_crop;
 
@@ -91,7 +91,7 @@ impl<'a> ActivationMap<'a> {
 
     /// The map itself as a `.npy` file: single precision, rows from the top.
     pub fn npy(&self) -> Vec<u8> {
-        npy::npy(self.values, self.height, self.width)
+        npy(self.values, &[self.height, self.width])
     }
 }
 

@@ -1,8 +1,9 @@
 //! Arrays as NumPy keeps them (NEP 1, version 1.0).
 
-/// `values` of `height` rows and `width` columns as the bytes of a `.npy` file: single precision, little-endian.
-pub fn npy(values: &[f32], height: usize, width: usize) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({height}, {width}), }}");
+/// `values` of two or more axes, row-major, as the bytes of a `.npy` file: single precision, little-endian.
+pub fn npy(values: &[f32], shape: &[usize]) -> Vec<u8> {
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     // Magic, version and length take ten bytes; the data begin at a multiple of 64.
     let padding = (64 - (10 + header.len() + 1) % 64) % 64;
     header.extend(std::iter::repeat_n(' ', padding));
@@ -22,8 +23,8 @@ mod tests {
     #[test]
     fn the_bytes_are_those_that_numpy_writes() {
         let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/golden/heatmap.json")).unwrap();
+            serde_json::from_str(include_str!("../tests/golden/heatmap.json")).unwrap();
         let wanted: Vec<u8> = serde_json::from_value(golden["npy"].clone()).unwrap();
-        assert_eq!(npy(&[1.0, 2.5, -3.0, 0.0, 1e-9, 7.0], 2, 3), wanted);
+        assert_eq!(npy(&[1.0, 2.5, -3.0, 0.0, 1e-9, 7.0], &[2, 3]), wanted);
     }
 }

@@ -1,0 +1,320 @@
+"""Five networks that nobody here trained for, brought by manifest alone: tensors, then findings.
+
+    python models/tools/parity.py --binary target/release/nightread --data ../shared/data/xray --work .cache/parity [--every N]
+
+Each network has its owner's own preparation in plain Python (torchvision, MONAI, OpenCV), random weights of full size, and a
+last layer that is scaled until logits vary by a standard deviation of 1 or more over the images. `nightread prepare` must
+give the same tensors (within 1e-5 of their range; where the owner resizes bytes, the same bytes), `nightread process` the same
+probabilities within 1e-4 as PyTorch. Then the controls, which must fail: another resize, half a pixel, swapped channels.
+
+Weights lie in the folder of --work and nowhere else. Needs torchvision, MONAI, OpenCV, onnxscript and pydicom.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import monai.networks.nets
+import monai.transforms
+import numpy as np
+import onnx
+import pydicom
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from nightread_models.onnx_export import strip
+
+SEED = 17
+LABELS = 14
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+IMAGENET = v2.Normalize(MEAN, STD)
+TENSOR, PROBABILITY = 1e-5, 1e-4
+SUFFIXES = {".png", ".jpeg", ".dcm"}
+
+
+def stored(path: Path) -> tuple[np.ndarray, int]:
+    """The image as it was stored, MONOCHROME1 inverted, and the greatest value that it could have."""
+    if path.suffix == ".dcm":
+        header = pydicom.dcmread(path)
+        most = 2**header.BitsStored - 1
+        pixels = header.pixel_array
+        return (most - pixels if header.PhotometricInterpretation == "MONOCHROME1" else pixels), most
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 3:
+        pixels = np.asarray(Image.open(path))[:, :, 0]
+    return pixels, 65535 if pixels.dtype == np.uint16 else 255
+
+
+def unit(path: Path) -> np.ndarray:
+    pixels, most = stored(path)
+    return pixels.astype(np.float32) / np.float32(most)
+
+
+def byte(path: Path) -> np.ndarray:
+    pixels, most = stored(path)
+    return (pixels.astype(np.float32) / np.float32(most) * np.float32(255)).astype(np.uint8)
+
+
+def three(values: np.ndarray) -> np.ndarray:
+    return IMAGENET(torch.from_numpy(np.repeat(values[None], 3, 0))).numpy()
+
+
+def densenet(path: Path) -> np.ndarray:
+    image = v2.CenterCrop(224)(v2.Resize(256)(Image.fromarray(byte(path))))
+    return three(np.asarray(image).astype(np.float32) / np.float32(255))
+
+
+def efficientnet(path: Path) -> np.ndarray:
+    tensor = v2.Resize((380, 380), antialias=True)(torch.from_numpy(unit(path))[None])
+    return three(tensor[0].numpy())
+
+
+def resnet(path: Path) -> np.ndarray:
+    pixels = stored(path)[0].astype(np.float32)
+    scaled = ((pixels - pixels.min()) / (pixels.max() - pixels.min()) * np.float32(255)).astype(np.uint8)
+    equalised = cv2.createCLAHE(2.0, (8, 8)).apply(scaled)
+    small = cv2.resize(equalised, (512, 512), interpolation=cv2.INTER_AREA)
+    return three(small.astype(np.float32) / np.float32(255))
+
+
+def monai_densenet(path: Path) -> np.ndarray:
+    scaled = monai.transforms.ScaleIntensityRangePercentiles(1, 99, 0.0, 1.0, clip=True)(unit(path))
+    return np.asarray(monai.transforms.Resize((224, 224))(scaled[None]))
+
+
+def vit(path: Path) -> np.ndarray:
+    image = Image.fromarray(byte(path)).resize((224, 224), Image.Resampling.BICUBIC)
+    return three(np.asarray(image).astype(np.float32) / np.float32(255))
+
+
+def step(name: str, **fields: object) -> dict[str, object]:
+    return {"step": name, **fields}
+
+
+BYTES = [step("range", to=[0, 255]), step("to-uint8", library="numpy")]
+UNIT = step("range", to=[0, 1])
+THREE = step("channels", count=3, mean=MEAN, std=STD, layout="NCHW")
+
+
+def exact(library: str, side: int) -> dict[str, object]:
+    return step("resize", library=library, side="exact", height=side, width=side)
+
+
+@dataclass
+class Case:
+    """A network: its layers, where the last one is, its owner's preparation, and the same as steps."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    last: Callable[[nn.Module], nn.Linear]
+    prepare: Callable[[Path], np.ndarray]
+    steps: list[dict[str, object]]
+    shape: tuple[int, int, int]
+
+
+def zoo(kind: str) -> Callable[[], nn.Module]:
+    return lambda: getattr(torchvision.models, kind)(weights=None, num_classes=LABELS)
+
+
+CASES = [
+    Case(
+        "densenet121", zoo("densenet121"), lambda net: net.classifier, densenet,
+        [*BYTES, step("resize", library="pillow-bilinear", side="short", size=256, rounding="down"),
+         step("crop-centre", library="torchvision", size=[224, 224]), UNIT, THREE], (3, 224, 224),
+    ),
+    Case(
+        "efficientnet-b4", zoo("efficientnet_b4"), lambda net: net.classifier[1], efficientnet,
+        [UNIT, exact("torchvision-antialias", 380), THREE], (3, 380, 380),
+    ),
+    Case(
+        "resnet50", zoo("resnet50"), lambda net: net.fc, resnet,
+        [step("minmax", to=[0, 255]), BYTES[1], step("clahe", library="opencv", clip_limit=2.0, tiles=[8, 8]),
+         exact("opencv-area", 512), UNIT, THREE], (3, 512, 512),
+    ),
+    Case(
+        "monai-densenet121",
+        lambda: monai.networks.nets.DenseNet121(spatial_dims=2, in_channels=1, out_channels=LABELS),
+        lambda net: net.class_layers.out, monai_densenet,
+        [UNIT, step("percentile", lower=1, upper=99, to=[0, 1], clip=True), exact("monai", 224),
+         step("channels", count=1, layout="NCHW")], (1, 224, 224),
+    ),
+    Case(
+        "vit-b-16", zoo("vit_b_16"), lambda net: net.heads.head, vit,
+        [*BYTES, exact("pillow-bicubic", 224), UNIT, THREE], (3, 224, 224),
+    ),
+]  # fmt: skip
+
+
+def settle(case: Case, tensors: torch.Tensor) -> nn.Module:
+    """Random weights; batch norms with the statistics of the images, the last layer with logits that vary."""
+    torch.manual_seed(SEED)
+    network = case.make()
+    last = case.last(network)
+    nn.init.normal_(last.weight)
+    nn.init.zeros_(last.bias)
+    with torch.no_grad():
+        network.train()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        network(tensors)
+        network.eval()
+        logits = network(tensors)
+        deviation = logits.std(0)
+        scale = 1.5 / deviation
+        last.weight *= scale[:, None]
+        last.bias.copy_(-(logits.mean(0) * scale))
+        spread = network(tensors).std(0).min().item()
+    if not spread >= 1.0:
+        raise SystemExit(f"{case.name}: logits vary by {spread:.2f} only")
+    return network
+
+
+def toml(value: object) -> str:
+    return json.dumps(value)
+
+
+def write(case: Case, network: nn.Module, folder: Path) -> None:
+    """A model folder: weights, card, manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    example = torch.zeros(2, *case.shape)
+    with torch.no_grad():
+        program = torch.onnx.export(
+            network, (example,), dynamo=True, input_names=["image"], output_names=["logits"], verbose=False,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )  # fmt: skip
+    model = program.model_proto
+    strip(model)
+    onnx.save(model, folder / "model.onnx")
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    ends = [0.0, 1.0]
+    if case.shape[0] == 3:
+        pairs = [[(end - mean) / std for end in ends] for mean, std in zip(MEAN, STD, strict=True)]
+        ends = [min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)]
+    lines = [
+        "schema = 1", f"name = {toml(case.name)}", 'version = "1.0.0"', 'task = "radiograph"',
+        'description = "random weights"', 'card = "README.md"',
+        "[weights.fp32]", 'file = "model.onnx"', f"sha256 = {toml(digest)}",
+        "[input]", 'name = "image"', f"item_shape = {list(case.shape)}", f"value_range = {ends}",
+        "[output]", 'logits = "logits"', 'activation = "sigmoid"', 'calibration = "none"',
+        "[trained_on]", 'modality_words = "nothing"',
+        "[source]", 'data = "none"', 'citation = "none"', 'url = "none"', 'licence = "none"', 'not_for = "reading"',
+    ]  # fmt: skip
+    for one in case.steps:
+        lines += ["[[preprocessing]]", *(f"{key} = {toml(value)}" for key, value in one.items())]
+    for label in range(LABELS):
+        lines += ["[[labels]]", f'name = "Label {label}"', "threshold = 0.5"]
+    (folder / "README.md").write_text("# Random weights\n")
+    (folder / "manifest.toml").write_text("\n".join(lines) + "\n")
+
+
+def prepared(binary: Path, models: Path, case: Case, paths: list[Path], out: Path) -> dict[str, np.ndarray]:
+    """Nightread's tensors, by path; what its gate refuses is not among them."""
+    names = out.with_suffix(".txt")
+    names.write_text("\n".join(map(str, paths)) + "\n")
+    command = [binary, "prepare", f"@{names}", "--models", models, "--model", case.name, "--out", out]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not out.is_file():
+        raise SystemExit(ended.stderr)
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+    """The largest difference over all images, as a share of the range of the values."""
+    return max(float(np.abs(array - theirs[path]).max() / np.ptp(theirs[path])) for path, array in ours.items())
+
+
+def probabilities(binary: Path, models: Path, case: Case, paths: list[str], out: Path) -> dict[str, np.ndarray]:
+    names = out.with_suffix(".paths")
+    names.write_text("\n".join(paths) + "\n")
+    command = [binary, "process", f"@{names}", "--models", models, "--model", case.name, "--out", out, "--force"]
+    subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    found = {}
+    for document in out.rglob("*.json"):
+        text = json.loads(document.read_text())
+        if text.get("status") == "ok":
+            found[text["source"]["blob"]] = np.array([finding["probability"] for finding in text["findings"]])
+    return found
+
+
+def controls(case: Case, ours: dict[str, np.ndarray], paths: list[Path]) -> dict[str, float]:
+    """What must not pass for the same, as shares of the range."""
+    path = next(path for path in paths if str(path) in ours)
+    own = ours[str(path)]
+    plane = unit(path)
+    other = cv2.resize(plane, case.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+    wrong = {"another resize": three(other) if case.shape[0] == 3 else other[None]}
+    moved = (own + np.roll(own, 1, 2)) / 2
+    wrong["half a pixel"] = moved
+    if case.shape[0] == 3:
+        wrong["swapped channels"] = own[::-1]
+    return {name: float(np.abs(own - array).max() / np.ptp(own)) for name, array in wrong.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--every", type=int, default=1, help="take each N-th image of each folder")
+    parser.add_argument("--only", help="one network by name")
+    arguments = parser.parse_args()
+    binary, work = arguments.binary.resolve(), arguments.work.resolve()
+    every = sorted(path.resolve() for path in arguments.data.rglob("*") if path.suffix in SUFFIXES)
+    # The first of each folder is always there.
+    folders: dict[Path, list[Path]] = {}
+    for path in every:
+        folders.setdefault(path.parent, []).append(path)
+    paths = [path for group in folders.values() for path in group[:: arguments.every]]
+    models = work / "models"
+    failed = []
+    for case in CASES:
+        if arguments.only not in (None, case.name):
+            continue
+        theirs = {str(path): case.prepare(path) for path in paths}
+        sample = torch.from_numpy(np.stack(list(theirs.values())[:24]))
+        network = settle(case, sample)
+        write(case, network, models / case.name)
+        ours = prepared(binary, models, case, paths, work / f"{case.name}.npz")
+        tensor = furthest(ours, theirs)
+        found = probabilities(binary, models, case, list(ours), work / "results" / case.name)
+        worst, deviation = 0.0, []
+        for path in ours:
+            with torch.inference_mode():
+                logits = network(torch.from_numpy(theirs[path])[None])[0]
+            deviation.append(logits.numpy())
+            answer = found.get(path.lstrip("/"))
+            if answer is None:
+                failed.append(f"{case.name}: no result of {path}")
+                continue
+            worst = max(worst, float(np.abs(torch.sigmoid(logits).numpy() - answer).max()))
+        spread = float(np.std(deviation, 0).min())
+        wrong = controls(case, ours, paths)
+        print(
+            f"{case.name}: {len(ours)} of {len(paths)} images; tensors {tensor:.1e} of the range, findings {worst:.1e}; "
+            f"logits vary by {spread:.2f}; controls " + ", ".join(f"{name} {by:.1e}" for name, by in wrong.items()),
+            flush=True,
+        )
+        if not (ours and tensor <= TENSOR and worst <= PROBABILITY):
+            failed.append(f"{case.name}: tensors {tensor:.1e}, findings {worst:.1e}")
+        failed += [f"{case.name}: {name} passed" for name, by in wrong.items() if not by > TENSOR]
+    if failed:
+        raise SystemExit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()
