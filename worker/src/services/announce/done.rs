@@ -209,9 +209,10 @@ impl Done {
             }
             let redriven = self.retry_failed && ours.iter().any(|found| found.failed && !found.may_pass);
             let lacks = ours.len() < models.len() || ours.iter().any(|found| found.may_pass);
-            return match redriven || lacks {
-                true => Decision::Announce(Work { redriven: redriven || work.redriven, ..work }),
-                false => Decision::Done,
+            return if redriven || lacks {
+                Decision::Announce(Work { redriven: redriven || work.redriven, ..work })
+            } else {
+                Decision::Done
             };
         }
         Decision::Announce(work)
@@ -400,8 +401,9 @@ mod tests {
 
     #[test]
     fn a_blob_is_done_when_every_model_of_its_route_has_a_result_of_its_version() {
-        for (there, plainly, retrying) in [
-            (&[][..], "announced", "announced"),
+        type Case<'c> = (&'c [(&'c str, &'c str, char)], &'c str, &'c str);
+        let cases: [Case<'_>; 8] = [
+            (&[], "announced", "announced"),
             (&[("a", "1", 'o')], "announced", "announced"),
             (&[("a", "1", 'o'), ("b", "0", 'o')], "announced", "announced"),
             (&[("a", "1", 'o'), ("b", "1", 'o')], "done", "done"),
@@ -409,7 +411,8 @@ mod tests {
             (&[("a", "1", 'o'), ("b", "1", 'p')], "announced", "announced"),
             (&[("a", "1", 'f'), ("b", "1", 'p')], "announced", "redriven"),
             (&[("c", "1", 'o')], "done", "done"),
-        ] {
+        ];
+        for (there, plainly, retrying) in cases {
             assert_eq!((decided(false, there), decided(true, there)), (plainly, retrying), "{there:?}");
         }
     }
