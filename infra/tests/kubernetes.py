@@ -16,6 +16,7 @@ FOLDER = fleet.INFRA / "kubernetes"
 OVERLAYS = ("dev", "aks", "on-premises")
 VERSIONS = ("1.31", "1.37")
 MANAGEMENT_TLS = 15671
+DICOM_TLS = 2762
 
 
 def crds():
@@ -133,7 +134,12 @@ def program_findings(documents, contract, settings):
             yield from (f"{name(document)}: no lane {lane}" for lane in lanes if lane not in contract["broker"]["lane_queues"])
         told = [e["name"] for e in container.get("env", [])]
         yield from (f"{name(document)}: {v} is no setting" for v in told if v.startswith("NIGHTREAD_") and v not in variables)
+        if command == "deliver" and container["env"][0]["valueFrom"]["secretKeyRef"]["key"] != "deliver-url":
+            yield f"{name(document)}: it comes to the broker as another user"
     data = next(d["data"] for d in documents if name(d) == "ConfigMap nightread-settings")
+    senders = sum(d["spec"]["replicas"] for d, _, container in ours(documents) if container["args"][0] == "deliver")
+    if bool(senders) != ("NIGHTREAD_DELIVER_ARCHIVE" in data):
+        yield "results are ordered for an archive and sent by nobody, or sent without an archive"
     yield from (f"the settings: {v} is no setting" for v in data if v.startswith("NIGHTREAD_") and v not in variables)
     if data.get("NIGHTREAD_WORKER_DRAIN_SECONDS") != str(settings["drain"]["deadlineSeconds"]):
         yield "the drain is not as long as that of the fleet"
@@ -274,6 +280,13 @@ def policy_findings(documents, settings, overlay):
             callers = [(f.get("namespaceSelector", {}).get("matchLabels", {}).get("kubernetes.io/metadata.name"), tuple(f.get("podSelector", {}).get("matchLabels", {}))) for f in rule["from"]]
             if callers != [("keda", ("app.kubernetes.io/name",)), (None, ("nightread/uses-management",))]:
                 yield "others than the scaler and the backlog reach the broker's management"
+    to_archive = policies["to-archive"]
+    if spoken(to_archive["egress"]) != {443, DICOM_TLS}:
+        yield "archives are not spoken to over TLS alone"
+    for document, pod, container in ours(documents):
+        reaches = to_archive["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        if reaches != (container["args"][0] == "deliver"):
+            yield f"{name(document)}: the way to archives is not for what sends to them alone"
     if spoken(policies["metrics"]["ingress"]) != {ports["health"]}:
         yield f"metrics are not scraped at {ports['health']}"
     for rule in (rule for policy in policies.values() for rule in policy.get("ingress", [])):

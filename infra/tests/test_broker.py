@@ -50,14 +50,14 @@ def test_the_settings_have_arrived_in_the_broker(rabbitmq):
     knows = tuple(int(n) for n in rabbitmqctl(rabbitmq, "version").strip().split(".")[:2]) >= (3, 12)
     assert timeouts == ({"volumes": SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] * 1000} if knows else {})
     users = json.loads(rabbitmqctl(rabbitmq, "list_users", "--formatter", "json"))
-    assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "monitor": ["monitoring"], "operator": ["administrator"]}
+    assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "deliver": [], "monitor": ["monitoring"], "operator": ["administrator"]}
 
 
 @pytest.fixture
 def names_in_use(rabbitmq):
     """Exchanges and queues by name, without the worker's own arguments; they go again, for the worker to declare its own."""
     exchanges = [exchange for name, exchange in NAMES.items() if name == "exchange" or name.endswith("Exchange")]
-    queues = [*NAMES["laneQueues"].values(), NAMES["quarantineQueue"], NAMES["deadQueue"]]
+    queues = [*NAMES["laneQueues"].values(), NAMES["quarantineQueue"], NAMES["deadQueue"], NAMES["deliveriesQueue"], NAMES["deliveriesDeadQueue"]]
     with client(rabbitmq, "admin") as connection:
         channel = connection.channel()
         for exchange in exchanges:
@@ -105,3 +105,14 @@ def test_each_user_may_do_its_work_and_nothing_else(rabbitmq, names_in_use):
     assert refused("worker", lambda c: c.queue_delete(NAMES["laneQueues"]["bulk"]))
     assert refused("worker", lambda c: c.basic_publish("", NAMES["laneQueues"]["ingest"], b"{}"))
     assert refused("monitor", announce)
+    assert not refused("deliver", take(NAMES["deliveriesQueue"]))
+    for exchange in ("exchange", "delayExchange", "deliveriesDeadExchange"):
+        assert not refused("deliver", lambda c: c.basic_publish(NAMES[exchange], "delivery.pacs", b"{}"))
+    assert not refused("deliver", lambda c: c.queue_declare(NAMES["deliveriesDeadQueue"], passive=True))
+    for queue in (NAMES["laneQueues"]["ingest"], NAMES["quarantineQueue"], NAMES["deliveriesDeadQueue"]):
+        assert refused("deliver", take(queue)), queue
+    for exchange in ("quarantineExchange", "deadExchange", "resultsExchange"):
+        assert refused("deliver", lambda c: c.basic_publish(NAMES[exchange], "job.ingest", b"{}")), exchange
+    assert refused("deliver", lambda c: c.queue_delete(NAMES["deliveriesQueue"]))
+    for user in ("worker", "relay", "monitor"):
+        assert refused(user, take(NAMES["deliveriesQueue"])), user

@@ -92,6 +92,11 @@ DRIFT = [
     ("base/announce.yaml", '"30 2 * * *"', '"30 3 * * *"', "not announced as"),
     ("base/network-policies.yaml", "port: 5671}", "port: 5672}", "alone"),
     ("base/network-policies.yaml", "kubernetes.io/metadata.name: keda", "kubernetes.io/metadata.name: default", "others than the scaler"),
+    ("base/deliver.yaml", "replicas: 0", "replicas: 1", "without an archive"),
+    ("base/settings.yaml", "  NIGHTREAD_HTTP", "  NIGHTREAD_DELIVER_ARCHIVE: https://pacs.example.org\n  NIGHTREAD_HTTP", "sent by nobody"),
+    ("base/deliver.yaml", "key: deliver-url", "key: worker-url", "as another user"),
+    ("base/deliver.yaml", 'nightread/uses-archive: "true"', 'nightread/uses-archives: "true"', "the way to archives"),
+    ("base/network-policies.yaml", "port: 2762}", "port: 104}", "over TLS alone"),
     ("base/settings.yaml", 'DRAIN_SECONDS: "480"', 'DRAIN_SECONDS: "900"', "the drain"),
 ]
 

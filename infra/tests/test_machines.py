@@ -186,7 +186,7 @@ def test_secrets_are_made_once_and_rotated_on_demand(tmp_path):
     assert worker == {SETTINGS["names"]["secrets"]["brokerCa"], SETTINGS["names"]["secrets"]["workerPassword"]}
     assert first["kv-testfleet-worker/broker-worker-password"] == first["kv-testfleet-broker/broker-worker-password"]
     passwords = [v for n, v in first.items() if n.endswith("password") and "broker/" in n]
-    assert len(set(passwords)) == 4 and all(len(p) == 40 and p.isalnum() for p in passwords)
+    assert len(set(passwords)) == 5 and all(len(p) == 40 and p.isalnum() for p in passwords)
     assert not any("PRIVATE KEY" in v for n, v in first.items() if "worker/" in n)
 
     seed(tmp_path)

@@ -10,7 +10,7 @@ use nightread::adapters::storage::folder::FolderStore;
 use nightread_domain::delivery::DeliveryOrder;
 use nightread_domain::message::Attributes;
 use nightread_domain::retry::Delay;
-use nightread_domain::{BlobRef, BlobStore, Lane, Message};
+use nightread_domain::{BlobRef, BlobStore, ETag, Lane, Message};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -77,18 +77,27 @@ impl Site {
     }
 
     pub async fn announce(&self, name: &str, force: bool) {
-        let body = json!({"blob": format!("incoming/{name}"), "force": force}).to_string();
-        let message = Message { body: body.into(), attributes: Attributes::for_lane(Lane::Ingest) };
+        self.tell(Lane::Ingest, &json!({"blob": format!("incoming/{name}"), "force": force})).await;
+    }
+
+    /// Announces whatever the body says.
+    pub async fn tell(&self, lane: Lane, body: &Value) {
+        let message = Message { body: body.to_string().into(), attributes: Attributes::for_lane(lane) };
         self.publisher.announce(&message).await.expect("sound");
+    }
+
+    /// What storage knows of the version of a study.
+    pub async fn version(&self, name: &str) -> ETag {
+        let store = FolderStore::new([("incoming".to_owned(), self.path("incoming"))]);
+        let blob = BlobRef::new("incoming", name).expect("sound");
+        store.properties(&blob).await.expect("sound").etag
     }
 
     /// A radiograph, and a document of its reading that no worker made.
     pub async fn reading(&self, name: &str, study: &str, threshold: f64) {
         let source = radiograph(study, BRIGHT);
         std::fs::write(self.path("incoming").join(name), &source).expect("sound");
-        let store = FolderStore::new([("incoming".to_owned(), self.path("incoming"))]);
-        let blob = BlobRef::new("incoming", name).expect("sound");
-        let version = store.properties(&blob).await.expect("sound").etag;
+        let version = self.version(name).await;
         let document = json!({
             "schema": "nightread.result.v2", "status": "ok", "notice": "n", "task": "radiograph",
             "study": {"kind": "blob", "container": "incoming", "name": name, "version": version, "last_modified": null,

@@ -102,7 +102,9 @@ var r38 = replace(r37, '@@LOCATION@@', location)
 var r39 = replace(r38, '@@MANAGEMENT_TLS_PORT@@', managementTls ? string(settings.ports.managementTls) : '')
 var r40 = replace(r39, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audience)
 var r41 = replace(r40, '@@VOLUMES_CONSUMER_TIMEOUT_MS@@', string(settings.broker.volumesConsumerTimeoutSeconds * 1000))
-var userData = replace(r41, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r42 = replace(r41, '@@USER_DELIVER@@', users.deliver)
+var r43 = replace(r42, '@@SECRET_DELIVER@@', secrets.deliverPassword)
+var userData = replace(r43, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone

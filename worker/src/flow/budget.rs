@@ -62,6 +62,15 @@ pub struct Room<'b> {
 }
 
 impl Room<'_> {
+    /// Gives back what is more than room for so many bytes.
+    pub fn lower(&mut self, bytes: u64) {
+        let needed = bytes.div_ceil(PERMIT_BYTES).max(1);
+        if let Some(held) = &mut self.held {
+            let more = (held.num_permits() as u64).saturating_sub(needed);
+            drop(held.split(more as usize));
+        }
+    }
+
     /// Takes room for so many bytes instead, in all. Whoever waits for room holds none: two studies that both waited for more
     /// would wait for each other.
     ///
@@ -99,5 +108,11 @@ mod tests {
         assert_eq!(refused.code, ErrorCode::ExceedsMemory);
         let mut third = budget.whole_room_for(10 * PERMIT_BYTES).await.expect("all of it");
         third.exchange(11 * PERMIT_BYTES).await.expect("all of it");
+        third.lower(20 * PERMIT_BYTES);
+        assert_eq!(budget.free.available_permits(), 0, "no more than was held");
+        third.lower(3 * PERMIT_BYTES + 1);
+        assert_eq!(budget.free.available_permits(), 6);
+        drop(third);
+        assert_eq!(budget.free.available_permits(), 10);
     }
 }

@@ -11,7 +11,7 @@ const AT_ONCE: usize = 8;
 
 /// What storage knows of a study without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StudyProperties {
+pub(crate) struct StudyProperties {
     /// Of a blob the store's mark; of a series [`Series::version`].
     pub version: ETag,
     /// Of the blob that was written last.
@@ -83,7 +83,7 @@ impl StudyProperties {
 ///
 /// # Errors
 /// `blob_changed` when a blob of a series has another version than the series names; what storage says.
-pub(super) async fn properties(study: &Study, store: &dyn BlobStore) -> Result<StudyProperties, JobError> {
+pub(crate) async fn properties(study: &Study, store: &dyn BlobStore) -> Result<StudyProperties, JobError> {
     match study {
         Study::Blob(blob) => store.properties(blob).await.map(StudyProperties::of_blob),
         Study::Series(series) => {
@@ -110,7 +110,7 @@ async fn of_member(member: &Member, store: &dyn BlobStore) -> Result<BlobPropert
 ///
 /// # Errors
 /// `blob_changed`; what [`StudyProperties::check`] and storage say.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     study: &Study,
     store: &dyn BlobStore,
     mut found: StudyProperties,

@@ -14,7 +14,7 @@ const AT_ONCE: usize = 8;
 
 /// Where series are resolved.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shelves<'s> {
+pub(crate) struct Shelves<'s> {
     pub source: &'s dyn BlobStore,
     pub results: &'s dyn BlobStore,
     pub results_container: &'s str,
@@ -24,7 +24,7 @@ pub(super) struct Shelves<'s> {
 ///
 /// # Errors
 /// Those of [`resolve`]; `source_not_allowed` for blobs in a container that no announcement may name.
-pub(super) async fn series(
+pub(crate) async fn series(
     job: &Job,
     shelves: Shelves<'_>,
     source_containers: &[String],

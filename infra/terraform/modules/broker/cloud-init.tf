@@ -47,5 +47,7 @@ locals {
   r39       = replace(local.r38, "@@MANAGEMENT_TLS_PORT@@", var.management_tls ? tostring(local.settings.ports.managementTls) : "")
   r40       = replace(local.r39, "@@METRICS_AUDIENCE@@", local.settings.metrics.remoteWrite.audience)
   r41       = replace(local.r40, "@@VOLUMES_CONSUMER_TIMEOUT_MS@@", tostring(local.settings.broker.volumesConsumerTimeoutSeconds * 1000))
-  user_data = replace(local.r41, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r42       = replace(local.r41, "@@USER_DELIVER@@", local.users.deliver)
+  r43       = replace(local.r42, "@@SECRET_DELIVER@@", local.secrets.deliverPassword)
+  user_data = replace(local.r43, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }

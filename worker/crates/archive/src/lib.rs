@@ -38,7 +38,7 @@ pub use self::findings::code_of;
 pub use self::object::{Kind, MANUFACTURER, Object, content_digest};
 pub use self::organs::Organ;
 pub use self::own::{Other, no_study};
-pub use self::report::{Predecessor, ReportClass};
+pub use self::report::{Predecessor, ReportClass, study_digest};
 pub use self::seg::{SegForm, SegImage, SegInput, SegSegment, SegSlice, Segmentation};
 pub use self::source::{Reference, Source};
 pub use self::uid::WRITER;
@@ -50,8 +50,15 @@ use self::object::Frame;
 pub struct Options<'a> {
     pub report: ReportClass,
     pub segmentation: SegForm,
-    /// The report that this result's replaces.
-    pub predecessor: Option<&'a Predecessor>,
+    /// Reports of the same result that an archive has; the one in the source's study is the one that this result's replaces.
+    pub predecessors: &'a [Predecessor],
+}
+
+impl<'a> Options<'a> {
+    fn predecessor(&self, source: &Source) -> Option<&'a Predecessor> {
+        let study = study_digest(&source.study);
+        self.predecessors.iter().find(|before| before.study_sha256 == study)
+    }
 }
 
 /// The organs of a CT series.
@@ -82,7 +89,7 @@ pub fn of_radiograph(
     let content = read(document, codes)?;
     let frame = Frame { source, document, content: &content };
     // Before the captures: it says where there is nothing to report.
-    let report = findings::of_radiograph(frame, codes, options.report, options.predecessor)?;
+    let report = findings::of_radiograph(frame, codes, options.report, options.predecessor(source))?;
     let mut objects = capture::of_radiograph(frame, panels)?;
     objects.push(report);
     Ok(objects)
@@ -111,7 +118,7 @@ pub fn of_ct(
         segmentation: made.as_ref(),
         slices: result.slices,
     };
-    let report = organs::of_ct(frame, found, options.report, options.predecessor)?;
+    let report = organs::of_ct(frame, found, options.report, options.predecessor(source))?;
     let captures = capture::of_ct(frame, result.organs, result.missing, result.preview)?;
     Ok(made.map(|made| made.object).into_iter().chain(captures).chain([report]).collect())
 }

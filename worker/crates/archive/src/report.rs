@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use nightread_domain::result::{ModelFacts, NOTICE};
+use sha2::{Digest, Sha256};
 
 use crate::concept::Concept;
 use crate::content::{self, Relation};
@@ -36,8 +37,14 @@ impl ReportClass {
 /// A report that this one replaces: it stays in the archive, and is named as the predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Predecessor {
-    pub study: String,
+    /// [`study_digest`] of the study that it is in: what keeps reports' names keeps no identifier.
+    pub study_sha256: String,
     pub report: Reference,
+}
+
+/// SHA-256 of a Study Instance UID, in lower-case hexadecimal.
+pub fn study_digest(study: &str) -> String {
+    hex::encode(Sha256::digest(study))
 }
 
 /// What a report is made of.
@@ -70,7 +77,7 @@ pub(crate) fn report(report: Report<'_>, frame: Frame<'_>) -> Result<Object, Arc
     let evidence = in_study(&frame.source.study, report.evidence);
     data.sequence(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, vec![evidence]);
     if let Some(before) = report.predecessor {
-        let named = in_study(&before.study, vec![before.report.clone()]);
+        let named = in_study(&frame.source.study, vec![before.report.clone()]);
         data.sequence(tags::PREDECESSOR_DOCUMENTS_SEQUENCE, vec![named]);
     }
     let draft = Draft {

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::announcement::{Announcement, NativeSeries, SeriesForm, SetForm};
 use crate::blob::BlobRef;
 use crate::error::{ErrorCode, JobError, Stage};
+use crate::study::{SeriesSource, Study};
 
 /// The value of `schema` in every order of this form.
 pub const ORDER: &str = "nightread.delivery-order.v1";
@@ -25,11 +27,39 @@ pub struct DeliveryOrder {
     pub result: String,
     /// The archive, as the settings call it.
     pub target: String,
+    /// Of a series, where it is told which blobs it has, in the form of its announcement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<SeriesForm>,
 }
 
 impl DeliveryOrder {
     pub fn new(result: &BlobRef, target: &str) -> Self {
-        Self { schema: ORDER.to_owned(), result: result.to_string(), target: target.to_owned() }
+        Self { schema: ORDER.to_owned(), result: result.to_string(), target: target.to_owned(), series: None }
+    }
+
+    /// The same, of a result of this study. The number of a folder's blobs is left out: which version of the series is meant stands
+    /// in the document.
+    #[must_use]
+    pub fn of(self, study: &Study) -> Self {
+        let source = match study {
+            Study::Blob(_) => None,
+            Study::Series(series) => series.source(),
+            Study::Announced(source) => Some(source),
+        };
+        let series = source.map(|source| match source {
+            SeriesSource::Set(document) => SeriesForm::Set(SetForm { set: document.to_string() }),
+            SeriesSource::Folder { folder, .. } => SeriesForm::Folder(format!("{folder}/")),
+        });
+        Self { series, ..self }
+    }
+
+    /// What announced the series; `None` where the order tells of none.
+    ///
+    /// # Errors
+    /// `message_unparseable`.
+    pub fn announcement(&self) -> Result<Option<Announcement>, JobError> {
+        let of = |series| NativeSeries { series, ..NativeSeries::of_set("") };
+        self.series.clone().map(|series| Announcement::try_from(of(series))).transpose()
     }
 
     /// # Errors
@@ -121,15 +151,35 @@ fn written(value: &impl Serialize) -> Result<Bytes, JobError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::announcement::Location;
 
     #[test]
     fn orders_are_read_back_and_others_are_none() {
         let result = BlobRef::parse("results/m/1-fp32/incoming/a.dcm.json").expect("a name");
         let order = DeliveryOrder::new(&result, "pacs");
-        assert_eq!(DeliveryOrder::parse(&order.body().expect("JSON")).expect("an order"), order);
+        let as_it_was = br#"{"schema":"nightread.delivery-order.v1","result":"results/m/1-fp32/incoming/a.dcm.json","target":"pacs"}"#;
+        assert_eq!(order.body().expect("JSON"), as_it_was[..], "of a blob the form is as it was");
+        let blob = |text| BlobRef::parse(text).expect("a name");
+        let set = Study::Announced(SeriesSource::Set(blob("results/_series/incoming/ct/1.2.json")));
+        let folder = SeriesSource::Folder { folder: blob("incoming/ct/1.2"), instances: Some(3) };
+        for (order, location) in [
+            (order.clone(), None),
+            (order.clone().of(&Study::Blob(blob("incoming/a.dcm"))), None),
+            (order.clone().of(&set), Some(Location::Set("results/_series/incoming/ct/1.2.json".to_owned()))),
+            (
+                order.of(&Study::Announced(folder)),
+                Some(Location::Folder { path: "incoming/ct/1.2/".to_owned(), instances: None }),
+            ),
+        ] {
+            let read = DeliveryOrder::parse(&order.body().expect("JSON")).expect("an order");
+            assert_eq!(read, order);
+            let announced = read.announcement().expect("an announcement");
+            assert_eq!(announced.map(|announcement| announcement.location), location);
+        }
         for other in [
             &b"{}"[..],
             b"no JSON",
+            br#"{"schema":"nightread.delivery-order.v1","result":"results/a.json","target":"pacs","series":7}"#,
             br#"{"schema":"nightread.delivery-order.v2","result":"results/a.json","target":"pacs"}"#,
         ] {
             let error = DeliveryOrder::parse(other).expect_err("none");

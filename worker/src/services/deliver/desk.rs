@@ -6,20 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
-use nightread_archive::{Concept, Kind, Object, Options, Predecessor, ReportClass, SegForm};
+use nightread_archive::{ReportClass, SegForm, study_digest};
 use nightread_domain::delivery::DeliveryOrder;
-use nightread_domain::result::StudyKind;
 use nightread_domain::retry::Delay;
 use nightread_domain::{
-    BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, FetchedStudy, JobError, Message, ResultDocument,
-    Stage, Status, Task,
+    BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, JobError, Message, ResultDocument, Stage, Status,
 };
 use nightread_engine::Catalogue;
 
+use super::making::Making;
 use super::records::{Delivered, Records, content};
+use super::sources::Sources;
 use super::target::{Target, unknown, worst};
 use crate::app;
-use crate::flow::budget::{ByteBudget, Room};
 use crate::pipeline::store::existing;
 use crate::services::dicom::objects::{self, MOST_FILE_BYTES, SourceReading};
 use crate::settings::{Limits, Settings};
@@ -33,17 +32,15 @@ const LONG_AFTER: u64 = 600;
 /// What all orders share.
 #[derive(Debug)]
 pub(super) struct Desk {
-    source: Arc<dyn BlobStore>,
+    sources: Sources,
     results: Arc<dyn BlobStore>,
     results_container: String,
-    source_containers: Vec<String>,
     records: Records,
     models: Catalogue,
     report: ReportClass,
     segmentation: SegForm,
     reading: SourceReading,
     limits: Limits,
-    bytes_in_flight: ByteBudget,
     /// Results that are being sent, with their archives: of two orders of one, the second finds what the first has recorded.
     sending: Mutex<BTreeSet<(String, BlobRef)>>,
     pub targets: BTreeMap<String, Arc<Target>>,
@@ -107,17 +104,15 @@ impl Desk {
         });
         Ok(Self {
             records: Records { store: Arc::clone(&stores.results) },
-            source: stores.source,
+            sources: Sources::new(settings, &stores)?,
             results: stores.results,
             results_container: stores.results_container,
-            source_containers: settings.source_containers.clone(),
             models,
             report: settings.report_class,
             segmentation: settings.segmentation_form,
             // Codecs of compressed slices run in children; one is started now, where CT series may come.
             reading: SourceReading::new(&settings.limits, Some(Arc::new(app::codec(&settings.limits)?))),
             limits: settings.limits.clone(),
-            bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
             sending: Mutex::default(),
             targets: targets.collect::<Result<_, _>>()?,
         })
@@ -138,7 +133,7 @@ impl Desk {
 
     /// Carries an order out, counts it, and says what becomes of its message.
     pub async fn serve(&self, message: &Message) -> Disposition {
-        let (order, target) = match self.order(message) {
+        let Ordered { order, result, target } = match self.order(message) {
             Ok(found) => found,
             Err(error) => {
                 metrics::delivery_ended("", "failed", Some(error.code), Duration::ZERO);
@@ -149,9 +144,9 @@ impl Desk {
         if let Some(why) = target.why_closed() {
             return put_off(why, message);
         }
-        let Some(_turn) = self.turn(target, &order) else { return behind() };
+        let Some(_turn) = self.turn(target, &result) else { return behind() };
         let began = Instant::now();
-        let (outcome, is_archives) = match self.deliver(&order, target).await {
+        let (outcome, is_archives) = match self.deliver(&order, &result, target).await {
             Ok(outcome) => (outcome, false),
             Err(Failure { error, .. }) if is_nothing(error.code) => (Outcome::Nothing(error.code), false),
             Err(Failure { error, is_archives }) => (Outcome::Failed(error), is_archives),
@@ -178,7 +173,7 @@ impl Desk {
         is_first.then_some(Turn { sending: &self.sending, key })
     }
 
-    fn order(&self, message: &Message) -> Result<(BlobRef, &Arc<Target>), JobError> {
+    fn order(&self, message: &Message) -> Result<Ordered<'_>, JobError> {
         let order = DeliveryOrder::parse(&message.body)?;
         let result = BlobRef::parse(&order.result)?;
         if result.container() != self.results_container {
@@ -186,10 +181,15 @@ impl Desk {
             return Err(JobError::new(Stage::Deliver, ErrorCode::SourceNotAllowed, text));
         }
         let target = self.targets.get(&order.target).ok_or_else(|| unknown(&order.target))?;
-        Ok((result, target))
+        Ok(Ordered { order, result, target })
     }
 
-    async fn deliver(&self, result: &BlobRef, target: &Target) -> Result<Outcome, Failure> {
+    async fn deliver(
+        &self,
+        order: &DeliveryOrder,
+        result: &BlobRef,
+        target: &Target,
+    ) -> Result<Outcome, Failure> {
         let Some(document) = existing(&*self.results, result).await? else {
             let text = format!("the document is gone: {result}");
             return Err(JobError::new(Stage::Deliver, ErrorCode::BlobNotFound, text).into());
@@ -206,29 +206,28 @@ impl Desk {
         if self.records.has(target.name(), result, &content).await? {
             return Ok(Outcome::Known);
         }
-        let (study, room) = self.study_of(&document).await?;
-        let files = self.files_of(&document).await?;
-        let made = Making {
-            document: Arc::new(document),
-            study: Arc::new(study),
-            files: files.into(),
-            codes: codes.into(),
+        let document = Arc::new(document);
+        let predecessors: Arc<[_]> = self.records.predecessors(target.name(), result).await?.into();
+        let (study, mut room) = self.sources.fetched(order, &document).await?;
+        let making = Making {
+            document: Arc::clone(&document),
+            study,
+            files: self.files_of(&document).await?,
+            codes,
             report: self.report,
             segmentation: self.segmentation,
             kinds: kinds.clone(),
+            predecessors: Arc::clone(&predecessors),
             reading: self.reading.clone(),
         };
-        let mut objects = made.clone().objects(None).await?;
-        let predecessor = self.records.predecessor(target.name(), result, &objects).await?;
-        if predecessor.is_some() {
-            objects = made.clone().objects(predecessor.clone()).await?;
-        }
-        let document = Arc::clone(&made.document);
-        // Nothing but the objects is needed while the archive takes its time.
-        drop((made, room));
-        if objects.is_empty() {
+        let objects = making.objects().await?;
+        let Some(first) = objects.first() else {
             return Ok(Outcome::Nothing(ErrorCode::NoDicomResult));
-        }
+        };
+        let study = study_digest(&first.study);
+        let predecessor = predecessors.iter().find(|before| before.study_sha256 == study);
+        // Nothing but the objects is needed while the archive takes its time.
+        room.lower(objects.iter().map(|object| object.file.len() as u64).sum());
         let verdicts = target.send(&objects).await;
         for (object, _) in objects.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_stored()) {
             metrics::object_delivered(target.name(), object.kind.as_str());
@@ -245,36 +244,11 @@ impl Desk {
             document: &document,
             objects: &objects,
             verdicts: &verdicts,
-            predecessor: predecessor.as_ref(),
+            study_sha256: study,
+            predecessor,
         };
         self.records.write(delivered).await?;
         Ok(Outcome::Delivered)
-    }
-
-    /// The study that the document was read from, and its room.
-    async fn study_of(&self, document: &ResultDocument) -> Result<(FetchedStudy, Room<'_>), JobError> {
-        let blob = document.study_name()?;
-        if !self.source_containers.iter().any(|container| container == blob.container()) {
-            let text = format!("container {} is not among [sources] containers", blob.container());
-            return Err(JobError::new(Stage::Deliver, ErrorCode::SourceNotAllowed, text));
-        }
-        if document.study.kind != StudyKind::Blob {
-            let text = "no DICOM object is made of a series of several blobs by `nightread deliver`";
-            return Err(JobError::new(Stage::Deliver, ErrorCode::NoDicomResult, text));
-        }
-        let found = self.source.properties(&blob).await?;
-        if document.study.version.as_ref() != Some(&found.etag) {
-            return Err(changed());
-        }
-        let room = self.bytes_in_flight.room_for(found.bytes.min(self.limits.memory_bytes)).await?;
-        let limit = match document.task {
-            Task::Radiograph => self.limits.image_bytes,
-            Task::Components | Task::Segmentation => self.limits.blob_bytes,
-        };
-        let fetched = self.source.fetch(&blob, &found, limit).await;
-        let fetched =
-            fetched.map_err(|error| if error.code == ErrorCode::BlobChanged { changed() } else { error })?;
-        Ok((FetchedStudy::of_blob(&blob, fetched), room))
     }
 
     async fn files_of(&self, document: &ResultDocument) -> Result<Vec<(String, Bytes)>, JobError> {
@@ -299,6 +273,13 @@ impl Desk {
     }
 }
 
+/// An order that names what there is.
+struct Ordered<'d> {
+    order: DeliveryOrder,
+    result: BlobRef,
+    target: &'d Arc<Target>,
+}
+
 struct Turn<'d> {
     sending: &'d Mutex<BTreeSet<(String, BlobRef)>>,
     key: (String, BlobRef),
@@ -310,49 +291,9 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// What is needed to make objects, on a thread that may compute.
-#[derive(Clone)]
-struct Making {
-    document: Arc<ResultDocument>,
-    study: Arc<FetchedStudy>,
-    files: Arc<[(String, Bytes)]>,
-    codes: Arc<[(String, Concept)]>,
-    report: ReportClass,
-    segmentation: SegForm,
-    kinds: Vec<Kind>,
-    reading: SourceReading,
-}
-
-impl Making {
-    async fn objects(self, predecessor: Option<Predecessor>) -> Result<Vec<Object>, JobError> {
-        blocking(move || {
-            let options = Options {
-                report: self.report,
-                segmentation: self.segmentation,
-                predecessor: predecessor.as_ref(),
-            };
-            let made = objects::objects(
-                &self.document,
-                &self.study,
-                &self.files,
-                &self.codes,
-                &options,
-                &self.reading,
-            )?;
-            Ok(made.into_iter().filter(|object| self.kinds.contains(&object.kind)).collect())
-        })
-        .await
-    }
-}
-
 /// What no archive could be sent, and nobody can mend: said in the account, and no dead letter.
 const fn is_nothing(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NoDicomIdentity | ErrorCode::NoDicomResult)
-}
-
-fn changed() -> JobError {
-    let text = "the source has another version than the one that the result was read from";
-    JobError::new(Stage::Deliver, ErrorCode::SourceChanged, text)
 }
 
 /// Without an attempt: what was to be sent is not to blame.
@@ -368,15 +309,6 @@ fn behind() -> Disposition {
     let error = JobError::new(Stage::Deliver, ErrorCode::DeliveryUnavailable, "the result is being sent");
     let error = error.with_class(ErrorClass::Transient);
     Disposition::Postpone { delay: Delay::Seconds5.length(), error, refused_since: None }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
-        let text = "making the objects panicked";
-        Err(JobError::new(Stage::Deliver, ErrorCode::Internal, text).with_source(panicked))
-    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! `nightread deliver`: results to archives, from a queue of their own, so that an archive that is away holds no reading up.
 
 mod desk;
+mod making;
 mod reach;
 mod records;
+mod sources;
 mod target;
 mod vitals;
 

@@ -43,11 +43,6 @@ pub(super) fn content(
     Ok(hex::encode(digest.finalize()))
 }
 
-/// A digest of the study that objects are part of; nothing of none.
-pub(super) fn study_of(objects: &[Object]) -> String {
-    objects.first().map_or_else(String::new, |object| hex::encode(Sha256::digest(&object.study)))
-}
-
 impl Records {
     /// Whether the archive has this content.
     pub async fn has(&self, target: &str, result: &BlobRef, content: &str) -> Result<bool, JobError> {
@@ -56,41 +51,25 @@ impl Records {
         Ok(found.is_some_and(|(body, _)| DeliveryRecord::parse(&body).is_some()))
     }
 
-    /// The report that the archive has of the same result in the same study, and that was read last.
-    pub async fn predecessor(
-        &self,
-        target: &str,
-        result: &BlobRef,
-        objects: &[Object],
-    ) -> Result<Option<Predecessor>, JobError> {
-        let Some(first) = objects.first() else { return Ok(None) };
-        let (folder, study) = (DeliveryRecord::folder(target, result), study_of(objects));
-        let mut latest: Option<DeliveryRecord> = None;
+    /// The reports that the archive has of the same result: of each study that it was in, the one that was read last.
+    pub async fn predecessors(&self, target: &str, result: &BlobRef) -> Result<Vec<Predecessor>, JobError> {
+        let folder = DeliveryRecord::folder(target, result);
+        let mut latest: BTreeMap<String, DeliveryRecord> = BTreeMap::new();
         for (place, _) in self.store.all_below(result.container(), &folder, MOST_CONTENTS).await? {
             let Some((body, _)) = self.store.read(&place, MOST_BYTES).await? else { continue };
             let Some(record) = DeliveryRecord::parse(&body) else { continue };
-            let when = |record: &DeliveryRecord| (record.read_at, record.delivered_at);
-            let is_later = latest.as_ref().is_none_or(|latest| when(latest) < when(&record));
-            if record.study_sha256 == study && is_later {
-                latest = Some(record);
+            let is_later = latest.get(&record.study_sha256).is_none_or(|known| when(known) < when(&record));
+            if is_later {
+                latest.insert(record.study_sha256.clone(), record);
             }
         }
-        let report = latest.and_then(|record| {
-            record.objects.into_iter().find(|object| object.kind == Kind::Report.as_str())
-        });
-        Ok(report.map(|report| Predecessor {
-            study: first.study.clone(),
-            report: Reference {
-                series: report.series_instance_uid,
-                sop_class: report.sop_class_uid,
-                sop_instance: report.sop_instance_uid,
-            },
-        }))
+        Ok(latest.into_values().filter_map(report_of).collect())
     }
 
     /// Writes that the archive has all of this. One that is there already says the same.
     pub async fn write(&self, delivered: Delivered<'_>) -> Result<(), JobError> {
-        let Delivered { target, result, content, document, objects, verdicts, predecessor } = delivered;
+        let Delivered { target, result, content, study_sha256, document, objects, verdicts, predecessor } =
+            delivered;
         let objects_told = objects.iter().zip(verdicts).map(|(object, verdict)| DeliveredObject {
             kind: object.kind.as_str().to_owned(),
             sop_class_uid: object.sop_class.clone(),
@@ -106,7 +85,7 @@ impl Records {
             result: result.to_string(),
             target: target.to_owned(),
             content_sha256: content.to_owned(),
-            study_sha256: study_of(objects),
+            study_sha256,
             read_at: document.read_at,
             delivered_at: OffsetDateTime::now_utc(),
             objects: objects_told.collect(),
@@ -118,12 +97,30 @@ impl Records {
     }
 }
 
+fn when(record: &DeliveryRecord) -> (OffsetDateTime, OffsetDateTime) {
+    (record.read_at, record.delivered_at)
+}
+
+fn report_of(record: DeliveryRecord) -> Option<Predecessor> {
+    let report = record.objects.into_iter().find(|object| object.kind == Kind::Report.as_str())?;
+    Some(Predecessor {
+        study_sha256: record.study_sha256,
+        report: Reference {
+            series: report.series_instance_uid,
+            sop_class: report.sop_class_uid,
+            sop_instance: report.sop_instance_uid,
+        },
+    })
+}
+
 /// What was delivered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Delivered<'a> {
     pub target: &'a str,
     pub result: &'a BlobRef,
     pub content: &'a str,
+    /// Of the Study Instance UID.
+    pub study_sha256: String,
     pub document: &'a ResultDocument,
     pub objects: &'a [Object],
     pub verdicts: &'a [Verdict],

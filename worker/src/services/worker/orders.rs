@@ -30,7 +30,7 @@ impl Sink for DeliveryOrders {
                 topic: format!("{}.{target}", topology::DELIVERY_KEY),
                 correlation_id: job.correlation_id.clone(),
                 content_type: "application/json",
-                body: DeliveryOrder::new(path, target).body()?,
+                body: DeliveryOrder::new(path, target).of(&job.study).body()?,
             })
         };
         self.targets.iter().map(order).collect()

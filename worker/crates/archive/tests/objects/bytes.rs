@@ -7,7 +7,7 @@ use dicom_object::{DefaultDicomObject, InMemDicomObject, from_reader};
 use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
 use nightread_archive::{
     CtResult, Kind, Object, Options, Panel, Predecessor, Reference, ReportClass, content_digest, of_ct,
-    of_radiograph,
+    of_radiograph, study_digest,
 };
 use nightread_domain::ETag;
 use nightread_domain::result::{ArtefactFacts, ArtefactKind, Finding, ResultDocument};
@@ -106,14 +106,16 @@ fn whatever_changes_the_bytes_changes_the_uid() {
     let source = cr().source();
     let class = Options { report: ReportClass::Comprehensive3d, ..Options::default() };
     let before = Predecessor {
-        study: source.study.clone(),
+        study_sha256: study_digest(&source.study),
         report: Reference {
             series: "2.25.1".to_owned(),
             sop_class: "1.2.840.10008.5.1.4.1.1.88.33".to_owned(),
             sop_instance: "2.25.2".to_owned(),
         },
     };
-    let superseding = Options { predecessor: Some(&before), ..Options::default() };
+    let elsewhere = Predecessor { study_sha256: study_digest("2.25.9"), ..before.clone() };
+    let superseding = Options { predecessors: &[elsewhere.clone(), before.clone()], ..Options::default() };
+    let others = Options { predecessors: &[elsewhere], ..Options::default() };
     let report = |options: &Options<'_>| {
         let objects = of_radiograph(&source, &usual(), &codes(), &[], options).expect("objects");
         objects.into_iter().find(|object| object.kind == Kind::Report).expect("a report")
@@ -121,6 +123,7 @@ fn whatever_changes_the_bytes_changes_the_uid() {
     let plain = report(&Options::default()).sop_instance;
     assert_ne!(report(&class).sop_instance, plain);
     assert_ne!(report(&superseding).sop_instance, plain);
+    assert_eq!(report(&others).sop_instance, plain, "a report of another study is not replaced");
     let uncoded = of_radiograph(&source, &usual(), &[], &[], &Options::default()).expect("objects");
     assert_ne!(uncoded.last().expect("a report").sop_instance, plain, "another code of a label");
 }
