@@ -14,7 +14,7 @@ import fleet
 from worker_contract import command_problems, contract_of, default_of, variables
 
 REPOSITORY = fleet.INFRA.parent
-COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-deliver": "deliver", "nightread-backlog": "backlog", "nightread-announce": "announce"}
+COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-assemble": "assemble", "nightread-deliver": "deliver", "nightread-backlog": "backlog", "nightread-announce": "announce"}
 
 
 def used_names(path):
