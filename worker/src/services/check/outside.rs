@@ -160,6 +160,12 @@ impl Look<'_> {
             Ok::<_, JobError>(format!("may consume (queues: {consume}) and publish (exchanges: {publish})"))
         };
         self.ask("rights at the broker", Box::pin(question)).await;
+        if purposes.contains(&Purpose::Announce) {
+            // Only an announcement with an hour needs them.
+            let may = Box::pin(Rights::of_who_parks().check(&options)).await;
+            let said = may.map_or_else(|error| error.message, |()| "may park and bring back".to_owned());
+            self.found.push(("announce --finish-by".to_owned(), said));
+        }
     }
 
     async fn at_storage(&mut self, writes: bool, opened: &[&LoadedModels]) {
