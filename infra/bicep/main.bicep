@@ -124,6 +124,23 @@ module mirrorRanges 'modules/address-range.bicep' = [for cidr in packageMirrorRa
   }
 }]
 
+// What is no workspace ends the deployment before anything is made for it.
+module metricsWorkspace 'modules/workspace-id.bicep' = if (writesMetrics) {
+  name: 'metrics-workspace'
+  params: {
+    parts: length(split(metricsWorkspaceId, '/'))
+    before: split(metricsWorkspaceId, '/')[0]
+    subscriptionWord: split(metricsWorkspaceId, '/')[1]
+    subscriptionId: split(metricsWorkspaceId, '/')[2]
+    groupWord: split(metricsWorkspaceId, '/')[3]
+    groupName: split(metricsWorkspaceId, '/')[4]
+    providerWord: split(metricsWorkspaceId, '/')[5]
+    provider: split(metricsWorkspaceId, '/')[6]
+    kind: split(metricsWorkspaceId, '/')[7]
+    workspace: split(metricsWorkspaceId, '/')[8]
+  }
+}
+
 module network 'modules/network.bicep' = {
   name: 'network'
   params: {
@@ -189,6 +206,9 @@ module metrics 'modules/metrics.bicep' = if (writesMetrics) {
     workerPrincipalId: identity.outputs.workerPrincipalId
     brokerPrincipalId: identity.outputs.brokerPrincipalId
   }
+  dependsOn: [
+    metricsWorkspace
+  ]
 }
 
 module broker 'modules/broker.bicep' = {

@@ -20,7 +20,7 @@ from test_worker_at_broker import image
 
 NAMES = fleet.settings()["names"]
 PATIENCE = 300
-QUEUES = [*NAMES["laneQueues"].values(), *NAMES["delayQueues"].values(), NAMES["quarantineQueue"], NAMES["deadQueue"]]
+QUEUES = [*NAMES["laneQueues"].values(), *NAMES["delayQueues"].values(), NAMES["quarantineQueue"], NAMES["parkedQueue"], NAMES["deadQueue"]]
 
 
 class Skipped(Exception):

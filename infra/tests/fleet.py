@@ -78,6 +78,19 @@ def bicep(variant, infra=INFRA, **extra):
 # What is no address, and what is wider than a site's own range.
 BAD_RANGES = ["example.org", "203.0.113", "203.0.113.7.1", "999.999.999.999/99", "203.0.113.0/33", "2001:db8::/64", "0.0.0.0/0", "1.2.3.4/0", "128.0.0.0/1", "203.0.112.0/23"]
 
+# What is no resource id of an Azure Monitor workspace.
+BAD_WORKSPACES = [
+    "amw-test",
+    "https://amw-test.westeurope.prometheus.monitor.azure.com",
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w",
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts",
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts/",
+    "/subscriptions/s/resourceGroups//providers/Microsoft.Monitor/accounts/w",
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts/w/x",
+    "//subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts",
+    "x/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts/w",
+]
+
 
 class NoProvider(Exception):
     """Neither the registry's provider nor the schema-only one can be had."""

@@ -57,7 +57,7 @@ def test_the_settings_have_arrived_in_the_broker(rabbitmq):
 def names_in_use(rabbitmq):
     """Exchanges and queues by name, without the worker's own arguments; they go again, for the worker to declare its own."""
     exchanges = [exchange for name, exchange in NAMES.items() if name == "exchange" or name.endswith("Exchange")]
-    queues = [*NAMES["laneQueues"].values(), NAMES["quarantineQueue"], NAMES["deadQueue"], NAMES["deliveriesQueue"], NAMES["deliveriesDeadQueue"]]
+    queues = [*NAMES["laneQueues"].values(), *(NAMES[f"{name}Queue"] for name in ("quarantine", "parked", "dead", "deliveries", "deliveriesDead"))]
     with client(rabbitmq, "admin") as connection:
         channel = connection.channel()
         for exchange in exchanges:
@@ -98,6 +98,9 @@ def test_each_user_may_do_its_work_and_nothing_else(rabbitmq, names_in_use):
     assert not refused("worker", lambda c: c.queue_declare(NAMES["deadQueue"], passive=True))
     assert refused("relay", take(NAMES["laneQueues"]["ingest"]))
     assert refused("relay", take(NAMES["quarantineQueue"]))
+    assert not refused("relay", take(NAMES["laneQueues"]["bulk"]))
+    assert not refused("relay", take(NAMES["parkedQueue"]))
+    assert refused("worker", take(NAMES["parkedQueue"]))
     assert not refused("relay", lambda c: c.basic_publish(NAMES["resultsExchange"], "report.backlog", b"{}"))
     assert refused("relay", lambda c: c.basic_publish(NAMES["deadExchange"], "x", b"{}"))
     assert refused("worker", take(NAMES["deadQueue"]))

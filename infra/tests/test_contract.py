@@ -14,7 +14,7 @@ import fleet
 from worker_contract import command_problems, contract_of, default_of, variables
 
 REPOSITORY = fleet.INFRA.parent
-COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-deliver": "deliver", "nightread-backlog": "backlog", "nightread-announce": "announce"}
+COMMAND_OF_UNIT = {"nightread": "run", "nightread-relay": "relay", "nightread-assemble": "assemble", "nightread-deliver": "deliver", "nightread-backlog": "backlog", "nightread-announce": "announce"}
 
 
 def used_names(path):
@@ -37,6 +37,7 @@ def queue_findings(root):
         "delay_queues": names["delayQueues"],
         "former_queues": names["formerQueues"],
         "quarantine_queue": names["quarantineQueue"],
+        "parked_queue": names["parkedQueue"],
         "dead_queue": names["deadQueue"],
         "reports_queue": names["reportsQueue"],
         "deliveries_queue": names["deliveriesQueue"],
@@ -84,6 +85,8 @@ def metric_findings(root):
     allowed = re.search(r"ensure_user \"\$USER_RELAY\".* '(\S+)' '(\S+)' '(\S+)'", (root / "infra/shared/scripts/setup-broker").read_text())
     if not re.search(allowed.group(2), names["resultsExchange"]) or not re.search(allowed.group(3), names["reportsQueue"]):
         yield "the backlog's user may not read what workers report, or not leave what it concluded"
+    if not all(re.search(allowed.group(3), queue) for queue in (names["laneQueues"]["bulk"], names["parkedQueue"])):
+        yield "the nightly announcement may not park what is left in the lane bulk, or not bring it back"
     if metrics["namespace"] != monitor["namespace"] or f"{metrics['tokenAudience']}/.default" != monitor["scope"]:
         yield "metrics go to another namespace, or with a token for somebody else"
     published = {metrics[key] for key in ("backlogSecondsPerWorker", "deadLetters", "oldestJobAgeSeconds", "storageQueueDepth", "brokerCertificateDays")}
@@ -191,7 +194,8 @@ DRIFTS = [
     ("queues", "worker/contract.json", '"nightread.jobs.delay.30s"', '"nightread.jobs.delay.31s"'),
     ("queues", "infra/shared/settings.json", '"nightread.jobs.bulk"', '"nightread.jobs.batch"'),
     ("machine scripts", "infra/shared/scripts/setup-broker", "|volumes|quarantine|fmri|suspect)", "|volumes|quarantine|fmri)"),
-    ("metrics", "infra/shared/scripts/setup-broker", "'^nightread\\.reports$'", "'^$'"),
+    ("metrics", "infra/shared/scripts/setup-broker", "'^nightread\\.(reports|jobs\\.(bulk|parked))$'", "'^$'"),
+    ("metrics", "infra/shared/scripts/setup-broker", "jobs\\.(bulk|parked)", "jobs\\.(bulk)"),
     ("metrics", "infra/shared/settings.json", '"thresholdSecondsPerWorker": 600', '"thresholdSecondsPerWorker": 700'),
     ("metrics", "worker/contract.json", '"OldestJobAgeSeconds"', '"OldestJobAge"'),
     ("metrics", "infra/shared/settings.json", '"nightread/queue"', '"nightread/queues"'),

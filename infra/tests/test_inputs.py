@@ -25,6 +25,7 @@ BAD = [
     {"workerImageTag": ""},
     {"unknown": 1},
     *({parameter: [cidr]} for parameter in ("operatorIpRanges", "packageMirrorRanges") for cidr in fleet.BAD_RANGES),
+    *({"metricsWorkspaceId": workspace} for workspace in fleet.BAD_WORKSPACES),
 ]
 
 
@@ -40,9 +41,17 @@ def test_bicep_takes_addresses_and_ranges_of_a_site(cidr):
     assert [v.body["properties"]["networkAcls"]["ipRules"] for v in vaults] == [[{"value": cidr}]] * 2
 
 
-def test_both_languages_refuse_the_same_ranges():
-    """Terraform's half of the list stands in a test of its own, which names each range."""
+@pytest.mark.parametrize("provider", ["Microsoft.Monitor", "microsoft.monitor"])
+def test_bicep_takes_a_workspace(provider):
+    workspace = fleet.WORKSPACE.replace("Microsoft.Monitor", provider)
+    rules = [r for r in fleet.bicep("prod", metricsWorkspaceId=workspace) if getattr(r, "kind", "") == "Microsoft.Insights/dataCollectionRules"]
+    assert workspace in [account["accountResourceId"] for rule in rules for account in rule.body["properties"]["destinations"].get("monitoringAccounts", [])]
+
+
+def test_both_languages_refuse_the_same():
+    """Terraform's half of the lists stands in tests of its own, which name each range and workspace."""
     source = (fleet.INFRA / "terraform/tests/inputs.tftest.hcl").read_text()
+    assert re.findall(r'metrics_workspace_id += "(.*)"', source) == fleet.BAD_WORKSPACES
     for variable in ("operator_ip_ranges", "package_mirror_ranges"):
         assert sorted(re.findall(rf'{variable} += \["(.*)"\]', source)) == sorted(fleet.BAD_RANGES)
 

@@ -178,6 +178,14 @@ def test_large_scans_are_spooled_to_a_disk(bicep_facts):
         assert machine["os_disk"][-1] << 30 >= (32 << 30) + (16 << 30), "32 GiB of spooled scans beside the system"
 
 
+def test_the_debian_package_knows_every_unit():
+    """An upgrade restarts the services that run, and a removal ends all of them; what a timer starts ends by itself."""
+    timed = {timer.stem for timer in UNITS.glob("*.timer")}
+    for script, ended in (("postinst", {s for s in SERVICES if s.removesuffix(".service") not in timed}), ("prerm", {s for s in SERVICES if s.removesuffix(".service") not in timed} | {f"{t}.timer" for t in timed})):
+        told = set(re.findall(r"nightread[\w-]*\.(?:service|timer)", (fleet.INFRA / "package/deb" / script).read_text()))
+        assert told == ended, script
+
+
 def test_a_worker_has_longer_to_stop_than_to_drain(rendered_units):
     text = (rendered_units / "nightread.service").read_text()
     stop = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1))

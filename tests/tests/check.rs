@@ -248,3 +248,39 @@ async fn azure_monitor_answers_or_is_named_and_is_sent_nothing() {
     let (_, answer) = check(&settings(&unseen.url(), &azure.url()), &["--for", "announce"]);
     assert!(answer["outside"]["Azure Monitor"].is_null() && unseen.asked().is_empty(), "{answer:#}");
 }
+
+/// A receiver that lets us in, one that wants a metric, one that lets nobody in, and one that is away; nothing is written to any.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receiver_of_metrics_lets_us_in_or_is_named_and_is_written_nothing() {
+    let test = "the_receiver_of_metrics_lets_us_in_or_is_named_and_is_written_nothing";
+    let Some(bench) = Bench::shared(test).await else { return };
+    let receiver = ScriptedServer::start(|asked| match asked.path.as_str() {
+        "/takes" => Answer::new(204, ""),
+        "/wants-one" => Answer::new(400, "no samples"),
+        _ => Answer::new(403, "no such rule"),
+    })
+    .await;
+    let with = |url: &str| bench.settings().with("NIGHTREAD_METRICS_WRITE_URL", url);
+    for (path, status) in [("takes", 204), ("wants-one", 400)] {
+        let (code, answer) = check(&with(&format!("{}/{path}", receiver.url())), &[]);
+        assert_eq!(code, Some(0), "{answer:#}");
+        let said = format!("lets us in and answers ({status}) to a write of nothing");
+        assert_eq!(answer["outside"]["receiver of metrics"], said);
+    }
+    // The empty message as Snappy has it: its length, which is none.
+    assert!(receiver.asked_by("POST").iter().all(|asked| asked.body == "\0"), "something was written");
+
+    let (code, answer) = check(&with(&format!("{}/refuses", receiver.url())), &[]);
+    let told = problems(&answer);
+    assert_eq!(code, Some(1), "{answer:#}");
+    assert!(told.contains("receiver of metrics") && told.contains("Monitoring Metrics Publisher"), "{told}");
+    let (code, answer) = check(&with(&format!("http://127.0.0.1:{}/away", free_port())), &[]);
+    let told = problems(&answer);
+    assert!(code == Some(1) && told.contains("the receiver of metrics does not answer"), "{told}");
+
+    // Who writes no metrics is not asked.
+    let asked = receiver.asked().len();
+    let (_, answer) = check(&with(&format!("{}/refuses", receiver.url())), &["--for", "announce"]);
+    assert!(answer["outside"]["receiver of metrics"].is_null(), "{answer:#}");
+    assert_eq!(receiver.asked().len(), asked);
+}

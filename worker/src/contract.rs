@@ -123,6 +123,7 @@ fn broker() -> Value {
         "delay_queues": delays.collect::<Map<String, Value>>(),
         "former_queues": FORMER_QUEUES.map(|former| former.queue),
         "quarantine_queue": topology::QUARANTINE_QUEUE,
+        "parked_queue": topology::PARKED,
         "dead_queue": topology::DEAD_QUEUE,
         "reports_queue": topology::REPORTS,
         "deliveries_queue": topology::DELIVERIES,

@@ -302,3 +302,75 @@ run "no_tag" {
   }
   expect_failures = [var.worker_image_tag]
 }
+
+run "metrics_workspace_id_0" {
+  command = plan
+  variables {
+    metrics_workspace_id = "amw-test"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_1" {
+  command = plan
+  variables {
+    metrics_workspace_id = "https://amw-test.westeurope.prometheus.monitor.azure.com"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_2" {
+  command = plan
+  variables {
+    metrics_workspace_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_3" {
+  command = plan
+  variables {
+    metrics_workspace_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_4" {
+  command = plan
+  variables {
+    metrics_workspace_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts/"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_5" {
+  command = plan
+  variables {
+    metrics_workspace_id = "/subscriptions/s/resourceGroups//providers/Microsoft.Monitor/accounts/w"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_6" {
+  command = plan
+  variables {
+    metrics_workspace_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts/w/x"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_7" {
+  command = plan
+  variables {
+    metrics_workspace_id = "//subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}
+
+run "metrics_workspace_id_8" {
+  command = plan
+  variables {
+    metrics_workspace_id = "x/subscriptions/s/resourceGroups/g/providers/Microsoft.Monitor/accounts/w"
+  }
+  expect_failures = [var.metrics_workspace_id]
+}

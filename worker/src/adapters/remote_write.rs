@@ -9,7 +9,7 @@ use azure_core::credentials::TokenCredential;
 use azure_core::http::Transport;
 use nightread_domain::{ErrorCode, JobError, Stage};
 use prost::Message;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 
 use crate::adapters::storage::azure::identity;
 use crate::adapters::tls;
@@ -98,7 +98,26 @@ impl RemoteWrite {
     /// # Errors
     /// `metrics_unavailable` when the receiver is away, `metrics_rejected` when it does not take them.
     pub async fn write(&self, text: &str, at: i64) -> Result<(), JobError> {
-        let body = compressed(&request(text, at, &self.target))?;
+        let answer = self.post(&request(text, at, &self.target)).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(refusal(answer).await) }
+    }
+
+    /// The status with which the receiver answers to a write of nothing, in which no metric comes into being. That it wants at
+    /// least one is no refusal: it has let us in by then.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn answers(&self) -> Result<u16, JobError> {
+        let answer = self.post(&WriteRequest::default()).await?;
+        let status = answer.status();
+        if status.is_success() || status == StatusCode::BAD_REQUEST {
+            return Ok(status.as_u16());
+        }
+        Err(refusal(answer).await)
+    }
+
+    async fn post(&self, request: &WriteRequest) -> Result<Response, JobError> {
+        let body = compressed(request)?;
         let mut post = self
             .client
             .post(&self.url)
@@ -111,28 +130,29 @@ impl RemoteWrite {
             })?;
             post = post.bearer_auth(token.token.secret());
         }
-        let answer = post.body(body).send().await.map_err(|error| {
+        post.body(body).send().await.map_err(|error| {
             unavailable("the receiver of metrics does not answer").with_source(error.without_url())
-        })?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let said: String = answer.text().await.unwrap_or_default().chars().take(MAX_SAID).collect();
-        let transient = status.is_server_error()
-            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        if transient {
-            return Err(unavailable(format!("the receiver of metrics says {status}")));
-        }
-        let hint = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "; the identity needs the role Monitoring Metrics Publisher on the data collection rule"
-            }
-            _ => "",
-        };
-        let message = format!("the receiver of metrics says {status}{hint}: {said}");
-        Err(JobError::new(Stage::Report, ErrorCode::MetricsRejected, message))
+        })
     }
+}
+
+/// What an answer means that is no success.
+async fn refusal(answer: Response) -> JobError {
+    let status = answer.status();
+    let said: String = answer.text().await.unwrap_or_default().chars().take(MAX_SAID).collect();
+    let transient = status.is_server_error()
+        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if transient {
+        return unavailable(format!("the receiver of metrics says {status}"));
+    }
+    let hint = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "; the identity needs the role Monitoring Metrics Publisher on the data collection rule"
+        }
+        _ => "",
+    };
+    let message = format!("the receiver of metrics says {status}{hint}: {said}");
+    JobError::new(Stage::Report, ErrorCode::MetricsRejected, message)
 }
 
 fn unavailable(message: impl Into<String>) -> JobError {

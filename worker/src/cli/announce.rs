@@ -27,6 +27,7 @@ Examples:
                                                             relabel; the same command goes on after an interruption
   nightread announce --skip-done --checkpoint night.json --finish-by 06:00 --bench bench.json
                                                             until six in the morning; tells whether the fleet is done by then
+  nightread announce --bring-back                           what was parked at six, at once
   nightread announce --names --dry-run < names.txt          container/path, one a line; counts, publishes nothing
   nightread announce --inventory 2024-01-01/rule_1.csv      from Azure Blob Inventory instead of a listing
   nightread announce --sets --skip-done                     every assembled series that has no result of its newest set
@@ -100,10 +101,13 @@ pub struct AnnounceArgs {
     /// Give up when the broker answers nothing for this many seconds; one that is short of memory, or full, is waited for
     #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     pub broker_patience: u64,
-    /// Stop at this hour (UTC, the next time it comes), so that the morning's work meets no more of ours; with --bench, tell
-    /// whether the fleet is done with it by then
+    /// End at this hour (UTC, the next time it comes): in the lane bulk, wait for the workers until then and park what is left, so
+    /// that the morning's work meets none of it; with --bench, tell whether the fleet is done by then
     #[arg(long, value_name = "HH:MM", value_parser = clock)]
     pub finish_by: Option<std::time::Duration>,
+    /// Bring back what --finish-by parked, and announce nothing; the next --finish-by brings it back by itself
+    #[arg(long, conflicts_with_all = ["places", "names", "inventory", "from_event_grid_dead_letter", "finish_by", "checkpoint", "dry_run"])]
+    pub bring_back: bool,
     /// With --finish-by: a report of `nightread bench --format json`, by which `nightread simulate` plays the night
     #[arg(long, value_name = "FILE", requires = "finish_by")]
     pub bench: Option<PathBuf>,

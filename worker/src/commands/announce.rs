@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::app::{runtime, sound_settings};
 use crate::cli::AnnounceArgs;
@@ -18,6 +19,12 @@ pub(super) fn run(args: &AnnounceArgs) -> Result<ExitCode> {
     let settings =
         sound_settings(&args.common, |settings, problems| announce::require(args, settings, problems))?;
     let runtime = runtime::two_threads()?;
+    if args.bring_back {
+        let count = runtime.block_on(announce::bring_back(&settings))?;
+        let text = || format!("{count} jobs that were parked are back in their lane");
+        answer(args.format, text, || json!({ "brought_back": count }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let announced = runtime.block_on(announce::run(args, &settings));
     // A thread that waits for standard input cannot be waited for.
     runtime.shutdown_background();

@@ -19,6 +19,7 @@ mod work;
 pub use self::admin::audit;
 pub use self::admin::dead::{DeadLetter, DeadLetters, Handling, Pile, Swept};
 pub use self::admin::management::{Management, QueueCount};
+pub use self::admin::parked::Parking;
 pub use self::admin::reports::{WorkReport, recent_reports};
 pub use self::admin::rights::Rights;
 pub use self::certificate::ends_at as certificate_ends_at;

@@ -12,6 +12,11 @@ pub const DEAD_QUEUE: &str = "nightread.jobs.dead";
 /// What may kill workers; taken one at a time, so that the broker's delivery count is the number of starts.
 pub const QUARANTINE_QUEUE: &str = "nightread.jobs.quarantine";
 
+/// What is put off until somebody brings it back: work of the lane `bulk` that a night did not get done.
+pub const PARKED: &str = "nightread.jobs.parked";
+/// The key under which it lies there; `parked.<lane>` goes there too.
+pub const PARKED_KEY: &str = "parked";
+
 /// Results that are to be sent to archives.
 pub const DELIVERIES: &str = "nightread.deliveries";
 /// Those that were given up: an exchange, and the queue behind it.

@@ -6,6 +6,7 @@
 //!                   ── job.volumes.# ─▶ nightread.jobs.volumes ┘
 //! nightread.delay (headers) ── delay: 5s|30s|5m ─▶ nightread.jobs.delay.* ── after its time ─▶ nightread
 //! nightread.quarantine (fanout) ─▶ nightread.jobs.quarantine ─ as the lanes ─▶ nightread.dead
+//! nightread (topic) ── parked.# ─▶ nightread.jobs.parked ── brought back by `nightread announce` ─▶ nightread
 //! nightread.results (topic) ── report.# ─▶ nightread.reports
 //! nightread (topic) ── delivery.# ─▶ nightread.deliveries ─▶ nightread.deliveries.dead (fanout) ─▶ nightread.deliveries.dead
 //! ```
@@ -69,6 +70,7 @@ pub(super) fn layout() -> Vec<(String, FieldTable)> {
         (DEAD_QUEUE.to_owned(), dead_arguments()),
         (QUARANTINE_QUEUE.to_owned(), lane_arguments(DEAD)),
         (REPORTS.to_owned(), reports_arguments()),
+        (PARKED.to_owned(), dead_arguments()),
         (DELIVERIES_DEAD.to_owned(), dead_arguments()),
         (DELIVERIES.to_owned(), lane_arguments(DELIVERIES_DEAD)),
     ];
@@ -97,6 +99,7 @@ pub(super) fn bindings() -> Vec<Binding> {
         Binding::plain(DEAD_QUEUE.to_owned(), DEAD, ""),
         Binding::plain(QUARANTINE_QUEUE.to_owned(), QUARANTINE, ""),
         Binding::plain(REPORTS.to_owned(), RESULTS, "report.#"),
+        Binding::plain(PARKED.to_owned(), JOBS, &format!("{PARKED_KEY}.#")),
         Binding::plain(DELIVERIES_DEAD.to_owned(), DELIVERIES_DEAD, ""),
         Binding::plain(DELIVERIES.to_owned(), JOBS, &format!("{DELIVERY_KEY}.#")),
         // An announcement without a lane is an arriving image.

@@ -8,6 +8,7 @@ mod merge;
 mod pace;
 mod progress;
 mod publisher;
+mod shift;
 mod source;
 mod summary;
 mod work;
@@ -34,9 +35,11 @@ use self::pace::Pace;
 use self::progress::Progress;
 pub(crate) use self::publisher::PublishEnd;
 use self::publisher::{AnnouncementPublisher, Keep, Ledger};
+use self::shift::Shift;
 use self::source::{BlobSource, Place};
 use self::summary::Summary;
 use self::work::{PreparedBatch, Selector, Template};
+use crate::adapters::amqp::Parking;
 use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
@@ -51,6 +54,9 @@ use crate::settings::{AzureAccess, Problems, Settings, StorageSettings};
 pub(crate) fn require(args: &AnnounceArgs, settings: &Settings, problems: &mut Problems) {
     if settings.broker.is_none() && !args.dry_run {
         problems.add("[broker] url is missing (NIGHTREAD_BROKER_URL); --dry-run needs none");
+    }
+    if args.bring_back {
+        return;
     }
     let lists_only = args.names || !args.inventory.is_empty();
     if settings.storage.is_none() && (!lists_only || args.skip_done) {
@@ -111,54 +117,74 @@ pub(crate) async fn run(args: &AnnounceArgs, settings: &Settings) -> Result<Summ
     containers.extend(args.sets.then(|| settings.results_container.clone()));
     let filter = Selector { filter: Filter::new(args)?, containers, done };
     let mut prepared = filter.start(left_over, source.start(position));
-    let stop = CancellationToken::new();
-    stop_on_signals([stop.clone()])?;
+    let asked = CancellationToken::new();
+    stop_on_signals([asked.clone()])?;
+    let stop = asked.child_token();
     if let Some((left, _)) = night {
         stop_after(left, stop.clone());
     }
     let verb = if args.dry_run { "would be announced" } else { "announced" };
-    let progress = Progress::new(counts.announced, verb);
-    let (ended, pump_ledger, elapsed, pauses) = if args.dry_run {
-        let mut progress = progress;
+    let mut progress = Progress::new(counts.announced, verb);
+    let mut summary = Summary {
+        counts,
+        before: counts.announced,
+        elapsed: Duration::ZERO,
+        pauses: 0,
+        resumed,
+        brought_back: 0,
+        parked: 0,
+        ended: PublishEnd::Finished,
+        dry_run: args.dry_run,
+        is_a_list,
+        outlook: None,
+    };
+    let night = night.and_then(|(_, night)| night);
+    if args.dry_run {
         let (ended, ledger) = count(&mut prepared, ledger, &stop, &mut progress).await?;
-        (ended, ledger, progress.elapsed(), 0)
+        (summary.ended, summary.counts, summary.elapsed) = (ended, ledger.counts, progress.elapsed());
+        summary.look_ahead(night.as_ref());
     } else {
         let broker = settings.broker.as_ref().context("a broker was required above")?;
-        let template = Template {
-            lane: args.lane().into(),
-            sets: args.sets,
-            model: args.model.clone(),
-            force: args.force,
-            correlation_id: args.correlation_id.as_deref().map(Arc::from),
-        };
+        let options = app::rabbit(broker, &settings.limits)?;
+        let shift = Shift::new(args, options.clone(), asked, stop.clone());
+        summary.brought_back = shift.begin().await?;
         let keep = args.checkpoint.clone().map(|path| Keep { path, fingerprint });
         let pace = Pace::new(args.rate, args.max_backlog);
-        let options = app::rabbit(broker, &settings.limits)?;
+        let template = template(args);
         let mut publisher = AnnouncementPublisher::new(options, template, pace, keep, stop, progress, ledger);
         publisher.patience = Duration::from_secs(args.broker_patience);
         let ended = publisher.run(&mut prepared).await?;
-        (
-            ended,
-            std::mem::take(&mut publisher.ledger),
-            publisher.progress.elapsed(),
-            publisher.progress.pauses,
-        )
-    };
-    if let (PublishEnd::Finished, Some(path)) = (ended, &args.checkpoint) {
+        summary.counts = publisher.ledger.counts;
+        (summary.elapsed, summary.pauses) = (publisher.progress.elapsed(), publisher.progress.pauses);
+        summary.look_ahead(night.as_ref());
+        if let Some(outlook) = &summary.outlook {
+            progress::says(&outlook.as_text());
+        }
+        (summary.ended, summary.parked) = shift.end(ended).await?;
+    }
+    if let (PublishEnd::Finished, Some(path)) = (summary.ended, &args.checkpoint) {
         checkpoint::remove(path)?;
     }
-    Ok(Summary {
-        counts: pump_ledger.counts,
-        before: counts.announced,
-        elapsed,
-        pauses,
-        resumed,
-        ended,
-        dry_run: args.dry_run,
-        is_a_list,
-        outlook: night
-            .and_then(|(_, night)| Some(night?.outlook(pump_ledger.counts.announced - counts.announced))),
-    })
+    Ok(summary)
+}
+
+/// Brings back what is parked, and announces nothing: how many messages.
+///
+/// # Errors
+/// What the broker says; what was not brought back is parked still.
+pub(crate) async fn bring_back(settings: &Settings) -> Result<u64> {
+    let broker = settings.broker.as_ref().context("a broker was required above")?;
+    Ok(Parking::new(app::rabbit(broker, &settings.limits)?).bring_back().await?)
+}
+
+fn template(args: &AnnounceArgs) -> Template {
+    Template {
+        lane: args.lane().into(),
+        sets: args.sets,
+        model: args.model.clone(),
+        force: args.force,
+        correlation_id: args.correlation_id.as_deref().map(Arc::from),
+    }
 }
 
 /// How long there is until the hour at which all is to be done, and what is to be known of the fleet until then.

@@ -28,6 +28,11 @@ pub(super) fn goes_on_after(announced: u64) {
     say(&format!("going on after {announced} announcements"));
 }
 
+/// Said once, beside the line that moves.
+pub(super) fn says(line: &str) {
+    say(line);
+}
+
 /// A line that moves on a terminal, and a line now and then elsewhere.
 #[derive(Debug)]
 pub(super) struct Progress {

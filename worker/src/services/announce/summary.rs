@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::publisher::PublishEnd;
 use super::work::Counts;
-use crate::services::simulate::outlook::Outlook;
+use crate::services::simulate::outlook::{Night, Outlook};
 
 /// The account at the end.
 pub(crate) struct Summary {
@@ -16,6 +16,9 @@ pub(crate) struct Summary {
     pub(super) elapsed: Duration,
     pub(super) pauses: u64,
     pub(super) resumed: bool,
+    /// Messages that an earlier night had parked, and those that this one did.
+    pub(super) brought_back: u64,
+    pub(super) parked: u64,
     pub ended: PublishEnd,
     pub(super) dry_run: bool,
     pub(super) is_a_list: bool,
@@ -27,6 +30,12 @@ impl Summary {
     /// Names that people wrote, and that no worker would take.
     pub fn list_has_mistakes(&self) -> bool {
         self.is_a_list && self.counts.refused > 0
+    }
+
+    /// Whether the fleet is done in time with what was announced and brought back.
+    pub(super) fn look_ahead(&mut self, night: Option<&Night>) {
+        let jobs = self.counts.announced - self.before + self.brought_back;
+        self.outlook = night.map(|night| night.outlook(jobs));
     }
 
     fn rate(&self) -> f64 {
@@ -44,6 +53,8 @@ impl Summary {
             (counts.ignored, "no blobs to read"),
             (counts.archived, "in the archive tier"),
             (counts.refused, "refused: no sound name in an input container"),
+            (self.brought_back, "brought back that were parked"),
+            (self.parked, "parked for another night"),
         ] {
             if count > 0 {
                 parts.push(format!("{count} {what}"));
@@ -77,6 +88,8 @@ impl Summary {
             "ignored": self.counts.ignored,
             "archived": self.counts.archived,
             "refused": self.counts.refused,
+            "brought_back": self.brought_back,
+            "parked": self.parked,
             "pauses": self.pauses,
             "capacity": self.outlook.as_ref().map(Outlook::as_json),
             "seconds": self.elapsed.as_secs_f64(),

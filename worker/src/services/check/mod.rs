@@ -141,7 +141,7 @@ impl CheckReport {
         self.problems.extend(found.iter().map(str::to_owned));
     }
 
-    /// Broker, storage, ports and Azure Monitor, as the commands would sign in to them; `runtime` ends with it.
+    /// Broker, storage, ports, Azure Monitor and the receiver of metrics, as the commands would sign in to them; `runtime` ends with it.
     pub fn look_outside(&mut self, settings: &Settings, runtime: Runtime) {
         let opened = self.engine.opened();
         self.outside = Outside::look(settings, &self.purposes, opened, &mut self.problems, runtime);

@@ -1,5 +1,5 @@
-//! Broker, storage, ports and Azure Monitor: signed in to as the command would, with nothing published and nothing taken. The
-//! right to write is tried with one blob that is deleted again.
+//! Broker, storage, ports, Azure Monitor and the receiver of metrics: signed in to as the command would, with nothing published
+//! and nothing taken. The right to write is tried with one blob that is deleted again.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,6 +15,7 @@ use super::ports;
 use crate::adapters::amqp::{Management, Rights, topology, virtual_host};
 use crate::adapters::azure::monitor::AzureMonitor;
 use crate::adapters::azure::queue::StorageQueue;
+use crate::adapters::remote_write::RemoteWrite;
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app;
@@ -70,6 +71,10 @@ impl Outside {
             }
             if purposes.contains(&Purpose::Backlog) {
                 look.at_monitor().await;
+            }
+            let silent = [Purpose::Process, Purpose::Announce];
+            if purposes.iter().any(|purpose| !silent.contains(purpose)) {
+                look.at_receiver().await;
             }
             look.found
         });
@@ -155,6 +160,12 @@ impl Look<'_> {
             Ok::<_, JobError>(format!("may consume (queues: {consume}) and publish (exchanges: {publish})"))
         };
         self.ask("rights at the broker", Box::pin(question)).await;
+        if purposes.contains(&Purpose::Announce) {
+            // Only an announcement with an hour needs them.
+            let may = Box::pin(Rights::of_who_parks().check(&options)).await;
+            let said = may.map_or_else(|error| error.message, |()| "may park and bring back".to_owned());
+            self.found.push(("announce --finish-by".to_owned(), said));
+        }
     }
 
     async fn at_storage(&mut self, writes: bool, opened: &[&LoadedModels]) {
@@ -246,6 +257,18 @@ impl Look<'_> {
             ))
         };
         self.ask("Azure Monitor", Box::pin(question)).await;
+    }
+
+    /// Writes nothing to the receiver of metrics, in the way in which metrics are written.
+    async fn at_receiver(&mut self) {
+        let settings = self.settings;
+        let Some(write) = &settings.remote_write else { return };
+        let question = async {
+            let receiver = RemoteWrite::new(write, settings.client_id.as_deref(), "", "")?;
+            let status = receiver.answers().await?;
+            Ok::<_, JobError>(format!("lets us in and answers ({status}) to a write of nothing"))
+        };
+        self.ask("receiver of metrics", Box::pin(question)).await;
     }
 }
 

@@ -55,6 +55,12 @@ impl Rights {
         Self { consume: Vec::new(), publish: vec![topology::JOBS] }
     }
 
+    /// Parking takes out of the lane, and bringing back out of what is parked.
+    pub fn of_who_parks() -> Self {
+        let consume = vec![topology::lane_queue(Lane::Bulk), topology::PARKED.to_owned()];
+        Self { consume, publish: vec![topology::JOBS] }
+    }
+
     /// Series are announced; a file that belongs to none is a dead letter.
     pub fn of_who_assembles() -> Self {
         Self { consume: Vec::new(), publish: vec![topology::DEAD, topology::JOBS] }
