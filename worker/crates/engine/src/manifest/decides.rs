@@ -43,7 +43,7 @@ enum Steps<'m> {
     #[serde(rename = "projections-1")]
     Projections1 { crop_offset_y: usize, scale: f64, mean: &'m [f64; 3], std: &'m [f64; 3] },
     #[serde(rename = "steps-1")]
-    Steps { steps: &'m Plan },
+    Listed { steps: &'m Plan },
     #[serde(untagged)]
     Ct(Volume),
 }
@@ -180,7 +180,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                     Steps::Projections1 { crop_offset_y: *crop_offset_y, scale: *scale, mean, std }
                 }
                 Preprocessing::Ct(ct) => Steps::Ct(ct.into()),
-                Preprocessing::Steps(steps) => Steps::Steps { steps },
+                Preprocessing::Steps(steps) => Steps::Listed { steps },
             },
             window: manifest.window.as_ref().map(Window::from),
             output: Output {

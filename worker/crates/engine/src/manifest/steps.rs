@@ -54,6 +54,7 @@ fn step(reader: &mut Reader<'_>) -> Option<Step> {
 }
 
 /// A field that may be absent, apart from one that is there and wrong.
+#[expect(clippy::option_option, reason = "wrong, absent and given are three things")]
 fn given<'p, T>(
     reader: &mut Reader<'p>,
     key: &str,
