@@ -131,6 +131,15 @@ def test_prometheus_reads_every_query(tmp_path):
     assert promtool_says([("x", "sum by (a (b)")], tmp_path) is not None
 
 
+def test_every_alert_is_seen_live_by_a_test_that_names_it():
+    """The full run sees them fire and clear; this sees at once that one has no such test."""
+    live, alone = ((fleet.INFRA / "tests" / name).read_text() for name in ("test_alerts_live.py", "test_alerts.py"))
+    [elsewhere] = re.findall(r"^ELSEWHERE = .*$", live, re.M)
+    named = lambda text: set(re.findall(r'"(Nightread[A-Z]\w+)"', text))
+    assert named(elsewhere) - named(alone) == set()
+    assert {rule["alert"] for rule in rules() if "alert" in rule} - named(live.replace(elsewhere, "")) - named(elsewhere) == set()
+
+
 @needs_promtool
 def test_every_alert_has_a_test():
     tested = set(re.findall(r"alertname: (\w+)", (RULES.parent / "nightread.rules.test.yml").read_text()))
