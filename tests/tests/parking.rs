@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use nightread::adapters::amqp::{Parking, topology};
 use nightread_domain::Lane;
 use nightread_tests::announcing::{Announced, announce, start, summary};
@@ -108,7 +108,7 @@ async fn a_message_comes_back_as_it_was() {
     assert_eq!(parking.bring_back().await.expect("brought back"), 1);
     let back = observer.take(&bulk()).await;
     assert_eq!((back.routing_key.as_str(), back.data.as_slice()), ("job.bulk.of-a-ward", &b"{}"[..]));
-    assert_eq!(back.properties.message_id().as_ref().map(|id| id.as_str()), Some("m"));
+    assert_eq!(back.properties.message_id().as_ref().map(ShortString::as_str), Some("m"));
     let attempt =
         back.properties.headers().as_ref().and_then(|headers| headers.inner().get("attempt").cloned());
     assert_eq!(attempt, Some(AMQPValue::LongUInt(3)));

@@ -9,6 +9,7 @@ mod check;
 mod dead;
 mod deliver;
 mod dicom;
+mod failure;
 mod group_ica;
 mod manual;
 mod models;
@@ -27,9 +28,9 @@ use std::process::ExitCode;
 
 use nightread_dicom::codec_child;
 
-use crate::app::WrongUse;
+pub use self::failure::refuse;
 use crate::cli::{Cli, Command};
-use crate::console::{FAILED, WRONG_USE, in_full, print, say};
+use crate::console::print;
 use crate::telemetry::logs;
 
 /// Runs what was typed.
@@ -61,21 +62,5 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Contract => print(&crate::contract::text()).map(|()| ExitCode::SUCCESS),
         Command::Reference { out } => reference::run(&out),
     };
-    ended.unwrap_or_else(|error| ExitCode::from(failed(&error)))
-}
-
-/// Says what went wrong, and gives the exit status.
-fn failed(error: &anyhow::Error) -> u8 {
-    if let Some(wrong) = error.downcast_ref::<WrongUse>() {
-        say(&wrong.to_string());
-        return WRONG_USE;
-    }
-    say(&format!("nightread: {}", in_full(error)));
-    FAILED
-}
-
-/// Tells why nothing was run.
-pub fn refuse(reason: &std::io::Error) -> ExitCode {
-    say(&format!("nightread: {reason}"));
-    ExitCode::from(FAILED)
+    ended.unwrap_or_else(|error| ExitCode::from(failure::status(&error)))
 }

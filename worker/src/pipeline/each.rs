@@ -78,7 +78,7 @@ impl Concluded {
 pub(super) enum Judged {
     Done(Concluded),
     /// It stands, and lacks files that are asked for.
-    Incomplete(ResultDocument),
+    Incomplete(Box<ResultDocument>),
     Undone,
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn judge(
     let document = match store::before(&*tools.results, &path, &ours).await? {
         Before::Done(document) => document,
         Before::Incomplete(document) if any => document,
-        Before::Incomplete(document) => return Ok(Judged::Incomplete(document)),
+        Before::Incomplete(document) => return Ok(Judged::Incomplete(Box::new(document))),
         Before::Undone => return Ok(Judged::Undone),
     };
     let failed = document.error.as_ref().filter(|_| document.status == Status::Failed);
@@ -142,7 +142,7 @@ pub(super) async fn met(
                     done.push(Ended { model, how, elapsed: started.elapsed() });
                 }
                 Ok(Judged::Incomplete(document)) => {
-                    met.incomplete.insert(name.clone(), Box::new(document));
+                    met.incomplete.insert(name.clone(), document);
                 }
                 Ok(Judged::Undone) => {}
                 Err(error) if models.len() > 1 && !error.code.is_outage() => {}

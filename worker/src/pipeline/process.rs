@@ -200,7 +200,7 @@ async fn parts(
             let over = match each::judge(job, tools, &progress, &model, false).await {
                 Ok(Judged::Undone) => None,
                 Ok(Judged::Incomplete(document)) => {
-                    progress.completes = Some(Box::new(document));
+                    progress.completes = Some(document);
                     None
                 }
                 Ok(Judged::Done(concluded)) => Some(Ok(concluded)),

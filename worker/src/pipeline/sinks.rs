@@ -35,7 +35,7 @@ pub(super) async fn deliver(
                     };
                 }
                 Err(error) => {
-                    tracing::error!(%error, code = %error.code, "a stored result is not taken further")
+                    tracing::error!(%error, code = %error.code, "a stored result is not taken further");
                 }
             }
         }

@@ -22,9 +22,9 @@ fn with(steps: &[&str], value_range: &str) -> Result<Manifest, ManifestProblems>
     let folder = models.write(&GRAPH);
     let path = folder.join("manifest.toml");
     let text = fs::read_to_string(&path).unwrap();
-    let list: String = steps.iter().map(|step| format!("[[preprocessing]]\n{step}\n")).collect();
+    let list: Vec<_> = steps.iter().map(|step| format!("[[preprocessing]]\n{step}\n")).collect();
     let text = text
-        .replace("[preprocessing]\nid = \"xrv-1\"\nsize = 4\n", &list)
+        .replace("[preprocessing]\nid = \"xrv-1\"\nsize = 4\n", &list.concat())
         .replace("value_range = [-1024.0, 1024.0]", &format!("value_range = {value_range}"));
     fs::write(&path, text).unwrap();
     Manifest::load(&folder)
@@ -77,6 +77,7 @@ fn steps_are_in_the_digest() {
 
 /// Each list has one mistake; the line names the field and the way out.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_mistake_is_one_line_with_its_place() {
     let resize = |more: &str| format!("step = 'resize'\nlibrary = 'monai'\n{more}");
     let first = |step: &'static str| vec![step, RESIZE, CHANNELS];
