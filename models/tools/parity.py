@@ -242,8 +242,8 @@ def probabilities(binary: Path, models: Path, case: Case, paths: list[str], out:
     out.mkdir(parents=True, exist_ok=True)
     names = out.with_suffix(".paths")
     names.write_text("\n".join(paths) + "\n")
-    command = [binary, "process", f"@{names}", "--models", models, "--model", case.name, "--out", out, "--force"]
-    subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    command = [binary, "process", f"@{names}", "--models", models, "--model", case.name, "--out", out, "--root", "/"]
+    subprocess.run([*command, "--force", "--quiet"], check=True, stdout=subprocess.DEVNULL)
     found = {}
     for document in out.rglob("*.json"):
         text = json.loads(document.read_text())
