@@ -239,15 +239,16 @@ def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> floa
 
 
 def probabilities(binary: Path, models: Path, case: Case, paths: list[str], out: Path) -> dict[str, np.ndarray]:
+    out.mkdir(parents=True, exist_ok=True)
     names = out.with_suffix(".paths")
     names.write_text("\n".join(paths) + "\n")
-    command = [binary, "process", f"@{names}", "--models", models, "--model", case.name, "--out", out, "--force"]
-    subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    command = [binary, "process", f"@{names}", "--models", models, "--model", case.name, "--out", out, "--root", "/"]
+    subprocess.run([*command, "--force", "--quiet"], check=True, stdout=subprocess.DEVNULL)
     found = {}
     for document in out.rglob("*.json"):
         text = json.loads(document.read_text())
         if text.get("status") == "ok":
-            found[text["source"]["blob"]] = np.array([finding["probability"] for finding in text["findings"]])
+            found[text["study"]["name"]] = np.array([finding["probability"] for finding in text["findings"]])
     return found
 
 
@@ -291,6 +292,7 @@ def main() -> None:
         write(case, network, models / case.name)
         ours = prepared(binary, models, case, paths, work / f"{case.name}.npz")
         tensor = furthest(ours, theirs)
+        print(f"{case.name}: tensors of {len(ours)} of {len(paths)} images {tensor:.1e} of the range", flush=True)
         found = probabilities(binary, models, case, list(ours), work / "results" / case.name)
         worst, deviation = 0.0, []
         for path in ours:
