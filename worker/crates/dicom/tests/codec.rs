@@ -100,6 +100,14 @@ fn a_child_that_never_answers_is_killed_in_time() {
     }
 }
 
+/// Its machine has too much to do, or a supervisor stopped it: the image did not do that.
+#[test]
+fn a_child_that_gets_no_processor_blames_no_image() {
+    let codec = script("kill -STOP $$").with_timeout(Duration::from_millis(500));
+    let error = codec.decode(&request(&[0; 64], 8, 8)).unwrap_err();
+    assert_eq!((error.code, error.class), (ErrorCode::CodecStarved, ErrorClass::Transient), "{error}");
+}
+
 #[test]
 fn a_child_that_talks_nonsense_or_dies_is_codec_died() {
     let decoded = r#"echo '{"outcome":"decoded","precision":12}'"#;

@@ -4,7 +4,7 @@
 //! frame after another; their body is [`child::serve`]. Before its first frame a child limits its memory and gives up
 //! all that a decoder does not need ([`confine`]): no files, no sockets, no other program or process. The parent kills it at
 //! the time-out. A child that dies is `codec_died`, one that is late `codec_timeout`: permanent failures of that one
-//! image. Where the kernel cannot confine a child, nothing is decoded: `sandbox_unavailable`, which ends the worker.
+//! image; one that is late because it was given no processor is `codec_starved`, and the image is tried again. Where the kernel cannot confine a child, nothing is decoded: `sandbox_unavailable`, which ends the worker.
 //!
 //! A child that refused a frame is not used again, and one that dies after it served other frames is not held against
 //! the frame in flight: a fresh one decides.
@@ -21,6 +21,7 @@ mod confine;
 mod in_process;
 mod jpeg;
 mod link;
+mod load;
 mod plausible;
 mod promises;
 mod runner;
@@ -88,7 +89,7 @@ pub struct CodecImage {
 pub trait IsolatedCodec: fmt::Debug + Send + Sync {
     /// # Errors
     /// `internal` when no child can be started (fatal if the program is missing, else transient), `sandbox_unavailable`,
-    /// `codec_died`, `codec_timeout`, or what the codec says of the frame (`truncated`, `decode_failed`,
+    /// `codec_died`, `codec_timeout`, `codec_starved`, or what the codec says of the frame (`truncated`, `decode_failed`,
     /// `value_out_of_range`, `inflates_too_large`, `unsupported_media`, `colour_image`).
     fn decode(&self, request: &CodecRequest<'_>) -> Result<CodecImage, JobError>;
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nightread_domain::error::{ErrorClass, ErrorCode, JobError};
 
 use super::link::{Broken, End, Link, Patience};
+use super::load::Load;
 use super::wire::{Answer, Ask, Greeting, Start};
 use super::{CodecImage, CodecRequest, IsolatedCodec};
 use crate::error::refuse;
@@ -212,14 +213,10 @@ impl IsolatedCodec for ChildCodec {
                 }
                 None => (self.start(&mut patience)?, true),
             };
+            let before = Load::of(link.pid());
             match self.converse(link, request, &mut patience) {
                 Ok(answer) => return answer,
-                Err((Broken::Late, _)) => {
-                    return Err(refuse(
-                        ErrorCode::CodecTimeout,
-                        format!("the {name} codec took longer than {:?}", self.timeout),
-                    ));
-                }
+                Err((Broken::Late, link)) => return Err(self.late(name, &link, before)),
                 Err((Broken::Died, link)) if fresh => {
                     return Err(match link.end() {
                         End::ByItself(how) => refuse(
@@ -235,6 +232,22 @@ impl IsolatedCodec for ChildCodec {
                 // An earlier frame, or the system, may have hurt it: a fresh child decides.
                 Err((Broken::Died, _)) => {}
             }
+        }
+    }
+}
+
+impl ChildCodec {
+    /// What is to be said of a child that used up the time-out.
+    fn late(&self, name: &str, link: &Link, before: Option<Load>) -> JobError {
+        match Load::of(link.pid()).and_then(|now| now.starved(before, self.timeout)) {
+            Some(had) => refuse(
+                ErrorCode::CodecStarved,
+                format!("the {name} codec was given {had:?} of a processor in {:?}", self.timeout),
+            ),
+            None => refuse(
+                ErrorCode::CodecTimeout,
+                format!("the {name} codec took longer than {:?}", self.timeout),
+            ),
         }
     }
 }

@@ -209,7 +209,10 @@ error_codes! {
         "Look for the kernel's out-of-memory killer; give the worker more memory, or fewer `[engine] decode_threads`.";
     CodecTimeout = "codec_timeout", Permanent,
         "The codec took longer than its time-out.",
-        "Report the file when the machine was not overloaded.";
+        "Report the file.";
+    CodecStarved = "codec_starved", Transient,
+        "The codec was given less than half of a processor within its time-out: the machine has more to do than it can.",
+        "Give the worker whole cores, or fewer `[engine] decode_threads`.";
     SandboxUnavailable = "sandbox_unavailable", Fatal,
         "This system cannot confine the codecs' processes (seccomp), so compressed images are not decoded on it.",
         "Run on a Linux kernel with seccomp filters, on x86-64 or aarch64; do not take seccomp away from the container.";
