@@ -13,7 +13,7 @@ BINARY := target/release/nightread
 TEST_DATA ?= $(or $(NIGHTREAD_TEST_DATA),../shared/data)
 SECONDS_EACH ?= 60
 COUNT ?= 1000000
-# Which soak: chaos, cluster, mixed (with the path of an earlier binary), stopped, clock, oom, descriptors, memory, disk, lies, outage, fairness, overhead, throughput, backpressure, announce, relabel, relay or simulate, with its numbers.
+# Which soak: chaos, cluster, mixed (with the path of an earlier binary), stopped, clock, oom, descriptors, memory, disk, lies, outage, fairness, beside, overhead, throughput, backpressure, announce, relabel, relay or simulate, with its numbers.
 SOAK ?= chaos
 # Measures as on a processor without AVX-512, VNNI and AMX.
 HIDING := $(if $(filter avx2,$(ISA)),.cache/hiding/avx2_only.so)

@@ -5,9 +5,11 @@
 pub mod account;
 pub mod announcing;
 pub mod archive;
+mod arriving;
 pub mod assembling;
 pub mod azurite;
 pub mod bench;
+pub mod beside;
 pub mod cable;
 pub mod cgroup;
 pub mod chaos;

@@ -5,21 +5,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection, Consumer};
 use nightread::adapters::amqp::{Publisher, RabbitOptions, topology};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Lane, Message};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::arriving::{Results, quantiles};
 use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::images::{grey, noise};
 use crate::parts::root;
-use crate::rabbit::{Rabbit, connection};
+use crate::rabbit::Rabbit;
 use crate::wait;
-
 use crate::worker::{Worker, WorkerSettings, binary, processor_seconds};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -169,58 +166,11 @@ pub async fn fairness(bulk: usize, arrivals: usize) {
 async fn arrive(bench: &Bench, results: &mut Results, what: &str, arrivals: usize) -> (Duration, Duration) {
     let mut times = Vec::new();
     for number in 0..arrivals {
-        let name = format!("{what}/{number}.png");
-        bench.upload(&name, noise(512, 1000 + number as u64)).await;
-        let started = Instant::now();
-        bench.announce(Lane::Ingest, &name).await;
-        results.wait_for(&format!("{}/{name}", bench.incoming)).await;
-        times.push(started.elapsed());
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        times.push(results.of(bench, &format!("{what}/{number}.png"), noise(512, 1000 + number as u64)).await);
     }
-    times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    let (median, high) = (at(0.5), at(0.95));
+    let (median, high) = quantiles(times);
     println!("{what}: median {} ms, p95 {} ms over {arrivals} images", median.as_millis(), high.as_millis());
     (median, high)
-}
-
-/// Result events, as they come.
-#[derive(Debug)]
-pub(crate) struct Results {
-    _connection: Connection,
-    consumer: Consumer,
-}
-
-impl Results {
-    pub(crate) async fn listen(url: &str) -> Self {
-        let connection = connection(url).await.expect("a connection");
-        let channel = connection.create_channel().await.expect("a channel");
-        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        channel.queue_declare("ear".into(), options, FieldTable::default()).await.expect("a queue");
-        let (exchange, key) = (topology::RESULTS.into(), "result.#".into());
-        channel
-            .queue_bind("ear".into(), exchange, key, QueueBindOptions::default(), FieldTable::default())
-            .await
-            .expect("bound");
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let consumer = channel
-            .basic_consume("ear".into(), "".into(), options, FieldTable::default())
-            .await
-            .expect("consuming");
-        Self { _connection: connection, consumer }
-    }
-
-    /// The source of the next one.
-    pub(crate) async fn next(&mut self) -> String {
-        let next = tokio::time::timeout(wait::patience(), self.consumer.next()).await;
-        let delivery = next.expect("an event in time").expect("an event").expect("a session");
-        let event: Value = serde_json::from_slice(&delivery.data).expect("JSON");
-        event["data"]["source"].as_str().expect("a source").to_owned()
-    }
-
-    async fn wait_for(&mut self, source: &str) {
-        while self.next().await != source {}
-    }
 }
 
 /// A long queue of large images: how much memory the worker takes.

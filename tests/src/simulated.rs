@@ -8,9 +8,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::azurite::Azurite;
+use crate::arriving::Results;
 use crate::bench::Bench;
 use crate::images::grey;
-use crate::measure::Results;
+
 use crate::rabbit::Rabbit;
 
 /// One job: when it is announced, and how long its download is held.

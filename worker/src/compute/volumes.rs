@@ -1,9 +1,13 @@
 //! The networks that go over volumes, on a thread of their own.
 
+use std::sync::Arc;
+
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{Health, PatchEngine, PatchOptions, Runtime, VerifiedModel};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
+
+use crate::flow::sweep::SweepProgress;
 
 /// One thread for all networks of volumes: a volume takes all the cores that it is given, so two at once would gain nothing.
 #[derive(Debug)]
@@ -12,12 +16,13 @@ pub struct VolumeNetworks {
     models: Vec<VerifiedModel>,
     options: PatchOptions,
     engine: OnceCell<PatchEngine>,
+    progress: Arc<SweepProgress>,
 }
 
 impl VolumeNetworks {
     /// Opened by the first study, or before it by [`VolumeNetworks::open`].
     pub fn new(runtime: Runtime, models: Vec<VerifiedModel>, options: PatchOptions) -> Self {
-        Self { runtime, models, options, engine: OnceCell::new() }
+        Self { runtime, models, options, engine: OnceCell::new(), progress: Arc::default() }
     }
 
     /// Opens them now, where there are any: for the service, whose first study should not wait, nor find out that they cannot
@@ -47,6 +52,11 @@ impl VolumeNetworks {
             let text = "opening the networks of volumes was broken off";
             Err(JobError::new(Stage::Start, ErrorCode::EngineFailed, text).with_source(error))
         })
+    }
+
+    /// How far the volume in turn is.
+    pub fn progress(&self) -> &Arc<SweepProgress> {
+        &self.progress
     }
 
     /// Why what is computed can no longer be trusted, if so.

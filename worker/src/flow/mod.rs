@@ -6,6 +6,7 @@ pub mod budget;
 pub mod failpoint;
 pub mod observer;
 pub mod report;
+pub mod sweep;
 pub mod timing;
 pub mod valve;
 

@@ -24,6 +24,7 @@ use self::recipe::Network;
 use super::{Reader, Reading};
 use crate::compute::models::Model;
 use crate::flow::budget::Room;
+use crate::flow::sweep::SweepProgress;
 use crate::flow::timing::Timing;
 use crate::telemetry::metrics;
 
@@ -105,11 +106,13 @@ pub(super) async fn read(
     let asked = Instant::now();
     let before = decoded.began.get_or_insert(asked).elapsed();
     let (own, limit) = (Arc::clone(&network), reader.options.volume_time);
+    let progress = Arc::clone(reader.models.volumes().progress());
     let swept = engine.run(&model.key, move |patches| {
         let queued = asked.elapsed();
         let started = Instant::now();
-        let finished = sweep(patches, &own, &prepared, &source, Limit { before, limit })?;
-        Ok((finished, queued, started.elapsed()))
+        let swept = sweep(patches, &own, &prepared, &source, Limit { before, limit }, &progress);
+        progress.clear();
+        Ok((swept?, queued, started.elapsed()))
     });
     let (finished, queued, inferred) = swept.await?;
     timing.record("queue", queued);
@@ -207,6 +210,7 @@ fn sweep(
     prepared: &Prepared,
     source: &Source,
     limit: Limit,
+    progress: &SweepProgress,
 ) -> Result<Finished, JobError> {
     let Prepared { grid, back, inside } = prepared;
     let plan = window::Plan::new(grid.shape, network.window.clone()).map_err(codes::unplanned)?;
@@ -217,7 +221,9 @@ fn sweep(
     let mut labels = labels.map_err(codes::unlabelled)?;
     let mut patch = vec![0.0; network.window.patch.iter().product()];
     let started = Instant::now();
-    for index in 0..plan.len() {
+    let all = u32::try_from(plan.len()).unwrap_or(u32::MAX);
+    for (index, nth) in (0..plan.len()).zip(0..) {
+        progress.set(nth, all);
         window::Patches::extract(grid, &plan, index, &mut patch).map_err(codes::unplanned)?;
         patches.infer(&patch, &mut |logits| labels.add(index, logits).map_err(codes::unlabelled))?;
         metrics::patch_computed();

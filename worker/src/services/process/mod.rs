@@ -111,7 +111,9 @@ pub(crate) fn run(
         named.blobs.iter().cloned().map(|blob| of_file(blob, args.force)).unzip()
     };
     let asked: Vec<BlobRef> = asked;
-    let watch = Arc::new(ProgressWatch::new(asked.len() + named.refused.len(), &root, shows_progress));
+    let volume = Arc::clone(tools.reader.models.volumes().progress());
+    let total = asked.len() + named.refused.len();
+    let watch = Arc::new(ProgressWatch::new(total, &root, volume, shows_progress));
     for (file, error) in &named.refused {
         watch.refuse(file, error);
     }

@@ -1,17 +1,23 @@
 //! Follows a run: a row for each input, and the progress bar, which moves while the run lasts and so is none of the command's.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::{BlobRef, Disposition, ErrorCode, JobError, Stage};
 
 use super::summary::Row;
 use crate::flow::observer::Observer;
 use crate::flow::report::{JobReport, Outcome};
+use crate::flow::sweep::SweepProgress;
+
+/// A volume takes minutes, in which no study ends.
+const TICK: Duration = Duration::from_millis(500);
 
 /// The rows so far, by file.
 #[derive(Debug)]
@@ -24,13 +30,18 @@ pub(super) struct ProgressWatch {
 }
 
 impl ProgressWatch {
-    pub fn new(total: usize, root: &Path, shown: bool) -> Self {
+    pub fn new(total: usize, root: &Path, volume: Arc<SweepProgress>, shown: bool) -> Self {
         let shown = shown && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} {msg}");
-        if let Ok(style) = style {
-            bar.set_style(style);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} {volume}") {
+            bar.set_style(style.with_key("volume", move |_: &ProgressState, line: &mut dyn Write| {
+                // What cannot be shown is shown at the next tick.
+                let _ = write!(line, "{volume}");
+            }));
+        }
+        if shown {
+            bar.enable_steady_tick(TICK);
         }
         Self { bar, root: root.to_owned(), rows: Mutex::default() }
     }
