@@ -166,7 +166,8 @@ pub async fn fairness(bulk: usize, arrivals: usize) {
 async fn arrive(bench: &Bench, results: &mut Results, what: &str, arrivals: usize) -> (Duration, Duration) {
     let mut times = Vec::new();
     for number in 0..arrivals {
-        times.push(results.of(bench, &format!("{what}/{number}.png"), noise(512, 1000 + number as u64)).await);
+        times
+            .push(results.of(bench, &format!("{what}/{number}.png"), noise(512, 1000 + number as u64)).await);
     }
     let (median, high) = quantiles(times);
     println!("{what}: median {} ms, p95 {} ms over {arrivals} images", median.as_millis(), high.as_millis());

@@ -7,8 +7,8 @@ use nightread_fleet::{Arrival, Arrivals, MachineType, Run, Scaling, Scenario, si
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::azurite::Azurite;
 use crate::arriving::Results;
+use crate::azurite::Azurite;
 use crate::bench::Bench;
 use crate::images::grey;
 

@@ -137,7 +137,7 @@ async fn many_are_carried_there_and_back_and_none_is_lost() {
         carried = parking.park() => drop(carried.expect("parked")),
         () = async { while observer.depth(topology::PARKED).await < 200 {} } => {}
     }
-    // The broker gives back what was in hand when it has seen the connection go.
+    // The broker gives back what was in flight when it has seen the connection go.
     wait::until("an empty lane", || async {
         parking.park().await.expect("the rest");
         (observer.depth(&bulk()).await == 0 && observer.depth(topology::PARKED).await >= 3_000).then_some(())

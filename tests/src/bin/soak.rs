@@ -11,7 +11,9 @@ use nightread_tests::cgroup::Room;
 use nightread_tests::chaos::{self, Plan};
 use nightread_tests::cluster_storm::{self, Weather};
 use nightread_tests::little::Want;
-use nightread_tests::{announcing, beside, delivering, lies, little, little_room, measure, mixed, queues, simulated};
+use nightread_tests::{
+    announcing, beside, delivering, lies, little, little_room, measure, mixed, queues, simulated,
+};
 
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | cluster [blobs kills seconds] | stopped [blobs seconds] | clock [blobs seconds] | \
                      oom [blobs kills] | descriptors [blobs] | memory [announcements mebibytes] | \

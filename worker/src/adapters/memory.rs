@@ -70,7 +70,7 @@ impl Intake for MemoryQueue {
                 if let Some(message) = state.ready.pop_front() {
                     state.pending += 1;
                     let settlement =
-                        InHand { shared: Arc::clone(&self.shared), message: Some(message.clone()) };
+                        InFlight { shared: Arc::clone(&self.shared), message: Some(message.clone()) };
                     return Ok(Some(Delivery { message, settlement: Box::new(settlement) }));
                 }
             }
@@ -84,13 +84,13 @@ impl Intake for MemoryQueue {
 }
 
 #[derive(Debug)]
-struct InHand {
+struct InFlight {
     shared: Arc<Shared>,
     message: Option<Message>,
 }
 
 #[async_trait]
-impl Settlement for InHand {
+impl Settlement for InFlight {
     async fn settle(mut self: Box<Self>, disposition: Disposition) -> Result<(), JobError> {
         let Some(mut message) = self.message.take() else { return Ok(()) };
         match disposition {
@@ -127,7 +127,7 @@ impl Settlement for InHand {
     }
 }
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(message) = self.message.take() {
             give_back(&self.shared, message, 1);

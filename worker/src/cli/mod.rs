@@ -292,7 +292,7 @@ Examples:
   nightread run --lanes ingest,bulk                          leave scans to other workers
   nightread run --lanes volumes --jobs 1                     read one scan and end, for a scaler that starts one run a message
 
-With --jobs nothing more is taken once so many deliveries are in hand; these are finished, however long they take, and the
+With --jobs nothing more is taken once so many deliveries are in flight; these are finished, however long they take, and the
 run ends with status 0. It also ends when a minute passes in which none comes.
 
 SIGTERM and SIGINT drain: intake stops, jobs in flight finish inside [worker] drain_seconds. A second signal gives

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use nightread_fmri::simulate::{Networks, Options, simulate};
-use nightread_volume::{FileSource, Limits, Source};
+use nightread_volume::{FileSource, Limits, ScanSource};
 
 use crate::app::WrongUse;
 use crate::cli::SimulateScanArgs;
@@ -22,7 +22,7 @@ pub(super) fn run(args: &SimulateScanArgs) -> Result<ExitCode> {
         return Err(WrongUse(format!("--volumes is 1 to {MAX_VOLUMES}, --tr is above 0")).into());
     }
     let mask = args.mask.clone().map(FileSource);
-    let mask = mask.as_ref().map(|mask| mask as &dyn Source);
+    let mask = mask.as_ref().map(|mask| mask as &dyn ScanSource);
     let networks = Networks::read(&FileSource(args.networks.clone()), mask, &Limits::default())?;
     let options =
         Options { seed: args.seed, volumes: args.volumes, tr_seconds: args.tr, ..Options::default() };

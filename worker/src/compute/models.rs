@@ -15,7 +15,7 @@ use nightread_engine::{
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
-use nightread_volume::{FileSource, Limits, Source};
+use nightread_volume::{FileSource, Limits, ScanSource};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
@@ -306,7 +306,7 @@ fn group_maps(manifest: &Manifest) -> Result<Option<GroupMaps>, JobError> {
     }
     manifest.verify_maps()?;
     let mask = maps.mask.as_ref().map(|mask| FileSource(manifest.path_of(mask)));
-    let mask = mask.as_ref().map(|mask| mask as &dyn Source);
+    let mask = mask.as_ref().map(|mask| mask as &dyn ScanSource);
     let read = GroupMaps::read(&FileSource(manifest.path_of(&maps.file)), mask, &Limits::default())?;
     if read.count() != maps.count || read.grid().dims != maps.grid {
         let text = format!(

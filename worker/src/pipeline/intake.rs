@@ -95,20 +95,20 @@ pub struct Run {
 }
 
 /// Counts a delivery while it is in flight, also when its handler panics.
-struct InHand {
+struct InFlight {
     observer: Arc<dyn Observer>,
     lane: Lane,
     announced_at: Option<u64>,
 }
 
-impl InHand {
+impl InFlight {
     fn new(observer: &Arc<dyn Observer>, message: &Attributes) -> Self {
         observer.delivery_taken(message);
         Self { observer: Arc::clone(observer), lane: message.lane, announced_at: message.announced_at }
     }
 }
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.observer.delivery_left(self.lane, self.announced_at);
     }
@@ -179,7 +179,7 @@ impl Run {
             taken_so_far += 1;
             let handler = Arc::clone(&shared);
             jobs.spawn(async move {
-                let _counted = InHand::new(&handler.run.observer, &delivery.message.attributes);
+                let _counted = InFlight::new(&handler.run.observer, &delivery.message.attributes);
                 handler.handle(delivery).await;
                 drop(permit);
             });
@@ -216,7 +216,7 @@ impl Shared {
         self.run.limit.is_none_or(|limit| taken < limit.jobs.get())
     }
 
-    /// Ends when a run of so many jobs has waited in vain; never while one of them is in hand.
+    /// Ends when a run of so many jobs has waited in vain; never while one of them is in flight.
     async fn nothing_comes(&self, jobs: &TaskTracker) {
         let Some(limit) = self.run.limit else { return std::future::pending().await };
         loop {

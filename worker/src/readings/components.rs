@@ -15,7 +15,9 @@ use nightread_fmri::motion::Motion;
 use nightread_fmri::projection::{ProjectionOptions, project};
 use nightread_fmri::regression::{Flag, Options};
 use nightread_fmri::{ComponentMaps, DualRegression, MNI_4MM, Peak, dual_regression_beside};
-use nightread_volume::{Frame, Grid, GridRelation, Header, Orientation, PLAUSIBLE_TR, Source, VolumeStream};
+use nightread_volume::{
+    Frame, Grid, GridRelation, Header, Orientation, PLAUSIBLE_TR, ScanSource, VolumeStream,
+};
 use serde_json::Value;
 
 use super::derivatives::{self, Measured};
@@ -39,7 +41,7 @@ pub(super) const MIN_DOF: usize = 10;
 /// A fetched blob as the volumes' reader opens it.
 struct BodySource<'a>(&'a Body);
 
-impl Source for BodySource<'_> {
+impl ScanSource for BodySource<'_> {
     fn open(&self) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
         Ok(self.0.open())
     }

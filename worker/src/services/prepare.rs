@@ -24,7 +24,7 @@ use crate::settings::Settings;
 
 /// What was written, and what could not be prepared.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedFiles {
     model: String,
     /// Of one array.
     shape: Vec<usize>,
@@ -42,7 +42,7 @@ pub(crate) fn run(
     model: Option<&str>,
     out: &Path,
     settings: &Settings,
-) -> Result<Prepared> {
+) -> Result<PreparedFiles> {
     let catalogue = Catalogue::load(&settings.models_dir)?;
     let manifest = match model {
         Some(model) => Arc::clone(catalogue.get(model)?),
@@ -71,7 +71,7 @@ pub(crate) fn run(
     // Renamed into place when it is whole.
     let file =
         NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
-    let mut prepared = Prepared {
+    let mut prepared = PreparedFiles {
         model: manifest.name.clone(),
         shape: manifest.input.item_shape.clone(),
         written: Vec::new(),
@@ -127,7 +127,7 @@ fn tensor(
     Ok((values, image.warnings().iter().cloned().chain(doubt).collect()))
 }
 
-impl Prepared {
+impl PreparedFiles {
     /// Whether every file has its array.
     pub(crate) fn is_whole(&self) -> bool {
         self.failed.is_empty()

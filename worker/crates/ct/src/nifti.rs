@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use nightread_domain::body::Body;
-use nightread_volume::{Header, LimitNames, Limits, Orientation, Source, VolumeStream};
+use nightread_volume::{Header, LimitNames, Limits, Orientation, ScanSource, VolumeStream};
 use serde_json::json;
 
 use crate::error::{CtCode, CtError};
@@ -16,7 +16,7 @@ use crate::volume::{CtVolume, Estimate, PartBytes, Place};
 
 struct BodySource<'a>(&'a Body);
 
-impl Source for BodySource<'_> {
+impl ScanSource for BodySource<'_> {
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(self.0.open())
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
 use nightread_volume::{
-    Description, Frame, Grid, Intent, Limits, Orientation, Placed, Sampling, Source, Storage, VolumeStream,
-    VolumeWriter, place,
+    Description, Frame, Grid, Intent, Limits, Orientation, Placed, Sampling, ScanSource, Storage,
+    VolumeStream, VolumeWriter, place,
 };
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ impl ComponentMaps {
     /// # Errors
     /// Those of reading volumes; `grid_mismatch`; `too_many_voxels` for more than 1024 maps.
     pub fn read(
-        source: &dyn Source,
+        source: &dyn ScanSource,
         target: &Frame<'_>,
         resample: bool,
         limits: &Limits,

@@ -1,7 +1,7 @@
 //! Masks: which voxels of a grid a 3-D file counts as inside.
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
-use nightread_volume::{Frame, Limits, Orientation, Placed, Source, VolumeStream, place};
+use nightread_volume::{Frame, Limits, Orientation, Placed, ScanSource, VolumeStream, place};
 use serde::Serialize;
 
 /// How a mask's values were read.
@@ -38,7 +38,7 @@ impl Mask {
     /// # Errors
     /// Those of reading a volume; `volume_header_invalid` for more than one volume; `grid_mismatch`; `mask_empty`.
     pub fn read(
-        source: &dyn Source,
+        source: &dyn ScanSource,
         target: &Frame<'_>,
         resample: bool,
         limits: &Limits,

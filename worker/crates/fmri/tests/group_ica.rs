@@ -7,7 +7,7 @@ use common::{Nifti, Random, correlation};
 use nightread_domain::ErrorCode;
 use nightread_fmri::GroupMaps;
 use nightread_fmri::ica::{GroupIca, Options, Progress, group_ica, write_group};
-use nightread_volume::{BytesSource, Datatype, Limits, Source};
+use nightread_volume::{BytesSource, Datatype, Limits, ScanSource};
 use sha2::{Digest, Sha256};
 
 const DIMS: [i64; 3] = [12, 12, 10];
@@ -58,7 +58,7 @@ fn everywhere() -> Vec<u8> {
 
 fn run(files: &[Vec<u8>], options: &Options) -> Result<GroupIca, nightread_domain::JobError> {
     let runs: Vec<BytesSource<'_>> = files.iter().map(|file| BytesSource(file)).collect();
-    let runs: Vec<&dyn Source> = runs.iter().map(|run| run as &dyn Source).collect();
+    let runs: Vec<&dyn ScanSource> = runs.iter().map(|run| run as &dyn ScanSource).collect();
     group_ica(&runs, &BytesSource(&everywhere()), options, &mut |_| {})
 }
 
@@ -110,7 +110,7 @@ fn a_seed_decides_everything() {
 fn progress_is_told_and_the_output_is_read_by_dual_regression() {
     let files = cohort(3);
     let sources: Vec<BytesSource<'_>> = files.iter().map(|file| BytesSource(file)).collect();
-    let runs: Vec<&dyn Source> = sources.iter().map(|run| run as &dyn Source).collect();
+    let runs: Vec<&dyn ScanSource> = sources.iter().map(|run| run as &dyn ScanSource).collect();
     let (mut read, mut starts) = (0, 0);
     let options = Options { restarts: 2, ..Options::new(COUNT) };
     let group = group_ica(&runs, &BytesSource(&everywhere()), &options, &mut |progress| match progress {
@@ -164,7 +164,7 @@ fn with_mask(
     options: &Options,
 ) -> Result<GroupIca, nightread_domain::JobError> {
     let runs: Vec<BytesSource<'_>> = files.iter().map(|file| BytesSource(file)).collect();
-    let runs: Vec<&dyn Source> = runs.iter().map(|run| run as &dyn Source).collect();
+    let runs: Vec<&dyn ScanSource> = runs.iter().map(|run| run as &dyn ScanSource).collect();
     group_ica(&runs, &BytesSource(mask), options, &mut |_| {})
 }
 

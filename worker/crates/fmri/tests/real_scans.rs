@@ -9,13 +9,13 @@ use common::dense::dense;
 use common::{correlation, data, read_all, rest32};
 use nightread_fmri::ica::{GroupIca, Options, group_ica};
 use nightread_fmri::{GroupMaps, dual_regression, regression};
-use nightread_volume::{FileSource, Grid, Source};
+use nightread_volume::{FileSource, Grid, ScanSource};
 
 const COMPONENTS: usize = 20;
 
 fn decompose(paths: &[std::path::PathBuf], mask: &Path, seed: u64) -> GroupIca {
     let scans: Vec<FileSource> = paths.iter().cloned().map(FileSource).collect();
-    let runs: Vec<&dyn Source> = scans.iter().map(|scan| scan as &dyn Source).collect();
+    let runs: Vec<&dyn ScanSource> = scans.iter().map(|scan| scan as &dyn ScanSource).collect();
     let options = Options { seed, ..Options::new(COMPONENTS) };
     group_ica(&runs, &FileSource(mask.to_path_buf()), &options, &mut |_| {}).unwrap()
 }

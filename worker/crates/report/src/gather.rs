@@ -14,7 +14,7 @@ pub(crate) const BINS: usize = 20;
 #[derive(Debug)]
 pub struct Gathered {
     max_rows: usize,
-    pub models: Vec<Model>,
+    pub models: Vec<ModelRun>,
     /// Readings of radiographs, and those that failed; the first `max_rows` by name.
     pub radiographs: Vec<Radiograph>,
     /// Readings of scans, and those that failed; likewise.
@@ -51,7 +51,7 @@ impl PartialOrd for Failure {
 
 /// One model as it was run, with the counts of its documents.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct ModelRun {
     pub task: Task,
     pub name: String,
     pub version: String,
@@ -254,7 +254,7 @@ impl Gathered {
             same && model.is_of(document)
         });
         let at = known.unwrap_or_else(|| {
-            self.models.push(Model::of(document));
+            self.models.push(ModelRun::of(document));
             self.models.len() - 1
         });
         let model = &mut self.models[at];
@@ -273,7 +273,7 @@ impl Gathered {
 }
 
 impl Study {
-    fn key<'a>(&'a self, models: &'a [Model]) -> ([&'a str; 5], OffsetDateTime, Option<&'a str>) {
+    fn key<'a>(&'a self, models: &'a [ModelRun]) -> ([&'a str; 5], OffsetDateTime, Option<&'a str>) {
         let model = &models[self.model];
         let names = [&self.container, &self.name, &model.name, &model.version, &model.precision];
         (names.map(String::as_str), self.read_at, self.document.as_deref())
@@ -296,7 +296,7 @@ impl Radiograph {
     }
 }
 
-impl Model {
+impl ModelRun {
     fn of(document: &ResultDocument) -> Self {
         let model = &document.model;
         Self {

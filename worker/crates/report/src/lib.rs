@@ -23,6 +23,6 @@ pub mod safe;
 pub mod scans;
 mod volumes;
 
-pub use gather::{Beside, Failure, Finding, Gathered, Model, Radiograph, Study};
+pub use gather::{Beside, Failure, Finding, Gathered, ModelRun, Radiograph, Study};
 pub use other::{Compared, Other, ReadTwice};
 pub use pages::{Pages, Report};

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use nightread_domain::Task;
 use serde::Serialize;
 
-use crate::gather::{Gathered, Model, joined};
+use crate::gather::{Gathered, ModelRun, joined};
 
 /// Text with the works that it names; a number in brackets stands for a reference.
 #[derive(Debug, Serialize)]
@@ -56,7 +56,7 @@ fn cited(references: &mut Vec<&'static str>, works: &[&'static str]) -> String {
     format!("[{}]", numbers.collect::<Vec<_>>().join(", "))
 }
 
-fn by_what(model: &Model) -> String {
+fn by_what(model: &ModelRun) -> String {
     let study = model.task.in_papers();
     let read = if model.ok == 1 { format!("1 {study} was") } else { format!("{} {study}s were", model.ok) };
     let failed =
@@ -72,7 +72,7 @@ fn by_what(model: &Model) -> String {
     )
 }
 
-fn radiographs(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
+fn radiographs(text: &mut String, model: &ModelRun, references: &mut Vec<&'static str>) {
     if model.preprocessing.contains("xrv-1") {
         let _infallible = write!(
             text,
@@ -92,7 +92,7 @@ fn radiographs(text: &mut String, model: &Model, references: &mut Vec<&'static s
     }
 }
 
-fn scans(text: &mut String, model: &Model, references: &mut Vec<&'static str>) {
+fn scans(text: &mut String, model: &ModelRun, references: &mut Vec<&'static str>) {
     if !model.regressions.is_empty() {
         let _infallible = write!(
             text,

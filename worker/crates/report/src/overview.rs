@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::charts;
-use crate::gather::{BINS, Gathered, Model, joined, meaning};
+use crate::gather::{BINS, Gathered, ModelRun, joined, meaning};
 
 /// The stages that are known, in the order in which a study passes them; others come after.
 const STAGES: [&str; 7] = ["fetch", "decode", "preprocess", "queue", "infer", "heatmaps", "segments"];
@@ -229,7 +229,7 @@ fn over_time(read_at: &[i64]) -> (Option<String>, String) {
 }
 
 impl ModelRow {
-    fn of(model: &Model) -> Self {
+    fn of(model: &ModelRun) -> Self {
         Self {
             name: model.name.clone(),
             version: model.version.clone(),
@@ -245,7 +245,7 @@ impl ModelRow {
 }
 
 impl Distributions {
-    fn of(model: &Model) -> Option<Self> {
+    fn of(model: &ModelRun) -> Option<Self> {
         let labels = model.labels.iter().enumerate().map(|(nth, (label, threshold))| {
             let bins = &model.histograms[nth];
             let words = format!("Probabilities of {label} in {} studies, threshold {threshold:.3}", model.ok);
@@ -271,7 +271,7 @@ fn titles_of(bins: &[u64; BINS]) -> Vec<String> {
 }
 
 impl Networks {
-    fn of(model: &Model) -> Option<Self> {
+    fn of(model: &ModelRun) -> Option<Self> {
         let labels = model.components.iter().map(|(label, &components)| Network {
             label: label.clone(),
             components,
@@ -296,7 +296,7 @@ impl StageRow {
 }
 
 impl Stages {
-    fn of(model: &Model) -> Option<Self> {
+    fn of(model: &ModelRun) -> Option<Self> {
         let mut stages: Vec<_> =
             model.timing_ms.iter().map(|(stage, times)| StageRow::of(stage, times)).collect();
         stages.sort_by_key(|row| {

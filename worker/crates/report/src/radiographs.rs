@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::gather::{Gathered, Model, Radiograph};
+use crate::gather::{Gathered, ModelRun, Radiograph};
 use crate::overview::moment;
 
 /// Names are short because there may be ten thousand rows.
@@ -71,7 +71,7 @@ impl Serialize for Rounded {
 }
 
 impl<'a> ModelOfTable<'a> {
-    fn of(model: &'a Model, all: &[&str]) -> Self {
+    fn of(model: &'a ModelRun, all: &[&str]) -> Self {
         let places = model.labels.iter().map(|(label, _)| all.iter().position(|known| known == label));
         Self {
             title: model.title(),

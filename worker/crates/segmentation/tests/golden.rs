@@ -4,7 +4,7 @@
 
 mod common;
 
-use nightread_segmentation::grid::{Prepared, prepare};
+use nightread_segmentation::grid::{PreparedVolume, prepare};
 use nightread_segmentation::recipe::{Recipe, RecipeId};
 use nightread_segmentation::{Back, Grid};
 use serde_json::Value;
@@ -37,7 +37,7 @@ fn named<'a>(cases: &'a [Value], name: &str) -> &'a Value {
 }
 
 /// The greatest difference from the peer's tensor, as a share of its range.
-fn difference(prepared: &Prepared, case: &Value) -> f64 {
+fn difference(prepared: &PreparedVolume, case: &Value) -> f64 {
     let mut shape: [usize; 3] = serde_json::from_value(case["tensor_shape"].clone()).unwrap();
     shape.reverse();
     let expected = tensor(case);
@@ -51,7 +51,7 @@ fn difference(prepared: &Prepared, case: &Value) -> f64 {
 }
 
 /// Where a voxel of the source lies on each axis of the tensor; none where no label comes to it.
-fn place(prepared: &Prepared, recipe: &Recipe, voxel: [usize; 3]) -> [Option<f64>; 3] {
+fn place(prepared: &PreparedVolume, recipe: &Recipe, voxel: [usize; 3]) -> [Option<f64>; 3] {
     if !(0..3).all(|axis| prepared.inside[axis].contains(&voxel[axis])) {
         return [None; 3];
     }

@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nightread_fmri::ica::{Options, Progress, group_ica, write_group};
-use nightread_volume::{FileSource, Source};
+use nightread_volume::{FileSource, ScanSource};
 
 use crate::cli::GroupIcaArgs;
 use crate::console::{answer, say};
 
 pub(super) fn run(args: &GroupIcaArgs) -> Result<ExitCode> {
     let scans: Vec<FileSource> = args.scans.iter().cloned().map(FileSource).collect();
-    let runs: Vec<&dyn Source> = scans.iter().map(|scan| scan as &dyn Source).collect();
+    let runs: Vec<&dyn ScanSource> = scans.iter().map(|scan| scan as &dyn ScanSource).collect();
     let mask = FileSource(args.mask.clone());
     let options = Options {
         seed: args.seed,

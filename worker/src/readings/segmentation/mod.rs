@@ -12,7 +12,7 @@ use nightread_ct::{CtLimits, CtVolume, PartBytes, estimate, from_parts};
 use nightread_domain::result::{ArtefactKind, Payload};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, Stage, Warning, WarningCode};
 use nightread_engine::{Manifest, Patches};
-use nightread_segmentation::grid::{Prepared, model_shape, prepare};
+use nightread_segmentation::grid::{PreparedVolume, model_shape, prepare};
 use nightread_segmentation::labels::{Accumulator, Finished};
 use nightread_segmentation::{Grid, window};
 use nightread_volume::Affine;
@@ -102,7 +102,7 @@ pub(super) async fn read(
     let (prepared, preprocessed) = prepared.await?;
     timing.record("preprocess", preprocessed);
 
-    let source = Source { shape: decoded.volume.shape, affine: decoded.volume.affine };
+    let source = SourceGrid { shape: decoded.volume.shape, affine: decoded.volume.affine };
     let asked = Instant::now();
     let before = decoded.began.get_or_insert(asked).elapsed();
     let (own, limit) = (Arc::clone(&network), reader.options.volume_time);
@@ -169,7 +169,7 @@ fn limits(reader: &Reader) -> CtLimits {
 
 /// Where the voxels of a volume lie.
 #[derive(Clone, Copy, Debug)]
-struct Source {
+struct SourceGrid {
     shape: [usize; 3],
     affine: [[f64; 4]; 3],
 }
@@ -207,12 +207,12 @@ fn apart(volume: CtVolume) -> (Grid<i16>, Told) {
 fn sweep(
     patches: &mut Patches<'_>,
     network: &Network,
-    prepared: &Prepared,
-    source: &Source,
+    prepared: &PreparedVolume,
+    source: &SourceGrid,
     limit: Limit,
     progress: &SweepProgress,
 ) -> Result<Finished, JobError> {
-    let Prepared { grid, back, inside } = prepared;
+    let PreparedVolume { grid, back, inside } = prepared;
     let plan = window::Plan::new(grid.shape, network.window.clone()).map_err(codes::unplanned)?;
     let resample = network.resample_for(back);
     let labels = Accumulator::new(&plan, network.classes, back, resample, source.shape);

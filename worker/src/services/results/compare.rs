@@ -14,7 +14,7 @@ use nightread_compare::{
 
 use super::documents::Documents;
 use super::filter::Filter;
-use super::source::Source;
+use super::source::DocumentSource;
 use crate::app::WrongUse;
 use crate::cli::results::CompareArgs;
 
@@ -63,8 +63,8 @@ fn opened(args: &CompareArgs) -> Result<([Documents; 2], JoinKey)> {
     let filter = Filter { models: args.model.clone(), prefix: args.prefix.clone(), ..Filter::default() };
     let a = Documents::open(&args.a, &args.common, filter.clone())?;
     let b = Documents::open(&args.b, &args.common, filter)?;
-    let of_a = Source::parse(&args.a).map_err(WrongUse)?;
-    let of_b = Source::parse(&args.b).map_err(WrongUse)?;
+    let of_a = DocumentSource::parse(&args.a).map_err(WrongUse)?;
+    let of_b = DocumentSource::parse(&args.b).map_err(WrongUse)?;
     if are_shared(&of_a, &of_b) {
         let told = "A and B have documents in common: name two folders, containers or lists of which neither holds the other";
         return Err(WrongUse(told.to_owned()).into());
@@ -74,18 +74,20 @@ fn opened(args: &CompareArgs) -> Result<([Documents; 2], JoinKey)> {
 }
 
 /// Whether two sources hold the same documents, so that some would be compared with themselves. Of lists nobody knows.
-fn are_shared(a: &Source, b: &Source) -> bool {
+fn are_shared(a: &DocumentSource, b: &DocumentSource) -> bool {
     match (a, b) {
-        (Source::Folder(a) | Source::File(a), Source::Folder(b) | Source::File(b)) => {
-            match (a.canonicalize(), b.canonicalize()) {
-                (Ok(a), Ok(b)) => a.starts_with(&b) || b.starts_with(&a),
-                _ => false,
-            }
-        }
-        (Source::Container { name: a, prefix: of_a }, Source::Container { name: b, prefix: of_b }) => {
-            a == b && (of_a.starts_with(of_b) || of_b.starts_with(of_a))
-        }
-        (Source::List(a), Source::List(b)) => a == b,
+        (
+            DocumentSource::Folder(a) | DocumentSource::File(a),
+            DocumentSource::Folder(b) | DocumentSource::File(b),
+        ) => match (a.canonicalize(), b.canonicalize()) {
+            (Ok(a), Ok(b)) => a.starts_with(&b) || b.starts_with(&a),
+            _ => false,
+        },
+        (
+            DocumentSource::Container { name: a, prefix: of_a },
+            DocumentSource::Container { name: b, prefix: of_b },
+        ) => a == b && (of_a.starts_with(of_b) || of_b.starts_with(of_a)),
+        (DocumentSource::List(a), DocumentSource::List(b)) => a == b,
         _ => false,
     }
 }

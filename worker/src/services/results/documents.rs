@@ -22,7 +22,7 @@ pub use super::names::{Counts, Named};
 use super::names::{Out, counted, listing, names_here};
 pub use super::reading::{Found, MAX_DOCUMENT};
 use super::reading::{GONE, download, read_blob, read_here};
-use super::source::{FILES, FOLDER, Source};
+use super::source::{DocumentSource, FILES, FOLDER};
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, WrongUse};
@@ -45,7 +45,7 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Documents {
     store: Store,
-    source: Arc<Source>,
+    source: Arc<DocumentSource>,
     filter: Arc<Filter>,
     counts: Arc<Mutex<Counts>>,
 }
@@ -72,11 +72,11 @@ impl Documents {
     /// # Errors
     /// [`WrongUse`]; what the account says.
     pub fn open(typed: &Path, common: &Common, filter: Filter) -> Result<Self> {
-        let source = Source::parse(typed).map_err(WrongUse)?;
+        let source = DocumentSource::parse(typed).map_err(WrongUse)?;
         let store = match &source {
-            Source::Container { name, .. } => in_settings(common, name)?,
-            Source::Folder(folder) => Store::here([(FOLDER, folder.as_path())]),
-            Source::List(_) | Source::File(_) => Store::here([(FILES, Path::new("/"))]),
+            DocumentSource::Container { name, .. } => in_settings(common, name)?,
+            DocumentSource::Folder(folder) => Store::here([(FOLDER, folder.as_path())]),
+            DocumentSource::List(_) | DocumentSource::File(_) => Store::here([(FILES, Path::new("/"))]),
         };
         let (source, filter) = (Arc::new(source), Arc::new(filter));
         Ok(Self { store, source, filter, counts: Arc::new(Mutex::default()) })
@@ -86,7 +86,7 @@ impl Documents {
     pub fn of_folder(folder: &Path) -> Self {
         Self {
             store: Store::here([(FOLDER, folder)]),
-            source: Arc::new(Source::Folder(folder.to_owned())),
+            source: Arc::new(DocumentSource::Folder(folder.to_owned())),
             filter: Arc::new(Filter::default()),
             counts: Arc::new(Mutex::default()),
         }
@@ -154,7 +154,7 @@ impl Documents {
         let (store, source, filter) =
             (self.store.clone(), Arc::clone(&self.source), Arc::clone(&self.filter));
         match (store, &*source) {
-            (Store::Account(account), Source::Container { name, prefix }) => {
+            (Store::Account(account), DocumentSource::Container { name, prefix }) => {
                 let (name, prefix) = (name.clone(), narrowed(prefix, &filter));
                 tokio::spawn(async move { listing(&account, &name, &prefix, wanted, out).await });
             }
@@ -192,21 +192,21 @@ impl Documents {
 
     /// Whether somebody named each document, so that what is none is a mistake.
     fn is_named(&self) -> bool {
-        matches!(*self.source, Source::List(_) | Source::File(_))
+        matches!(*self.source, DocumentSource::List(_) | DocumentSource::File(_))
     }
 
     /// Whether what is no document was meant as one. Lists that `find` makes name sidecars too: whole JSON of another kind.
     fn is_meant(&self, body: &[u8]) -> bool {
         match *self.source {
-            Source::File(_) => true,
-            Source::List(_) => serde_json::from_slice::<IgnoredAny>(body).is_err(),
-            Source::Folder(_) | Source::Container { .. } => false,
+            DocumentSource::File(_) => true,
+            DocumentSource::List(_) => serde_json::from_slice::<IgnoredAny>(body).is_err(),
+            DocumentSource::Folder(_) | DocumentSource::Container { .. } => false,
         }
     }
 
     /// Whether its names come from standard input, and so but once.
     pub fn is_read_once(&self) -> bool {
-        matches!(*self.source, Source::List(None))
+        matches!(*self.source, DocumentSource::List(None))
     }
 
     /// Which documents are asked for, in words that are the same for the same wish to the same program.

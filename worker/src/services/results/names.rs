@@ -10,7 +10,7 @@ use nightread_domain::ports::Listing;
 use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
 use tokio::sync::mpsc;
 
-use super::source::{FOLDER, Lines, Source, listed};
+use super::source::{DocumentSource, FOLDER, Lines, listed};
 use crate::adapters::storage::azure::AzureStore;
 use crate::adapters::storage::folder::FolderStore;
 use crate::services::pages::{PageWalk, patiently};
@@ -85,16 +85,16 @@ pub(super) fn counted(counts: &Mutex<Counts>, add: impl FnOnce(&mut Counts)) {
 /// Names of this machine. Nobody who has stopped listening is told of an error.
 pub(super) fn names_here(
     folder: &FolderStore,
-    source: &Source,
+    source: &DocumentSource,
     facts: bool,
     wanted: &dyn Fn(&Named) -> bool,
     mut out: Out,
 ) {
     let ended = match source {
-        Source::Folder(_) => walk(folder, FOLDER, "", facts, wanted, &mut out),
-        Source::Container { name, prefix } => walk(folder, name, prefix, facts, wanted, &mut out),
-        Source::List(list) => lines(list.as_deref(), folder, facts, wanted, &mut out),
-        Source::File(path) => one(path, folder, facts, wanted, &mut out),
+        DocumentSource::Folder(_) => walk(folder, FOLDER, "", facts, wanted, &mut out),
+        DocumentSource::Container { name, prefix } => walk(folder, name, prefix, facts, wanted, &mut out),
+        DocumentSource::List(list) => lines(list.as_deref(), folder, facts, wanted, &mut out),
+        DocumentSource::File(path) => one(path, folder, facts, wanted, &mut out),
     };
     let _ = match ended {
         Ok(()) => match out.full(None) {

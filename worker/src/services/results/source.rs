@@ -19,7 +19,7 @@ pub const FOLDER: &str = "results";
 
 /// Where documents lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum DocumentSource {
     /// Everything below a folder, as `nightread process --out` makes it.
     Folder(PathBuf),
     /// What begins with `prefix` in a container of the settings' storage.
@@ -30,7 +30,7 @@ pub enum Source {
     File(PathBuf),
 }
 
-impl Source {
+impl DocumentSource {
     pub const fn is_container(&self) -> bool {
         matches!(self, Self::Container { .. })
     }
@@ -138,15 +138,23 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a.json");
         std::fs::write(&file, b"{}").expect("a file");
-        let parse = |text: &str| Source::parse(Path::new(text));
-        assert_eq!(Source::parse(folder.path()), Ok(Source::Folder(folder.path().to_owned())));
-        assert_eq!(Source::parse(&file), Ok(Source::File(file)));
-        let container =
-            |name: &str, prefix: &str| Source::Container { name: name.to_owned(), prefix: prefix.to_owned() };
+        let parse = |text: &str| DocumentSource::parse(Path::new(text));
+        assert_eq!(
+            DocumentSource::parse(folder.path()),
+            Ok(DocumentSource::Folder(folder.path().to_owned()))
+        );
+        assert_eq!(DocumentSource::parse(&file), Ok(DocumentSource::File(file)));
+        let container = |name: &str, prefix: &str| DocumentSource::Container {
+            name: name.to_owned(),
+            prefix: prefix.to_owned(),
+        };
         assert_eq!(parse("container:results"), Ok(container("results", "")));
         assert_eq!(parse("container:results/m/1"), Ok(container("results", "m/1")));
-        assert_eq!(parse("@names.txt"), Ok(Source::List(Some(PathBuf::from("names.txt")))));
-        assert_eq!((parse("-"), parse("@-")), (Ok(Source::List(None)), Ok(Source::List(None))));
+        assert_eq!(parse("@names.txt"), Ok(DocumentSource::List(Some(PathBuf::from("names.txt")))));
+        assert_eq!(
+            (parse("-"), parse("@-")),
+            (Ok(DocumentSource::List(None)), Ok(DocumentSource::List(None)))
+        );
         assert!(parse("/nowhere/at/all").expect_err("nothing there").contains("/nowhere/at/all"));
     }
 

@@ -220,7 +220,7 @@ pub fn undelivered(state: &'static str, count: u32) {
     gauge!(UNDELIVERED.name, "state" => state).set(f64::from(count));
 }
 
-/// A delivery in hand; dropped, it is not any more.
+/// A delivery in flight; dropped, it is not any more.
 #[derive(Debug)]
 pub struct InFlight(());
 

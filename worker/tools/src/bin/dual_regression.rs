@@ -14,7 +14,7 @@ use nightread_fmri::confounds::{Table, Wanted, find};
 use nightread_fmri::projection::{INPUT_LEN, ProjectionOptions, project};
 use nightread_fmri::regression::Options;
 use nightread_fmri::{ComponentMaps, GroupMaps, dual_regression_beside};
-use nightread_volume::{FileSource, Limits, Source, VolumeStream};
+use nightread_volume::{FileSource, Limits, ScanSource, VolumeStream};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut maps, mut mask, mut out, mut scan) = (None, None, None, None);
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let maps = maps.ok_or("--maps is needed")?;
     let scan = scan.ok_or("a scan is needed")?;
     let start = Instant::now();
-    let mask = mask.as_ref().map(|mask| mask as &dyn Source);
+    let mask = mask.as_ref().map(|mask| mask as &dyn ScanSource);
     let maps = GroupMaps::read(&maps, mask, &options.limits)?;
     let prepared = start.elapsed().as_secs_f64();
     let start = Instant::now();

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use nightread_fmri::ica::{Options, group_ica, write_group};
-use nightread_volume::{FileSource, Source};
+use nightread_volume::{FileSource, ScanSource};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut options, mut mask, mut out, mut scans) = (Options::new(20), None, None, Vec::new());
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let (mask, out) = (mask.ok_or("--mask is needed")?, out.ok_or("--out is needed")?);
-    let runs: Vec<&dyn Source> = scans.iter().map(|scan| scan as &dyn Source).collect();
+    let runs: Vec<&dyn ScanSource> = scans.iter().map(|scan| scan as &dyn ScanSource).collect();
     let group = group_ica(&runs, &mask, &options, &mut |progress| eprintln!("{progress:?}"))?;
     write_group(&group, &out, true)?;
     Ok(())

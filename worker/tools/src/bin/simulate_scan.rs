@@ -6,7 +6,7 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use nightread_fmri::simulate::{Networks, Options, simulate};
-use nightread_volume::{FileSource, Limits, Source};
+use nightread_volume::{FileSource, Limits, ScanSource};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut networks, mut mask, mut out) = (None, None, None);
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let (networks, out) = (networks.ok_or("--networks is needed")?, out.ok_or("an output is needed")?);
-    let mask = mask.as_ref().map(|mask| mask as &dyn Source);
+    let mask = mask.as_ref().map(|mask| mask as &dyn ScanSource);
     let networks = Networks::read(&networks, mask, &Limits::default())?;
     let compression = out.extension().is_some_and(|end| end == "gz").then_some(1);
     simulate(&networks, &options, BufWriter::new(File::create(&out)?), compression)?;

@@ -13,7 +13,7 @@ mod run;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
-use nightread_volume::{Affine, Frame, Grid, Header, Limits, Orientation, Source};
+use nightread_volume::{Affine, Frame, Grid, Header, Limits, Orientation, ScanSource};
 
 pub use output::{SIGN_CONVENTION, write_group};
 
@@ -108,8 +108,8 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
 /// `too_few_volumes` when all runs together have fewer volumes than components; `no_usable_components` when the data has
 /// lower rank.
 pub fn group_ica(
-    runs: &[&dyn Source],
-    mask: &dyn Source,
+    runs: &[&dyn ScanSource],
+    mask: &dyn ScanSource,
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<GroupIca, JobError> {
@@ -183,7 +183,7 @@ struct Cohort {
 }
 
 fn read_all(
-    runs: &[&dyn Source],
+    runs: &[&dyn ScanSource],
     headers: &[Header],
     first: &Frame<'_>,
     mask: &Mask,
@@ -217,7 +217,7 @@ fn read_all(
 }
 
 /// What a scan is called: its own name beside its place in the list.
-fn name_of(run: &dyn Source, n: usize) -> String {
+fn name_of(run: &dyn ScanSource, n: usize) -> String {
     let number = n + 1;
     run.name().map_or_else(|| format!("scan {number}"), |name| format!("scan {number} ({name})"))
 }

@@ -2,7 +2,7 @@
 
 use faer::Mat;
 use nightread_domain::{ErrorCode, JobError, Warning};
-use nightread_volume::{Frame, Header, Placed, Source, VolumeStream, place};
+use nightread_volume::{Frame, Header, Placed, ScanSource, VolumeStream, place};
 
 use super::migp::{Tiles, widths};
 use super::{Options, refuse};
@@ -17,7 +17,7 @@ pub(super) struct Run {
 }
 
 /// A run's header, of a file that can be a run at all.
-pub(super) fn header_of(source: &dyn Source, options: &Options) -> Result<Header, JobError> {
+pub(super) fn header_of(source: &dyn ScanSource, options: &Options) -> Result<Header, JobError> {
     let header = VolumeStream::open(source, &options.limits)?.header().clone();
     header.intent.check_time_series()?;
     if !header.four_dimensional || header.volumes < 2 {
@@ -31,7 +31,7 @@ pub(super) fn header_of(source: &dyn Source, options: &Options) -> Result<Header
 
 /// Reads a run on the grid of `first`. Voxels without variance become zero and are marked.
 pub(super) fn read_run(
-    source: &dyn Source,
+    source: &dyn ScanSource,
     first: &Frame<'_>,
     mask: &[u32],
     options: &Options,

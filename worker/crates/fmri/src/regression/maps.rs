@@ -5,7 +5,7 @@ use std::sync::Arc;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_volume::{Frame, Grid, Limits, Orientation, Sampling, Source, VolumeStream};
+use nightread_volume::{Frame, Grid, Limits, Orientation, Sampling, ScanSource, VolumeStream};
 
 use crate::mask::{Mask, MaskRule};
 
@@ -102,7 +102,11 @@ impl GroupMaps {
     ///
     /// # Errors
     /// Those of reading volumes and masks; those of [`GroupMaps::new`].
-    pub fn read(maps: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
+    pub fn read(
+        maps: &dyn ScanSource,
+        mask: Option<&dyn ScanSource>,
+        limits: &Limits,
+    ) -> Result<Self, JobError> {
         let header = VolumeStream::open(maps, limits)?.header().clone();
         let grid = header.grid;
         let brain = mask.is_some();

@@ -22,7 +22,7 @@ mod solve;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nightread_domain::{ErrorCode, JobError, Stage, Warning, WarningCode};
-use nightread_volume::{Frame, GridRelation, Header, Limits, Sampling, Source, VolumeStream, place};
+use nightread_volume::{Frame, GridRelation, Header, Limits, Sampling, ScanSource, VolumeStream, place};
 use serde::Serialize;
 
 pub use dof::DofRule;
@@ -173,7 +173,7 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> JobError {
 /// `grid_mismatch`; `mask_empty` when too few voxels vary; `low_coverage` above the allowed share of a brain mask;
 /// `no_usable_components` when every component had to be left out.
 pub fn dual_regression(
-    source: &dyn Source,
+    source: &dyn ScanSource,
     maps: &GroupMaps,
     options: &Options,
 ) -> Result<DualRegression, JobError> {
@@ -186,7 +186,7 @@ pub fn dual_regression(
 /// # Errors
 /// Those of [`dual_regression`], with T the volumes that count less the confounds' rank; `confounds_invalid`.
 pub fn dual_regression_beside(
-    source: &dyn Source,
+    source: &dyn ScanSource,
     maps: &GroupMaps,
     nuisance: &Nuisance,
     options: &Options,
@@ -272,7 +272,7 @@ pub fn dual_regression_beside(
 /// Passes over the scan, and once more without the voxels that turned out not to be finite: the sums, which voxels were
 /// left out of them, and how many of these were not finite.
 fn read(
-    source: &dyn Source,
+    source: &dyn ScanSource,
     stream: VolumeStream<'_>,
     maps: &GroupMaps,
     sampling: &Sampling,

@@ -11,7 +11,8 @@ use std::io::{self, Write};
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_volume::{
-    Description, Grid, GridRelation, Limits, SIMULATED, Sampling, Source, Storage, VolumeStream, VolumeWriter,
+    Description, Grid, GridRelation, Limits, SIMULATED, Sampling, ScanSource, Storage, VolumeStream,
+    VolumeWriter,
 };
 
 use crate::random::Random;
@@ -80,7 +81,11 @@ impl Networks {
     ///
     /// # Errors
     /// Those of reading volumes; `mask_empty` when there is no network or no brain; `grid_mismatch`.
-    pub fn read(source: &dyn Source, mask: Option<&dyn Source>, limits: &Limits) -> Result<Self, JobError> {
+    pub fn read(
+        source: &dyn ScanSource,
+        mask: Option<&dyn ScanSource>,
+        limits: &Limits,
+    ) -> Result<Self, JobError> {
         let mut stream = VolumeStream::open(source, limits)?;
         let header = stream.header().clone();
         let grid = header.grid;
@@ -133,7 +138,7 @@ impl Networks {
 }
 
 /// The voxels of a mask on another grid, at and above one half.
-fn brain(mask: &dyn Source, grid: &Grid, limits: &Limits) -> Result<Vec<u32>, JobError> {
+fn brain(mask: &dyn ScanSource, grid: &Grid, limits: &Limits) -> Result<Vec<u32>, JobError> {
     let mut stream = VolumeStream::open(mask, limits)?;
     let all: Vec<u32> = (0..grid.len() as u32).collect();
     let sampling = Sampling::plan(&stream.header().grid, grid, &all)?;

@@ -1,7 +1,7 @@
 //! CT volumes brought onto a model's grid, and the way back for what the network says of it.
 //!
 //! ```text
-//! prepare(&Grid<i16>, &Recipe, budget_bytes) -> Result<Prepared, PrepareError>
+//! prepare(&Grid<i16>, &Recipe, budget_bytes) -> Result<PreparedVolume, PrepareError>
 //! model_shape(shape, affine, &Recipe) -> Result<Needs, PrepareError>            // from headers alone
 //! ```
 //!
@@ -36,7 +36,7 @@ use view::View;
 
 /// A volume as the network takes it.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub struct PreparedVolume {
     /// The model's grid. Axis 0 is the fastest in memory and the *last* spatial axis of the network's tensor, so the values
     /// are the tensor's as they lie. The affine says where each voxel was truly sampled.
     pub grid: Grid<f32>,
@@ -72,7 +72,11 @@ pub fn model_shape(shape: [usize; 3], affine: [[f64; 4]; 3], recipe: &Recipe) ->
 ///
 /// # Errors
 /// As [`model_shape`], and where values are missing or the budget would be exceeded; nothing is allocated before.
-pub fn prepare(source: &Grid<i16>, recipe: &Recipe, budget_bytes: u64) -> Result<Prepared, PrepareError> {
+pub fn prepare(
+    source: &Grid<i16>,
+    recipe: &Recipe,
+    budget_bytes: u64,
+) -> Result<PreparedVolume, PrepareError> {
     let settings = recipe.settings();
     let turned = Turned::new(source.shape, source.affine, settings.orientation)?;
     let expected = source.shape.iter().map(|length| *length as u64).product();
@@ -107,7 +111,7 @@ pub fn prepare(source: &Grid<i16>, recipe: &Recipe, budget_bytes: u64) -> Result
     let shape = grid_axes.map(|axis| target.shape[axis]);
     let affine = plan.affine.0.map(|row| [row[grid_axes[0]], row[grid_axes[1]], row[grid_axes[2]], row[3]]);
     let (back, inside) = (plan.back(grid_axes), plan.inside());
-    Ok(Prepared { grid: Grid { shape, affine, values: target.values }, back, inside })
+    Ok(PreparedVolume { grid: Grid { shape, affine, values: target.values }, back, inside })
 }
 
 fn whole(turned: Turned, recipe: &Recipe) -> Result<Plan, PrepareError> {

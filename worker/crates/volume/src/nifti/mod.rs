@@ -18,6 +18,6 @@ pub use header::{Header, PLAUSIBLE_TR};
 pub use intent::Intent;
 pub use orientation::Orientation;
 pub use raw::{NIFTI1_BYTES, NIFTI2_BYTES, SIMULATED, sniff};
-pub use source::{BytesSource, FileSource, LimitNames, Limits, Source};
+pub use source::{BytesSource, FileSource, LimitNames, Limits, ScanSource};
 pub use stream::{Observer, RawVolume, VolumeStream};
 pub use write::{Description, Storage, VolumeWriter};

@@ -44,7 +44,7 @@ impl Default for Limits {
 }
 
 /// A scan that can be opened from its beginning more than once: one with non-finite voxels is read again.
-pub trait Source: Sync {
+pub trait ScanSource: Sync {
     /// A reader at the first byte of the file, compressed or not.
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>>;
 
@@ -58,7 +58,7 @@ pub trait Source: Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct BytesSource<'a>(pub &'a [u8]);
 
-impl Source for BytesSource<'_> {
+impl ScanSource for BytesSource<'_> {
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(self.0))
     }
@@ -68,7 +68,7 @@ impl Source for BytesSource<'_> {
 #[derive(Clone, Debug)]
 pub struct FileSource(pub PathBuf);
 
-impl Source for FileSource {
+impl ScanSource for FileSource {
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(File::open(&self.0)?))
     }

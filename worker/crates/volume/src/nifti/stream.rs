@@ -9,7 +9,7 @@ use super::datatype::{Datatype, Endian, Sample, with_sample};
 use super::gunzip::Gunzip;
 use super::header::Header;
 use super::raw::{NIFTI1_BYTES, NIFTI2_BYTES, sniff};
-use super::source::{Limits, Source};
+use super::source::{Limits, ScanSource};
 use crate::sampling::{Sampler, Sampling};
 
 const READ_AHEAD: usize = 256 << 10;
@@ -66,7 +66,7 @@ impl<'a> VolumeStream<'a> {
     /// # Errors
     /// Those of [`Header::parse`]; `truncated`, `decode_failed` for a damaged stream, `storage_unavailable` when
     /// reading itself fails.
-    pub fn open(source: &'a dyn Source, limits: &Limits) -> Result<Self, JobError> {
+    pub fn open(source: &'a dyn ScanSource, limits: &Limits) -> Result<Self, JobError> {
         let mut plain =
             BufReader::with_capacity(READ_AHEAD, source.open().map_err(|e| failed(e, "the header"))?);
         let start = plain.fill_buf().map_err(|e| failed(e, "the header"))?;

@@ -53,7 +53,7 @@ impl Parking {
         self.publisher.depth(&topology::lane_queue(Lane::Bulk)).await
     }
 
-    /// Parks what lies in the lane `bulk` now; what workers have in hand they finish. How many messages it was.
+    /// Parks what lies in the lane `bulk` now; what workers have in flight they finish. How many messages it was.
     ///
     /// # Errors
     /// `broker_unavailable`, `broker_rejected`; what was not parked by then lies where it lay.
@@ -75,7 +75,7 @@ impl Parking {
         let connection = connect(&self.options, "parking").await?;
         let channel = connection.create_channel().await.map_err(cannot_take)?;
         let carried = self.carry_over(&channel, queue, roots).await;
-        // The channel first: it has seen to what was acknowledged when it is closed. What is in hand after an error goes back.
+        // The channel first: it has seen to what was acknowledged when it is closed. What is in flight after an error goes back.
         let _ = channel.close(200, "done".into()).await;
         let _ = connection.close(200, "done".into()).await;
         carried

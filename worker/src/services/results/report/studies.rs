@@ -11,7 +11,7 @@ use nightread_radiograph::{DecodeOptions, GatePolicy};
 use crate::app::{self, WrongUse};
 use crate::cli::Common;
 use crate::services::results::documents::{Store, in_settings};
-use crate::services::results::source::{FOLDER, Source};
+use crate::services::results::source::{DocumentSource, FOLDER};
 use crate::settings::Settings;
 
 /// Where studies lie, and how they are decoded.
@@ -36,13 +36,14 @@ impl Studies {
     /// # Errors
     /// [`WrongUse`]; what the account says; `sandbox_unavailable` where compressed images cannot be decoded.
     pub fn open(place: &Path, common: &Common) -> Result<Self> {
-        let source = Source::parse(place).map_err(|problem| WrongUse(format!("--images {problem}")))?;
+        let source =
+            DocumentSource::parse(place).map_err(|problem| WrongUse(format!("--images {problem}")))?;
         let (store, container) = match source {
-            Source::Folder(folder) => (Store::here([(FOLDER, folder.as_path())]), None),
-            Source::Container { name, prefix } if prefix.is_empty() => {
+            DocumentSource::Folder(folder) => (Store::here([(FOLDER, folder.as_path())]), None),
+            DocumentSource::Container { name, prefix } if prefix.is_empty() => {
                 (in_settings(common, &name)?, Some(name))
             }
-            Source::Container { .. } | Source::List(_) | Source::File(_) => {
+            DocumentSource::Container { .. } | DocumentSource::List(_) | DocumentSource::File(_) => {
                 return Err(WrongUse("--images takes a folder, or container:NAME".to_owned()).into());
             }
         };
