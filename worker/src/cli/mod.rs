@@ -8,6 +8,7 @@ pub mod common;
 pub mod dead;
 pub mod deliver;
 pub mod dicom;
+pub mod models;
 pub mod names;
 pub mod prepare;
 pub mod relay;
@@ -30,6 +31,7 @@ pub use self::common::{Common, Format};
 use self::dead::DeadArgs;
 pub use self::deliver::DeliverArgs;
 use self::dicom::DicomArgs;
+use self::models::{ModelsArgs, ModelsCommand};
 use self::names::NameArgs;
 use self::prepare::PrepareArgs;
 pub use self::relay::RelayArgs;
@@ -131,7 +133,7 @@ pub enum Command {
     Dicom(DicomArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
-    /// List the models that are there
+    /// List the models that are there; begin, check and compare one
     Models(ModelsArgs),
     /// Write the tensors that a model takes, for other programs
     Prepare(PrepareArgs),
@@ -177,6 +179,11 @@ impl Cli {
             Command::Bench(args) => Some(&args.common),
             Command::Run(args) => Some(&args.common),
             Command::Check(args) => Some(&args.common),
+            Command::Models(args) => match &args.command {
+                Some(ModelsCommand::Check(args)) => Some(&args.common),
+                Some(ModelsCommand::Parity(args)) => Some(&args.common),
+                Some(ModelsCommand::New(_)) | None => None,
+            },
             _ => None,
         }
     }
@@ -405,14 +412,6 @@ pub struct SimulateScanArgs {
     /// Seconds from volume to volume
     #[arg(long, default_value_t = 2.0)]
     pub tr: f64,
-}
-
-#[derive(Args, Debug)]
-pub struct ModelsArgs {
-    #[command(flatten)]
-    pub common: Common,
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
 }
 
 #[cfg(test)]

@@ -1,72 +1,67 @@
-//! `nightread models`: what could be used, and what is missing for the rest.
+//! `nightread models`: what could be used, and what is missing for the rest; tools for whoever brings a network.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nightread_engine::{Availability, Catalogue, Manifest, Precision};
-use serde_json::json;
+use nightread_engine::Catalogue;
 
 use crate::app::{self, WrongUse};
-use crate::cli::ModelsArgs;
-use crate::console::table::table;
+use crate::cli::Common;
+use crate::cli::models::{CheckModelArgs, ModelsArgs, ModelsCommand, NewArgs, ParityArgs};
 use crate::console::{FAILED, answer, say};
+use crate::services::models::parity::Tolerance;
+use crate::services::models::{check, list, new, parity};
+use crate::settings::Settings;
+use crate::telemetry::logs;
 
 pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
-    let (_, settings, problems) = app::settings(&args.common, &[]);
-    let settings = settings.ok_or_else(|| WrongUse(problems.to_string()))?;
+    match &args.command {
+        None => list(args),
+        Some(ModelsCommand::New(args)) => begin(args),
+        Some(ModelsCommand::Check(args)) => try_out(args),
+        Some(ModelsCommand::Parity(args)) => compare(args),
+    }
+}
+
+/// What is wrong with settings that no model needs is not told here.
+fn settings(common: &Common) -> Result<Settings> {
+    let (_, settings, problems) = app::settings(common, &[]);
+    Ok(settings.ok_or_else(|| WrongUse(problems.to_string()))?)
+}
+
+fn begin(args: &NewArgs) -> Result<ExitCode> {
+    let settings = settings(&args.common)?;
+    let begun = new::run(&args.name, &args.from, &settings.models_dir)?;
+    begun.faults().iter().for_each(|fault| say(fault));
+    answer(args.format, || begun.as_text(), || begun.as_json())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn try_out(args: &CheckModelArgs) -> Result<ExitCode> {
+    let _telemetry = logs::start(logs::Reader::Person);
+    let settings = settings(&args.common)?;
+    let looked = check::run(&args.name, &settings)?;
+    looked.problems().iter().for_each(|problem| say(problem));
+    answer(args.format, || looked.as_text(), || looked.as_json())?;
+    Ok(if looked.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn compare(args: &ParityArgs) -> Result<ExitCode> {
+    let _telemetry = logs::start(logs::Reader::Person);
+    let settings = settings(&args.common)?;
+    let tolerance = Tolerance { share: args.tolerance, probability: args.probability };
+    let compared = parity::run(&args.name, &args.reference, &args.python, &args.paths, tolerance, &settings)?;
+    compared.problems().for_each(|problem| say(&problem));
+    answer(args.format, || compared.as_text(), || compared.as_json())?;
+    Ok(if compared.agrees() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn list(args: &ModelsArgs) -> Result<ExitCode> {
+    let settings = settings(&args.common)?;
     let catalogue = Catalogue::load(&settings.models_dir)?;
-    answer(args.format, || as_table(&catalogue), || as_json(&catalogue))?;
+    answer(args.format, || list::as_text(&catalogue), || list::as_json(&catalogue))?;
     for broken in catalogue.problems() {
         say(&broken.to_string());
     }
     Ok(if catalogue.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-fn as_table(catalogue: &Catalogue) -> String {
-    let mut rows = table(["model", "version", "reads", "labels", "weights", "licence"]);
-    for manifest in catalogue.iter() {
-        rows.add_row([
-            manifest.name.clone(),
-            manifest.version.clone(),
-            manifest.task.studies().to_owned(),
-            manifest.labels.iter().filter(|label| !label.suppressed).count().to_string(),
-            weights(manifest),
-            manifest.source.licence.clone(),
-        ]);
-    }
-    rows.to_string()
-}
-
-fn as_json(catalogue: &Catalogue) -> serde_json::Value {
-    let models: Vec<_> = catalogue
-        .iter()
-        .map(|manifest| {
-            let precisions: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
-            let labels: Vec<_> =
-                manifest.labels.iter().filter(|label| !label.suppressed).map(|label| &label.name).collect();
-            json!({
-                "name": manifest.name,
-                "version": manifest.version,
-                "reads": manifest.task.studies(),
-                "description": manifest.description,
-                "precisions": precisions,
-                "labels": labels,
-                "bring_your_own": manifest.bring_your_own,
-                "licence": manifest.source.licence,
-                "not_for": manifest.source.not_for,
-            })
-        })
-        .collect();
-    json!({ "models": models })
-}
-
-fn weights(manifest: &Manifest) -> String {
-    let ready: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
-    if !ready.is_empty() {
-        return ready.join(", ");
-    }
-    match manifest.availability(Precision::Fp32) {
-        Availability::WeightsMissing(how) => format!("bring your own: {how}"),
-        Availability::Ready | Availability::NotOffered => "none".to_owned(),
-    }
 }

@@ -48,18 +48,7 @@ pub(crate) fn run(
         Some(model) => Arc::clone(catalogue.get(model)?),
         None => only(&catalogue)?,
     };
-    if manifest.task != Task::Radiograph {
-        let text =
-            format!("{} reads {}: radiographs alone are prepared", manifest.name, manifest.task.studies());
-        return Err(WrongUse(text).into());
-    }
-    let way = Way::of(&manifest)?;
-    let options = DecodeOptions {
-        limits: app::decode_limits(&settings.limits),
-        gate: gate(&manifest),
-        stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
-        codec: Some(Arc::new(app::codec(&settings.limits)?)),
-    };
+    let preparer = Preparer::new(&manifest, settings)?;
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -77,21 +66,17 @@ pub(crate) fn run(
         written: Vec::new(),
         failed: Vec::new(),
     };
-    let mut archive = ZipWriter::new(BufWriter::new(file.reopen()?));
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let mut archive = Arrays::new(file.reopen()?);
     for path in inputs {
-        match tensor(&path, &way, &options, settings.limits.image_bytes) {
+        match preparer.tensor(&path) {
             Ok((values, warnings)) => {
-                archive
-                    .start_file(format!("{}.npy", path.display()), stored)
-                    .context("cannot write the archive")?;
-                archive.write_all(&npy(&values, &prepared.shape)).context("cannot write the archive")?;
+                archive.put(&path, &values, &prepared.shape)?;
                 prepared.written.push((path, warnings));
             }
             Err(error) => prepared.failed.push((path, error)),
         }
     }
-    archive.finish().and_then(|mut file| Ok(file.flush()?)).context("cannot write the archive")?;
+    archive.finish()?;
     file.persist(out).with_context(|| format!("cannot write {}", out.display()))?;
     Ok(prepared)
 }
@@ -108,23 +93,71 @@ fn only(catalogue: &Catalogue) -> Result<Arc<Manifest>> {
     }
 }
 
-fn tensor(
-    path: &Path,
-    way: &Way,
-    options: &DecodeOptions,
+/// Makes of files what a model of radiographs takes.
+pub(crate) struct Preparer {
+    way: Way,
+    options: DecodeOptions,
     limit: u64,
-) -> Result<(Vec<f32>, Vec<Warning>), JobError> {
-    let unreadable = |error: std::io::Error| {
-        JobError::new(Stage::Fetch, ErrorCode::BlobNotFound, "the file cannot be read").with_source(error)
-    };
-    let bytes = File::open(path).and_then(|file| Ok(file.metadata()?.len())).map_err(unreadable)?;
-    if bytes > limit {
-        let text = format!("the image has {bytes} bytes, {limit} are allowed ([limits] image_bytes)");
-        return Err(JobError::new(Stage::Decode, ErrorCode::BlobTooLarge, text));
+}
+
+impl Preparer {
+    /// # Errors
+    /// [`WrongUse`] for a model that reads no radiographs.
+    pub(crate) fn new(manifest: &Manifest, settings: &Settings) -> Result<Self> {
+        if manifest.task != Task::Radiograph {
+            let text = format!(
+                "{} reads {}: radiographs alone are prepared",
+                manifest.name,
+                manifest.task.studies()
+            );
+            return Err(WrongUse(text).into());
+        }
+        let options = DecodeOptions {
+            limits: app::decode_limits(&settings.limits),
+            gate: gate(manifest),
+            stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
+            codec: Some(Arc::new(app::codec(&settings.limits)?)),
+        };
+        Ok(Self { way: Way::of(manifest)?, options, limit: settings.limits.image_bytes })
     }
-    let image = decode(&std::fs::read(path).map_err(unreadable)?, options)?;
-    let (values, doubt) = way.prepare(&image)?;
-    Ok((values, image.warnings().iter().cloned().chain(doubt).collect()))
+
+    /// Of the manifest's item shape, row-major, with what is doubtful of the image.
+    ///
+    /// # Errors
+    /// What the image is refused for.
+    pub(crate) fn tensor(&self, path: &Path) -> Result<(Vec<f32>, Vec<Warning>), JobError> {
+        let unreadable = |error: std::io::Error| {
+            JobError::new(Stage::Fetch, ErrorCode::BlobNotFound, "the file cannot be read").with_source(error)
+        };
+        let bytes = File::open(path).and_then(|file| Ok(file.metadata()?.len())).map_err(unreadable)?;
+        let limit = self.limit;
+        if bytes > limit {
+            let text = format!("the image has {bytes} bytes, {limit} are allowed ([limits] image_bytes)");
+            return Err(JobError::new(Stage::Decode, ErrorCode::BlobTooLarge, text));
+        }
+        let image = decode(&std::fs::read(path).map_err(unreadable)?, &self.options)?;
+        let (values, doubt) = self.way.prepare(&image)?;
+        Ok((values, image.warnings().iter().cloned().chain(doubt).collect()))
+    }
+}
+
+/// An `.npz` archive of float32 arrays, each under its file's path.
+pub(crate) struct Arrays(ZipWriter<BufWriter<File>>);
+
+impl Arrays {
+    pub(crate) fn new(file: File) -> Self {
+        Self(ZipWriter::new(BufWriter::new(file)))
+    }
+
+    pub(crate) fn put(&mut self, path: &Path, values: &[f32], shape: &[usize]) -> Result<()> {
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        self.0.start_file(format!("{}.npy", path.display()), stored).context("cannot write the archive")?;
+        self.0.write_all(&npy(values, shape)).context("cannot write the archive")
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        self.0.finish().and_then(|mut file| Ok(file.flush()?)).context("cannot write the archive")
+    }
 }
 
 impl PreparedFiles {

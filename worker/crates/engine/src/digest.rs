@@ -13,6 +13,14 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+/// The SHA-256 of a file, in lower-case hexadecimal.
+///
+/// # Errors
+/// What the disk says.
+pub fn file_sha256(path: &Path) -> io::Result<String> {
+    of_file(path)
+}
+
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     Digesting::open(path)?.finish()
 }

@@ -20,6 +20,7 @@
 //! ```
 //!
 //! - [`Catalogue`] and [`Manifest`]: what models there are; every problem reported at once; a broken one is left out and told.
+//! - [`GraphFacts`]: what an ONNX file says of itself, for whoever writes a manifest.
 //! - [`VerifiedModel`]: one precision of one model, its weights read and their digest checked.
 //! - [`Runtime`]: the shared library, found by [`Search`] and loaded once for the process.
 //! - [`Engine`]: N threads, each with its own session of every model, pulling batches from one pure [`Batcher`](batcher).
@@ -40,6 +41,7 @@ pub mod batcher;
 mod configure;
 mod digest;
 mod engine;
+mod graph;
 mod inference;
 mod library;
 mod manifest;
@@ -61,7 +63,9 @@ mod testing;
 pub mod tune;
 
 pub use configure::SessionOptions;
+pub use digest::file_sha256;
 pub use engine::Engine;
+pub use graph::{Element, GraphFacts, Port, Side};
 pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{

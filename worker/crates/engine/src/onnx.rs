@@ -1,5 +1,6 @@
-//! The part of the ONNX format (onnx.proto, Apache-2.0) that says where tensors lie. A graph may keep any of its tensors in
-//! other files: initialisers, constants in attributes, and those of graphs inside attributes and functions.
+//! The part of the ONNX format (onnx.proto, Apache-2.0) that says where tensors lie, and what goes in and comes out. A graph may
+//! keep any of its tensors in other files: initialisers, constants in attributes, and those of graphs inside attributes and
+//! functions.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +15,27 @@ const COMPILED: &str = "EPContext";
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct OnnxModel {
+    #[prost(string, tag = "2")]
+    pub producer_name: String,
+    #[prost(string, tag = "3")]
+    pub producer_version: String,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
+    #[prost(message, repeated, tag = "8")]
+    pub opset_import: Vec<Opset>,
     #[prost(message, repeated, tag = "20")]
     pub training_info: Vec<Training>,
     #[prost(message, repeated, tag = "25")]
     pub functions: Vec<Function>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Opset {
+    /// Empty for the operators of ONNX itself.
+    #[prost(string, tag = "1")]
+    pub domain: String,
+    #[prost(int64, tag = "2")]
+    pub version: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -44,12 +60,55 @@ pub(crate) struct Graph {
     pub node: Vec<Node>,
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    pub input: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "12")]
+    pub output: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "15")]
     pub sparse_initializer: Vec<SparseTensor>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ValueInfo {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub r#type: Option<Type>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Type {
+    #[prost(message, optional, tag = "1")]
+    pub tensor: Option<TensorType>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub elem_type: i32,
+    #[prost(message, optional, tag = "2")]
+    pub shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    pub dim: Vec<Dimension>,
+}
+
+/// A length, or the name of one that is left open.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Dimension {
+    #[prost(int64, optional, tag = "1")]
+    pub value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    pub param: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Node {
+    #[prost(string, repeated, tag = "2")]
+    pub output: Vec<String>,
     #[prost(string, tag = "4")]
     pub op_type: String,
     #[prost(message, repeated, tag = "5")]
@@ -115,10 +174,20 @@ impl Tensor {
 
 /// The files beside an ONNX file that hold its tensors, as it names them. Errors are words.
 pub(crate) fn data_files(bytes: impl Buf) -> Result<BTreeSet<String>, String> {
+    decoded(bytes).and_then(|model| files_of(&model))
+}
+
+/// The messages of a file that has a graph. Errors are words.
+pub(crate) fn decoded(bytes: impl Buf) -> Result<OnnxModel, String> {
     let model = OnnxModel::decode(bytes).map_err(|error| format!("is no ONNX file: {error}"))?;
     if model.graph.is_none() {
         return Err("is no ONNX file: it has no graph".to_owned());
     }
+    Ok(model)
+}
+
+/// As [`data_files`].
+pub(crate) fn files_of(model: &OnnxModel) -> Result<BTreeSet<String>, String> {
     let mut found = Found::default();
     found.graphs(&model.graph);
     for training in &model.training_info {
@@ -197,7 +266,7 @@ mod tests {
     }
 
     fn with(attribute: Attribute) -> Node {
-        Node { op_type: "Constant".to_owned(), attribute: vec![attribute] }
+        Node { op_type: "Constant".to_owned(), attribute: vec![attribute], ..Node::default() }
     }
 
     fn sparse(values: &str, indices: &str) -> SparseTensor {
@@ -219,7 +288,7 @@ mod tests {
         let inner = Graph {
             node: vec![with(Attribute { tensors: vec![external("attribute-list")], ..Attribute::default() })],
             initializer: vec![external("inner")],
-            sparse_initializer: Vec::new(),
+            ..Graph::default()
         };
         let branch = Graph { initializer: vec![external("branch")], ..Graph::default() };
         let graph = Graph {
@@ -234,6 +303,7 @@ mod tests {
             ],
             initializer: vec![external("initialiser"), Tensor::default()],
             sparse_initializer: vec![sparse("sparse", "sparse-indices")],
+            ..Graph::default()
         };
         let function = Function {
             node: vec![with(Attribute { tensor: Some(external("function")), ..Attribute::default() })],
@@ -246,6 +316,7 @@ mod tests {
                 algorithm: Some(graph_of("step")),
             }],
             functions: vec![function],
+            ..OnnxModel::default()
         };
         let wanted = [
             "attribute",
@@ -273,7 +344,7 @@ mod tests {
         let nameless = Tensor { data_location: EXTERNAL, name: "w".to_owned(), ..Tensor::default() };
         let words = refused(Graph { initializer: vec![nameless], ..Graph::default() });
         assert!(words.contains("\"w\"") && words.contains("without naming"), "{words}");
-        let compiled = Node { op_type: COMPILED.to_owned(), attribute: Vec::new() };
+        let compiled = Node { op_type: COMPILED.to_owned(), ..Node::default() };
         let words = refused(Graph { node: vec![compiled], ..Graph::default() });
         assert!(words.contains("compiled"), "{words}");
         assert!(data_files(&b""[..]).is_err() && data_files(&b"not ONNX at all"[..]).is_err());

@@ -1,0 +1,106 @@
+//! What can be typed after `nightread models`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::common::{Common, Format};
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    pub command: Option<ModelsCommand>,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Begin the folder of a model from an ONNX file
+    New(NewArgs),
+    /// Try one model: its manifest, what its file says of itself, and how it behaves
+    Check(CheckModelArgs),
+    /// Hold a model of radiographs against your own Python script, image by image
+    Parity(ParityArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread models new my-network --from export.onnx --models my-models
+
+Copies the file, and those that it keeps weights in, and writes a manifest with what the file tells: names, shapes, digests. What \
+only you know stands in it as comments, and nothing is read with the model before it is there: `nightread models check` tells what \
+is missing. The way in (how an image becomes the network's input) is the part to be careful with.
+
+Exit status: 0 the folder is there, 1 it is not, 2 wrong use.")]
+pub struct NewArgs {
+    /// The model's name, and that of its folder: lower-case letters, digits, hyphens
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The network
+    #[arg(long, value_name = "FILE.onnx")]
+    pub from: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread models check my-network --models my-models
+
+Tells every mistake in the manifest; what in the graph keeps it from being run here, and the call of torch.onnx.export that mends \
+it; then opens the network and runs made-up items: the same one twice, two side by side and alone, to find an export in training mode.
+
+Exit status: 0 nothing was found, 1 something was, 2 wrong use.")]
+pub struct CheckModelArgs {
+    /// The model
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread models parity my-network --reference my_script.py /data/xrays
+  nightread models parity my-network --reference my_script.py chest.dcm --python .venv/bin/python --tolerance 1e-4
+
+The script has a function `prepare(path)` that gives the array which the network is given, with or without a batch of one, and may \
+have `predict(path)` that gives a probability for each label of the manifest, in their order or by name. Both are held against what \
+is done here, image by image. It is run by Python with NumPy; what it imports must be there.
+
+Exit status: 0 all images agree, 1 some do not, 2 wrong use.")]
+pub struct ParityArgs {
+    /// The model
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Your script
+    #[arg(long, value_name = "SCRIPT.py")]
+    pub reference: PathBuf,
+    /// Images and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The Python that runs the script
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    pub python: PathBuf,
+    /// Greatest difference of an array, as a share of the manifest's value_range
+    #[arg(long, value_name = "SHARE", default_value_t = 1e-5)]
+    pub tolerance: f64,
+    /// Greatest difference of a probability
+    #[arg(long, value_name = "P", default_value_t = 1e-4)]
+    pub probability: f64,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
