@@ -182,11 +182,11 @@ def test_new_passwords_count_at_once_and_connections_stand(rotating):
     rabbitmq, channel = rotating
     old, node = password(rabbitmq, "worker"), started(rabbitmq)
     seed(rabbitmq["secrets"].parent, "--rotate", "passwords")
-    assert setup_broker(environment(rabbitmq), ROTATE).returncode == 0
+    done = setup_broker(environment(rabbitmq), ROTATE)
+    assert done.returncode == 0, done.stderr
     client(rabbitmq, "worker").close()
-    context = ssl.create_default_context(cafile=str(rabbitmq["tls"] / "ca.pem"))
     with pytest.raises(pika.exceptions.ProbableAuthenticationError):
-        pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", rabbitmq["ports"]["amqps"], "/", pika.PlainCredentials("worker", old), ssl_options=pika.SSLOptions(context, NODE)))
+        client(rabbitmq, "worker", secret=old)
     channel.basic_qos(prefetch_count=1)
     assert channel.is_open and started(rabbitmq) == node
 
