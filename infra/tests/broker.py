@@ -54,8 +54,8 @@ def deploy_env(ports):
         "VOLUMES_CONSUMER_TIMEOUT_MS": SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] * 1000,
         "DISK_FREE_GIB": 0,
         "MINIMUM_VERSION": SETTINGS["broker"]["minimumVersion"],
-        **{f"USER_{user.upper()}": users[user] for user in ("worker", "relay", "deliver", "monitor", "admin")},
-        **{f"SECRET_{user.upper()}": secrets[f"{user}Password"] for user in ("worker", "relay", "deliver", "monitor", "admin")},
+        **{f"USER_{user.upper()}": users[user] for user in ("worker", "relay", "assemble", "deliver", "monitor", "admin")},
+        **{f"SECRET_{user.upper()}": secrets[f"{user}Password"] for user in ("worker", "relay", "assemble", "deliver", "monitor", "admin")},
     }
 
 

@@ -51,7 +51,7 @@ def test_every_secret_but_the_cookie_says_when_it_must_be_replaced(tmp_path):
     assert set(ends) == set(SECRETS.values()) - {SECRETS["erlangCookie"]}
     now = datetime.datetime.now(datetime.UTC)
     days = {name: (datetime.datetime.fromisoformat(end) - now).total_seconds() / 86400 for name, end in ends.items()}
-    for name in ("workerPassword", "relayPassword", "deliverPassword", "monitorPassword", "adminPassword"):
+    for name in ("workerPassword", "relayPassword", "assemblePassword", "deliverPassword", "monitorPassword", "adminPassword"):
         assert days[SECRETS[name]] == pytest.approx(SETTINGS["secrets"]["passwordDays"], abs=0.1)
     for name in ("serverCertificate", "serverKey"):
         assert days[SECRETS[name]] == pytest.approx(SETTINGS["secrets"]["certificateDays"], abs=0.1)
