@@ -20,7 +20,7 @@ from test_worker_at_broker import image
 
 NAMES = fleet.settings()["names"]
 PATIENCE = 300
-QUEUES = [*NAMES["laneQueues"].values(), *NAMES["delayQueues"].values(), NAMES["quarantineQueue"], NAMES["parkedQueue"], NAMES["deadQueue"]]
+QUEUES = [*NAMES["laneQueues"].values(), *NAMES["delayQueues"].values(), NAMES["quarantineQueue"], NAMES["parkedQueue"], NAMES["deadQueue"], NAMES["deliveriesQueue"], NAMES["deliveriesDeadQueue"]]
 
 
 class Skipped(Exception):
@@ -70,7 +70,7 @@ class Load(threading.Thread):
     def __init__(self, site, connect, rate):
         super().__init__(daemon=True)
         self.site, self.connect, self.rate = site, connect, rate
-        self.announced, self.parked = [], []
+        self.announced, self.parked, self.delayed = [], [], []
         self.connections, self.ended, self.failed = 0, threading.Event(), None
         self.moved = threading.Event()
 
@@ -106,18 +106,28 @@ class Load(threading.Thread):
         until("the announcer's new connection", lambda: self.connections > before or self.failed)
 
 
-PARKED = 40
+PARKED, DELAYED = 40, 10
+
+
+def lay(load, connection, count, exchange, key, **headers):
+    """Announcements that lie in another queue than a lane, confirmed there. Their names; their results are owed as all others are."""
+    channel = connection.channel()
+    channel.confirm_delivery()
+    names = [load.site.next() for _ in range(count)]
+    for name in names:
+        body = json.dumps({"blob": f"incoming/{name}"}).encode()
+        channel.basic_publish(exchange, key, body, pika.BasicProperties(delivery_mode=2, headers=headers), mandatory=True)
+    return names
 
 
 def park(load, connection):
-    """Announcements that lie as `nightread announce --finish-by` leaves them at its hour; their results are owed as all others are."""
-    channel = connection.channel()
-    channel.confirm_delivery()
-    for _ in range(PARKED):
-        name = load.site.next()
-        body = json.dumps({"blob": f"incoming/{name}"}).encode()
-        channel.basic_publish(NAMES["exchange"], "parked.bulk", body, pika.BasicProperties(delivery_mode=2), mandatory=True)
-        load.parked.append(name)
+    """As `nightread announce --finish-by` parks at its hour."""
+    load.parked = lay(load, connection, PARKED, NAMES["exchange"], "parked.bulk")
+
+
+def delay(load, connection):
+    """As a worker postpones what did not go now, by the longest delay: it is not over before the move is."""
+    load.delayed = lay(load, connection, DELAYED, NAMES["delayExchange"], f"{NAMES['routingKey']}.bulk", delay="5m")
 
 
 def bring_back(load, counts, command, env):
@@ -134,7 +144,7 @@ def is_sound(parked):
 
 def settle(load, site, counts):
     """Waits until everything that was announced has its result and no queue holds anything; then the account of it."""
-    owed = {*load.announced, *load.parked}
+    owed = {*load.announced, *load.parked, *load.delayed}
 
     def done():
         return owed <= site.results() and not any(counts().values())

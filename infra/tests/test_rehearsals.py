@@ -31,6 +31,7 @@ def test_a_move_from_3_10_to_4_0_under_load_loses_nothing():
     status, account = rehearse("move")
     assert status == 0, account
     assert account["lost"] == 0 and account["announced"] == account["results"] and account["moved by shovels"] >= 200
+    assert account["kept"] == {NAMES["deadQueue"]: 1, NAMES["deliveriesQueue"]: 5, NAMES["deliveriesDeadQueue"]: 1}
     assert account["of the parked"] == {"parked": 40, "lay parked": 40, "read while parked": 0, "left parked": 0}
 
 
