@@ -94,9 +94,18 @@ param packageMirrorRanges array = []
 @description('Optional. Resource id of an Azure Monitor workspace, to which workers and brokers write all their metrics by Prometheus remote write. Empty leaves them where they are served.')
 param metricsWorkspaceId string = ''
 
+@description('Optional. Start of the names of blobs in the container incoming that are files of CT series, such as ct/. They are gathered by nightread assemble on the brokers, from a queue of their own. Empty for none.')
+@maxLength(200)
+param seriesPrefix string = ''
+
+@description('Optional. Model that reads the series; required with seriesPrefix.')
+@maxLength(64)
+param seriesModel string = ''
+
 var onContainers = compute == 'containerApps'
 var spot = spotEnabled && shape == 'prod' && compute == 'scaleSets'
 var firstCapacity = onContainers ? 0 : workerCapacity
+var gathersSeries = seriesPrefix != '' || seriesModel != ''
 var writesMetrics = metricsWorkspaceId != ''
 
 // What is no address, or wider than a site's own range, ends the deployment before anything opens.
@@ -123,6 +132,16 @@ module mirrorRanges 'modules/address-range.bicep' = [for cidr in packageMirrorRa
     prefix: int(contains(cidr, '/') ? split(cidr, '/')[1] : '32')
   }
 }]
+
+// Half of what there is to say of series ends the deployment before anything is made for them.
+module series 'modules/series.bicep' = if (gathersSeries) {
+  name: 'series'
+  params: {
+    prefix: seriesPrefix
+    model: seriesModel
+    compute: compute
+  }
+}
 
 // What is no workspace ends the deployment before anything is made for it.
 module metricsWorkspace 'modules/workspace-id.bicep' = if (writesMetrics) {
@@ -180,9 +199,11 @@ module storage 'modules/storage.bicep' = {
     brokerPrincipalId: identity.outputs.brokerPrincipalId
     eventsPrincipalId: identity.outputs.eventsPrincipalId
     operatorIpRanges: operatorIpRanges
+    gathersSeries: gathersSeries
   }
   dependsOn: [
     operatorRanges
+    series
   ]
 }
 
@@ -194,6 +215,7 @@ module events 'modules/events.bicep' = {
     dataAccountId: storage.outputs.dataAccountId
     opsAccountId: storage.outputs.opsAccountId
     eventsIdentityId: identity.outputs.eventsIdentityId
+    seriesPrefix: seriesPrefix
   }
 }
 
@@ -225,6 +247,8 @@ module broker 'modules/broker.bicep' = {
     opsAccountName: storage.outputs.opsAccountName
     managementTls: onContainers
     metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
+    seriesPrefix: seriesPrefix
+    seriesModel: seriesModel
     packagesName: brokerPackagesName
     packagesSha256: brokerPackagesSha256
     archiveName: workerArchiveName
@@ -256,6 +280,8 @@ module workers 'modules/workers.bicep' = {
     adminSshPublicKey: adminSshPublicKey
     brokerPrincipalId: identity.outputs.brokerPrincipalId
     metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
+    seriesPrefix: seriesPrefix
+    seriesModel: seriesModel
   }
 }
 

@@ -20,7 +20,7 @@ from test_worker_at_broker import image
 
 NAMES = fleet.settings()["names"]
 PATIENCE = 300
-QUEUES = [*NAMES["laneQueues"].values(), *NAMES["delayQueues"].values(), NAMES["quarantineQueue"], NAMES["parkedQueue"], NAMES["deadQueue"]]
+QUEUES = [*NAMES["laneQueues"].values(), *NAMES["delayQueues"].values(), NAMES["quarantineQueue"], NAMES["parkedQueue"], NAMES["deadQueue"], NAMES["deliveriesQueue"], NAMES["deliveriesDeadQueue"]]
 
 
 class Skipped(Exception):
@@ -70,7 +70,8 @@ class Load(threading.Thread):
     def __init__(self, site, connect, rate):
         super().__init__(daemon=True)
         self.site, self.connect, self.rate = site, connect, rate
-        self.announced, self.connections, self.ended, self.failed = [], 0, threading.Event(), None
+        self.announced, self.parked, self.delayed = [], [], []
+        self.connections, self.ended, self.failed = 0, threading.Event(), None
         self.moved = threading.Event()
 
     def run(self):
@@ -105,15 +106,53 @@ class Load(threading.Thread):
         until("the announcer's new connection", lambda: self.connections > before or self.failed)
 
 
+PARKED, DELAYED = 40, 10
+
+
+def lay(load, connection, count, exchange, key, **headers):
+    """Announcements that lie in another queue than a lane, confirmed there. Their names; their results are owed as all others are."""
+    channel = connection.channel()
+    channel.confirm_delivery()
+    names = [load.site.next() for _ in range(count)]
+    for name in names:
+        body = json.dumps({"blob": f"incoming/{name}"}).encode()
+        channel.basic_publish(exchange, key, body, pika.BasicProperties(delivery_mode=2, headers=headers), mandatory=True)
+    return names
+
+
+def park(load, connection):
+    """As `nightread announce --finish-by` parks at its hour."""
+    load.parked = lay(load, connection, PARKED, NAMES["exchange"], "parked.bulk")
+
+
+def delay(load, connection):
+    """As a worker postpones what did not go now, by the longest delay: it is not over before the move is."""
+    load.delayed = lay(load, connection, DELAYED, NAMES["delayExchange"], f"{NAMES['routingKey']}.bulk", delay="5m")
+
+
+def bring_back(load, counts, command, env):
+    """What is parked is still so, and nobody read it; then the program brings it back. The account of it."""
+    lay, read = counts()[NAMES["parkedQueue"]], len(set(load.parked) & load.site.results())
+    done = subprocess.run([*command, "announce", "--bring-back"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {"parked": len(load.parked), "lay parked": lay, "read while parked": read, "left parked": counts()[NAMES["parkedQueue"]]}
+
+
+def is_sound(parked):
+    return parked == {"parked": PARKED, "lay parked": PARKED, "read while parked": 0, "left parked": 0}
+
+
 def settle(load, site, counts):
     """Waits until everything that was announced has its result and no queue holds anything; then the account of it."""
+    owed = {*load.announced, *load.parked, *load.delayed}
+
     def done():
-        return set(load.announced) <= site.results() and not any(counts().values())
+        return owed <= site.results() and not any(counts().values())
 
     with contextlib.suppress(AssertionError):
         until("an empty broker and a result for each", done, PATIENCE / 2)
-    missing = sorted(set(load.announced) - site.results())
-    return {"announced": len(load.announced), "results": len(site.results()), "missing": missing[:20], "lost": len(missing), "left in queues": {q: n for q, n in counts().items() if n}}
+    missing = sorted(owed - site.results())
+    return {"announced": len(owed), "results": len(site.results()), "missing": missing[:20], "lost": len(missing), "left in queues": {q: n for q, n in counts().items() if n}}
 
 
 def rehearse(main):

@@ -47,6 +47,7 @@ module "storage" {
   broker_principal_id = module.identity.broker_principal_id
   events_principal_id = module.identity.events_principal_id
   operator_ip_ranges  = var.operator_ip_ranges
+  gathers_series      = var.series_prefix != ""
 }
 
 module "events" {
@@ -57,6 +58,7 @@ module "events" {
   data_account_id     = module.storage.data_account_id
   ops_account_id      = module.storage.ops_account_id
   events_identity_id  = module.identity.events_identity_id
+  series_prefix       = var.series_prefix
   # Event Grid tries its roles when the subscription is made.
   depends_on = [module.storage]
 }
@@ -94,6 +96,8 @@ module "broker" {
   admin_ssh_public_key = var.admin_ssh_public_key
   scale_set_id         = local.scale_set_id
   metrics_write_url    = local.metrics_write_url
+  series_prefix        = var.series_prefix
+  series_model         = var.series_model
 }
 
 module "workers" {
@@ -117,6 +121,8 @@ module "workers" {
   admin_ssh_public_key = var.admin_ssh_public_key
   broker_principal_id  = module.identity.broker_principal_id
   metrics_write_url    = local.metrics_write_url
+  series_prefix        = var.series_prefix
+  series_model         = var.series_model
 }
 
 module "container_apps" {

@@ -178,3 +178,31 @@ variable "metrics_workspace_id" {
     error_message = "metrics_workspace_id must be the resource id of an Azure Monitor workspace (Microsoft.Monitor/accounts)."
   }
 }
+
+variable "series_prefix" {
+  description = "Optional. Start of the names of blobs in the container incoming that are files of CT series, such as ct/. They are gathered by nightread assemble on the brokers, from a queue of their own. Empty for none."
+  type        = string
+  default     = ""
+  validation {
+    condition     = can(regex("^(|[A-Za-z0-9][A-Za-z0-9._/-]{0,199})$", var.series_prefix))
+    error_message = "series_prefix must be letters, digits, dots, dashes, underscores and slashes, at most 200."
+  }
+  validation {
+    condition     = var.series_prefix == "" || var.compute == "scaleSets"
+    error_message = "series_prefix: containers take no settings file, and so no route; series are read by machines."
+  }
+}
+
+variable "series_model" {
+  description = "Optional. Model that reads the series; required with series_prefix."
+  type        = string
+  default     = ""
+  validation {
+    condition     = can(regex("^(|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$", var.series_model))
+    error_message = "series_model must be the name of a model."
+  }
+  validation {
+    condition     = (var.series_model == "") == (var.series_prefix == "")
+    error_message = "series_prefix and series_model are given together or not at all."
+  }
+}

@@ -54,8 +54,8 @@ def deploy_env(ports):
         "VOLUMES_CONSUMER_TIMEOUT_MS": SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] * 1000,
         "DISK_FREE_GIB": 0,
         "MINIMUM_VERSION": SETTINGS["broker"]["minimumVersion"],
-        **{f"USER_{user.upper()}": users[user] for user in ("worker", "relay", "deliver", "monitor", "admin")},
-        **{f"SECRET_{user.upper()}": secrets[f"{user}Password"] for user in ("worker", "relay", "deliver", "monitor", "admin")},
+        **{f"USER_{user.upper()}": users[user] for user in ("worker", "relay", "assemble", "deliver", "monitor", "admin")},
+        **{f"SECRET_{user.upper()}": secrets[f"{user}Password"] for user in ("worker", "relay", "assemble", "deliver", "monitor", "admin")},
     }
 
 
@@ -140,13 +140,18 @@ def password(rabbitmq, user):
     return (rabbitmq["secrets"] / NAMES["secrets"][f"{user}Password"]).read_text()
 
 
-def client(rabbitmq, user):
-    """A connection of one of the broker's users (worker, relay, monitor, admin), over TLS and under the broker's name."""
+def client(rabbitmq, user, secret=None, cafile=None):
+    """A connection of one of the broker's users, over TLS and under the broker's name; of its present password and authority, or of others.
+
+    Without heartbeats: this client answers none while a test waits for something else, and after two minutes the broker would cut it off.
+    With patience: on a busy machine a broker may need longer to let it in than the 15 seconds after which it would give up.
+    """
     import pika
 
-    context = ssl.create_default_context(cafile=str(rabbitmq["tls"] / "ca.pem"))
-    credentials = pika.PlainCredentials(NAMES["brokerUsers"][user], password(rabbitmq, user))
-    parameters = pika.ConnectionParameters("127.0.0.1", rabbitmq["ports"]["amqps"], "/", credentials, ssl_options=pika.SSLOptions(context, NODE))
+    context = ssl.create_default_context(cafile=str(cafile or rabbitmq["tls"] / "ca.pem"))
+    credentials = pika.PlainCredentials(NAMES["brokerUsers"][user], secret or password(rabbitmq, user))
+    patience = {"heartbeat": 0, "socket_timeout": 60, "stack_timeout": 120}
+    parameters = pika.ConnectionParameters("127.0.0.1", rabbitmq["ports"]["amqps"], "/", credentials, ssl_options=pika.SSLOptions(context, NODE), **patience)
     return pika.BlockingConnection(parameters)
 
 

@@ -41,7 +41,7 @@ def facts(deployed):
         "lifecycle": sorted(lifecycle(r) for r in all_of("Microsoft.Storage/storageAccounts/managementPolicies")),
         "locks": sorted((r.name, short(r.body["scope"].id), r.body["properties"]["level"]) for r in all_of("Microsoft.Authorization/locks")),
         "vaults": {r.name: vault(r.body["properties"]) for r in all_of("Microsoft.KeyVault/vaults")},
-        "events": [events(t, s) for t in all_of("Microsoft.EventGrid/systemTopics") for s in all_of("Microsoft.EventGrid/systemTopics/eventSubscriptions")],
+        "events": {s.name: events(t, s) for t in all_of("Microsoft.EventGrid/systemTopics") for s in all_of("Microsoft.EventGrid/systemTopics/eventSubscriptions")},
         "scale_sets": {r.name: scale_set(r.body) for r in all_of("Microsoft.Compute/virtualMachineScaleSets")},
         "brokers": {r.name: broker(r.body, disks) for r in all_of("Microsoft.Compute/virtualMachines")},
         "broker_extensions": sorted((r.id.split("/")[-3], extension(r.body["name"], r.body["properties"])) for r in all_of("Microsoft.Compute/virtualMachines/extensions")),
@@ -68,7 +68,7 @@ def facts(deployed):
 
 def role(r):
     p = r.body["properties"]
-    return (p["principalId"], p["roleDefinitionId"].split("/")[-1], short(r.body["scope"].id), p["principalType"])
+    return (p["principalId"], p["roleDefinitionId"].split("/")[-1], short(r.body["scope"].id), p["principalType"], p.get("condition", ""))
 
 
 def rule(x):
@@ -159,10 +159,10 @@ def events(topic, subscription):
         "source": short(topic.body["properties"]["source"]),
         "topic_type": topic.body["properties"]["topicType"],
         "topic_identities": [short(i) for i in topic.body["identity"]["userAssignedIdentities"]],
-        "name": subscription.name,
         "schema": p["eventDeliverySchema"],
         "types": p["filter"]["includedEventTypes"],
         "prefix": p["filter"]["subjectBeginsWith"],
+        "not_below": [(f["operatorType"], f["key"], f["values"]) for f in p["filter"].get("advancedFilters", [])],
         "case_sensitive": p["filter"]["isSubjectCaseSensitive"],
         "retry": (p["retryPolicy"]["maxDeliveryAttempts"], p["retryPolicy"]["eventTimeToLiveInMinutes"]),
         "delivery_identity": short(delivery["identity"]["userAssignedIdentity"]),

@@ -55,6 +55,8 @@ VARIANTS = {
         "spotEnabled": True,
         "operatorIpRanges": ["203.0.113.0/24"],
         "packageMirrorRanges": ["192.0.2.0/28"],
+        "seriesPrefix": "ct/",
+        "seriesModel": "ct-organs-demo",
     },
     "prod_containers": {
         "compute": "containerApps",

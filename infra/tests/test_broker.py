@@ -50,7 +50,7 @@ def test_the_settings_have_arrived_in_the_broker(rabbitmq):
     knows = tuple(int(n) for n in rabbitmqctl(rabbitmq, "version").strip().split(".")[:2]) >= (3, 12)
     assert timeouts == ({"volumes": SETTINGS["broker"]["volumesConsumerTimeoutSeconds"] * 1000} if knows else {})
     users = json.loads(rabbitmqctl(rabbitmq, "list_users", "--formatter", "json"))
-    assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "deliver": [], "monitor": ["monitoring"], "operator": ["administrator"]}
+    assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "assemble": [], "deliver": [], "monitor": ["monitoring"], "operator": ["administrator"]}
 
 
 @pytest.fixture
@@ -108,6 +108,12 @@ def test_each_user_may_do_its_work_and_nothing_else(rabbitmq, names_in_use):
     assert refused("worker", lambda c: c.queue_delete(NAMES["laneQueues"]["bulk"]))
     assert refused("worker", lambda c: c.basic_publish("", NAMES["laneQueues"]["ingest"], b"{}"))
     assert refused("monitor", announce)
+    assert not refused("assemble", announce)
+    assert not refused("assemble", lambda c: c.basic_publish(NAMES["deadExchange"], "job.volumes", b"{}"))
+    for queue in (NAMES["laneQueues"]["volumes"], NAMES["deadQueue"], NAMES["reportsQueue"]):
+        assert refused("assemble", take(queue)), queue
+    for exchange in ("resultsExchange", "quarantineExchange", "delayExchange"):
+        assert refused("assemble", lambda c: c.basic_publish(NAMES[exchange], "job.ingest", b"{}")), exchange
     assert not refused("deliver", take(NAMES["deliveriesQueue"]))
     for exchange in ("exchange", "delayExchange", "deliveriesDeadExchange"):
         assert not refused("deliver", lambda c: c.basic_publish(NAMES[exchange], "delivery.pacs", b"{}"))

@@ -55,6 +55,10 @@ def storage_queue_findings(root):
         yield f"the relay puts poison into another queue than {names['storagePoisonQueue']}"
     if default_of(contract, "relay", "queue") != names["storageQueue"]:
         yield f"the default of [relay] queue is not {names['storageQueue']}"
+    if names["instancesPoisonQueue"] != names["instancesQueue"] + contract["storage_queue"]["poison_suffix"]:
+        yield f"who assembles series puts poison into another queue than {names['instancesPoisonQueue']}"
+    if default_of(contract, "assemble", "queue") != names["instancesQueue"]:
+        yield f"the default of [assemble] queue is not {names['instancesQueue']}"
 
 
 def health_findings(root):
@@ -204,6 +208,7 @@ DRIFTS = [
     ("scheduled events", "infra/shared/settings.json", '"scheduledEventsApiVersion": "2020-07-01"', '"scheduledEventsApiVersion": "2021-07-01"'),
     ("storage queues", "worker/contract.json", '"-poison"', '"-bad"'),
     ("storage queues", "infra/shared/settings.json", '"storageQueue": "blob-created"', '"storageQueue": "blobs-created"'),
+    ("storage queues", "infra/shared/settings.json", '"instancesQueue": "instance-created"', '"instancesQueue": "instances-created"'),
     ("health", "worker/contract.json", '"/healthz"', '"/health"'),
     ("health", "infra/shared/settings.json", '"Healthy"', '"healthy"'),
     ("health", "infra/shared/settings.json", '"health": 8080', '"health": 8081'),

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import fleet
-from broker import seed
+from broker import deploy_env, seed, setup_broker
 
 SCRIPTS = fleet.INFRA / "shared/scripts"
 SETTINGS = fleet.settings()
@@ -165,6 +165,44 @@ def test_a_worker_sets_itself_up_once_artifact_and_secrets_are_there(machine, az
     assert azure.state["asked"].count("/artifacts/nightread-1.0.0.tar.gz") == 1, "the second try takes it from the cache"
 
 
+@pytest.mark.parametrize("route", ["", "# The route\n[[routes]]\nprefix = 'ct/'\n"], ids=["none", "one"])
+def test_the_route_of_series_goes_behind_the_settings_of_the_archive_once(machine, azure, route):
+    folder, run = machine
+    azure.state["secrets"] = {"broker-ca": "CA", "broker-worker-password": "s3cret"}
+    (folder / "etc/worker.toml").write_text("[http]\n")
+    (folder / "etc/series.toml").write_text(route)
+    for _ in range(2):
+        assert run().returncode == 0
+    assert (folder / "etc/worker.toml").read_text() == "[http]\n" + route
+
+
+@pytest.mark.parametrize("queue", ["", "instance-created"], ids=["none", "one"])
+def test_brokers_assemble_series_where_their_files_arrive(tmp_path, queue):
+    ports = {"amqps": 5671, "management": 15672, "distribution": 25672}
+    lines = {**deploy_env(ports), "OPS_ACCOUNT": "acc", "INSTANCES_QUEUE": queue, "ASSEMBLE_PORT": SETTINGS["ports"]["assembleHealth"]}
+    for name in ("etc", "lib", "bin"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "etc/deploy.env").write_text("".join(f"{k}={v}\n" for k, v in lines.items()))
+    for path, body in (("lib/azure-fetch", 'echo "of $3"'), ("bin/systemctl", f'echo "$@" >>{tmp_path}/systemctl.log')):
+        (tmp_path / path).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / path).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NIGHTREAD_SETUP_ETC": str(tmp_path / "etc"), "NIGHTREAD_SETUP_LIB": str(tmp_path / "lib")}
+    done = setup_broker(env, "start_assemble")
+    assert done.returncode == 0, done.stderr
+    told = tmp_path / "etc/assemble.env"
+    if not queue:
+        assert not told.exists() and not (tmp_path / "systemctl.log").exists()
+        return
+    host = f"{SETTINGS['network']['brokerHost']}-0.{SETTINGS['network']['internalZone']}"
+    assert told.read_text().splitlines() == [
+        f"NIGHTREAD_BROKER_URL=amqps://assemble:of broker-assemble-password@{host}:5671/%2f",
+        "NIGHTREAD_ASSEMBLE_QUEUE_URL=https://acc.queue.core.windows.net/instance-created",
+        "NIGHTREAD_HTTP_LISTEN=127.0.0.1:8081",
+    ]
+    assert told.stat().st_mode & 0o777 == 0o600, "it holds a password"
+    assert (tmp_path / "systemctl.log").read_text().splitlines() == ["enable nightread-assemble.service", "restart nightread-assemble.service"]
+
+
 def test_a_password_that_would_break_the_url_is_refused(machine, azure):
     folder, run = machine
     azure.state["secrets"] = {"broker-ca": "CA", "broker-worker-password": "a@b/c"}
@@ -186,7 +224,7 @@ def test_secrets_are_made_once_and_rotated_on_demand(tmp_path):
     assert worker == {SETTINGS["names"]["secrets"]["brokerCa"], SETTINGS["names"]["secrets"]["workerPassword"]}
     assert first["kv-testfleet-worker/broker-worker-password"] == first["kv-testfleet-broker/broker-worker-password"]
     passwords = [v for n, v in first.items() if n.endswith("password") and "broker/" in n]
-    assert len(set(passwords)) == 5 and all(len(p) == 40 and p.isalnum() for p in passwords)
+    assert len(set(passwords)) == 6 and all(len(p) == 40 and p.isalnum() for p in passwords)
     assert not any("PRIVATE KEY" in v for n, v in first.items() if "worker/" in n)
 
     seed(tmp_path)

@@ -31,6 +31,8 @@ def test_a_move_from_3_10_to_4_0_under_load_loses_nothing():
     status, account = rehearse("move")
     assert status == 0, account
     assert account["lost"] == 0 and account["announced"] == account["results"] and account["moved by shovels"] >= 200
+    assert account["kept"] == {NAMES["deadQueue"]: 1, NAMES["deliveriesQueue"]: 5, NAMES["deliveriesDeadQueue"]: 1}
+    assert account["of the parked"] == {"parked": 40, "lay parked": 40, "read while parked": 0, "left parked": 0}
 
 
 def test_a_queue_without_a_shovel_is_missing_from_the_account():
@@ -43,3 +45,4 @@ def test_a_rotation_under_load_cuts_no_connection_and_loses_nothing(what):
     status, account = rehearse("rotate", what)
     assert status == 0, account
     assert account["lost"] == 0 and account["stood"] == {"worker's sessions": 1.0, "announcer's connections": 1, "broker restarted": False}
+    assert account["of the parked"] == {"parked": 40, "lay parked": 40, "read while parked": 0, "left parked": 0}

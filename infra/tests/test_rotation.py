@@ -51,7 +51,7 @@ def test_every_secret_but_the_cookie_says_when_it_must_be_replaced(tmp_path):
     assert set(ends) == set(SECRETS.values()) - {SECRETS["erlangCookie"]}
     now = datetime.datetime.now(datetime.UTC)
     days = {name: (datetime.datetime.fromisoformat(end) - now).total_seconds() / 86400 for name, end in ends.items()}
-    for name in ("workerPassword", "relayPassword", "deliverPassword", "monitorPassword", "adminPassword"):
+    for name in ("workerPassword", "relayPassword", "assemblePassword", "deliverPassword", "monitorPassword", "adminPassword"):
         assert days[SECRETS[name]] == pytest.approx(SETTINGS["secrets"]["passwordDays"], abs=0.1)
     for name in ("serverCertificate", "serverKey"):
         assert days[SECRETS[name]] == pytest.approx(SETTINGS["secrets"]["certificateDays"], abs=0.1)
@@ -182,11 +182,11 @@ def test_new_passwords_count_at_once_and_connections_stand(rotating):
     rabbitmq, channel = rotating
     old, node = password(rabbitmq, "worker"), started(rabbitmq)
     seed(rabbitmq["secrets"].parent, "--rotate", "passwords")
-    assert setup_broker(environment(rabbitmq), ROTATE).returncode == 0
+    done = setup_broker(environment(rabbitmq), ROTATE)
+    assert done.returncode == 0, done.stderr
     client(rabbitmq, "worker").close()
-    context = ssl.create_default_context(cafile=str(rabbitmq["tls"] / "ca.pem"))
     with pytest.raises(pika.exceptions.ProbableAuthenticationError):
-        pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", rabbitmq["ports"]["amqps"], "/", pika.PlainCredentials("worker", old), ssl_options=pika.SSLOptions(context, NODE)))
+        client(rabbitmq, "worker", secret=old)
     channel.basic_qos(prefetch_count=1)
     assert channel.is_open and started(rabbitmq) == node
 

@@ -1,6 +1,9 @@
 """What the fleet must never do, asked of both languages: who reaches whom, who may do what, what is closed."""
 
+import base64
 import ipaddress
+import re
+import tomllib
 
 import pytest
 
@@ -156,6 +159,28 @@ def expected_roles():
     }
 
 
+def roles_of_series():
+    """What is more where files of CT series are gathered."""
+    queues = f"storageAccounts/{fleet.NAME}ops/queueServices/default/queues/"
+    return {
+        ("broker", "queueProcessor", queues + "instance-created"),
+        ("broker", "queueSender", queues + "instance-created-poison"),
+        ("events", "queueSender", queues + "instance-created"),
+        ("broker", "blobContributor", f"storageAccounts/{fleet.NAME}data/blobServices/default/containers/results"),
+    }
+
+
+@BOTH
+def test_brokers_write_what_is_known_of_series_and_no_result(language, request):
+    """The only right with a condition: every action that changes a blob is bound to the two folders that `nightread assemble` keeps."""
+    [(role, scope, condition)] = [(r, scope, c) for _, r, scope, _, c in request.getfixturevalue(language)["prod_backlog_spot"]["roles"] if c]
+    assert role == ROLES["blobContributor"] and scope.endswith("containers/results")
+    bound, _, allowed = condition.partition("OR\n (")
+    blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/"
+    assert set(re.findall(r"!\(ActionMatches\{'(\S+)'\}\)", bound)) == {blobs + action for action in ("write", "add/action", "move/action", "delete")}
+    assert re.findall(r"StringLike '(\S+)'", allowed) == ["_assemble/*", "_series/*"] and condition.count("(") == condition.count(")")
+
+
 @BOTH
 @pytest.mark.parametrize("variant", fleet.VARIANTS)
 def test_these_roles_and_no_other(language, variant, request):
@@ -164,8 +189,8 @@ def test_these_roles_and_no_other(language, variant, request):
     found = request.getfixturevalue(language)[variant]["roles"]
     pulls = {(n, "registryPull", f"registries/cr{fleet.NAME}") for n in ("worker", "broker")} if variant == "prod_containers" else set()
     writes = {(n, "metricsPublisher", f"dataCollectionRules/dcr-{fleet.NAME}-metrics") for n in ("worker", "broker")} if "metricsWorkspaceId" in fleet.VARIANTS[variant] else set()
-    expected = expected_roles() | pulls | writes
-    assert {(who[p], role[r], scope) for p, r, scope, _ in found} == expected
+    expected = expected_roles() | pulls | writes | (roles_of_series() if "seriesPrefix" in fleet.VARIANTS[variant] else set())
+    assert {(who[p], role[r], scope) for p, r, scope, *_ in found} == expected
     assert len(found) == len(expected)
 
 
@@ -286,12 +311,36 @@ def test_a_missing_metric_leaves_a_worker():
 
 @BOTH
 def test_announcements_never_expire_unseen(language, request):
-    [events] = request.getfixturevalue(language)["prod"]["events"]
+    [events] = request.getfixturevalue(language)["prod"]["events"].values()
     assert events["queue"][2] == -1
     assert events["schema"] == "CloudEventSchemaV1_0" and events["types"] == SETTINGS["events"]["types"]
     assert {kind.removeprefix("Microsoft.Storage.") for kind in events["types"]} == {"BlobCreated", "BlobRenamed", "BlobTierChanged"}
     assert events["prefix"] == "/blobServices/default/containers/incoming/", "results among the inputs would feed the fleet to itself"
     assert events["dead_letters"] == (f"storageAccounts/{fleet.NAME}ops", "event-dead-letters")
+
+
+@BOTH
+def test_a_file_of_a_series_goes_to_one_queue_and_every_other_file_to_the_other(language, request):
+    events = request.getfixturevalue(language)["prod_backlog_spot"]["events"]
+    whole, files = events["blob-created"], events["instance-created"]
+    below = "/blobServices/default/containers/incoming/blobs/ct/"
+    assert files["prefix"] == below and files["queue"][1] == SETTINGS["names"]["instancesQueue"] and not files["not_below"]
+    assert whole["not_below"] == [("StringNotBeginsWith", "subject", [below])] and whole["queue"][1] == SETTINGS["names"]["storageQueue"]
+    same = lambda told: {k: v for k, v in told.items() if k not in ("prefix", "not_below", "queue")}
+    assert same(whole) == same(files)
+    assert request.getfixturevalue(language)["prod"]["events"]["blob-created"]["not_below"] == []
+
+
+@BOTH
+def test_brokers_gather_and_machines_know_the_route_of_series(language, request):
+    facts = request.getfixturevalue(language)
+    route = lambda text: base64.b64decode(re.search(r"path: /etc/nightread/series.toml\n.*\n.*\n +content: \"(.*)\"", text)[1]).decode()
+    for machines in ("brokers", "scale_sets"):
+        for machine in facts["prod_backlog_spot"][machines].values():
+            assert tomllib.loads(route(machine["cloud_init"])) == {"routes": [{"container": "incoming", "prefix": "ct/", "task": "segmentation", "model": "ct-organs-demo", "instances": True}]}
+        assert all(route(machine["cloud_init"]) == "" for machine in facts["prod"][machines].values())
+    assert all("INSTANCES_QUEUE=instance-created\n" in b["cloud_init"] for b in facts["prod_backlog_spot"]["brokers"].values())
+    assert all("INSTANCES_QUEUE=\n" in b["cloud_init"] for b in facts["prod"]["brokers"].values())
 
 
 @BOTH

@@ -1,5 +1,6 @@
 """The real worker at the real broker, each with no more rights than the fleet gives it: what setup-broker allows is what the worker needs."""
 
+import datetime
 import json
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 import broker
 import fleet
+import stand_in
 import syscalls
 from broker import BINARY, NAMES, SETTINGS, ZONE, client
 
@@ -198,6 +200,73 @@ def test_the_nightly_reconciliation_announces_what_has_no_result_and_nothing_els
             until("results", lambda: all(result(storage, f"{number}.png") for number in range(3)), worker)
             until("an empty queue", lambda: waiting(fleet_broker, bulk) == 0, worker)
             worker.drained()
+
+
+def dicom(series, number):
+    """A DICOM file of no more than a header: which instance of which series it is. Without a series where that is empty."""
+    uid = "1.2.826.0.1.3680043.10.543"
+
+    def element(group, tag, kind, value):
+        value = value.encode() if isinstance(value, str) else value
+        value += (b"\0" if kind in (b"UI", b"OB") else b" ") * (len(value) % 2)
+        length = struct.pack("<HI", 0, len(value)) if kind == b"OB" else struct.pack("<H", len(value))
+        return struct.pack("<HH", group, tag) + kind + length + value
+
+    ct, instance = "1.2.840.10008.5.1.4.1.1.2", f"{series or uid}.{number}"
+    meta = element(2, 1, b"OB", b"\0\1") + element(2, 2, b"UI", ct) + element(2, 3, b"UI", instance) + element(2, 0x10, b"UI", "1.2.840.10008.1.2.1") + element(2, 0x12, b"UI", uid)
+    body = element(8, 0x16, b"UI", ct) + element(8, 0x18, b"UI", instance) + element(8, 0x60, b"CS", "CT") + element(0x20, 0xD, b"UI", uid)
+    body += element(0x20, 0xE, b"UI", series) if series else b""
+    return b"\0" * 128 + b"DICM" + element(2, 0, b"UL", struct.pack("<I", len(meta))) + meta + body + element(0x20, 0x13, b"IS", str(number))
+
+
+def with_route(fleet_broker, folder):
+    """The settings as the set-up leaves them where series are gathered; it may be repeated."""
+    names = NAMES["containers"]
+    route = (fleet.INFRA / "shared/series/route.toml").read_text()
+    for token, value in (("INCOMING", names["incoming"]), ("SERIES_PREFIX", "ct/"), ("SERIES_MODEL", "ct-organs-demo")):
+        route = route.replace(f"@@{token}@@", value)
+    folder.mkdir()
+    (folder / "series.toml").write_text(route)
+    for name in ("deploy.env", "worker.toml"):
+        shutil.copy(fleet_broker["folder"] / "etc" / name, folder)
+    done = broker.setup_broker({**fleet_broker["env"], "NIGHTREAD_SETUP_ETC": str(folder)}, "add_route && add_route")
+    assert done.returncode == 0, done.stderr
+    settings = folder / "worker.toml"
+    assert settings.read_text().count("[[routes]]") == 1
+    return settings
+
+
+def test_files_of_a_series_are_announced_as_one_with_the_rights_of_who_assembles(fleet_broker, storage):
+    """Azure's queue is a stand-in. What is written beside the results lies where the condition of the role on Azure lets it lie."""
+    volumes, dead, series = NAMES["laneQueues"]["volumes"], NAMES["deadQueue"], "1.2.826.0.1.3680043.10.543.7"
+    (storage / "incoming/ct").mkdir()
+    for number in range(4):
+        (storage / f"incoming/ct/{number}.dcm").write_bytes(dicom(series if number else "", number))
+    now = datetime.datetime.now(datetime.UTC)
+    # By name: a folder has no address that an event of Azure could tell.
+    events = [{"blob": f"incoming/ct/{number}.dcm"} for number in range(4)]
+    queue = stand_in.serve(stand_in.StorageQueue)
+    stand_in.StorageQueue.waiting.extend((now, json.dumps(event).encode()) for event in events)
+    env = {
+        **environment(fleet_broker, storage, "assemble", "broker-0"),
+        "NIGHTREAD_ASSEMBLE_CONNECTION_STRING": stand_in.connection_string(queue.server_port),
+        "NIGHTREAD_ASSEMBLE_QUIET_SECONDS": "1",
+        "NIGHTREAD_HTTP_LISTEN": f"127.0.0.1:{broker.free_port()}",
+    }
+    command = [*fleet_broker["prefix"], str(BINARY), "assemble", "--once", "--config", str(with_route(fleet_broker, storage / "etc"))]
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+        assert done.returncode == 0 and "ACCESS_REFUSED" not in done.stderr, done.stdout + done.stderr
+        assert (waiting(fleet_broker, volumes), waiting(fleet_broker, dead)) == (1, 1), done.stdout + done.stderr
+        written = {str(path.relative_to(storage / "results")) for path in (storage / "results").rglob("*") if path.is_file()}
+        assert f"_series/incoming/ct/{series}.json" in written
+        # The lock is of the folder, and not of what is written.
+        assert {name.split("/")[0] for name in written} - {".nightread.lock"} <= {"_series", "_assemble"}, written
+    finally:
+        queue.shutdown()
+        with client(fleet_broker, "admin") as connection:
+            for name in (volumes, dead, NAMES["laneQueues"]["ingest"]):
+                connection.channel().queue_purge(name)
 
 
 def test_the_backlog_is_counted_with_the_rights_of_the_monitor_and_the_relay(fleet_broker, storage):

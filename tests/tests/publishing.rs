@@ -211,6 +211,21 @@ async fn a_queue_of_results_is_full_and_emptied_again() {
     trouble.ends_well(&worker).await;
 }
 
+/// Brokers of RabbitMQ 3 do not tell a channel that the limit is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_a_queue_of_results_is_set_and_lifted_again() {
+    let test = "a_limit_of_a_queue_of_results_is_set_and_lifted_again";
+    let Some(rabbit) = Rabbit::shared(test).await else { return };
+    let Some(trouble) = Trouble::new(test, rabbit).await else { return };
+    let limit = r#"{"max-length": 5, "overflow": "reject-publish"}"#;
+    let host = &trouble.virtual_host;
+    rabbit.control(&["set_policy", "-p", host, "limit", "^ear$", limit, "--apply-to", "queues"]).await;
+    let worker = trouble.kills().await;
+    trouble.recorded(&worker).await;
+    rabbit.control(&["clear_policy", "-p", host, "limit"]).await;
+    trouble.ends_well(&worker).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_is_allowed_and_then_more() {
     let test = "one_connection_is_allowed_and_then_more";

@@ -51,6 +51,12 @@ param managementTls bool
 @description('Required. Where metrics are written to by Prometheus remote write; empty for nowhere.')
 param metricsWriteUrl string
 
+@description('Required. Start of the names of files of CT series; empty for none.')
+param seriesPrefix string
+
+@description('Required. Model that reads the series; empty for none.')
+param seriesModel string
+
 var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var names = settings.names
@@ -60,6 +66,7 @@ var brokerCount = settings.shapes[shape].brokerCount
 var image = settings.images.broker
 var adminUser = 'azureadmin'
 var scaleSetId = resourceId('Microsoft.Compute/virtualMachineScaleSets', 'vmss-${name}-workers')
+var route = replace(replace(replace(loadTextContent('../../shared/series/route.toml'), '@@INCOMING@@', names.containers.incoming), '@@SERIES_PREFIX@@', seriesPrefix), '@@SERIES_MODEL@@', seriesModel)
 var template = loadTextContent('../../shared/cloud-init/broker.yaml')
 var r01 = replace(template, '@@AZURE_FETCH_B64@@', base64(loadTextContent('../../shared/scripts/azure-fetch')))
 var r02 = replace(r01, '@@SETUP_B64@@', base64(loadTextContent('../../shared/scripts/setup-broker')))
@@ -104,7 +111,12 @@ var r40 = replace(r39, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audi
 var r41 = replace(r40, '@@VOLUMES_CONSUMER_TIMEOUT_MS@@', string(settings.broker.volumesConsumerTimeoutSeconds * 1000))
 var r42 = replace(r41, '@@USER_DELIVER@@', users.deliver)
 var r43 = replace(r42, '@@SECRET_DELIVER@@', secrets.deliverPassword)
-var userData = replace(r43, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r44 = replace(r43, '@@USER_ASSEMBLE@@', users.assemble)
+var r45 = replace(r44, '@@SECRET_ASSEMBLE@@', secrets.assemblePassword)
+var r46 = replace(r45, '@@INSTANCES_QUEUE@@', seriesPrefix != '' ? names.instancesQueue : '')
+var r47 = replace(r46, '@@ASSEMBLE_PORT@@', string(settings.ports.assembleHealth))
+var r48 = replace(r47, '@@SERIES_ROUTE_B64@@', seriesPrefix != '' ? base64(route) : '')
+var userData = replace(r48, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone

@@ -15,9 +15,22 @@ param opsAccountId string
 @description('Required. Identity with which events are delivered.')
 param eventsIdentityId string
 
+@description('Required. Start of the names of files of CT series, which have a queue of their own; empty for none.')
+param seriesPrefix string
+
 var settings = loadJsonContent('../../shared/settings.json')
 var containers = settings.names.containers
 var events = settings.events
+var seriesSubject = '/blobServices/default/containers/${containers.incoming}/blobs/${seriesPrefix}'
+var notOfSeries = seriesPrefix != '' ? [
+  {
+    operatorType: 'StringNotBeginsWith'
+    key: 'subject'
+    values: [
+      seriesSubject
+    ]
+  }
+] : []
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: 'evgt-${name}'
@@ -44,6 +57,7 @@ resource blobCreated 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-0
       includedEventTypes: events.types
       subjectBeginsWith: '/blobServices/default/containers/${containers.incoming}/'
       isSubjectCaseSensitive: true
+      advancedFilters: notOfSeries
     }
     retryPolicy: {
       maxDeliveryAttempts: events.deliveryAttempts
@@ -59,6 +73,51 @@ resource blobCreated 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-0
         properties: {
           resourceId: opsAccountId
           queueName: settings.names.storageQueue
+          queueMessageTimeToLiveInSeconds: events.queueMessageTimeToLiveSeconds
+        }
+      }
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'UserAssigned'
+        userAssignedIdentity: eventsIdentityId
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: opsAccountId
+          blobContainerName: containers.eventDeadLetters
+        }
+      }
+    }
+  }
+}
+
+// Files of CT series, which are gathered before any worker hears of them.
+resource instanceCreated 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (seriesPrefix != '') {
+  parent: topic
+  name: 'instance-created'
+  properties: {
+    eventDeliverySchema: 'CloudEventSchemaV1_0'
+    filter: {
+      includedEventTypes: events.types
+      subjectBeginsWith: seriesSubject
+      isSubjectCaseSensitive: true
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: events.deliveryAttempts
+      eventTimeToLiveInMinutes: events.timeToLiveMinutes
+    }
+    deliveryWithResourceIdentity: {
+      identity: {
+        type: 'UserAssigned'
+        userAssignedIdentity: eventsIdentityId
+      }
+      destination: {
+        endpointType: 'StorageQueue'
+        properties: {
+          resourceId: opsAccountId
+          queueName: settings.names.instancesQueue
           queueMessageTimeToLiveInSeconds: events.queueMessageTimeToLiveSeconds
         }
       }

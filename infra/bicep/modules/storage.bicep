@@ -30,6 +30,9 @@ param eventsPrincipalId string
 @description('Required. Public address ranges from which operators upload artifacts.')
 param operatorIpRanges array
 
+@description('Required. True where files of CT series are gathered: a queue of their own, and rights for who gathers.')
+param gathersSeries bool
+
 var settings = loadJsonContent('../../shared/settings.json')
 var containers = settings.names.containers
 var retention = settings.retention
@@ -247,6 +250,17 @@ resource poison 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-
   name: settings.names.storagePoisonQueue
 }
 
+// Files of CT series, one by one; they are gathered before any worker hears of them.
+resource instances 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = if (gathersSeries) {
+  parent: opsQueues
+  name: settings.names.instancesQueue
+}
+
+resource instancesPoison 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = if (gathersSeries) {
+  parent: opsQueues
+  name: settings.names.instancesPoisonQueue
+}
+
 resource opsLifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06-01' = {
   parent: ops
   name: 'default'
@@ -433,6 +447,49 @@ resource eventGridWritesDeadLetters 'Microsoft.Authorization/roleAssignments@202
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobContributor)
     principalId: eventsPrincipalId
     principalType: 'ServicePrincipal'
+  }
+}
+
+resource brokerTakesInstances 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (gathersSeries) {
+  name: guid(instances.id, brokerPrincipalId, roles.queueProcessor)
+  scope: instances
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.queueProcessor)
+    principalId: brokerPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource brokerPutsPoisonOfSeriesAside 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (gathersSeries) {
+  name: guid(instancesPoison.id, brokerPrincipalId, roles.queueSender)
+  scope: instancesPoison
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.queueSender)
+    principalId: brokerPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource eventGridSendsInstances 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (gathersSeries) {
+  name: guid(instances.id, eventsPrincipalId, roles.queueSender)
+  scope: instances
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.queueSender)
+    principalId: eventsPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// What is known of each series, and the sets that workers read; no result.
+resource brokerWritesSeries 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (gathersSeries) {
+  name: guid(results.id, brokerPrincipalId, roles.blobContributor)
+  scope: results
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobContributor)
+    principalId: brokerPrincipalId
+    principalType: 'ServicePrincipal'
+    condition: loadTextContent('../../shared/series/writer.condition')
+    conditionVersion: '2.0'
   }
 }
 

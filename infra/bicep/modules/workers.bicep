@@ -57,9 +57,16 @@ param brokerPrincipalId string
 @description('Required. Where metrics are written to by Prometheus remote write; empty for nowhere.')
 param metricsWriteUrl string
 
+@description('Required. Start of the names of files of CT series; empty for none.')
+param seriesPrefix string
+
+@description('Required. Model that reads the series; empty for none.')
+param seriesModel string
+
 var settings = loadJsonContent('../../shared/settings.json')
 var net = settings.network
 var roles = settings.roles
+var route = replace(replace(replace(loadTextContent('../../shared/series/route.toml'), '@@INCOMING@@', settings.names.containers.incoming), '@@SERIES_PREFIX@@', seriesPrefix), '@@SERIES_MODEL@@', seriesModel)
 var template = loadTextContent('../../shared/cloud-init/worker.yaml')
 var r01 = replace(template, '@@AZURE_FETCH_B64@@', base64(loadTextContent('../../shared/scripts/azure-fetch')))
 var r02 = replace(r01, '@@SETUP_B64@@', base64(loadTextContent('../../shared/scripts/setup-worker')))
@@ -82,7 +89,8 @@ var r18 = replace(r17, '@@SPOOL_DIR@@', settings.spool.folder)
 var r19 = replace(r18, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audience)
 var r20 = replace(r19, '@@CONSUMER_TIMEOUT_SECONDS@@', string(settings.broker.consumerTimeoutSeconds))
 var r21 = replace(r20, '@@VOLUMES_CONSUMER_TIMEOUT_SECONDS@@', string(settings.broker.volumesConsumerTimeoutSeconds))
-var customData = replace(r21, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r22 = replace(r21, '@@SERIES_ROUTE_B64@@', seriesPrefix != '' ? base64(route) : '')
+var customData = replace(r22, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 module regular 'scale-set.bicep' = {
   name: 'scale-set-regular'

@@ -59,6 +59,8 @@ run "prod_backlog_spot" {
     spot_enabled          = true
     operator_ip_ranges    = ["203.0.113.0/24"]
     package_mirror_ranges = ["192.0.2.0/28"]
+    series_prefix         = "ct/"
+    series_model          = "ct-organs-demo"
   }
 
   assert {

@@ -374,3 +374,38 @@ run "metrics_workspace_id_8" {
   }
   expect_failures = [var.metrics_workspace_id]
 }
+
+run "series_prefix_alone" {
+  command = plan
+  variables {
+    series_prefix = "ct/"
+  }
+  expect_failures = [var.series_model]
+}
+
+run "series_model_alone" {
+  command = plan
+  variables {
+    series_model = "ct-organs-demo"
+  }
+  expect_failures = [var.series_model]
+}
+
+run "series_in_containers" {
+  command = plan
+  variables {
+    compute       = "containerApps"
+    series_prefix = "ct/"
+    series_model  = "ct-organs-demo"
+  }
+  expect_failures = [var.series_prefix]
+}
+
+run "series_prefix_that_ends_a_text" {
+  command = plan
+  variables {
+    series_prefix = "ct\"/"
+    series_model  = "ct-organs-demo"
+  }
+  expect_failures = [var.series_prefix]
+}

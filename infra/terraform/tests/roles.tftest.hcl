@@ -59,6 +59,18 @@ mock_provider "azurerm" {
       id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/blob-created-poison"
     }
   }
+  override_resource {
+    target = azurerm_storage_queue.instances[0]
+    values = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/instance-created"
+    }
+  }
+  override_resource {
+    target = azurerm_storage_queue.instances_poison[0]
+    values = {
+      id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/instance-created-poison"
+    }
+  }
 }
 
 variables {
@@ -73,6 +85,7 @@ variables {
   broker_principal_id = "00000000-0000-0000-0000-000000000014"
   events_principal_id = "00000000-0000-0000-0000-000000000015"
   operator_ip_ranges  = []
+  gathers_series      = true
 }
 
 run "scopes" {
@@ -94,6 +107,14 @@ run "scopes" {
   assert {
     condition     = endswith(azurerm_role_assignment.event_grid_sends_events.scope, "/queues/blob-created") && azurerm_role_assignment.event_grid_sends_events.principal_id == var.events_principal_id
     error_message = "Event Grid sends to its queue"
+  }
+  assert {
+    condition     = endswith(azurerm_role_assignment.broker_takes_instances[0].scope, "/queues/instance-created") && endswith(azurerm_role_assignment.broker_puts_poison_of_series_aside[0].scope, "/queues/instance-created-poison") && endswith(azurerm_role_assignment.event_grid_sends_instances[0].scope, "/queues/instance-created")
+    error_message = "files of series have a queue of their own"
+  }
+  assert {
+    condition     = strcontains(azurerm_role_assignment.broker_writes_series[0].condition, "StringLike '_series/*'") && azurerm_role_assignment.broker_writes_series[0].condition_version == "2.0"
+    error_message = "brokers write what is known of series, and no result"
   }
   assert {
     condition     = azurerm_storage_account.data.shared_access_key_enabled == false && azurerm_storage_account.ops.shared_access_key_enabled == false

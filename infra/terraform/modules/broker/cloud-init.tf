@@ -5,6 +5,8 @@ locals {
   users   = local.names.brokerUsers
   secrets = local.names.secrets
 
+  route = replace(replace(replace(file("${local.shared}/series/route.toml"), "@@INCOMING@@", local.names.containers.incoming), "@@SERIES_PREFIX@@", var.series_prefix), "@@SERIES_MODEL@@", var.series_model)
+
   template  = file("${local.shared}/cloud-init/broker.yaml")
   r01       = replace(local.template, "@@AZURE_FETCH_B64@@", base64encode(file("${local.shared}/scripts/azure-fetch")))
   r02       = replace(local.r01, "@@SETUP_B64@@", base64encode(file("${local.shared}/scripts/setup-broker")))
@@ -49,5 +51,10 @@ locals {
   r41       = replace(local.r40, "@@VOLUMES_CONSUMER_TIMEOUT_MS@@", tostring(local.settings.broker.volumesConsumerTimeoutSeconds * 1000))
   r42       = replace(local.r41, "@@USER_DELIVER@@", local.users.deliver)
   r43       = replace(local.r42, "@@SECRET_DELIVER@@", local.secrets.deliverPassword)
-  user_data = replace(local.r43, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r44       = replace(local.r43, "@@USER_ASSEMBLE@@", local.users.assemble)
+  r45       = replace(local.r44, "@@SECRET_ASSEMBLE@@", local.secrets.assemblePassword)
+  r46       = replace(local.r45, "@@INSTANCES_QUEUE@@", var.series_prefix == "" ? "" : local.names.instancesQueue)
+  r47       = replace(local.r46, "@@ASSEMBLE_PORT@@", tostring(local.settings.ports.assembleHealth))
+  r48       = replace(local.r47, "@@SERIES_ROUTE_B64@@", var.series_prefix == "" ? "" : base64encode(local.route))
+  user_data = replace(local.r48, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }

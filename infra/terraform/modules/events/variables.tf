@@ -27,3 +27,8 @@ variable "events_identity_id" {
   description = "Required. Identity with which events are delivered."
   type        = string
 }
+
+variable "series_prefix" {
+  description = "Required. Start of the names of files of CT series, which have a queue of their own; empty for none."
+  type        = string
+}

@@ -148,6 +148,19 @@ resource "azurerm_storage_queue" "poison" {
   storage_account_id = azurerm_storage_account.ops.id
 }
 
+# Files of CT series, one by one; they are gathered before any worker hears of them.
+resource "azurerm_storage_queue" "instances" {
+  count              = var.gathers_series ? 1 : 0
+  name               = local.settings.names.instancesQueue
+  storage_account_id = azurerm_storage_account.ops.id
+}
+
+resource "azurerm_storage_queue" "instances_poison" {
+  count              = var.gathers_series ? 1 : 0
+  name               = local.settings.names.instancesPoisonQueue
+  storage_account_id = azurerm_storage_account.ops.id
+}
+
 resource "azurerm_storage_management_policy" "ops" {
   storage_account_id = azurerm_storage_account.ops.id
 

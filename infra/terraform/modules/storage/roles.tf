@@ -89,3 +89,38 @@ resource "azurerm_role_assignment" "event_grid_writes_dead_letters" {
   principal_id       = var.events_principal_id
   principal_type     = "ServicePrincipal"
 }
+
+resource "azurerm_role_assignment" "broker_takes_instances" {
+  count              = var.gathers_series ? 1 : 0
+  scope              = azurerm_storage_queue.instances[0].id
+  role_definition_id = "${local.role_prefix}${local.roles.queueProcessor}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "broker_puts_poison_of_series_aside" {
+  count              = var.gathers_series ? 1 : 0
+  scope              = azurerm_storage_queue.instances_poison[0].id
+  role_definition_id = "${local.role_prefix}${local.roles.queueSender}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_role_assignment" "event_grid_sends_instances" {
+  count              = var.gathers_series ? 1 : 0
+  scope              = azurerm_storage_queue.instances[0].id
+  role_definition_id = "${local.role_prefix}${local.roles.queueSender}"
+  principal_id       = var.events_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+# What is known of each series, and the sets that workers read; no result.
+resource "azurerm_role_assignment" "broker_writes_series" {
+  count              = var.gathers_series ? 1 : 0
+  scope              = azurerm_storage_container.results.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobContributor}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+  condition          = file("${path.module}/../../../shared/series/writer.condition")
+  condition_version  = "2.0"
+}

@@ -52,3 +52,8 @@ variable "operator_ip_ranges" {
   description = "Required. Public address ranges of operators."
   type        = list(string)
 }
+
+variable "gathers_series" {
+  description = "Required. True where files of CT series are gathered: a queue of their own, and rights for who gathers."
+  type        = bool
+}

@@ -7,6 +7,8 @@ locals {
   # Role definitions belong to the subscription, whatever the scope of the assignment.
   role_prefix = "/subscriptions/${data.azurerm_client_config.current.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/"
 
+  route = replace(replace(replace(file("${local.shared}/series/route.toml"), "@@INCOMING@@", local.settings.names.containers.incoming), "@@SERIES_PREFIX@@", var.series_prefix), "@@SERIES_MODEL@@", var.series_model)
+
   template    = file("${local.shared}/cloud-init/worker.yaml")
   r01         = replace(local.template, "@@AZURE_FETCH_B64@@", base64encode(file("${local.shared}/scripts/azure-fetch")))
   r02         = replace(local.r01, "@@SETUP_B64@@", base64encode(file("${local.shared}/scripts/setup-worker")))
@@ -29,7 +31,8 @@ locals {
   r19         = replace(local.r18, "@@METRICS_AUDIENCE@@", local.settings.metrics.remoteWrite.audience)
   r20         = replace(local.r19, "@@CONSUMER_TIMEOUT_SECONDS@@", tostring(local.settings.broker.consumerTimeoutSeconds))
   r21         = replace(local.r20, "@@VOLUMES_CONSUMER_TIMEOUT_SECONDS@@", tostring(local.settings.broker.volumesConsumerTimeoutSeconds))
-  custom_data = replace(local.r21, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r22         = replace(local.r21, "@@SERIES_ROUTE_B64@@", var.series_prefix == "" ? "" : base64encode(local.route))
+  custom_data = replace(local.r22, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }
 
 module "regular" {

@@ -92,3 +92,13 @@ variable "metrics_write_url" {
   description = "Required. Where metrics are written to by Prometheus remote write; empty for nowhere."
   type        = string
 }
+
+variable "series_prefix" {
+  description = "Required. Start of the names of files of CT series; empty for none."
+  type        = string
+}
+
+variable "series_model" {
+  description = "Required. Model that reads the series; empty for none."
+  type        = string
+}

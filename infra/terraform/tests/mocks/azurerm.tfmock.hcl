@@ -190,6 +190,19 @@ override_resource {
 }
 
 override_resource {
+  target = module.storage.azurerm_storage_queue.instances[0]
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/instance-created"
+  }
+}
+override_resource {
+  target = module.storage.azurerm_storage_queue.instances_poison[0]
+  values = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Storage/storageAccounts/testfleetops/queueServices/default/queues/instance-created-poison"
+  }
+}
+
+override_resource {
   target = module.network.azurerm_subnet.this["workers"]
   values = {
     id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Network/virtualNetworks/vnet-testfleet/subnets/workers"

@@ -180,7 +180,9 @@ impl Publisher {
             .with_class(ErrorClass::Transient)),
             Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => {
                 // Where its queue is not full it is out of reach, and others of the cluster may reach it.
-                if !self.options.more_hosts.is_empty() {
+                if self.options.more_hosts.is_empty() {
+                    self.renew(link, exchange, channel).await;
+                } else {
                     self.leave(link).await;
                 }
                 Err(unavailable(format!("the broker did not take a message for {exchange}")))
@@ -196,6 +198,18 @@ impl Publisher {
         let mut guard = self.link.lock().await;
         if guard.as_ref().is_some_and(|current| current.number == link) {
             *guard = None;
+        }
+    }
+
+    /// The next message for an exchange goes on another channel. Brokers of RabbitMQ 3 tell a channel that a quorum queue
+    /// is full, and not that its limit was lifted: what is published there would be refused as long as the channel lives
+    /// (<https://github.com/rabbitmq/rabbitmq-server/issues/12206>). Whoever still waits on the old one holds it until then.
+    async fn renew(&self, link: u64, exchange: &str, channel: &Channel) {
+        let mut guard = self.link.lock().await;
+        if let Some(link) = guard.as_mut().filter(|current| current.number == link)
+            && link.channels.get(exchange).is_some_and(|current| current.id() == channel.id())
+        {
+            link.channels.remove(exchange);
         }
     }
 

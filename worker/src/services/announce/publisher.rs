@@ -64,6 +64,8 @@ pub(super) struct AnnouncementPublisher {
     /// How long a broker may answer nothing.
     pub patience: Duration,
     link: Option<BulkLink>,
+    /// Something was refused on the channel of the link.
+    refused: bool,
     /// The broker has let us in once: what it refuses from then on may pass.
     stood: bool,
     in_flight: InFlight,
@@ -156,6 +158,7 @@ impl AnnouncementPublisher {
             ledger,
             patience: Duration::from_secs(PATIENCE_SECONDS),
             link: None,
+            refused: false,
             stood: false,
             in_flight: FuturesUnordered::new(),
             asking: None,
@@ -201,6 +204,7 @@ impl AnnouncementPublisher {
             }
             if !stopping {
                 self.connect().await?;
+                self.renew().await;
                 self.fill();
             }
             let wake = last_chance.unwrap_or_else(|| self.wake());
@@ -255,6 +259,19 @@ impl AnnouncementPublisher {
             Err(error) => self.wait_for_broker(&error),
         }
         Ok(())
+    }
+
+    /// After a refusal, once nothing is on its way any more.
+    async fn renew(&mut self) {
+        let Some(link) = self.link.as_mut().filter(|link| self.in_flight.is_empty() && !link.is_blocked())
+        else {
+            return;
+        };
+        if std::mem::take(&mut self.refused)
+            && let Err(error) = link.renew().await
+        {
+            self.drop_link(&error.message);
+        }
     }
 
     fn wait_for_broker(&mut self, error: &JobError) {
@@ -316,6 +333,7 @@ impl AnnouncementPublisher {
                 self.progress.state(State::Running);
             }
             Sent::Refused => {
+                self.refused = true;
                 self.ledger.ready.push_front(id);
                 self.pace.refused();
                 self.progress.state(State::Refused);

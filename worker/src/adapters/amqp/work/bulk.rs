@@ -63,6 +63,17 @@ impl BulkLink {
         self.connection.status().blocked()
     }
 
+    /// What is sent from now on goes on another channel. To be called after a refusal, when nothing is on its way: brokers of
+    /// RabbitMQ 3 refuse on a channel for as long as it lives, though the limit of a quorum queue was lifted
+    /// (<https://github.com/rabbitmq/rabbitmq-server/issues/12206>).
+    ///
+    /// # Errors
+    /// `broker_unavailable`, `broker_rejected`; the channel is then the old one.
+    pub async fn renew(&mut self) -> Result<(), JobError> {
+        self.channel = in_time("channel", confirming_channel(&self.connection)).await?;
+        Ok(())
+    }
+
     /// Sends one announcement, persistent and mandatory. The future ends with the broker's word; there is no time-out,
     /// because a blocked broker may be silent for hours.
     pub fn send(&self, message: &Message) -> impl Future<Output = Sent> + Send + use<> {
