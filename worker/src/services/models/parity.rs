@@ -54,7 +54,7 @@ struct Image {
     problem: Option<String>,
 }
 
-/// What the script made of one image.
+/// What the script made of one image. Numbers that are not finite are absent.
 #[derive(Debug, Deserialize)]
 struct Theirs {
     path: PathBuf,
@@ -70,9 +70,9 @@ struct Theirs {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Probabilities {
-    ByName(BTreeMap<String, f64>),
+    ByName(BTreeMap<String, Option<f64>>),
     /// One for each label of the manifest, suppressed ones too.
-    InOrder(Vec<f64>),
+    InOrder(Vec<Option<f64>>),
 }
 
 /// # Errors
@@ -221,16 +221,16 @@ fn furthest(scores: &[Score], theirs: &Probabilities, manifest: &Manifest) -> Re
     for score in scores {
         let (label, index) = (&score.label, score.index);
         let other = match theirs {
-            Probabilities::ByName(values) => values.get(label).copied(),
+            Probabilities::ByName(values) => values.get(label).copied().flatten(),
             Probabilities::InOrder(values) if values.len() == manifest.labels.len() => {
-                values.get(index).copied()
+                values.get(index).copied().flatten()
             }
             Probabilities::InOrder(values) => {
                 let (given, wanted) = (values.len(), manifest.labels.len());
                 return Err(format!("the script gives {given} probabilities for {wanted} labels"));
             }
         };
-        let Some(other) = other.filter(|other| other.is_finite()) else {
+        let Some(other) = other else {
             return Err(format!("the script gives no probability of {label}"));
         };
         furthest = furthest.max((f64::from(score.probability) - other).abs());

@@ -29,13 +29,19 @@ def compared(ours, theirs):
     apart = np.abs(ours.astype(np.float64) - theirs)
     where = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
     worst = float(apart.flat[where])
-    return {"difference": worst if np.isfinite(worst) else None, "at": [int(i) for i in np.unravel_index(where, ours.shape)]}
+    return {"difference": finite(worst), "at": [int(i) for i in np.unravel_index(where, ours.shape)]}
+
+
+def finite(value):
+    """JSON has no other numbers."""
+    value = float(value)
+    return value if np.isfinite(value) else None
 
 
 def predicted(answer):
     if isinstance(answer, dict):
-        return {str(name): float(value) for name, value in answer.items()}
-    return [float(value) for value in np.asarray(answer, dtype=np.float64).ravel()]
+        return {str(name): finite(value) for name, value in answer.items()}
+    return [finite(value) for value in np.asarray(answer, dtype=np.float64).ravel()]
 
 
 def main():
