@@ -8,7 +8,7 @@ use futures::StreamExt;
 use nightread::adapters::amqp::{Publisher, RabbitOptions, topology};
 use nightread_domain::message::Attributes;
 use nightread_domain::{Lane, Message};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arriving::{Results, quantiles};
 use crate::azurite::Azurite;

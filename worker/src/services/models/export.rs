@@ -112,6 +112,8 @@ mod tests {
 
     use super::*;
 
+    type Harm = fn(&mut GraphFacts);
+
     fn port(name: &str, element: i32, sides: &[Side]) -> Port {
         Port {
             name: name.to_owned(),
@@ -142,7 +144,6 @@ mod tests {
     fn each_fault_of_a_graph_is_named_with_what_mends_it() {
         assert_eq!(faults(&sound()), Vec::<String>::new());
         assert_eq!(activated(&sound(), "logits"), None);
-        type Harm = fn(&mut GraphFacts);
         let cases: [(Harm, &str); 9] = [
             (|facts| facts.inputs.push(facts.inputs[0].clone()), "2 inputs"),
             (|facts| facts.inputs.clear(), "0 inputs"),
