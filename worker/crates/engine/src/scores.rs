@@ -1,4 +1,4 @@
-//! From logits to probabilities: activation, calibration, threshold.
+//! From what a network gives to probabilities: activation, calibration, threshold.
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
@@ -11,6 +11,7 @@ pub struct Score {
     pub index: usize,
     pub label: String,
     pub family: Option<String>,
+    /// What the network gives, before any activation; its own probability where it gives that.
     pub logit: f32,
     /// After activation and calibration, in [0, 1].
     pub probability: f32,
@@ -19,10 +20,14 @@ pub struct Score {
     pub positive: bool,
 }
 
+/// How far beyond 0 and 1 a network's own probabilities may lie: what single precision makes of a sum.
+const ROUNDING: f64 = 1e-6;
+
 /// The scores of one item's logits, in the manifest's order, suppressed labels left out.
 ///
 /// Computed in `f64`. A suppressed label still takes part in a softmax, because the network was trained with it.
-/// Errors: `scores_not_finite` when a logit is NaN or infinite, `model_mismatch` when there is not one logit for each label.
+/// Errors: `scores_not_finite` when a logit is NaN or infinite, `model_mismatch` when there is not one logit for each label,
+/// `scores_not_probabilities` when there is no activation and a number lies outside of [0, 1] by more than 1e-6.
 pub fn scores(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Score>, JobError> {
     if logits.len() != manifest.labels.len() {
         return Err(JobError::new(
@@ -38,6 +43,7 @@ pub fn scores(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Score>, JobErro
     let activated: Vec<f64> = match manifest.output.activation {
         Activation::Sigmoid => logits.iter().map(|logit| sigmoid(f64::from(*logit))).collect(),
         Activation::Softmax => softmax(logits),
+        Activation::None => own_probabilities(manifest, logits)?,
     };
     let reported = manifest.labels.iter().enumerate().filter(|(_, label)| !label.suppressed);
     Ok(reported
@@ -58,6 +64,26 @@ pub fn scores(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Score>, JobErro
             }
         })
         .collect())
+}
+
+/// What the network gives as probabilities, when they are.
+fn own_probabilities(manifest: &Manifest, given: &[f32]) -> Result<Vec<f64>, JobError> {
+    let label = |index: usize| manifest.labels.get(index).map_or("", |label| label.name.as_str());
+    let given = given.iter().copied().enumerate();
+    given
+        .map(|(index, value)| {
+            let value = f64::from(value);
+            if (-ROUNDING..=1.0 + ROUNDING).contains(&value) {
+                return Ok(value.clamp(0.0, 1.0));
+            }
+            let words = format!(
+                "the network gives {value} for {:?}, which is no probability: the manifest says that output.activation \
+                 is none; sigmoid or softmax makes probabilities of logits",
+                label(index)
+            );
+            Err(JobError::new(Stage::Infer, ErrorCode::ScoresNotProbabilities, words))
+        })
+        .collect()
 }
 
 /// The logistic function `1 / (1 + exp(-x))`, without overflow on either side.
@@ -149,6 +175,34 @@ mod tests {
             assert_eq!(scores(&manifest, &[0.0, bad]).unwrap_err().code, ErrorCode::ScoresNotFinite);
         }
         assert_eq!(scores(&manifest, &[0.0]).unwrap_err().code, ErrorCode::ModelMismatch);
+    }
+
+    #[test]
+    fn labels_that_exclude_each_other_sum_to_one_and_have_thresholds_of_their_own() {
+        let mut manifest = testing::manifest("scores", 3);
+        manifest.output.activation = Activation::Softmax;
+        manifest.labels[0].threshold = Some(0.2);
+        let scores = scores(&manifest, &[1.0, 2.0, 0.5]).unwrap();
+        let sum: f64 = scores.iter().map(|score| f64::from(score.probability)).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+        assert_eq!(scores.iter().map(|score| score.positive).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn a_networks_own_probabilities_are_taken_as_they_are_and_nothing_else_for_them() {
+        let mut manifest = testing::manifest("scores", 3);
+        manifest.output.activation = Activation::None;
+        let found = scores(&manifest, &[0.0, 0.5, 0.25]).unwrap();
+        assert_eq!(found.iter().map(|score| score.probability).collect::<Vec<_>>(), [0.0, 0.5, 0.25]);
+        assert!(found[1].positive && !found[2].positive);
+        // Single precision may end a softmax this far from 1.
+        let rounded = scores(&manifest, &[1.000_000_5, -0.000_000_5, 1.0]).unwrap();
+        assert_eq!(rounded.iter().map(|score| score.probability).collect::<Vec<_>>(), [1.0, 0.0, 1.0]);
+        for wrong in [1.000_01, -0.000_01, 3.2, -4.0] {
+            let error = scores(&manifest, &[0.5, wrong, 0.5]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ScoresNotProbabilities);
+            assert!(error.message.contains("\"label 1\"") && error.message.contains("sigmoid or softmax"), "{error}");
+        }
     }
 
     proptest! {

@@ -145,6 +145,11 @@ fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
     if calibrated && manifest.output.activation != Activation::Sigmoid {
         problems.push(Problem::new("output.calibration", "xrv-op-norm needs the sigmoid activation"));
     }
+    if manifest.output.activation == Activation::None && manifest.output.cam.is_some() {
+        let what = "adds up to logits, which a network with activation none does not give: leave it out, or export \
+                    the network without its last activation";
+        problems.push(Problem::new("output.cam", what));
+    }
     if manifest.labels.iter().all(|label| label.suppressed) {
         problems.push(Problem::new("labels", "none is reported"));
     }

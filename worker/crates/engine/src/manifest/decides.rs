@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Activation, Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Plan,
+    Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Plan,
     Preprocessing, SegmentRule, Task,
 };
 use crate::digest;
@@ -185,10 +185,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
             window: manifest.window.as_ref().map(Window::from),
             output: Output {
                 logits: &output.logits,
-                activation: match output.activation {
-                    Activation::Sigmoid => "sigmoid",
-                    Activation::Softmax => "softmax",
-                },
+                activation: output.activation.as_str(),
                 calibration: match output.calibration {
                     Calibration::None => "none",
                     Calibration::XrvOpNorm => "xrv-op-norm",

@@ -141,13 +141,29 @@ impl Preprocessing {
     }
 }
 
-/// How a logit becomes a probability.
+/// How what the network gives becomes a probability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Labels are independent (multi-label).
     Sigmoid,
     /// Labels exclude one another (single-label).
     Softmax,
+    /// The network gives probabilities itself.
+    None,
+}
+
+impl Activation {
+    pub(crate) const ALL: [(&'static str, Self); 3] =
+        [("sigmoid", Self::Sigmoid), ("softmax", Self::Softmax), ("none", Self::None)];
+
+    /// As manifests have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sigmoid => "sigmoid",
+            Self::Softmax => "softmax",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What is done to the probability afterwards.

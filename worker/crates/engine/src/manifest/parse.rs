@@ -190,8 +190,7 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
 
 fn output(reader: &mut Reader<'_>) -> Option<Output> {
     let logits = reader.text("logits");
-    let activation =
-        reader.choice("activation", &[("sigmoid", Activation::Sigmoid), ("softmax", Activation::Softmax)]);
+    let activation = reader.choice("activation", &Activation::ALL);
     let calibration =
         reader.choice("calibration", &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)]);
     let cam = reader.text_if("cam");
