@@ -198,7 +198,7 @@ fn check_heatmap_labels(settings: &Settings, opened: &LoadedModels) -> Result<()
     let Some(asked) = &settings.heatmaps else { return Ok(()) };
     let mut known: Vec<&str> = opened
         .models()
-        .filter(|model| model.manifest.task == Task::Radiograph && model.manifest.output.cam.is_some())
+        .filter(|model| model.manifest.task == Task::Radiograph && model.manifest.output.has_cam())
         .flat_map(|model| model.manifest.labels.iter().filter(|label| !label.suppressed))
         .map(|label| label.name.as_str())
         .collect();

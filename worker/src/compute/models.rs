@@ -159,7 +159,7 @@ impl LoadedModels {
             let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
             let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
-            scores(model.manifest(), outputs.arrays.values(&model.manifest().output.logits)?)?;
+            scores(model.manifest(), &outputs.arrays)?;
         }
         Ok(cost)
     }

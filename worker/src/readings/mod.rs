@@ -118,7 +118,7 @@ impl Reader {
     pub fn wanted(&self, model: &Model) -> Wanted<'_> {
         match model.manifest.task {
             Task::Radiograph => Wanted {
-                heatmaps: self.options.heatmaps.as_ref().filter(|_| model.manifest.output.cam.is_some()),
+                heatmaps: self.options.heatmaps.as_ref().filter(|_| model.manifest.output.has_cam()),
                 heatmap_arrays: self.options.write_heatmap_arrays,
                 ..Wanted::default()
             },

@@ -9,7 +9,7 @@ use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
-use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, scores};
+use nightread_engine::{ArrayD, Arrays, Manifest, Plan, Preprocessing, Score, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
     decode, low_contrast, prepare, prepare_by,
@@ -81,7 +81,7 @@ pub(super) async fn open(
         codec: reader.options.codec.clone(),
     };
     let keeps =
-        reader.options.heatmaps.is_some() && models.iter().any(|model| model.manifest.output.cam.is_some());
+        reader.options.heatmaps.is_some() && models.iter().any(|model| model.manifest.output.has_cam());
     let prepared = reader.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
         let body = body.into_bytes().map_err(unreadable)?;
@@ -128,13 +128,12 @@ pub(super) async fn read(
     let outputs = reader.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
     timing.record("queue", outputs.timing.queued);
     timing.record("infer", outputs.timing.run);
-    let output = &model.manifest.output;
-    let scored = scores(&model.manifest, outputs.arrays.values(&output.logits)?)?;
-    let artefacts = match (&prepared.image, &output.cam, reader.options.heatmaps.clone()) {
-        (Some(image), Some(name), Some(labels)) => {
+    let scored = scores(&model.manifest, &outputs.arrays)?;
+    let artefacts = match (&prepared.image, reader.options.heatmaps.clone()) {
+        (Some(image), Some(labels)) if model.manifest.output.has_cam() => {
             let started = Instant::now();
-            let (maps, scored, image) =
-                (outputs.arrays.get(name)?.clone(), scored.clone(), Arc::clone(image));
+            let maps = maps_by_head(&model.manifest, &outputs.arrays)?;
+            let (scored, image) = (scored.clone(), Arc::clone(image));
             let facts = &model.facts;
             let heatmaps = Heatmaps {
                 labels,
@@ -162,15 +161,15 @@ struct Heatmaps {
 }
 
 impl Heatmaps {
-    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: its
-    /// class-activation maps, (labels, height, width).
+    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: the
+    /// class-activation maps of each head, (labels, height, width).
     ///
     /// # Errors
     /// `model_mismatch` when a label has no map.
     fn paint(
         &self,
         image: &Radiograph,
-        maps: &ArrayD<f32>,
+        maps: &[ArrayD<f32>],
         scored: &[Score],
     ) -> Result<Vec<Artefact>, JobError> {
         let wanted = scored.iter().filter(|score| self.labels.wants(&score.label, score.positive));
@@ -183,7 +182,7 @@ impl Heatmaps {
         let software = format!("Nightread {WORKER_VERSION}");
         for score in wanted {
             // Suppressed labels have a map, but no place among the findings.
-            let Some((values, height, width)) = map_of(maps, score.index) else {
+            let Some((values, height, width)) = maps.get(score.head).and_then(|maps| map_of(maps, score.column)) else {
                 let text = format!("{} has no class-activation map of {}", self.model, score.label);
                 return Err(JobError::new(Stage::Report, ErrorCode::ModelMismatch, text));
             };
@@ -209,6 +208,12 @@ impl Heatmaps {
             notice: NOTICE,
         }
     }
+}
+
+/// The class-activation maps of each head, in the manifest's order: every head has them or none.
+fn maps_by_head(manifest: &Manifest, arrays: &Arrays) -> Result<Vec<ArrayD<f32>>, JobError> {
+    let names = manifest.output.heads.iter().filter_map(|head| head.cam.as_deref());
+    names.map(|name| arrays.get(name).cloned()).collect()
 }
 
 /// Values, height and width of one label's map.

@@ -12,7 +12,7 @@
 //!
 //! let tensor = vec![0.0; manifest.input.item_len()]; // from preprocessing
 //! let outputs = engine.infer(&key, tensor).await?; // any executor; dropping the future cancels
-//! for score in scores(&manifest, outputs.arrays.values(&manifest.output.logits)?)? {
+//! for score in scores(&manifest, &outputs.arrays)? {
 //!     println!("{} {:.3} {}", score.label, score.probability, score.positive);
 //! }
 //! # Ok(())
@@ -66,7 +66,7 @@ pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, AxisOrder, Calibration, Catalogue, Code, CtPreprocessing, CtRecipe,
-    DataFile, Evidence, Input, Intensity, Label, Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
+    DataFile, Evidence, Head, Input, Intensity, Label, Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
     Orientation, Output, Padding, Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample,
     SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::manifest::{
-    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule, Task,
+    Activation, Calibration, Head, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule, Task,
     TrainedOn,
 };
 
@@ -23,14 +23,17 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         preprocessing: Preprocessing::Xrv1 { size: 1 },
         window: None,
         output: Output {
-            logits: "logits".to_owned(),
-            activation: Activation::Sigmoid,
-            calibration: Calibration::None,
-            cam: None,
+            heads: vec![Head {
+                logits: "logits".to_owned(),
+                activation: Activation::Sigmoid,
+                calibration: Calibration::None,
+                cam: None,
+            }],
         },
         labels: (0..labels)
             .map(|index| Label {
                 name: format!("label {index}"),
+                head: 0,
                 code: None,
                 threshold: Some(0.5),
                 op_threshold: None,

@@ -41,7 +41,7 @@ fn a_whole_manifest_is_read_whole() {
     assert_eq!(manifest.input.item_len(), 16);
     assert_eq!(manifest.preprocessing, Preprocessing::Xrv1 { size: 4 });
     assert_eq!(manifest.preprocessing.id(), "xrv-1");
-    assert_eq!(manifest.output.activation, Activation::Sigmoid);
+    assert_eq!(manifest.output.heads[0].activation, Activation::Sigmoid);
     assert_eq!(manifest.labels.len(), 3);
     assert_eq!(manifest.trained_on.age_years, Some([0.0, 99.0]));
     assert_eq!(manifest.precisions().collect::<Vec<_>>(), [Precision::Fp32]);

@@ -38,16 +38,16 @@ fn its_scores_are_the_same_alone_and_in_a_batch() {
     for (image, batched) in images.into_iter().zip(batched) {
         let (single, batched) = (block_on(alone.infer(&key, image)).unwrap(), batched.unwrap());
         assert_eq!((single.timing.batch, batched.timing.batch), (1, 4));
-        let logits = |of: &Outputs| of.arrays.values(&manifest.output.logits).unwrap().to_vec();
+        let logits = |of: &Outputs| of.arrays.values(&manifest.output.heads[0].logits).unwrap().to_vec();
         for (a, b) in logits(&single).into_iter().zip(logits(&batched)) {
             assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{a} alone, {b} in a batch");
         }
-        let name = manifest.output.cam.as_deref().unwrap();
+        let name = manifest.output.heads[0].cam.as_deref().unwrap();
         let (a, b) = (single.arrays.get(name).unwrap(), batched.arrays.get(name).unwrap());
         assert_eq!(a.shape(), [manifest.labels.len(), 7, 7]);
         let scale = a.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
         assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
-        let scores = scores(&manifest, &logits(&batched)).unwrap();
+        let scores = scores(&manifest, &batched.arrays).unwrap();
         assert!(scores.iter().all(|score| (0.0..=1.0).contains(&score.probability)));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use super::outputs;
 use super::{Activation, Calibration, Manifest, Plan, Precision, Preprocessing, Problem, Task};
 use crate::digest;
 
@@ -76,6 +77,7 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
     if manifest.window.is_some() && manifest.task != Task::Segmentation {
         problems.push(Problem::new("window", "serves segmentations alone"));
     }
+    outputs::check(manifest, problems);
     check_labels(manifest, problems);
     check_files(manifest, files, problems);
 }
@@ -91,9 +93,9 @@ fn check_steps(manifest: &Manifest, plan: &Plan, problems: &mut Vec<Problem>) {
         );
         problems.push(Problem::new("input.item_shape", what));
     }
-    if manifest.output.cam.is_some() {
+    for (number, _) in manifest.output.heads.iter().enumerate().filter(|(_, head)| head.cam.is_some()) {
         let what = "is read with preprocessing xrv-1 alone: leave it out beside a list of steps";
-        problems.push(Problem::new("output.cam", what));
+        problems.push(Problem::new(outputs::key_of(&manifest.output, number, "cam"), what));
     }
     let Some([low, high]) = plan.range() else { return };
     let slack = 1e-3 * (high - low);
@@ -132,24 +134,15 @@ fn check_segmentation(manifest: &Manifest, problems: &mut Vec<Problem>) {
         let what = format!("must be {} at most: the background is one class more", MOST_CLASSES - 1);
         problems.push(Problem::new("labels", what));
     }
-    if manifest.output.activation != Activation::Softmax {
+    if manifest.output.heads.iter().any(|head| head.activation != Activation::Softmax) {
         problems.push(Problem::new("output.activation", "must be softmax: a voxel has one label"));
     }
-    if manifest.output.cam.is_some() {
+    if manifest.output.has_cam() {
         problems.push(Problem::new("output.cam", "is not read from segmentations"));
     }
 }
 
 fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
-    let calibrated = manifest.output.calibration == Calibration::XrvOpNorm;
-    if calibrated && manifest.output.activation != Activation::Sigmoid {
-        problems.push(Problem::new("output.calibration", "xrv-op-norm needs the sigmoid activation"));
-    }
-    if manifest.output.activation == Activation::None && manifest.output.cam.is_some() {
-        let what = "adds up to logits, which a network with activation none does not give: leave it out, or export \
-                    the network without its last activation";
-        problems.push(Problem::new("output.cam", what));
-    }
     if manifest.labels.iter().all(|label| label.suppressed) {
         problems.push(Problem::new("labels", "none is reported"));
     }
@@ -158,6 +151,8 @@ fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
         if label.suppressed {
             continue;
         }
+        let head = manifest.output.heads.get(label.head);
+        let calibrated = head.is_some_and(|head| head.calibration == Calibration::XrvOpNorm);
         if calibrated && label.op_threshold.is_none() {
             problems.push(Problem::new(
                 format!("labels[{index}].op_threshold"),

@@ -109,6 +109,15 @@ impl From<&super::Window> for Window {
 
 #[derive(Serialize)]
 struct Output<'m> {
+    /// Where there is one, as it was before there could be several.
+    #[serde(flatten)]
+    only: Option<Head<'m>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    heads: Vec<Head<'m>>,
+}
+
+#[derive(Serialize)]
+struct Head<'m> {
     logits: &'m str,
     activation: &'static str,
     calibration: &'static str,
@@ -116,9 +125,35 @@ struct Output<'m> {
     cam: Option<&'m str>,
 }
 
+impl<'m> From<&'m super::Output> for Output<'m> {
+    fn from(output: &'m super::Output) -> Self {
+        if let [only] = output.heads.as_slice() {
+            return Self { only: Some(only.into()), heads: Vec::new() };
+        }
+        Self { only: None, heads: output.heads.iter().map(Head::from).collect() }
+    }
+}
+
+impl<'m> From<&'m super::Head> for Head<'m> {
+    fn from(head: &'m super::Head) -> Self {
+        Self {
+            logits: &head.logits,
+            activation: head.activation.as_str(),
+            calibration: match head.calibration {
+                Calibration::None => "none",
+                Calibration::XrvOpNorm => "xrv-op-norm",
+            },
+            cam: head.cam.as_deref(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Class<'m> {
     name: &'m str,
+    /// Of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<usize>,
     /// Value, scheme and meaning.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<[&'m str; 3]>,
@@ -183,16 +218,8 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 Preprocessing::Steps(steps) => Steps::Listed { steps },
             },
             window: manifest.window.as_ref().map(Window::from),
-            output: Output {
-                logits: &output.logits,
-                activation: output.activation.as_str(),
-                calibration: match output.calibration {
-                    Calibration::None => "none",
-                    Calibration::XrvOpNorm => "xrv-op-norm",
-                },
-                cam: output.cam.as_deref(),
-            },
-            labels: manifest.labels.iter().map(|label| Class::of(label, manifest.task)).collect(),
+            output: output.into(),
+            labels: manifest.labels.iter().map(|label| Class::of(label, manifest)).collect(),
             trained_on: Seen {
                 views: &trained_on.views,
                 age_years: trained_on.age_years,
@@ -207,11 +234,12 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
 
 impl<'m> Class<'m> {
     /// Documents of segmentations bear the codes; of others they are for whoever writes results elsewhere, and decide nothing.
-    fn of(label: &'m Label, task: Task) -> Self {
+    fn of(label: &'m Label, manifest: &Manifest) -> Self {
         let SegmentRule { laterality, min_ml, largest_component } = label.segment;
-        let code = label.code.as_ref().filter(|_| task == Task::Segmentation);
+        let code = label.code.as_ref().filter(|_| manifest.task == Task::Segmentation);
         Self {
             name: &label.name,
+            head: (manifest.output.heads.len() > 1).then_some(label.head),
             code: code.map(|code| [&*code.value, &*code.scheme, &*code.meaning]),
             threshold: label.threshold,
             op_threshold: label.op_threshold,

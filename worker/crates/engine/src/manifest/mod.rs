@@ -3,6 +3,7 @@
 mod catalogue;
 mod check;
 mod decides;
+mod outputs;
 mod parse;
 mod reader;
 mod segmentation;
@@ -177,11 +178,25 @@ pub enum Calibration {
 /// What the graph gives back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
-    /// Name of the `(batch, labels)` output.
+    /// One or more; each label has one of them.
+    pub heads: Vec<Head>,
+}
+
+impl Output {
+    /// Whether heatmaps can be made: then of every label.
+    pub fn has_cam(&self) -> bool {
+        self.heads.iter().any(|head| head.cam.is_some())
+    }
+}
+
+/// An output of labels, with what is done to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// Name of the `(batch, labels of this head)` output.
     pub logits: String,
     pub activation: Activation,
     pub calibration: Calibration,
-    /// Name of the `(batch, labels, h, w)` class-activation output.
+    /// Name of the `(batch, labels of this head, h, w)` class-activation output.
     pub cam: Option<String>,
 }
 
@@ -197,6 +212,8 @@ pub struct ArrayShape {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
     pub name: String,
+    /// Place of its head among [`Output::heads`]. Labels of one head have its columns in their order.
+    pub head: usize,
     pub code: Option<Code>,
     /// Probability at and above which a finding is positive; absent on a suppressed label, and of segmentations.
     pub threshold: Option<f64>,
@@ -318,13 +335,22 @@ impl Manifest {
             let [_, patch @ ..] = self.input.item_shape.as_slice() else { return Vec::new() };
             let classes = std::iter::once(self.classes());
             let axes = classes.chain(patch.iter().copied()).map(Some).collect();
-            return vec![ArrayShape { name: self.output.logits.clone(), axes }];
+            let first = self.output.heads.first();
+            return first.map(|head| ArrayShape { name: head.logits.clone(), axes }).into_iter().collect();
         }
-        let labels = Some(self.labels.len());
-        let logits = ArrayShape { name: self.output.logits.clone(), axes: vec![labels] };
-        let cam = self.output.cam.clone();
-        let cam = cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] });
-        std::iter::once(logits).chain(cam).collect()
+        let mut outputs = Vec::new();
+        for (number, head) in self.output.heads.iter().enumerate() {
+            let labels = Some(self.columns(number).count());
+            outputs.push(ArrayShape { name: head.logits.clone(), axes: vec![labels] });
+            let cam = head.cam.clone();
+            outputs.extend(cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] }));
+        }
+        outputs
+    }
+
+    /// The labels of one of [`Output::heads`] in the order of its columns, each with its place among all labels.
+    pub fn columns(&self, head: usize) -> impl Iterator<Item = (usize, &Label)> {
+        self.labels.iter().enumerate().filter(move |(_, label)| label.head == head)
     }
 
     /// The classes of a segmentation: the background, which is class 0, and the labels.

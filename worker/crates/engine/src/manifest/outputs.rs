@@ -1,0 +1,48 @@
+//! Rules of the outputs that a manifest names.
+
+use std::collections::BTreeMap;
+
+use super::{Activation, Calibration, Manifest, Output, Problem, Task};
+
+/// The key of a head's field: a manifest with one head may have it in `[output]` itself.
+pub(super) fn key_of(output: &Output, head: usize, field: &str) -> String {
+    if output.heads.len() == 1 { format!("output.{field}") } else { format!("output.heads[{head}].{field}") }
+}
+
+pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Problem>) {
+    let output = &manifest.output;
+    for (number, head) in output.heads.iter().enumerate() {
+        if head.calibration == Calibration::XrvOpNorm && head.activation != Activation::Sigmoid {
+            let at = key_of(output, number, "calibration");
+            problems.push(Problem::new(at, "xrv-op-norm needs the sigmoid activation"));
+        }
+        if head.cam.is_some() && head.activation == Activation::None {
+            let what = "adds up to logits, which a network with activation none does not give: leave it out, or export \
+                        the network without its last activation";
+            problems.push(Problem::new(key_of(output, number, "cam"), what));
+        }
+        if head.cam.is_none() && output.has_cam() {
+            let what = "is missing: heatmaps are made of the labels of every head or of none";
+            problems.push(Problem::new(key_of(output, number, "cam"), what));
+        }
+        if manifest.columns(number).next().is_none() && !manifest.labels.is_empty() {
+            let what = format!("{:?} has no labels: name it as the head of its labels", head.logits);
+            problems.push(Problem::new(key_of(output, number, "logits"), what));
+        }
+    }
+    if output.heads.len() > 1 && manifest.task != Task::Radiograph {
+        problems.push(Problem::new("output.heads", "serves radiographs alone, of other studies there is one head"));
+    }
+    check_names(manifest, problems);
+}
+
+/// Each output is one thing.
+fn check_names(manifest: &Manifest, problems: &mut Vec<Problem>) {
+    let mut seen = BTreeMap::new();
+    for shape in manifest.outputs() {
+        *seen.entry(shape.name).or_insert(0) += 1;
+    }
+    for (name, _) in seen.into_iter().filter(|(_, times)| *times > 1) {
+        problems.push(Problem::new("output", format!("names {name:?} more than once: each output is one thing")));
+    }
+}
