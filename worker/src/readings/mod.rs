@@ -41,6 +41,8 @@ pub struct ReadingOptions {
     pub heatmaps: Option<HeatmapLabels>,
     /// Whether the arrays behind them are kept too.
     pub write_heatmap_arrays: bool,
+    /// Whether what networks make of radiographs before their labels is kept.
+    pub write_embeddings: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
     /// Whether the files beside a scan belong to it.
@@ -120,6 +122,7 @@ impl Reader {
             Task::Radiograph => Wanted {
                 heatmaps: self.options.heatmaps.as_ref().filter(|_| model.manifest.output.has_cam()),
                 heatmap_arrays: self.options.write_heatmap_arrays,
+                embedding: self.options.write_embeddings && model.manifest.output.embedding.is_some(),
                 ..Wanted::default()
             },
             Task::Components => Wanted {

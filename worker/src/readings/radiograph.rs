@@ -12,7 +12,7 @@ use nightread_domain::{ErrorCode, JobError, Stage, Warning};
 use nightread_engine::{ArrayD, Arrays, Manifest, Plan, Preprocessing, Score, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
-    decode, low_contrast, prepare, prepare_by,
+    decode, low_contrast, npy, prepare, prepare_by,
 };
 use serde_json::Value;
 
@@ -129,7 +129,7 @@ pub(super) async fn read(
     timing.record("queue", outputs.timing.queued);
     timing.record("infer", outputs.timing.run);
     let scored = scores(&model.manifest, &outputs.arrays)?;
-    let artefacts = match (&prepared.image, reader.options.heatmaps.clone()) {
+    let mut artefacts = match (&prepared.image, reader.options.heatmaps.clone()) {
         (Some(image), Some(labels)) if model.manifest.output.has_cam() => {
             let started = Instant::now();
             let maps = maps_by_head(&model.manifest, &outputs.arrays)?;
@@ -147,6 +147,9 @@ pub(super) async fn read(
         }
         _ => Vec::new(),
     };
+    if let Some(name) = model.manifest.output.embedding.as_deref().filter(|_| reader.options.write_embeddings) {
+        artefacts.push(embedding(outputs.arrays.get(name)?));
+    }
     let findings = scored.into_iter().map(finding).collect();
     let payload = Some(Payload::Findings { findings });
     Ok(Reading { input: prepared.facts.clone(), payload, warnings, artefacts })
@@ -227,6 +230,13 @@ fn map_of(maps: &ArrayD<f32>, label: usize) -> Option<(&[f32], usize, usize)> {
 fn artefact(kind: ArtefactKind, score: &Score, extension: &str, body: Vec<u8>) -> Artefact {
     let suffix = format!("heat.{}-{}.{extension}", score.index, file_part(&score.label));
     Artefact { kind, of: Some(score.label.clone()), suffix, bids: None, body: body.into() }
+}
+
+/// What the network made of the image before its labels: one axis of single values.
+fn embedding(array: &ArrayD<f32>) -> Artefact {
+    let body = npy(array.as_slice().unwrap_or_default(), array.shape());
+    let suffix = "embedding.npy".to_owned();
+    Artefact { kind: ArtefactKind::Embedding, of: None, suffix, bids: None, body: body.into() }
 }
 
 /// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit, the first 24 of it.

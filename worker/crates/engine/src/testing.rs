@@ -29,6 +29,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
                 calibration: Calibration::None,
                 cam: None,
             }],
+            embedding: None,
         },
         labels: (0..labels)
             .map(|index| Label {

@@ -181,6 +181,8 @@ pub enum ArtefactKind {
     Heatmap,
     /// The class-activation map behind it, as NumPy keeps arrays.
     HeatmapArray,
+    /// What the network made of the radiograph before its labels, as NumPy keeps arrays.
+    Embedding,
     /// The scan's z maps, one volume a component.
     ZMaps,
     /// The t maps behind them.
@@ -209,7 +211,7 @@ impl ArtefactKind {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Heatmap | Self::Preview => "image/png",
-            Self::HeatmapArray => "application/octet-stream",
+            Self::HeatmapArray | Self::Embedding => "application/octet-stream",
             Self::ZMaps | Self::TMaps | Self::Betas | Self::LabelMap => "application/gzip",
             Self::TimeCourses
             | Self::Correlations

@@ -114,6 +114,8 @@ struct Output<'m> {
     only: Option<Head<'m>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     heads: Vec<Head<'m>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<&'m str>,
 }
 
 #[derive(Serialize)]
@@ -127,10 +129,11 @@ struct Head<'m> {
 
 impl<'m> From<&'m super::Output> for Output<'m> {
     fn from(output: &'m super::Output) -> Self {
+        let embedding = output.embedding.as_deref();
         if let [only] = output.heads.as_slice() {
-            return Self { only: Some(only.into()), heads: Vec::new() };
+            return Self { only: Some(only.into()), heads: Vec::new(), embedding };
         }
-        Self { only: None, heads: output.heads.iter().map(Head::from).collect() }
+        Self { only: None, heads: output.heads.iter().map(Head::from).collect(), embedding }
     }
 }
 

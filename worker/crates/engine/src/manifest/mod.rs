@@ -180,6 +180,8 @@ pub enum Calibration {
 pub struct Output {
     /// One or more; each label has one of them.
     pub heads: Vec<Head>,
+    /// Name of the `(batch, numbers)` output of what the network makes of an image before its labels.
+    pub embedding: Option<String>,
 }
 
 impl Output {
@@ -345,6 +347,8 @@ impl Manifest {
             let cam = head.cam.clone();
             outputs.extend(cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] }));
         }
+        let embedding = self.output.embedding.clone();
+        outputs.extend(embedding.map(|name| ArrayShape { name, axes: vec![None] }));
         outputs
     }
 

@@ -33,6 +33,9 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Problem>) {
     if output.heads.len() > 1 && manifest.task != Task::Radiograph {
         problems.push(Problem::new("output.heads", "serves radiographs alone, of other studies there is one head"));
     }
+    if output.embedding.is_some() && manifest.task != Task::Radiograph {
+        problems.push(Problem::new("output.embedding", "is kept of radiographs alone: leave it out"));
+    }
     check_names(manifest, problems);
 }
 

@@ -190,8 +190,9 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
 }
 
 fn output(reader: &mut Reader<'_>) -> Option<Output> {
+    let embedding = reader.text_if("embedding");
     if !reader.has("heads") {
-        return Some(Output { heads: vec![head(reader)?] });
+        return Some(Output { heads: vec![head(reader)?], embedding });
     }
     for key in ["logits", "activation", "calibration", "cam"] {
         if reader.text_if(key).is_some() {
@@ -203,7 +204,7 @@ fn output(reader: &mut Reader<'_>) -> Option<Output> {
         reader.problem("heads", "is empty: name an output of labels");
         return None;
     }
-    Some(Output { heads })
+    Some(Output { heads, embedding })
 }
 
 fn head(reader: &mut Reader<'_>) -> Option<Head> {
