@@ -200,7 +200,12 @@ fn is_known(manifest: &Table, field: &str) -> bool {
     while let Some((section, rest)) = path.split_once('.') {
         let inner = match table.entry(section).or_insert_with(|| toml::Value::Table(Table::new())) {
             toml::Value::Array(rows) => &mut rows[0],
-            inner => inner,
+            inner if inner.is_table() => inner,
+            // What may be a text or a table.
+            inner => {
+                *inner = toml::Value::Table(Table::new());
+                inner
+            }
         };
         (table, path) = (inner.as_table_mut().unwrap(), rest);
     }

@@ -201,7 +201,9 @@ fn doubt_embeddings(settings: &Settings, opened: &LoadedModels) {
         && models.peek().is_some()
         && models.all(|model| model.manifest.output.embedding.is_none())
     {
-        tracing::warn!("embeddings are asked for, and no model names one in its manifest: there will be none");
+        tracing::warn!(
+            "embeddings are asked for, and no model names one in its manifest: there will be none"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
+    Cams, Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
     PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, scores, tune,
 };
 use nightread_fmri::GroupMaps;
@@ -31,6 +31,8 @@ pub struct Model {
     pub gate: GatePolicy,
     /// The group maps that scans are regressed on, for models that come with them.
     pub maps: Option<Arc<GroupMaps>>,
+    /// How the class-activation maps of a network of radiographs are had.
+    pub cams: Arc<Cams>,
 }
 
 /// When the sessions of a model are opened. They hold its weights.
@@ -160,6 +162,7 @@ impl LoadedModels {
             let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
             scores(model.manifest(), &outputs.arrays)?;
+            model.cams().of_item(&outputs.arrays)?;
         }
         Ok(cost)
     }
@@ -275,6 +278,7 @@ fn described(
         facts: facts(&model, provider.as_str()),
         gate: gate(manifest),
         maps: group_maps(manifest)?.map(Arc::new),
+        cams: Arc::clone(model.cams()),
     };
     Ok((model, described))
 }

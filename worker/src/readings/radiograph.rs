@@ -9,7 +9,7 @@ use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
-use nightread_engine::{ArrayD, Arrays, Manifest, Plan, Preprocessing, Score, scores};
+use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
     decode, low_contrast, npy, prepare, prepare_by,
@@ -132,7 +132,7 @@ pub(super) async fn read(
     let mut artefacts = match (&prepared.image, reader.options.heatmaps.clone()) {
         (Some(image), Some(labels)) if model.manifest.output.has_cam() => {
             let started = Instant::now();
-            let maps = maps_by_head(&model.manifest, &outputs.arrays)?;
+            let maps = model.cams.of_item(&outputs.arrays)?;
             let (scored, image) = (scored.clone(), Arc::clone(image));
             let facts = &model.facts;
             let heatmaps = Heatmaps {
@@ -147,7 +147,8 @@ pub(super) async fn read(
         }
         _ => Vec::new(),
     };
-    if let Some(name) = model.manifest.output.embedding.as_deref().filter(|_| reader.options.write_embeddings) {
+    if let Some(name) = model.manifest.output.embedding.as_deref().filter(|_| reader.options.write_embeddings)
+    {
         artefacts.push(embedding(outputs.arrays.get(name)?));
     }
     let findings = scored.into_iter().map(finding).collect();
@@ -185,7 +186,9 @@ impl Heatmaps {
         let software = format!("Nightread {WORKER_VERSION}");
         for score in wanted {
             // Suppressed labels have a map, but no place among the findings.
-            let Some((values, height, width)) = maps.get(score.head).and_then(|maps| map_of(maps, score.column)) else {
+            let Some((values, height, width)) =
+                maps.get(score.head).and_then(|maps| map_of(maps, score.column))
+            else {
                 let text = format!("{} has no class-activation map of {}", self.model, score.label);
                 return Err(JobError::new(Stage::Report, ErrorCode::ModelMismatch, text));
             };
@@ -211,12 +214,6 @@ impl Heatmaps {
             notice: NOTICE,
         }
     }
-}
-
-/// The class-activation maps of each head, in the manifest's order: every head has them or none.
-fn maps_by_head(manifest: &Manifest, arrays: &Arrays) -> Result<Vec<ArrayD<f32>>, JobError> {
-    let names = manifest.output.heads.iter().filter_map(|head| head.cam.as_deref());
-    names.map(|name| arrays.get(name).cloned()).collect()
 }
 
 /// Values, height and width of one label's map.

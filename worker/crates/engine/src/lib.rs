@@ -29,6 +29,7 @@
 //!   where it lies.
 //! - [`Outputs`]: the network's arrays by name, of any rank; the manifest says which there are.
 //! - [`scores`](scores()): activation, calibration and thresholds, for readings whose outputs are labels.
+//! - [`Cams`]: class-activation maps, the network's own or made of its features and its classifier's weights.
 //! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
 //! - [`tune`]: short timings, for choices that are measured.
 //!
@@ -37,14 +38,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batcher;
+mod cams;
 mod configure;
 mod digest;
 mod engine;
 mod inference;
+mod initialiser;
 mod library;
 mod manifest;
 mod memory;
 mod model;
+mod npy;
 mod onnx;
 mod options;
 mod outputs;
@@ -60,15 +64,16 @@ mod shared;
 mod testing;
 pub mod tune;
 
+pub use cams::Cams;
 pub use configure::SessionOptions;
 pub use engine::Engine;
 pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
-    Activation, ArrayShape, Availability, AxisOrder, Calibration, Catalogue, Code, CtPreprocessing, CtRecipe,
-    DataFile, Evidence, Head, Input, Intensity, Label, Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
-    Orientation, Output, Padding, Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample,
-    SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
+    Activation, ArrayShape, Availability, AxisOrder, Calibration, Cam, Catalogue, ClassifierWeights, Code,
+    CtPreprocessing, CtRecipe, DataFile, Evidence, Head, Input, Intensity, Label, Laterality, MANIFEST_FILE,
+    Manifest, ManifestProblems, Maps, Orientation, Output, Padding, Placement, Plan, Precision,
+    Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };
 pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;

@@ -51,7 +51,8 @@ fn scores_of(
     found: &mut Vec<Score>,
 ) -> Result<(), JobError> {
     if given.len() != columns.len() {
-        let words = format!("output {:?} has {} numbers for {} labels", head.logits, given.len(), columns.len());
+        let words =
+            format!("output {:?} has {} numbers for {} labels", head.logits, given.len(), columns.len());
         return Err(JobError::new(Stage::Infer, ErrorCode::ModelMismatch, words));
     }
     if let Some(column) = given.iter().position(|value| !value.is_finite()) {
@@ -137,7 +138,8 @@ mod tests {
     fn scores(manifest: &Manifest, given: &[(&str, &[f32])]) -> Result<Vec<Score>, JobError> {
         let mut arrays = Arrays::default();
         for (name, values) in given {
-            arrays.push(&(*name).into(), ArrayD::from_shape_vec(vec![values.len()], values.to_vec()).unwrap());
+            arrays
+                .push(&(*name).into(), ArrayD::from_shape_vec(vec![values.len()], values.to_vec()).unwrap());
         }
         super::scores(manifest, &arrays)
     }
@@ -197,7 +199,10 @@ mod tests {
     fn hostile_logits_are_refused() {
         let manifest = testing::manifest("scores", 2);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(scores(&manifest, &[("logits", &[0.0, bad])]).unwrap_err().code, ErrorCode::ScoresNotFinite);
+            assert_eq!(
+                scores(&manifest, &[("logits", &[0.0, bad])]).unwrap_err().code,
+                ErrorCode::ScoresNotFinite
+            );
         }
         assert_eq!(scores(&manifest, &[("logits", &[0.0])]).unwrap_err().code, ErrorCode::ModelMismatch);
     }
@@ -226,15 +231,20 @@ mod tests {
         for wrong in [1.000_01, -0.000_01, 3.2, -4.0] {
             let error = scores(&manifest, &[("logits", &[0.5, wrong, 0.5])]).unwrap_err();
             assert_eq!(error.code, ErrorCode::ScoresNotProbabilities);
-            assert!(error.message.contains("\"label 1\"") && error.message.contains("sigmoid or softmax"), "{error}");
+            assert!(
+                error.message.contains("\"label 1\"") && error.message.contains("sigmoid or softmax"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn heads_are_joined_in_the_order_of_the_labels() {
         let mut manifest = testing::manifest("scores", 5);
-        let head = |logits: &str, activation| {
-            Head { logits: logits.to_owned(), activation, ..manifest.output.heads[0].clone() }
+        let head = |logits: &str, activation| Head {
+            logits: logits.to_owned(),
+            activation,
+            ..manifest.output.heads[0].clone()
         };
         manifest.output.heads = vec![
             head("findings", Activation::Sigmoid),
@@ -244,16 +254,25 @@ mod tests {
         for (label, head) in manifest.labels.iter_mut().zip([1, 0, 2, 1, 0]) {
             label.head = head;
         }
-        let given: [(&str, &[f32]); 3] = [("findings", &[0.0, 1.0]), ("view", &[2.0, 2.0]), ("quality", &[0.25])];
+        let given: [(&str, &[f32]); 3] =
+            [("findings", &[0.0, 1.0]), ("view", &[2.0, 2.0]), ("quality", &[0.25])];
         let found = scores(&manifest, &given).unwrap();
         let places: Vec<_> = found.iter().map(|score| (score.index, score.head, score.column)).collect();
         assert_eq!(places, [(0, 1, 0), (1, 0, 0), (2, 2, 0), (3, 1, 1), (4, 0, 1)]);
         let probabilities: Vec<_> = found.iter().map(|score| score.probability).collect();
         assert_eq!(probabilities[..4], [0.5, 0.5, 0.25, 0.5]);
         assert!((probabilities[4] - sigmoid(1.0) as f32).abs() < 1e-7);
-        assert_eq!(scores(&manifest, &given[..2]).unwrap_err().code, ErrorCode::ModelMismatch, "a head is missing");
+        assert_eq!(
+            scores(&manifest, &given[..2]).unwrap_err().code,
+            ErrorCode::ModelMismatch,
+            "a head is missing"
+        );
         let short: [(&str, &[f32]); 3] = [given[0], ("view", &[2.0]), given[2]];
-        assert_eq!(scores(&manifest, &short).unwrap_err().code, ErrorCode::ModelMismatch, "a column is missing");
+        assert_eq!(
+            scores(&manifest, &short).unwrap_err().code,
+            ErrorCode::ModelMismatch,
+            "a column is missing"
+        );
     }
 
     proptest! {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::manifest::{
-    Activation, Calibration, Head, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule, Task,
-    TrainedOn,
+    Activation, Calibration, Head, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule,
+    Task, TrainedOn,
 };
 
 /// A manifest with `labels` labels and an input of one value.

@@ -10,8 +10,8 @@ use common::{Graph, Models, image, options, runtime};
 use futures::executor::block_on;
 use nightread_domain::ErrorCode;
 use nightread_engine::{
-    Activation, Engine, Manifest, ManifestProblems, Precision, Provider, VerifiedModel, scores,
-    sigmoid, softmax,
+    Activation, Cam, ClassifierWeights, Engine, Manifest, ManifestProblems, Precision, Provider,
+    VerifiedModel, scores, sigmoid, softmax,
 };
 
 const GRAPH: Graph = Graph::new("heads");
@@ -112,11 +112,7 @@ fn each_mistake_is_one_line_with_its_place() {
         })
     };
     let table = [
-        (
-            "head = \"view\"\n",
-            "",
-            "labels[1].head is missing: the logits of its head, one of findings, view",
-        ),
+        ("head = \"view\"\n", "", "labels[1].head is missing: the logits of its head, one of findings, view"),
         (
             "head = \"view\"",
             "head = \"views\"",
@@ -154,17 +150,76 @@ fn each_mistake_is_one_line_with_its_place() {
     let found = problems(|text| text.replace("head = \"view\"", "head = \"findings\""));
     assert_eq!(found, ["output.heads[1].logits \"view\" has no labels: name it as the head of its labels"]);
     let found = problems(|text| {
-        text.replacen("logits = \"findings\"\nactivation = \"sigmoid\"", "logits = \"findings\"\nactivation = \"none\"\ncam = \"a\"", 1)
-            .replacen("activation = \"softmax\"", "activation = \"softmax\"\ncam = \"b\"", 1)
+        text.replacen(
+            "logits = \"findings\"\nactivation = \"sigmoid\"",
+            "logits = \"findings\"\nactivation = \"none\"\ncam = \"a\"",
+            1,
+        )
+        .replacen("activation = \"softmax\"", "activation = \"softmax\"\ncam = \"b\"", 1)
     });
     assert!(found[0].starts_with("output.heads[0].cam adds up to logits, which"), "{found:?}");
     let found = problems(|text| text.replace(TWO, "heads = []\n"));
     assert_eq!(found[0], "output.heads is empty: name an output of labels");
 }
 
+/// What maps are made of: read, in the digest, and refused in one line.
+#[test]
+fn maps_may_be_made_of_features_and_weights() {
+    let with = |cam: &str| {
+        let models = Models::new();
+        let folder = models.write(&Graph::new("linear"));
+        fs::write(folder.join("w.npy"), "weights").unwrap();
+        let path = folder.join("manifest.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(
+            &path,
+            text.replace(
+                "[[labels]]\nname = \"Label 0\"",
+                &format!("cam = {cam}\n[[labels]]\nname = \"Label 0\""),
+            ),
+        )
+        .unwrap();
+        Manifest::load(&folder)
+    };
+    let digest = "9af9a3d1d6a1f4a1b6f1a5a9dbed8d0fd6a3b8ac4d2a1ad7c6f4bfdcf1c4a1e5";
+    let named = with("{ features = \"f\", weights = \"w\" }").unwrap();
+    let weights = ClassifierWeights::Initialiser("w".to_owned());
+    assert_eq!(named.output.heads[0].cam, Some(Cam::Features { features: "f".to_owned(), weights }));
+    let outputs: Vec<_> = named.outputs().into_iter().map(|shape| (shape.name, shape.axes.len())).collect();
+    assert_eq!(outputs, [("logits".to_owned(), 1), ("f".to_owned(), 3)]);
+    let others = ["{ features = \"f\", weights = \"v\" }", "{ features = \"g\", weights = \"w\" }", "\"f\""];
+    let mut digests: Vec<_> = others.iter().map(|cam| with(cam).unwrap().sha256()).collect();
+    digests.push(named.sha256());
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), 4, "each has a digest of its own");
+    let file = format!("weights_file = \"w.npy\", weights_sha256 = \"{digest}\"");
+    for (cam, line) in [
+        ("{ features = \"f\" }".to_owned(), "output.cam.weights is missing"),
+        ("{ weights = \"w\" }".to_owned(), "output.cam.features is missing"),
+        ("7".to_owned(), "output.cam must be a string, not 7"),
+        ("{ features = \"f\", weights_file = \"w.npy\" }".to_owned(), "output.cam.weights_sha256 is missing"),
+        (
+            format!("{{ features = \"f\", weights = \"w\", {file} }}"),
+            "output.cam.weights names an initialiser of the graph, weights_file a file: leave one out",
+        ),
+        ("{ features = \"logits\", weights = \"w\" }".to_owned(), "output names \"logits\" more than once"),
+        (format!("{{ features = \"f\", {file} }}"), "output.cam.weights_file \"w.npy\" has sha256"),
+        (
+            format!("{{ features = \"f\", {} }}", file.replace("w.npy", "v.npy")),
+            "output.cam.weights_file \"v.npy\" is not in the folder",
+        ),
+    ] {
+        let found = with(&cam).unwrap_err().problems[0].to_string();
+        assert!(found.starts_with(line), "{found}");
+    }
+}
+
 #[test]
 fn a_network_with_heads_gives_one_list_of_scores() {
-    let Some(runtime) = runtime(Provider::Cpu, "a_network_with_heads_gives_one_list_of_scores") else { return };
+    let Some(runtime) = runtime(Provider::Cpu, "a_network_with_heads_gives_one_list_of_scores") else {
+        return;
+    };
     let models = Models::new();
     let manifest = Arc::new(written(&models, |text| text).unwrap());
     let model = VerifiedModel::open(&manifest, Precision::Fp32).unwrap();
@@ -192,11 +247,13 @@ fn a_network_with_heads_gives_one_list_of_scores() {
 
 #[test]
 fn heads_that_the_network_has_otherwise_are_told_at_the_start() {
-    let Some(runtime) = runtime(Provider::Cpu, "heads_that_the_network_has_otherwise_are_told_at_the_start") else {
+    let Some(runtime) = runtime(Provider::Cpu, "heads_that_the_network_has_otherwise_are_told_at_the_start")
+    else {
         return;
     };
     let models = Models::new();
-    let manifest = written(&models, |text| text.replacen("head = \"view\"", "head = \"findings\"", 1)).unwrap();
+    let manifest =
+        written(&models, |text| text.replacen("head = \"view\"", "head = \"findings\"", 1)).unwrap();
     let model = VerifiedModel::open(&Arc::new(manifest), Precision::Fp32).unwrap();
     let error = Engine::start(&runtime, vec![model], options()).unwrap_err();
     assert_eq!(error.code, ErrorCode::ModelMismatch);

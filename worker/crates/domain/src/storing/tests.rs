@@ -284,8 +284,7 @@ fn what_lacks_a_file_that_is_asked_for_is_completed_once() {
     let (plain, painted) =
         (with_findings(&[true, false], Vec::new()), with_findings(&[true, false], vec![heatmap(0)]));
     let embedding = Wanted { embedding: true, ..Wanted::default() };
-    let embedded =
-        with_findings(&[true, false], vec![artefact(ArtefactKind::Embedding, "e.npy", None)]);
+    let embedded = with_findings(&[true, false], vec![artefact(ArtefactKind::Embedding, "e.npy", None)]);
     let negative = with_findings(&[false, false], Vec::new());
     for (existing, wanted, verdict) in [
         (&plain, Wanted::default(), Verdict::AlreadyDone),

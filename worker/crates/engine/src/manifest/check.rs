@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::outputs;
-use super::{Activation, Calibration, Manifest, Plan, Precision, Preprocessing, Problem, Task};
+use super::outputs::check as outputs;
+use super::{
+    Activation, Calibration, Cam, ClassifierWeights, Manifest, Plan, Precision, Preprocessing, Problem, Task,
+};
 use crate::digest;
 
 /// More values than any tensor here needs; caps what a manifest can make the worker allocate (1 GiB of float32).
@@ -179,6 +181,13 @@ fn check_files(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
                 problems.extend(file_problem(manifest, files, at, (&data.file, Some(&data.sha256))));
             }
         }
+    }
+    for (number, head) in manifest.output.heads.iter().enumerate() {
+        let Some(Cam::Features { weights: ClassifierWeights::File(listed), .. }) = &head.cam else {
+            continue;
+        };
+        let at = format!("{}.weights_file", outputs::key_of(&manifest.output, number, "cam"));
+        problems.extend(file_problem(manifest, files, at, (&listed.file, Some(&listed.sha256))));
     }
     problems.extend(file_problem(manifest, files, "card", (&manifest.card, None)));
     check_maps(manifest, files, problems);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Plan,
+    Calibration, Cam, ClassifierWeights, CtPreprocessing, Intensity, Label, Laterality, Manifest, Plan,
     Preprocessing, SegmentRule, Task,
 };
 use crate::digest;
@@ -124,7 +124,30 @@ struct Head<'m> {
     activation: &'static str,
     calibration: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cam: Option<&'m str>,
+    cam: Option<Maps<'m>>,
+}
+
+/// Where class-activation maps come from.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Maps<'m> {
+    Output(&'m str),
+    Initialiser { features: &'m str, weights: &'m str },
+    File { features: &'m str, weights_sha256: &'m str },
+}
+
+impl<'m> From<&'m Cam> for Maps<'m> {
+    fn from(cam: &'m Cam) -> Self {
+        match cam {
+            Cam::Output(name) => Self::Output(name),
+            Cam::Features { features, weights: ClassifierWeights::Initialiser(weights) } => {
+                Self::Initialiser { features, weights }
+            }
+            Cam::Features { features, weights: ClassifierWeights::File(file) } => {
+                Self::File { features, weights_sha256: &file.sha256 }
+            }
+        }
+    }
 }
 
 impl<'m> From<&'m super::Output> for Output<'m> {
@@ -146,7 +169,7 @@ impl<'m> From<&'m super::Head> for Head<'m> {
                 Calibration::None => "none",
                 Calibration::XrvOpNorm => "xrv-op-norm",
             },
-            cam: head.cam.as_deref(),
+            cam: head.cam.as_ref().map(Maps::from),
         }
     }
 }
@@ -255,8 +278,8 @@ impl<'m> Class<'m> {
     }
 }
 
-impl<'m> From<&'m Maps> for Regressors<'m> {
-    fn from(maps: &'m Maps) -> Self {
+impl<'m> From<&'m super::Maps> for Regressors<'m> {
+    fn from(maps: &'m super::Maps) -> Self {
         Self {
             sha256: maps.sha256.as_deref(),
             count: maps.count,

@@ -18,6 +18,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 pub use nightread_steps::Plan;
 
 pub use catalogue::Catalogue;
+pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Output};
 pub use segmentation::{
     AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
     Weighting, Window,
@@ -142,74 +143,6 @@ impl Preprocessing {
     }
 }
 
-/// How what the network gives becomes a probability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Labels are independent (multi-label).
-    Sigmoid,
-    /// Labels exclude one another (single-label).
-    Softmax,
-    /// The network gives probabilities itself.
-    None,
-}
-
-impl Activation {
-    pub(crate) const ALL: [(&'static str, Self); 3] =
-        [("sigmoid", Self::Sigmoid), ("softmax", Self::Softmax), ("none", Self::None)];
-
-    /// As manifests have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sigmoid => "sigmoid",
-            Self::Softmax => "softmax",
-            Self::None => "none",
-        }
-    }
-}
-
-/// What is done to the probability afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calibration {
-    None,
-    /// TorchXRayVision's piecewise-linear `op_norm`: the operating point becomes 0.5.
-    XrvOpNorm,
-}
-
-/// What the graph gives back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Output {
-    /// One or more; each label has one of them.
-    pub heads: Vec<Head>,
-    /// Name of the `(batch, numbers)` output of what the network makes of an image before its labels.
-    pub embedding: Option<String>,
-}
-
-impl Output {
-    /// Whether heatmaps can be made: then of every label.
-    pub fn has_cam(&self) -> bool {
-        self.heads.iter().any(|head| head.cam.is_some())
-    }
-}
-
-/// An output of labels, with what is done to it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Head {
-    /// Name of the `(batch, labels of this head)` output.
-    pub logits: String,
-    pub activation: Activation,
-    pub calibration: Calibration,
-    /// Name of the `(batch, labels of this head, h, w)` class-activation output.
-    pub cam: Option<String>,
-}
-
-/// What the manifest promises of one of the network's outputs: float32, `(batch, axes...)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArrayShape {
-    pub name: String,
-    /// Without the leading, dynamic batch dimension; `None` where the graph may choose.
-    pub axes: Vec<Option<usize>>,
-}
-
 /// One output column; of a segmentation the columns after that of the background.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
@@ -329,32 +262,6 @@ impl Manifest {
             return Ok(());
         }
         Err(ManifestProblems { path: self.folder.join(MANIFEST_FILE), problems })
-    }
-
-    /// Every output that the network must give.
-    pub fn outputs(&self) -> Vec<ArrayShape> {
-        if self.window.is_some() {
-            let [_, patch @ ..] = self.input.item_shape.as_slice() else { return Vec::new() };
-            let classes = std::iter::once(self.classes());
-            let axes = classes.chain(patch.iter().copied()).map(Some).collect();
-            let first = self.output.heads.first();
-            return first.map(|head| ArrayShape { name: head.logits.clone(), axes }).into_iter().collect();
-        }
-        let mut outputs = Vec::new();
-        for (number, head) in self.output.heads.iter().enumerate() {
-            let labels = Some(self.columns(number).count());
-            outputs.push(ArrayShape { name: head.logits.clone(), axes: vec![labels] });
-            let cam = head.cam.clone();
-            outputs.extend(cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] }));
-        }
-        let embedding = self.output.embedding.clone();
-        outputs.extend(embedding.map(|name| ArrayShape { name, axes: vec![None] }));
-        outputs
-    }
-
-    /// The labels of one of [`Output::heads`] in the order of its columns, each with its place among all labels.
-    pub fn columns(&self, head: usize) -> impl Iterator<Item = (usize, &Label)> {
-        self.labels.iter().enumerate().filter(move |(_, label)| label.head == head)
     }
 
     /// The classes of a segmentation: the background, which is class 0, and the labels.

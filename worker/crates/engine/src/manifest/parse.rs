@@ -6,12 +6,13 @@ use std::path::Path;
 use toml::Table;
 
 use super::check::{Files, check};
+use super::outputs::read as outputs;
 use super::reader::Reader;
 use super::segmentation::{CtPreprocessing, CtRecipe, SegmentRule, Window};
 use super::steps;
 use super::{
-    Activation, Calibration, Code, DataFile, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest,
-    ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
+    Code, DataFile, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Precision,
+    Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -75,7 +76,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         reader.table("preprocessing", preprocessing)
     };
     let window = reader.table_if("window", Window::read);
-    let output = reader.table("output", output);
+    let output = reader.table("output", outputs::output);
     let heads = output.as_ref().map(|output| output.heads.as_slice());
     let labels = reader.tables("labels", |reader| label(reader, task, heads));
     let trained_on = reader.table("trained_on", trained_on);
@@ -189,57 +190,6 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
     }
 }
 
-fn output(reader: &mut Reader<'_>) -> Option<Output> {
-    let embedding = reader.text_if("embedding");
-    if !reader.has("heads") {
-        return Some(Output { heads: vec![head(reader)?], embedding });
-    }
-    for key in ["logits", "activation", "calibration", "cam"] {
-        if reader.text_if(key).is_some() {
-            reader.problem(key, "is said in each of output.heads where there are heads: move it there");
-        }
-    }
-    let heads: Vec<_> = reader.tables("heads", head)?.into_iter().collect::<Option<_>>()?;
-    if heads.is_empty() {
-        reader.problem("heads", "is empty: name an output of labels");
-        return None;
-    }
-    Some(Output { heads, embedding })
-}
-
-fn head(reader: &mut Reader<'_>) -> Option<Head> {
-    let logits = reader.text("logits");
-    let activation = reader.choice("activation", &Activation::ALL);
-    let calibration =
-        reader.choice("calibration", &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)]);
-    let cam = reader.text_if("cam");
-    Some(Head { logits: logits?, activation: activation?, calibration: calibration?, cam })
-}
-
-/// The place of a label's head. Without it the label is one of the only head; heads that cannot be read are told already.
-fn head_of(reader: &mut Reader<'_>, heads: Option<&[Head]>) -> Option<usize> {
-    let named = reader.text_if("head");
-    let Some(heads) = heads else { return Some(0) };
-    let Some(named) = named else {
-        if let [_] = heads {
-            return Some(0);
-        }
-        let what = format!("is missing: the logits of its head, one of {}", names_of(heads));
-        reader.problem("head", what);
-        return None;
-    };
-    let found = heads.iter().position(|head| head.logits == named);
-    if found.is_none() {
-        let what = format!("must be the logits of one of output.heads ({}), not {named:?}", names_of(heads));
-        reader.problem("head", what);
-    }
-    found
-}
-
-fn names_of(heads: &[Head]) -> String {
-    heads.iter().map(|head| head.logits.as_str()).collect::<Vec<_>>().join(", ")
-}
-
 /// A code is given whole or not at all.
 fn code(reader: &mut Reader<'_>) -> Option<Code> {
     let value = reader.text("value");
@@ -258,7 +208,7 @@ fn code(reader: &mut Reader<'_>) -> Option<Code> {
 fn label(reader: &mut Reader<'_>, task: Option<Task>, heads: Option<&[Head]>) -> Option<Label> {
     let suppressed = reader.flag_if("suppressed").unwrap_or(false);
     let name = if suppressed { reader.any_text("name") } else { reader.text("name") };
-    let head = head_of(reader, heads);
+    let head = outputs::head_of(reader, heads);
     let code = reader.table_if("code", code);
     if task == Some(Task::Segmentation) {
         let segment = SegmentRule::read(reader);

@@ -1,15 +1,16 @@
 //! Rules of the outputs that a manifest names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Activation, Calibration, Manifest, Output, Problem, Task};
+use super::super::{Manifest, Problem, Task};
+use super::{Activation, Calibration, Cam, Output};
 
 /// The key of a head's field: a manifest with one head may have it in `[output]` itself.
-pub(super) fn key_of(output: &Output, head: usize, field: &str) -> String {
+pub(in crate::manifest) fn key_of(output: &Output, head: usize, field: &str) -> String {
     if output.heads.len() == 1 { format!("output.{field}") } else { format!("output.heads[{head}].{field}") }
 }
 
-pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Problem>) {
+pub(in crate::manifest) fn check(manifest: &Manifest, problems: &mut Vec<Problem>) {
     let output = &manifest.output;
     for (number, head) in output.heads.iter().enumerate() {
         if head.calibration == Calibration::XrvOpNorm && head.activation != Activation::Sigmoid {
@@ -31,7 +32,10 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Problem>) {
         }
     }
     if output.heads.len() > 1 && manifest.task != Task::Radiograph {
-        problems.push(Problem::new("output.heads", "serves radiographs alone, of other studies there is one head"));
+        problems.push(Problem::new(
+            "output.heads",
+            "serves radiographs alone, of other studies there is one head",
+        ));
     }
     if output.embedding.is_some() && manifest.task != Task::Radiograph {
         problems.push(Problem::new("output.embedding", "is kept of radiographs alone: leave it out"));
@@ -41,11 +45,25 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Vec<Problem>) {
 
 /// Each output is one thing.
 fn check_names(manifest: &Manifest, problems: &mut Vec<Problem>) {
-    let mut seen = BTreeMap::new();
-    for shape in manifest.outputs() {
-        *seen.entry(shape.name).or_insert(0) += 1;
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut features = BTreeSet::new();
+    let embedding = manifest.output.embedding.as_deref();
+    let mut names: Vec<&str> = embedding.into_iter().collect();
+    for head in &manifest.output.heads {
+        names.push(&head.logits);
+        match &head.cam {
+            None => {}
+            Some(Cam::Output(name)) => names.push(name),
+            Some(Cam::Features { features: name, .. }) => {
+                features.insert(name.as_str());
+            }
+        }
+    }
+    for name in names.into_iter().chain(features) {
+        *seen.entry(name).or_default() += 1;
     }
     for (name, _) in seen.into_iter().filter(|(_, times)| *times > 1) {
-        problems.push(Problem::new("output", format!("names {name:?} more than once: each output is one thing")));
+        problems
+            .push(Problem::new("output", format!("names {name:?} more than once: each output is one thing")));
     }
 }
