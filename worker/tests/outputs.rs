@@ -22,14 +22,25 @@ const LABELS: [(&str, &str); 5] = [
     ("Nodule", "findings"),
 ];
 
-/// A folder with one image, and the network `heads` of the engine's tests. `activation`: of the head `findings`.
-fn folder(activation: &str) -> TempDir {
+/// Two heads and the embedding. `activation`: of the head `findings`.
+fn heads(activation: &str) -> String {
+    let labels = LABELS
+        .map(|(name, head)| format!("[[labels]]\nname = \"{name}\"\nhead = \"{head}\"\nthreshold = 0.5\n"));
+    let head = |name: &str, activation: &str| {
+        format!(
+            "[[output.heads]]\nlogits = \"{name}\"\nactivation = \"{activation}\"\ncalibration = \"none\"\n"
+        )
+    };
+    let heads = head("findings", activation) + &head("view", "softmax");
+    format!("[output]\nembedding = \"embedding\"\n{heads}{}", labels.concat())
+}
+
+/// A folder with one image, and the network `heads` of the engine's tests, of which a manifest takes `outputs`.
+fn folder(outputs: &str) -> TempDir {
     let work = TempDir::new().unwrap();
     let model = work.path().join("models/heads");
     fs::create_dir_all(&model).unwrap();
     let graph = fs::read(repository().join("worker/crates/engine/tests/models/heads.onnx")).unwrap();
-    let labels = LABELS
-        .map(|(name, head)| format!("[[labels]]\nname = \"{name}\"\nhead = \"{head}\"\nthreshold = 0.5\n"));
     let manifest = format!(
         r#"schema = 1
 name = "heads"
@@ -47,17 +58,7 @@ value_range = [-1024.0, 1024.0]
 [preprocessing]
 id = "xrv-1"
 size = 4
-[output]
-embedding = "embedding"
-[[output.heads]]
-logits = "findings"
-activation = "{activation}"
-calibration = "none"
-[[output.heads]]
-logits = "view"
-activation = "softmax"
-calibration = "none"
-{}[trained_on]
+{outputs}[trained_on]
 modality_words = "nothing"
 [source]
 data = "none"
@@ -66,8 +67,7 @@ url = "none"
 licence = "none"
 not_for = "reading"
 "#,
-        hex::encode(Sha256::digest(&graph)),
-        labels.concat()
+        hex::encode(Sha256::digest(&graph))
     );
     fs::write(model.join("model.onnx"), &graph).unwrap();
     fs::write(model.join("README.md"), "# For a test\n").unwrap();
@@ -105,7 +105,7 @@ fn values(file: &Path, count: usize) -> Vec<f64> {
 
 #[test]
 fn heads_become_one_list_and_an_embedding_a_file_that_may_be_asked_for_later() {
-    let work = folder("sigmoid");
+    let work = folder(&heads("sigmoid"));
     let (outcome, plain) = process(work.path(), false);
     assert_eq!((outcome.as_str(), plain["artefacts"].as_array().unwrap().len()), ("read", 0));
     let (outcome, kept) = process(work.path(), true);
@@ -134,7 +134,7 @@ fn heads_become_one_list_and_an_embedding_a_file_that_may_be_asked_for_later() {
 
 #[test]
 fn numbers_that_are_no_probabilities_fail_the_study() {
-    let work = folder("none");
+    let work = folder(&heads("none"));
     let (_, document) = process(work.path(), false);
     assert_eq!(
         (&document["status"], &document["error"]["code"]),
@@ -143,4 +143,20 @@ fn numbers_that_are_no_probabilities_fail_the_study() {
     let message = document["error"]["message"].as_str().unwrap();
     assert!(message.contains("\"findings\"") && message.contains("sigmoid or softmax"), "{message}");
     assert!(document.get("findings").is_none());
+}
+
+/// A network that measures and finds nothing needs neither labels nor heads.
+#[test]
+fn a_network_may_measure_alone() {
+    let columns = ["Age", "Dose"]
+        .map(|name| format!("[[measurements]]\nname = \"{name}\"\nunit = \"a\"\noutput = \"view\"\n"));
+    let work = folder(&columns.concat());
+    let (outcome, document) = process(work.path(), false);
+    assert_eq!((outcome.as_str(), &document["findings"]), ("read", &serde_json::json!([])));
+    let measured = document["measurements"].as_array().unwrap();
+    let labels: Vec<_> = measured.iter().map(|made| (&made["label"], &made["unit"])).collect();
+    assert_eq!(labels, [(&"Age".into(), &"a".into()), (&"Dose".into(), &"a".into())]);
+    // The second column has the first one's weights with the other sign.
+    let [age, dose] = [0, 1].map(|nth: usize| measured[nth]["value"].as_f64().unwrap());
+    assert!(age.abs() > 1e-3 && (age + dose).abs() < 1e-4 * age.abs(), "{age} and {dose}");
 }

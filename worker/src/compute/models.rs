@@ -11,7 +11,7 @@ use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
     Cams, Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
-    PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, scores, tune,
+    PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, measurements, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -163,6 +163,7 @@ impl LoadedModels {
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
             scores(model.manifest(), &outputs.arrays)?;
             model.cams().of_item(&outputs.arrays)?;
+            measurements(model.manifest(), &outputs.arrays)?;
         }
         Ok(cost)
     }

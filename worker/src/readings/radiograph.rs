@@ -9,7 +9,7 @@ use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
-use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, scores};
+use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, measurements, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
     decode, low_contrast, npy, prepare, prepare_by,
@@ -152,7 +152,8 @@ pub(super) async fn read(
         artefacts.push(embedding(outputs.arrays.get(name)?));
     }
     let findings = scored.into_iter().map(finding).collect();
-    let payload = Some(Payload::Findings { findings });
+    let measurements = measurements(&model.manifest, &outputs.arrays)?;
+    let payload = Some(Payload::Findings { findings, measurements });
     Ok(Reading { input: prepared.facts.clone(), payload, warnings, artefacts })
 }
 

@@ -46,6 +46,7 @@ mod inference;
 mod initialiser;
 mod library;
 mod manifest;
+mod measurements;
 mod memory;
 mod model;
 mod npy;
@@ -75,6 +76,7 @@ pub use manifest::{
     Manifest, ManifestProblems, Maps, Orientation, Output, Padding, Placement, Plan, Precision,
     Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };
+pub use measurements::measurements;
 pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;

@@ -43,6 +43,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
                 segment: SegmentRule::default(),
             })
             .collect(),
+        measurements: Vec::new(),
         trained_on: TrainedOn {
             views: Vec::new(),
             age_years: None,

@@ -162,6 +162,52 @@ fn each_mistake_is_one_line_with_its_place() {
     assert_eq!(found[0], "output.heads is empty: name an output of labels");
 }
 
+/// Measurements beside labels, or alone; refused in one line.
+#[test]
+fn measurements_are_read_and_decide() {
+    let measurement = |name: &str, output: &str| {
+        format!("[[measurements]]\nname = \"{name}\"\nunit = \"a\"\noutput = \"{output}\"\n")
+    };
+    let with = |added: &str| {
+        let added = added.to_owned();
+        written(&Models::new(), move |text| text.replace("[trained_on]", &format!("{added}[trained_on]")))
+    };
+    let both = measurement("Age", "age") + &measurement("Dose", "age");
+    let manifest = with(&both).unwrap();
+    let shapes: Vec<_> = manifest.outputs().into_iter().map(|shape| (shape.name, shape.axes)).collect();
+    assert_eq!(shapes[2], ("age".to_owned(), vec![Some(2)]));
+    let digests = [
+        manifest.sha256(),
+        with("").unwrap().sha256(),
+        with(&both.replace("\"a\"", "\"mo\"")).unwrap().sha256(),
+        with(&(measurement("Dose", "age") + &measurement("Age", "age"))).unwrap().sha256(),
+    ];
+    assert_eq!(
+        digests.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        4,
+        "each has a digest of its own"
+    );
+    for (added, line) in [
+        (both.replacen("unit = \"a\"\n", "", 1), "measurements[0].unit is missing"),
+        (measurement("L0", "age"), "measurements[0].name \"L0\" is the name of another measurement or label"),
+        (
+            measurement("Age", "age").repeat(2),
+            "measurements[1].name \"Age\" is the name of another measurement or label",
+        ),
+        (measurement("Age", "view"), "output names \"view\" more than once: each output is one thing"),
+    ] {
+        assert_eq!(with(&added).unwrap_err().problems[0].to_string(), line);
+    }
+    let alone = written(&Models::new(), |text| {
+        let (before, rest) = text.split_once("[output]").unwrap();
+        let (_, after) = rest.split_once("[trained_on]").unwrap();
+        format!("{before}{}[trained_on]{after}", measurement("Age", "age"))
+    });
+    let alone = alone.unwrap();
+    assert!(alone.labels.is_empty() && alone.output.heads.is_empty());
+    assert_eq!(alone.outputs().len(), 1);
+}
+
 /// What maps are made of: read, in the digest, and refused in one line.
 #[test]
 fn maps_may_be_made_of_features_and_weights() {

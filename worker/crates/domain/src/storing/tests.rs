@@ -253,7 +253,11 @@ fn with_findings(positive: &[bool], artefacts: Vec<ArtefactFacts>) -> ResultDocu
         positive,
     };
     let findings = positive.iter().enumerate().map(finding).collect();
-    ResultDocument { payload: Some(Payload::Findings { findings }), artefacts, ..document(1, 1, Status::Ok) }
+    ResultDocument {
+        payload: Some(Payload::Findings { findings, measurements: Vec::new() }),
+        artefacts,
+        ..document(1, 1, Status::Ok)
+    }
 }
 
 fn with_regression(dof: u64, artefacts: Vec<ArtefactFacts>) -> ResultDocument {

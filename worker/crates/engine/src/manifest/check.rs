@@ -145,7 +145,8 @@ fn check_segmentation(manifest: &Manifest, problems: &mut Vec<Problem>) {
 }
 
 fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
-    if manifest.labels.iter().all(|label| label.suppressed) {
+    let only_measures = manifest.labels.is_empty() && !manifest.measurements.is_empty();
+    if !only_measures && manifest.labels.iter().all(|label| label.suppressed) {
         problems.push(Problem::new("labels", "none is reported"));
     }
     let mut seen = BTreeMap::new();

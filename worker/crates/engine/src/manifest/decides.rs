@@ -23,6 +23,8 @@ struct Decides<'m> {
     window: Option<Window>,
     output: Output<'m>,
     labels: Vec<Class<'m>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    measurements: Vec<Measured<'m>>,
     trained_on: Seen<'m>,
     #[serde(skip_serializing_if = "Option::is_none")]
     maps: Option<Regressors<'m>>,
@@ -199,6 +201,20 @@ struct Class<'m> {
     largest_component: bool,
 }
 
+#[derive(Serialize)]
+struct Measured<'m> {
+    name: &'m str,
+    unit: &'m str,
+    output: &'m str,
+}
+
+impl<'m> From<&'m super::Measurement> for Measured<'m> {
+    fn from(measurement: &'m super::Measurement) -> Self {
+        let super::Measurement { name, unit, output } = measurement;
+        Self { name, unit, output }
+    }
+}
+
 /// What the input gate refuses and warns by.
 #[derive(Serialize)]
 struct Seen<'m> {
@@ -246,6 +262,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
             window: manifest.window.as_ref().map(Window::from),
             output: output.into(),
             labels: manifest.labels.iter().map(|label| Class::of(label, manifest)).collect(),
+            measurements: manifest.measurements.iter().map(Measured::from).collect(),
             trained_on: Seen {
                 views: &trained_on.views,
                 age_years: trained_on.age_years,

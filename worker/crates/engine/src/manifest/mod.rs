@@ -18,7 +18,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 pub use nightread_steps::Plan;
 
 pub use catalogue::Catalogue;
-pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Output};
+pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Measurement, Output};
 pub use segmentation::{
     AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
     Weighting, Window,
@@ -228,6 +228,8 @@ pub struct Manifest {
     pub window: Option<Window>,
     pub output: Output,
     pub labels: Vec<Label>,
+    /// Numbers that the network estimates; none of most.
+    pub measurements: Vec<Measurement>,
     pub trained_on: TrainedOn,
     pub source: Provenance,
     pub maps: Option<Maps>,

@@ -11,8 +11,8 @@ use super::reader::Reader;
 use super::segmentation::{CtPreprocessing, CtRecipe, SegmentRule, Window};
 use super::steps;
 use super::{
-    Code, DataFile, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Precision,
-    Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
+    Code, DataFile, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output,
+    Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -76,9 +76,19 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         reader.table("preprocessing", preprocessing)
     };
     let window = reader.table_if("window", Window::read);
-    let output = reader.table("output", outputs::output);
+    let only_measures = reader.has("measurements") && !reader.has("labels");
+    let output = if only_measures && !reader.has("output") {
+        Some(Output::default())
+    } else {
+        reader.table("output", |reader| outputs::output(reader, only_measures))
+    };
+    let measurements = reader.tables_if("measurements", outputs::measurement).unwrap_or_default();
     let heads = output.as_ref().map(|output| output.heads.as_slice());
-    let labels = reader.tables("labels", |reader| label(reader, task, heads));
+    let labels = if only_measures {
+        Some(Vec::new())
+    } else {
+        reader.tables("labels", |reader| label(reader, task, heads))
+    };
     let trained_on = reader.table("trained_on", trained_on);
     let source = reader.table("source", source);
     let maps = reader.table_if("maps", |reader| maps(reader, template));
@@ -98,6 +108,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         window,
         output: output?,
         labels: labels?.into_iter().collect::<Option<_>>()?,
+        measurements: measurements.into_iter().collect::<Option<_>>()?,
         trained_on: trained_on?,
         source: source?,
         maps,

@@ -40,13 +40,27 @@ pub(in crate::manifest) fn check(manifest: &Manifest, problems: &mut Vec<Problem
     if output.embedding.is_some() && manifest.task != Task::Radiograph {
         problems.push(Problem::new("output.embedding", "is kept of radiographs alone: leave it out"));
     }
+    if !manifest.measurements.is_empty() && manifest.task != Task::Radiograph {
+        problems.push(Problem::new("measurements", "are made of radiographs alone: leave them out"));
+    }
+    let mut seen = BTreeSet::new();
+    for (number, measurement) in manifest.measurements.iter().enumerate() {
+        let is_label =
+            manifest.labels.iter().any(|label| !label.suppressed && label.name == measurement.name);
+        if is_label || !seen.insert(&measurement.name) {
+            let what = format!("{:?} is the name of another measurement or label", measurement.name);
+            problems.push(Problem::new(format!("measurements[{number}].name"), what));
+        }
+    }
     check_names(manifest, problems);
 }
 
 /// Each output is one thing.
 fn check_names(manifest: &Manifest, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut features = BTreeSet::new();
+    // Heads may share features, and measurements have one output together.
+    let mut features: BTreeSet<&str> =
+        manifest.measurements.iter().map(|measurement| measurement.output.as_str()).collect();
     let embedding = manifest.output.embedding.as_deref();
     let mut names: Vec<&str> = embedding.into_iter().collect();
     for head in &manifest.output.heads {

@@ -39,9 +39,9 @@ pub enum Calibration {
 }
 
 /// What the graph gives back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// One or more; each label has one of them.
+    /// Each label has one of them; none where the network only measures.
     pub heads: Vec<Head>,
     /// Name of the `(batch, numbers)` output of what the network makes of an image before its labels.
     pub embedding: Option<String>,
@@ -83,6 +83,15 @@ pub enum ClassifierWeights {
     File(DataFile),
 }
 
+/// A number with a unit, one column of an output `(batch, numbers)`. Those of one output have its columns in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measurement {
+    pub name: String,
+    pub unit: String,
+    /// Name of the output.
+    pub output: String,
+}
+
 /// What the manifest promises of one of the network's outputs: float32, `(batch, axes...)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayShape {
@@ -114,6 +123,12 @@ impl Manifest {
                 Some(Cam::Features { features: name, .. }) => {
                     outputs.push(ArrayShape { name, axes: vec![None; 3] });
                 }
+            }
+        }
+        for Measurement { output: name, .. } in &self.measurements {
+            if outputs.iter().all(|output| output.name != *name) {
+                let columns = self.measurements.iter().filter(|other| other.output == *name).count();
+                outputs.push(ArrayShape { name: name.clone(), axes: vec![Some(columns)] });
             }
         }
         let embedding = self.output.embedding.clone();

@@ -2,10 +2,14 @@
 
 use super::super::DataFile;
 use super::super::reader::Reader;
-use super::{Activation, Calibration, Cam, ClassifierWeights, Head, Output};
+use super::{Activation, Calibration, Cam, ClassifierWeights, Head, Measurement, Output};
 
-pub(in crate::manifest) fn output(reader: &mut Reader<'_>) -> Option<Output> {
+/// `only_measures`: there are measurements and no labels, so that there need be no head.
+pub(in crate::manifest) fn output(reader: &mut Reader<'_>, only_measures: bool) -> Option<Output> {
     let embedding = reader.text_if("embedding");
+    if only_measures && !reader.has("heads") && !reader.has("logits") {
+        return Some(Output { heads: Vec::new(), embedding });
+    }
     if !reader.has("heads") {
         return Some(Output { heads: vec![head(reader)?], embedding });
     }
@@ -49,6 +53,11 @@ fn features(reader: &mut Reader<'_>) -> Option<Cam> {
         reader.text("weights").map(ClassifierWeights::Initialiser)
     };
     Some(Cam::Features { features: features?, weights: weights? })
+}
+
+pub(in crate::manifest) fn measurement(reader: &mut Reader<'_>) -> Option<Measurement> {
+    let (name, unit, output) = (reader.text("name"), reader.text("unit"), reader.text("output"));
+    Some(Measurement { name: name?, unit: unit?, output: output? })
 }
 
 /// The place of a label's head. Without it the label is one of the only head; heads that cannot be read are told already.
