@@ -8,8 +8,8 @@ give the same tensors (within 1e-5 of their range; where the owner resizes bytes
 probabilities within 1e-4 as PyTorch. Then the controls, which must fail by their tensors and by their probabilities: another
 resize, half a pixel, swapped channels.
 
-Weights lie in the folder of --work and nowhere else. Needs torchvision, MONAI, OpenCV, onnxscript, pydicom, pylibjpeg,
-pylibjpeg-libjpeg and pylibjpeg-openjpeg.
+Weights lie in the folder of --work and nowhere else. Needs what worker/crates/steps/parity/requirements.txt
+lists.
 """
 
 import argparse
