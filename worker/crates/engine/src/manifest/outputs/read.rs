@@ -42,7 +42,7 @@ fn head(reader: &mut Reader<'_>) -> Option<Head> {
 /// What maps are made of where the network gives none itself.
 fn features(reader: &mut Reader<'_>) -> Option<Cam> {
     let features = reader.text("features");
-    let weights = if reader.has("weights_file") {
+    let weights = if reader.has("weights_file") || reader.has("weights_sha256") {
         if reader.text_if("weights").is_some() {
             reader
                 .problem("weights", "names an initialiser of the graph, weights_file a file: leave one out");
