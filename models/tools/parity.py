@@ -15,6 +15,7 @@ lists.
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -293,6 +294,8 @@ def judged(case: Case, binary: Path, work: Path, paths: list[Path]) -> list[str]
     network = settle(case, sample)
     models = work / "models"
     write(case, network, models / case.name)
+    # Those of another run are of other weights under the same version, which is refused.
+    shutil.rmtree(work / "results" / case.name, ignore_errors=True)
     tensor, worst, read, spread, wrong, failed = 0.0, 0.0, 0, [], {}, []
     for start in range(0, len(paths), PORTION):
         portion = paths[start : start + PORTION]
