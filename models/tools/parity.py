@@ -1,15 +1,14 @@
 """Five networks that nobody here trained for, brought by manifest alone: tensors, then findings.
 
-    python models/tools/parity.py --binary target/release/nightread --data ../shared/data/xray --work .cache/parity [--every N]
+    python models/tools/parity.py --binary target/release/nightread --data ../shared/data/xray --work .cache/parity
 
-Each network has its owner's own preparation in plain Python (torchvision, MONAI, OpenCV), random weights of full size, and a
-last layer that is scaled until logits vary by a standard deviation of 1 or more over the images. `nightread prepare` must
-give the same tensors (within 1e-5 of their range; where the owner resizes bytes, the same bytes), `nightread process` the same
-probabilities within 1e-4 as PyTorch. Then the controls, which must fail by their tensors and by their probabilities: another
-resize, half a pixel, swapped channels.
+Each network has its owner's own preparation in plain Python (torchvision, MONAI, OpenCV), random weights of full size,
+and a last layer that is scaled until logits vary by a standard deviation of 1 or more over the images. `nightread
+prepare` must give the same tensors (within 1e-5 of their range; where the owner resizes bytes, the same bytes),
+`nightread process` the same probabilities within 1e-4 as PyTorch. Then the controls, which must fail by their tensors
+and by their probabilities: another resize, half a pixel, swapped channels. `--every N` takes each N-th image.
 
-Weights lie in the folder of --work and nowhere else. Needs what worker/crates/steps/parity/requirements.txt
-lists.
+Weights lie in the folder of --work and nowhere else. Needs what worker/crates/steps/parity/requirements.txt lists.
 """
 
 import argparse
@@ -62,30 +61,36 @@ def stored(path: Path) -> tuple[np.ndarray, int]:
 
 
 def unit(path: Path) -> np.ndarray:
+    """The image from 0 to 1."""
     pixels, most = stored(path)
     return pixels.astype(np.float32) / np.float32(most)
 
 
 def byte(path: Path) -> np.ndarray:
+    """The image as bytes, cut to whole numbers."""
     pixels, most = stored(path)
     return (pixels.astype(np.float32) / np.float32(most) * np.float32(255)).astype(np.uint8)
 
 
 def three(values: np.ndarray) -> np.ndarray:
+    """Three equal channels, by ImageNet's mean and deviation."""
     return IMAGENET(torch.from_numpy(np.repeat(values[None], 3, 0))).numpy()
 
 
 def densenet(path: Path) -> np.ndarray:
+    """Bytes resized by Pillow, the middle, ImageNet."""
     image = v2.CenterCrop(224)(v2.Resize(256)(Image.fromarray(byte(path))))
     return three(np.asarray(image).astype(np.float32) / np.float32(255))
 
 
 def efficientnet(path: Path) -> np.ndarray:
+    """A tensor resized by torchvision, ImageNet."""
     tensor = v2.Resize((380, 380), antialias=True)(torch.from_numpy(unit(path))[None])
     return three(tensor[0].numpy())
 
 
 def resnet(path: Path) -> np.ndarray:
+    """Least to greatest value as bytes, OpenCV's equalisation and resize, ImageNet."""
     pixels = stored(path)[0].astype(np.float32)
     scaled = ((pixels - pixels.min()) / (pixels.max() - pixels.min()) * np.float32(255)).astype(np.uint8)
     equalised = cv2.createCLAHE(2.0, (8, 8)).apply(scaled)
@@ -94,16 +99,19 @@ def resnet(path: Path) -> np.ndarray:
 
 
 def monai_densenet(path: Path) -> np.ndarray:
+    """MONAI's percentiles and resize, one channel."""
     scaled = monai.transforms.ScaleIntensityRangePercentiles(1, 99, 0.0, 1.0, clip=True)(unit(path))
     return np.asarray(monai.transforms.Resize((224, 224))(scaled[None]))
 
 
 def vit(path: Path) -> np.ndarray:
+    """Bytes resized by Pillow, bicubic, ImageNet."""
     image = Image.fromarray(byte(path)).resize((224, 224), Image.Resampling.BICUBIC)
     return three(np.asarray(image).astype(np.float32) / np.float32(255))
 
 
 def step(name: str, **fields: object) -> dict[str, object]:
+    """A step as a manifest has it."""
     return {"step": name, **fields}
 
 
@@ -113,6 +121,7 @@ THREE = step("channels", count=3, mean=MEAN, std=STD, layout="NCHW")
 
 
 def exact(library: str, side: int) -> dict[str, object]:
+    """A resize to a square."""
     return step("resize", library=library, side="exact", height=side, width=side)
 
 
@@ -129,6 +138,7 @@ class Case:
 
 
 def zoo(kind: str) -> Callable[[], nn.Module]:
+    """One of torchvision, with random weights."""
     return lambda: getattr(torchvision.models, kind)(weights=None, num_classes=LABELS)
 
 
@@ -189,6 +199,7 @@ def settle(case: Case, tensors: torch.Tensor) -> nn.Module:
 
 
 def toml(value: object) -> str:
+    """The value in TOML, which takes that of JSON."""
     return json.dumps(value)
 
 
@@ -244,6 +255,7 @@ def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> floa
 
 
 def probabilities(binary: Path, models: Path, case: Case, paths: list[str], out: Path) -> dict[str, np.ndarray]:
+    """Nightread's probabilities, by the studies' names."""
     out.mkdir(parents=True, exist_ok=True)
     names = out.with_suffix(".paths")
     names.write_text("\n".join(paths) + "\n")
@@ -325,13 +337,12 @@ def judged(case: Case, binary: Path, work: Path, paths: list[Path]) -> list[str]
     if not (read and tensor <= TENSOR and worst <= PROBABILITY):
         failed.append(f"{case.name}: tensors {tensor:.1e}, findings {worst:.1e}")
     return failed + [
-        f"{case.name}: {name} passed"
-        for name, (off, by) in wrong.items()
-        if not (off > TENSOR and by > PROBABILITY)
+        f"{case.name}: {name} passed" for name, (off, by) in wrong.items() if not (off > TENSOR and by > PROBABILITY)
     ]
 
 
 def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
