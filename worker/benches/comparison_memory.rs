@@ -110,7 +110,10 @@ fn document(study: usize, labels: usize, side: Which) -> ResultDocument {
             preprocessing: "p".to_owned(),
         },
         input: BTreeMap::new(),
-        payload: Some(Payload::Findings { findings: (0..labels).map(finding).collect() }),
+        payload: Some(Payload::Findings {
+            findings: (0..labels).map(finding).collect(),
+            measurements: Vec::new(),
+        }),
         artefacts: Vec::new(),
         warnings: Vec::new(),
         timing_ms: BTreeMap::new(),

@@ -80,12 +80,12 @@ fn compare(runtime: &Runtime, model: VerifiedModel) {
     let mut run_bare = || {
         let input = TensorRef::from_array_view((shape.as_slice(), item.as_slice())).unwrap();
         let outputs = session.run(ort::inputs![manifest.input.name.as_str() => input]).unwrap();
-        outputs[manifest.output.logits.as_str()].try_extract_tensor::<f32>().unwrap().1.to_vec()
+        outputs[manifest.output.heads[0].logits.as_str()].try_extract_tensor::<f32>().unwrap().1.to_vec()
     };
     // The caller gives its tensor away, as the pipeline does: the copy is not the engine's cost.
     let run_engine = |item: Vec<f32>| {
         let outputs = engine.infer(&key, item).wait().unwrap();
-        outputs.arrays.values(&manifest.output.logits).unwrap().to_vec()
+        outputs.arrays.values(&manifest.output.heads[0].logits).unwrap().to_vec()
     };
 
     let mut pairs = Vec::new();

@@ -28,7 +28,8 @@ fn main() -> io::Result<()> {
         open(Path::new(folder), precision, provider, batch, threads, Path::new(input))?;
 
     let answers = infer(&engine, &key, items.clone())?;
-    let name = engine.manifest(&key).map(|manifest| manifest.output.logits.as_str()).unwrap_or_default();
+    let name =
+        engine.manifest(&key).map(|manifest| manifest.output.heads[0].logits.as_str()).unwrap_or_default();
     let logits = answers.iter().map(|answer| answer.arrays.values(name));
     let logits: Vec<_> = logits.collect::<Result<_, _>>().map_err(io::Error::other)?;
     let mut out = io::stdout().lock();

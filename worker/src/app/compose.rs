@@ -166,6 +166,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
     let opened = LoadedModels::open(&catalogue, &names, runtime, provider)?;
     check_heatmap_labels(settings, &opened)?;
+    doubt_embeddings(settings, &opened);
     let limits = &settings.limits;
     let decode = decode_limits(limits);
     let codec = codec(limits)?;
@@ -175,6 +176,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         image_bytes: limits.image_bytes,
         heatmaps: settings.heatmaps.clone(),
         write_heatmap_arrays: settings.write_heatmap_arrays,
+        write_embeddings: settings.write_embeddings,
         codec: Some(Arc::new(codec)),
         scans: settings.scans.clone(),
         sidecars: false,
@@ -192,13 +194,26 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     Ok(Composition { opened, routing, reading })
 }
 
+/// Embeddings are asked for in vain where no model gives one.
+fn doubt_embeddings(settings: &Settings, opened: &LoadedModels) {
+    let mut models = opened.models().filter(|model| model.manifest.task == Task::Radiograph).peekable();
+    if settings.write_embeddings
+        && models.peek().is_some()
+        && models.all(|model| model.manifest.output.embedding.is_none())
+    {
+        tracing::warn!(
+            "embeddings are asked for, and no model names one in its manifest: there will be none"
+        );
+    }
+}
+
 /// A label that no model of radiographs has would be waited for in vain, and so would any heatmap of models without
 /// class-activation maps.
 fn check_heatmap_labels(settings: &Settings, opened: &LoadedModels) -> Result<()> {
     let Some(asked) = &settings.heatmaps else { return Ok(()) };
     let mut known: Vec<&str> = opened
         .models()
-        .filter(|model| model.manifest.task == Task::Radiograph && model.manifest.output.cam.is_some())
+        .filter(|model| model.manifest.task == Task::Radiograph && model.manifest.output.has_cam())
         .flat_map(|model| model.manifest.labels.iter().filter(|label| !label.suppressed))
         .map(|label| label.name.as_str())
         .collect();

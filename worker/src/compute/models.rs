@@ -10,8 +10,8 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
-    PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, scores, tune,
+    Cams, Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
+    PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, measurements, scores, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -31,6 +31,8 @@ pub struct Model {
     pub gate: GatePolicy,
     /// The group maps that scans are regressed on, for models that come with them.
     pub maps: Option<Arc<GroupMaps>>,
+    /// How the class-activation maps of a network of radiographs are had.
+    pub cams: Arc<Cams>,
 }
 
 /// When the sessions of a model are opened. They hold its weights.
@@ -159,7 +161,9 @@ impl LoadedModels {
             let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
             let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
-            scores(model.manifest(), outputs.arrays.values(&model.manifest().output.logits)?)?;
+            scores(model.manifest(), &outputs.arrays)?;
+            model.cams().of_item(&outputs.arrays)?;
+            measurements(model.manifest(), &outputs.arrays)?;
         }
         Ok(cost)
     }
@@ -275,6 +279,7 @@ fn described(
         facts: facts(&model, provider.as_str()),
         gate: gate(manifest),
         maps: group_maps(manifest)?.map(Arc::new),
+        cams: Arc::clone(model.cams()),
     };
     Ok((model, described))
 }

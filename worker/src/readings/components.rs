@@ -97,7 +97,7 @@ pub(super) async fn read(
     });
     let mut scored: Vec<Option<Vec<Score>>> = vec![None; prepared.inputs.len()];
     for (index, outputs) in try_join_all(asked).await? {
-        scored[index] = Some(scores(&model.manifest, outputs.arrays.values(&model.manifest.output.logits)?)?);
+        scored[index] = Some(scores(&model.manifest, &outputs.arrays)?);
     }
     timing.record("infer", started.elapsed());
 

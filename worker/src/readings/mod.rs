@@ -41,6 +41,8 @@ pub struct ReadingOptions {
     pub heatmaps: Option<HeatmapLabels>,
     /// Whether the arrays behind them are kept too.
     pub write_heatmap_arrays: bool,
+    /// Whether what networks make of radiographs before their labels is kept.
+    pub write_embeddings: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
     /// Whether the files beside a scan belong to it.
@@ -118,8 +120,9 @@ impl Reader {
     pub fn wanted(&self, model: &Model) -> Wanted<'_> {
         match model.manifest.task {
             Task::Radiograph => Wanted {
-                heatmaps: self.options.heatmaps.as_ref().filter(|_| model.manifest.output.cam.is_some()),
+                heatmaps: self.options.heatmaps.as_ref().filter(|_| model.manifest.output.has_cam()),
                 heatmap_arrays: self.options.write_heatmap_arrays,
+                embedding: self.options.write_embeddings && model.manifest.output.embedding.is_some(),
                 ..Wanted::default()
             },
             Task::Components => Wanted {

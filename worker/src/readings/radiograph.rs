@@ -9,10 +9,10 @@ use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
 use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
-use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, scores};
+use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, measurements, scores};
 use nightread_radiograph::{
     ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
-    decode, low_contrast, prepare, prepare_by,
+    decode, low_contrast, npy, prepare, prepare_by,
 };
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ pub(super) async fn open(
         codec: reader.options.codec.clone(),
     };
     let keeps =
-        reader.options.heatmaps.is_some() && models.iter().any(|model| model.manifest.output.cam.is_some());
+        reader.options.heatmaps.is_some() && models.iter().any(|model| model.manifest.output.has_cam());
     let prepared = reader.cpu.run(Stage::Decode, move || {
         let started = Instant::now();
         let body = body.into_bytes().map_err(unreadable)?;
@@ -128,13 +128,12 @@ pub(super) async fn read(
     let outputs = reader.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
     timing.record("queue", outputs.timing.queued);
     timing.record("infer", outputs.timing.run);
-    let output = &model.manifest.output;
-    let scored = scores(&model.manifest, outputs.arrays.values(&output.logits)?)?;
-    let artefacts = match (&prepared.image, &output.cam, reader.options.heatmaps.clone()) {
-        (Some(image), Some(name), Some(labels)) => {
+    let scored = scores(&model.manifest, &outputs.arrays)?;
+    let mut artefacts = match (&prepared.image, reader.options.heatmaps.clone()) {
+        (Some(image), Some(labels)) if model.manifest.output.has_cam() => {
             let started = Instant::now();
-            let (maps, scored, image) =
-                (outputs.arrays.get(name)?.clone(), scored.clone(), Arc::clone(image));
+            let maps = model.cams.of_item(&outputs.arrays)?;
+            let (scored, image) = (scored.clone(), Arc::clone(image));
             let facts = &model.facts;
             let heatmaps = Heatmaps {
                 labels,
@@ -148,8 +147,13 @@ pub(super) async fn read(
         }
         _ => Vec::new(),
     };
+    if let Some(name) = model.manifest.output.embedding.as_deref().filter(|_| reader.options.write_embeddings)
+    {
+        artefacts.push(embedding(outputs.arrays.get(name)?));
+    }
     let findings = scored.into_iter().map(finding).collect();
-    let payload = Some(Payload::Findings { findings });
+    let measurements = measurements(&model.manifest, &outputs.arrays)?;
+    let payload = Some(Payload::Findings { findings, measurements });
     Ok(Reading { input: prepared.facts.clone(), payload, warnings, artefacts })
 }
 
@@ -162,15 +166,15 @@ struct Heatmaps {
 }
 
 impl Heatmaps {
-    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: its
-    /// class-activation maps, (labels, height, width).
+    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: the
+    /// class-activation maps of each head, (labels, height, width).
     ///
     /// # Errors
     /// `model_mismatch` when a label has no map.
     fn paint(
         &self,
         image: &Radiograph,
-        maps: &ArrayD<f32>,
+        maps: &[ArrayD<f32>],
         scored: &[Score],
     ) -> Result<Vec<Artefact>, JobError> {
         let wanted = scored.iter().filter(|score| self.labels.wants(&score.label, score.positive));
@@ -183,7 +187,9 @@ impl Heatmaps {
         let software = format!("Nightread {WORKER_VERSION}");
         for score in wanted {
             // Suppressed labels have a map, but no place among the findings.
-            let Some((values, height, width)) = map_of(maps, score.index) else {
+            let Some((values, height, width)) =
+                maps.get(score.head).and_then(|maps| map_of(maps, score.column))
+            else {
                 let text = format!("{} has no class-activation map of {}", self.model, score.label);
                 return Err(JobError::new(Stage::Report, ErrorCode::ModelMismatch, text));
             };
@@ -222,6 +228,13 @@ fn map_of(maps: &ArrayD<f32>, label: usize) -> Option<(&[f32], usize, usize)> {
 fn artefact(kind: ArtefactKind, score: &Score, extension: &str, body: Vec<u8>) -> Artefact {
     let suffix = format!("heat.{}-{}.{extension}", score.index, file_part(&score.label));
     Artefact { kind, of: Some(score.label.clone()), suffix, bids: None, body: body.into() }
+}
+
+/// What the network made of the image before its labels: one axis of single values.
+fn embedding(array: &ArrayD<f32>) -> Artefact {
+    let body = npy(array.as_slice().unwrap_or_default(), array.shape());
+    let suffix = "embedding.npy".to_owned();
+    Artefact { kind: ArtefactKind::Embedding, of: None, suffix, bids: None, body: body.into() }
 }
 
 /// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit, the first 24 of it.

@@ -16,6 +16,7 @@ pub(super) fn page() -> String {
     let long = Form::Long.columns();
     let contents = Contents {
         labels: BTreeSet::from([LABEL.to_owned()]),
+        measurements: BTreeSet::from([LABEL.to_owned()]),
         components: BTreeSet::from([INDEX]),
         segments: BTreeSet::from([LABEL.to_owned()]),
     };
@@ -25,16 +26,19 @@ pub(super) fn page() -> String {
          A value that is not defined is null; in CSV the field is empty. Times are in UTC, to the microsecond. Lists and matrices of a \
          document are JSON text (in JSON lines they are what they were). Numbers of the network are of single precision, as it gives them: \
          compare them as such.\n\n\
-         The **long** form has a row for each finding of a radiograph, component of a scan and segment of a CT volume, and one row for a document \
+         The **long** form has a row for each finding and measurement of a radiograph, component of a scan and segment of a CT volume, and one row for a document \
          without any: a study that failed. The **wide** form has a row for each document.\n\n\
          ## Of the document, in both forms\n\n{HEAD}"
     );
     rows(&mut text, long.iter().filter(|column| column.level == Level::Document));
-    let _infallible = write!(text, "\n## Of a finding, a component or a segment, in the long form\n\n{HEAD}");
+    let _infallible = write!(
+        text,
+        "\n## Of a finding, a measurement, a component or a segment, in the long form\n\n{HEAD}"
+    );
     rows(&mut text, long.iter().filter(|column| column.level == Level::Item));
     let _infallible = write!(
         text,
-        "\n## Of each label, component and segment, in the wide form\n\n`<label>` stands for every label of the documents, `{INDEX}` \
+        "\n## Of each label, measurement, component and segment, in the wide form\n\n`<label>` stands for every label of the documents, `{INDEX}` \
          for every index of a component.\n\n{HEAD}"
     );
     let known: BTreeSet<&str> = long.iter().map(|column| column.name.as_str()).collect();

@@ -272,6 +272,7 @@ pub struct Settings {
     /// Whether heatmaps go beside the documents, and of which findings.
     pub heatmaps: Option<HeatmapLabels>,
     pub write_heatmap_arrays: bool,
+    pub write_embeddings: bool,
     pub scans: ScanSettings,
     pub volumes: VolumeSettings,
     /// The class of DICOM results that are reports.

@@ -64,6 +64,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
             .boolean(keys::IMAGES_WRITE_HEATMAPS)
             .then(|| HeatmapLabels::parse(&raw.list(keys::IMAGES_HEATMAP_LABELS))),
         write_heatmap_arrays: raw.boolean(keys::IMAGES_WRITE_HEATMAP_ARRAYS),
+        write_embeddings: raw.boolean(keys::IMAGES_WRITE_EMBEDDINGS),
         scans: ScanSettings {
             resample: raw.boolean(keys::SCANS_RESAMPLE),
             files: files_of_scans(raw),

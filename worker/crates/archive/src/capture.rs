@@ -5,7 +5,7 @@ use std::io::Cursor;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use nightread_domain::ResultDocument;
-use nightread_domain::result::NOTICE;
+use nightread_domain::result::{Measurement, NOTICE};
 use png::{BitDepth, ColorType, Decoder, Limits};
 
 use crate::data::Data;
@@ -151,6 +151,9 @@ fn findings_page(document: &ResultDocument) -> Vec<String> {
     let assessed: Vec<&str> = negative.iter().map(|finding| finding.label.as_str()).collect();
     if !assessed.is_empty() {
         lines.push(format!("Below threshold: {}", assessed.join(", ")));
+    }
+    for Measurement { label, value, unit } in document.measurements() {
+        lines.push(format!("{label:<32} {value:.2} {unit}"));
     }
     lines
 }

@@ -35,12 +35,20 @@ pub(crate) fn of_radiograph(
 ) -> Result<Object, ArchiveError> {
     let (document, source) = (frame.document, frame.source);
     let findings = document.findings();
+    let measured: Vec<&str> = document.measurements().iter().map(|made| made.label.as_str()).collect();
+    if findings.is_empty() && !measured.is_empty() {
+        let words = "the document has measurements alone, which reports do not hold: make a table of it";
+        return Err(ArchiveError::new(Fault::NoResult, words));
+    }
     if findings.is_empty() {
         return Err(ArchiveError::new(Fault::NoResult, "the document has no findings to report"));
     }
     let mut said = parameters(&document.model);
     let labels: Vec<&str> = findings.iter().map(|finding| finding.label.as_str()).collect();
     said.push(format!("assessed: {}", labels.join(", ")));
+    if !measured.is_empty() {
+        said.push(format!("measured, and not in this report: {}", measured.join(", ")));
+    }
     let mut groups = Vec::new();
     for finding in findings.iter().filter(|finding| finding.positive) {
         groups.push(group(finding, frame, codes, &said)?);

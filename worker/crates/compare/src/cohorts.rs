@@ -276,7 +276,13 @@ impl Cohorts {
             return Ok(Reading::Failed(document.error.as_ref().map(|error| error.code)));
         }
         match &document.payload {
-            Some(Payload::Findings { findings }) => self.findings(findings),
+            Some(Payload::Findings { measurements, .. }) if !measurements.is_empty() => {
+                Err(CompareError::Unfit(
+                    "it has measurements, which are not compared: make tables of both sides (nightread results table)"
+                        .to_owned(),
+                ))
+            }
+            Some(Payload::Findings { findings, .. }) => self.findings(findings),
             Some(Payload::Components { components, .. }) => self.components(components),
             Some(Payload::Segments { segments }) => self.segments(segments),
             None => Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned())),

@@ -9,6 +9,7 @@ use nightread_compare::{
     TruthColumns, Which, html, markdown, page,
 };
 use nightread_domain::ResultDocument;
+use nightread_domain::result::{Measurement, Payload};
 use proptest::prelude::*;
 
 fn cohorts(a: &[ResultDocument], b: &[ResultDocument]) -> Cohorts {
@@ -41,6 +42,17 @@ fn x_rays(version: &str, count: usize, flipped: usize) -> Vec<ResultDocument> {
             document(&format!("{n:03}.png"), version, findings(&[("Mass", mass), ("Nodule", 0.2)]))
         })
         .collect()
+}
+
+/// Measurements are not compared, and that is said: agreement of findings is no agreement of them.
+#[test]
+fn documents_with_measurements_are_refused_in_words() {
+    let measurement = Measurement { label: "Age".to_owned(), value: 54.5, unit: "a".to_owned() };
+    let mut measured = document("a.png", "1.0.0", findings(&[("Mass", 0.5)]));
+    let Some(Payload::Findings { measurements, .. }) = &mut measured.payload else { panic!("findings") };
+    measurements.push(measurement);
+    let refused = Cohorts::new(JoinKey::Study).add(Which::A, &measured).unwrap_err();
+    assert!(refused.to_string().contains("measurements, which are not compared"), "{refused}");
 }
 
 #[test]

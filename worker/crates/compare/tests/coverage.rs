@@ -61,7 +61,7 @@ fn cohort(seed: u64) -> (Cohorts, String) {
                 let (label, logit) = ("Mass".to_owned(), logit as f32);
                 let finding =
                     Finding { label, logit, probability, threshold: 0.5, positive: probability >= 0.5 };
-                let payload = Some(Payload::Findings { findings: vec![finding] });
+                let payload = Some(Payload::Findings { findings: vec![finding], measurements: Vec::new() });
                 cohorts.add(which, &document(&study, "1.0.0", payload)).unwrap();
             }
         }

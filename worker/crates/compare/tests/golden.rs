@@ -29,8 +29,9 @@ fn payloads(side: &str) -> BTreeMap<String, Payload> {
     let mut payloads = BTreeMap::new();
     for row in rows("findings.csv") {
         let number = |name: &str| row[&format!("{name}_{side}")].parse::<f32>().ok();
-        let none = || Payload::Findings { findings: Vec::new() };
-        let Payload::Findings { findings } = payloads.entry(row["study"].clone()).or_insert_with(none) else {
+        let none = || Payload::Findings { findings: Vec::new(), measurements: Vec::new() };
+        let Payload::Findings { findings, .. } = payloads.entry(row["study"].clone()).or_insert_with(none)
+        else {
             panic!("a study of two kinds")
         };
         if let (Some(logit), Some(probability), Some(positive)) =

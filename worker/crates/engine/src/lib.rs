@@ -12,7 +12,7 @@
 //!
 //! let tensor = vec![0.0; manifest.input.item_len()]; // from preprocessing
 //! let outputs = engine.infer(&key, tensor).await?; // any executor; dropping the future cancels
-//! for score in scores(&manifest, outputs.arrays.values(&manifest.output.logits)?)? {
+//! for score in scores(&manifest, &outputs.arrays)? {
 //!     println!("{} {:.3} {}", score.label, score.probability, score.positive);
 //! }
 //! # Ok(())
@@ -30,6 +30,7 @@
 //!   where it lies.
 //! - [`Outputs`]: the network's arrays by name, of any rank; the manifest says which there are.
 //! - [`scores`](scores()): activation, calibration and thresholds, for readings whose outputs are labels.
+//! - [`Cams`]: class-activation maps, the network's own or made of its features and its classifier's weights.
 //! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
 //! - [`tune`]: short timings, for choices that are measured.
 //!
@@ -38,15 +39,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batcher;
+mod cams;
 mod configure;
 mod digest;
 mod engine;
 mod graph;
 mod inference;
+mod initialiser;
 mod library;
 mod manifest;
+mod measurements;
 mod memory;
 mod model;
+mod npy;
 mod onnx;
 mod options;
 mod outputs;
@@ -62,6 +67,7 @@ mod shared;
 mod testing;
 pub mod tune;
 
+pub use cams::Cams;
 pub use configure::SessionOptions;
 pub use digest::file_sha256;
 pub use engine::Engine;
@@ -69,11 +75,12 @@ pub use graph::{Element, GraphFacts, Port, Side};
 pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
-    Activation, ArrayShape, Availability, AxisOrder, Calibration, Catalogue, Code, CtPreprocessing, CtRecipe,
-    DataFile, Evidence, Input, Intensity, Label, Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
-    Orientation, Output, Padding, Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample,
-    SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
+    Activation, ArrayShape, Availability, AxisOrder, Calibration, Cam, Catalogue, ClassifierWeights, Code,
+    CtPreprocessing, CtRecipe, DataFile, Evidence, Head, Input, Intensity, Label, Laterality, MANIFEST_FILE,
+    Manifest, ManifestProblems, Maps, Orientation, Output, Padding, Placement, Plan, Precision,
+    Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };
+pub use measurements::measurements;
 pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;

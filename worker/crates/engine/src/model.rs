@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
+use crate::cams::Cams;
 use crate::digest::Digesting;
 use crate::manifest::{Availability, Manifest, Precision};
 use crate::{digest, onnx};
@@ -34,6 +35,7 @@ pub struct VerifiedModel {
     sha256: String,
     /// Every file of the weights, the ONNX file first.
     files: Vec<Digested>,
+    cams: Arc<Cams>,
 }
 
 /// A file, and the digest that the manifest gives it.
@@ -89,7 +91,7 @@ impl VerifiedModel {
         let listed: Vec<_> = std::iter::once(graph)
             .chain(weights.data.iter().map(|data| (&data.file, data.sha256.as_str())))
             .collect();
-        let model = Self {
+        let mut model = Self {
             precision,
             key: ModelKey { name: name.clone(), version: format!("{}-{precision}", manifest.version) },
             sha256: digest_of(&listed),
@@ -98,6 +100,7 @@ impl VerifiedModel {
                 .map(|&(file, sha256)| Digested { path: manifest.path_of(file), sha256: sha256.to_owned() })
                 .collect(),
             manifest: Arc::clone(manifest),
+            cams: Arc::default(),
         };
         // The graph is read once, for its digest and for what it says.
         let Some((graph, data)) = model.files.split_first() else { return Ok(model) };
@@ -106,6 +109,7 @@ impl VerifiedModel {
         graph.compare(&bytes.finish().map_err(|error| graph.unreadable(&error))?)?;
         data.iter().try_for_each(Digested::verify)?;
         model.keeps_to_its_files(used)?;
+        model.cams = Arc::new(Cams::open(manifest, precision)?);
         Ok(model)
     }
 
@@ -163,6 +167,11 @@ impl VerifiedModel {
     /// prints for all their files, sorted by name.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// How its class-activation maps are had.
+    pub fn cams(&self) -> &Arc<Cams> {
+        &self.cams
     }
 
     pub(crate) fn path(&self) -> &Path {

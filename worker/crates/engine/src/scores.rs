@@ -1,16 +1,21 @@
-//! From logits to probabilities: activation, calibration, threshold.
+//! From what a network gives to probabilities: activation, calibration, threshold.
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use crate::manifest::{Activation, Calibration, Manifest};
+use crate::manifest::{Activation, Calibration, Head, Label, Manifest};
+use crate::outputs::Arrays;
 
 /// One reported label of one item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// Position in the manifest's labels and in the model's output.
+    /// Place among the manifest's labels.
     pub index: usize,
+    /// Place of its head among those of the manifest, and its column there.
+    pub head: usize,
+    pub column: usize,
     pub label: String,
     pub family: Option<String>,
+    /// What the network gives, before any activation; its own probability where it gives that.
     pub logit: f32,
     /// After activation and calibration, in [0, 1].
     pub probability: f32,
@@ -19,45 +24,82 @@ pub struct Score {
     pub positive: bool,
 }
 
-/// The scores of one item's logits, in the manifest's order, suppressed labels left out.
+/// How far beyond 0 and 1 a network's own probabilities may lie: what single precision makes of a sum.
+const ROUNDING: f64 = 1e-6;
+
+/// The scores of one item, in the manifest's order, suppressed labels left out.
 ///
 /// Computed in `f64`. A suppressed label still takes part in a softmax, because the network was trained with it.
-/// Errors: `scores_not_finite` when a logit is NaN or infinite, `model_mismatch` when there is not one logit for each label.
-pub fn scores(manifest: &Manifest, logits: &[f32]) -> Result<Vec<Score>, JobError> {
-    if logits.len() != manifest.labels.len() {
-        return Err(JobError::new(
-            Stage::Infer,
-            ErrorCode::ModelMismatch,
-            format!("{} logits for {} labels", logits.len(), manifest.labels.len()),
-        ));
+/// Errors: `scores_not_finite` when a number is NaN or infinite, `model_mismatch` when a head is not there or has not one
+/// number for each of its labels, `scores_not_probabilities` when there is no activation and a number lies outside of
+/// [0, 1] by more than 1e-6.
+pub fn scores(manifest: &Manifest, arrays: &Arrays) -> Result<Vec<Score>, JobError> {
+    let mut found = Vec::with_capacity(manifest.labels.len());
+    for (number, head) in manifest.output.heads.iter().enumerate() {
+        let columns: Vec<_> = manifest.columns(number).collect();
+        scores_of(head, &columns, arrays.values(&head.logits)?, &mut found)?;
     }
-    if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {
-        let words = format!("logit {index} is {}", logits[index]);
+    found.sort_by_key(|score| score.index);
+    Ok(found)
+}
+
+/// The scores of one head: `columns` are its labels, each with its place among all.
+fn scores_of(
+    head: &Head,
+    columns: &[(usize, &Label)],
+    given: &[f32],
+    found: &mut Vec<Score>,
+) -> Result<(), JobError> {
+    if given.len() != columns.len() {
+        let words =
+            format!("output {:?} has {} numbers for {} labels", head.logits, given.len(), columns.len());
+        return Err(JobError::new(Stage::Infer, ErrorCode::ModelMismatch, words));
+    }
+    if let Some(column) = given.iter().position(|value| !value.is_finite()) {
+        let words = format!("output {:?} is {} at {column}", head.logits, given[column]);
         return Err(JobError::new(Stage::Infer, ErrorCode::ScoresNotFinite, words));
     }
-    let activated: Vec<f64> = match manifest.output.activation {
-        Activation::Sigmoid => logits.iter().map(|logit| sigmoid(f64::from(*logit))).collect(),
-        Activation::Softmax => softmax(logits),
+    let activated: Vec<f64> = match head.activation {
+        Activation::Sigmoid => given.iter().map(|logit| sigmoid(f64::from(*logit))).collect(),
+        Activation::Softmax => softmax(given),
+        Activation::None => own_probabilities(head, columns, given)?,
     };
-    let reported = manifest.labels.iter().enumerate().filter(|(_, label)| !label.suppressed);
-    Ok(reported
-        .map(|(index, label)| {
-            let probability = match (manifest.output.calibration, label.op_threshold) {
-                (Calibration::XrvOpNorm, Some(operating_point)) => op_norm(activated[index], operating_point),
-                _ => activated[index],
-            } as f32;
-            let threshold = label.threshold.unwrap_or(1.0) as f32;
-            Score {
-                index,
-                label: label.name.clone(),
-                family: label.family.clone(),
-                logit: logits[index],
-                probability,
-                threshold,
-                positive: probability >= threshold,
-            }
-        })
-        .collect())
+    for (column, &(index, label)) in columns.iter().enumerate().filter(|(_, (_, label))| !label.suppressed) {
+        let probability = match (head.calibration, label.op_threshold) {
+            (Calibration::XrvOpNorm, Some(operating_point)) => op_norm(activated[column], operating_point),
+            _ => activated[column],
+        } as f32;
+        let threshold = label.threshold.unwrap_or(1.0) as f32;
+        found.push(Score {
+            index,
+            head: label.head,
+            column,
+            label: label.name.clone(),
+            family: label.family.clone(),
+            logit: given[column],
+            probability,
+            threshold,
+            positive: probability >= threshold,
+        });
+    }
+    Ok(())
+}
+
+/// What the network gives as probabilities, when they are.
+fn own_probabilities(head: &Head, columns: &[(usize, &Label)], given: &[f32]) -> Result<Vec<f64>, JobError> {
+    let mut probabilities = Vec::with_capacity(given.len());
+    for (value, (_, label)) in given.iter().map(|value| f64::from(*value)).zip(columns) {
+        if !(-ROUNDING..=1.0 + ROUNDING).contains(&value) {
+            let words = format!(
+                "output {:?} is {value} for {:?}, which is no probability: its activation in the manifest is none; \
+                 sigmoid or softmax makes probabilities of logits",
+                head.logits, label.name
+            );
+            return Err(JobError::new(Stage::Infer, ErrorCode::ScoresNotProbabilities, words));
+        }
+        probabilities.push(value.clamp(0.0, 1.0));
+    }
+    Ok(probabilities)
 }
 
 /// The logistic function `1 / (1 + exp(-x))`, without overflow on either side.
@@ -89,7 +131,18 @@ pub fn op_norm(p: f64, t: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::testing;
+    use ndarray::ArrayD;
     use proptest::prelude::*;
+
+    /// The scores of what the heads give, by their names.
+    fn scores(manifest: &Manifest, given: &[(&str, &[f32])]) -> Result<Vec<Score>, JobError> {
+        let mut arrays = Arrays::default();
+        for (name, values) in given {
+            arrays
+                .push(&(*name).into(), ArrayD::from_shape_vec(vec![values.len()], values.to_vec()).unwrap());
+        }
+        super::scores(manifest, &arrays)
+    }
 
     /// The reference's numbers come from its float32 buffer, hence the tolerance.
     #[test]
@@ -127,7 +180,7 @@ mod tests {
         let mut manifest = testing::manifest("scores", 3);
         manifest.labels[1].suppressed = true;
         manifest.labels[0].threshold = Some(0.5);
-        let scores = scores(&manifest, &[0.0, 9.0, -1.0]).unwrap();
+        let scores = scores(&manifest, &[("logits", &[0.0, 9.0, -1.0])]).unwrap();
         assert_eq!(scores.iter().map(|score| score.index).collect::<Vec<_>>(), [0, 2]);
         assert!(scores[0].positive, "0.5 is at the threshold");
         assert!(!scores[1].positive);
@@ -136,9 +189,9 @@ mod tests {
     #[test]
     fn calibration_moves_the_operating_point_to_one_half() {
         let mut manifest = testing::manifest("scores", 1);
-        manifest.output.calibration = Calibration::XrvOpNorm;
+        manifest.output.heads[0].calibration = Calibration::XrvOpNorm;
         manifest.labels[0].op_threshold = Some(sigmoid(-3.0));
-        let scores = scores(&manifest, &[-3.0]).unwrap();
+        let scores = scores(&manifest, &[("logits", &[-3.0])]).unwrap();
         assert!((scores[0].probability - 0.5).abs() < 1e-7);
     }
 
@@ -146,9 +199,80 @@ mod tests {
     fn hostile_logits_are_refused() {
         let manifest = testing::manifest("scores", 2);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(scores(&manifest, &[0.0, bad]).unwrap_err().code, ErrorCode::ScoresNotFinite);
+            assert_eq!(
+                scores(&manifest, &[("logits", &[0.0, bad])]).unwrap_err().code,
+                ErrorCode::ScoresNotFinite
+            );
         }
-        assert_eq!(scores(&manifest, &[0.0]).unwrap_err().code, ErrorCode::ModelMismatch);
+        assert_eq!(scores(&manifest, &[("logits", &[0.0])]).unwrap_err().code, ErrorCode::ModelMismatch);
+    }
+
+    #[test]
+    fn labels_that_exclude_each_other_sum_to_one_and_have_thresholds_of_their_own() {
+        let mut manifest = testing::manifest("scores", 3);
+        manifest.output.heads[0].activation = Activation::Softmax;
+        manifest.labels[0].threshold = Some(0.2);
+        let scores = scores(&manifest, &[("logits", &[1.0, 2.0, 0.5])]).unwrap();
+        let sum: f64 = scores.iter().map(|score| f64::from(score.probability)).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+        assert_eq!(scores.iter().map(|score| score.positive).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn a_networks_own_probabilities_are_taken_as_they_are_and_nothing_else_for_them() {
+        let mut manifest = testing::manifest("scores", 3);
+        manifest.output.heads[0].activation = Activation::None;
+        let found = scores(&manifest, &[("logits", &[0.0, 0.5, 0.25])]).unwrap();
+        assert_eq!(found.iter().map(|score| score.probability).collect::<Vec<_>>(), [0.0, 0.5, 0.25]);
+        assert!(found[1].positive && !found[2].positive);
+        // Single precision may end a softmax this far from 1.
+        let rounded = scores(&manifest, &[("logits", &[1.000_000_5, -0.000_000_5, 1.0])]).unwrap();
+        assert_eq!(rounded.iter().map(|score| score.probability).collect::<Vec<_>>(), [1.0, 0.0, 1.0]);
+        for wrong in [1.000_01, -0.000_01, 3.2, -4.0] {
+            let error = scores(&manifest, &[("logits", &[0.5, wrong, 0.5])]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ScoresNotProbabilities);
+            assert!(
+                error.message.contains("\"label 1\"") && error.message.contains("sigmoid or softmax"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn heads_are_joined_in_the_order_of_the_labels() {
+        let mut manifest = testing::manifest("scores", 5);
+        let head = |logits: &str, activation| Head {
+            logits: logits.to_owned(),
+            activation,
+            ..manifest.output.heads[0].clone()
+        };
+        manifest.output.heads = vec![
+            head("findings", Activation::Sigmoid),
+            head("view", Activation::Softmax),
+            head("quality", Activation::None),
+        ];
+        for (label, head) in manifest.labels.iter_mut().zip([1, 0, 2, 1, 0]) {
+            label.head = head;
+        }
+        let given: [(&str, &[f32]); 3] =
+            [("findings", &[0.0, 1.0]), ("view", &[2.0, 2.0]), ("quality", &[0.25])];
+        let found = scores(&manifest, &given).unwrap();
+        let places: Vec<_> = found.iter().map(|score| (score.index, score.head, score.column)).collect();
+        assert_eq!(places, [(0, 1, 0), (1, 0, 0), (2, 2, 0), (3, 1, 1), (4, 0, 1)]);
+        let probabilities: Vec<_> = found.iter().map(|score| score.probability).collect();
+        assert_eq!(probabilities[..4], [0.5, 0.5, 0.25, 0.5]);
+        assert!((probabilities[4] - sigmoid(1.0) as f32).abs() < 1e-7);
+        assert_eq!(
+            scores(&manifest, &given[..2]).unwrap_err().code,
+            ErrorCode::ModelMismatch,
+            "a head is missing"
+        );
+        let short: [(&str, &[f32]); 3] = [given[0], ("view", &[2.0]), given[2]];
+        assert_eq!(
+            scores(&manifest, &short).unwrap_err().code,
+            ErrorCode::ModelMismatch,
+            "a column is missing"
+        );
     }
 
     proptest! {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::manifest::{
-    Activation, Calibration, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule, Task,
-    TrainedOn,
+    Activation, Calibration, Head, Input, Label, Manifest, Output, Preprocessing, Provenance, SegmentRule,
+    Task, TrainedOn,
 };
 
 /// A manifest with `labels` labels and an input of one value.
@@ -23,14 +23,18 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         preprocessing: Preprocessing::Xrv1 { size: 1 },
         window: None,
         output: Output {
-            logits: "logits".to_owned(),
-            activation: Activation::Sigmoid,
-            calibration: Calibration::None,
-            cam: None,
+            heads: vec![Head {
+                logits: "logits".to_owned(),
+                activation: Activation::Sigmoid,
+                calibration: Calibration::None,
+                cam: None,
+            }],
+            embedding: None,
         },
         labels: (0..labels)
             .map(|index| Label {
                 name: format!("label {index}"),
+                head: 0,
                 code: None,
                 threshold: Some(0.5),
                 op_threshold: None,
@@ -39,6 +43,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
                 segment: SegmentRule::default(),
             })
             .collect(),
+        measurements: Vec::new(),
         trained_on: TrainedOn {
             views: Vec::new(),
             age_years: None,

@@ -40,7 +40,7 @@ fn logits_and_class_activation_maps_are_the_graphs_own() {
     assert_eq!(cam(&outputs)[32..], image.iter().map(|x| x * 2.0).collect::<Vec<_>>());
     assert_eq!(outputs.arrays.get("mask").unwrap_err().code, ErrorCode::ModelMismatch);
     assert_eq!(outputs.timing.batch, 1);
-    let scores = scores(&manifest, logits(&outputs)).unwrap();
+    let scores = scores(&manifest, &outputs.arrays).unwrap();
     assert_eq!(scores.len(), 3);
     assert!((scores[1].probability - 0.5).abs() < 1e-6 && scores[1].positive, "its weights are zero");
     assert_eq!(engine.health(), Health::Ready);

@@ -50,6 +50,7 @@
       row.w = row.w || [];
       row.f = row.f || [];
       row.h = row.h || [];
+      row.v = row.v || [];
       const model = models[row.m];
       row.labels = model.labels;
       row.closest = closest(row, model);
@@ -171,6 +172,10 @@
       return make("span", { class: positive ? "gauge positive" : "gauge", "aria-hidden": "true" }, bar, mark);
     }
 
+    function measured([label, value, unit]) {
+      return `${label} ${Number(value.toPrecision(6))} ${unit}`;
+    }
+
     function findingCell(row) {
       if (row.e) return make("td", null, make("code", null, row.e[0]), make("span", { class: "sub" }, row.e[1]));
       const label = labelOf();
@@ -186,6 +191,7 @@
         const nth = row.closest;
         return make("td", { class: "quiet" }, `negative; nearest ${labels[row.labels[nth]]} ${row.p[nth].toFixed(3)}`);
       }
+      if (chips.length === 0 && row.v.length) return make("td", null, measured(row.v[0]));
       return make("td", null, make("span", { class: "chips" }, ...chips));
     }
 
@@ -283,6 +289,7 @@
       parts.push(images(row, model));
       if (row.w.length) parts.push(make("p", null, "Warnings: ", ...row.w.flatMap((warning) => [make("code", null, warnings[warning]), " "])));
       if (row.p.length) parts.push(findings(row, model));
+      if (row.v.length) parts.push(make("p", null, "Measured: ", row.v.map(measured).join("; ")));
       at("study-body").replaceChildren(...parts.filter(Boolean));
       dialog.scrollTop = 0;
       if (!dialog.open) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nightread_domain::result::{ArtefactFacts, ArtefactKind, ResultDocument, Status};
+use nightread_domain::result::{ArtefactFacts, ArtefactKind, Measurement, ResultDocument, Status};
 use nightread_domain::{ErrorCode, Stage, Task, WarningCode};
 use time::OffsetDateTime;
 
@@ -126,6 +126,7 @@ pub struct Radiograph {
     pub study: Study,
     /// By the labels of its model; empty for one that failed.
     pub findings: Vec<Finding>,
+    pub measurements: Vec<Measurement>,
     /// Labels whose decision is another in the results that these are compared with, with the probability there.
     pub flips: Vec<(usize, f32)>,
     /// Addresses of images for the page: a small one, a larger one, and heatmaps by label.
@@ -288,6 +289,7 @@ impl Radiograph {
         Self {
             study,
             findings: findings.collect(),
+            measurements: document.measurements().to_vec(),
             flips: Vec::new(),
             thumbnail: None,
             image: None,

@@ -35,6 +35,9 @@ struct Row<'a> {
     /// Probabilities by the model's labels; absent where the study was not read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     p: Vec<Rounded>,
+    /// Measurements: label, value, unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    v: Vec<(&'a str, f32, &'a str)>,
     /// The model's labels that are positive.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     y: Vec<usize>,
@@ -114,6 +117,7 @@ impl<'a> Row<'a> {
             c: &study.container,
             m: study.model,
             p: row.findings.iter().map(|finding| Rounded(finding.probability)).collect(),
+            v: row.measurements.iter().map(|it| (it.label.as_str(), it.value, it.unit.as_str())).collect(),
             y: positive.map(|(nth, _)| nth).collect(),
             w: codes.collect(),
             f: row.flips.iter().map(|&(label, probability)| (label, Rounded(probability))).collect(),

@@ -120,6 +120,16 @@ fn hostile_names_are_text_everywhere() {
 }
 
 #[test]
+fn measurements_are_in_the_row_of_their_radiograph() {
+    let mut document = serde_json::to_value(radiograph("a", 0.9)).unwrap();
+    document["measurements"] = json!([{"label": "Bone age", "value": 11.5, "unit": "a"}]);
+    let documents = [serde_json::from_value(document).unwrap(), radiograph("b", 0.1)];
+    let table = table(&page(&gathered(&documents), &documents));
+    assert_eq!(table["rows"][0]["v"], json!([["Bone age", 11.5, "a"]]));
+    assert!(table["rows"][1].get("v").is_none());
+}
+
+#[test]
 fn a_page_may_run_and_style_itself_alone() {
     let documents = [radiograph("a", 0.9), scan("b")];
     let page = page(&gathered(&documents), &documents);

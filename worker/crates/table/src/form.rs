@@ -8,13 +8,15 @@ use crate::batch::Batch;
 use crate::cell::Cell;
 use crate::column::{Column, Level, Located};
 use crate::columns::{
-    COMPONENT, FINDING, Item, Of, OfItem, SEGMENT, SHARED, document_cells, items, of_document,
+    COMPONENT, FINDING, Item, MEASUREMENT, Of, OfItem, SEGMENT, SHARED, document_cells, items, of_document,
 };
 
 /// What documents hold that becomes columns of the wide form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     pub labels: BTreeSet<String>,
+    /// Labels of measurements.
+    pub measurements: BTreeSet<String>,
     /// Indices of components.
     pub components: BTreeSet<usize>,
     /// Labels of segments.
@@ -31,7 +33,10 @@ impl Contents {
                 Of::Segment(segment) if !self.segments.contains(&segment.label) => {
                     self.segments.insert(segment.label.clone());
                 }
-                Of::Finding(_) | Of::Segment(_) => {}
+                Of::Measurement(measurement) if !self.measurements.contains(&measurement.label) => {
+                    self.measurements.insert(measurement.label.clone());
+                }
+                Of::Finding(_) | Of::Segment(_) | Of::Measurement(_) => {}
                 Of::Component(component) => {
                     self.components.insert(component.index);
                 }
@@ -41,6 +46,7 @@ impl Contents {
 
     pub fn join(&mut self, other: Self) {
         self.labels.extend(other.labels);
+        self.measurements.extend(other.measurements);
         self.components.extend(other.components);
         self.segments.extend(other.segments);
     }
@@ -49,9 +55,9 @@ impl Contents {
 /// The form of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A row for each finding, component and segment; one row for a document without any.
+    /// A row for each finding, measurement, component and segment; one row for a document without any.
     Long,
-    /// A row for each document, with columns for each label, component and segment of these contents.
+    /// A row for each document, with columns for each label, measurement, component and segment of these contents.
     Wide(Contents),
 }
 
@@ -74,6 +80,13 @@ impl Form {
                 for label in &contents.labels {
                     columns.extend(
                         of_finding()
+                            .map(|of| of.head.column(format!("{}_{label}", of.head.name), Level::Document)),
+                    );
+                }
+                for label in &contents.measurements {
+                    columns.extend(
+                        MEASUREMENT
+                            .iter()
                             .map(|of| of.head.column(format!("{}_{label}", of.head.name), Level::Document)),
                     );
                 }
@@ -118,9 +131,9 @@ impl Form {
     }
 }
 
-/// What every form says of a finding, a component or a segment, in the order of the long form.
+/// What every form says of a finding, a measurement, a component or a segment, in the order of the long form.
 fn item_columns() -> impl Iterator<Item = &'static OfItem> {
-    SHARED.iter().chain(FINDING).chain(COMPONENT).chain(SEGMENT)
+    SHARED.iter().chain(FINDING).chain(MEASUREMENT).chain(COMPONENT).chain(SEGMENT)
 }
 
 /// Of a finding but its label, which is in the names.
@@ -163,6 +176,7 @@ fn long_rows(document: &ResultDocument, columns: &mut [Vec<Cell>]) -> u32 {
 fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell>, Unfit> {
     let (per_label, per_component) = (of_finding().count(), of_component().count());
     let mut findings: BTreeMap<&str, Item<'_>> = BTreeMap::new();
+    let mut measurements: BTreeMap<&str, Item<'_>> = BTreeMap::new();
     let mut components: BTreeMap<usize, Item<'_>> = BTreeMap::new();
     let mut segments: BTreeMap<&str, Item<'_>> = BTreeMap::new();
     for item in items(document) {
@@ -170,6 +184,9 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
             Of::Finding(finding) => {
                 findings.insert(&finding.label, item).map(|_| format!("the label {}", finding.label))
             }
+            Of::Measurement(measurement) => measurements
+                .insert(&measurement.label, item)
+                .map(|_| format!("the measurement {}", measurement.label)),
             Of::Component(component) => {
                 components.insert(component.index, item).map(|_| format!("the component {}", component.index))
             }
@@ -183,6 +200,7 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
     }
     let mut cells = Vec::with_capacity(
         contents.labels.len() * per_label
+            + contents.measurements.len() * MEASUREMENT.len()
             + contents.components.len() * per_component
             + contents.segments.len() * SEGMENT.len(),
     );
@@ -190,6 +208,12 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
         match findings.remove(label.as_str()) {
             Some(item) => cells.extend(of_finding().map(|of| (of.cell)(item))),
             None => cells.extend(std::iter::repeat_n(Cell::Null, per_label)),
+        }
+    }
+    for label in &contents.measurements {
+        match measurements.remove(label.as_str()) {
+            Some(item) => cells.extend(MEASUREMENT.iter().map(|of| (of.cell)(item))),
+            None => cells.extend(std::iter::repeat_n(Cell::Null, MEASUREMENT.len())),
         }
     }
     for index in &contents.components {
@@ -204,7 +228,7 @@ fn wide_cells(contents: &Contents, document: &ResultDocument) -> Result<Vec<Cell
             None => cells.extend(std::iter::repeat_n(Cell::Null, SEGMENT.len())),
         }
     }
-    if findings.is_empty() && components.is_empty() && segments.is_empty() {
+    if findings.is_empty() && measurements.is_empty() && components.is_empty() && segments.is_empty() {
         Ok(cells)
     } else {
         Err(Unfit::New)

@@ -43,6 +43,7 @@ fn every_field_of_the_schema_has_a_column_of_its_type() {
     assert!(fields.len() > 70, "{}", fields.len());
     let contents = Contents {
         labels: ["Effusion".to_owned()].into(),
+        measurements: ["Age".to_owned()].into(),
         components: [0].into(),
         segments: ["liver".to_owned()].into(),
     };
@@ -52,10 +53,16 @@ fn every_field_of_the_schema_has_a_column_of_its_type() {
             let fitting: Vec<_> = columns.iter().filter(|column| covers(column, field)).collect();
             // In the wide form labels and indices are in the names of columns.
             let in_names = form != Form::Long
-                && ["findings[].label", "components[].index", "segments[].label"].contains(&field.as_str());
+                && ["findings[].label", "components[].index", "segments[].label", "measurements[].label"]
+                    .contains(&field.as_str());
             // Those of a shared column are named for findings.
-            let shared = ["components[].label", "components[].probability", "segments[].label"]
-                .contains(&field.as_str());
+            let shared = [
+                "components[].label",
+                "components[].probability",
+                "segments[].label",
+                "measurements[].label",
+            ]
+            .contains(&field.as_str());
             assert!(!fitting.is_empty() || shared || in_names, "{field} has no column");
             for column in fitting.iter().filter(|column| column.field == *field) {
                 assert!(fits(column.kind, said), "{} of {field}: {:?}, {said}", column.name, column.kind);
@@ -191,6 +198,27 @@ fn wide_has_a_row_for_each_document() {
     assert_eq!(add(&other), Err(Unfit::New));
     other["findings"][0]["label"] = "Lung Opacity".into();
     assert!(matches!(add(&other), Err(Unfit::Twice(_))));
+}
+
+#[test]
+fn measurements_have_rows_and_columns_of_their_own() {
+    let mut document = support::document("a", support::Kind::Radiograph, 730);
+    document["measurements"] = json!([{"label": "Age", "value": 54.5, "unit": "a"}]);
+    let rows = lines(&Form::Long, std::slice::from_ref(&document));
+    assert_eq!(rows.len(), 3);
+    assert_eq!((&rows[2]["label"], &rows[2]["measurement_value"]), (&json!("Age"), &json!(54.5)));
+    assert_eq!((&rows[2]["measurement_unit"], &rows[2]["probability"]), (&json!("a"), &Value::Null));
+    assert_eq!(rows[0]["measurement_value"], Value::Null);
+    let mut contents = Contents::default();
+    contents.add(&serde_json::from_value(document.clone()).unwrap());
+    let form = Form::Wide(contents);
+    let row = &lines(&form, std::slice::from_ref(&document))[0];
+    assert_eq!((&row["measurement_value_Age"], &row["measurement_unit_Age"]), (&json!(54.5), &json!("a")));
+    document["measurements"][0]["label"] = "Weight".into();
+    let other: ResultDocument = serde_json::from_value(document).unwrap();
+    let added =
+        form.add(&Located { path: "p", etag: "e", document: &other }, &mut Batch::new(&form.columns()));
+    assert_eq!(added, Err(Unfit::New));
 }
 
 #[test]

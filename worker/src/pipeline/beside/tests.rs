@@ -133,7 +133,7 @@ fn document(artefacts: Vec<ArtefactFacts>) -> ResultDocument {
             preprocessing: "xrv-1".to_owned(),
         },
         input: BTreeMap::new(),
-        payload: Some(Payload::Findings { findings: Vec::new() }),
+        payload: Some(Payload::Findings { findings: Vec::new(), measurements: Vec::new() }),
         artefacts,
         warnings: Vec::new(),
         timing_ms: BTreeMap::new(),

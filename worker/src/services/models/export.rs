@@ -73,7 +73,7 @@ pub(super) fn activated(facts: &GraphFacts, output: &str) -> Option<String> {
     let port = facts.outputs.iter().find(|port| port.name == output)?;
     let operator = port.operator.as_deref().filter(|operator| ACTIVATIONS.contains(operator))?;
     Some(format!(
-        "output {output:?} comes out of {operator}, so it is a probability already, and the manifest's activation would be applied to it once more: export what goes into it"
+        "output {output:?} comes out of {operator}, so it is a probability already, and the manifest's activation would be applied to it once more: say activation = \"none\", or export what goes into it"
     ))
 }
 

@@ -117,7 +117,7 @@ fn manifest(name: &str, from: &Path, facts: &GraphFacts, data: &[(String, String
     put(if is_volume {
         "activation = \"softmax\""
     } else {
-        "# \"sigmoid\": labels are independent. \"softmax\": one of them.\n# activation = \"sigmoid\""
+        "# \"sigmoid\": labels are independent. \"softmax\": one of them. \"none\": probabilities already.\n# activation = \"sigmoid\""
     });
     put("calibration = \"none\"\n");
     put(&labels(facts, is_volume));

@@ -136,7 +136,7 @@ fn scored(session: &mut ModelSession, manifest: &Manifest, tensor: &[f32]) -> Re
     let outputs = outputs.first().ok_or_else(|| {
         JobError::new(Stage::Infer, ErrorCode::InferenceFailed, "a run of one item gave none")
     })?;
-    scores(manifest, outputs.values(&manifest.output.logits)?)
+    scores(manifest, outputs)
 }
 
 /// Has Python run the script over the arrays.

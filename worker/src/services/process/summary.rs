@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightread_domain::result::{Component, ErrorFacts, Finding, NOTICE, ResultDocument, Segment, Status};
+use nightread_domain::result::{
+    Component, ErrorFacts, Finding, Measurement, NOTICE, ResultDocument, Segment, Status,
+};
 use nightread_domain::{BlobRef, ErrorCode};
 use serde::Serialize;
 
@@ -87,6 +89,10 @@ impl Row {
         let payload = document.payload.as_ref();
         let mut text = payload.and_then(|payload| payload.components().map(by_label)).unwrap_or_default();
         text += &top(document.findings(), most);
+        for Measurement { label, value, unit } in document.measurements() {
+            let line_end = if text.is_empty() { "" } else { "\n" };
+            let _infallible = write!(text, "{line_end}{label} {value:.2} {unit}");
+        }
         text += &by_volume(document.segments());
         for warning in &document.warnings {
             let _infallible = write!(text, "\n! {}", warning.code);

@@ -185,6 +185,13 @@ keys! {
         "false",
         "also store the class-activation map behind each heatmap as a NumPy array",
     );
+    IMAGES_WRITE_EMBEDDINGS = key(
+        "images",
+        "write_embeddings",
+        Boolean,
+        "false",
+        "also store the embedding of each image as a NumPy array, of models whose manifest names one",
+    );
     VOLUMES_INTERPOLATE_MISSING = key(
         "volumes",
         "interpolate_missing",

@@ -131,7 +131,8 @@ fn whatever_changes_the_bytes_changes_the_uid() {
 fn change(document: &mut ResultDocument, how: impl Fn(&mut Finding)) {
     let mut findings = document.findings().to_vec();
     how(&mut findings[0]);
-    document.payload = Some(nightread_domain::result::Payload::Findings { findings });
+    document.payload =
+        Some(nightread_domain::result::Payload::Findings { findings, measurements: Vec::new() });
 }
 
 fn artefact() -> ArtefactFacts {

@@ -213,7 +213,7 @@ pub fn document(findings: Vec<Finding>) -> ResultDocument {
             preprocessing: "xrv-1".to_owned(),
         },
         input: BTreeMap::new(),
-        payload: Some(Payload::Findings { findings }),
+        payload: Some(Payload::Findings { findings, measurements: Vec::new() }),
         artefacts: Vec::new(),
         warnings: Vec::new(),
         timing_ms: BTreeMap::from([("total".to_owned(), 1.0)]),

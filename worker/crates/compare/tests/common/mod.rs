@@ -67,7 +67,7 @@ pub fn finding(label: &str, probability: f32) -> Finding {
 
 pub fn findings(rows: &[(&str, f32)]) -> Option<Payload> {
     let findings = rows.iter().map(|(label, probability)| finding(label, *probability)).collect();
-    Some(Payload::Findings { findings })
+    Some(Payload::Findings { findings, measurements: Vec::new() })
 }
 
 pub fn component(index: usize, label: Option<&str>, probability: f32) -> Component {

@@ -312,6 +312,9 @@ error_codes! {
     ScoresNotFinite = "scores_not_finite", Permanent,
         "The network gave NaN or infinity.",
         "Check the input; report the study and the model.";
+    ScoresNotProbabilities = "scores_not_probabilities", Permanent,
+        "A network that is to give probabilities gave a number outside of 0 to 1.",
+        "Name the activation that its manifest lacks (`sigmoid`, `softmax`), or export the network with it.";
     EngineClosed = "engine_closed", Transient,
         "The engine was closing.",
         "None: the job is read by another worker.";

@@ -71,8 +71,12 @@ pub struct ResultDocument {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
-    /// Of a radiograph: one finding for each reported label.
-    Findings { findings: Vec<Finding> },
+    /// Of a radiograph: one finding for each reported label, and one measurement for each that its model makes.
+    Findings {
+        findings: Vec<Finding>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        measurements: Vec<Measurement>,
+    },
     /// Of a scan: one component for each group component, and how the scan was regressed; absent for files of component maps.
     Components {
         components: Vec<Component>,
@@ -89,7 +93,15 @@ impl Payload {
     /// The findings of a radiograph.
     pub fn findings(&self) -> Option<&[Finding]> {
         match self {
-            Self::Findings { findings } => Some(findings),
+            Self::Findings { findings, .. } => Some(findings),
+            Self::Components { .. } | Self::Segments { .. } => None,
+        }
+    }
+
+    /// What was measured of a radiograph.
+    pub fn measurements(&self) -> Option<&[Measurement]> {
+        match self {
+            Self::Findings { measurements, .. } => Some(measurements),
             Self::Components { .. } | Self::Segments { .. } => None,
         }
     }
@@ -181,6 +193,8 @@ pub enum ArtefactKind {
     Heatmap,
     /// The class-activation map behind it, as NumPy keeps arrays.
     HeatmapArray,
+    /// What the network made of the radiograph before its labels, as NumPy keeps arrays.
+    Embedding,
     /// The scan's z maps, one volume a component.
     ZMaps,
     /// The t maps behind them.
@@ -209,7 +223,7 @@ impl ArtefactKind {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Heatmap | Self::Preview => "image/png",
-            Self::HeatmapArray => "application/octet-stream",
+            Self::HeatmapArray | Self::Embedding => "application/octet-stream",
             Self::ZMaps | Self::TMaps | Self::Betas | Self::LabelMap => "application/gzip",
             Self::TimeCourses
             | Self::Correlations
@@ -230,6 +244,15 @@ pub struct Finding {
     pub probability: f32,
     pub threshold: f32,
     pub positive: bool,
+}
+
+/// A number that a network estimates of a radiograph, such as an age.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    pub label: String,
+    pub value: f32,
+    /// As the manifest has it, best by UCUM: `a`, `cm`, `1`.
+    pub unit: String,
 }
 
 /// One subject-level component map of a scan.
@@ -303,6 +326,11 @@ impl ResultDocument {
         self.payload.as_ref().and_then(Payload::findings).unwrap_or_default()
     }
 
+    /// Of a radiograph; none otherwise.
+    pub fn measurements(&self) -> &[Measurement] {
+        self.payload.as_ref().and_then(Payload::measurements).unwrap_or_default()
+    }
+
     /// Of a scan; none otherwise.
     pub fn components(&self) -> &[Component] {
         self.payload.as_ref().and_then(Payload::components).unwrap_or_default()
@@ -351,9 +379,11 @@ mod tests {
             threshold: 0.3,
             positive: true,
         };
-        let findings = Payload::Findings { findings: vec![finding] };
+        let measurement =
+            Measurement { label: "m".to_owned(), value: f32::from_bits(0x3dcc_cccd), unit: "a".to_owned() };
+        let findings = Payload::Findings { findings: vec![finding], measurements: vec![measurement] };
         let components = Payload::Components { components: Vec::new(), regression: None };
-        let none = Payload::Findings { findings: Vec::new() };
+        let none = Payload::Findings { findings: Vec::new(), measurements: Vec::new() };
         let segment = Segment {
             label: "liver".to_owned(),
             value: 1,

@@ -9,8 +9,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::document::{
-    ArtefactFacts, Component, ErrorFacts, Finding, ModelFacts, Payload, ResultDocument, Status, StudyFacts,
-    WorkerFacts,
+    ArtefactFacts, Component, ErrorFacts, Finding, Measurement, ModelFacts, Payload, ResultDocument, Status,
+    StudyFacts, WorkerFacts,
 };
 use super::segment::Segment;
 use crate::task::Task;
@@ -28,6 +28,8 @@ struct Flat {
     input: BTreeMap<String, Value>,
     #[serde(default)]
     findings: Option<Vec<Finding>>,
+    #[serde(default)]
+    measurements: Vec<Measurement>,
     #[serde(default)]
     components: Option<Vec<Component>>,
     #[serde(default)]
@@ -53,7 +55,7 @@ impl<'de> Deserialize<'de> for ResultDocument {
 impl Flat {
     fn together(self) -> ResultDocument {
         let payload = match (self.findings, self.components, self.segments) {
-            (Some(findings), ..) => Some(Payload::Findings { findings }),
+            (Some(findings), ..) => Some(Payload::Findings { findings, measurements: self.measurements }),
             (None, Some(components), _) => {
                 Some(Payload::Components { components, regression: self.regression })
             }

@@ -101,7 +101,7 @@ impl Document {
         let payload = match (self.status, self.components) {
             (Status::Failed, _) => None,
             (Status::Ok, Some(components)) => Some(Payload::Components { components, regression }),
-            (Status::Ok, None) => Some(Payload::Findings { findings }),
+            (Status::Ok, None) => Some(Payload::Findings { findings, measurements: Vec::new() }),
         };
         let version = self.model.version.strip_suffix(&format!("-{}", self.model.precision));
         ResultDocument {

@@ -253,7 +253,11 @@ fn with_findings(positive: &[bool], artefacts: Vec<ArtefactFacts>) -> ResultDocu
         positive,
     };
     let findings = positive.iter().enumerate().map(finding).collect();
-    ResultDocument { payload: Some(Payload::Findings { findings }), artefacts, ..document(1, 1, Status::Ok) }
+    ResultDocument {
+        payload: Some(Payload::Findings { findings, measurements: Vec::new() }),
+        artefacts,
+        ..document(1, 1, Status::Ok)
+    }
 }
 
 fn with_regression(dof: u64, artefacts: Vec<ArtefactFacts>) -> ResultDocument {
@@ -283,6 +287,8 @@ fn what_lacks_a_file_that_is_asked_for_is_completed_once() {
     };
     let (plain, painted) =
         (with_findings(&[true, false], Vec::new()), with_findings(&[true, false], vec![heatmap(0)]));
+    let embedding = Wanted { embedding: true, ..Wanted::default() };
+    let embedded = with_findings(&[true, false], vec![artefact(ArtefactKind::Embedding, "e.npy", None)]);
     let negative = with_findings(&[false, false], Vec::new());
     for (existing, wanted, verdict) in [
         (&plain, Wanted::default(), Verdict::AlreadyDone),
@@ -292,6 +298,11 @@ fn what_lacks_a_file_that_is_asked_for_is_completed_once() {
         (&painted, named, Verdict::Complete),
         (&painted, arrays, Verdict::Complete),
         (&negative, positives, Verdict::AlreadyDone),
+        (&plain, embedding, Verdict::Complete),
+        (&negative, embedding, Verdict::Complete),
+        (&painted, Wanted { embedding: true, ..positives }, Verdict::Complete),
+        (&embedded, embedding, Verdict::AlreadyDone),
+        (&embedded, Wanted { embedding: true, ..positives }, Verdict::Complete),
     ] {
         assert_eq!(judged(existing, wanted), verdict, "{wanted:?}");
     }

@@ -39,6 +39,8 @@ pub struct Wanted<'a> {
     pub heatmaps: Option<&'a HeatmapLabels>,
     /// The arrays behind them too.
     pub heatmap_arrays: bool,
+    /// Of radiographs, where the model gives one.
+    pub embedding: bool,
     /// Of scans.
     pub of_scans: &'a [ArtefactKind],
     /// Of CT volumes.
@@ -51,6 +53,10 @@ impl Wanted<'_> {
     /// Whether a study that was read has not all the files that it can give. Whatever a study cannot give it does not lack, so that
     /// asking again stays cheap.
     pub fn lacks(&self, document: &ResultDocument) -> bool {
+        let is_radiograph = document.payload.as_ref().is_some_and(|payload| payload.findings().is_some());
+        if self.embedding && is_radiograph && !has(document, ArtefactKind::Embedding, None) {
+            return true;
+        }
         if let Some(labels) = self.heatmaps {
             let mut wanted =
                 document.findings().iter().filter(|finding| labels.wants(&finding.label, finding.positive));

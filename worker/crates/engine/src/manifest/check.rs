@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::{Activation, Calibration, Manifest, Plan, Precision, Preprocessing, Problem, Task};
+use super::outputs::check as outputs;
+use super::{
+    Activation, Calibration, Cam, ClassifierWeights, Manifest, Plan, Precision, Preprocessing, Problem, Task,
+};
 use crate::digest;
 
 /// More values than any tensor here needs; caps what a manifest can make the worker allocate (1 GiB of float32).
@@ -76,6 +79,7 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
     if manifest.window.is_some() && manifest.task != Task::Segmentation {
         problems.push(Problem::new("window", "serves segmentations alone"));
     }
+    outputs::check(manifest, problems);
     check_labels(manifest, problems);
     check_files(manifest, files, problems);
 }
@@ -91,9 +95,9 @@ fn check_steps(manifest: &Manifest, plan: &Plan, problems: &mut Vec<Problem>) {
         );
         problems.push(Problem::new("input.item_shape", what));
     }
-    if manifest.output.cam.is_some() {
+    for (number, _) in manifest.output.heads.iter().enumerate().filter(|(_, head)| head.cam.is_some()) {
         let what = "is read with preprocessing xrv-1 alone: leave it out beside a list of steps";
-        problems.push(Problem::new("output.cam", what));
+        problems.push(Problem::new(outputs::key_of(&manifest.output, number, "cam"), what));
     }
     let Some([low, high]) = plan.range() else { return };
     let slack = 1e-3 * (high - low);
@@ -132,20 +136,17 @@ fn check_segmentation(manifest: &Manifest, problems: &mut Vec<Problem>) {
         let what = format!("must be {} at most: the background is one class more", MOST_CLASSES - 1);
         problems.push(Problem::new("labels", what));
     }
-    if manifest.output.activation != Activation::Softmax {
+    if manifest.output.heads.iter().any(|head| head.activation != Activation::Softmax) {
         problems.push(Problem::new("output.activation", "must be softmax: a voxel has one label"));
     }
-    if manifest.output.cam.is_some() {
+    if manifest.output.has_cam() {
         problems.push(Problem::new("output.cam", "is not read from segmentations"));
     }
 }
 
 fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
-    let calibrated = manifest.output.calibration == Calibration::XrvOpNorm;
-    if calibrated && manifest.output.activation != Activation::Sigmoid {
-        problems.push(Problem::new("output.calibration", "xrv-op-norm needs the sigmoid activation"));
-    }
-    if manifest.labels.iter().all(|label| label.suppressed) {
+    let only_measures = manifest.labels.is_empty() && !manifest.measurements.is_empty();
+    if !only_measures && manifest.labels.iter().all(|label| label.suppressed) {
         problems.push(Problem::new("labels", "none is reported"));
     }
     let mut seen = BTreeMap::new();
@@ -153,6 +154,8 @@ fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
         if label.suppressed {
             continue;
         }
+        let head = manifest.output.heads.get(label.head);
+        let calibrated = head.is_some_and(|head| head.calibration == Calibration::XrvOpNorm);
         if calibrated && label.op_threshold.is_none() {
             problems.push(Problem::new(
                 format!("labels[{index}].op_threshold"),
@@ -179,6 +182,13 @@ fn check_files(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
                 problems.extend(file_problem(manifest, files, at, (&data.file, Some(&data.sha256))));
             }
         }
+    }
+    for (number, head) in manifest.output.heads.iter().enumerate() {
+        let Some(Cam::Features { weights: ClassifierWeights::File(listed), .. }) = &head.cam else {
+            continue;
+        };
+        let at = format!("{}.weights_file", outputs::key_of(&manifest.output, number, "cam"));
+        problems.extend(file_problem(manifest, files, at, (&listed.file, Some(&listed.sha256))));
     }
     problems.extend(file_problem(manifest, files, "card", (&manifest.card, None)));
     check_maps(manifest, files, problems);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Activation, Calibration, CtPreprocessing, Intensity, Label, Laterality, Manifest, Maps, Plan,
+    Calibration, Cam, ClassifierWeights, CtPreprocessing, Intensity, Label, Laterality, Manifest, Plan,
     Preprocessing, SegmentRule, Task,
 };
 use crate::digest;
@@ -23,6 +23,8 @@ struct Decides<'m> {
     window: Option<Window>,
     output: Output<'m>,
     labels: Vec<Class<'m>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    measurements: Vec<Measured<'m>>,
     trained_on: Seen<'m>,
     #[serde(skip_serializing_if = "Option::is_none")]
     maps: Option<Regressors<'m>>,
@@ -109,16 +111,77 @@ impl From<&super::Window> for Window {
 
 #[derive(Serialize)]
 struct Output<'m> {
+    /// Where there is one, as it was before there could be several.
+    #[serde(flatten)]
+    only: Option<Head<'m>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    heads: Vec<Head<'m>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<&'m str>,
+}
+
+#[derive(Serialize)]
+struct Head<'m> {
     logits: &'m str,
     activation: &'static str,
     calibration: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cam: Option<&'m str>,
+    cam: Option<Maps<'m>>,
+}
+
+/// Where class-activation maps come from.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Maps<'m> {
+    Output(&'m str),
+    Initialiser { features: &'m str, weights: &'m str },
+    File { features: &'m str, weights_sha256: &'m str },
+}
+
+impl<'m> From<&'m Cam> for Maps<'m> {
+    fn from(cam: &'m Cam) -> Self {
+        match cam {
+            Cam::Output(name) => Self::Output(name),
+            Cam::Features { features, weights: ClassifierWeights::Initialiser(weights) } => {
+                Self::Initialiser { features, weights }
+            }
+            Cam::Features { features, weights: ClassifierWeights::File(file) } => {
+                Self::File { features, weights_sha256: &file.sha256 }
+            }
+        }
+    }
+}
+
+impl<'m> From<&'m super::Output> for Output<'m> {
+    fn from(output: &'m super::Output) -> Self {
+        let embedding = output.embedding.as_deref();
+        if let [only] = output.heads.as_slice() {
+            return Self { only: Some(only.into()), heads: Vec::new(), embedding };
+        }
+        Self { only: None, heads: output.heads.iter().map(Head::from).collect(), embedding }
+    }
+}
+
+impl<'m> From<&'m super::Head> for Head<'m> {
+    fn from(head: &'m super::Head) -> Self {
+        Self {
+            logits: &head.logits,
+            activation: head.activation.as_str(),
+            calibration: match head.calibration {
+                Calibration::None => "none",
+                Calibration::XrvOpNorm => "xrv-op-norm",
+            },
+            cam: head.cam.as_ref().map(Maps::from),
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct Class<'m> {
     name: &'m str,
+    /// Of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<usize>,
     /// Value, scheme and meaning.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<[&'m str; 3]>,
@@ -136,6 +199,20 @@ struct Class<'m> {
     min_ml: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     largest_component: bool,
+}
+
+#[derive(Serialize)]
+struct Measured<'m> {
+    name: &'m str,
+    unit: &'m str,
+    output: &'m str,
+}
+
+impl<'m> From<&'m super::Measurement> for Measured<'m> {
+    fn from(measurement: &'m super::Measurement) -> Self {
+        let super::Measurement { name, unit, output } = measurement;
+        Self { name, unit, output }
+    }
 }
 
 /// What the input gate refuses and warns by.
@@ -183,19 +260,9 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 Preprocessing::Steps(steps) => Steps::Listed { steps },
             },
             window: manifest.window.as_ref().map(Window::from),
-            output: Output {
-                logits: &output.logits,
-                activation: match output.activation {
-                    Activation::Sigmoid => "sigmoid",
-                    Activation::Softmax => "softmax",
-                },
-                calibration: match output.calibration {
-                    Calibration::None => "none",
-                    Calibration::XrvOpNorm => "xrv-op-norm",
-                },
-                cam: output.cam.as_deref(),
-            },
-            labels: manifest.labels.iter().map(|label| Class::of(label, manifest.task)).collect(),
+            output: output.into(),
+            labels: manifest.labels.iter().map(|label| Class::of(label, manifest)).collect(),
+            measurements: manifest.measurements.iter().map(Measured::from).collect(),
             trained_on: Seen {
                 views: &trained_on.views,
                 age_years: trained_on.age_years,
@@ -210,11 +277,12 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
 
 impl<'m> Class<'m> {
     /// Documents of segmentations bear the codes; of others they are for whoever writes results elsewhere, and decide nothing.
-    fn of(label: &'m Label, task: Task) -> Self {
+    fn of(label: &'m Label, manifest: &Manifest) -> Self {
         let SegmentRule { laterality, min_ml, largest_component } = label.segment;
-        let code = label.code.as_ref().filter(|_| task == Task::Segmentation);
+        let code = label.code.as_ref().filter(|_| manifest.task == Task::Segmentation);
         Self {
             name: &label.name,
+            head: (manifest.output.heads.len() > 1).then_some(label.head),
             code: code.map(|code| [&*code.value, &*code.scheme, &*code.meaning]),
             threshold: label.threshold,
             op_threshold: label.op_threshold,
@@ -227,8 +295,8 @@ impl<'m> Class<'m> {
     }
 }
 
-impl<'m> From<&'m Maps> for Regressors<'m> {
-    fn from(maps: &'m Maps) -> Self {
+impl<'m> From<&'m super::Maps> for Regressors<'m> {
+    fn from(maps: &'m super::Maps) -> Self {
         Self {
             sha256: maps.sha256.as_deref(),
             count: maps.count,

@@ -3,6 +3,7 @@
 mod catalogue;
 mod check;
 mod decides;
+mod outputs;
 mod parse;
 mod reader;
 mod segmentation;
@@ -17,6 +18,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 pub use nightread_steps::Plan;
 
 pub use catalogue::Catalogue;
+pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Measurement, Output};
 pub use segmentation::{
     AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
     Weighting, Window,
@@ -141,46 +143,12 @@ impl Preprocessing {
     }
 }
 
-/// How a logit becomes a probability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Labels are independent (multi-label).
-    Sigmoid,
-    /// Labels exclude one another (single-label).
-    Softmax,
-}
-
-/// What is done to the probability afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calibration {
-    None,
-    /// TorchXRayVision's piecewise-linear `op_norm`: the operating point becomes 0.5.
-    XrvOpNorm,
-}
-
-/// What the graph gives back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Output {
-    /// Name of the `(batch, labels)` output.
-    pub logits: String,
-    pub activation: Activation,
-    pub calibration: Calibration,
-    /// Name of the `(batch, labels, h, w)` class-activation output.
-    pub cam: Option<String>,
-}
-
-/// What the manifest promises of one of the network's outputs: float32, `(batch, axes...)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArrayShape {
-    pub name: String,
-    /// Without the leading, dynamic batch dimension; `None` where the graph may choose.
-    pub axes: Vec<Option<usize>>,
-}
-
 /// One output column; of a segmentation the columns after that of the background.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
     pub name: String,
+    /// Place of its head among [`Output::heads`]. Labels of one head have its columns in their order.
+    pub head: usize,
     pub code: Option<Code>,
     /// Probability at and above which a finding is positive; absent on a suppressed label, and of segmentations.
     pub threshold: Option<f64>,
@@ -260,6 +228,8 @@ pub struct Manifest {
     pub window: Option<Window>,
     pub output: Output,
     pub labels: Vec<Label>,
+    /// Numbers that the network estimates; none of most.
+    pub measurements: Vec<Measurement>,
     pub trained_on: TrainedOn,
     pub source: Provenance,
     pub maps: Option<Maps>,
@@ -294,21 +264,6 @@ impl Manifest {
             return Ok(());
         }
         Err(ManifestProblems { path: self.folder.join(MANIFEST_FILE), problems })
-    }
-
-    /// Every output that the network must give.
-    pub fn outputs(&self) -> Vec<ArrayShape> {
-        if self.window.is_some() {
-            let [_, patch @ ..] = self.input.item_shape.as_slice() else { return Vec::new() };
-            let classes = std::iter::once(self.classes());
-            let axes = classes.chain(patch.iter().copied()).map(Some).collect();
-            return vec![ArrayShape { name: self.output.logits.clone(), axes }];
-        }
-        let labels = Some(self.labels.len());
-        let logits = ArrayShape { name: self.output.logits.clone(), axes: vec![labels] };
-        let cam = self.output.cam.clone();
-        let cam = cam.map(|name| ArrayShape { name, axes: vec![labels, None, None] });
-        std::iter::once(logits).chain(cam).collect()
     }
 
     /// The classes of a segmentation: the background, which is class 0, and the labels.

@@ -6,12 +6,13 @@ use std::path::Path;
 use toml::Table;
 
 use super::check::{Files, check};
+use super::outputs::read as outputs;
 use super::reader::Reader;
 use super::segmentation::{CtPreprocessing, CtRecipe, SegmentRule, Window};
 use super::steps;
 use super::{
-    Activation, Calibration, Code, DataFile, Evidence, Input, Label, MANIFEST_FILE, Manifest,
-    ManifestProblems, Maps, Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
+    Code, DataFile, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output,
+    Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -75,8 +76,19 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         reader.table("preprocessing", preprocessing)
     };
     let window = reader.table_if("window", Window::read);
-    let output = reader.table("output", output);
-    let labels = reader.tables("labels", |reader| label(reader, task));
+    let only_measures = reader.has("measurements") && !reader.has("labels");
+    let output = if only_measures && !reader.has("output") {
+        Some(Output::default())
+    } else {
+        reader.table("output", |reader| outputs::output(reader, only_measures))
+    };
+    let measurements = reader.tables_if("measurements", outputs::measurement).unwrap_or_default();
+    let heads = output.as_ref().map(|output| output.heads.as_slice());
+    let labels = if only_measures {
+        Some(Vec::new())
+    } else {
+        reader.tables("labels", |reader| label(reader, task, heads))
+    };
     let trained_on = reader.table("trained_on", trained_on);
     let source = reader.table("source", source);
     let maps = reader.table_if("maps", |reader| maps(reader, template));
@@ -96,6 +108,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         window,
         output: output?,
         labels: labels?.into_iter().collect::<Option<_>>()?,
+        measurements: measurements.into_iter().collect::<Option<_>>()?,
         trained_on: trained_on?,
         source: source?,
         maps,
@@ -188,16 +201,6 @@ fn preprocessing(reader: &mut Reader<'_>) -> Option<Preprocessing> {
     }
 }
 
-fn output(reader: &mut Reader<'_>) -> Option<Output> {
-    let logits = reader.text("logits");
-    let activation =
-        reader.choice("activation", &[("sigmoid", Activation::Sigmoid), ("softmax", Activation::Softmax)]);
-    let calibration =
-        reader.choice("calibration", &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)]);
-    let cam = reader.text_if("cam");
-    Some(Output { logits: logits?, activation: activation?, calibration: calibration?, cam })
-}
-
 /// A code is given whole or not at all.
 fn code(reader: &mut Reader<'_>) -> Option<Code> {
     let value = reader.text("value");
@@ -213,14 +216,16 @@ fn code(reader: &mut Reader<'_>) -> Option<Code> {
     Some(Code { value: value?, scheme: scheme?, meaning: meaning? })
 }
 
-fn label(reader: &mut Reader<'_>, task: Option<Task>) -> Option<Label> {
+fn label(reader: &mut Reader<'_>, task: Option<Task>, heads: Option<&[Head]>) -> Option<Label> {
     let suppressed = reader.flag_if("suppressed").unwrap_or(false);
     let name = if suppressed { reader.any_text("name") } else { reader.text("name") };
+    let head = outputs::head_of(reader, heads);
     let code = reader.table_if("code", code);
     if task == Some(Task::Segmentation) {
         let segment = SegmentRule::read(reader);
         let label = Label {
             name: name?,
+            head: head?,
             code,
             threshold: None,
             op_threshold: None,
@@ -242,7 +247,7 @@ fn label(reader: &mut Reader<'_>, task: Option<Task>) -> Option<Label> {
         return None;
     }
     let segment = SegmentRule::default();
-    Some(Label { name: name?, code, threshold, op_threshold, suppressed, family, segment })
+    Some(Label { name: name?, head: head?, code, threshold, op_threshold, suppressed, family, segment })
 }
 
 fn trained_on(reader: &mut Reader<'_>) -> Option<TrainedOn> {

@@ -28,6 +28,11 @@ impl<'p> Reader<'p> {
         self.table.get(key).is_some_and(Value::is_array)
     }
 
+    /// Whether the key holds a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(Value::is_table)
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

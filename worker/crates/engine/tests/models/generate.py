@@ -59,6 +59,20 @@ save(
     outputs=[floats("logits", ["batch", LABELS]), floats("cam", ["batch", LABELS, SIDE, SIDE])],
 )
 
+# Two heads and what they are made of: findings as logits above, view (batch, 2) with weights of its own, and the image's
+# values in a row as the embedding (batch, 16).
+views = ((np.arange(SIDE * SIDE) % 5)[:, None] * np.array([1, -1])[None, :] / 256).astype(np.float32)
+save(
+    "heads",
+    [
+        helper.make_node("Flatten", ["image"], ["embedding"], axis=1),
+        helper.make_node("MatMul", ["embedding", "weight"], ["findings"]),
+        helper.make_node("MatMul", ["embedding", "views"], ["view"]),
+    ],
+    [constant("weight", weight), constant("views", views)],
+    outputs=[floats("findings", ["batch", LABELS]), floats("view", ["batch", 2]), floats("embedding", ["batch", 16])],
+)
+
 # logits / (first pixel - 7): an item whose first pixel is 7 gives infinities or NaN, its neighbours do not.
 pick = helper.make_node("Slice", ["flat", "zero", "one", "axis"], ["first"])
 save(

@@ -1,7 +1,9 @@
-//! Findings of radiographs, components of scans and segments of CT volumes.
+//! Findings and measurements of radiographs, components of scans and segments of CT volumes.
 
 use nightread_domain::ResultDocument;
-use nightread_domain::result::{ArtefactKind, Component, ComponentMap, Finding, Laterality, Segment};
+use nightread_domain::result::{
+    ArtefactKind, Component, ComponentMap, Finding, Laterality, Measurement, Segment,
+};
 
 use crate::cell::{Cell, Kind};
 use crate::column::Head;
@@ -16,6 +18,7 @@ pub(crate) struct Item<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Of<'a> {
     Finding(&'a Finding),
+    Measurement(&'a Measurement),
     Component(&'a Component),
     Segment(&'a Segment),
 }
@@ -25,7 +28,8 @@ pub(crate) fn items(document: &ResultDocument) -> impl Iterator<Item = Item<'_>>
     let findings = document.findings().iter().map(Of::Finding);
     let components = document.components().iter().map(Of::Component);
     let segments = document.segments().iter().map(Of::Segment);
-    findings.chain(components).chain(segments).map(move |of| Item { document, of })
+    let measurements = document.measurements().iter().map(Of::Measurement);
+    findings.chain(measurements).chain(components).chain(segments).map(move |of| Item { document, of })
 }
 
 /// A column, and how its cell is made.
@@ -40,9 +44,10 @@ pub(crate) const SHARED: &[OfItem] = &[
         "label",
         Kind::Text,
         "findings[].label",
-        "Name of the finding or the segment, or label of the component; null where the scan does not cover it.",
+        "Name of the finding, the measurement or the segment, or label of the component; null where the scan does not cover it.",
         |item| match item.of {
             Of::Finding(finding) => Cell::text(&*finding.label),
+            Of::Measurement(measurement) => Cell::text(&*measurement.label),
             Of::Component(component) => Cell::some_text(component.label.as_deref()),
             Of::Segment(segment) => Cell::text(&*segment.label),
         },
@@ -51,11 +56,11 @@ pub(crate) const SHARED: &[OfItem] = &[
         "probability",
         Kind::Single,
         "findings[].probability",
-        "Of the label: after activation and calibration, in [0, 1]; null of segments.",
+        "Of the label: after activation and calibration, in [0, 1]; null of segments and measurements.",
         |item| match item.of {
             Of::Finding(finding) => Cell::single(finding.probability),
             Of::Component(component) => Cell::single(component.probability),
-            Of::Segment(_) => Cell::Null,
+            Of::Segment(_) | Of::Measurement(_) => Cell::Null,
         },
     ),
 ];
@@ -82,6 +87,16 @@ pub(crate) const FINDING: &[OfItem] = &[
         "Of this finding's heatmap, where one was made.",
         heatmap,
     ),
+];
+
+/// Columns of measurements besides.
+pub(crate) const MEASUREMENT: &[OfItem] = &[
+    column("measurement_value", Kind::Single, "measurements[].value", "", |item| {
+        item.measurement().map_or(Cell::Null, |measurement| Cell::single(measurement.value))
+    }),
+    column("measurement_unit", Kind::Text, "measurements[].unit", "", |item| {
+        Cell::some_text(item.measurement().map(|measurement| measurement.unit.as_str()))
+    }),
 ];
 
 /// Columns of components besides.
@@ -204,21 +219,28 @@ impl<'a> Item<'a> {
     fn finding(self) -> Option<&'a Finding> {
         match self.of {
             Of::Finding(finding) => Some(finding),
-            Of::Component(_) | Of::Segment(_) => None,
+            Of::Component(_) | Of::Segment(_) | Of::Measurement(_) => None,
         }
     }
 
     fn component(self) -> Option<&'a Component> {
         match self.of {
             Of::Component(component) => Some(component),
-            Of::Finding(_) | Of::Segment(_) => None,
+            Of::Finding(_) | Of::Segment(_) | Of::Measurement(_) => None,
         }
     }
 
     fn segment(self) -> Option<&'a Segment> {
         match self.of {
             Of::Segment(segment) => Some(segment),
-            Of::Finding(_) | Of::Component(_) => None,
+            Of::Finding(_) | Of::Component(_) | Of::Measurement(_) => None,
+        }
+    }
+
+    fn measurement(self) -> Option<&'a Measurement> {
+        match self.of {
+            Of::Measurement(measurement) => Some(measurement),
+            Of::Finding(_) | Of::Component(_) | Of::Segment(_) => None,
         }
     }
 

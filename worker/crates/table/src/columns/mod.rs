@@ -7,7 +7,7 @@ mod items;
 use crate::cell::Cell;
 use crate::column::{Column, Level, Located};
 
-pub(crate) use self::items::{COMPONENT, FINDING, Item, Of, OfItem, SEGMENT, SHARED, items};
+pub(crate) use self::items::{COMPONENT, FINDING, Item, MEASUREMENT, Of, OfItem, SEGMENT, SHARED, items};
 
 /// The columns that every form has, of the document as a whole.
 pub(crate) fn of_document() -> Vec<Column> {
