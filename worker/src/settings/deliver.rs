@@ -1,5 +1,6 @@
 //! The archives that results go to.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,13 @@ pub(super) fn targets(raw: &RawSettings, problems: &mut Problems) -> Vec<Deliver
         targets.extend(of_row(row, &usual, &format!("[[targets]] {}", n + 1), problems));
     }
     for (n, target) in targets.iter().enumerate() {
+        if target.commitment.is_some() && target.archive.starts_with("http") {
+            problems.add(format!(
+                "the archive {:?}: only one that is reached by dicom:// or dicom+tls:// can be asked for storage commitment \
+                 (commitment_seconds)",
+                target.name
+            ));
+        }
         if BlobRef::new(target.name.as_str(), "x").is_err() {
             problems.add(format!(
                 "the archive's name {:?}: 3 to 63 lower-case letters, digits and single hyphens are expected",
@@ -50,6 +58,7 @@ fn usual(raw: &RawSettings, problems: &mut Problems) -> DeliverSettings {
         ca_file: raw.text(keys::DELIVER_CA_FILE).map(PathBuf::from),
         timeout: seconds(raw.integer(keys::DELIVER_SECONDS).unwrap_or_default(), "[deliver]", problems),
         read_back: raw.boolean(keys::DELIVER_READ_BACK),
+        commitment: commitment(raw.integer(keys::DELIVER_COMMITMENT_SECONDS).unwrap_or_default()),
         objects: objects(&raw.list(keys::DELIVER_OBJECTS), "[deliver]", problems),
     }
 }
@@ -78,13 +87,16 @@ fn of_row(
             ("seconds", Value::Integer(count)) => {
                 target.timeout = seconds(u64::try_from(*count).unwrap_or_default(), place, problems);
             }
+            ("commitment_seconds", Value::Integer(count)) => {
+                target.commitment = commitment(u64::try_from(*count).unwrap_or_default());
+            }
             ("read_back", Value::Boolean(yes)) => target.read_back = *yes,
             ("objects", Value::Array(words)) if words.iter().all(Value::is_str) => {
                 let words: Vec<_> = words.iter().filter_map(Value::as_str).map(str::to_owned).collect();
                 target.objects = objects(&words, place, problems);
             }
             (name, _) => problems.add(format!(
-                "{place}: {name} is not one of the texts {}, nor seconds, read_back, objects",
+                "{place}: {name} is not one of the texts {}, nor seconds, commitment_seconds, read_back, objects",
                 TEXTS.join(", ")
             )),
         }
@@ -101,6 +113,22 @@ fn seconds(count: u64, place: &str, problems: &mut Problems) -> Duration {
         problems.add(format!("{place} seconds: at least 1 is expected"));
     }
     Duration::from_secs(count)
+}
+
+fn commitment(count: u64) -> Option<Duration> {
+    (count > 0).then(|| Duration::from_secs(count))
+}
+
+/// Where archives bring reports of storage commitments.
+pub(super) fn commitment_listen(raw: &RawSettings, problems: &mut Problems) -> Option<SocketAddr> {
+    let text = raw.text(keys::DELIVER_COMMITMENT_LISTEN)?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        problems.add(
+            "[deliver] commitment_listen: an address with a port is expected, for example 127.0.0.1:11112",
+        );
+    }
+    address
 }
 
 fn objects(words: &[String], place: &str, problems: &mut Problems) -> Vec<Kind> {

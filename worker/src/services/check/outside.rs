@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -222,7 +223,7 @@ impl Look<'_> {
     async fn at_archives(&mut self) {
         let settings = self.settings;
         for target in &settings.targets {
-            let question = async { archive(target)?.answers().await };
+            let question = async { archive(target, &Arc::default())?.answers().await };
             self.ask(&format!("archive {}", target.name), Box::pin(question)).await;
         }
     }

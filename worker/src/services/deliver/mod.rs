@@ -25,10 +25,12 @@ use self::vitals::{DeliverVitals, tell_of_queues};
 use super::worker::{follow_session, tell_of_pauses};
 use super::writing::Writing;
 use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake};
+use crate::adapters::dicom::Reports;
 use crate::app::{self, require_broker, stop_on_signals};
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::{Pause, PauseReason, Valve};
 use crate::pipeline::intake::{RunEnd, Stop};
+use crate::services::dicom::send::listener;
 use crate::services::health::HealthServer;
 use crate::settings::{Problems, Settings};
 use crate::telemetry::metrics;
@@ -47,14 +49,15 @@ const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
     let prometheus = metrics::install(Teller::Deliver).context("the metrics recorder does not start")?;
     let valve = Valve::default();
-    let desk = Arc::new(Desk::new(settings)?);
+    let reports = Arc::default();
+    let desk = Arc::new(Desk::new(settings, &reports)?);
     metrics::targets(desk.targets.keys().map(String::as_str));
     let vitals = Arc::new(DeliverVitals::new(prometheus, valve.clone()));
     let writing = Writing::of(settings, Teller::Deliver)?;
     let health = HealthServer::start(settings.listen, Arc::<DeliverVitals>::clone(&vitals), writing)
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
-    let ended = runtime.block_on(serve(settings, desk, &vitals, valve));
+    let ended = runtime.block_on(serve(settings, desk, &reports, &vitals, valve));
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {
         Err(error) => tracing::error!(%error, "stopped"),
@@ -76,9 +79,9 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     let Some(broker) = &settings.broker else { return };
     for target in &settings.targets {
         // A result is in hand while it is sent, and what then becomes of it may have to wait for the broker.
-        if target.timeout > broker.consumer_timeout.ingest / 2 {
+        if target.timeout + target.commitment.unwrap_or_default() > broker.consumer_timeout.ingest / 2 {
             problems.add(format!(
-                "archive {}: seconds is over half of [broker] consumer_timeout_seconds",
+                "archive {}: seconds (with commitment_seconds) is over half of [broker] consumer_timeout_seconds",
                 target.name
             ));
         }
@@ -88,11 +91,16 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
 async fn serve(
     settings: &Settings,
     desk: Arc<Desk>,
+    reports: &Arc<Reports>,
     vitals: &Arc<DeliverVitals>,
     valve: Valve,
 ) -> Result<RunEnd> {
     let stop = Stop::default();
     stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
+    if let Some(listener) = listener(settings, reports).await? {
+        tracing::info!(address = %listener.address()?, "reports of storage commitments are taken");
+        tokio::spawn(listener.serve());
+    }
     let broker = settings.broker.as_ref().context("a broker was required above")?;
     let mut options = app::rabbit(broker, &settings.limits)?;
     (options.permits, options.deliveries) = (settings.deliver_jobs, true);
