@@ -26,14 +26,8 @@ pub(super) fn targets(raw: &RawSettings, problems: &mut Problems) -> Vec<Deliver
     for (n, row) in raw.targets.iter().enumerate() {
         targets.extend(of_row(row, &usual, &format!("[[targets]] {}", n + 1), problems));
     }
+    without_commitment_by_http(&usual, &mut targets, problems);
     for (n, target) in targets.iter().enumerate() {
-        if target.commitment.is_some() && target.archive.starts_with("http") {
-            problems.add(format!(
-                "the archive {:?}: only one that is reached by dicom:// or dicom+tls:// can be asked for storage commitment \
-                 (commitment_seconds)",
-                target.name
-            ));
-        }
         if BlobRef::new(target.name.as_str(), "x").is_err() {
             problems.add(format!(
                 "the archive's name {:?}: 3 to 63 lower-case letters, digits and single hyphens are expected",
@@ -45,6 +39,23 @@ pub(super) fn targets(raw: &RawSettings, problems: &mut Problems) -> Vec<Deliver
         }
     }
     targets
+}
+
+/// Archives that are reached by HTTP know no storage commitment: what `[deliver]` says of it is for the others.
+fn without_commitment_by_http(
+    usual: &DeliverSettings,
+    targets: &mut [DeliverSettings],
+    problems: &mut Problems,
+) {
+    for target in targets.iter_mut().filter(|target| target.archive.starts_with("http")) {
+        target.commitment = None;
+    }
+    if usual.commitment.is_some() && targets.iter().all(|target| target.commitment.is_none()) {
+        problems.add(
+            "[deliver] commitment_seconds: only an archive that is reached by dicom:// or dicom+tls:// can be asked for storage \
+             commitment, and there is none",
+        );
+    }
 }
 
 /// What `[deliver]` says, with an archive or without.
@@ -70,7 +81,7 @@ fn of_row(
     problems: &mut Problems,
 ) -> Option<DeliverSettings> {
     let mut target = DeliverSettings { authorization: None, ..usual.clone() };
-    let (mut is_named, mut has_archive) = (false, false);
+    let (mut is_named, mut has_archive, mut is_asked) = (false, false, false);
     for (name, value) in row {
         match (name.as_str(), value) {
             ("name", Value::String(text)) => {
@@ -89,6 +100,7 @@ fn of_row(
             }
             ("commitment_seconds", Value::Integer(count)) => {
                 target.commitment = commitment(u64::try_from(*count).unwrap_or_default());
+                is_asked = target.commitment.is_some();
             }
             ("read_back", Value::Boolean(yes)) => target.read_back = *yes,
             ("objects", Value::Array(words)) if words.iter().all(Value::is_str) => {
@@ -104,6 +116,9 @@ fn of_row(
     if !is_named || !has_archive {
         problems.add(format!("{place}: name and archive are expected"));
         return None;
+    }
+    if is_asked && target.archive.starts_with("http") {
+        problems.add(format!("{place} commitment_seconds: dicom:// or dicom+tls:// is expected as archive"));
     }
     Some(target)
 }
