@@ -128,6 +128,9 @@ impl Look<'_> {
         if let Some(webhook) = settings.webhook.as_ref().filter(|_| purposes.contains(&Purpose::Webhook)) {
             ports.push(("webhook", webhook.listen));
         }
+        if let Some(reports) = settings.commitment_listen.filter(|_| purposes.contains(&Purpose::Deliver)) {
+            ports.push(("reports of storage commitments", reports));
+        }
         let runs = ports::is_nightread(settings.listen).await;
         for (what, address) in ports {
             let question = async { ports::free(address, runs) };
