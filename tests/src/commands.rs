@@ -128,7 +128,7 @@ impl Workplace {
             let here = self.here(line, port, letter);
             let shell = self.shell(&format!("{exported}{here}"), port);
             if line.starts_with("export ") {
-                exported.push_str(&format!("{here}\n"));
+                exported = format!("{exported}{here}\n");
             }
             if serves(line) {
                 self.serve(&what, shell, port, line.contains("nightread run ")).await;

@@ -69,7 +69,7 @@ impl Asking<'_> {
             return Ok(known);
         }
         let opened = self.line.open(&[(COMMITMENT_CLASS, IMPLICIT)], self.options.patience).await;
-        let mut open = opened.map_err(after_storing)?;
+        let mut open = opened.map_err(|error| after_storing(&error))?;
         let context = open.context(COMMITMENT_CLASS, IMPLICIT).ok_or_else(unsupported)?;
         if let Some(known) = self.ask(&mut open, context).await? {
             return Ok(known);
@@ -91,8 +91,11 @@ impl Asking<'_> {
             }
             let data = request(&self.transaction, self.objects);
             let data = data.map_err(|error| failed(ErrorCode::Internal, error.to_string()))?;
-            self.line.command(open, context, command::action(message)).await.map_err(after_storing)?;
-            self.line.data(open, context, &data).await.map_err(after_storing)?;
+            self.line
+                .command(open, context, command::action(message))
+                .await
+                .map_err(|error| after_storing(&error))?;
+            self.line.data(open, context, &data).await.map_err(|error| after_storing(&error))?;
             match self.answer(open, message).await? {
                 SUCCESS => return Ok(None),
                 DUPLICATE => {}
@@ -105,7 +108,8 @@ impl Asking<'_> {
     /// The status of the request, before which its report may come.
     async fn answer(&self, open: &mut Open, message: u16) -> Result<u16, JobError> {
         loop {
-            let heard = open.message().await.map_err(|trouble| after_storing(self.line.trouble(&trouble)))?;
+            let heard =
+                open.message().await.map_err(|trouble| after_storing(&self.line.trouble(&trouble)))?;
             let heard = heard.ok_or_else(|| away("the archive ended the association without an answer"))?;
             match heard.command.answer() {
                 Some(answer) if answer.message == message => return Ok(answer.status),
@@ -131,8 +135,8 @@ impl Asking<'_> {
                 Ok(None) | Err(_) if self.options.reports.are_listened_for() => is_open = false,
                 Ok(None) | Err(_) => {
                     return Err(late(
-                        "the archive ended the association without a report, and [deliver] \
-                                     commitment_listen lets it bring none by another",
+                        "the archive ended the association without a report, and [deliver] commitment_listen lets it bring none by \
+                         another",
                     ));
                 }
             }
@@ -162,7 +166,7 @@ fn away(text: &str) -> JobError {
 }
 
 /// A trouble of an archive that stored the same objects just before: it is away for this alone.
-fn after_storing(error: JobError) -> JobError {
+fn after_storing(error: &JobError) -> JobError {
     match error.code {
         ErrorCode::DeliveryUnsupported => unsupported(),
         ErrorCode::DeliveryTimeout => late(&error.message),

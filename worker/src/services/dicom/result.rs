@@ -47,10 +47,8 @@ pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings:
         segmentation: settings.segmentation_form,
         ..Options::default()
     };
-    let codec: Option<Arc<dyn IsolatedCodec>> = match of_task(document.task).needs_codec {
-        true => Some(Arc::new(app::codec(&settings.limits)?)),
-        false => None,
-    };
+    let codec: Option<Arc<dyn IsolatedCodec>> =
+        if of_task(document.task).needs_codec { Some(Arc::new(app::codec(&settings.limits)?)) } else { None };
     let reading = SourceReading::new(&settings.limits, codec);
     let made = objects::objects(&document, &study, &files, &codes, &options, &reading)?;
     let uncoded: Vec<String> = objects::uncoded(&document, &codes).into_iter().map(str::to_owned).collect();

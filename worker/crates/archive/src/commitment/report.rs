@@ -125,19 +125,19 @@ fn item(head: Element, rest: &mut &[u8]) -> Option<Item> {
         return None;
     }
     let mut item = Item::default();
-    if head.length != UNDEFINED {
-        let mut inner = head.value(rest)?;
-        while !inner.is_empty() {
-            let element = Element::take(&mut inner)?;
-            note(&mut item, element, &mut inner)?;
-        }
-    } else {
+    if head.length == UNDEFINED {
         loop {
             let element = Element::take(rest)?;
             if element.tag == ITEM_END {
                 break;
             }
             note(&mut item, element, rest)?;
+        }
+    } else {
+        let mut inner = head.value(rest)?;
+        while !inner.is_empty() {
+            let element = Element::take(&mut inner)?;
+            note(&mut item, element, &mut inner)?;
         }
     }
     (!item.instance.is_empty()).then_some(item)

@@ -60,10 +60,10 @@ enum Got {
     Rejected,
 }
 
-async fn keeper(script: Keeper) -> (String, mpsc::UnboundedReceiver<Got>) {
+async fn keeper(script: Keeper) -> (String, mpsc::Receiver<Got>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("dicom://ARCHIVE@{}", listener.local_addr().expect("an address"));
-    let (sent, got) = mpsc::unbounded_channel();
+    let (sent, got) = mpsc::channel(64);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let sent = sent.clone();
@@ -96,7 +96,7 @@ fn number(command: &[u8], element: u16) -> Option<u16> {
 async fn keep(
     mut open: AsyncServerAssociation<TcpStream>,
     script: Keeper,
-    sent: &mpsc::UnboundedSender<Got>,
+    sent: &mpsc::Sender<Got>,
 ) -> Result<(), dicom_ul::association::Error> {
     let (mut command, mut data, mut asked) = (Vec::new(), Vec::new(), 0);
     loop {
@@ -121,17 +121,17 @@ async fn keep(
             let message = number(&command, 0x0110).unwrap_or_default();
             match number(&command, 0x0100) {
                 Some(0x0001) => {
-                    sent.send(Got::Stored).expect("a test");
+                    sent.try_send(Got::Stored).expect("a test");
                     say(&mut open, context, response(0x8001, message, 0)).await?;
                 }
                 Some(0x0030) => say(&mut open, context, response(0x8030, message, 0)).await?,
                 Some(0x8100) => {
                     let status = number(&command, 0x0900).expect("a status");
-                    sent.send(Got::Status(status)).expect("a test");
+                    sent.try_send(Got::Status(status)).expect("a test");
                 }
                 Some(0x0130) => {
                     let request = CommitmentReport::parse(&data).expect("a request");
-                    sent.send(Got::Asked(request.transaction.clone())).expect("a test");
+                    sent.try_send(Got::Asked(request.transaction.clone())).expect("a test");
                     let status = script.statuses[asked.min(2)];
                     asked += 1;
                     if script.by == By::SameBefore {
@@ -235,7 +235,7 @@ async fn report_by_own(
     title: &str,
     says: Says,
     request: &CommitmentReport,
-    sent: &mpsc::UnboundedSender<Got>,
+    sent: &mpsc::Sender<Got>,
 ) {
     let options = ClientAssociationOptions::new()
         .calling_ae_title("ARCHIVE")
@@ -243,7 +243,7 @@ async fn report_by_own(
         .with_presentation_context(COMMITMENT_CLASS, vec![IMPLICIT])
         .with_role_selection(COMMITMENT_CLASS, false, true);
     let Ok(open) = options.establish_async(to).await else {
-        sent.send(Got::Rejected).expect("a test");
+        sent.try_send(Got::Rejected).expect("a test");
         return;
     };
     assert_eq!(open.presentation_contexts()[0].reason, PresentationContextResultReason::Acceptance);
@@ -255,7 +255,7 @@ async fn report_by_own(
     let answer =
         open.message().await.expect("heard").expect("a message").command.answer().expect("an answer");
     assert_eq!(answer.message, 7);
-    sent.send(Got::Status(answer.status)).expect("a test");
+    sent.try_send(Got::Status(answer.status)).expect("a test");
     open.end().await.expect("released");
 }
 
@@ -276,7 +276,7 @@ async fn listener(reports: &Arc<Reports>) -> SocketAddr {
 }
 
 /// The requests that an archive got so far, and what else.
-fn all(got: &mut mpsc::UnboundedReceiver<Got>) -> (Vec<String>, Vec<Got>) {
+fn all(got: &mut mpsc::Receiver<Got>) -> (Vec<String>, Vec<Got>) {
     let (mut asked, mut others) = (Vec::new(), Vec::new());
     while let Ok(one) = got.try_recv() {
         match one {
@@ -408,7 +408,7 @@ async fn a_report_that_came_too_late_counts_at_the_next_try() {
         committed: objects().into_iter().map(|object| object.sop_instance).collect(),
         failed: Vec::new(),
     };
-    let (sent, mut heard) = mpsc::unbounded_channel();
+    let (sent, mut heard) = mpsc::channel(64);
     report_by_own(port, "NIGHTREAD", Says::All, &late, &sent).await;
     assert_eq!(heard.recv().await, Some(Got::Status(0)));
     assert_eq!(codes(&archive.send(&objects()).await.verdicts), ["stored"; 2]);
