@@ -77,13 +77,15 @@ pub fn command(line: &str) -> &str {
 pub struct Workplace {
     folder: TempDir,
     settings: WorkerSettings,
+    /// The address of an archive with DICOMweb.
+    archive: String,
 }
 
 impl Workplace {
     /// Its commands are told these settings, which go over what files say.
     pub fn new(settings: WorkerSettings) -> Self {
         let folder = tempfile::Builder::new().prefix("nightread-documents-").tempdir().expect("a folder");
-        let place = Self { folder, settings };
+        let place = Self { folder, settings, archive: String::new() };
         for path in ["home", "bin", "lib", "etc", "data", "work/target/release"] {
             std::fs::create_dir_all(place.at(path)).expect("a folder");
         }
@@ -100,6 +102,12 @@ impl Workplace {
         place
     }
 
+    /// With an archive in the place of the one that documents name.
+    #[must_use]
+    pub fn with_archive(self, archive: String) -> Self {
+        Self { archive, ..self }
+    }
+
     /// `work` is where commands run; `etc`, `lib` and `data` stand for the system's folders.
     pub fn at(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
@@ -109,14 +117,19 @@ impl Workplace {
         &self.settings
     }
 
-    /// Runs a block line by line, but for what `leaves_out`; `letter` is the id of a dead letter. What serves is waited for, stopped, and has
+    /// Runs a block line by line, each after what the lines before it exported, but for what `leaves_out`; `letter` is the id of a dead letter. What serves is waited for, stopped, and has
     /// to end well.
     pub async fn run(&self, block: &Block, letter: &str, leaves_out: impl Fn(&str) -> bool) {
+        let mut exported = String::new();
         for line in block.lines.iter().map(|line| command(line)).filter(|line| !leaves_out(line)) {
             let what = format!("{}: {line}", block.place);
             eprintln!("{what}");
             let port = free_port();
-            let shell = self.shell(&self.here(line, port, letter), port);
+            let here = self.here(line, port, letter);
+            let shell = self.shell(&format!("{exported}{here}"), port);
+            if line.starts_with("export ") {
+                exported = format!("{exported}{here}\n");
+            }
             if serves(line) {
                 self.serve(&what, shell, port, line.contains("nightread run ")).await;
             } else {
@@ -136,6 +149,7 @@ impl Workplace {
         line.replace("/etc/nightread", &at("etc"))
             .replace("/var/lib/nightread", &at("lib"))
             .replace("/data", &at("data"))
+            .replace("https://pacs.example/dicom-web", &self.archive)
             .replace("127.0.0.1:9419", &format!("127.0.0.1:{port}"))
             .replace("--model NAME", "--model cxr-pneumonia-demo")
             .replace("3f9c0a417d52", letter)
@@ -178,7 +192,13 @@ impl Workplace {
 }
 
 fn serves(line: &str) -> bool {
-    let served = ["nightread run ", "nightread relay ", "nightread webhook ", "nightread backlog --every"];
+    let served = [
+        "nightread run ",
+        "nightread relay ",
+        "nightread webhook ",
+        "nightread deliver ",
+        "nightread backlog --every",
+    ];
     served.iter().any(|start| line.contains(start))
 }
 

@@ -133,7 +133,7 @@ impl Site {
         sent.await.expect("sound");
     }
 
-    /// Orders that nobody has in hand.
+    /// Orders that nobody has in flight.
     pub async fn waiting(&self) -> u32 {
         let mut waiting = self.observer.depth(topology::DELIVERIES).await;
         for delay in Delay::ALL {

@@ -20,6 +20,8 @@ pub struct Orthanc {
     part: Option<Part>,
     http: u16,
     dicom: u16,
+    /// Where it brings reports of storage commitments.
+    reports: u16,
     folder: TempDir,
 }
 
@@ -33,7 +35,8 @@ impl Orthanc {
             return None;
         }
         let folder = tempfile::Builder::new().prefix("nightread-orthanc-").tempdir().expect("a folder");
-        let mut orthanc = Self { part: None, http: free_port(), dicom: free_port(), folder };
+        let mut orthanc =
+            Self { part: None, http: free_port(), dicom: free_port(), reports: free_port(), folder };
         std::fs::write(orthanc.config(), orthanc.settings(&plugin).to_string()).expect("its settings");
         orthanc.resume().await;
         Some(orthanc)
@@ -50,7 +53,7 @@ impl Orthanc {
             "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "HttpPort": self.http,
             "DicomAet": "ARCHIVE", "DicomPort": self.dicom, "DicomCheckCalledAet": true,
             "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": false, "UnknownSopClassAccepted": false,
-            "DicomModalities": {"nightread": ["NIGHTREAD", "127.0.0.1", 1]},
+            "DicomModalities": {"nightread": ["NIGHTREAD", "127.0.0.1", self.reports]},
             "DicomWeb": {"Enable": true, "Root": "/dicom-web/"}
         })
     }
@@ -86,6 +89,11 @@ impl Orthanc {
     /// The address for associations, under this title of its own.
     pub fn associations(&self, title: &str) -> String {
         format!("dicom://{title}@127.0.0.1:{}", self.dicom)
+    }
+
+    /// Where it expects us to listen for its reports of storage commitments.
+    pub fn reports_to(&self) -> std::net::SocketAddr {
+        std::net::SocketAddr::from(([127, 0, 0, 1], self.reports))
     }
 
     /// Puts a file, or the files of a folder, into it, as a scanner does.

@@ -100,6 +100,23 @@ async fn results_join_their_study_once_by_either_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_result_is_committed_by_hand() {
+    let Some(orthanc) = Orthanc::start("one_result_is_committed_by_hand").await else { return };
+    let (reading, archive) = (Reading::new(0.5), orthanc.associations("ARCHIVE"));
+    let seconds = ("NIGHTREAD_DELIVER_COMMITMENT_SECONDS", "2");
+    let sent = reading.send(&archive, &[seconds]);
+    assert_eq!(sent.status.code(), Some(1), "nobody listens for its report");
+    assert_eq!(objects(&sent)[0]["error"]["code"], "commitment_timeout");
+    let here = orthanc.reports_to().to_string();
+    let seconds = ("NIGHTREAD_DELIVER_COMMITMENT_SECONDS", "20");
+    let sent = reading.send(&archive, &[seconds, ("NIGHTREAD_DELIVER_COMMITMENT_LISTEN", &here)]);
+    assert_eq!(sent.status.code(), Some(0), "{}", String::from_utf8_lossy(&sent.stdout));
+    let answer: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(answer["commitment"]["outcome"], "committed");
+    assert_eq!(modalities(&orthanc.instances(STUDY).await), ["OT", "SR"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_refuses_or_is_away_is_told_by_a_code() {
     let Some(mut orthanc) = Orthanc::start("an_archive_that_refuses_or_is_away_is_told_by_a_code").await
     else {

@@ -191,7 +191,7 @@ async fn an_archive_that_is_away_holds_no_reading_up_and_gets_each_result_once()
         deliver.kill();
         deliver = site.deliver();
         deliver.says("archives").await;
-        wait::until("nothing to be in hand", || async {
+        wait::until("nothing to be in flight", || async {
             (deliver.metric("nightread_jobs_in_flight", "").await == 0.0).then_some(())
         })
         .await;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::app::{runtime, sound_settings};
 use crate::cli::DeliverArgs;
 use crate::console::FAILED;
-use crate::pipeline::intake::RunEnd;
+use crate::pipeline::serving::RunEnd;
 use crate::services::deliver;
 use crate::telemetry::logs;
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::app::{self, runtime};
 use crate::cli::{Format, ProcessArgs};
 use crate::console::{FAILED, answer, say};
-use crate::pipeline::intake::RunEnd;
+use crate::pipeline::serving::RunEnd;
 use crate::services::process;
 use crate::settings::{Settings, keys};
 use crate::telemetry::logs::{self, Verbosity};

@@ -8,7 +8,7 @@ use nightread_domain::Lane;
 use crate::app::{runtime, sound_settings};
 use crate::cli::RunArgs;
 use crate::console::FAILED;
-use crate::pipeline::intake::RunEnd;
+use crate::pipeline::serving::RunEnd;
 use crate::services::worker;
 use crate::services::worker::Part;
 use crate::telemetry::logs;

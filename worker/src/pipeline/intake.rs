@@ -1,26 +1,19 @@
-//! The intake loop: takes deliveries while there are permits, and alone settles them. Nothing is done by default:
-//! a delivery dropped on any path goes back to its queue.
+//! What a worker does with deliveries: from a message to a job, and from what became of it to what becomes of the delivery.
 
-use std::num::NonZeroUsize;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::FutureExt;
+use async_trait::async_trait;
 use nightread_domain::announcement::{AllowedSources, Announced, Resolved, parse, split};
 use nightread_domain::message::Attributes;
 use nightread_domain::ports::Sink;
 use nightread_domain::result::ErrorFacts;
-use nightread_domain::{
-    Delivery, Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Notice, Settlement, Stage, Study,
-};
-use tokio::sync::{RwLock, Semaphore};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use nightread_domain::{Disposition, ErrorCode, Intake, Job, JobError, Lane, Message, Stage, Study};
+use tokio::sync::RwLock;
 use tracing::Instrument;
 
 use super::process::{done_before, process};
+use super::serving::{Decided, Handler, JobLimit, RunEnd, Serving, Stop};
 use super::sinks;
 use super::together::Processed;
 use super::tools::Tools;
@@ -35,9 +28,6 @@ const QUARANTINE_DELIVERIES: u32 = 2;
 /// At this many starts in quarantine it is given up. Quarantined messages are prefetched singly, so that nothing but a start counts.
 const DEADLY_STARTS: u32 = 8;
 
-/// What giving back may take once everything is to be given back: the machine may have seconds.
-const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
-
 /// What a run does while storage is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
@@ -45,37 +35,6 @@ pub enum Outage {
     Wait,
     /// Ends and says why: somebody waits.
     End,
-}
-
-/// After what a run ends by itself.
-#[derive(Clone, Copy, Debug)]
-pub struct JobLimit {
-    /// So many deliveries are taken.
-    pub jobs: NonZeroUsize,
-    /// So long it waits for the next one.
-    pub patience: Duration,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub enum RunEnd {
-    /// The queue had no more, or a drain finished what was in flight.
-    Drained,
-    /// The drain deadline passed, or a second signal came; what was in flight went back.
-    GaveBack,
-    /// The worker cannot go on.
-    Fatal(JobError),
-}
-
-/// The signals a run listens to.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    /// Take nothing more, finish what is in flight.
-    pub drain: CancellationToken,
-    /// Give everything back at once.
-    pub abandon: CancellationToken,
-    /// Why it stops by itself, if it does.
-    pub cause: Arc<OnceLock<String>>,
 }
 
 /// One worker's run over one intake.
@@ -121,28 +80,31 @@ enum Step {
     Settle(Disposition),
 }
 
-/// What becomes of a delivery, and what is to be told first.
-type Decided = (Disposition, Vec<Notice>);
-
 #[derive(Debug)]
 struct Shared {
     run: Run,
     /// Read by every job, written by a quarantined message.
     alone: RwLock<()>,
-    fatal: Mutex<Option<JobError>>,
+    serving: Arc<Serving>,
 }
 
 impl Run {
     /// Consumes until the intake ends, a stop is asked for, or something fatal happens.
-    pub async fn run(self, mut intake: Box<dyn Intake>) -> RunEnd {
+    pub async fn run(self, intake: Box<dyn Intake>) -> RunEnd {
         match self.tools.versions_agree().await {
             // Storage that is away is the jobs' to meet, and what they find there is judged again.
             Err(error) if error.is_fatal() => return RunEnd::Fatal(error),
             Ok(()) | Err(_) => {}
         }
-        let permits = Arc::new(Semaphore::new(self.tools.limits.jobs));
-        let shared = Arc::new(Shared { alone: RwLock::new(()), fatal: Mutex::new(None), run: self });
-        let stop = shared.run.stop.clone();
+        let serving = Arc::new(Serving {
+            stop: self.stop.clone(),
+            valve: self.valve.clone(),
+            permits: self.tools.limits.jobs,
+            drain_deadline: self.drain_deadline,
+            limit: self.limit,
+            fatal: Mutex::new(None),
+        });
+        let shared = Arc::new(Shared { alone: RwLock::new(()), serving: Arc::clone(&serving), run: self });
         let watching = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
@@ -154,120 +116,33 @@ impl Run {
             let shared = Arc::clone(&shared);
             async move { shared.follow_outages().await }
         });
-        let jobs = TaskTracker::new();
-        let mut taken_so_far = 0;
-        while shared.wants_more(taken_so_far) {
-            let next = async {
-                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-                shared.run.valve.opened().await;
-                match intake.next().await {
-                    Ok(delivery) => delivery.map(|delivery| (permit, delivery)),
-                    Err(error) => {
-                        shared.die(error);
-                        None
-                    }
-                }
-            };
-            let taken = tokio::select! {
-                biased;
-                () = stop.drain.cancelled() => None,
-                () = stop.abandon.cancelled() => None,
-                taken = next => taken,
-                () = shared.nothing_comes(&jobs) => None,
-            };
-            let Some((permit, delivery)) = taken else { break };
-            taken_so_far += 1;
-            let handler = Arc::clone(&shared);
-            jobs.spawn(async move {
-                let _counted = InFlight::new(&handler.run.observer, &delivery.message.attributes);
-                handler.handle(delivery).await;
-                drop(permit);
-            });
-        }
-        intake.stop().await;
-        jobs.close();
-        if shared.run.limit.is_some() {
-            // Its jobs are what it is for: only who stops it hurries them.
-            tokio::select! {
-                () = jobs.wait() => {}
-                () = stop.drain.cancelled() => {}
-                () = stop.abandon.cancelled() => {}
-            }
-        }
-        let finished = timeout(shared.run.drain_deadline, jobs.wait()).await.is_ok();
-        if !finished {
-            tracing::warn!("the drain deadline passed; returning what is in flight");
-            stop.abandon.cancel();
-            // Handlers see the token and drop their deliveries; this wait is short.
-            jobs.wait().await;
-        }
+        let ended = serving.run(intake, shared).await;
         watching.abort();
         pausing.abort();
-        match shared.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => RunEnd::Fatal(error),
-            None if stop.abandon.is_cancelled() => RunEnd::GaveBack,
-            None => RunEnd::Drained,
-        }
+        ended
+    }
+}
+
+#[async_trait]
+impl Handler for Shared {
+    type InFlight = InFlight;
+
+    fn taken(&self, message: &Message) -> InFlight {
+        InFlight::new(&self.run.observer, &message.attributes)
+    }
+
+    async fn decide(&self, message: &Message) -> Decided {
+        self.decided(message).await
+    }
+
+    fn of_panic(&self) -> Disposition {
+        tracing::error!("a job panicked; its message goes into quarantine");
+        Disposition::Quarantine { started: true }
     }
 }
 
 impl Shared {
-    fn wants_more(&self, taken: usize) -> bool {
-        self.run.limit.is_none_or(|limit| taken < limit.jobs.get())
-    }
-
-    /// Ends when a run of so many jobs has waited in vain; never while one of them is in flight.
-    async fn nothing_comes(&self, jobs: &TaskTracker) {
-        let Some(limit) = self.run.limit else { return std::future::pending().await };
-        loop {
-            tokio::time::sleep(limit.patience).await;
-            if jobs.is_empty() {
-                tracing::info!("no further delivery came");
-                return;
-            }
-        }
-    }
-
-    async fn handle(self: Arc<Self>, delivery: Delivery) {
-        let Delivery { message, mut settlement } = delivery;
-        let abandoned = self.run.stop.abandon.cancelled();
-        let decided = tokio::select! {
-            biased;
-            () = abandoned => {
-                let _ = timeout(GIVE_BACK_PATIENCE, settlement.settle(Disposition::Return)).await;
-                return;
-            }
-            decided = AssertUnwindSafe(self.decide(&message)).catch_unwind() => decided,
-        };
-        let (disposition, notices) = decided.unwrap_or_else(|_panic| {
-            tracing::error!("a job panicked; its message goes into quarantine");
-            (Disposition::Quarantine { started: true }, Vec::new())
-        });
-        settlement.tell_first(notices);
-        if let Disposition::DeadLetter { error } = &disposition {
-            let id = message.attributes.message_id.as_deref().unwrap_or("");
-            tracing::warn!(message_id = id, code = %error.code, %error, "dead-lettered");
-        }
-        self.settle(settlement, disposition).await;
-    }
-
-    /// As long as it takes, but for a worker that must go: what is dropped comes again.
-    async fn settle(&self, settlement: Box<dyn Settlement>, disposition: Disposition) {
-        let what = disposition.as_str();
-        let late = async {
-            self.run.stop.abandon.cancelled().await;
-            tokio::time::sleep(GIVE_BACK_PATIENCE).await;
-        };
-        tokio::select! {
-            settled = settlement.settle(disposition) => if let Err(error) = settled {
-                // The message comes again and finds its result.
-                tracing::warn!(%error, disposition = what, "a delivery was not settled");
-            },
-            () = late => tracing::warn!(disposition = what, "a delivery was not settled in time"),
-        }
-    }
-
-    async fn decide(&self, message: &Message) -> Decided {
+    async fn decided(&self, message: &Message) -> Decided {
         let settled = |disposition: Disposition| {
             self.run.observer.message_settled(&disposition);
             (disposition, Vec::new())
@@ -355,7 +230,7 @@ impl Shared {
         let Processed { disposition, reports, fatal } = processed;
         // Whoever waits for this run is told at once.
         if let (Outage::End, Disposition::Postpone { error, .. }) = (self.run.outage, &disposition) {
-            self.die(error.clone());
+            self.serving.die(error.clone());
             self.run.stop.abandon.cancel();
         }
         let disposition = match (disposition, fatal) {
@@ -380,7 +255,7 @@ impl Shared {
 
     fn cannot_go_on(&self, facts: ErrorFacts) -> Disposition {
         let ErrorFacts { stage, code, message } = facts;
-        self.die(JobError::new(stage, code, message));
+        self.serving.die(JobError::new(stage, code, message));
         // An engine may have failed over this very input. What is wrong with the world is no job's fault.
         if matches!(code, ErrorCode::EngineFailed | ErrorCode::Internal) {
             Disposition::Quarantine { started: true }
@@ -402,14 +277,6 @@ impl Shared {
                 return;
             }
         }
-    }
-
-    /// The first fatal error is the cause of the exit; what follows is its echo.
-    fn die(&self, error: JobError) {
-        tracing::error!(%error, "the worker cannot go on");
-        self.run.stop.cause.get_or_init(|| error.to_string());
-        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.run.stop.drain.cancel();
     }
 }
 

@@ -11,6 +11,7 @@ pub mod intake;
 pub mod outage;
 pub mod process;
 pub(crate) mod resolving;
+pub mod serving;
 mod sinks;
 pub mod store;
 pub mod together;

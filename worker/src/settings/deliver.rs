@@ -1,5 +1,6 @@
 //! The archives that results go to.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(super) fn targets(raw: &RawSettings, problems: &mut Problems) -> Vec<Deliver
     for (n, row) in raw.targets.iter().enumerate() {
         targets.extend(of_row(row, &usual, &format!("[[targets]] {}", n + 1), problems));
     }
+    without_commitment_by_http(&usual, &mut targets, problems);
     for (n, target) in targets.iter().enumerate() {
         if BlobRef::new(target.name.as_str(), "x").is_err() {
             problems.add(format!(
@@ -39,6 +41,23 @@ pub(super) fn targets(raw: &RawSettings, problems: &mut Problems) -> Vec<Deliver
     targets
 }
 
+/// Archives that are reached by HTTP know no storage commitment: what `[deliver]` says of it is for the others.
+fn without_commitment_by_http(
+    usual: &DeliverSettings,
+    targets: &mut [DeliverSettings],
+    problems: &mut Problems,
+) {
+    for target in targets.iter_mut().filter(|target| target.archive.starts_with("http")) {
+        target.commitment = None;
+    }
+    if usual.commitment.is_some() && targets.iter().all(|target| target.commitment.is_none()) {
+        problems.add(
+            "[deliver] commitment_seconds: only an archive that is reached by dicom:// or dicom+tls:// can be asked for storage \
+             commitment, and there is none",
+        );
+    }
+}
+
 /// What `[deliver]` says, with an archive or without.
 fn usual(raw: &RawSettings, problems: &mut Problems) -> DeliverSettings {
     let text = |key| raw.text(key).unwrap_or_default().to_owned();
@@ -50,6 +69,7 @@ fn usual(raw: &RawSettings, problems: &mut Problems) -> DeliverSettings {
         ca_file: raw.text(keys::DELIVER_CA_FILE).map(PathBuf::from),
         timeout: seconds(raw.integer(keys::DELIVER_SECONDS).unwrap_or_default(), "[deliver]", problems),
         read_back: raw.boolean(keys::DELIVER_READ_BACK),
+        commitment: commitment(raw.integer(keys::DELIVER_COMMITMENT_SECONDS).unwrap_or_default()),
         objects: objects(&raw.list(keys::DELIVER_OBJECTS), "[deliver]", problems),
     }
 }
@@ -61,7 +81,7 @@ fn of_row(
     problems: &mut Problems,
 ) -> Option<DeliverSettings> {
     let mut target = DeliverSettings { authorization: None, ..usual.clone() };
-    let (mut is_named, mut has_archive) = (false, false);
+    let (mut is_named, mut has_archive, mut is_asked) = (false, false, false);
     for (name, value) in row {
         match (name.as_str(), value) {
             ("name", Value::String(text)) => {
@@ -78,13 +98,17 @@ fn of_row(
             ("seconds", Value::Integer(count)) => {
                 target.timeout = seconds(u64::try_from(*count).unwrap_or_default(), place, problems);
             }
+            ("commitment_seconds", Value::Integer(count)) => {
+                target.commitment = commitment(u64::try_from(*count).unwrap_or_default());
+                is_asked = target.commitment.is_some();
+            }
             ("read_back", Value::Boolean(yes)) => target.read_back = *yes,
             ("objects", Value::Array(words)) if words.iter().all(Value::is_str) => {
                 let words: Vec<_> = words.iter().filter_map(Value::as_str).map(str::to_owned).collect();
                 target.objects = objects(&words, place, problems);
             }
             (name, _) => problems.add(format!(
-                "{place}: {name} is not one of the texts {}, nor seconds, read_back, objects",
+                "{place}: {name} is not one of the texts {}, nor seconds, commitment_seconds, read_back, objects",
                 TEXTS.join(", ")
             )),
         }
@@ -92,6 +116,9 @@ fn of_row(
     if !is_named || !has_archive {
         problems.add(format!("{place}: name and archive are expected"));
         return None;
+    }
+    if is_asked && target.archive.starts_with("http") {
+        problems.add(format!("{place} commitment_seconds: dicom:// or dicom+tls:// is expected as archive"));
     }
     Some(target)
 }
@@ -101,6 +128,22 @@ fn seconds(count: u64, place: &str, problems: &mut Problems) -> Duration {
         problems.add(format!("{place} seconds: at least 1 is expected"));
     }
     Duration::from_secs(count)
+}
+
+fn commitment(count: u64) -> Option<Duration> {
+    (count > 0).then(|| Duration::from_secs(count))
+}
+
+/// Where archives bring reports of storage commitments.
+pub(super) fn commitment_listen(raw: &RawSettings, problems: &mut Problems) -> Option<SocketAddr> {
+    let text = raw.text(keys::DELIVER_COMMITMENT_LISTEN)?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        problems.add(
+            "[deliver] commitment_listen: an address with a port is expected, for example 127.0.0.1:11112",
+        );
+    }
+    address
 }
 
 fn objects(words: &[String], place: &str, problems: &mut Problems) -> Vec<Kind> {

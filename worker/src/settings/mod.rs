@@ -134,6 +134,8 @@ pub struct DeliverSettings {
     pub ca_file: Option<PathBuf>,
     pub timeout: Duration,
     pub read_back: bool,
+    /// How long it may take to commit itself to what it stored; `None` where it is not asked.
+    pub commitment: Option<Duration>,
     /// The objects that it is sent.
     pub objects: Vec<Kind>,
 }
@@ -283,6 +285,8 @@ pub struct Settings {
     pub targets: Vec<DeliverSettings>,
     /// Results that are sent at a time.
     pub deliver_jobs: usize,
+    /// Where archives bring reports of storage commitments.
+    pub commitment_listen: Option<SocketAddr>,
     pub broker: Option<BrokerSettings>,
     pub relay: Option<RelaySettings>,
     pub assemble: Option<AssembleSettings>,

@@ -220,6 +220,8 @@ fn archives_of_rows_take_what_they_leave_out_from_the_section_but_no_authorizati
 archive = "https://pacs.example/dicom-web"
 authorization = "Basic hunter2"
 seconds = 30
+commitment_seconds = 20
+commitment_listen = "127.0.0.1:11112"
 
 [[targets]]
 name = "registry"
@@ -233,6 +235,8 @@ objects = ["sr"]
     assert_eq!((pacs.name.as_str(), pacs.objects.len()), ("pacs", 3));
     assert!(pacs.authorization.is_some() && registry.authorization.is_none());
     assert_eq!((registry.timeout, registry.objects.as_slice()), (pacs.timeout, &[Kind::Report][..]));
+    assert_eq!((pacs.commitment, registry.commitment), (None, Some(Duration::from_secs(20))));
+    assert_eq!(settings.commitment_listen.map(|address| address.port()), Some(11112));
     for (row, told) in [
         ("name = \"pacs\"", "name and archive"),
         ("name = \"pacs\"\narchive = \"https://other.example\"", "two archives are called \"pacs\""),
@@ -240,11 +244,23 @@ objects = ["sr"]
         ("name = \"vna\"\narchive = \"https://other.example\"\nobjects = [\"pdf\"]", "objects"),
         ("name = \"vna\"\narchive = \"https://other.example\"\nseconds = 0", "seconds"),
         ("name = \"vna\"\narchive = \"https://other.example\"\nport = 1", "port"),
+        (
+            "name = \"vna\"\narchive = \"https://other.example\"\ncommitment_seconds = 9",
+            "[[targets]] 1 commitment_seconds",
+        ),
     ] {
         let file =
             format!("[deliver]\nname = \"pacs\"\narchive = \"https://pacs.example\"\n[[targets]]\n{row}\n");
         let (raw, mut problems) = merged(&file, &[]);
         let _settings = Settings::validate(&raw, &mut problems);
         assert!(problems.to_string().contains(told), "{row}: {problems}");
+    }
+    for (name, told) in
+        [("commitment_seconds = 9", "there is none"), ("commitment_listen = \"here\"", "an address")]
+    {
+        let (raw, mut problems) =
+            merged(&format!("[deliver]\narchive = \"https://pacs.example\"\n{name}\n"), &[]);
+        let _settings = Settings::validate(&raw, &mut problems);
+        assert!(problems.to_string().contains(told), "{name}: {problems}");
     }
 }

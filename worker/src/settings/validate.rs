@@ -78,6 +78,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         segmentation_form: dicom::segmentation_form(raw, problems),
         targets: deliver::targets(raw, problems),
         deliver_jobs: raw.at_least_one(keys::DELIVER_JOBS, problems) as usize,
+        commitment_listen: deliver::commitment_listen(raw, problems),
         broker: services::broker(raw, problems),
         relay: services::relay(raw, problems),
         assemble: services::assemble(raw, problems),

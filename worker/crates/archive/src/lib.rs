@@ -4,6 +4,7 @@
 //! Source::open(bytes, most) -> Result<Source, ArchiveError>                               // whose study it is; `of_series` of a slice
 //! of_radiograph(&Source, &ResultDocument, &codes, &panels, &Options) -> Vec<Object>       // captures and a report
 //! of_ct(&Source, &ResultDocument, &CtResult, &Options) -> Vec<Object>                     // segmentation, capture, report
+//! commitment::request(transaction, &objects) -> bytes; CommitmentReport::parse(bytes)     // what an archive is asked to keep
 //! ```
 //!
 //! The same document and source give the same bytes. UIDs are digests of what the objects hold, dates apart: an archive keeps
@@ -12,6 +13,7 @@
 //! Of the source only [`Source`]'s list of attributes is copied. Pure: no network, no files, no clock.
 
 mod capture;
+pub mod commitment;
 mod concept;
 mod content;
 mod data;

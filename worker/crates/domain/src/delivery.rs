@@ -90,9 +90,38 @@ pub struct DeliveredObject {
     /// The archive's own words, where it made any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
+    /// The code of why the archive does not commit itself to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commitment_code: Option<ErrorCode>,
 }
 
-/// What an archive has of a result of one content. No identifier of a patient or of an archive's study is in it.
+/// How a request for storage commitment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommitmentOutcome {
+    /// The archive commits itself to every object.
+    Committed,
+    /// It does not, or did not say so.
+    CommitmentFailed,
+}
+
+impl CommitmentOutcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::CommitmentFailed => "commitment_failed",
+        }
+    }
+}
+
+/// A request for storage commitment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryCommitment {
+    pub outcome: CommitmentOutcome,
+    pub transaction_uid: String,
+}
+
+/// What an archive has of a result of one content, or did not commit itself to. No identifier of a patient or of an archive's study is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRecord {
     pub schema: String,
@@ -109,6 +138,9 @@ pub struct DeliveryRecord {
     #[serde(with = "time::serde::rfc3339")]
     pub delivered_at: OffsetDateTime,
     pub objects: Vec<DeliveredObject>,
+    /// Where the archive was asked to commit itself to what it stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commitment: Option<DeliveryCommitment>,
     /// The report that this one's names as its predecessor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor_uid: Option<String>,
@@ -119,6 +151,12 @@ impl DeliveryRecord {
     pub fn folder(target: &str, result: &BlobRef) -> String {
         let digest = hex::encode(&Sha256::digest(result.to_string())[..16]);
         format!("{RECORDS}{target}/{digest}/")
+    }
+
+    /// Whether the archive has everything: what it does not commit itself to where it was asked is not delivered.
+    pub fn is_delivered(&self) -> bool {
+        let outcome = self.commitment.as_ref().map(|commitment| commitment.outcome);
+        outcome != Some(CommitmentOutcome::CommitmentFailed)
     }
 
     /// The record of one content.

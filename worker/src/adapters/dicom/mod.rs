@@ -1,9 +1,15 @@
-//! Sends objects to an archive: by STOW-RS over HTTP, or by C-STORE over an association. Each object has a verdict of its own,
+//! Sends objects to an archive: by STOW-RS over HTTP, or by C-STORE over an association, after which it
+//! may be asked to commit itself to them. Each object has a verdict of its own,
 //! whatever an answer says as a whole.
 
 mod association;
 mod command;
+mod commitment;
+mod line;
+mod listener;
 mod options;
+mod peer;
+mod reports;
 mod stow;
 mod stow_answer;
 #[cfg(test)]
@@ -14,7 +20,10 @@ use nightread_archive::Object;
 use nightread_domain::JobError;
 
 pub use self::association::Association;
-pub use self::options::ArchiveOptions;
+pub use self::commitment::Commitment;
+pub use self::listener::ReportListener;
+pub use self::options::{ArchiveOptions, CommitmentOptions};
+pub use self::reports::Reports;
 pub use self::stow::Web;
 pub use self::verdict::Verdict;
 
@@ -25,6 +34,15 @@ use self::options::wrong_address;
 pub enum Archive {
     Web(Web),
     Association(Association),
+}
+
+/// What became of the objects of one study.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// One of each object, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// Where the archive was asked for one.
+    pub commitment: Option<Commitment>,
 }
 
 impl Archive {
@@ -42,18 +60,39 @@ impl Archive {
         }
     }
 
-    /// Sends the objects of one study, in their order. One verdict each.
-    pub async fn send(&self, objects: &[Object]) -> Vec<Verdict> {
-        match self {
+    /// Sends the objects of one study, in their order. Where all are stored, and the settings say so, the archive is asked to commit
+    /// itself to them: an object that it does not commit itself to has failed.
+    pub async fn send(&self, objects: &[Object]) -> Sending {
+        let mut verdicts = match self {
             Self::Web(web) => web.send(objects).await,
             Self::Association(association) => association.send(objects).await,
+        };
+        if !verdicts.iter().all(Verdict::is_stored) {
+            return Sending { verdicts, commitment: None };
+        }
+        let commitment = self.commit(objects).await;
+        let outcomes = commitment.iter().flat_map(|commitment| &commitment.outcomes);
+        for (verdict, outcome) in verdicts.iter_mut().zip(outcomes) {
+            if let Err(error) = outcome {
+                *verdict = Verdict::Failed(error.clone());
+            }
+        }
+        Sending { verdicts, commitment }
+    }
+
+    /// Asks the archive to commit itself to objects that it stored; `None` where the settings do not ask for that.
+    async fn commit(&self, objects: &[Object]) -> Option<Commitment> {
+        match self {
+            Self::Web(_) => None,
+            Self::Association(association) => association.commit(objects).await,
         }
     }
 
     /// Asks the archive something that changes nothing, and says what is known of it then.
     ///
     /// # Errors
-    /// `delivery_unavailable`, `delivery_timeout`, `delivery_forbidden`, `delivery_unsupported`.
+    /// `delivery_unavailable`, `delivery_timeout`, `delivery_forbidden`, `delivery_unsupported`; `commitment_unsupported`
+    /// where it is to commit itself and takes no request for that.
     pub async fn answers(&self) -> Result<String, JobError> {
         match self {
             Self::Web(web) => web.answers().await,

@@ -1,9 +1,12 @@
 //! How an archive is reached, and the errors of whoever reaches it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 use rustls::pki_types::CertificateDer;
+
+use super::reports::Reports;
 
 /// How an archive is reached.
 #[derive(Debug)]
@@ -20,6 +23,17 @@ pub struct ArchiveOptions {
     pub timeout: Duration,
     /// Whether each object that was stored is looked for by QIDO-RS.
     pub read_back: bool,
+    /// Whether an archive that is reached by associations is asked to commit itself to what it stored.
+    pub commitment: Option<CommitmentOptions>,
+}
+
+/// How an archive is asked for storage commitment.
+#[derive(Clone, Debug)]
+pub struct CommitmentOptions {
+    /// For the request and the report together.
+    pub patience: Duration,
+    /// Where reports come in that archives bring by associations of their own.
+    pub reports: Arc<Reports>,
 }
 
 pub(super) fn wrong_address() -> JobError {

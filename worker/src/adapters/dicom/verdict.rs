@@ -7,7 +7,7 @@ use super::options::failed;
 /// What became of one object.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// The archive has it; with its own remark where it made one.
+    /// The archive has it, and commits itself to it where it was asked to; with its own remark where it made one.
     Stored(Option<String>),
     Failed(JobError),
 }
@@ -15,6 +15,22 @@ pub enum Verdict {
 impl Verdict {
     pub const fn is_stored(&self) -> bool {
         matches!(self, Self::Stored(_))
+    }
+
+    /// Why it is not delivered, where it is not.
+    pub const fn error(&self) -> Option<&JobError> {
+        match self {
+            Self::Stored(_) => None,
+            Self::Failed(error) => Some(error),
+        }
+    }
+
+    /// The archive's own words on what it stored.
+    pub fn remark(&self) -> Option<&str> {
+        match self {
+            Self::Stored(remark) => remark.as_deref(),
+            Self::Failed(_) => None,
+        }
     }
 
     /// Of a C-STORE status (PS3.4, B.2.3; PS3.7, annex C).

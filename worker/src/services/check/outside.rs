@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,6 +128,9 @@ impl Look<'_> {
         if let Some(webhook) = settings.webhook.as_ref().filter(|_| purposes.contains(&Purpose::Webhook)) {
             ports.push(("webhook", webhook.listen));
         }
+        if let Some(reports) = settings.commitment_listen.filter(|_| purposes.contains(&Purpose::Deliver)) {
+            ports.push(("reports of storage commitments", reports));
+        }
         let runs = ports::is_nightread(settings.listen).await;
         for (what, address) in ports {
             let question = async { ports::free(address, runs) };
@@ -222,7 +226,7 @@ impl Look<'_> {
     async fn at_archives(&mut self) {
         let settings = self.settings;
         for target in &settings.targets {
-            let question = async { archive(target)?.answers().await };
+            let question = async { archive(target, &Arc::default())?.answers().await };
             self.ask(&format!("archive {}", target.name), Box::pin(question)).await;
         }
     }

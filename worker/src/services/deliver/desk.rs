@@ -18,6 +18,7 @@ use super::making::Making;
 use super::records::{Delivered, Records, content};
 use super::sources::Sources;
 use super::target::{Target, unknown, worst};
+use crate::adapters::dicom::Reports;
 use crate::app;
 use crate::pipeline::store::existing;
 use crate::services::dicom::objects::{self, MOST_FILE_BYTES, SourceReading};
@@ -92,11 +93,11 @@ impl From<JobError> for Failure {
 impl Desk {
     /// # Errors
     /// `settings_invalid` for an archive that no settings reach; those of the stores.
-    pub fn new(settings: &Settings) -> Result<Self> {
+    pub fn new(settings: &Settings, reports: &Arc<Reports>) -> Result<Self> {
         let stores = app::stores(settings)?;
         let threshold = settings.limits.outage_failures;
         let targets = settings.targets.iter().map(|target| {
-            Ok::<_, JobError>((target.name.clone(), Arc::new(Target::new(target, threshold)?)))
+            Ok::<_, JobError>((target.name.clone(), Arc::new(Target::new(target, threshold, reports)?)))
         });
         let models = Catalogue::load(&settings.models_dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "no model's manifest is there: labels go under the private scheme");
@@ -228,27 +229,30 @@ impl Desk {
         let predecessor = predecessors.iter().find(|before| before.study_sha256 == study);
         // Nothing but the objects is needed while the archive takes its time.
         room.lower(objects.iter().map(|object| object.file.len() as u64).sum());
-        let verdicts = target.send(&objects).await;
-        for (object, _) in objects.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_stored()) {
+        let sending = target.send(&objects).await;
+        for (object, _) in objects.iter().zip(&sending.verdicts).filter(|(_, verdict)| verdict.is_stored()) {
             metrics::object_delivered(target.name(), object.kind.as_str());
         }
-        let failed = worst(&verdicts);
+        let failed = worst(&sending.verdicts);
         let is_archives = target.saw(result, failed);
-        if let Some(error) = failed {
-            return Err(Failure { error: error.clone(), is_archives });
-        }
         let delivered = Delivered {
             target: target.name(),
             result,
             content: &content,
             document: &document,
             objects: &objects,
-            verdicts: &verdicts,
+            sending: &sending,
             study_sha256: study,
             predecessor,
         };
-        self.records.write(delivered).await?;
-        Ok(Outcome::Delivered)
+        // Also that an archive does not commit itself to what it stored, which is no delivery.
+        if failed.is_none() || sending.commitment.is_some() {
+            self.records.write(delivered).await?;
+        }
+        match failed {
+            None => Ok(Outcome::Delivered),
+            Some(error) => Err(Failure { error: error.clone(), is_archives }),
+        }
     }
 
     async fn files_of(&self, document: &ResultDocument) -> Result<Vec<(String, Bytes)>, JobError> {

@@ -8,27 +8,26 @@ mod sources;
 mod target;
 mod vitals;
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::FutureExt;
-use nightread_domain::{Delivery, Disposition, ErrorCode, Intake, JobError, Stage};
+use async_trait::async_trait;
+use nightread_domain::{Disposition, ErrorCode, JobError, Message, Stage};
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tokio::sync::Notify;
 
 use self::desk::Desk;
 use self::vitals::{DeliverVitals, tell_of_queues};
 use super::worker::{follow_session, tell_of_pauses};
 use super::writing::Writing;
 use crate::adapters::amqp::{Courier, Outbox, Publisher, RabbitIntake};
+use crate::adapters::dicom::Reports;
 use crate::app::{self, require_broker, stop_on_signals};
 use crate::flow::WORKER_VERSION;
 use crate::flow::valve::{Pause, PauseReason, Valve};
-use crate::pipeline::intake::{RunEnd, Stop};
+use crate::pipeline::serving::{Decided, Handler, RunEnd, Serving, Stop};
+use crate::services::dicom::send::listener;
 use crate::services::health::HealthServer;
 use crate::settings::{Problems, Settings};
 use crate::telemetry::metrics;
@@ -37,9 +36,6 @@ use crate::telemetry::metrics::table::Teller;
 /// How long acknowledgements may take to reach the broker after the last order.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What giving back may take once everything is to be given back.
-const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
-
 /// Sends until it is told to stop; `runtime` ends with it.
 ///
 /// # Errors
@@ -47,14 +43,15 @@ const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) fn run(settings: &Settings, runtime: Runtime) -> Result<RunEnd> {
     let prometheus = metrics::install(Teller::Deliver).context("the metrics recorder does not start")?;
     let valve = Valve::default();
-    let desk = Arc::new(Desk::new(settings)?);
+    let reports = Arc::default();
+    let desk = Arc::new(Desk::new(settings, &reports)?);
     metrics::targets(desk.targets.keys().map(String::as_str));
     let vitals = Arc::new(DeliverVitals::new(prometheus, valve.clone()));
     let writing = Writing::of(settings, Teller::Deliver)?;
     let health = HealthServer::start(settings.listen, Arc::<DeliverVitals>::clone(&vitals), writing)
         .with_context(|| format!("cannot listen on {} ([http] listen)", settings.listen))?;
     tracing::info!(version = WORKER_VERSION, health = %health.address(), "starting");
-    let ended = runtime.block_on(serve(settings, desk, &vitals, valve));
+    let ended = runtime.block_on(serve(settings, desk, &reports, &vitals, valve));
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {
         Err(error) => tracing::error!(%error, "stopped"),
@@ -75,10 +72,10 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     }
     let Some(broker) = &settings.broker else { return };
     for target in &settings.targets {
-        // A result is in hand while it is sent, and what then becomes of it may have to wait for the broker.
-        if target.timeout > broker.consumer_timeout.ingest / 2 {
+        // A result is in flight while it is sent, and what then becomes of it may have to wait for the broker.
+        if target.timeout + target.commitment.unwrap_or_default() > broker.consumer_timeout.ingest / 2 {
             problems.add(format!(
-                "archive {}: seconds is over half of [broker] consumer_timeout_seconds",
+                "archive {}: seconds (with commitment_seconds) is over half of [broker] consumer_timeout_seconds",
                 target.name
             ));
         }
@@ -88,11 +85,16 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
 async fn serve(
     settings: &Settings,
     desk: Arc<Desk>,
+    reports: &Arc<Reports>,
     vitals: &Arc<DeliverVitals>,
     valve: Valve,
 ) -> Result<RunEnd> {
     let stop = Stop::default();
     stop_on_signals([stop.drain.clone(), stop.abandon.clone()])?;
+    if let Some(listener) = listener(settings, reports).await? {
+        tracing::info!(address = %listener.address()?, "reports of storage commitments are taken");
+        tokio::spawn(listener.serve());
+    }
     let broker = settings.broker.as_ref().context("a broker was required above")?;
     let mut options = app::rabbit(broker, &settings.limits)?;
     (options.permits, options.deliveries) = (settings.deliver_jobs, true);
@@ -120,7 +122,15 @@ async fn serve(
         tokio::spawn(async move { target.watch(usual, || changed.notify_one()).await });
     }
     tokio::spawn(pause_without_archives(Arc::clone(&desk), valve.clone(), changed));
-    let ended = take(settings, desk, Box::new(intake), &valve, &stop).await;
+    let serving = Serving {
+        stop,
+        valve,
+        permits: settings.deliver_jobs,
+        drain_deadline: settings.drain,
+        limit: None,
+        fatal: Mutex::new(None),
+    };
+    let ended = Arc::new(serving).run(Box::new(intake), Arc::new(Orders { desk })).await;
     if !watcher.closed(CLOSING_PATIENCE).await {
         tracing::warn!("the broker session did not close in time; what it had not read comes again");
     }
@@ -139,87 +149,29 @@ async fn pause_without_archives(desk: Arc<Desk>, valve: Valve, changed: Arc<Noti
     }
 }
 
-/// Takes orders while there are permits, until it is told to stop or the session ends.
-async fn take(
-    settings: &Settings,
+/// Carries out orders.
+struct Orders {
     desk: Arc<Desk>,
-    mut intake: Box<dyn Intake>,
-    valve: &Valve,
-    stop: &Stop,
-) -> RunEnd {
-    let permits = Arc::new(Semaphore::new(settings.deliver_jobs));
-    let jobs = TaskTracker::new();
-    let mut fatal = None;
-    loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await.ok();
-            valve.opened().await;
-            (permit, intake.next().await)
-        };
-        let (permit, taken) = tokio::select! {
-            biased;
-            () = stop.drain.cancelled() => break,
-            () = stop.abandon.cancelled() => break,
-            next = next => next,
-        };
-        match taken {
-            Ok(Some(delivery)) => {
-                let (desk, stop) = (Arc::clone(&desk), stop.clone());
-                jobs.spawn(async move {
-                    handle(&desk, delivery, &stop).await;
-                    drop(permit);
-                });
-            }
-            Ok(None) => break,
-            Err(error) => {
-                fatal = Some(error);
-                break;
-            }
-        }
-    }
-    intake.stop().await;
-    jobs.close();
-    if timeout(settings.drain, jobs.wait()).await.is_err() {
-        tracing::warn!("the drain deadline passed; returning what is in flight");
-        stop.abandon.cancel();
-        jobs.wait().await;
-    }
-    match fatal {
-        Some(error) => RunEnd::Fatal(error),
-        None if stop.abandon.is_cancelled() => RunEnd::GaveBack,
-        None => RunEnd::Drained,
-    }
 }
 
-async fn handle(desk: &Desk, delivery: Delivery, stop: &Stop) {
-    let Delivery { message, settlement } = delivery;
-    let _counted = metrics::InFlight::begun();
-    let disposition = tokio::select! {
-        biased;
-        () = stop.abandon.cancelled() => {
-            let _ = timeout(GIVE_BACK_PATIENCE, settlement.settle(Disposition::Return)).await;
-            return;
-        }
-        decided = AssertUnwindSafe(desk.serve(&message)).catch_unwind() => decided.unwrap_or_else(|_panic| {
-            let error = JobError::new(Stage::Deliver, ErrorCode::Internal, "a delivery panicked");
-            Disposition::DeadLetter { error }
-        }),
-    };
-    metrics::message_settled(&disposition);
-    if let Disposition::DeadLetter { error } = &disposition {
-        let id = message.attributes.message_id.as_deref().unwrap_or("");
-        tracing::warn!(message_id = id, code = %error.code, %error, "dead-lettered");
+#[async_trait]
+impl Handler for Orders {
+    type InFlight = metrics::InFlight;
+
+    fn taken(&self, _message: &Message) -> metrics::InFlight {
+        metrics::InFlight::begun()
     }
-    let what = disposition.as_str();
-    let late = async {
-        stop.abandon.cancelled().await;
-        tokio::time::sleep(GIVE_BACK_PATIENCE).await;
-    };
-    tokio::select! {
-        settled = settlement.settle(disposition) => if let Err(error) = settled {
-            // The order comes again and finds its record.
-            tracing::warn!(%error, disposition = what, "a delivery was not settled");
-        },
-        () = late => tracing::warn!(disposition = what, "a delivery was not settled in time"),
+
+    async fn decide(&self, message: &Message) -> Decided {
+        let disposition = self.desk.serve(message).await;
+        metrics::message_settled(&disposition);
+        (disposition, Vec::new())
+    }
+
+    fn of_panic(&self) -> Disposition {
+        let error = JobError::new(Stage::Deliver, ErrorCode::Internal, "a delivery panicked");
+        let disposition = Disposition::DeadLetter { error };
+        metrics::message_settled(&disposition);
+        disposition
     }
 }

@@ -1,4 +1,5 @@
-//! What archives have: one record for each result, archive and content, written when the archive has every object of it.
+//! What archives have: one record for each result, archive and content, written when the archive has every object of it,
+//! or does not commit itself to what it stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +7,14 @@ use std::sync::Arc;
 use nightread_archive::{
     Concept, Kind, Object, Predecessor, Reference, ReportClass, SegForm, content_digest,
 };
-use nightread_domain::delivery::{DeliveredObject, DeliveryRecord, RECORD};
-use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, ResultDocument, Stage, WriteCondition};
+use nightread_domain::delivery::{DeliveredObject, DeliveryCommitment, DeliveryRecord, RECORD};
+use nightread_domain::{
+    BlobRef, BlobStore, ErrorCode, JobError, ResultDocument, Stage, WriteCondition, WriteOutcome,
+};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::adapters::dicom::Verdict;
+use crate::adapters::dicom::Sending;
 
 /// A record names some objects.
 const MOST_BYTES: u64 = 4 << 20;
@@ -48,7 +51,9 @@ impl Records {
     pub async fn has(&self, target: &str, result: &BlobRef, content: &str) -> Result<bool, JobError> {
         let place = DeliveryRecord::place(target, result, content)?;
         let found = self.store.read(&place, MOST_BYTES).await?;
-        Ok(found.is_some_and(|(body, _)| DeliveryRecord::parse(&body).is_some()))
+        Ok(found
+            .and_then(|(body, _)| DeliveryRecord::parse(&body))
+            .is_some_and(|record| record.is_delivered()))
     }
 
     /// The reports that the archive has of the same result: of each study that it was in, the one that was read last.
@@ -57,7 +62,9 @@ impl Records {
         let mut latest: BTreeMap<String, DeliveryRecord> = BTreeMap::new();
         for (place, _) in self.store.all_below(result.container(), &folder, MOST_CONTENTS).await? {
             let Some((body, _)) = self.store.read(&place, MOST_BYTES).await? else { continue };
-            let Some(record) = DeliveryRecord::parse(&body) else { continue };
+            let Some(record) = DeliveryRecord::parse(&body).filter(DeliveryRecord::is_delivered) else {
+                continue;
+            };
             let is_later = latest.get(&record.study_sha256).is_none_or(|known| when(known) < when(&record));
             if is_later {
                 latest.insert(record.study_sha256.clone(), record);
@@ -66,34 +73,27 @@ impl Records {
         Ok(latest.into_values().filter_map(report_of).collect())
     }
 
-    /// Writes that the archive has all of this. One that is there already says the same.
+    /// Writes what became of this. A record that is there already says the same, or of a commitment that failed before.
     pub async fn write(&self, delivered: Delivered<'_>) -> Result<(), JobError> {
-        let Delivered { target, result, content, study_sha256, document, objects, verdicts, predecessor } =
-            delivered;
-        let objects_told = objects.iter().zip(verdicts).map(|(object, verdict)| DeliveredObject {
-            kind: object.kind.as_str().to_owned(),
-            sop_class_uid: object.sop_class.clone(),
-            sop_instance_uid: object.sop_instance.clone(),
-            series_instance_uid: object.series.clone(),
-            remark: match verdict {
-                Verdict::Stored(remark) => remark.clone(),
-                Verdict::Failed(_) => None,
-            },
-        });
-        let record = DeliveryRecord {
-            schema: RECORD.to_owned(),
-            result: result.to_string(),
-            target: target.to_owned(),
-            content_sha256: content.to_owned(),
-            study_sha256,
-            read_at: document.read_at,
-            delivered_at: OffsetDateTime::now_utc(),
-            objects: objects_told.collect(),
-            predecessor_uid: predecessor.map(|before| before.report.sop_instance.clone()),
-        };
-        let place = DeliveryRecord::place(target, result, content)?;
-        self.store.write(&place, record.body()?, &BTreeMap::new(), WriteCondition::IfAbsent).await?;
-        Ok(())
+        let place = DeliveryRecord::place(delivered.target, delivered.result, delivered.content)?;
+        let record = delivered.record();
+        let body = record.body()?;
+        let (metadata, mut condition) = (BTreeMap::new(), WriteCondition::IfAbsent);
+        loop {
+            let written = self.store.write(&place, body.clone(), &metadata, condition).await?;
+            if let WriteOutcome::Written(_) = written {
+                return Ok(());
+            }
+            condition = match self.store.read(&place, MOST_BYTES).await? {
+                None => WriteCondition::IfAbsent,
+                Some((there, _))
+                    if DeliveryRecord::parse(&there).is_some_and(|there| there.is_delivered()) =>
+                {
+                    return Ok(());
+                }
+                Some((_, version)) => WriteCondition::IfMatch(version),
+            };
+        }
     }
 }
 
@@ -123,6 +123,35 @@ pub(super) struct Delivered<'a> {
     pub study_sha256: String,
     pub document: &'a ResultDocument,
     pub objects: &'a [Object],
-    pub verdicts: &'a [Verdict],
+    pub sending: &'a Sending,
     pub predecessor: Option<&'a Predecessor>,
+}
+
+impl Delivered<'_> {
+    fn record(self) -> DeliveryRecord {
+        let Sending { verdicts, commitment } = self.sending;
+        let objects = self.objects.iter().zip(verdicts).map(|(object, verdict)| DeliveredObject {
+            kind: object.kind.as_str().to_owned(),
+            sop_class_uid: object.sop_class.clone(),
+            sop_instance_uid: object.sop_instance.clone(),
+            series_instance_uid: object.series.clone(),
+            remark: verdict.remark().map(str::to_owned),
+            commitment_code: verdict.error().filter(|_| commitment.is_some()).map(|error| error.code),
+        });
+        DeliveryRecord {
+            schema: RECORD.to_owned(),
+            result: self.result.to_string(),
+            target: self.target.to_owned(),
+            content_sha256: self.content.to_owned(),
+            study_sha256: self.study_sha256,
+            read_at: self.document.read_at,
+            delivered_at: OffsetDateTime::now_utc(),
+            objects: objects.collect(),
+            commitment: commitment.as_ref().map(|asked| DeliveryCommitment {
+                outcome: asked.outcome(),
+                transaction_uid: asked.transaction.clone(),
+            }),
+            predecessor_uid: self.predecessor.map(|before| before.report.sop_instance.clone()),
+        }
+    }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use nightread_domain::announcement::{AllowedSources, Resolved};
 use nightread_domain::delivery::DeliveryOrder;
 use nightread_domain::result::StudyKind;
-use nightread_domain::{
-    BlobStore, ErrorCode, FetchedStudy, Job, JobError, ResultDocument, Stage, Study, Task,
-};
+use nightread_domain::{BlobStore, ErrorCode, FetchedStudy, Job, JobError, ResultDocument, Stage, Study};
 
 use super::making::changed;
 use crate::app::{self, Stores};
@@ -15,9 +13,10 @@ use crate::flow::budget::{ByteBudget, Room};
 use crate::pipeline::fetching;
 use crate::pipeline::resolving::{self, Shelves};
 use crate::services::dicom::objects::files_of;
-use crate::settings::Settings;
+use crate::services::dicom::tasks::of_task;
+use crate::settings::{Limits, Settings};
 
-/// Where studies are fetched from, and how many bytes of them may be in hand.
+/// Where studies are fetched from, and how many bytes of them may be in flight.
 #[derive(Debug)]
 pub(super) struct Sources {
     source: Arc<dyn BlobStore>,
@@ -25,10 +24,7 @@ pub(super) struct Sources {
     results_container: String,
     containers: Vec<String>,
     allowed: AllowedSources,
-    /// Of a radiograph, and of a volume.
-    most_bytes: [u64; 2],
-    /// Larger blobs are kept in files.
-    memory_bytes: u64,
+    limits: Limits,
     bytes_in_flight: ByteBudget,
 }
 
@@ -42,8 +38,7 @@ impl Sources {
             results_container: stores.results_container.clone(),
             containers: settings.source_containers.clone(),
             allowed: app::allowed(settings)?,
-            most_bytes: [settings.limits.image_bytes, settings.limits.blob_bytes],
-            memory_bytes: settings.limits.memory_bytes,
+            limits: settings.limits.clone(),
             bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
         })
     }
@@ -64,14 +59,10 @@ impl Sources {
         if document.study.version.as_ref() != Some(&found.version) {
             return Err(changed());
         }
-        let [of_radiograph, of_volume] = self.most_bytes;
-        let limit = match document.task {
-            Task::Radiograph => of_radiograph,
-            Task::Components | Task::Segmentation => of_volume,
-        };
+        let limit = (of_task(document.task).most_bytes)(&self.limits);
         found.check(limit)?;
         let files = files_of(document).map(|file| file.bytes).fold(0, u64::saturating_add);
-        let held = found.held_bytes(self.memory_bytes).saturating_add(files);
+        let held = found.held_bytes(self.limits.memory_bytes).saturating_add(files);
         let room = self.bytes_in_flight.room_for(held).await?;
         let fetched = fetching::fetch(&study, &*self.source, found, limit).await;
         let (study, _) = fetched.map_err(as_changed)?;
@@ -118,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::adapters::storage::folder::FolderStore;
+    use crate::settings::{Problems, RawSettings};
 
     const PAGE: usize = 4096;
 
@@ -134,6 +126,12 @@ mod tests {
         .expect("a document")
     }
 
+    fn usual_limits() -> Limits {
+        let mut problems = Problems::default();
+        let raw = RawSettings::merge(None, &|_| None, &[], &mut problems);
+        Settings::validate(&raw, &mut problems).expect("the defaults are sound").limits
+    }
+
     fn sources(folder: &std::path::Path, pages: usize) -> Sources {
         let names = ["incoming", "results"];
         let store: Arc<dyn BlobStore> =
@@ -144,8 +142,7 @@ mod tests {
             results_container: "results".to_owned(),
             containers: vec!["incoming".to_owned()],
             allowed: AllowedSources::new([], ["incoming"], "results").expect("sound"),
-            most_bytes: [1 << 20; 2],
-            memory_bytes: 1 << 20,
+            limits: usual_limits(),
             bytes_in_flight: ByteBudget::new((pages * PAGE) as u64),
         }
     }

@@ -1,6 +1,6 @@
 //! One archive: how it is reached, and whether it is.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nightread_archive::Object;
@@ -8,7 +8,7 @@ use nightread_domain::{BlobRef, ErrorCode, JobError};
 use tokio::sync::Notify;
 
 use super::reach::{Reach, tells_of_archive};
-use crate::adapters::dicom::{Archive, Verdict};
+use crate::adapters::dicom::{Archive, Reports, Sending, Verdict};
 use crate::services::dicom::send::{archive, audited};
 use crate::settings::DeliverSettings;
 use crate::telemetry::metrics;
@@ -27,10 +27,10 @@ impl Target {
     ///
     /// # Errors
     /// `settings_invalid`.
-    pub fn new(settings: &DeliverSettings, threshold: u32) -> Result<Self, JobError> {
+    pub fn new(settings: &DeliverSettings, threshold: u32, reports: &Arc<Reports>) -> Result<Self, JobError> {
         Ok(Self {
             settings: settings.clone(),
-            archive: archive(settings)?,
+            archive: archive(settings, reports)?,
             reach: Mutex::new(Reach::new(&settings.name, threshold)),
             changed: Notify::new(),
         })
@@ -50,10 +50,10 @@ impl Target {
     }
 
     /// Sends the objects of one result; one verdict each. Leaves a line for the audit.
-    pub async fn send(&self, objects: &[Object]) -> Vec<Verdict> {
-        let verdicts = self.archive.send(objects).await;
-        audited(&self.settings, objects, &verdicts);
-        verdicts
+    pub async fn send(&self, objects: &[Object]) -> Sending {
+        let sending = self.archive.send(objects).await;
+        audited(&self.settings, objects, &sending);
+        sending
     }
 
     /// Notes how a sending ended. Whether the archive is to blame for its failure.
@@ -103,12 +103,7 @@ impl Target {
 
 /// What of several verdicts decides: that the archive is away, else what was refused for good, else what may pass.
 pub(super) fn worst(verdicts: &[Verdict]) -> Option<&JobError> {
-    let failed = || {
-        verdicts.iter().filter_map(|verdict| match verdict {
-            Verdict::Failed(error) => Some(error),
-            Verdict::Stored(_) => None,
-        })
-    };
+    let failed = || verdicts.iter().filter_map(Verdict::error);
     let away = failed().find(|error| tells_of_archive(error.code));
     away.or_else(|| failed().find(|error| !error.is_transient())).or_else(|| failed().next())
 }

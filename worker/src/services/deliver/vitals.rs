@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::adapters::amqp::{Publisher, SessionState, SessionWatcher, topology};
 use crate::flow::valve::Valve;
-use crate::pipeline::intake::Stop;
+use crate::pipeline::serving::Stop;
 use crate::services::health::Vitals;
 use crate::telemetry::metrics;
 

@@ -1,17 +1,14 @@
 //! From a document and its source to objects, with the errors of a job.
 
 use bytes::Bytes;
-use nightread_archive::{Concept, Object, Options, Panel, Source, of_radiograph};
-use nightread_domain::result::{ArtefactKind, Payload, Status};
-use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage, Task};
+use nightread_archive::{Concept, Object, Options};
+use nightread_domain::result::{Payload, Status};
+use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
 use nightread_engine::Manifest;
 
-use super::files::bytes_of;
 pub use super::files::{MOST_FILE_BYTES, file, files_of};
 pub use super::reading::SourceReading;
-use super::reading::as_job_error;
-use super::volume;
-use crate::readings::unreadable;
+use super::tasks::of_task;
 
 /// The codes that a manifest gives its labels.
 pub fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
@@ -54,34 +51,13 @@ pub fn objects(
     if document.status != Status::Ok {
         return Err(no_result("the document tells why the study was not read"));
     }
-    match document.task {
-        Task::Radiograph => radiograph(document, study, files, codes, options, reading),
-        Task::Segmentation => volume::objects(document, study, files, codes, options, reading),
-        Task::Components => {
-            let studies = document.task.studies();
-            Err(no_result(format!("no DICOM object is made of a reading of {studies}")))
-        }
-    }
+    let Some(make) = of_task(document.task).make else {
+        let studies = document.task.studies();
+        return Err(no_result(format!("no DICOM object is made of a reading of {studies}")));
+    };
+    make(document, study, files, codes, options, reading)
 }
 
 fn no_result(text: impl Into<String>) -> JobError {
     JobError::new(Stage::Report, ErrorCode::NoDicomResult, text)
-}
-
-fn radiograph(
-    document: &ResultDocument,
-    study: &FetchedStudy,
-    files: &[(String, Bytes)],
-    codes: &[(String, Concept)],
-    options: &Options<'_>,
-    reading: &SourceReading,
-) -> Result<Vec<Object>, JobError> {
-    let bytes = study.clone().into_only()?.body.into_bytes().map_err(unreadable)?;
-    let source = Source::open(&bytes, reading.max_inflated_bytes).map_err(as_job_error)?;
-    let mut panels = Vec::new();
-    for artefact in files_of(document).filter(|artefact| artefact.kind == ArtefactKind::Heatmap) {
-        let label = artefact.of.as_deref().unwrap_or_default();
-        panels.push(Panel { label, png: bytes_of(artefact, files)? });
-    }
-    of_radiograph(&source, document, codes, &panels, options).map_err(as_job_error)
 }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use nightread_archive::{Concept, Object, Options, PRIVATE_SCHEME};
 use nightread_dicom::IsolatedCodec;
-use nightread_domain::{ResultDocument, Task};
+use nightread_domain::ResultDocument;
 use nightread_engine::Catalogue;
 
 use super::objects::{self, MOST_FILE_BYTES, SourceReading};
 use super::source;
+use super::tasks::of_task;
 use crate::app::{self, WrongUse};
 use crate::cli::Common;
 use crate::services::results::documents::{Documents, Entry};
@@ -46,10 +47,8 @@ pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings:
         segmentation: settings.segmentation_form,
         ..Options::default()
     };
-    let codec: Option<Arc<dyn IsolatedCodec>> = match document.task {
-        Task::Segmentation => Some(Arc::new(app::codec(&settings.limits)?)),
-        Task::Radiograph | Task::Components => None,
-    };
+    let codec: Option<Arc<dyn IsolatedCodec>> =
+        if of_task(document.task).needs_codec { Some(Arc::new(app::codec(&settings.limits)?)) } else { None };
     let reading = SourceReading::new(&settings.limits, codec);
     let made = objects::objects(&document, &study, &files, &codes, &options, &reading)?;
     let uncoded: Vec<String> = objects::uncoded(&document, &codes).into_iter().map(str::to_owned).collect();

@@ -1,5 +1,7 @@
 //! `nightread dicom send`: the objects of one document, to the archive of the settings.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use nightread_archive::Object;
 use nightread_domain::{ErrorCode, JobError, Stage};
@@ -7,16 +9,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::result::make;
-use crate::adapters::dicom::{Archive, ArchiveOptions, Verdict};
+use crate::adapters::dicom::{
+    Archive, ArchiveOptions, Commitment, CommitmentOptions, ReportListener, Reports, Sending, Verdict,
+};
 use crate::adapters::tls;
 use crate::app;
 use crate::cli::dicom::SendArgs;
-use crate::settings::DeliverSettings;
+use crate::settings::{DeliverSettings, Settings};
 
 /// What became of the objects of one result.
 #[derive(Debug)]
 pub(crate) struct Sent {
     objects: Vec<(Object, Verdict)>,
+    commitment: Option<Commitment>,
     pub notes: Vec<String>,
 }
 
@@ -29,18 +34,40 @@ pub(crate) async fn run(args: &SendArgs) -> Result<Sent> {
         }
     })?;
     let deliver = settings.targets.first().context("the archive was required above")?;
-    let archive = archive(deliver)?;
+    let reports = Arc::default();
+    let archive = archive(deliver, &reports)?;
     let made = make(&args.result, &args.source, &args.common, &settings).await?;
-    let verdicts = archive.send(&made.objects).await;
-    audited(deliver, &made.objects, &verdicts);
-    Ok(Sent { objects: made.objects.into_iter().zip(verdicts).collect(), notes: made.notes })
+    if let Some(listener) = listener(&settings, &reports).await? {
+        tokio::spawn(listener.serve());
+    }
+    let sending = archive.send(&made.objects).await;
+    audited(deliver, &made.objects, &sending);
+    let Sending { verdicts, commitment } = sending;
+    Ok(Sent { objects: made.objects.into_iter().zip(verdicts).collect(), commitment, notes: made.notes })
 }
 
-/// The archive of the settings, which is not contacted yet.
+/// Where archives bring reports of storage commitments, where the settings name a port for them and an archive that is asked.
+///
+/// # Errors
+/// `settings_invalid` where nobody can listen there.
+pub(crate) async fn listener(
+    settings: &Settings,
+    reports: &Arc<Reports>,
+) -> Result<Option<ReportListener>, JobError> {
+    let Some(address) = settings.commitment_listen else { return Ok(None) };
+    let asked = settings.targets.iter().filter(|target| target.commitment.is_some());
+    let titles: Vec<String> = asked.map(|target| target.calling_title.clone()).collect();
+    if titles.is_empty() {
+        return Ok(None);
+    }
+    ReportListener::bind(address, titles, Arc::clone(reports)).await.map(Some)
+}
+
+/// The archive of the settings, which is not contacted yet. `reports`: where those of its storage commitments come in.
 ///
 /// # Errors
 /// `settings_invalid`.
-pub(crate) fn archive(settings: &DeliverSettings) -> Result<Archive, JobError> {
+pub(crate) fn archive(settings: &DeliverSettings, reports: &Arc<Reports>) -> Result<Archive, JobError> {
     let authorities = match &settings.ca_file {
         None => Vec::new(),
         Some(path) => {
@@ -60,19 +87,24 @@ pub(crate) fn archive(settings: &DeliverSettings) -> Result<Archive, JobError> {
         authorities,
         timeout: settings.timeout,
         read_back: settings.read_back,
+        commitment: settings
+            .commitment
+            .map(|patience| CommitmentOptions { patience, reports: Arc::clone(reports) }),
     })
 }
 
 /// One line for whoever audits what left for the archive: which study by a digest, how it ended, and nothing of the patient.
-pub(crate) fn audited(settings: &DeliverSettings, objects: &[Object], verdicts: &[Verdict]) {
+pub(crate) fn audited(settings: &DeliverSettings, objects: &[Object], sending: &Sending) {
     let study = objects
         .first()
         .map_or_else(String::new, |object| hex::encode(&Sha256::digest(object.study.as_bytes())[..16]));
-    let stored = verdicts.iter().filter(|verdict| verdict.is_stored()).count();
-    let failed = verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Failed(error) => Some(error.code.as_str()),
-        Verdict::Stored(_) => None,
-    });
+    let Sending { verdicts, commitment } = sending;
+    // What an archive does not commit itself to was stored all the same, by its own word.
+    let stored = match commitment {
+        Some(_) => objects.len(),
+        None => verdicts.iter().filter(|verdict| verdict.is_stored()).count(),
+    };
+    let failed = verdicts.iter().find_map(|verdict| Some(verdict.error()?.code.as_str()));
     tracing::info!(
         audit = true,
         delivery_target = settings.name,
@@ -81,7 +113,10 @@ pub(crate) fn audited(settings: &DeliverSettings, objects: &[Object], verdicts: 
         study_sha256 = study,
         objects = objects.len(),
         stored,
-        outcome = failed.unwrap_or("stored"),
+        committed =
+            commitment.as_ref().map(|asked| asked.outcomes.iter().filter(|kept| kept.is_ok()).count()),
+        transaction = commitment.as_ref().map(|asked| asked.transaction.as_str()),
+        outcome = failed.unwrap_or(if commitment.is_some() { "committed" } else { "stored" }),
         "DICOM results were sent"
     );
 }
@@ -106,21 +141,20 @@ impl Sent {
 
     pub fn as_json(&self) -> Value {
         let objects = self.objects.iter().map(|(object, verdict)| {
-            let (remark, error) = match verdict {
-                Verdict::Stored(remark) => (remark.clone(), None),
-                Verdict::Failed(error) => {
-                    (None, Some(json!({"code": error.code, "message": error.in_full()})))
-                }
-            };
+            let error = verdict.error().map(|error| json!({"code": error.code, "message": error.in_full()}));
             json!({
                 "kind": object.kind.as_str(),
                 "sop_class_uid": object.sop_class,
                 "sop_instance_uid": object.sop_instance,
                 "stored": verdict.is_stored(),
-                "remark": remark,
+                "remark": verdict.remark(),
                 "error": error,
             })
         });
-        json!({ "objects": objects.collect::<Vec<_>>() })
+        let commitment = self
+            .commitment
+            .as_ref()
+            .map(|asked| json!({"outcome": asked.outcome().as_str(), "transaction_uid": asked.transaction}));
+        json!({ "objects": objects.collect::<Vec<_>>(), "commitment": commitment })
     }
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::adapters::azure::imds::{EvictionWatch, Imds, Notice};
-use crate::pipeline::intake::Stop;
+use crate::pipeline::serving::Stop;
 
 /// What is still in flight so long before the end goes back, while there is a connection to send it over.
 const LAST_MOMENT: Duration = Duration::from_secs(5);

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use nightread_domain::delivery::DeliveryOrder;
 use nightread_domain::ports::{Audience, Notice, Sink, Standing};
-use nightread_domain::{JobError, Status, Task};
+use nightread_domain::{JobError, Status};
 use sha2::{Digest, Sha256};
 
 use crate::adapters::amqp::topology;
+use crate::services::dicom::tasks::of_task;
 
 /// One order for each archive, once the settlement publishes it.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub(super) struct DeliveryOrders {
 #[async_trait]
 impl Sink for DeliveryOrders {
     async fn take(&self, Standing { job, document, path }: Standing<'_>) -> Result<Vec<Notice>, JobError> {
-        // Of scans there are no objects; of a failure there is nothing to say to an archive.
-        if document.status != Status::Ok || document.task == Task::Components {
+        // Of some tasks there are no objects; of a failure there is nothing to say to an archive.
+        if document.status != Status::Ok || of_task(document.task).make.is_none() {
             return Ok(Vec::new());
         }
         let order = |target: &String| {

@@ -14,7 +14,7 @@ use crate::flow::observer::Observer;
 use crate::flow::report::JobReport;
 use crate::flow::unix_now;
 use crate::flow::valve::{PauseReason, Valve};
-use crate::pipeline::intake::Stop;
+use crate::pipeline::serving::Stop;
 use crate::pipeline::tools::Tools;
 use crate::services::health::Vitals;
 use crate::telemetry::ledger::Ledger;

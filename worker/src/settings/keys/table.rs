@@ -280,6 +280,20 @@ keys! {
         "false",
         "look for each object that the archive says it stored, by QIDO-RS",
     );
+    DELIVER_COMMITMENT_SECONDS = key(
+        "deliver",
+        "commitment_seconds",
+        Integer,
+        "0",
+        "time in which an archive that is reached by dicom:// commits itself to what it stored (storage commitment); 0: it is not asked",
+    );
+    DELIVER_COMMITMENT_LISTEN = key(
+        "deliver",
+        "commitment_listen",
+        Text,
+        "",
+        "address:port where archives bring reports of storage commitments by associations of their own; they are not encrypted",
+    );
     DELIVER_OBJECTS = key("deliver", "objects", List, "sr, sc, seg", "which objects are sent: reports, pictures, segmentations");
     DELIVER_JOBS = key("deliver", "jobs", Integer, "4", "results that `nightread deliver` sends at a time");
     BROKER_URL = secret("broker", "url", "amqps://user:password@host:5671/vhost");

@@ -373,6 +373,40 @@ error_codes! {
     DeliveryUnconfirmed = "delivery_unconfirmed", Transient,
         "The archive said that all is well and did not name the object among what it stored, or does not list it.",
         "None where it lists the object a little later; else report it to the archive's maker.";
+    // Storage commitment of an archive.
+    CommitmentUnsupported = "commitment_unsupported", Permanent,
+        "The archive stored the objects and takes no request for storage commitment.",
+        "Turn Storage Commitment Push Model on there, or set `[deliver] commitment_seconds` to 0; then redrive.";
+    CommitmentUnavailable = "commitment_unavailable", Transient,
+        "The archive stored the objects, and broke off when it was asked to commit itself to them.",
+        "None where it passes; else look at its log for requests of storage commitment.";
+    CommitmentTimeout = "commitment_timeout", Transient,
+        "The archive stored the objects and did not report in `[deliver] commitment_seconds` that it commits itself to them.",
+        "Raise the limit; or name the port of `[deliver] commitment_listen` there, where it reports by an association of its own.";
+    CommitmentProcessingFailure = "commitment_processing_failure", Transient,
+        "The archive does not commit itself to an object: processing failure (0x0110).",
+        "Look at the archive's log, then redrive.";
+    CommitmentObjectMissing = "commitment_object_missing", Transient,
+        "The archive said that it stored an object, and that it has no such object when it was asked to commit itself to it (0x0112).",
+        "None where the next sending passes; else tell the archive's maker, and look for what deletes objects there.";
+    CommitmentClassConflict = "commitment_class_conflict", Permanent,
+        "The archive does not commit itself to an object: it knows the instance under another SOP class (0x0119).",
+        "Look for the SOP Instance UID in the archive; another object has it.";
+    CommitmentClassUnsupported = "commitment_class_unsupported", Permanent,
+        "The archive does not commit itself to objects of this SOP class (0x0122).",
+        "Turn the SOP class on there for storage commitment, or leave the kind out of `[deliver] objects`.";
+    CommitmentDuplicate = "commitment_duplicate", Transient,
+        "The archive took none of the requests, for their transaction UIDs are in use there (0x0131).",
+        "Wait until it has done with the former requests, then redrive.";
+    CommitmentNoRoom = "commitment_no_room", Transient,
+        "The archive does not commit itself to an object: resource limitation (0x0213).",
+        "Make room there.";
+    CommitmentRefused = "commitment_refused", Permanent,
+        "The archive does not commit itself to an object, for a reason of its own; it is in the message.",
+        "Read the reason in the archive's conformance statement.";
+    CommitmentIncomplete = "commitment_incomplete", Transient,
+        "The archive's report of a storage commitment does not name an object that was asked for.",
+        "None where the next report names it; else tell the archive's maker.";
     // The worker.
     SettingsInvalid = "settings_invalid", Fatal,
         "A setting is missing, unknown or wrong.",

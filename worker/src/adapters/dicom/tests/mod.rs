@@ -1,5 +1,7 @@
 //! Scripted archives: each answer gives each object the verdict that it deserves.
 
+mod commitment;
+
 use std::time::Duration;
 
 use dicom_ul::association::server::{AcceptAny, ServerAssociationOptions};
@@ -59,6 +61,7 @@ fn options(address: String) -> ArchiveOptions {
         authorities: Vec::new(),
         timeout: Duration::from_secs(2),
         read_back: false,
+        commitment: None,
     }
 }
 
@@ -166,7 +169,7 @@ fn stowed(stored: &[&Object], failed: &[(&Object, u16)]) -> String {
 
 async fn verdicts(script: Script, lists: Vec<String>) -> Vec<&'static str> {
     let archive = Archive::new(options(web(script, lists).await)).expect("an archive");
-    codes(&archive.send(&objects()).await)
+    codes(&archive.send(&objects()).await.verdicts)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +233,7 @@ async fn each_object_is_judged_by_what_the_answer_says_of_it() {
     // And with the setting, what it does not list is not.
     let address = web(says(200, both), lists).await;
     let archive = Archive::new(ArchiveOptions { read_back: true, ..options(address) }).expect("an archive");
-    assert_eq!(codes(&archive.send(&made).await), ["delivery_unconfirmed", "stored"]);
+    assert_eq!(codes(&archive.send(&made).await.verdicts), ["delivery_unconfirmed", "stored"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,7 +244,7 @@ async fn an_archive_that_is_away_is_told_and_addresses_are_judged() {
     };
     for address in [format!("http://{nobody}"), format!("dicom://ANY@{nobody}")] {
         let archive = Archive::new(options(address)).expect("an archive");
-        assert_eq!(codes(&archive.send(&objects()).await), ["delivery_unavailable"; 2]);
+        assert_eq!(codes(&archive.send(&objects()).await.verdicts), ["delivery_unavailable"; 2]);
         assert_eq!(archive.answers().await.expect_err("away").code, ErrorCode::DeliveryUnavailable);
     }
     for wrong in [
@@ -399,7 +402,7 @@ async fn statuses_of_c_store_are_classed() {
         let (address, mut got) = provider(script).await;
         let archive = Archive::new(options(address)).expect("an archive");
         let made = objects();
-        assert_eq!(codes(&archive.send(&made).await), expected, "{script:?}");
+        assert_eq!(codes(&archive.send(&made).await.verdicts), expected, "{script:?}");
         if let Provider::Statuses(_) | Provider::Implicit = script {
             for object in &made {
                 let (syntax, data) = got.recv().await.expect("an object");
