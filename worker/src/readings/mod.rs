@@ -177,7 +177,7 @@ pub struct Opened<'b> {
 
 #[derive(Debug)]
 enum Content<'b> {
-    Radiograph(radiograph::Prepared),
+    Radiograph(radiograph::PreparedRadiograph),
     /// Each model regresses it on maps of its own: there is nothing that two of them share.
     Scan(Part),
     Volume(Box<segmentation::Decoded<'b>>),

@@ -27,7 +27,7 @@ const HEATMAP_SIDE: u32 = 512;
 
 /// A radiograph, decoded once, as each of its models takes it.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct PreparedRadiograph {
     /// By the model's name.
     inputs: BTreeMap<String, Result<Input, JobError>>,
     facts: BTreeMap<String, Value>,
@@ -56,7 +56,7 @@ pub(super) async fn open(
     reader: &Reader,
     room: &mut Room<'_>,
     timing: &mut Timing,
-) -> Result<Prepared, JobError> {
+) -> Result<PreparedRadiograph, JobError> {
     let (bytes, limit) = (body.len(), reader.options.image_bytes);
     if bytes > limit {
         let text = format!("the image has {bytes} bytes, {limit} are allowed ([limits] image_bytes)");
@@ -91,7 +91,7 @@ pub(super) async fn open(
         let inputs =
             recipes.into_iter().map(|recipe| (recipe.model.clone(), input(&image, recipe))).collect();
         let facts = input_facts(&image);
-        Ok((Prepared { inputs, facts, image: keeps.then(|| Arc::new(image)) }, decoded))
+        Ok((PreparedRadiograph { inputs, facts, image: keeps.then(|| Arc::new(image)) }, decoded))
     });
     let (prepared, decoded) = prepared.await?;
     timing.record("decode", decoded);
@@ -113,7 +113,7 @@ fn input(image: &Radiograph, recipe: Recipe) -> Result<Input, JobError> {
 }
 
 pub(super) async fn read(
-    prepared: &mut Prepared,
+    prepared: &mut PreparedRadiograph,
     model: &Arc<Model>,
     reader: &Reader,
     timing: &mut Timing,

@@ -7,7 +7,9 @@ use crate::content::{self, Relation};
 use crate::data::Data;
 use crate::error::{ArchiveError, Fault};
 use crate::object::{Frame, Object};
-use crate::report::{Predecessor, Report, ReportClass, Subject, group_head, parameters, report, site};
+use crate::report::{
+    Predecessor, ReportClass, StructuredReport, Subject, group_head, parameters, report, site,
+};
 
 /// The code of a label: the manifest's, or a private one.
 pub fn code_of(label: &str, codes: &[(String, Concept)]) -> Concept {
@@ -59,7 +61,7 @@ pub(crate) fn of_radiograph(
     // CID 100, LOINC: says the modality and claims no region.
     let procedure = Concept::new("43468-8", "LN", "XR unspecified body region");
     let evidence = vec![source.image.clone()];
-    report(Report { class, procedure, groups, evidence, predecessor }, frame)
+    report(StructuredReport { class, procedure, groups, evidence, predecessor }, frame)
 }
 
 fn group(
@@ -110,7 +112,7 @@ fn nothing(frame: Frame<'_>, findings: &[Finding], said: &[String]) -> Data {
 }
 
 fn source_of_measurement(frame: Frame<'_>) -> Data {
-    content::image(&Concept::dcm("121112", "Source of Measurement"), &frame.source.image, None)
+    content::image(&Concept::dcm("121112", "SourceInstance of Measurement"), &frame.source.image, None)
 }
 
 pub(crate) fn measurement_group(template: &str, items: Vec<Data>) -> Data {

@@ -1,16 +1,16 @@
 //! DICOM objects of results, in the study of what was read: reports for machines, captures for the eye, segmentations.
 //!
 //! ```text
-//! Source::open(bytes, most) -> Result<Source, ArchiveError>                               // whose study it is; `of_series` of a slice
-//! of_radiograph(&Source, &ResultDocument, &codes, &panels, &Options) -> Vec<Object>       // captures and a report
-//! of_ct(&Source, &ResultDocument, &CtResult, &Options) -> Vec<Object>                     // segmentation, capture, report
+//! SourceInstance::open(bytes, most) -> Result<SourceInstance, ArchiveError>                               // whose study it is; `of_series` of a slice
+//! of_radiograph(&SourceInstance, &ResultDocument, &codes, &panels, &Options) -> Vec<Object>       // captures and a report
+//! of_ct(&SourceInstance, &ResultDocument, &CtResult, &Options) -> Vec<Object>                     // segmentation, capture, report
 //! commitment::request(transaction, &objects) -> bytes; CommitmentReport::parse(bytes)     // what an archive is asked to keep
 //! ```
 //!
 //! The same document and source give the same bytes. UIDs are digests of what the objects hold, dates apart: an archive keeps
 //! the old object under a UID that it knows, so another content must have another name.
 //!
-//! Of the source only [`Source`]'s list of attributes is copied. Pure: no network, no files, no clock.
+//! Of the source only [`SourceInstance`]'s list of attributes is copied. Pure: no network, no files, no clock.
 
 mod capture;
 pub mod commitment;
@@ -42,7 +42,7 @@ pub use self::organs::Organ;
 pub use self::own::{Other, no_study};
 pub use self::report::{Predecessor, ReportClass, study_digest};
 pub use self::seg::{SegForm, SegImage, SegInput, SegSegment, SegSlice, Segmentation};
-pub use self::source::{Reference, Source};
+pub use self::source::{Reference, SourceInstance};
 pub use self::uid::WRITER;
 
 use self::object::Frame;
@@ -57,7 +57,7 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn predecessor(&self, source: &Source) -> Option<&'a Predecessor> {
+    fn predecessor(&self, source: &SourceInstance) -> Option<&'a Predecessor> {
         let study = study_digest(&source.study);
         self.predecessors.iter().find(|before| before.study_sha256 == study)
     }
@@ -82,7 +82,7 @@ pub struct CtResult<'a> {
 /// # Errors
 /// `NoResult` where the document tells of a failure or has no findings; those of the parts.
 pub fn of_radiograph(
-    source: &Source,
+    source: &SourceInstance,
     document: &ResultDocument,
     codes: &[(String, Concept)],
     panels: &[Panel<'_>],
@@ -103,7 +103,7 @@ pub fn of_radiograph(
 /// # Errors
 /// `NoResult` where the document tells of a failure or nothing was looked for; those of the parts.
 pub fn of_ct(
-    source: &Source,
+    source: &SourceInstance,
     document: &ResultDocument,
     result: &CtResult<'_>,
     options: &Options<'_>,

@@ -13,7 +13,7 @@ use crate::concept::PRIVATE_SCHEME;
 use crate::data::Data;
 use crate::error::{ArchiveError, Fault};
 use crate::implicit;
-use crate::source::Source;
+use crate::source::SourceInstance;
 use crate::uid::{WRITER, uid};
 
 /// What stands as manufacturer in every object, and tells our own from others'.
@@ -132,7 +132,7 @@ pub(crate) struct Draft {
 /// What all objects of one result share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
-    pub source: &'a Source,
+    pub source: &'a SourceInstance,
     pub document: &'a ResultDocument,
     /// [`content_digest`] of the document.
     pub content: &'a str,

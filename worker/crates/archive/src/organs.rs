@@ -6,7 +6,9 @@ use crate::content::{self, Relation};
 use crate::error::{ArchiveError, Fault};
 use crate::findings::measurement_group;
 use crate::object::{Frame, Object};
-use crate::report::{Predecessor, Report, ReportClass, Subject, group_head, parameters, report, site};
+use crate::report::{
+    Predecessor, ReportClass, StructuredReport, Subject, group_head, parameters, report, site,
+};
 use crate::seg::Segmentation;
 use crate::source::Reference;
 
@@ -65,7 +67,7 @@ pub(crate) fn of_ct(
     if let Some(made) = found.segmentation {
         evidence.push(made.reference());
     }
-    report(Report { class, procedure, groups, evidence, predecessor }, frame)
+    report(StructuredReport { class, procedure, groups, evidence, predecessor }, frame)
 }
 
 fn group(
@@ -91,7 +93,7 @@ fn group(
         let name = Concept::dcm("121191", "Referenced Segment");
         items.push(content::image(&name, &made.reference(), Some(number)));
     }
-    let series = Concept::dcm("121232", "Source series for segmentation");
+    let series = Concept::dcm("121232", "SourceInstance series for segmentation");
     items.push(content::uid_reference(Relation::Contains, &series, &frame.source.image.series));
     let millilitre = Concept::new("mL", "UCUM", "milliliter");
     items.push(content::number(
@@ -126,6 +128,10 @@ fn nothing(frame: Frame<'_>, said: &[String]) -> crate::data::Data {
     let name = Concept::new("assessment", PRIVATE_SCHEME, "Assessment of the model");
     let value = Concept::new("none-found", PRIVATE_SCHEME, "No organ of the model was found");
     items.push(content::code(Relation::Contains, &name, &value, Vec::new()));
-    items.push(content::image(&Concept::dcm("121112", "Source of Measurement"), &frame.source.image, None));
+    items.push(content::image(
+        &Concept::dcm("121112", "SourceInstance of Measurement"),
+        &frame.source.image,
+        None,
+    ));
     measurement_group("1501", items)
 }

@@ -12,7 +12,7 @@ use crate::content::{self, Relation};
 use crate::data::Data;
 use crate::error::ArchiveError;
 use crate::object::{Draft, Frame, Kind, MANUFACTURER, Object, PLAIN, finish};
-use crate::source::{Reference, Source};
+use crate::source::{Reference, SourceInstance};
 use crate::uid::uid;
 
 /// The class that reports are of. What they hold is the same.
@@ -48,7 +48,7 @@ pub fn study_digest(study: &str) -> String {
 }
 
 /// What a report is made of.
-pub(crate) struct Report<'a> {
+pub(crate) struct StructuredReport<'a> {
     pub class: ReportClass,
     /// What was done with the patient (CID 100).
     pub procedure: Concept,
@@ -61,7 +61,7 @@ pub(crate) struct Report<'a> {
 
 /// # Errors
 /// `Internal`.
-pub(crate) fn report(report: Report<'_>, frame: Frame<'_>) -> Result<Object, ArchiveError> {
+pub(crate) fn report(report: StructuredReport<'_>, frame: Frame<'_>) -> Result<Object, ArchiveError> {
     let mut children = context(&frame.document.model);
     let procedure = Concept::dcm("121058", "Procedure reported");
     children.push(content::code(Relation::HasConceptModifier, &procedure, &report.procedure, Vec::new()));
@@ -134,7 +134,7 @@ pub(crate) struct Subject<'a> {
 /// The beginning of a group: what it is about, and by which algorithm it was found (TID 4019).
 pub(crate) fn group_head(
     subject: Subject<'_>,
-    source: &Source,
+    source: &SourceInstance,
     model: &ModelFacts,
     parameters: &[String],
 ) -> Vec<Data> {

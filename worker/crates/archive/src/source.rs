@@ -50,7 +50,7 @@ pub struct Reference {
 
 /// The header of a source.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SourceInstance {
     attributes: Attributes,
     pub study: String,
     /// The image that was read, or the one slice whose header speaks for its series.
@@ -61,7 +61,7 @@ pub struct Source {
     of_series: bool,
 }
 
-impl Source {
+impl SourceInstance {
     /// Reads the header of a DICOM file, of at most `max_inflated_bytes` where it is deflated.
     ///
     /// # Errors
@@ -93,10 +93,10 @@ impl Source {
         })
     }
 
-    /// As [`Source::open`] of the slice whose header speaks for its series.
+    /// As [`SourceInstance::open`] of the slice whose header speaks for its series.
     ///
     /// # Errors
-    /// As [`Source::open`].
+    /// As [`SourceInstance::open`].
     pub fn of_series(bytes: &[u8], max_inflated_bytes: u64) -> Result<Self, ArchiveError> {
         Ok(Self { of_series: true, ..Self::open(bytes, max_inflated_bytes)? })
     }

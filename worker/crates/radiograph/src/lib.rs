@@ -4,7 +4,7 @@
 //! sniff(&[u8]) -> Option<Media>
 //! decode(&[u8], &DecodeOptions) -> Result<Radiograph, JobError>
 //! prepare(&Radiograph, &XrvPreprocessing) -> Vec<f32>          // (1, size, size), values in [-1024, 1024]
-//! prepare_by(&Radiograph, &Plan) -> Result<Prepared, JobError>          // by the steps that a manifest lists
+//! prepare_by(&Radiograph, &Plan) -> Result<PreparedImage, JobError>          // by the steps that a manifest lists
 //! low_contrast(&[f32]) -> Option<Warning>
 //! preview(&Radiograph, side) -> Preview                                 // 8-bit grey, for the eye
 //! HeatmapPainter::new(&Radiograph, size) -> Result<HeatmapPainter, JobError>

@@ -2,7 +2,7 @@
 
 use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError, Stage};
-use nightread_steps::{Plan, Prepared, Source};
+use nightread_steps::{Plan, PreparedImage, StoredImage};
 
 use crate::radiograph::Radiograph;
 
@@ -10,12 +10,12 @@ use crate::radiograph::Radiograph;
 ///
 /// # Errors
 /// `image_unfit`: what about the image a step cannot work with.
-pub fn prepare_by(image: &Radiograph, plan: &Plan) -> Result<Prepared, JobError> {
+pub fn prepare_by(image: &Radiograph, plan: &Plan) -> Result<PreparedImage, JobError> {
     let samples = match image.samples() {
         Samples::U8(samples) => nightread_steps::Samples::U8(samples),
         Samples::U16(samples) => nightread_steps::Samples::U16(samples),
     };
-    let source = Source {
+    let source = StoredImage {
         samples,
         width: image.width() as usize,
         height: image.height() as usize,

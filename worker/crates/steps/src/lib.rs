@@ -3,7 +3,7 @@
 //! ```text
 //! Plan::new(Vec<Step>) -> Result<Plan, Vec<Mistake>>   // the order, every field, what comes out
 //! plan.item_shape(), plan.range()                      // held against the network's input
-//! plan.prepare(&Source) -> Result<Prepared, Refusal>   // one image, to a tensor of that shape
+//! plan.prepare(&StoredImage) -> Result<PreparedImage, Refusal>   // one image, to a tensor of that shape
 //! plan.field(width, height) -> Field                   // what of the image the network sees
 //! ```
 //!
@@ -25,8 +25,8 @@ mod step;
 
 pub use field::Field;
 pub use plan::{Mistake, Plan};
-pub use plane::{HeaderWindow, Samples, Source};
-pub use run::{Prepared, Refusal};
+pub use plane::{HeaderWindow, Samples, StoredImage};
+pub use run::{PreparedImage, Refusal};
 pub use step::{
     Channels, Clahe, CropRule, Edge, Layout, Resizer, Rounding, SideRounding, Sides, Step, Window,
     WindowFunction,

@@ -23,7 +23,7 @@ pub struct HeaderWindow {
 
 /// One image. `samples` has `width * height` values, none above `max_value`, which is at least 1.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'s> {
+pub struct StoredImage<'s> {
     pub samples: Samples<'s>,
     pub width: usize,
     pub height: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub fn of(source: &Source<'_>) -> Self {
+    pub fn of(source: &StoredImage<'_>) -> Self {
         let values = match source.samples {
             Samples::U8(samples) => samples.iter().map(|&v| u16::from(v)).collect(),
             Samples::U16(samples) => samples.to_vec(),

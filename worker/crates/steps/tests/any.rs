@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use nightread_steps::{
-    Channels, Clahe, CropRule, Edge, Layout, Plan, Resizer, Rounding, Samples, SideRounding, Sides, Source,
-    Step,
+    Channels, Clahe, CropRule, Edge, Layout, Plan, Resizer, Rounding, Samples, SideRounding, Sides, Step,
+    StoredImage,
 };
 use proptest::prelude::*;
 
@@ -35,7 +35,7 @@ proptest! {
         let Ok(plan) = plan else { return Ok(()) };
         let sample = |at: usize| (at as u16).wrapping_mul(seed) % 4096;
         let samples: Vec<u16> = (0..width * height).map(sample).collect();
-        let source = Source { samples: Samples::U16(&samples), width, height, max_value: 4095, window: None };
+        let source = StoredImage { samples: Samples::U16(&samples), width, height, max_value: 4095, window: None };
         let prepared = plan.prepare(&source).unwrap();
         prop_assert_eq!(prepared.tensor.len(), wide * high);
         prop_assert!(prepared.tensor.iter().all(|value| value.is_finite()));
@@ -74,7 +74,7 @@ proptest! {
         prop_assert_eq!(plan.item_shape(), [size, size, 3]);
         let sample = |at: usize| (at as u16).wrapping_mul(seed | 1) % 4096;
         let samples: Vec<u16> = (0..width * height).map(sample).collect();
-        let source = Source { samples: Samples::U16(&samples), width, height, max_value: 4095, window: None };
+        let source = StoredImage { samples: Samples::U16(&samples), width, height, max_value: 4095, window: None };
         // What does not fit is refused; nothing panics.
         if let Ok(prepared) = plan.prepare(&source) {
             prop_assert_eq!(prepared.tensor.len(), 3 * size * size);

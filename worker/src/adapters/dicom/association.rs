@@ -12,7 +12,7 @@ use super::commitment::{self, Commitment};
 use super::line::{EXPLICIT, IMPLICIT, Line};
 use super::options::{ArchiveOptions, CommitmentOptions, failed};
 use super::peer::Open;
-use super::verdict::Verdict;
+use super::verdict::ObjectVerdict;
 
 /// An archive that is reached by associations.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Association {
         Ok(Self { line, timeout: options.timeout, commitment: options.commitment })
     }
 
-    pub(super) async fn send(&self, objects: &[Object]) -> Vec<Verdict> {
+    pub(super) async fn send(&self, objects: &[Object]) -> Vec<ObjectVerdict> {
         let mut verdicts = Vec::with_capacity(objects.len());
         let sent = timeout(self.timeout, self.send_all(objects, &mut verdicts)).await;
         let error = match sent {
@@ -44,11 +44,11 @@ impl Association {
         let error = error.unwrap_or_else(|| {
             failed(ErrorCode::DeliveryUnconfirmed, "the archive did not answer for the object")
         });
-        verdicts.resize_with(objects.len(), || Verdict::Failed(error.clone()));
+        verdicts.resize_with(objects.len(), || ObjectVerdict::Failed(error.clone()));
         verdicts
     }
 
-    async fn send_all(&self, objects: &[Object], verdicts: &mut Vec<Verdict>) -> Result<(), JobError> {
+    async fn send_all(&self, objects: &[Object], verdicts: &mut Vec<ObjectVerdict>) -> Result<(), JobError> {
         let mut wanted: Vec<(&str, &str)> = Vec::new();
         for object in objects {
             let syntax = object.transfer_syntax.as_str();
@@ -71,7 +71,7 @@ impl Association {
         Ok(())
     }
 
-    async fn store(&self, open: &mut Open, object: &Object, message: u16) -> Result<Verdict, JobError> {
+    async fn store(&self, open: &mut Open, object: &Object, message: u16) -> Result<ObjectVerdict, JobError> {
         let as_it_is = open.context(&object.sop_class, &object.transfer_syntax);
         let is_plain = object.transfer_syntax == EXPLICIT;
         let implicit = open.context(&object.sop_class, IMPLICIT).filter(|_| is_plain);
@@ -87,7 +87,7 @@ impl Association {
             }
             (None, None) => {
                 let text = format!("the archive accepts no object of SOP class {}", object.sop_class);
-                return Ok(Verdict::Failed(failed(ErrorCode::DeliveryUnsupported, text)));
+                return Ok(ObjectVerdict::Failed(failed(ErrorCode::DeliveryUnsupported, text)));
             }
         };
         let request = command::store(&object.sop_class, &object.sop_instance, message);
@@ -98,7 +98,7 @@ impl Association {
             let text = format!("the archive answered request {} where {message} was asked", answer.message);
             return Err(failed(ErrorCode::DeliveryUnconfirmed, text));
         }
-        Ok(Verdict::of_status(answer.status))
+        Ok(ObjectVerdict::of_status(answer.status))
     }
 
     pub(super) async fn commit(&self, objects: &[Object]) -> Option<Commitment> {

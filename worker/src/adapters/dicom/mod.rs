@@ -25,7 +25,7 @@ pub use self::listener::ReportListener;
 pub use self::options::{ArchiveOptions, CommitmentOptions};
 pub use self::reports::Reports;
 pub use self::stow::Web;
-pub use self::verdict::Verdict;
+pub use self::verdict::ObjectVerdict;
 
 use self::options::wrong_address;
 
@@ -40,7 +40,7 @@ pub enum Archive {
 #[derive(Clone, Debug)]
 pub struct Sending {
     /// One of each object, in their order.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<ObjectVerdict>,
     /// Where the archive was asked for one.
     pub commitment: Option<Commitment>,
 }
@@ -67,14 +67,14 @@ impl Archive {
             Self::Web(web) => web.send(objects).await,
             Self::Association(association) => association.send(objects).await,
         };
-        if !verdicts.iter().all(Verdict::is_stored) {
+        if !verdicts.iter().all(ObjectVerdict::is_stored) {
             return Sending { verdicts, commitment: None };
         }
         let commitment = self.commit(objects).await;
         let outcomes = commitment.iter().flat_map(|commitment| &commitment.outcomes);
         for (verdict, outcome) in verdicts.iter_mut().zip(outcomes) {
             if let Err(error) = outcome {
-                *verdict = Verdict::Failed(error.clone());
+                *verdict = ObjectVerdict::Failed(error.clone());
             }
         }
         Sending { verdicts, commitment }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::options::{ArchiveOptions, failed, wrong_address};
 use super::stow_answer::{StowAnswer, lists};
-use super::verdict::Verdict;
+use super::verdict::ObjectVerdict;
 use crate::adapters::tls;
 
 /// An answer names each object in some hundred bytes.
@@ -65,13 +65,13 @@ impl Web {
         }
     }
 
-    pub(super) async fn send(&self, objects: &[Object]) -> Vec<Verdict> {
+    pub(super) async fn send(&self, objects: &[Object]) -> Vec<ObjectVerdict> {
         if objects.is_empty() {
             return Vec::new();
         }
         let (status, answer) = match self.post(objects).await {
             Ok(answered) => answered,
-            Err(error) => return objects.iter().map(|_| Verdict::Failed(error.clone())).collect(),
+            Err(error) => return objects.iter().map(|_| ObjectVerdict::Failed(error.clone())).collect(),
         };
         let mut verdicts = Vec::with_capacity(objects.len());
         for object in objects {
@@ -82,20 +82,22 @@ impl Web {
     }
 
     /// What the archive lists is stored, whatever it said; and where we read back, what it does not list is not.
-    async fn made_sure(&self, object: &Object, said: Verdict) -> Verdict {
+    async fn made_sure(&self, object: &Object, said: ObjectVerdict) -> ObjectVerdict {
         match said {
-            Verdict::Stored(_) if !self.read_back => said,
-            Verdict::Stored(_) => match self.lists(object).await {
+            ObjectVerdict::Stored(_) if !self.read_back => said,
+            ObjectVerdict::Stored(_) => match self.lists(object).await {
                 Ok(true) => said,
-                Ok(false) => Verdict::Failed(failed(
+                Ok(false) => ObjectVerdict::Failed(failed(
                     ErrorCode::DeliveryUnconfirmed,
                     "the archive said that the object is stored, and does not list it",
                 )),
-                Err(error) => Verdict::Failed(error),
+                Err(error) => ObjectVerdict::Failed(error),
             },
-            Verdict::Failed(error) => match self.lists(object).await {
-                Ok(true) => Verdict::Stored(Some(format!("the archive lists it, after: {}", error.message))),
-                _ => Verdict::Failed(error),
+            ObjectVerdict::Failed(error) => match self.lists(object).await {
+                Ok(true) => {
+                    ObjectVerdict::Stored(Some(format!("the archive lists it, after: {}", error.message)))
+                }
+                _ => ObjectVerdict::Failed(error),
             },
         }
     }
@@ -149,21 +151,21 @@ impl Web {
 }
 
 /// By what the answer says of this very object; the status of the whole only where it says nothing.
-fn judged(object: &Object, status: StatusCode, answer: &StowAnswer) -> Verdict {
+fn judged(object: &Object, status: StatusCode, answer: &StowAnswer) -> ObjectVerdict {
     let http = status.as_u16();
     if let Some(warning) = answer.stored.get(&object.sop_instance) {
         let remark =
             warning.filter(|reason| *reason != 0).map(|reason| format!("stored with warning {reason}"));
-        return Verdict::Stored(remark);
+        return ObjectVerdict::Stored(remark);
     }
     if let Some(reason) = answer.failed.get(&object.sop_instance) {
-        return Verdict::of_reason(*reason, http);
+        return ObjectVerdict::of_reason(*reason, http);
     }
     if status.is_success() {
         let text = format!("the archive answered with HTTP {http} and did not name the object");
-        return Verdict::Failed(failed(ErrorCode::DeliveryUnconfirmed, text));
+        return ObjectVerdict::Failed(failed(ErrorCode::DeliveryUnconfirmed, text));
     }
-    Verdict::Failed(failed(
+    ObjectVerdict::Failed(failed(
         ErrorCode::DeliveryRefused,
         format!("the archive answered with HTTP {http} and did not name the object"),
     ))

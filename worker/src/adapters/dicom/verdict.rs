@@ -6,13 +6,13 @@ use super::options::failed;
 
 /// What became of one object.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum ObjectVerdict {
     /// The archive has it, and commits itself to it where it was asked to; with its own remark where it made one.
     Stored(Option<String>),
     Failed(JobError),
 }
 
-impl Verdict {
+impl ObjectVerdict {
     pub const fn is_stored(&self) -> bool {
         matches!(self, Self::Stored(_))
     }

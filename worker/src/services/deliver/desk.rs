@@ -318,12 +318,12 @@ fn behind() -> Disposition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::dicom::Verdict;
+    use crate::adapters::dicom::ObjectVerdict;
 
-    fn verdicts(codes: &[Option<ErrorCode>]) -> Vec<Verdict> {
+    fn verdicts(codes: &[Option<ErrorCode>]) -> Vec<ObjectVerdict> {
         let verdict = |code: &Option<ErrorCode>| match code {
-            None => Verdict::Stored(None),
-            Some(code) => Verdict::Failed(JobError::new(Stage::Deliver, *code, "no")),
+            None => ObjectVerdict::Stored(None),
+            Some(code) => ObjectVerdict::Failed(JobError::new(Stage::Deliver, *code, "no")),
         };
         codes.iter().map(verdict).collect()
     }

@@ -8,7 +8,7 @@ use nightread_domain::{BlobRef, ErrorCode, JobError};
 use tokio::sync::Notify;
 
 use super::reach::{Reach, tells_of_archive};
-use crate::adapters::dicom::{Archive, Reports, Sending, Verdict};
+use crate::adapters::dicom::{Archive, ObjectVerdict, Reports, Sending};
 use crate::services::dicom::send::{archive, audited};
 use crate::settings::DeliverSettings;
 use crate::telemetry::metrics;
@@ -102,8 +102,8 @@ impl Target {
 }
 
 /// What of several verdicts decides: that the archive is away, else what was refused for good, else what may pass.
-pub(super) fn worst(verdicts: &[Verdict]) -> Option<&JobError> {
-    let failed = || verdicts.iter().filter_map(Verdict::error);
+pub(super) fn worst(verdicts: &[ObjectVerdict]) -> Option<&JobError> {
+    let failed = || verdicts.iter().filter_map(ObjectVerdict::error);
     let away = failed().find(|error| tells_of_archive(error.code));
     away.or_else(|| failed().find(|error| !error.is_transient())).or_else(|| failed().next())
 }

@@ -1,7 +1,7 @@
 //! The objects of a radiograph: its headers, and the heatmaps beside the document.
 
 use bytes::Bytes;
-use nightread_archive::{Concept, Object, Options, Panel, Source, of_radiograph};
+use nightread_archive::{Concept, Object, Options, Panel, SourceInstance, of_radiograph};
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::{FetchedStudy, JobError, ResultDocument};
 
@@ -20,7 +20,7 @@ pub(super) fn objects(
     reading: &SourceReading,
 ) -> Result<Vec<Object>, JobError> {
     let bytes = study.clone().into_only()?.body.into_bytes().map_err(unreadable)?;
-    let source = Source::open(&bytes, reading.max_inflated_bytes).map_err(as_job_error)?;
+    let source = SourceInstance::open(&bytes, reading.max_inflated_bytes).map_err(as_job_error)?;
     let mut panels = Vec::new();
     for artefact in files_of(document).filter(|artefact| artefact.kind == ArtefactKind::Heatmap) {
         let label = artefact.of.as_deref().unwrap_or_default();

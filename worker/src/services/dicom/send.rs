@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::result::make;
 use crate::adapters::dicom::{
-    Archive, ArchiveOptions, Commitment, CommitmentOptions, ReportListener, Reports, Sending, Verdict,
+    Archive, ArchiveOptions, Commitment, CommitmentOptions, ObjectVerdict, ReportListener, Reports, Sending,
 };
 use crate::adapters::tls;
 use crate::app;
@@ -20,7 +20,7 @@ use crate::settings::{DeliverSettings, Settings};
 /// What became of the objects of one result.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    objects: Vec<(Object, Verdict)>,
+    objects: Vec<(Object, ObjectVerdict)>,
     commitment: Option<Commitment>,
     pub notes: Vec<String>,
 }
@@ -131,9 +131,11 @@ impl Sent {
         let lines = self.objects.iter().map(|(object, verdict)| {
             let (kind, name) = (object.kind.as_str(), &object.sop_instance);
             match verdict {
-                Verdict::Stored(None) => format!("{kind}  {name}  stored"),
-                Verdict::Stored(Some(remark)) => format!("{kind}  {name}  stored: {remark}"),
-                Verdict::Failed(error) => format!("{kind}  {name}  {}: {}", error.code, error.in_full()),
+                ObjectVerdict::Stored(None) => format!("{kind}  {name}  stored"),
+                ObjectVerdict::Stored(Some(remark)) => format!("{kind}  {name}  stored: {remark}"),
+                ObjectVerdict::Failed(error) => {
+                    format!("{kind}  {name}  {}: {}", error.code, error.in_full())
+                }
             }
         });
         lines.collect::<Vec<_>>().join("\n")

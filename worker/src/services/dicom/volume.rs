@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use nightread_archive::{
     Concept, CtResult, Laterality, Object, Options, Organ, Reference, SegImage, SegInput, SegSegment,
-    SegSlice, Source, of_ct,
+    SegSlice, SourceInstance, of_ct,
 };
 use nightread_ct::{Layout, SliceName, layout};
 use nightread_domain::result::{self, ArtefactFacts, ArtefactKind, Payload, Segment};
@@ -38,7 +38,8 @@ pub(super) fn objects(
             "the source is a NIfTI file, which tells of no study: no DICOM result can join it",
         ));
     };
-    let source = Source::of_series(&layout.first, reading.max_inflated_bytes).map_err(as_job_error)?;
+    let source =
+        SourceInstance::of_series(&layout.first, reading.max_inflated_bytes).map_err(as_job_error)?;
     let series = &source.image.series;
     let slices = named(&layout, series)?;
     let segments = document.payload.as_ref().and_then(Payload::segments).unwrap_or_default();

@@ -103,7 +103,7 @@ fn source_image(image: &SegImage, preserved: &str) -> Data {
         from.text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &frame.to_string());
     }
     from.text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, preserved);
-    let purpose = Concept::dcm("121322", "Source image for image processing operation");
+    let purpose = Concept::dcm("121322", "SourceInstance image for image processing operation");
     from.code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, &purpose);
     from
 }

@@ -20,7 +20,7 @@ use crate::data::Data;
 use crate::error::{ArchiveError, Fault};
 use crate::object::{Draft, Frame, Kind, Object, finish};
 use crate::report::artificial_intelligence;
-use crate::source::{Reference, Source};
+use crate::source::{Reference, SourceInstance};
 
 /// A segmentation, and which segment is whose.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ fn described(
 }
 
 /// Every image that a slice was made of, once.
-fn referenced_series(input: &SegInput<'_>, source: &Source) -> Data {
+fn referenced_series(input: &SegInput<'_>, source: &SourceInstance) -> Data {
     let images = input.slices.iter().flat_map(|slice| &slice.images).map(|image| &image.image);
     let images: BTreeSet<&Reference> = images.collect();
     let mut series = Data::new();

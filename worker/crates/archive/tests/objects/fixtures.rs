@@ -7,7 +7,7 @@ use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
-use nightread_archive::{Concept, Source};
+use nightread_archive::{Concept, SourceInstance};
 use nightread_domain::ETag;
 use nightread_domain::result::{
     Finding, ModelFacts, NOTICE, Payload, ResultDocument, SCHEMA, Status, StudyFacts, StudyKind, WorkerFacts,
@@ -66,13 +66,13 @@ impl Header {
         bytes
     }
 
-    pub fn source(&self) -> Source {
-        Source::open(&self.file(), 1 << 20).expect("a source")
+    pub fn source(&self) -> SourceInstance {
+        SourceInstance::open(&self.file(), 1 << 20).expect("a source")
     }
 
     /// Of the series whose slice this is.
-    pub fn source_of_series(&self) -> Source {
-        Source::of_series(&self.file(), 1 << 20).expect("a source")
+    pub fn source_of_series(&self) -> SourceInstance {
+        SourceInstance::of_series(&self.file(), 1 << 20).expect("a source")
     }
 }
 

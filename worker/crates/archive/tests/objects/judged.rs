@@ -50,7 +50,7 @@ fn everything() -> Vec<(String, Vec<Object>, Value)> {
 
 fn of_series(
     case: &series::Series,
-    source: &nightread_archive::Source,
+    source: &nightread_archive::SourceInstance,
     options: &Options<'_>,
 ) -> Vec<Object> {
     let preview = png(3);
@@ -64,7 +64,7 @@ fn of_series(
     of_ct(source, &document(Vec::new()), &result, options).expect("objects")
 }
 
-fn fixtures_source() -> nightread_archive::Source {
+fn fixtures_source() -> nightread_archive::SourceInstance {
     crate::fixtures::cr().source()
 }
 

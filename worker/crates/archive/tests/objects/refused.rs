@@ -3,7 +3,7 @@
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use nightread_archive::{
-    CtResult, Fault, Options, Other, Panel, SegInput, Source, no_study, of_ct, of_radiograph,
+    CtResult, Fault, Options, Other, Panel, SegInput, SourceInstance, no_study, of_ct, of_radiograph,
 };
 use nightread_domain::result::Status;
 
@@ -16,11 +16,12 @@ fn a_source_without_identity_has_no_results() {
         [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID, tags::SOP_CLASS_UID]
     {
         for header in [cr().without(tag), cr().with(tag, VR::UI, b""), cr().with(tag, VR::UI, b"none")] {
-            let error = Source::open(&header.file(), 1 << 20).expect_err("refused");
+            let error = SourceInstance::open(&header.file(), 1 << 20).expect_err("refused");
             assert_eq!(error.fault, Fault::NoIdentity, "{error}");
         }
     }
-    let error = Source::open(b"\x89PNG\r\n\x1a\n and more that is no DICOM", 1 << 20).expect_err("refused");
+    let error =
+        SourceInstance::open(b"\x89PNG\r\n\x1a\n and more that is no DICOM", 1 << 20).expect_err("refused");
     assert!(matches!(error.fault, Fault::Source | Fault::NoIdentity), "{error}");
 }
 

@@ -9,7 +9,7 @@ use crate::intensity::{
     Flat, clahe, clip, extremes, min_max, percentile, rescale, to_bytes, window, z_score,
 };
 use crate::plan::{Plan, proportional};
-use crate::plane::{Plane, Source, Values};
+use crate::plane::{Plane, StoredImage, Values};
 use crate::step::{Clahe, Sides, Step, Window, WindowFunction};
 
 /// Pixels that an image may have between two steps: a long strip whose shorter side is to become large has more.
@@ -17,7 +17,7 @@ const MOST_PIXELS: usize = 1 << 26;
 
 /// One image as the network takes it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Prepared {
+pub struct PreparedImage {
     /// Of the plan's item shape, row-major.
     pub tensor: Vec<f32>,
     /// Least and greatest value before the channels' statistics.
@@ -61,7 +61,7 @@ impl Plan {
     ///
     /// # Errors
     /// What about this image a step cannot work with.
-    pub fn prepare(&self, source: &Source<'_>) -> Result<Prepared, Refusal> {
+    pub fn prepare(&self, source: &StoredImage<'_>) -> Result<PreparedImage, Refusal> {
         let mut plane = Plane::of(source);
         for (step, range) in self.steps().iter().zip(self.ranges()) {
             plane = match step {
@@ -76,7 +76,7 @@ impl Plan {
             Some(channels) => channels::spread(&values, channels),
             None => values,
         };
-        Ok(Prepared { tensor, seen: [least, most] })
+        Ok(PreparedImage { tensor, seen: [least, most] })
     }
 
     /// What of an image of these sides the network sees.
@@ -166,7 +166,7 @@ fn changed(
     plane: Plane,
     step: &Step,
     range: Option<[f64; 2]>,
-    source: &Source<'_>,
+    source: &StoredImage<'_>,
 ) -> Result<Plane, Refusal> {
     let (width, height) = (plane.width, plane.height);
     let values = match (step, plane.values) {
@@ -201,7 +201,7 @@ fn scaled(
     (width, height): (usize, usize),
     step: &Step,
     range: [f64; 2],
-    source: &Source<'_>,
+    source: &StoredImage<'_>,
 ) -> Result<(), Refusal> {
     let flat = |Flat| Refusal::Flat(step.name());
     match step {
@@ -238,7 +238,7 @@ fn scaled(
     Ok(())
 }
 
-fn windowed(values: &mut [f32], of: Window, to: [f64; 2], source: &Source<'_>) -> Result<(), Refusal> {
+fn windowed(values: &mut [f32], of: Window, to: [f64; 2], source: &StoredImage<'_>) -> Result<(), Refusal> {
     let header = match (of, source.window) {
         (Window::Given { centre, width, function }, _) => {
             window(values, centre, width, function, to);

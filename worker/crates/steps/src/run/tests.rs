@@ -13,9 +13,9 @@ fn exact(height: usize, width: usize) -> Step {
     Step::Resize { library: Resizer::PillowBilinear, sides, edge: None }
 }
 
-fn source(samples: &[u16], width: usize, max_value: u32) -> Source<'_> {
+fn source(samples: &[u16], width: usize, max_value: u32) -> StoredImage<'_> {
     let height = samples.len() / width;
-    Source { samples: Samples::U16(samples), width, height, max_value, window: None }
+    StoredImage { samples: Samples::U16(samples), width, height, max_value, window: None }
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_header_s_window_is_of_rescaled_values_before_the_inversion() {
     };
     let stored = [0u16, 300, 550, 1050];
     let of = |samples: &[u16], window| {
-        plan.prepare(&Source { window: Some(window), ..source(samples, 4, 4095) }).unwrap().tensor
+        plan.prepare(&StoredImage { window: Some(window), ..source(samples, 4, 4095) }).unwrap().tensor
     };
     assert_eq!(of(&stored, header), [0.0, 0.25, 0.5, 1.0]);
     header.inverted = true;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use nightread_steps::{Samples, Source};
+use nightread_steps::{Samples, StoredImage};
 
 /// The image of `parity/golden.py`, in 8 or in 16 bits.
 #[derive(Clone, Debug)]
@@ -43,12 +43,12 @@ impl Image {
         Self { words, bytes, width: 128, height: 96 }
     }
 
-    pub fn source(&self) -> Source<'_> {
+    pub fn source(&self) -> StoredImage<'_> {
         let (samples, max_value) = match &self.bytes {
             Some(bytes) => (Samples::U8(bytes), 255),
             None => (Samples::U16(&self.words), 65535),
         };
-        Source { samples, width: self.width, height: self.height, max_value, window: None }
+        StoredImage { samples, width: self.width, height: self.height, max_value, window: None }
     }
 }
 

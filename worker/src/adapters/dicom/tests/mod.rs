@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dicom_ul::association::server::{AcceptAny, ServerAssociationOptions};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
-use nightread_archive::{Object, Options, Source, of_radiograph};
+use nightread_archive::{Object, Options, SourceInstance, of_radiograph};
 use nightread_domain::{ErrorCode, ResultDocument};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,7 +39,7 @@ fn objects() -> Vec<Object> {
     element(0x0010, 0x0010, b"PN", "Doe^Jane");
     element(0x0020, 0x000D, b"UI", "1.2.3.4");
     element(0x0020, 0x000E, b"UI", "1.2.3.4.5");
-    let source = Source::open(&file, 1 << 20).expect("a source");
+    let source = SourceInstance::open(&file, 1 << 20).expect("a source");
     let document: ResultDocument = serde_json::from_value(json!({
         "schema": "nightread.result.v2", "status": "ok", "notice": "n", "task": "radiograph",
         "study": {"kind": "blob", "container": "local", "name": "a.dcm", "version": "1", "last_modified": null,
@@ -65,11 +65,11 @@ fn options(address: String) -> ArchiveOptions {
     }
 }
 
-fn codes(verdicts: &[Verdict]) -> Vec<&'static str> {
-    let code = |verdict: &Verdict| match verdict {
-        Verdict::Stored(None) => "stored",
-        Verdict::Stored(Some(_)) => "stored with a remark",
-        Verdict::Failed(error) => error.code.as_str(),
+fn codes(verdicts: &[ObjectVerdict]) -> Vec<&'static str> {
+    let code = |verdict: &ObjectVerdict| match verdict {
+        ObjectVerdict::Stored(None) => "stored",
+        ObjectVerdict::Stored(Some(_)) => "stored with a remark",
+        ObjectVerdict::Failed(error) => error.code.as_str(),
     };
     verdicts.iter().map(code).collect()
 }
