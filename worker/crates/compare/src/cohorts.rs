@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use nightread_domain::result::{Component, Finding, Payload, Segment};
+use nightread_domain::result::{Component, Finding, Segment};
 use nightread_domain::{ErrorCode, ResultDocument, Status};
 use serde::Serialize;
 
@@ -275,17 +275,24 @@ impl Cohorts {
         if document.status == Status::Failed {
             return Ok(Reading::Failed(document.error.as_ref().map(|error| error.code)));
         }
-        match &document.payload {
-            Some(Payload::Findings { measurements, .. }) if !measurements.is_empty() => {
-                Err(CompareError::Unfit(
-                    "it has measurements, which are not compared: make tables of both sides (nightread results table)"
-                        .to_owned(),
-                ))
-            }
-            Some(Payload::Findings { findings, .. }) => self.findings(findings),
-            Some(Payload::Components { components, .. }) => self.components(components),
-            Some(Payload::Segments { segments }) => self.segments(segments),
-            None => Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned())),
+        let Some(payload) = &document.payload else {
+            return Err(CompareError::Unfit("it is ok, and says nothing of its study".to_owned()));
+        };
+        if payload.measurements().is_some_and(|measurements| !measurements.is_empty()) {
+            return Err(CompareError::Unfit(
+                "it has measurements, which are not compared: make tables of both sides (nightread results table)"
+                    .to_owned(),
+            ));
+        }
+        if let Some(findings) = payload.findings() {
+            self.findings(findings)
+        } else if let Some(components) = payload.components() {
+            self.components(components)
+        } else if let Some(segments) = payload.segments() {
+            self.segments(segments)
+        } else {
+            let text = format!("results of {} are not compared", document.task.studies());
+            Err(CompareError::Unfit(text))
         }
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use nightread_archive::PRIVATE_SCHEME;
 use nightread_domain::result::ModelFacts;
-use nightread_domain::{ErrorCode, JobError, Stage, Task};
+use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, Runtime, VerifiedModel};
 use serde_json::{Value, json};
 
 use crate::app;
 use crate::compute::models::{LoadedModels, facts, routing};
 use crate::readings::segmentation::{ABDOMEN_MM, patches_of_an_abdomen};
+use crate::services::dicom::tasks::of_task;
 use crate::settings::{Problems, Settings};
 
 /// What was found of them.
@@ -204,11 +205,9 @@ fn opened(
 
 /// Labels that go into DICOM results under the private scheme.
 fn uncoded(manifest: &Manifest) -> Vec<String> {
-    match manifest.task {
-        Task::Components => Vec::new(),
-        Task::Radiograph | Task::Segmentation => {
-            let labels = manifest.labels.iter().filter(|label| !label.suppressed && label.code.is_none());
-            labels.map(|label| label.name.clone()).collect()
-        }
+    if of_task(manifest.task).make.is_none() {
+        return Vec::new();
     }
+    let labels = manifest.labels.iter().filter(|label| !label.suppressed && label.code.is_none());
+    labels.map(|label| label.name.clone()).collect()
 }
