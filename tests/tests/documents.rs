@@ -44,7 +44,7 @@ const UNTRIED: [(&str, &str); 17] = [
     ("worker/docs/how-to/backlog.md", "it publishes to Azure Monitor"),
     (
         "worker/docs/how-to/bring-a-network.md",
-        "the network is yours; worker/tests/prepare.rs holds the command",
+        "the network and the script are yours; worker/tests/networks.rs holds the command",
     ),
     (
         "worker/docs/how-to/confounds.md",

@@ -5,6 +5,7 @@ pub mod azure;
 pub mod dicom;
 pub mod http;
 pub mod memory;
+pub mod python;
 pub mod remote_write;
 pub mod storage;
 pub mod tls;

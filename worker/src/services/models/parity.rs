@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +13,7 @@ use nightread_engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::adapters::python;
 use crate::app::WrongUse;
 use crate::services::prepare::{Arrays, Preparer};
 use crate::services::process::Inputs;
@@ -141,22 +140,8 @@ fn scored(session: &mut ModelSession, manifest: &Manifest, tensor: &[f32]) -> Re
 
 /// Has Python run the script over the arrays.
 fn asked(python: &Path, script: &Path, arrays: &Path) -> Result<Vec<Theirs>> {
-    let mut child = Command::new(python)
-        .arg("-")
-        .args([script, arrays])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{} cannot be run", python.display()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A Python that ended already says why by its status.
-        let _ = stdin.write_all(REFERENCE.as_bytes());
-    }
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("{} with {}: {}", python.display(), script.display(), output.status);
-    }
-    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let said = python::answer(python, REFERENCE, &[script, arrays])?;
+    let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).context("the script's answer is not understood")).collect()
 }
 
