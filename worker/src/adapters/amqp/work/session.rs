@@ -77,14 +77,14 @@ async fn session(
     let (connection, channels) = opened;
     shared.epoch.fetch_add(1, Ordering::AcqRel);
     shared.state.send_replace(SessionState::Up);
-    loop {
+    for turn in 0.. {
         tokio::select! {
             biased;
             () = shared.stop.cancelled() => break,
             () = shared.courier.valve().opened() => {}
             () = ended(&connection, &channels) => return Err(unavailable("the broker went away during a pause")),
         }
-        let mut consumers = in_time("consumers", consume(&channels)).await?;
+        let mut consumers = in_time("consumers", consume(&channels, turn)).await?;
         since.get_or_insert_with(Instant::now);
         shared.has_trouble(None);
         shared.state.send_replace(SessionState::Consuming);
@@ -93,7 +93,7 @@ async fn session(
             return Err(error);
         }
         shared.state.send_replace(SessionState::Up);
-        cancel(&channels, &mut consumers, shared).await?;
+        cancel(&channels, turn, &mut consumers, shared).await?;
         give_back_unclaimed(shared);
     }
     shared.courier.hurry();
@@ -139,12 +139,17 @@ async fn take_in(consumers: &mut Consumers, shared: &Shared) -> Option<JobError>
 }
 
 /// Cancels every consumer and takes in what was on its way: it still comes out of the streams, which then end.
-async fn cancel(channels: &Channels, consumers: &mut Consumers, shared: &Shared) -> Result<(), JobError> {
+async fn cancel(
+    channels: &Channels,
+    turn: u64,
+    consumers: &mut Consumers,
+    shared: &Shared,
+) -> Result<(), JobError> {
     let cancelled = async {
         // By reference: a channel closes when its last handle is dropped, and settlements need it until the end.
         for (source, channel) in channels {
-            let tag = source.queue();
-            let cancelled = channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await;
+            let tag = consumer_tag(*source, turn);
+            let cancelled = channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await;
             cancelled.map_err(|error| unavailable("a consumer was not cancelled").with_source(error))?;
         }
         while let Some((source, next)) = consumers.next().await {
@@ -204,13 +209,24 @@ async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Ch
     Ok(channels)
 }
 
-async fn consume(channels: &Channels) -> Result<Consumers, JobError> {
+/// Another one for each turn: RabbitMQ before 3.10.9 takes what was on its way to a cancelled consumer for a message that the next
+/// one of the same tag lacks, and its channel crashes over it (<https://github.com/rabbitmq/rabbitmq-server/issues/5927>).
+fn consumer_tag(source: Origin, turn: u64) -> String {
+    format!("{}.{turn}", source.queue())
+}
+
+async fn consume(channels: &Channels, turn: u64) -> Result<Consumers, JobError> {
     let mut consumers = SelectAll::new();
     for (source, channel) in channels {
         let (source, queue) = (*source, source.queue());
         let options = BasicConsumeOptions::default();
         let consumer = channel
-            .basic_consume(queue.as_str().into(), queue.as_str().into(), options, FieldTable::default())
+            .basic_consume(
+                queue.as_str().into(),
+                consumer_tag(source, turn).into(),
+                options,
+                FieldTable::default(),
+            )
             .await
             .map_err(|error| classified(&format!("cannot consume from {queue}"), error))?;
         let brought = consumer.map(move |raw| (source, Some(raw)));
