@@ -283,6 +283,7 @@ impl Composition {
         let reader = Reader {
             models: self.opened.serve(options, load_policy)?,
             cpu: CpuPool::new(split.decode_threads)?,
+            cpu_of_volumes: CpuPool::of_volumes(split.decode_threads)?,
             options: ReadingOptions {
                 scan_threads: split.decode_threads.min(2),
                 sidecars: stores.sidecars,

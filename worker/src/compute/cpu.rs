@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
+use nightread_engine::{NICENESS, be_nice};
 use tokio::sync::oneshot;
 
 /// A fixed pool. Work whose caller has gone away is skipped.
@@ -14,9 +15,24 @@ pub struct CpuPool {
 
 impl CpuPool {
     pub fn new(threads: usize) -> Result<Self, JobError> {
+        Self::of("decode", threads, |_| {})
+    }
+
+    /// For volumes, whose decoding and preparing takes seconds: threads of their own, of low priority, so that images wait for
+    /// neither.
+    pub fn of_volumes(threads: usize) -> Result<Self, JobError> {
+        Self::of("volume", threads, |_| be_nice(NICENESS))
+    }
+
+    fn of(
+        name: &'static str,
+        threads: usize,
+        begins: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Self, JobError> {
         let pool = rayon_core::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
-            .thread_name(|n| format!("decode-{n}"))
+            .thread_name(move |n| format!("{name}-{n}"))
+            .start_handler(begins)
             .build()
             .map_err(|error| {
                 JobError::new(Stage::Start, ErrorCode::Internal, "cannot start the decode threads")

@@ -108,6 +108,8 @@ pub fn unreadable(error: std::io::Error) -> JobError {
 pub struct Reader {
     pub models: Models,
     pub cpu: CpuPool,
+    /// For volumes alone.
+    pub cpu_of_volumes: CpuPool,
     pub options: ReadingOptions,
     /// Where the files beside a scan are.
     pub beside: Arc<dyn BlobStore>,

@@ -81,11 +81,12 @@ pub use manifest::{
     Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
 };
 pub use measurements::measurements;
+pub use memory::be_nice;
 pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
 pub use options::EngineOptions;
 pub use outputs::{Arrays, Outputs, Timing};
-pub use patches::{Cost, PatchEngine, PatchOptions, Patches};
+pub use patches::{Cost, NICENESS, PatchEngine, PatchOptions, Patches};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};

@@ -3,11 +3,11 @@
 use std::fs;
 
 /// Raises the niceness of this thread, and of those it starts, by as much. Where the system refuses, it stays.
-pub(crate) fn be_nice(by: i32) {
+pub fn be_nice(by: i32) {
     let thread = rustix::thread::gettid();
     let before = rustix::process::getpriority_process(Some(thread)).unwrap_or(0);
     if let Err(error) = rustix::process::setpriority_process(Some(thread), before + by) {
-        tracing::warn!(%error, "the volumes' thread keeps its priority");
+        tracing::warn!(%error, "a thread of volumes keeps its priority");
     }
 }
 

@@ -23,8 +23,8 @@ use crate::session::ModelSession;
 use crate::shared::OptimisedModel;
 use crate::tune;
 
-/// What the thread's niceness is raised by. At 10 a thread of usual priority beside it gets nine tenths of a core.
-const NICENESS: i32 = 10;
+/// What the niceness of threads of volumes is raised by. At 10 a thread of usual priority beside one gets nine tenths of a core.
+pub const NICENESS: i32 = 10;
 
 /// How networks go over volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,12 +65,12 @@ pub(super) async fn open<'b>(
             }
             most
         };
-        reader.cpu.run(Stage::Decode, needed).await?
+        reader.cpu_of_volumes.run(Stage::Decode, needed).await?
     };
     // Who has this room waits for no other, so nobody waits in a circle.
     let room = reader.bytes_of_volumes.whole_room_for(taken).await?;
     let codec = reader.options.codec.clone();
-    let read = reader.cpu.run(Stage::Decode, move || {
+    let read = reader.cpu_of_volumes.run(Stage::Decode, move || {
         let started = Instant::now();
         let codec = codec.ok_or_else(|| codes::internal("there is no codec"))?;
         let volume = from_parts(&parts, &limits, &*codec).map_err(codes::refused)?;
@@ -92,7 +92,7 @@ pub(super) async fn read(
     let engine = reader.models.volumes().engine().await?;
     let prepared = {
         let (network, volume) = (Arc::clone(&network), Arc::clone(&decoded.volume));
-        reader.cpu.run(Stage::Decode, move || {
+        reader.cpu_of_volumes.run(Stage::Decode, move || {
             let started = Instant::now();
             // Room was taken for it.
             let prepared = prepare(&volume, &network.recipe, u64::MAX).map_err(codes::unprepared)?;
@@ -121,7 +121,7 @@ pub(super) async fn read(
     let files = reader.options.volumes.files.clone();
     let (manifest, title) = (Arc::clone(&model.manifest), model.key.to_string());
     let (volume, told) = (Arc::clone(&decoded.volume), decoded.told.clone());
-    let reported = reader.cpu.run(Stage::Report, move || {
+    let reported = reader.cpu_of_volumes.run(Stage::Report, move || {
         let started = Instant::now();
         let measured = Measured { volume: &volume, finished, manifest: &manifest, title: &title };
         let reading = reported(&measured, told, &files)?;
