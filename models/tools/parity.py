@@ -7,6 +7,8 @@ and a last layer that is scaled until logits vary by a standard deviation of 1 o
 prepare` must give the same tensors (within 1e-5 of their range; where the owner resizes bytes, the same bytes),
 `nightread process` the same probabilities within 1e-4 as PyTorch. Then the controls, which must fail by their tensors
 and by their probabilities: another resize, half a pixel, swapped channels. `--every N` takes each N-th image.
+`--double N` also computes N images in double precision, half of them those whose probabilities differ most, and
+tells how far Nightread's and PyTorch's answers are from that (`rounding.py`).
 
 Weights lie in the folder of --work and nowhere else. Needs what worker/crates/steps/parity/requirements.txt lists.
 """
@@ -35,6 +37,7 @@ from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+import rounding
 from nightread_models.onnx_export import strip
 
 SEED = 17
@@ -250,12 +253,14 @@ def prepared(binary: Path, models: Path, case: Case, paths: list[Path], out: Pat
 
 
 def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
-    """The largest difference over all images, as a share of the range of the values."""
-    return max(float(np.abs(array - theirs[path]).max() / np.ptp(theirs[path])) for path, array in ours.items())
+    """The largest difference over all images, as a share of the range of the values; NaN where one is."""
+    return float(np.max([np.abs(array - theirs[path]).max() / np.ptp(theirs[path]) for path, array in ours.items()]))
 
 
-def probabilities(binary: Path, models: Path, case: Case, paths: list[str], out: Path) -> dict[str, np.ndarray]:
-    """Nightread's probabilities, by the studies' names."""
+def findings(
+    binary: Path, models: Path, case: Case, paths: list[str], out: Path
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Nightread's logits and probabilities, by the studies' names."""
     out.mkdir(parents=True, exist_ok=True)
     names = out.with_suffix(".paths")
     names.write_text("\n".join(paths) + "\n")
@@ -265,7 +270,9 @@ def probabilities(binary: Path, models: Path, case: Case, paths: list[str], out:
     for document in out.rglob("*.json"):
         text = json.loads(document.read_text())
         if text.get("status") == "ok":
-            found[text["study"]["name"]] = np.array([finding["probability"] for finding in text["findings"]])
+            found[text["study"]["name"]] = tuple(
+                np.array([finding[key] for finding in text["findings"]], np.float32) for key in ("logit", "probability")
+            )
     return found
 
 
@@ -299,7 +306,7 @@ def controls(
     }
 
 
-def judged(case: Case, binary: Path, work: Path, paths: list[Path]) -> list[str]:
+def judged(case: Case, binary: Path, work: Path, paths: list[Path], double: int) -> list[str]:
     """Prints the figures of one network, and gives what is wrong with them. Some hundred images are held at a time."""
     spaced = paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
     sample = torch.from_numpy(np.stack([case.prepare(path) for path in spaced]))
@@ -308,32 +315,37 @@ def judged(case: Case, binary: Path, work: Path, paths: list[Path]) -> list[str]
     write(case, network, models / case.name)
     # Those of another run are of other weights under the same version, which is refused.
     shutil.rmtree(work / "results" / case.name, ignore_errors=True)
-    tensor, worst, read, spread, wrong, failed = 0.0, 0.0, 0, [], {}, []
+    tensor, seen, wrong, failed = 0.0, [], {}, []
     for start in range(0, len(paths), PORTION):
         portion = paths[start : start + PORTION]
         theirs = {str(path): case.prepare(path) for path in portion}
         ours = prepared(binary, models, case, portion, work / f"{case.name}.npz")
         if not ours:
             continue
-        tensor = max(tensor, furthest(ours, theirs))
-        found = probabilities(binary, models, case, list(ours), work / "results" / case.name)
+        tensor = float(np.maximum(tensor, furthest(ours, theirs)))
+        found = findings(binary, models, case, list(ours), work / "results" / case.name)
         for path in ours:
             logits, right = answer_of(network, theirs[path])
             answer = found.get(path.lstrip("/"))
             if answer is None:
                 failed.append(f"{case.name}: no result of {path}")
                 continue
-            read += 1
-            spread.append(logits)
-            worst = max(worst, float(np.abs(right - answer).max()))
+            seen.append(rounding.Seen(path, float(np.abs(right - answer[1]).max()), *answer, logits))
         wrong = wrong or controls(case, network, ours, portion)
-        print(f"{case.name}: {read} of {start + len(portion)} images so far", file=sys.stderr, flush=True)
+        print(f"{case.name}: {len(seen)} of {start + len(portion)} images so far", file=sys.stderr, flush=True)
+    read, worst = len(seen), float(np.max([one.difference for one in seen], initial=0.0))
+    spread = [one.torch_logits for one in seen]
     told = ", ".join(f"{name} {off:.1e} and {by:.1e}" for name, (off, by) in wrong.items())
     print(
         f"{case.name}: {read} of {len(paths)} images; tensors {tensor:.1e} of the range, findings {worst:.1e}; "
         f"logits vary by {np.std(spread, 0).min() if spread else 0.0:.2f}; controls {told}",
         flush=True,
     )
+    looked = rounding.chosen(seen, double)
+    if looked:
+        tensors = [case.prepare(Path(one.path)) for one in looked]
+        lines = rounding.told(network, case.last(network), models / case.name / "model.onnx", looked, tensors)
+        print("\n    ".join([f"  {len(looked)} images in double precision, largest errors:", *lines]), flush=True)
     if not (read and tensor <= TENSOR and worst <= PROBABILITY):
         failed.append(f"{case.name}: tensors {tensor:.1e}, findings {worst:.1e}")
     return failed + [
@@ -349,6 +361,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="take each N-th image of each folder")
     parser.add_argument("--only", help="one network by name")
+    parser.add_argument("--double", type=int, default=0, help="compute N images in double precision too")
     arguments = parser.parse_args()
     binary, work = arguments.binary.resolve(), arguments.work.resolve()
     every = sorted(path.resolve() for path in arguments.data.rglob("*") if path.suffix in SUFFIXES)
@@ -360,7 +373,7 @@ def main() -> None:
     failed = []
     for case in CASES:
         if arguments.only in (None, case.name):
-            failed += judged(case, binary, work, paths)
+            failed += judged(case, binary, work, paths, arguments.double)
     if failed:
         raise SystemExit("\n".join(failed))
 
