@@ -5,8 +5,9 @@
     python models/export/reference_labels.py monai BUNDLE CT.nii.gz LABELS.nii.gz
 
 Needs models/requirements-peers.txt. FOLDER and BUNDLE are what `segmentation.py` takes. nnU-Net predicts without
-mirroring. TotalSegmentator runs its own `nnUNet_predict_image` as for `total --fast`. Of a bundle, its own
-preprocessing, inferer and postprocessing are run: unlike the export this executes what its configuration says.
+mirroring; `--single` has it add logits in single precision instead of half. TotalSegmentator runs its own
+`nnUNet_predict_image` as for `total --fast`. Of a bundle, its own preprocessing, inferer and postprocessing are run:
+unlike the export this executes what its configuration says.
 
 Prints one line of JSON: seconds and processor seconds from reading the CT to labels on the disk, and the peak of
 memory (resident, MiB) with what it was before the CT was read. TotalSegmentator takes all processors; the others
@@ -121,6 +122,14 @@ def prepare_monai(options: argparse.Namespace) -> Callable[[], None]:
     return run
 
 
+def add_in_single() -> None:
+    """nnU-Net's predictor names the precision of its sums as `torch.half`: the weights' is a default taken before."""
+    from nnunetv2.inference import sliding_window_prediction
+
+    assert sliding_window_prediction.compute_gaussian.__wrapped__.__defaults__[2] == torch.float16
+    torch.half = torch.float32
+
+
 PREPARE = {"nnunet": prepare_nnunet, "totalsegmentator": prepare_totalsegmentator, "monai": prepare_monai}
 
 
@@ -141,9 +150,12 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="where the label map goes, .nii.gz")
     parser.add_argument("--fold", default="0", help="(nnU-Net) which fold")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--single", action="store_true", help="(nnU-Net, TotalSegmentator) sums in single precision")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     run = PREPARE[options.kind](options)
+    if options.single:
+        add_in_single()
     idle, began = resident_mib("VmRSS"), time.monotonic()
     spent = time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     run()

@@ -95,9 +95,24 @@ fn curves_are_those_of_the_peers() {
         assert!((got - right).abs() <= 1e-6 * right, "{got} {right}");
     }
     assert!((monai.of(1e-9) - 1e-3).abs() < 1e-9);
-    assert!((nnunet.of(0.0) - 5.960_464_5e-9).abs() < 1e-14);
+    assert_eq!(nnunet.of(0.0).to_bits(), 2f32.powi(-24).to_bits());
     let equal = Weights::new(Rule::Monai, [3, 3, 3], None);
     assert_eq!((equal.along(1), equal.of(1.0)), (&[1.0; 3][..], 1.0));
+}
+
+/// nnU-Net 2.8.1: `compute_gaussian((16, 16, 16), 1 / 8, 10, torch.float16)`, in multiples of 2^-24, from a corner to the
+/// middle and from the middle of an edge to the middle. Half precision keeps one digit of the first, three of the last.
+#[test]
+fn weights_round_as_those_of_nnunet() {
+    let nnunet = Weights::new(Rule::NnUnet, [16, 16, 16], Some(0.125));
+    let curve = nnunet.along(0);
+    let corner = [1, 2, 230, 14_232, 415_744, 5_742_592, 37_421_056, 115_277_824, 167_772_160];
+    let edge = [19, 803, 20_704, 323_840, 3_072_000, 17_678_336, 61_734_912, 130_678_784, 167_772_160];
+    for (at, (corner, edge)) in corner.into_iter().zip(edge).enumerate() {
+        let found = [curve[at], curve[8]].map(|third| nnunet.of(curve[at] * curve[at] * third));
+        let found = found.map(|weight| (f64::from(weight) * 2f64.powi(24)).to_bits());
+        assert_eq!(found, [corner, edge].map(|times| f64::from(times).to_bits()), "{at}");
+    }
 }
 
 /// The bound of the layout's formula, by its letters.

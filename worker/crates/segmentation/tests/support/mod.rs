@@ -1,6 +1,7 @@
 //! Random geometries, a network that is a formula, and the naive form, written without the crate's own parts.
 #![allow(dead_code)]
 
+use half::f16;
 use nightread_segmentation::window::{Padding, Resample, Rule, Window};
 use nightread_segmentation::{AxisMap, Back};
 use proptest::prelude::*;
@@ -158,33 +159,37 @@ fn begins(rule: Rule, length: usize, patch: usize, step: f64) -> Vec<usize> {
 /// A whole map of weights, made as the peers make theirs.
 fn weights(window: &Window) -> Vec<f64> {
     let [wide, high, deep] = window.patch;
-    let mut map = vec![1.0; wide * high * deep];
-    let Some(scale) = window.gaussian else { return map };
-    for (at, weight) in map.iter_mut().enumerate() {
-        for (index, side) in [(at % wide, wide), (at / wide % high, high), (at / wide / high, deep)] {
-            let sigma = side as f64 * scale;
-            let centre = match window.rule {
-                Rule::NnUnet => (side / 2) as f64,
-                Rule::Monai => (side - 1) as f64 / 2.0,
-            };
-            let away = (index as f64 - centre).abs();
-            let cut = window.rule == Rule::NnUnet && away > (4.0 * sigma + 0.5).floor();
-            *weight *= if cut { 0.0 } else { (-away * away / (2.0 * sigma * sigma)).exp() };
-        }
-    }
+    let Some(scale) = window.gaussian else { return vec![1.0; wide * high * deep] };
+    let factor = |index: usize, side: usize| {
+        let sigma = side as f64 * scale;
+        let centre = match window.rule {
+            Rule::NnUnet => (side / 2) as f64,
+            Rule::Monai => (side - 1) as f64 / 2.0,
+        };
+        let away = (index as f64 - centre).abs();
+        let cut = window.rule == Rule::NnUnet && away > (4.0 * sigma + 0.5).floor();
+        if cut { 0.0 } else { (-0.5 * (away / sigma).powi(2)).exp() }
+    };
+    let place = |at: usize| [at % wide, at / wide % high, at / wide / high];
+    let factors = |at: usize| {
+        let [x, y, z] = place(at);
+        [factor(x, wide), factor(y, high), factor(z, deep)]
+    };
+    let voxels = 0..wide * high * deep;
     match window.rule {
-        Rule::NnUnet => {
-            let smallest = 2f64.powi(-24) / 10.0;
-            map.iter_mut().filter(|weight| **weight < smallest / 2.0).for_each(|weight| *weight = smallest);
-        }
+        // Products in single precision: which number of half precision is the nearest must not depend on the last bits.
+        Rule::NnUnet => voxels
+            .map(|at| {
+                let [x, y, z] = factors(at).map(|factor| factor as f32);
+                f16::from_f32(z * y * x * 10.0).to_f64().max(2f64.powi(-24))
+            })
+            .collect(),
         Rule::Monai => {
+            let map: Vec<f64> = voxels.map(|at| factors(at).iter().product()).collect();
             let least = map.iter().copied().fold(f64::INFINITY, f64::min).max(1e-3);
-            for weight in &mut map {
-                *weight = weight.max(least);
-            }
+            map.into_iter().map(|weight| weight.max(least)).collect()
         }
     }
-    map
 }
 
 /// Everything in memory, in double precision.
