@@ -178,6 +178,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         write_heatmap_arrays: settings.write_heatmap_arrays,
         write_embeddings: settings.write_embeddings,
         codec: Some(Arc::new(codec)),
+        codec_of_volumes: Some(Arc::new(unstarted_codec(limits)?)),
         scans: settings.scans.clone(),
         sidecars: false,
         scan_limits: nightread_volume::Limits {
@@ -245,12 +246,16 @@ pub(crate) fn decode_limits(limits: &Limits) -> DecodeLimits {
 
 /// The children that decode, one of them started: a system that cannot confine it is no system to read on.
 pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
+    let codec = unstarted_codec(limits)?;
+    codec.make_ready()?;
+    Ok(codec)
+}
+
+fn unstarted_codec(limits: &Limits) -> Result<ChildCodec, JobError> {
     // The variable spares each child a start anew: see `privacy`.
     let (name, value) = TELEMETRY_OFF;
     let codec = ChildCodec::new(this_program()?, ["codec-child"]).with_variable(name, value);
-    let codec = codec.with_memory(ChildCodec::memory_for(decode_limits(limits).max_pixels));
-    codec.make_ready()?;
-    Ok(codec)
+    Ok(codec.with_memory(ChildCodec::memory_for(decode_limits(limits).max_pixels)))
 }
 
 impl Composition {

@@ -44,6 +44,8 @@ pub struct ReadingOptions {
     /// Whether what networks make of radiographs before their labels is kept.
     pub write_embeddings: bool,
     pub codec: Option<Arc<dyn IsolatedCodec>>,
+    /// Its children have the low priority of the threads that start them, so they serve no others.
+    pub codec_of_volumes: Option<Arc<dyn IsolatedCodec>>,
     pub scans: ScanSettings,
     /// Whether the files beside a scan belong to it.
     pub sidecars: bool,

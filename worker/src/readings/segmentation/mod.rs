@@ -69,7 +69,7 @@ pub(super) async fn open<'b>(
     };
     // Who has this room waits for no other, so nobody waits in a circle.
     let room = reader.bytes_of_volumes.whole_room_for(taken).await?;
-    let codec = reader.options.codec.clone();
+    let codec = reader.options.codec_of_volumes.clone();
     let read = reader.cpu_of_volumes.run(Stage::Decode, move || {
         let started = Instant::now();
         let codec = codec.ok_or_else(|| codes::internal("there is no codec"))?;
