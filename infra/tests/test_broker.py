@@ -53,11 +53,22 @@ def test_the_settings_have_arrived_in_the_broker(rabbitmq):
     assert {u["user"]: u["tags"] for u in users} == {"worker": [], "relay": [], "assemble": [], "deliver": [], "monitor": ["monitoring"], "operator": ["administrator"]}
 
 
+def delete_names(rabbitmq, exchanges, queues):
+    """What is not there is no error to the broker."""
+    with client(rabbitmq, "admin") as connection:
+        channel = connection.channel()
+        for queue in queues:
+            channel.queue_delete(queue)
+        for exchange in exchanges:
+            channel.exchange_delete(exchange)
+
+
 @pytest.fixture
 def names_in_use(rabbitmq):
-    """Exchanges and queues by name, without the worker's own arguments; they go again, for the worker to declare its own."""
+    """Exchanges and queues by name, without the worker's own arguments, instead of those that a test before left; they go again, for the worker to declare its own."""
     exchanges = [exchange for name, exchange in NAMES.items() if name == "exchange" or name.endswith("Exchange")]
     queues = [*NAMES["laneQueues"].values(), *(NAMES[f"{name}Queue"] for name in ("quarantine", "parked", "dead", "deliveries", "deliveriesDead"))]
+    delete_names(rabbitmq, exchanges, queues)
     with client(rabbitmq, "admin") as connection:
         channel = connection.channel()
         for exchange in exchanges:
@@ -66,12 +77,7 @@ def names_in_use(rabbitmq):
             channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
         channel.queue_bind(NAMES["laneQueues"]["ingest"], NAMES["exchange"], "job.ingest")
     yield
-    with client(rabbitmq, "admin") as connection:
-        channel = connection.channel()
-        for queue in queues:
-            channel.queue_delete(queue)
-        for exchange in exchanges:
-            channel.exchange_delete(exchange)
+    delete_names(rabbitmq, exchanges, queues)
 
 
 def test_each_user_may_do_its_work_and_nothing_else(rabbitmq, names_in_use):
