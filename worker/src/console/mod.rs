@@ -6,6 +6,7 @@ pub(crate) mod table;
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
+use nightread_domain::error::with_causes;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -16,14 +17,7 @@ pub(crate) const WRONG_USE: u8 = 2;
 
 /// An error and every cause behind it that it does not say already.
 pub(crate) fn in_full(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text.push_str(if text.is_empty() { "" } else { ": " });
-            text.push_str(&cause);
-        }
-    }
-    text
+    with_causes(error.to_string(), error.source())
 }
 
 /// One line on standard error.

@@ -1,11 +1,13 @@
 //! The way to an archive that is reached by associations, and what its troubles are called.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_ul::ClientAssociationOptions;
 use dicom_ul::association;
+use nightread_domain::error::with_causes;
 use nightread_domain::{ErrorCode, JobError};
 use rustls::ClientConfig;
 
@@ -118,7 +120,7 @@ impl Line {
 
     fn broken(&self, error: &association::Error) -> JobError {
         use association::Error;
-        let said = whole(error);
+        let said = with_causes(error.to_string(), error.source());
         match error {
             Error::Rejected { .. } => failed(
                 ErrorCode::DeliveryForbidden,
@@ -134,18 +136,4 @@ impl Line {
             _ => failed(ErrorCode::DeliveryUnavailable, format!("{} ({said})", self.reset())),
         }
     }
-}
-
-/// An error with its causes, each once.
-fn whole(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }

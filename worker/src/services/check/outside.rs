@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nightread_domain::error::with_causes;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, Stage, WriteCondition};
 use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
@@ -329,14 +330,5 @@ impl Store {
 
 /// An error with its causes, each said once.
 fn told(error: &JobError) -> String {
-    let mut words = format!("{} ({})", error.message, error.code);
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !words.contains(&said) {
-            words = format!("{words}: {said}");
-        }
-        cause = error.source();
-    }
-    words
+    with_causes(format!("{} ({})", error.message, error.code), error.source())
 }

@@ -11,6 +11,19 @@ use serde::{Deserialize, Serialize};
 
 pub use code::ErrorCode;
 
+/// `text`, and each of a chain of causes that it does not say already.
+pub fn with_causes(mut text: String, mut next: Option<&(dyn StdError + 'static)>) -> String {
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// What an error means for the job and for the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -119,17 +132,7 @@ impl JobError {
 
     /// The message and every cause behind it that it does not say already.
     pub fn in_full(&self) -> String {
-        let mut text = self.message.clone();
-        let mut next = self.source();
-        while let Some(cause) = next {
-            let said = cause.to_string();
-            if !said.is_empty() && !text.contains(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            next = cause.source();
-        }
-        text
+        with_causes(self.message.clone(), self.source())
     }
 
     pub fn is_transient(&self) -> bool {
