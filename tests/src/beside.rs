@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
-use nightread_volume::{Affine, Description, Grid, Storage, VolumeWriter};
 
 use crate::arriving::{Results, quantiles};
 use crate::azurite::Azurite;
@@ -14,6 +13,7 @@ use crate::images::noise;
 use crate::measure::announce_all;
 use crate::parts::root;
 use crate::rabbit::Rabbit;
+use crate::volumes::nifti;
 use crate::worker::Worker;
 
 const RADIOGRAPHS: &str = "cxr-pneumonia-demo";
@@ -80,24 +80,10 @@ async fn volumes_read(worker: &Worker) -> u32 {
 /// Soft tissue with rings of other densities, 0.8 x 0.8 x 1.5 mm.
 fn volume(slices: usize) -> Bytes {
     const SIDE: usize = 512;
-    let grid = Grid {
-        dims: [SIDE, SIDE, slices],
-        affine: Affine([[0.8, 0.0, 0.0, 0.0], [0.0, 0.8, 0.0, 0.0], [0.0, 0.0, 1.5, 0.0]]),
-    };
-    let values = (0..grid.len()).map(|at| {
-        let place = [at % SIDE, at / SIDE % SIDE].map(|index| index as f32 - SIDE as f32 / 2.0);
-        let radius = place[0].hypot(place[1]);
+    let value = |[x, y, _]: [usize; 3]| {
+        let [x, y] = [x, y].map(|index| index as f32 - SIDE as f32 / 2.0);
+        let radius = x.hypot(y);
         if radius > 220.0 { -1000.0 } else { 40.0 + (radius / 9.0).sin() * 120.0 }
-    });
-    let description = Description {
-        grid,
-        volumes: None,
-        storage: Storage::I16 { slope: 1.0 },
-        tr_seconds: None,
-        space: 1,
-        text: String::new(),
     };
-    let mut writer = VolumeWriter::new(Vec::new(), description, Some(1)).expect("a header");
-    writer.write_volume(&values.collect::<Vec<f32>>()).expect("written");
-    writer.finish().expect("written").into()
+    nifti([SIDE, SIDE, slices], [0.8, 0.8, 1.5], value).into()
 }

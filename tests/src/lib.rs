@@ -36,5 +36,6 @@ pub mod radiographs;
 pub mod server;
 pub mod simulated;
 pub mod slices;
+pub mod volumes;
 pub mod wait;
 pub mod worker;

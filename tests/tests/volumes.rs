@@ -9,9 +9,9 @@ use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::bench::Bench;
 use nightread_tests::images::grey;
 use nightread_tests::parts::root;
+use nightread_tests::volumes::nifti;
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
-use nightread_volume::{Affine, Description, Grid, Storage, VolumeWriter};
 
 /// A patch of the network takes microseconds, and begins at every voxel: seven hundred thousand here, which take seconds.
 const SIDE: usize = 96;
@@ -21,26 +21,14 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A block of soft tissue in air, 3 mm.
 fn volume(side: usize) -> Vec<u8> {
-    let grid = Grid {
-        dims: [side; 3],
-        affine: Affine([[3.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]]),
-    };
     let inside = side / 4..side / 2;
-    let values = (0..grid.len()).map(|at| {
-        let place = [at % side, at / side % side, at / side / side];
-        if place.iter().all(|index| inside.contains(index)) { 100.0 } else { -1000.0 }
-    });
-    let description = Description {
-        grid,
-        volumes: None,
-        storage: Storage::I16 { slope: 1.0 },
-        tr_seconds: None,
-        space: 1,
-        text: String::new(),
-    };
-    let mut writer = VolumeWriter::new(Vec::new(), description, Some(1)).expect("a header");
-    writer.write_volume(&values.collect::<Vec<f32>>()).expect("written");
-    writer.finish().expect("written")
+    nifti(
+        [side; 3],
+        [3.0; 3],
+        |place| {
+            if place.iter().all(|index| inside.contains(index)) { 100.0 } else { -1000.0 }
+        },
+    )
 }
 
 fn settings(bench: &Bench) -> WorkerSettings {
