@@ -17,11 +17,7 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// What the disk says.
-pub fn file_sha256(path: &Path) -> io::Result<String> {
-    of_file(path)
-}
-
-pub(crate) fn of_file(path: &Path) -> io::Result<String> {
+pub fn of_file(path: &Path) -> io::Result<String> {
     Digesting::open(path)?.finish()
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
+use bytes::Buf;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use crate::digest::Digesting;
@@ -115,10 +114,10 @@ impl GraphFacts {
             let text = format!("{} {words}", path.display());
             JobError::new(Stage::Start, ErrorCode::ModelMismatch, text)
         };
-        if let Some(what) = foreign(&head(path).map_err(unreadable)?) {
+        let mut bytes = Digesting::open(path).map_err(unreadable)?;
+        if let Some(what) = foreign(bytes.chunk()) {
             return Err(refused(format!("is no ONNX file: {what}")));
         }
-        let mut bytes = Digesting::open(path).map_err(unreadable)?;
         let model = onnx::decoded(&mut bytes).map_err(refused)?;
         let sha256 = bytes.finish().map_err(unreadable)?;
         let data_files = onnx::files_of(&model).map_err(refused)?;
@@ -168,12 +167,6 @@ fn side(dimension: &Dimension) -> Side {
 fn operator(graph: &Graph, output: &str) -> Option<String> {
     let node = graph.node.iter().find(|node| node.output.iter().any(|name| name == output))?;
     Some(node.op_type.clone())
-}
-
-fn head(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    File::open(path)?.take(64).read_to_end(&mut head)?;
-    Ok(head)
 }
 
 /// What a file is that is often taken for ONNX, and what makes ONNX of it.

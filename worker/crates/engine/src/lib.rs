@@ -69,7 +69,7 @@ pub mod tune;
 
 pub use cams::Cams;
 pub use configure::SessionOptions;
-pub use digest::file_sha256;
+pub use digest::of_file as file_sha256;
 pub use engine::Engine;
 pub use graph::{Element, GraphFacts, Port, Side};
 pub use inference::Inference;
@@ -79,6 +79,7 @@ pub use manifest::{
     CtPreprocessing, CtRecipe, DataFile, Evidence, Head, Input, Intensity, Label, Laterality, MANIFEST_FILE,
     Manifest, ManifestProblems, Maps, Orientation, Output, Padding, Placement, Plan, Precision,
     Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
+    is_model_name,
 };
 pub use measurements::measurements;
 pub use memory::be_nice;

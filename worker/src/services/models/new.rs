@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nightread_engine::{GraphFacts, MANIFEST_FILE, Side, file_sha256};
+use nightread_engine::{GraphFacts, MANIFEST_FILE, Side, file_sha256, is_model_name};
 use serde_json::{Value, json};
 
 use super::export;
@@ -29,8 +29,7 @@ pub(crate) struct Begun {
 /// # Errors
 /// [`WrongUse`] for a name that no model can have, or that is taken; what the file is refused for; what the disk says.
 pub(crate) fn run(name: &str, from: &Path, models: &Path) -> Result<Begun> {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || !name.chars().all(is_plain) {
+    if !is_model_name(name) {
         return Err(WrongUse(format!("{name:?}: a name has lower-case letters, digits and hyphens")).into());
     }
     let folder = models.join(name);
@@ -59,9 +58,10 @@ pub(crate) fn run(name: &str, from: &Path, models: &Path) -> Result<Begun> {
     }
     fs::write(made.path().join(MANIFEST_FILE), manifest(name, from, &facts, &data))?;
     fs::write(made.path().join("README.md"), card(name))?;
-    let made = made.keep();
-    readable(&made)?;
-    fs::rename(&made, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    readable(made.path())?;
+    fs::rename(made.path(), &folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // It has another name now: there is nothing to clear away.
+    let _ = made.keep();
     let faults = export::faults(&facts);
     Ok(Begun { name: name.to_owned(), folder, facts, faults })
 }

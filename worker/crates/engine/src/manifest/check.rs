@@ -28,7 +28,7 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
         problems
             .push(Problem::new("name", format!("is {:?}, but the folder is {folder_name:?}", manifest.name)));
     }
-    if !is_slug(&manifest.name) {
+    if !is_model_name(&manifest.name) {
         problems.push(Problem::new("name", "must be lower-case letters, digits and hyphens"));
     }
     if !is_semver(&manifest.version) {
@@ -227,8 +227,11 @@ fn check_file(manifest: &Manifest, files: Files, file: &str, sha256: Option<&str
     }
 }
 
-fn is_slug(name: &str) -> bool {
-    name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) && !name.starts_with('-')
+/// Whether a model may have this name, and its folder.
+pub fn is_model_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && !name.starts_with('-')
 }
 
 /// `major.minor.patch`, no leading zeros. Pre-release parts are left out: the precision is appended with a hyphen.

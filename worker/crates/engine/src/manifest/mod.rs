@@ -18,6 +18,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 pub use nightread_steps::Plan;
 
 pub use catalogue::Catalogue;
+pub use check::is_model_name;
 pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Measurement, Output};
 pub use segmentation::{
     AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
