@@ -7,6 +7,7 @@ use std::time::Duration;
 use nightread::adapters::amqp::topology;
 use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::bench::Bench;
+use nightread_tests::cgroup::Room;
 use nightread_tests::images::grey;
 use nightread_tests::parts::root;
 use nightread_tests::volumes::nifti;
@@ -111,6 +112,44 @@ async fn a_volume_that_would_outlast_its_delivery_or_the_memory_is_told_and_hold
             .await;
     assert_eq!(refused["error"]["code"], "exceeds_memory", "{refused}");
     bench.settled(&[&worker], PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_kills_workers_for_want_of_memory_is_told_after_two_deaths_alone() {
+    /// 211 MiB in whole numbers of 16 bits, and 422 on the network's grid.
+    const LARGE: usize = 480;
+    let test = "a_volume_that_kills_workers_for_want_of_memory_is_told_after_two_deaths_alone";
+    let Some(bench) = Bench::shared(test).await else { return };
+    bench.upload("large.nii.gz", volume(LARGE).into()).await;
+    bench.upload("small.nii.gz", volume(16).into()).await;
+    bench.announce(Lane::Volumes, "large.nii.gz").await;
+    let room = Room::new(512 << 20, 800 << 20);
+    let words = room.words();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let settings = settings(&bench).with("NIGHTREAD_LIMITS_VOLUME_BYTES", "100000000000").through(&words);
+    let mut deaths = 0;
+    let survivor = loop {
+        let mut worker = bench.start_with(&settings);
+        tokio::select! {
+            ended = worker.ended() => assert!(!ended.success(), "death {deaths}: {ended:?}\n{}", worker.log()),
+            () = wait::until_within(PATIENCE, "the dead letter", || async {
+                (!bench.dead().await.is_empty()).then_some(())
+            }) => break worker,
+        }
+        deaths += 1;
+        assert!(deaths <= 4, "it still kills workers\n{}", worker.log());
+    };
+    assert_eq!(deaths, 4, "twice beside others, as far as anybody knows, and twice alone; {}", room.told());
+    let dead = bench.dead().await;
+    let codes: Vec<ErrorCode> = dead.iter().map(|letter| letter.code).collect();
+    assert_eq!(codes, [ErrorCode::ExceedsMemory], "{dead:?}");
+    bench.announce(Lane::Volumes, "small.nii.gz").await;
+    let found = wait::until_within(PATIENCE, "the small one", || {
+        bench.result_of("bands", "1.0.0-fp32", "small.nii.gz")
+    })
+    .await;
+    assert_eq!(found["status"], "ok", "{found}");
+    bench.settled(&[&survivor], PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

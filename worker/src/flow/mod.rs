@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub mod budget;
 pub mod failpoint;
+pub mod memory;
 pub mod observer;
 pub mod report;
 pub mod sweep;

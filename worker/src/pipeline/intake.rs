@@ -12,6 +12,7 @@ use nightread_domain::{Disposition, ErrorCode, Intake, Job, JobError, Lane, Mess
 use tokio::sync::RwLock;
 use tracing::Instrument;
 
+use super::near_memory::Starts;
 use super::process::{done_before, process};
 use super::serving::{Decided, Handler, JobLimit, RunEnd, Serving, Stop};
 use super::sinks;
@@ -156,16 +157,14 @@ impl Shared {
             Ok(Step::Settle(disposition)) => return settled(disposition),
             Err(error) => return settled(dead(error)),
         };
-        if quarantined && delivery_count >= DEADLY_STARTS {
+        if quarantined && let Some(error) = self.given_up(message).await {
             match done_before(&job, message.attributes.lane, &self.run.tools).await {
                 // A study that is stored is done, whatever became of its workers.
                 Ok((processed, true)) => return self.conclude(processed).await,
-                Ok((processed, false)) if processed.reports.is_empty() => {
-                    return settled(dead(given_up(delivery_count)));
-                }
+                Ok((processed, false)) if processed.reports.is_empty() => return settled(dead(error)),
                 // What some of its models stored goes on.
                 Ok((processed, false)) => {
-                    let disposition = dead(given_up(delivery_count));
+                    let disposition = dead(error);
                     return self.conclude(Processed { disposition, ..processed }).await;
                 }
                 // Whoever cannot ask cannot read either: the job fails for that reason.
@@ -173,6 +172,19 @@ impl Shared {
             }
         }
         self.job(job, message).await
+    }
+
+    /// Why a quarantined message is not begun once more.
+    async fn given_up(&self, message: &Message) -> Option<JobError> {
+        let starts = message.attributes.delivery_count;
+        // Whoever cannot ask for notes reads: the study's own error tells more.
+        let for_memory = self.starts(message).judged(starts).await.unwrap_or_default();
+        for_memory.or_else(|| (starts >= DEADLY_STARTS).then(|| died(starts)))
+    }
+
+    fn starts(&self, message: &Message) -> Starts<'_> {
+        let tools = &self.run.tools;
+        Starts::of(message, &*tools.results, &tools.results_container)
     }
 
     fn job_of(&self, message: &Message) -> Result<Step, JobError> {
@@ -214,7 +226,15 @@ impl Shared {
             let turn = attributes.delivery_count;
             let processed = if attributes.quarantined {
                 let _alone = self.alone.write().await;
-                process(&job, attributes.lane, turn, &self.run.tools).await
+                let starts = self.starts(message);
+                let processed = tokio::select! {
+                    processed = process(&job, attributes.lane, turn, &self.run.tools) => processed,
+                    never = starts.watch(turn) => match never {},
+                };
+                if !matches!(processed.disposition, Disposition::Quarantine { .. }) {
+                    starts.forget().await;
+                }
+                processed
             } else {
                 let _beside_others = self.alone.read().await;
                 process(&job, attributes.lane, turn, &self.run.tools).await
@@ -280,7 +300,7 @@ impl Shared {
     }
 }
 
-fn given_up(starts: u32) -> JobError {
+fn died(starts: u32) -> JobError {
     let times = starts + QUARANTINE_DELIVERIES;
     let text = format!("handed out {times} times, the last {starts} alone, and never finished");
     JobError::new(Stage::Settle, ErrorCode::WorkerDied, text)

@@ -8,6 +8,7 @@ mod document;
 mod each;
 pub(crate) mod fetching;
 pub mod intake;
+pub(crate) mod near_memory;
 pub mod outage;
 pub mod process;
 pub(crate) mod resolving;

@@ -381,6 +381,7 @@ mod tests {
             "_series/incoming/1.2.json",
             "_assemble/series/incoming/1.2.json",
             "_deliveries/pacs/1/2.json",
+            "_starts/ab/0",
         ] {
             write(root.path(), own, "{}");
         }

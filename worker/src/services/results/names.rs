@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::source::{DocumentSource, FOLDER, Lines, listed};
 use crate::adapters::storage::azure::AzureStore;
 use crate::adapters::storage::folder::FolderStore;
+use crate::pipeline::near_memory::STARTS;
 use crate::services::pages::{PageWalk, patiently};
 
 /// Documents that one thread reads in one go.
@@ -22,8 +23,8 @@ const BATCH: usize = 128;
 const DOCUMENT: &str = ".json";
 
 /// What lies below these in the results container is Nightread's own: records that have not been told yet, set documents,
-/// what is known of series so far, and what archives have.
-const OWN: [&str; 4] = ["_outbox/", SETS, "_assemble/", RECORDS];
+/// what is known of series so far, what archives have, and starts that came near the end of the memory.
+const OWN: [&str; 5] = ["_outbox/", SETS, "_assemble/", RECORDS, STARTS];
 
 /// A name, and the mark of the version there where it was asked for.
 #[derive(Clone, Debug)]

@@ -285,8 +285,8 @@ error_codes! {
         "The series has fewer slices than make a volume.",
         "Send the whole series.";
     ExceedsMemory = "exceeds_memory", Permanent,
-        "The study needs more memory than `[limits] volume_bytes`, by its headers.",
-        "Raise the limit where the machine has the memory; then redrive.";
+        "The study needs more memory than `[limits] volume_bytes`, by its headers; or two workers died while they read it alone with little memory left.",
+        "Read it on a machine with more memory, or raise the limit where the machine has it; then redrive.";
     ExceedsLaneTime = "exceeds_lane_time", Permanent,
         "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
         "Read it on a faster machine, or raise the consumer timeout of the lane volumes (a policy, and `[broker] volumes_consumer_timeout_seconds`); then redrive.";
