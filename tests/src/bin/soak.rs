@@ -18,7 +18,7 @@ use nightread_tests::{
 const USAGE: &str = "usage: soak chaos [blobs kills seed] | cluster [blobs kills seconds] | stopped [blobs seconds] | clock [blobs seconds] | \
                      oom [blobs kills] | descriptors [blobs] | memory [announcements mebibytes] | \
                      disk [announcements times seconds] | lies [blobs seconds] | outage [announcements seconds] | \
-                     fairness [bulk arrivals] | beside [arrivals slices] | overhead [jobs] | throughput [images rounds] | backpressure [announcements jobs] | \
+                     fairness [bulk arrivals] | beside [arrivals slices mm cts] | overhead [jobs] | throughput [images rounds] | backpressure [announcements jobs] | \
                      announce [published counted] | relabel [blobs kills] | relay [events kills] | deliver [results] | simulate [jobs milliseconds] | mixed EARLIER_BINARY [blobs times kills]";
 
 #[tokio::main]
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
         "deliver" => delivering::rate(number(1, 1_000)).await,
         "outage" => measure::outage(number(1, 1000), Duration::from_secs(number(2, 600) as u64)).await,
         "fairness" => measure::fairness(number(1, 50_000), number(2, 60)).await,
-        "beside" => beside::beside(number(1, 60), number(2, 300)).await,
+        "beside" => beside::beside(number(1, 60), number(2, 300), number(3, 3) as f64, number(4, 2)).await,
         "overhead" => measure::overhead(number(1, 5_000)).await,
         "throughput" => measure::throughput(number(1, 300), number(2, 3)).await,
         "backpressure" => measure::backpressure(number(1, 10_000), number(2, 300)).await,
