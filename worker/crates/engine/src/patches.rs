@@ -214,7 +214,8 @@ fn open(runtime: &Runtime, models: Vec<VerifiedModel>, options: PatchOptions) ->
         provider: options.provider,
         intra_threads: options.intra_threads,
         shares_cores: true,
-        batch_varies: false,
+        // A plan would be a block of all that a patch takes, beside what the first one took: twice the memory, for no time.
+        batch_varies: true,
     };
     let (mut sessions, mut costs) = (HashMap::new(), HashMap::new());
     for model in models {

@@ -12,7 +12,7 @@ use super::final_lines::FinalLines;
 use super::map::{LabelMap, LabelValues};
 use super::ring::{Block, Ring};
 use crate::types::Back;
-use crate::window::{Plan, Resample};
+use crate::window::{Plan, Resample, Turn};
 
 /// Adds patches and takes labels where no later patch reaches.
 #[derive(Debug)]
@@ -135,24 +135,32 @@ impl<'a> Accumulator<'a> {
             return Err(LabelError::Length { expected, given: logits.len() });
         }
         let turn = self.plan.turn(index);
-        if turn[2] == 0 {
+        if turn.begins_row {
             self.begin_row(turn);
         }
         if !self.ring.add(self.plan, self.plan.start(turn), logits, self.threads) {
             return Err(LabelError::NotFinite { patch: index });
         }
-        if turn[2] + 1 == self.plan.axes[self.plan.roles[2]].starts.len() {
+        if turn.ends_row {
             self.end_row(turn, index)?;
         }
         self.next += 1;
         Ok(())
     }
 
-    /// Starts of a turn and the one after it along a role; past the last the grid's end.
-    fn reach(&self, role: usize, turn: usize) -> Range<usize> {
-        let axis = self.plan.roles[role];
+    /// The planes that become final in a sweep: to where the next one begins, or the grid ends.
+    fn final_planes(&self, sweep: usize) -> Range<usize> {
+        let is_last = sweep + 1 == self.plan.sweeps.len();
+        let end =
+            if is_last { self.plan.shape[self.plan.roles[0]] } else { self.plan.reached(sweep + 1).start };
+        self.plan.reached(sweep).start..end
+    }
+
+    /// The same of lines with a row.
+    fn final_lines(&self, row: usize) -> Range<usize> {
+        let axis = self.plan.roles[1];
         let starts = &self.plan.axes[axis].starts;
-        starts[turn]..starts.get(turn + 1).copied().unwrap_or(self.plan.shape[axis])
+        starts[row]..starts.get(row + 1).copied().unwrap_or(self.plan.shape[axis])
     }
 
     /// The part of the grid with these ranges along the sweep and the row, and all of the third axis.
@@ -165,16 +173,16 @@ impl<'a> Accumulator<'a> {
     }
 
     /// Makes room for what a row reaches anew.
-    fn begin_row(&mut self, [sweep, row, _]: [usize; 3]) {
-        let [along, across, _] = self.plan.roles.map(|axis| &self.plan.axes[axis]);
-        let start = along.starts[sweep];
+    fn begin_row(&mut self, Turn { sweep, row, .. }: Turn) {
+        let across = &self.plan.axes[self.plan.roles[1]];
+        let start = self.plan.reached(sweep).start;
         self.ring.begin_sweep(start);
         if sweep == 0 {
             return;
         }
         let layout = self.ring.layout();
         let first = start - layout.kept[0];
-        let reached = along.starts[sweep - 1] + along.extent;
+        let reached = self.plan.reached(sweep - 1).end;
         let planes = first..reached.min(first + layout.row_planes).max(first);
         let before = if row == 0 { 0 } else { across.starts[row - 1] + across.extent };
         let block = self.block(planes, before..across.starts[row] + across.extent);
@@ -182,8 +190,8 @@ impl<'a> Accumulator<'a> {
     }
 
     /// Takes the labels of what became final with a row, and gives up what nothing needs any more.
-    fn end_row(&mut self, [sweep, row, _]: [usize; 3], patch: usize) -> Result<(), LabelError> {
-        let (planes, lines) = (self.reach(0, sweep), self.reach(1, row));
+    fn end_row(&mut self, Turn { sweep, row, .. }: Turn, patch: usize) -> Result<(), LabelError> {
+        let (planes, lines) = (self.final_planes(sweep), self.final_lines(row));
         let block = self.block(planes.clone(), lines.clone());
         let (plan, own, labels) = (self.plan, &mut self.lines, &mut self.labels);
         self.ring.each_piece(&block, |ring, piece| {

@@ -5,7 +5,8 @@
 //! only the lines that the row at work reaches are kept: after a row, all lines that no later row reaches are final.
 //!
 //! With `C` classes, patches of `P` voxels, the least step `s` along the sweep and the shorter sides `A <= B` that is
-//! `4 C [(P - s) A B + s P A]` bytes. Interpolated logits need one plane and one line more.
+//! `4 C [(P - s) A B + s P A]` bytes. Interpolated logits need one plane and one line more. Where the last step is much shorter
+//! than the others, the last two starts are one sweep, which is longer than a patch and leaves `s` to the others.
 
 use super::plan::Plan;
 
@@ -54,25 +55,29 @@ pub const fn label_bytes(classes: usize) -> usize {
 impl Plan {
     pub(crate) fn layout(&self, resample: Resample) -> Layout {
         let wanted = usize::from(resample == Resample::Logits);
-        let [sweep, row, _] = self.roles;
-        let (along, across) = (&self.axes[sweep], &self.axes[row]);
-        let least = along.starts.windows(2).map(|pair| pair[1] - pair[0]).min();
-        let kept = [along, across].map(|axis| if axis.starts.len() > 1 { wanted } else { 0 });
-        let planes = least.map_or(0, |least| along.extent - least + kept[0]);
-        Layout { kept, planes, row_planes: along.extent + kept[0] - planes, lines: across.extent + kept[1] }
+        let row = self.roles[1];
+        let across = &self.axes[row];
+        let kept = [self.sweeps.len(), across.starts.len()].map(|count| if count > 1 { wanted } else { 0 });
+        let reached = (0..self.sweeps.len()).map(|sweep| self.reached(sweep));
+        let extent = reached.clone().map(|planes| planes.len()).max().unwrap_or_default();
+        let least = reached.clone().zip(reached.skip(1)).map(|(one, next)| next.start - one.start).min();
+        let planes = least.map_or(0, |least| extent - least + kept[0]);
+        Layout { kept, planes, row_planes: extent + kept[0] - planes, lines: across.extent + kept[1] }
+    }
+
+    /// Voxels whose sums are kept, of one class.
+    pub(super) fn ring_voxels(&self, resample: Resample) -> usize {
+        let Layout { planes, row_planes, lines, .. } = self.layout(resample);
+        let [_, row, inner] = self.roles;
+        let (wide, long) = (self.shape[inner], self.shape[row]);
+        let whole = planes.saturating_mul(wide).saturating_mul(long);
+        whole.saturating_add(row_planes.saturating_mul(lines).saturating_mul(wide))
     }
 
     /// What a label map of `classes` takes on a source of this shape, in bytes; exact, but for cleaning (see
     /// [`crate::labels::LabelRule`]). Sizes beyond what can be counted saturate, so that no budget has room for them.
     pub fn memory(&self, classes: usize, resample: Resample, source_shape: [usize; 3]) -> Memory {
-        let Layout { planes, row_planes, lines, .. } = self.layout(resample);
-        let [_, row, inner] = self.roles;
-        let (wide, long) = (self.shape[inner], self.shape[row]);
-        let voxels = planes
-            .saturating_mul(wide)
-            .saturating_mul(long)
-            .saturating_add(row_planes.saturating_mul(lines).saturating_mul(wide));
-        let ring = voxels.saturating_mul(classes).saturating_mul(size_of::<f32>());
+        let ring = self.ring_voxels(resample).saturating_mul(classes).saturating_mul(size_of::<f32>());
         let label = label_bytes(classes);
         let volume = |shape: [usize; 3]| shape.iter().fold(label, |bytes, &side| bytes.saturating_mul(side));
         let (model_labels, source_labels) = (volume(self.shape), volume(source_shape));

@@ -16,6 +16,7 @@ pub use error::WindowError;
 pub(crate) use layout::Layout;
 pub use layout::{Memory, Resample, label_bytes};
 pub use patches::Patches;
+pub(crate) use plan::Turn;
 pub use plan::{Padding, Plan, Window};
 pub use starts::Rule;
 pub use weights::Weights;

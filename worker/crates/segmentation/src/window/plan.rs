@@ -1,6 +1,9 @@
 //! The patches of one grid.
 
+use std::ops::Range;
+
 use super::error::WindowError;
+use super::layout::Resample;
 use super::starts::{Rule, starts};
 use super::weights::Weights;
 
@@ -37,6 +40,17 @@ pub(crate) struct Axis {
     pub skipped: usize,
 }
 
+/// When a patch's turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub sweep: usize,
+    pub row: usize,
+    /// Which of the starts along the axes of sweeps, rows, and within a row.
+    starts: [usize; 3],
+    pub begins_row: bool,
+    pub ends_row: bool,
+}
+
 /// The patches of one grid.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -45,6 +59,8 @@ pub struct Plan {
     pub(crate) axes: [Axis; 3],
     /// The axis of sweeps, that of rows, and the one within a row: the longest first.
     pub(crate) roles: [usize; 3],
+    /// Which starts along the first of them are swept together: one each, but for the last two where that takes less memory.
+    pub(crate) sweeps: Vec<Range<usize>>,
     pub(crate) weights: Weights,
 }
 
@@ -79,7 +95,17 @@ impl Plan {
         // Stable: of equal axes the slowest in memory comes first.
         roles.sort_by_key(|&axis| std::cmp::Reverse(model_shape[axis]));
         let weights = Weights::new(window.rule, window.patch, window.gaussian);
-        Ok(Self { shape: model_shape, window, axes, roles, weights })
+        let count = axes[roles[0]].starts.len();
+        let sweeps = (0..count).map(|start| start..start + 1).collect();
+        let apart = Self { shape: model_shape, window, axes, roles, sweeps, weights };
+        // MONAI's last patch ends where the grid ends, however little after the one before: all planes that both reach would
+        // wait for it whole.
+        let Some(last) = count.checked_sub(2) else { return Ok(apart) };
+        let mut joined = apart.clone();
+        joined.sweeps.truncate(last);
+        joined.sweeps.push(last..count);
+        let takes_less = joined.ring_voxels(Resample::Labels) < apart.ring_voxels(Resample::Labels);
+        Ok(if takes_less { joined } else { apart })
     }
 
     /// The model's grid.
@@ -108,18 +134,36 @@ impl Plan {
     }
 
     /// Where the patch of a turn begins on the grid.
-    pub(crate) fn start(&self, turn: [usize; 3]) -> [usize; 3] {
+    pub(crate) fn start(&self, turn: Turn) -> [usize; 3] {
         let mut start = [0; 3];
-        for (place, &axis) in turn.iter().zip(&self.roles) {
+        for (place, &axis) in turn.starts.iter().zip(&self.roles) {
             start[axis] = self.axes[axis].starts[*place];
         }
         start
     }
 
-    /// Which sweep, row and place within the row patch `index` is.
-    pub(crate) fn turn(&self, index: usize) -> [usize; 3] {
+    /// When patch `index` comes.
+    pub(crate) fn turn(&self, index: usize) -> Turn {
         let [_, rows, places] = self.roles.map(|axis| self.axes[axis].starts.len());
-        [index / (rows * places), index / places % rows, index % places]
+        let sweep = self.sweeps.partition_point(|sweep| sweep.end <= index / (rows * places));
+        let Range { start: first, end } = self.sweeps[sweep];
+        let in_sweep = index - first * rows * places;
+        let patches_of_row = (end - first) * places;
+        let (row, in_row) = (in_sweep / patches_of_row, in_sweep % patches_of_row);
+        Turn {
+            sweep,
+            row,
+            starts: [first + in_row / places, row, in_row % places],
+            begins_row: in_row == 0,
+            ends_row: in_row + 1 == patches_of_row,
+        }
+    }
+
+    /// The planes that the patches of a sweep reach.
+    pub(crate) fn reached(&self, sweep: usize) -> Range<usize> {
+        let along = &self.axes[self.roles[0]];
+        let Range { start, end } = self.sweeps[sweep];
+        along.starts[start]..along.starts[end - 1] + along.extent
     }
 
     /// Sums of the weights of all patches on a line along axis 0 that begins at `at`.

@@ -127,6 +127,15 @@ fn memory_is_that_of_the_formula() {
     let plan = Plan::new([50, 60, 70], window([96; 3], Padding::Edge)).unwrap();
     let memory = plan.memory(14, Resample::Logits, [100, 100, 100]);
     assert_eq!((memory.ring, memory.source_labels), (4 * 14 * 50 * 60 * 70, 1_000_000));
+    // MONAI's last patch begins 13 planes after the one before: both are one sweep of 109 planes, and 72 are final in each.
+    let monai = Window { rule: Rule::Monai, step: 0.75, ..window([96; 3], Padding::Value(0.0)) };
+    let plan = Plan::new([287, 287, 397], monai.clone()).unwrap();
+    let bytes = 4 * 105 * ((109 - 72) * 287 * 287 + 72 * 96 * 287);
+    assert_eq!(plan.memory(105, Resample::Labels, [512, 512, 397]).ring, bytes);
+    // 47 planes after it: two sweeps take less.
+    let plan = Plan::new([287, 287, 287], monai).unwrap();
+    let bytes = 4 * 105 * ((96 - 47) * 287 * 287 + 47 * 96 * 287);
+    assert_eq!(plan.memory(105, Resample::Labels, [512, 512, 397]).ring, bytes);
     // What nobody can hold saturates.
     let huge = plan.memory(usize::MAX / 2, Resample::Labels, [usize::MAX, 2, 2]);
     assert_eq!(huge.peak, usize::MAX);
