@@ -11,8 +11,8 @@ use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
 use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, measurements, scores};
 use nightread_radiograph::{
-    ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
-    decode, low_contrast, npy, prepare, prepare_by,
+    ActivationMap, DecodeOptions, Explained, Field, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
+    centre_field, decode, field_of, low_contrast, npy, prepare, prepare_by,
 };
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ use crate::flow::WORKER_VERSION;
 use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
 
-/// Side of the image in a heatmap, in pixels: twice what the networks see and some.
+/// Longer side of the image in a heatmap, in pixels: twice what the networks see and some.
 const HEATMAP_SIDE: u32 = 512;
 
 /// A radiograph, decoded once, as each of its models takes it.
@@ -134,6 +134,7 @@ pub(super) async fn read(
             let started = Instant::now();
             let maps = model.cams.of_item(&outputs.arrays)?;
             let (scored, image) = (scored.clone(), Arc::clone(image));
+            let field = Way::of(&model.manifest)?.field(&image);
             let facts = &model.facts;
             let heatmaps = Heatmaps {
                 labels,
@@ -141,7 +142,7 @@ pub(super) async fn read(
                 model: format!("{} {}", facts.name, facts.version_in_paths()),
             };
             let painted =
-                reader.cpu.run(Stage::Report, move || heatmaps.paint(&image, &maps, &scored)).await?;
+                reader.cpu.run(Stage::Report, move || heatmaps.paint(&image, &field, &maps, &scored)).await?;
             timing.record("heatmaps", started.elapsed());
             painted
         }
@@ -166,14 +167,15 @@ struct Heatmaps {
 }
 
 impl Heatmaps {
-    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: the
-    /// class-activation maps of each head, (labels, height, width).
+    /// A heatmap for each finding that is asked for: what speaks for it in the part of the image that the network saw,
+    /// its `field`. `maps`: the class-activation maps of each head, (labels, height, width).
     ///
     /// # Errors
     /// `model_mismatch` when a label has no map.
     fn paint(
         &self,
         image: &Radiograph,
+        field: &Field,
         maps: &[ArrayD<f32>],
         scored: &[Score],
     ) -> Result<Vec<Artefact>, JobError> {
@@ -183,7 +185,7 @@ impl Heatmaps {
         if wanted.is_empty() {
             return Ok(made);
         }
-        let painter = HeatmapPainter::new(image, HEATMAP_SIDE)?;
+        let painter = HeatmapPainter::new(image, field, HEATMAP_SIDE)?;
         let software = format!("Nightread {WORKER_VERSION}");
         for score in wanted {
             // Suppressed labels have a map, but no place among the findings.
@@ -268,6 +270,14 @@ impl Way {
                 format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
             JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
         })
+    }
+
+    /// What of an image the network sees.
+    pub(crate) fn field(&self, image: &Radiograph) -> Field {
+        match self {
+            Self::Xrv(_) => centre_field(image),
+            Self::Steps(plan) => field_of(image, plan),
+        }
     }
 
     /// The tensor, and the doubt about its contrast, as if the range of its values were -1024 to 1024.

@@ -95,10 +95,6 @@ fn check_steps(manifest: &Manifest, plan: &Plan, problems: &mut Vec<Problem>) {
         );
         problems.push(Problem::new("input.item_shape", what));
     }
-    for (number, _) in manifest.output.heads.iter().enumerate().filter(|(_, head)| head.cam.is_some()) {
-        let what = "is read with preprocessing xrv-1 alone: leave it out beside a list of steps";
-        problems.push(Problem::new(outputs::key_of(&manifest.output, number, "cam"), what));
-    }
     let Some([low, high]) = plan.range() else { return };
     let slack = 1e-3 * (high - low);
     let [least, most] = input.value_range;
