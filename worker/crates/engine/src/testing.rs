@@ -27,6 +27,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
                 logits: "logits".to_owned(),
                 activation: Activation::Sigmoid,
                 calibration: Calibration::None,
+                grade: None,
                 cam: None,
             }],
             embedding: None,

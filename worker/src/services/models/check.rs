@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use nightread_domain::JobError;
 use nightread_engine::{
-    Activation, Arrays, Availability, Catalogue, GraphFacts, MANIFEST_FILE, Manifest, ModelSession,
+    Arrays, Availability, Catalogue, GraphFacts, MANIFEST_FILE, Manifest, ModelSession,
     Precision, Provider, Runtime, SessionOptions, VerifiedModel,
 };
 use serde_json::{Value, json};
@@ -94,9 +94,7 @@ impl Looked {
         let ports: Vec<_> = ports.chain(facts.outputs.iter().map(|port| format!("out {port}"))).collect();
         self.facts.push(format!("opset {}, {}", facts.opset, ports.join(", ")));
         let heads = manifest.map_or(&[][..], |manifest| &manifest.output.heads);
-        let activated =
-            heads.iter().filter(|head| head.activation != Activation::None).map(|head| head.logits.as_str());
-        let activated = activated.filter_map(|output| export::activated(&facts, output));
+        let activated = heads.iter().filter_map(|head| export::activated(&facts, head));
         let faults: Vec<_> = export::faults(&facts).into_iter().chain(activated).collect();
         if !faults.is_empty() {
             self.call.get_or_insert_with(|| export::call(&facts));

@@ -126,6 +126,8 @@ struct Head<'m> {
     activation: &'static str,
     calibration: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    grade: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cam: Option<Maps<'m>>,
 }
 
@@ -171,6 +173,7 @@ impl<'m> From<&'m super::Head> for Head<'m> {
                 Calibration::None => "none",
                 Calibration::XrvOpNorm => "xrv-op-norm",
             },
+            grade: head.grade.as_deref(),
             cam: head.cam.as_ref().map(Maps::from),
         }
     }
