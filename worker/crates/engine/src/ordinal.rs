@@ -14,7 +14,7 @@ fn above(activation: Activation, logits: &[f32]) -> Vec<f64> {
     let probabilities = logits.iter().map(|logit| sigmoid(f64::from(*logit)));
     if activation == Activation::OrdinalCorn {
         return probabilities
-            .scan(1.0, |before, probability| {
+            .scan(1.0_f64, |before, probability| {
                 *before *= probability;
                 Some(*before)
             })

@@ -1,5 +1,5 @@
-"""Golden numbers of ordinal outputs: coral-pytorch's grades of CORAL and CORN logits, and the distribution over the grades that
-NumPy makes of its probabilities. Writes ordinal.json beside itself.
+"""Golden numbers of ordinal outputs: coral-pytorch's grades of CORAL and CORN logits, and the distribution over the
+grades that NumPy makes of its probabilities. Writes ordinal.json beside itself.
 
     python worker/crates/engine/tests/golden/ordinal.py
 
@@ -25,7 +25,7 @@ def case(logits: torch.Tensor, above: torch.Tensor, grade: torch.Tensor) -> dict
     return {
         "logits": [round(value, 6) for value in logits.ravel().tolist()],
         "grade": int(grade),
-        "probabilities": [round(max(value, 0.0), 9) for value in probabilities.tolist()],
+        "probabilities": [abs(round(max(value, 0.0), 9)) for value in probabilities.tolist()],
     }
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         with torch.no_grad():
             layer = CoralLayer(8, grades)
             layer.coral_bias.copy_(torch.sort(3 * torch.randn(grades - 1), descending=True).values)
-            coral = torch.round(3 * layer(torch.randn(1, 8)), decimals=6)
+            coral = torch.round(layer(torch.randn(1, 8)), decimals=6)
             above = torch.sigmoid(coral)
             golden["ordinal-coral"].append(case(coral, above, proba_to_label(above)))
             corn = torch.round(4 * torch.randn(1, grades - 1), decimals=6)
