@@ -79,7 +79,11 @@ fn scores_of(
             column,
             label: label.name.clone(),
             family: label.family.clone(),
-            logit: if head.activation.is_ordinal() { log_odds(activated[column]) as f32 } else { given[column] },
+            logit: if head.activation.is_ordinal() {
+                log_odds(activated[column]) as f32
+            } else {
+                given[column]
+            },
             probability,
             threshold,
             positive: probability >= threshold,

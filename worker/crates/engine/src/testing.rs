@@ -17,6 +17,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         description: text(),
         card: "README.md".to_owned(),
         bring_your_own: None,
+        ensemble: None,
         fp32: None,
         int8: None,
         input: Input { name: "image".to_owned(), item_shape: vec![1, 1, 1], value_range: [-1024.0, 1024.0] },

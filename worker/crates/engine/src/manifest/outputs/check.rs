@@ -77,9 +77,8 @@ fn check_measured(manifest: &Manifest, problems: &mut Vec<Problem>) {
     let measured = manifest.measurements.iter().enumerate();
     let measured = measured.map(|(number, made)| (format!("measurements[{number}].name"), &made.name));
     let heads = manifest.output.heads.iter().enumerate();
-    let grades = heads.filter_map(|(number, head)| {
-        Some((key_of(&manifest.output, number, "grade"), head.grade.as_ref()?))
-    });
+    let grades = heads
+        .filter_map(|(number, head)| Some((key_of(&manifest.output, number, "grade"), head.grade.as_ref()?)));
     let mut seen = BTreeSet::new();
     for (at, name) in measured.chain(grades) {
         let is_label = manifest.labels.iter().any(|label| !label.suppressed && label.name == *name);
