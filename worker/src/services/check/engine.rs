@@ -1,6 +1,5 @@
 //! The runtime and the models: each that is routed to is opened, and one item goes through it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use nightread_archive::PRIVATE_SCHEME;
