@@ -108,6 +108,7 @@ fn document(study: usize, labels: usize, side: Which) -> ResultDocument {
             manifest_sha256: None,
             execution_provider: "cpu".to_owned(),
             preprocessing: "p".to_owned(),
+            ensemble: None,
         },
         input: BTreeMap::new(),
         payload: Some(Payload::Findings {

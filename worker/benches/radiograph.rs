@@ -17,7 +17,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::meta::FileMetaTableBuilder;
 use nightread_dicom::{ChildCodec, InProcess, IsolatedCodec};
 use nightread_radiograph::{
-    ActivationMap, DecodeOptions, Explained, HeatmapPainter, XrvPreprocessing, decode, prepare,
+    ActivationMap, DecodeOptions, Explained, HeatmapPainter, XrvPreprocessing, centre_field, decode, prepare,
 };
 
 const SIDE: usize = 2000;
@@ -120,10 +120,13 @@ fn benches(criterion: &mut Criterion) {
         software: "Nightread",
         notice: "Not a medical device.",
     };
+    let field = centre_field(&image);
     group.bench_function("paint one heatmap", |b| {
-        b.iter(|| HeatmapPainter::new(black_box(&image), 512).unwrap().paint(&map, &explained).unwrap());
+        b.iter(|| {
+            HeatmapPainter::new(black_box(&image), &field, 512).unwrap().paint(&map, &explained).unwrap()
+        });
     });
-    let painter = HeatmapPainter::new(&image, 512).unwrap();
+    let painter = HeatmapPainter::new(&image, &field, 512).unwrap();
     group.bench_function("paint a further heatmap", |b| {
         b.iter(|| painter.paint(black_box(&map), &explained).unwrap());
     });

@@ -158,9 +158,10 @@ fn every_field_of_manifests_is_on_their_page_and_every_one_there_is_known() {
     let with_heads = with_heads(&manifests[0]);
     let mut with_measurements = manifests[0].clone();
     with_measurements.insert("measurements".to_owned(), toml::Value::Array(vec![Table::new().into()]));
+    let with_ensemble = with_ensemble(&manifests[0]);
     for field in &fields {
         // A model of images knows no maps, one of scans no side, and neither a window; heads stand in place of what one has.
-        let mut kinds = manifests[..3].iter().chain([&with_heads, &with_measurements]);
+        let mut kinds = manifests[..3].iter().chain([&with_heads, &with_measurements, &with_ensemble]);
         let known = kinds.any(|manifest| is_known(manifest, field));
         assert!(known, "{field} is on the page, and the worker does not know it");
     }
@@ -173,6 +174,13 @@ fn with_heads(manifest: &Table) -> Table {
     let output = manifest["output"].clone();
     manifest["output"] = toml::toml! { heads = [] }.into();
     manifest["output"]["heads"] = toml::Value::Array(vec![output]);
+    manifest
+}
+
+/// The manifest of several networks with the first lines of this one.
+fn with_ensemble(manifest: &Table) -> Table {
+    let mut manifest = manifest.clone();
+    manifest.insert("ensemble".to_owned(), toml::toml! { members = [{}] }.into());
     manifest
 }
 

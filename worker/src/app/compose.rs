@@ -157,9 +157,12 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     let provider = settings.engine.provider;
     let runtime = Runtime::load(&settings.engine.search())?;
     let named = |name: String| -> Result<(String, Precision)> {
+        let manifest = catalogue.get(&name)?;
         let chosen = match precision {
             Some(precision) => precision,
-            None => tune::fastest_precision(&runtime, catalogue.get(&name)?, provider)?,
+            // Nothing is timed of several networks: FP32 where all have it.
+            None if manifest.ensemble.is_some() => manifest.precisions().next().unwrap_or(Precision::Fp32),
+            None => tune::fastest_precision(&runtime, manifest, provider)?,
         };
         Ok((name, chosen))
     };

@@ -19,6 +19,7 @@ use nightread_volume::{FileSource, Limits, ScanSource};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
+use super::ensemble;
 use super::volumes::VolumeNetworks;
 
 /// One open model.
@@ -33,6 +34,15 @@ pub struct Model {
     pub maps: Option<Arc<GroupMaps>>,
     /// How the class-activation maps of a network of radiographs are had.
     pub cams: Arc<Cams>,
+    /// The networks of an ensemble, in its order; none of a network.
+    pub members: Vec<Arc<Model>>,
+}
+
+impl Model {
+    /// The networks that an image goes through: the members of an ensemble, or the model itself.
+    pub fn networks(self: &Arc<Self>) -> &[Arc<Self>] {
+        if self.members.is_empty() { std::slice::from_ref(self) } else { &self.members }
+    }
 }
 
 /// When the sessions of a model are opened. They hold its weights.
@@ -92,17 +102,20 @@ impl LoadedModels {
         let opened: Vec<Result<_, JobError>> = thread::scope(|scope| {
             let opening: Vec<_> = names
                 .iter()
-                .map(|(name, precision)| {
-                    scope.spawn(|| described(catalogue.get(name)?, *precision, provider))
-                })
+                .map(|(name, precision)| scope.spawn(|| described(catalogue, name, *precision, provider)))
                 .collect();
             opening.into_iter().map(|opening| opening.join().unwrap_or_else(|_| Err(broken_off()))).collect()
         });
-        let (mut models, mut by_name) = (Vec::new(), BTreeMap::new());
+        let (mut models, mut by_name): (Vec<VerifiedModel>, _) = (Vec::new(), BTreeMap::new());
         for open in opened {
-            let (model, described) = open?;
+            let (networks, described) = open?;
             by_name.insert(described.facts.name.clone(), Arc::new(described));
-            models.push(model);
+            // A network may be served for itself too, and be a member of several ensembles.
+            for network in networks {
+                if models.iter().all(|model| model.key() != network.key()) {
+                    models.push(network);
+                }
+            }
         }
         Ok(Self { runtime, provider, models, by_name, prepared: OnceLock::new() })
     }
@@ -254,7 +267,7 @@ impl Models {
     }
 }
 
-pub fn facts(model: &VerifiedModel, provider: &str) -> ModelFacts {
+fn facts(model: &VerifiedModel, provider: &str) -> ModelFacts {
     ModelFacts {
         name: model.key().name.clone(),
         version: model.manifest().version.clone(),
@@ -263,11 +276,59 @@ pub fn facts(model: &VerifiedModel, provider: &str) -> ModelFacts {
         precision: model.precision().as_str().to_owned(),
         execution_provider: provider.to_owned(),
         preprocessing: model.manifest().preprocessing.id().to_owned(),
+        ensemble: None,
     }
 }
 
-/// Verifies the weights of one model, and reads what the pipeline needs to know of it.
+/// Verifies the weights of one model, or of every member of an ensemble, and reads what the pipeline needs to know of it.
 fn described(
+    catalogue: &Catalogue,
+    name: &str,
+    precision: Precision,
+    provider: Provider,
+) -> Result<(Vec<VerifiedModel>, Model), JobError> {
+    let manifest = catalogue.get(name)?;
+    let Some(ensemble) = &manifest.ensemble else {
+        let (network, described) = described_network(manifest, precision, provider)?;
+        return Ok((vec![network], described));
+    };
+    let (mut networks, mut members) = (Vec::new(), Vec::new());
+    for member in catalogue.members(manifest)? {
+        let (network, described) = described_network(member, precision, provider)?;
+        networks.push(network);
+        members.push(Arc::new(described));
+    }
+    let told: Vec<_> = members.iter().map(|member| &member.facts).collect();
+    let facts = ensemble::facts(manifest, ensemble, precision, provider, &told);
+    let described = Model {
+        manifest: Arc::clone(manifest),
+        key: ModelKey { name: manifest.name.clone(), version: facts.version_in_paths() },
+        facts,
+        gate: gate(manifest),
+        maps: None,
+        cams: Arc::default(),
+        members,
+    };
+    Ok((networks, described))
+}
+
+/// What documents will say of a model whose files are looked at and that stays closed.
+///
+/// Errors: those of files that are not there, or have another digest.
+pub fn digested(
+    catalogue: &Catalogue,
+    name: &str,
+    precision: Precision,
+    provider: Provider,
+) -> Result<ModelFacts, JobError> {
+    let manifest = catalogue.get(name)?;
+    if manifest.ensemble.is_some() {
+        return described(catalogue, name, precision, provider).map(|(_, described)| described.facts);
+    }
+    Ok(facts(&VerifiedModel::open(manifest, precision)?, provider.as_str()))
+}
+
+fn described_network(
     manifest: &Arc<Manifest>,
     precision: Precision,
     provider: Provider,
@@ -280,6 +341,7 @@ fn described(
         gate: gate(manifest),
         maps: group_maps(manifest)?.map(Arc::new),
         cams: Arc::clone(model.cams()),
+        members: Vec::new(),
     };
     Ok((model, described))
 }

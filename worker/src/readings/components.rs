@@ -329,7 +329,10 @@ fn projection(manifest: &Manifest) -> Result<ProjectionOptions, JobError> {
             mean: mean.map(|x| x as f32),
             std: std.map(|x| x as f32),
         }),
-        Preprocessing::Xrv1 { .. } | Preprocessing::Ct(_) | Preprocessing::Steps(_) => {
+        Preprocessing::Xrv1 { .. }
+        | Preprocessing::Ct(_)
+        | Preprocessing::Steps(_)
+        | Preprocessing::Members => {
             let text = format!("preprocessing {} cannot prepare scans", manifest.preprocessing.id());
             Err(JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text))
         }

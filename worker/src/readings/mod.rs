@@ -2,6 +2,7 @@
 
 mod components;
 mod derivatives;
+mod heatmaps;
 pub mod instance;
 mod radiograph;
 pub mod segmentation;

@@ -5,37 +5,35 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nightread_domain::result::{ArtefactKind, Finding, NOTICE, Payload};
-use nightread_domain::storing::HeatmapLabels;
+use nightread_domain::result::{ArtefactKind, Finding, Payload};
 use nightread_domain::study::Part;
 use nightread_domain::{ErrorCode, JobError, Stage, Warning};
-use nightread_engine::{ArrayD, Manifest, Plan, Preprocessing, Score, measurements, scores};
+use nightread_engine::{
+    ArrayD, Arrays, Manifest, Outputs, Plan, Preprocessing, Score, combined, measurements, scores,
+};
 use nightread_radiograph::{
-    ActivationMap, DecodeOptions, Explained, GatePolicy, HeatmapPainter, Radiograph, XrvPreprocessing,
-    decode, low_contrast, npy, prepare, prepare_by,
+    DecodeOptions, Field, GatePolicy, Radiograph, XrvPreprocessing, centre_field, decode, field_of,
+    low_contrast, npy, prepare, prepare_by,
 };
 use serde_json::Value;
 
+use super::heatmaps::Heatmaps;
 use super::{Artefact, Reader, Reading, unreadable};
 use crate::compute::models::Model;
-use crate::flow::WORKER_VERSION;
 use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
-
-/// Side of the image in a heatmap, in pixels: twice what the networks see and some.
-const HEATMAP_SIDE: u32 = 512;
 
 /// A radiograph, decoded once, as each of its models takes it.
 #[derive(Debug)]
 pub(super) struct PreparedRadiograph {
-    /// By the model's name.
-    inputs: BTreeMap<String, Result<Input, JobError>>,
+    /// By the model's name: of each of its networks.
+    inputs: BTreeMap<String, Vec<Result<Input, JobError>>>,
     facts: BTreeMap<String, Value>,
     /// Held until scores are known only where it may be painted.
     image: Option<Arc<Radiograph>>,
 }
 
-/// What one model takes.
+/// What one network takes.
 #[derive(Debug)]
 struct Input {
     tensor: Vec<f32>,
@@ -43,11 +41,23 @@ struct Input {
     took: Duration,
 }
 
-/// What one model needs to have its input made.
+/// What one network needs to have its input made.
 struct Recipe {
-    model: String,
-    gate: GatePolicy,
+    /// The model's bounds, and of a member of an ensemble its own too.
+    gates: Vec<GatePolicy>,
     way: Result<Way, JobError>,
+}
+
+impl Recipe {
+    /// Those of a model's networks.
+    fn of(model: &Arc<Model>) -> Vec<Self> {
+        let recipe = |network: &Arc<Model>| {
+            let own = (!Arc::ptr_eq(model, network)).then(|| network.gate.clone());
+            let gates = std::iter::once(model.gate.clone()).chain(own).collect();
+            Self { gates, way: Way::of(&network.manifest) }
+        };
+        model.networks().iter().map(recipe).collect()
+    }
 }
 
 pub(super) async fn open(
@@ -66,17 +76,11 @@ pub(super) async fn open(
         // It is to be held in memory after all.
         room.exchange(bytes).await?;
     }
-    let recipes: Vec<Recipe> = models
-        .iter()
-        .map(|model| Recipe {
-            model: model.facts.name.clone(),
-            gate: model.gate.clone(),
-            way: Way::of(&model.manifest),
-        })
-        .collect();
+    let recipes: Vec<(String, Vec<Recipe>)> =
+        models.iter().map(|model| (model.facts.name.clone(), Recipe::of(model))).collect();
     let options = DecodeOptions {
         limits: reader.options.decode,
-        gate: recipes.first().map(|recipe| recipe.gate.clone()).unwrap_or_default(),
+        gate: models.first().map(|model| model.gate.clone()).unwrap_or_default(),
         stored_max: reader.options.stored_max,
         codec: reader.options.codec.clone(),
     };
@@ -88,8 +92,10 @@ pub(super) async fn open(
         let image = decode(&body, &options)?;
         drop(body);
         let decoded = started.elapsed();
-        let inputs =
-            recipes.into_iter().map(|recipe| (recipe.model.clone(), input(&image, recipe))).collect();
+        let inputs = recipes.into_iter().map(|(model, recipes)| {
+            (model, recipes.into_iter().map(|recipe| input(&image, recipe)).collect())
+        });
+        let inputs = inputs.collect();
         let facts = input_facts(&image);
         Ok((PreparedRadiograph { inputs, facts, image: keeps.then(|| Arc::new(image)) }, decoded))
     });
@@ -98,7 +104,7 @@ pub(super) async fn open(
     Ok(prepared)
 }
 
-/// The image as one model takes it. What panics here is that model's alone.
+/// The image as one network takes it. What panics here is its model's alone.
 fn input(image: &Radiograph, recipe: Recipe) -> Result<Input, JobError> {
     let started = Instant::now();
     let way = recipe.way?;
@@ -107,9 +113,68 @@ fn input(image: &Radiograph, recipe: Recipe) -> Result<Input, JobError> {
         Err(JobError::new(Stage::Preprocess, ErrorCode::DecodeFailed, text))
     });
     let (tensor, doubt) = prepared?;
-    let mut warnings = recipe.gate.warnings(image);
-    warnings.extend(doubt);
+    let mut warnings = Vec::new();
+    add(&mut warnings, recipe.gates.iter().flat_map(|gate| gate.warnings(image)).chain(doubt));
     Ok(Input { tensor, warnings, took: started.elapsed() })
+}
+
+/// Adds the warnings that are not there yet: networks of one model warn of the same.
+fn add(warnings: &mut Vec<Warning>, more: impl IntoIterator<Item = Warning>) {
+    for warning in more {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+}
+
+/// Runs the networks of a model, each on its own input, and gives their outputs in its order. Where one fails, the model does.
+async fn infer(
+    inputs: Vec<Input>,
+    model: &Arc<Model>,
+    reader: &Reader,
+    timing: &mut Timing,
+) -> Result<(Vec<Arrays>, Vec<Warning>), JobError> {
+    let mut warnings = Vec::new();
+    let mut running = Vec::with_capacity(inputs.len());
+    timing.record("preprocess", inputs.iter().map(|input| input.took).sum());
+    for (input, network) in inputs.into_iter().zip(model.networks()) {
+        add(&mut warnings, input.warnings);
+        running.push(run(network, model, input.tensor, reader));
+    }
+    let outputs = futures::future::try_join_all(running).await?;
+    // They run side by side: what one waited for, the study did.
+    timing.record("queue", outputs.iter().map(|outputs| outputs.timing.queued).max().unwrap_or_default());
+    timing.record("infer", outputs.iter().map(|outputs| outputs.timing.run).max().unwrap_or_default());
+    Ok((outputs.into_iter().map(|outputs| outputs.arrays).collect(), warnings))
+}
+
+async fn run(
+    network: &Arc<Model>,
+    model: &Arc<Model>,
+    tensor: Vec<f32>,
+    reader: &Reader,
+) -> Result<Outputs, JobError> {
+    let engine = reader.models.engine(&network.key).await?;
+    engine.infer(&network.key, tensor).await.map_err(|error| of_member(error, network, model))
+}
+
+/// Names the member of an ensemble whose error it is.
+fn of_member(mut error: JobError, network: &Model, model: &Model) -> JobError {
+    if !model.members.is_empty() {
+        error.message = format!("member {}: {}", network.facts.name, error.message);
+    }
+    error
+}
+
+/// The scores of a model: its network's, or those of an ensemble.
+fn scored(model: &Model, arrays: &[Arrays]) -> Result<Vec<Score>, JobError> {
+    if let ([own], true) = (arrays, model.members.is_empty()) {
+        return scores(&model.manifest, own);
+    }
+    let of_members = model.members.iter().zip(arrays).map(|(member, arrays)| {
+        scores(&member.manifest, arrays).map_err(|error| of_member(error, member, model))
+    });
+    combined(&model.manifest, &of_members.collect::<Result<Vec<_>, _>>()?)
 }
 
 pub(super) async fn read(
@@ -118,22 +183,22 @@ pub(super) async fn read(
     reader: &Reader,
     timing: &mut Timing,
 ) -> Result<Reading, JobError> {
-    let input = prepared.inputs.remove(&model.facts.name).unwrap_or_else(|| {
+    let inputs = prepared.inputs.remove(&model.facts.name).unwrap_or_default();
+    let inputs = inputs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if inputs.len() != model.networks().len() {
         let text = "an image was not prepared for its model";
-        Err(JobError::new(Stage::Preprocess, ErrorCode::Internal, text))
-    });
-    let Input { tensor, warnings, took } = input?;
-    timing.record("preprocess", took);
-
-    let outputs = reader.models.engine(&model.key).await?.infer(&model.key, tensor).await?;
-    timing.record("queue", outputs.timing.queued);
-    timing.record("infer", outputs.timing.run);
-    let scored = scores(&model.manifest, &outputs.arrays)?;
+        return Err(JobError::new(Stage::Preprocess, ErrorCode::Internal, text));
+    }
+    let (arrays, warnings) = infer(inputs, model, reader, timing).await?;
+    let scored = scored(model, &arrays)?;
+    // What is read of an output beside its labels is a network's own; an ensemble's manifest names none.
+    let own = &arrays[0];
     let mut artefacts = match (&prepared.image, reader.options.heatmaps.clone()) {
         (Some(image), Some(labels)) if model.manifest.output.has_cam() => {
             let started = Instant::now();
-            let maps = model.cams.of_item(&outputs.arrays)?;
+            let maps = model.cams.of_item(own)?;
             let (scored, image) = (scored.clone(), Arc::clone(image));
+            let field = Way::of(&model.manifest)?.field(&image);
             let facts = &model.facts;
             let heatmaps = Heatmaps {
                 labels,
@@ -141,7 +206,7 @@ pub(super) async fn read(
                 model: format!("{} {}", facts.name, facts.version_in_paths()),
             };
             let painted =
-                reader.cpu.run(Stage::Report, move || heatmaps.paint(&image, &maps, &scored)).await?;
+                reader.cpu.run(Stage::Report, move || heatmaps.paint(&image, &field, &maps, &scored)).await?;
             timing.record("heatmaps", started.elapsed());
             painted
         }
@@ -149,85 +214,12 @@ pub(super) async fn read(
     };
     if let Some(name) = model.manifest.output.embedding.as_deref().filter(|_| reader.options.write_embeddings)
     {
-        artefacts.push(embedding(outputs.arrays.get(name)?));
+        artefacts.push(embedding(own.get(name)?));
     }
     let findings = scored.into_iter().map(finding).collect();
-    let measurements = measurements(&model.manifest, &outputs.arrays)?;
+    let measurements = measurements(&model.manifest, own)?;
     let payload = Some(Payload::Findings { findings, measurements });
     Ok(Reading { input: prepared.facts.clone(), payload, warnings, artefacts })
-}
-
-/// How heatmaps are made: of which findings, with the arrays behind them or without, and with which model.
-struct Heatmaps {
-    labels: HeatmapLabels,
-    arrays: bool,
-    /// Its name and version.
-    model: String,
-}
-
-impl Heatmaps {
-    /// A heatmap for each finding that is asked for: what in the crop that the network saw speaks for it. `maps`: the
-    /// class-activation maps of each head, (labels, height, width).
-    ///
-    /// # Errors
-    /// `model_mismatch` when a label has no map.
-    fn paint(
-        &self,
-        image: &Radiograph,
-        maps: &[ArrayD<f32>],
-        scored: &[Score],
-    ) -> Result<Vec<Artefact>, JobError> {
-        let wanted = scored.iter().filter(|score| self.labels.wants(&score.label, score.positive));
-        let wanted: Vec<&Score> = wanted.collect();
-        let mut made = Vec::new();
-        if wanted.is_empty() {
-            return Ok(made);
-        }
-        let painter = HeatmapPainter::new(image, HEATMAP_SIDE)?;
-        let software = format!("Nightread {WORKER_VERSION}");
-        for score in wanted {
-            // Suppressed labels have a map, but no place among the findings.
-            let Some((values, height, width)) =
-                maps.get(score.head).and_then(|maps| map_of(maps, score.column))
-            else {
-                let text = format!("{} has no class-activation map of {}", self.model, score.label);
-                return Err(JobError::new(Stage::Report, ErrorCode::ModelMismatch, text));
-            };
-            let map = ActivationMap::new(values, height, width)?;
-            let painted = painter.paint(&map, &self.explained(score, &software))?;
-            made.push(artefact(ArtefactKind::Heatmap, score, "png", painted));
-            if self.arrays {
-                made.push(artefact(ArtefactKind::HeatmapArray, score, "npy", map.npy()));
-            }
-        }
-        Ok(made)
-    }
-
-    fn explained<'a>(&'a self, score: &'a Score, software: &'a str) -> Explained<'a> {
-        Explained {
-            label: &score.label,
-            logit: score.logit,
-            probability: score.probability,
-            threshold: score.threshold,
-            positive: score.positive,
-            model: &self.model,
-            software,
-            notice: NOTICE,
-        }
-    }
-}
-
-/// Values, height and width of one label's map.
-fn map_of(maps: &ArrayD<f32>, label: usize) -> Option<(&[f32], usize, usize)> {
-    let [_, height, width] = *maps.shape() else { return None };
-    let size = height * width;
-    let values = maps.as_slice()?.get(label * size..(label + 1) * size)?;
-    Some((values, height, width))
-}
-
-fn artefact(kind: ArtefactKind, score: &Score, extension: &str, body: Vec<u8>) -> Artefact {
-    let suffix = format!("heat.{}-{}.{extension}", score.index, file_part(&score.label));
-    Artefact { kind, of: Some(score.label.clone()), suffix, bids: None, body: body.into() }
 }
 
 /// What the network made of the image before its labels: one axis of single values.
@@ -235,14 +227,6 @@ fn embedding(array: &ArrayD<f32>) -> Artefact {
     let body = npy(array.as_slice().unwrap_or_default(), array.shape());
     let suffix = "embedding.npy".to_owned();
     Artefact { kind: ArtefactKind::Embedding, of: None, suffix, bids: None, body: body.into() }
-}
-
-/// A label as part of a file's name: lower case, one hyphen for whatever is neither letter nor digit, the first 24 of it.
-fn file_part(label: &str) -> String {
-    let words = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let mut part = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
-    part.truncate(24);
-    part
 }
 
 /// From an image to the network's input.
@@ -260,7 +244,7 @@ impl Way {
                 u32::try_from(*size).ok().and_then(XrvPreprocessing::new).map(Self::Xrv)
             }
             Preprocessing::Steps(plan) => Some(Self::Steps(plan.clone())),
-            Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) => None,
+            Preprocessing::Projections1 { .. } | Preprocessing::Ct(_) | Preprocessing::Members => None,
         };
         way.ok_or_else(|| {
             let id = manifest.preprocessing.id();
@@ -268,6 +252,14 @@ impl Way {
                 format!("preprocessing {id} of {} cannot prepare radiographs as it is set", manifest.name);
             JobError::new(Stage::Preprocess, ErrorCode::ModelMismatch, text)
         })
+    }
+
+    /// What of an image the network sees.
+    pub(crate) fn field(&self, image: &Radiograph) -> Field {
+        match self {
+            Self::Xrv(_) => centre_field(image),
+            Self::Steps(plan) => field_of(image, plan),
+        }
     }
 
     /// The tensor, and the doubt about its contrast, as if the range of its values were -1024 to 1024.

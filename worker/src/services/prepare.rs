@@ -102,13 +102,22 @@ pub(crate) struct Preparer {
 
 impl Preparer {
     /// # Errors
-    /// [`WrongUse`] for a model that reads no radiographs.
+    /// [`WrongUse`] for a model that reads no radiographs, or an ensemble.
     pub(crate) fn new(manifest: &Manifest, settings: &Settings) -> Result<Self> {
         if manifest.task != Task::Radiograph {
             let text = format!(
                 "{} reads {}: radiographs alone are prepared",
                 manifest.name,
                 manifest.task.studies()
+            );
+            return Err(WrongUse(text).into());
+        }
+        if let Some(ensemble) = &manifest.ensemble {
+            let members: Vec<_> = ensemble.members.iter().map(|member| member.model.as_str()).collect();
+            let text = format!(
+                "{} is an ensemble, whose networks each take an input of their own: name one of {}",
+                manifest.name,
+                members.join(", ")
             );
             return Err(WrongUse(text).into());
         }

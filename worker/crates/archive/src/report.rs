@@ -198,6 +198,11 @@ pub(crate) fn site(place: &Concept, side: Option<&Concept>) -> Data {
 pub(crate) fn parameters(model: &ModelFacts) -> Vec<String> {
     let mut said = vec![format!("weights sha256:{}", model.weights_sha256)];
     said.extend(model.manifest_sha256.as_ref().map(|digest| format!("manifest sha256:{digest}")));
+    if let Some(ensemble) = &model.ensemble {
+        said.push(format!("{} of {} networks", ensemble.combine, ensemble.members.len()));
+        let members = ensemble.members.iter();
+        said.extend(members.map(|of| format!("{} weights sha256:{}", of.name, of.weights_sha256)));
+    }
     said.push(format!("preprocessing {}", model.preprocessing));
     said.push(NOTICE.to_owned());
     said

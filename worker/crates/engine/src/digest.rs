@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 const BLOCK: usize = 1 << 16;
 
-pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+/// The SHA-256 of bytes, in lower-case hexadecimal.
+pub fn of_bytes(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 

@@ -30,6 +30,7 @@
 //!   where it lies.
 //! - [`Outputs`]: the network's arrays by name, of any rank; the manifest says which there are.
 //! - [`scores`](scores()): activation, calibration and thresholds, for readings whose outputs are labels.
+//! - [`combined`]: the scores of several networks as those of one, of an [`Ensemble`].
 //! - [`Cams`]: class-activation maps, the network's own or made of its features and its classifier's weights.
 //! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
 //! - [`tune`]: short timings, for choices that are measured.
@@ -43,6 +44,7 @@ mod cams;
 mod configure;
 mod digest;
 mod engine;
+mod ensemble;
 mod graph;
 mod inference;
 mod initialiser;
@@ -54,6 +56,7 @@ mod model;
 mod npy;
 mod onnx;
 mod options;
+mod ordinal;
 mod outputs;
 mod panics;
 mod patches;
@@ -69,17 +72,18 @@ pub mod tune;
 
 pub use cams::Cams;
 pub use configure::SessionOptions;
-pub use digest::of_file as file_sha256;
+pub use digest::{of_bytes as sha256_of, of_file as file_sha256};
 pub use engine::Engine;
+pub use ensemble::combined;
 pub use graph::{Element, GraphFacts, Port, Side};
 pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, AxisOrder, Calibration, Cam, Catalogue, ClassifierWeights, Code,
-    CtPreprocessing, CtRecipe, DataFile, Evidence, Head, Input, Intensity, Label, Laterality, MANIFEST_FILE,
-    Manifest, ManifestProblems, Maps, Orientation, Output, Padding, Placement, Plan, Precision,
-    Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn, Weighting, Weights, Window,
-    is_model_name,
+    Combine, CtPreprocessing, CtRecipe, DataFile, Ensemble, Evidence, Head, Input, Intensity, Label,
+    Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, Orientation, Output, Padding,
+    Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn,
+    Weighting, Weights, Window, is_model_name,
 };
 pub use measurements::measurements;
 pub use memory::be_nice;
@@ -91,6 +95,6 @@ pub use patches::{Cost, NICENESS, PatchEngine, PatchOptions, Patches};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
-pub use scores::{Score, op_norm, scores, sigmoid, softmax};
+pub use scores::{Score, log_odds, op_norm, scores, sigmoid, softmax};
 pub use session::ModelSession;
 pub use shared::OptimisedModel;

@@ -4,9 +4,14 @@ use nightread_domain::result::Measurement;
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use crate::manifest::Manifest;
+use crate::ordinal::grade;
 use crate::outputs::Arrays;
 
-/// The measurements of one item, in the manifest's order. The engine gives finite numbers alone.
+/// UCUM's unit of pure numbers.
+const NO_UNIT: &str = "1";
+
+/// The measurements of one item, in the manifest's order, and then the grades that heads name: 0 is the first of their labels.
+/// The engine gives finite numbers alone.
 ///
 /// Errors: `model_mismatch` when an output is not there or has not one number for each measurement.
 pub fn measurements(manifest: &Manifest, arrays: &Arrays) -> Result<Vec<Measurement>, JobError> {
@@ -20,6 +25,12 @@ pub fn measurements(manifest: &Manifest, arrays: &Arrays) -> Result<Vec<Measurem
         };
         let (label, unit) = (measurement.name.clone(), measurement.unit.clone());
         made.push(Measurement { label, value: *value, unit });
+    }
+    for head in &manifest.output.heads {
+        if let Some(label) = head.grade.clone() {
+            let value = grade(head.activation, arrays.values(&head.logits)?) as f32;
+            made.push(Measurement { label, value, unit: NO_UNIT.to_owned() });
+        }
     }
     Ok(made)
 }
@@ -49,5 +60,18 @@ mod tests {
         assert_eq!(told, [("one", 1.5), ("two", 2.0), ("three", -3.0)]);
         manifest.measurements.push(spec("four", "b"));
         assert_eq!(measurements(&manifest, &arrays).unwrap_err().code, ErrorCode::ModelMismatch);
+    }
+
+    #[test]
+    fn a_grade_is_told_where_its_head_names_it() {
+        let mut manifest = testing::manifest("grades", 4);
+        let head = &mut manifest.output.heads[0];
+        head.activation = manifest::Activation::OrdinalCorn;
+        head.grade = Some("KL grade".to_owned());
+        let mut arrays = Arrays::default();
+        arrays.push(&"logits".into(), ArrayD::from_shape_vec(vec![3], vec![9.0, 1.0, -1.0]).unwrap());
+        let unit = "1".to_owned();
+        let wanted = Measurement { label: "KL grade".to_owned(), value: 2.0, unit };
+        assert_eq!(measurements(&manifest, &arrays).unwrap(), [wanted]);
     }
 }

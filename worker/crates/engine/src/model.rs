@@ -72,6 +72,9 @@ impl VerifiedModel {
     /// `model_mismatch` when the precision is not offered, a digest differs, or tensors lie in other files.
     pub fn open(manifest: &Arc<Manifest>, precision: Precision) -> Result<Self, JobError> {
         let name = &manifest.name;
+        if manifest.ensemble.is_some() {
+            return Err(mismatch(format!("{name} is an ensemble: its members have the weights")));
+        }
         let weights = match (manifest.availability(precision), manifest.weights(precision)) {
             (Availability::WeightsMissing(how), _) => {
                 return Err(missing(format!(
@@ -94,7 +97,7 @@ impl VerifiedModel {
         let mut model = Self {
             precision,
             key: ModelKey { name: name.clone(), version: format!("{}-{precision}", manifest.version) },
-            sha256: digest_of(&listed),
+            sha256: weights.digest().unwrap_or_default(),
             files: listed
                 .iter()
                 .map(|&(file, sha256)| Digested { path: manifest.path_of(file), sha256: sha256.to_owned() })
@@ -163,8 +166,7 @@ impl VerifiedModel {
         &self.key
     }
 
-    /// Digest of all the weights, lower-case hexadecimal: of the ONNX file where it holds them all, else of what `sha256sum`
-    /// prints for all their files, sorted by name.
+    /// Digest of all the weights, as [`Weights::digest`](crate::Weights::digest) has it.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -178,16 +180,6 @@ impl VerifiedModel {
         // There is always the ONNX file.
         self.files.first().map_or(Path::new(""), |file| &file.path)
     }
-}
-
-fn digest_of(listed: &[(&String, &str)]) -> String {
-    if let [(_, sha256)] = listed {
-        return (*sha256).to_owned();
-    }
-    let mut lines: Vec<_> =
-        listed.iter().map(|(file, sha256)| (file, format!("{sha256}  {file}\n"))).collect();
-    lines.sort();
-    digest::of_bytes(lines.into_iter().map(|(_, line)| line).collect::<String>().as_bytes())
 }
 
 fn missing(words: String) -> JobError {

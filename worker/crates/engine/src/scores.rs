@@ -3,6 +3,7 @@
 use nightread_domain::{ErrorCode, JobError, Stage};
 
 use crate::manifest::{Activation, Calibration, Head, Label, Manifest};
+use crate::ordinal::grades;
 use crate::outputs::Arrays;
 
 /// One reported label of one item.
@@ -10,12 +11,13 @@ use crate::outputs::Arrays;
 pub struct Score {
     /// Place among the manifest's labels.
     pub index: usize,
-    /// Place of its head among those of the manifest, and its column there.
+    /// Place of its head among those of the manifest, and its column there, or its grade.
     pub head: usize,
     pub column: usize,
     pub label: String,
     pub family: Option<String>,
-    /// What the network gives, before any activation; its own probability where it gives that.
+    /// What the network gives, before any activation; its own probability where it gives that; of a grade, which has no number
+    /// of its own, the [`log_odds`] of its probability.
     pub logit: f32,
     /// After activation and calibration, in [0, 1].
     pub probability: f32,
@@ -50,7 +52,7 @@ fn scores_of(
     given: &[f32],
     found: &mut Vec<Score>,
 ) -> Result<(), JobError> {
-    if given.len() != columns.len() {
+    if given.len() != head.activation.columns(columns.len()) {
         let words =
             format!("output {:?} has {} numbers for {} labels", head.logits, given.len(), columns.len());
         return Err(JobError::new(Stage::Infer, ErrorCode::ModelMismatch, words));
@@ -63,6 +65,7 @@ fn scores_of(
         Activation::Sigmoid => given.iter().map(|logit| sigmoid(f64::from(*logit))).collect(),
         Activation::Softmax => softmax(given),
         Activation::None => own_probabilities(head, columns, given)?,
+        Activation::OrdinalCoral | Activation::OrdinalCorn => grades(head.activation, given),
     };
     for (column, &(index, label)) in columns.iter().enumerate().filter(|(_, (_, label))| !label.suppressed) {
         let probability = match (head.calibration, label.op_threshold) {
@@ -76,7 +79,11 @@ fn scores_of(
             column,
             label: label.name.clone(),
             family: label.family.clone(),
-            logit: given[column],
+            logit: if head.activation.is_ordinal() {
+                log_odds(activated[column]) as f32
+            } else {
+                given[column]
+            },
             probability,
             threshold,
             positive: probability >= threshold,
@@ -110,6 +117,14 @@ pub fn sigmoid(x: f64) -> f64 {
         let e = x.exp();
         e / (1.0 + e)
     }
+}
+
+/// The furthest that log-odds are told: the logistic function of it is 1 in double precision.
+const MOST_LOG_ODDS: f64 = 100.0;
+
+/// `ln(p / (1 - p))`, the inverse of the logistic function, cut at -100 and 100.
+pub fn log_odds(p: f64) -> f64 {
+    (p.ln() - (-p).ln_1p()).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
 }
 
 /// `exp(x_i) / sum exp(x_j)`, shifted by the largest logit so that nothing overflows. Empty in, empty out.
@@ -273,6 +288,29 @@ mod tests {
             ErrorCode::ModelMismatch,
             "a column is missing"
         );
+    }
+
+    #[test]
+    fn grades_have_one_label_more_than_the_network_has_numbers() {
+        let mut manifest = testing::manifest("scores", 4);
+        manifest.output.heads[0].activation = Activation::OrdinalCorn;
+        let found = scores(&manifest, &[("logits", &[2.0, 0.0, -1.0])]).unwrap();
+        let p = [sigmoid(2.0), sigmoid(2.0) / 2.0, sigmoid(2.0) / 2.0 * sigmoid(-1.0)];
+        for (score, wanted) in found.iter().zip([1.0 - p[0], p[0] - p[1], p[1] - p[2], p[2]]) {
+            assert!((f64::from(score.probability) - wanted).abs() < 1e-7, "{score:?}");
+            assert!((sigmoid(f64::from(score.logit)) - wanted).abs() < 1e-6, "{score:?}");
+        }
+        assert_eq!(found.len(), 4);
+        let error = scores(&manifest, &[("logits", &[2.0, 0.0, -1.0, 1.0])]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ModelMismatch, "a number for each label is another network");
+    }
+
+    #[test]
+    fn log_odds_are_finite_and_undo_the_sigmoid() {
+        assert!(log_odds(0.0) <= -100.0 && log_odds(1.0) >= 100.0 && log_odds(0.5).abs() < 1e-15);
+        for x in [-90.0, -20.0, -0.3, 4.0, 20.0] {
+            assert!((log_odds(sigmoid(x)) - x).abs() < 1e-6, "{x}");
+        }
     }
 
     proptest! {

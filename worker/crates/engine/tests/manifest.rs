@@ -98,7 +98,7 @@ fn wrong_kinds_and_missing_keys_are_told_for_every_section() {
         "input.value_range must be a list of 2 finite numbers, not [nan, 1.0]",
         "preprocessing.id must be one of xrv-1, projections-1, ct-totalseg-1, ct-nnunet-1, ct-monai-1, not \"xrv-2\"; or give a list of steps, [[preprocessing]]",
         "preprocessing.size is not a known key",
-        "output.activation must be one of sigmoid, softmax, none, not \"relu\"",
+        "output.activation must be one of sigmoid, softmax, none, ordinal-coral, ordinal-corn, not \"relu\"",
         "labels[1].threshold must lie between 0 and 1, both excluded",
         "labels[2].threshold is missing",
         "trained_on.age_years must be a list of 2 finite numbers, not [0.0]",

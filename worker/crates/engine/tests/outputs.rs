@@ -136,7 +136,7 @@ fn each_mistake_is_one_line_with_its_place() {
         (
             "activation = \"softmax\"",
             "activation = \"relu\"",
-            "output.heads[1].activation must be one of sigmoid, softmax, none, not \"relu\"",
+            "output.heads[1].activation must be one of sigmoid, softmax, none, ordinal-coral, ordinal-corn, not \"relu\"",
         ),
         (
             "activation = \"softmax\"",

@@ -7,7 +7,8 @@
 //! prepare_by(&Radiograph, &Plan) -> Result<PreparedImage, JobError>          // by the steps that a manifest lists
 //! low_contrast(&[f32]) -> Option<Warning>
 //! preview(&Radiograph, side) -> Preview                                 // 8-bit grey, for the eye
-//! HeatmapPainter::new(&Radiograph, size) -> Result<HeatmapPainter, JobError>
+//! centre_field(&Radiograph), field_of(&Radiograph, &Plan) -> Field         // what of it the network sees
+//! HeatmapPainter::new(&Radiograph, &Field, size) -> Result<HeatmapPainter, JobError>
 //! painter.paint(&ActivationMap, &Explained) -> Result<Vec<u8>, JobError>  // PNG
 //! ```
 //!
@@ -37,10 +38,11 @@ pub use decode::decode;
 pub use gate::GatePolicy;
 pub use heatmap::{ActivationMap, Explained, HeatmapPainter};
 pub use limits::DecodeLimits;
+pub use nightread_steps::Field;
 pub use npy::npy;
 pub use options::DecodeOptions;
 pub use preview::{Preview, preview};
 pub use radiograph::{Facts, Radiograph, View};
-pub use resize::{XrvPreprocessing, prepare};
+pub use resize::{XrvPreprocessing, centre_field, prepare};
 pub use sniff::{foreign, sniff};
-pub use steps::prepare_by;
+pub use steps::{field_of, prepare_by};

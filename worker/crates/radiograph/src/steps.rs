@@ -2,7 +2,7 @@
 
 use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError, Stage};
-use nightread_steps::{Plan, PreparedImage, StoredImage};
+use nightread_steps::{Field, Plan, PreparedImage, StoredImage};
 
 use crate::radiograph::Radiograph;
 
@@ -26,6 +26,11 @@ pub fn prepare_by(image: &Radiograph, plan: &Plan) -> Result<PreparedImage, JobE
         JobError::new(Stage::Preprocess, ErrorCode::ImageUnfit, refusal.to_string())
     };
     plan.prepare(&source).map_err(refused)
+}
+
+/// What of an image a network sees that takes it by the steps of `plan`.
+pub fn field_of(image: &Radiograph, plan: &Plan) -> Field {
+    plan.field(image.width() as usize, image.height() as usize)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nightread_domain::result::{ArtefactFacts, ArtefactKind, Measurement, ResultDocument, Status};
+use nightread_domain::result::{
+    ArtefactFacts, ArtefactKind, EnsembleFacts, Measurement, ResultDocument, Status,
+};
 use nightread_domain::{ErrorCode, Stage, Task, WarningCode};
 use time::OffsetDateTime;
 
@@ -58,6 +60,8 @@ pub struct ModelRun {
     pub precision: String,
     pub weights_sha256: String,
     manifest_sha256: Option<String>,
+    /// The networks that were asked together, where there were several.
+    pub ensemble: Option<EnsembleFacts>,
     /// Labels in the order of the model, with their thresholds; of radiographs only.
     pub labels: Vec<(String, f32)>,
     pub preprocessing: BTreeSet<String>,
@@ -308,6 +312,7 @@ impl ModelRun {
             precision: model.precision.clone(),
             weights_sha256: model.weights_sha256.clone(),
             manifest_sha256: model.manifest_sha256.clone(),
+            ensemble: model.ensemble.clone(),
             labels: Vec::new(),
             preprocessing: BTreeSet::new(),
             execution_providers: BTreeSet::new(),

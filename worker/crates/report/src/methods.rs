@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use nightread_domain::Task;
+use nightread_domain::result::EnsembleFacts;
 use serde::Serialize;
 
 use crate::gather::{Gathered, ModelRun, joined};
@@ -73,7 +74,9 @@ fn by_what(model: &ModelRun) -> String {
 }
 
 fn radiographs(text: &mut String, model: &ModelRun, references: &mut Vec<&'static str>) {
-    if model.preprocessing.contains("xrv-1") {
+    if let Some(ensemble) = &model.ensemble {
+        *text += &of_networks(ensemble);
+    } else if model.preprocessing.contains("xrv-1") {
         let _infallible = write!(
             text,
             " Images were prepared as in TorchXRayVision {} (preprocessing xrv-1): samples scaled to [-1024, 1024] by their stored range, cropped to the centred square, and resized with anti-aliasing to the size of the network's input.",
@@ -90,6 +93,21 @@ fn radiographs(text: &mut String, model: &ModelRun, references: &mut Vec<&'stati
             labels.collect::<Vec<_>>().join(", ")
         );
     }
+}
+
+/// What several networks were, and what became of their answers.
+fn of_networks(ensemble: &EnsembleFacts) -> String {
+    let networks = ensemble.members.iter().map(|member| {
+        format!(
+            "{} {} (SHA-256 {}, preprocessing {})",
+            member.name, member.version, member.weights_sha256, member.preprocessing
+        )
+    });
+    let made = match ensemble.combine.as_str() {
+        "vote" => "the share of networks that found the label by their own threshold".to_owned(),
+        combine => format!("the {combine} of the networks' own"),
+    };
+    format!(" A probability is {made}: {}.", networks.collect::<Vec<_>>().join(", "))
 }
 
 fn scans(text: &mut String, model: &ModelRun, references: &mut Vec<&'static str>) {
@@ -147,6 +165,8 @@ fn scans(text: &mut String, model: &ModelRun, references: &mut Vec<&'static str>
 
 #[cfg(test)]
 mod tests {
+    use nightread_domain::result::MemberFacts;
+
     use super::*;
 
     #[test]
@@ -155,5 +175,26 @@ mod tests {
         assert_eq!(cited(&mut references, &[FONOV]), "[1]");
         assert_eq!(cited(&mut references, &[BECKMANN, FONOV]), "[2, 1]");
         assert_eq!(references, [FONOV, BECKMANN]);
+    }
+
+    #[test]
+    fn the_networks_of_an_ensemble_are_named_with_what_became_of_their_answers() {
+        let member = |name: &str| MemberFacts {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            weights_sha256: "ab".to_owned(),
+            manifest_sha256: "cd".to_owned(),
+            execution_provider: "cpu".to_owned(),
+            preprocessing: "steps-1".to_owned(),
+        };
+        let members = vec![member("one"), member("two")];
+        let told = of_networks(&EnsembleFacts { combine: "mean".to_owned(), members: members.clone() });
+        assert_eq!(
+            told,
+            " A probability is the mean of the networks' own: one 1.0.0 (SHA-256 ab, preprocessing steps-1), two 1.0.0 \
+             (SHA-256 ab, preprocessing steps-1)."
+        );
+        let told = of_networks(&EnsembleFacts { combine: "vote".to_owned(), members });
+        assert!(told.contains("the share of networks that found the label"), "{told}");
     }
 }

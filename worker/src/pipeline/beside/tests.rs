@@ -131,6 +131,7 @@ fn document(artefacts: Vec<ArtefactFacts>) -> ResultDocument {
             execution_provider: "cpu".to_owned(),
             manifest_sha256: None,
             preprocessing: "xrv-1".to_owned(),
+            ensemble: None,
         },
         input: BTreeMap::new(),
         payload: Some(Payload::Findings { findings: Vec::new(), measurements: Vec::new() }),

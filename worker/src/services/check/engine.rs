@@ -1,16 +1,15 @@
 //! The runtime and the models: each that is routed to is opened, and one item goes through it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use nightread_archive::PRIVATE_SCHEME;
 use nightread_domain::result::ModelFacts;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, Runtime, VerifiedModel};
+use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, Runtime};
 use serde_json::{Value, json};
 
 use crate::app;
-use crate::compute::models::{LoadedModels, facts, routing};
+use crate::compute::models::{LoadedModels, digested, routing};
 use crate::readings::segmentation::{ABDOMEN_MM, patches_of_an_abdomen};
 use crate::services::dicom::tasks::of_task;
 use crate::settings::{Problems, Settings};
@@ -109,7 +108,7 @@ impl Engine {
                     Some(runtime) if is_routed => {
                         opened(catalogue, &manifest.name, precision, runtime, provider)
                     }
-                    _ => digested(manifest, precision, provider),
+                    _ => unopened(catalogue, manifest, precision, provider),
                 };
                 match looked {
                     Ok(model) => self.models.push(model),
@@ -132,7 +131,10 @@ impl Engine {
         for Found { facts, opened, volumes, uncoded } in &self.models {
             let how = match (opened, volumes) {
                 (Some(_), Some(pace)) => pace.words(),
-                (Some(_), None) => "ran one item".to_owned(),
+                (Some(_), None) => match &facts.ensemble {
+                    Some(ensemble) => format!("ran one item in each of {} networks", ensemble.members.len()),
+                    None => "ran one item".to_owned(),
+                },
                 (None, _) => "digests are right; not opened".to_owned(),
             };
             rows.push((
@@ -167,6 +169,7 @@ impl Engine {
                 "sha256": facts.weights_sha256,
                 "manifest_sha256": facts.manifest_sha256,
                 "execution_provider": facts.execution_provider,
+                "ensemble": facts.ensemble,
                 "ran": opened.is_some(),
                 "abdomen_seconds": volumes.map(|pace| pace.abdomen().as_secs_f64()),
                 "labels_without_code": uncoded,
@@ -177,9 +180,13 @@ impl Engine {
 }
 
 /// A model that nothing is routed to: its files are looked at, and it stays closed.
-fn digested(manifest: &Arc<Manifest>, precision: Precision, provider: Provider) -> Result<Found, JobError> {
-    let model = VerifiedModel::open(manifest, precision)?;
-    let facts = facts(&model, provider.as_str());
+fn unopened(
+    catalogue: &Catalogue,
+    manifest: &Manifest,
+    precision: Precision,
+    provider: Provider,
+) -> Result<Found, JobError> {
+    let facts = digested(catalogue, &manifest.name, precision, provider)?;
     Ok(Found { facts, opened: None, volumes: None, uncoded: uncoded(manifest) })
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use nightread_domain::JobError;
 use nightread_engine::{
-    Activation, Arrays, Availability, Catalogue, GraphFacts, MANIFEST_FILE, Manifest, ModelSession,
-    Precision, Provider, Runtime, SessionOptions, VerifiedModel,
+    Arrays, Availability, Catalogue, GraphFacts, MANIFEST_FILE, Manifest, ModelSession, Precision, Provider,
+    Runtime, SessionOptions, Task, VerifiedModel,
 };
 use serde_json::{Value, json};
 
@@ -59,10 +59,34 @@ pub(crate) fn run(name: &str, settings: &Settings) -> Result<Looked> {
         return Ok(looked);
     }
     let runtime = Runtime::load(&settings.engine.search())?;
-    for precision in precisions {
-        looked.weights(&manifest, precision, &runtime, settings.engine.provider);
+    let members = catalogue.members(&manifest)?;
+    let networks = if members.is_empty() { vec![&manifest] } else { members };
+    for network in networks {
+        if manifest.ensemble.is_some() {
+            looked.facts.push(format!("member {} {}", network.name, network.version));
+        } else {
+            looked.facts.extend(digests(network));
+        }
+        let before = looked.problems.len();
+        for precision in &precisions {
+            looked.weights(network, *precision, &runtime, settings.engine.provider);
+        }
+        if manifest.ensemble.is_some() {
+            looked.problems[before..].iter_mut().for_each(|what| *what = format!("{}: {what}", network.name));
+        }
     }
     Ok(looked)
+}
+
+/// What an ensemble pins of a member.
+fn digests(manifest: &Manifest) -> Option<String> {
+    if manifest.task != Task::Radiograph {
+        return None;
+    }
+    let weights = manifest.precisions().filter_map(|precision| {
+        Some(format!(", {precision}_sha256 {}", manifest.weights(precision)?.digest()?))
+    });
+    Some(format!("manifest_sha256 {}{}", manifest.sha256(), weights.collect::<String>()))
 }
 
 /// ONNX files of a folder whose manifest names none that can be relied on.
@@ -94,9 +118,7 @@ impl Looked {
         let ports: Vec<_> = ports.chain(facts.outputs.iter().map(|port| format!("out {port}"))).collect();
         self.facts.push(format!("opset {}, {}", facts.opset, ports.join(", ")));
         let heads = manifest.map_or(&[][..], |manifest| &manifest.output.heads);
-        let activated =
-            heads.iter().filter(|head| head.activation != Activation::None).map(|head| head.logits.as_str());
-        let activated = activated.filter_map(|output| export::activated(&facts, output));
+        let activated = heads.iter().filter_map(|head| export::activated(&facts, head));
         let faults: Vec<_> = export::faults(&facts).into_iter().chain(activated).collect();
         if !faults.is_empty() {
             self.call.get_or_insert_with(|| export::call(&facts));

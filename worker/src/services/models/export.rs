@@ -1,6 +1,6 @@
 //! What in a graph keeps it from being run here, and the export that mends it.
 
-use nightread_engine::{GraphFacts, Port, Side};
+use nightread_engine::{Activation, GraphFacts, Head, Port, Side};
 
 /// The activations that a manifest names, as operators: a graph that ends in one gives probabilities.
 const ACTIVATIONS: [&str; 2] = ["Sigmoid", "Softmax"];
@@ -69,11 +69,17 @@ fn batch_faults(kind: &str, name: &str, sides: &[Side], found: &mut Vec<String>)
 }
 
 /// An output that is a probability already: the manifest's activation would be applied a second time, without a word.
-pub(super) fn activated(facts: &GraphFacts, output: &str) -> Option<String> {
-    let port = facts.outputs.iter().find(|port| port.name == output)?;
+pub(super) fn activated(facts: &GraphFacts, head: &Head) -> Option<String> {
+    if head.activation == Activation::None {
+        return None;
+    }
+    let output = &head.logits;
+    let port = facts.outputs.iter().find(|port| port.name == *output)?;
     let operator = port.operator.as_deref().filter(|operator| ACTIVATIONS.contains(operator))?;
+    // Grades have no other activation: it takes one number more to give their own probabilities.
+    let otherwise = if head.activation.is_ordinal() { "" } else { "say activation = \"none\", or " };
     Some(format!(
-        "output {output:?} comes out of {operator}, so it is a probability already, and the manifest's activation would be applied to it once more: say activation = \"none\", or export what goes into it"
+        "output {output:?} comes out of {operator}, so it is a probability already, and the manifest's activation would be applied to it once more: {otherwise}export what goes into it"
     ))
 }
 
@@ -108,7 +114,7 @@ fn length(side: &Side) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use nightread_engine::Element;
+    use nightread_engine::{Calibration, Element};
 
     use super::*;
 
@@ -121,6 +127,11 @@ mod tests {
             sides: Some(sides.to_vec()),
             operator: Some("Gemm".to_owned()),
         }
+    }
+
+    fn head(activation: Activation) -> Head {
+        let logits = "logits".to_owned();
+        Head { logits, activation, calibration: Calibration::None, grade: None, cam: None }
     }
 
     fn open() -> Side {
@@ -143,7 +154,7 @@ mod tests {
     #[test]
     fn each_fault_of_a_graph_is_named_with_what_mends_it() {
         assert_eq!(faults(&sound()), Vec::<String>::new());
-        assert_eq!(activated(&sound(), "logits"), None);
+        assert_eq!(activated(&sound(), &head(Activation::Sigmoid)), None);
         let cases: [(Harm, &str); 9] = [
             (|facts| facts.inputs.push(facts.inputs[0].clone()), "2 inputs"),
             (|facts| facts.inputs.clear(), "0 inputs"),
@@ -174,7 +185,11 @@ mod tests {
         assert!(!call(&volume).contains("dynamic_axes"));
         let mut activated_twice = sound();
         activated_twice.outputs[0].operator = Some("Sigmoid".to_owned());
-        assert!(activated(&activated_twice, "logits").unwrap().contains("once more"));
+        assert_eq!(activated(&activated_twice, &head(Activation::None)), None);
+        let told = activated(&activated_twice, &head(Activation::Sigmoid)).unwrap();
+        assert!(told.contains("once more: say activation"), "{told}");
+        let told = activated(&activated_twice, &head(Activation::OrdinalCoral)).unwrap();
+        assert!(told.contains("once more: export what goes into it"), "{told}");
         let call = call(&sound());
         assert!(
             call.contains("torch.zeros(1, 1, 224, 224)") && call.contains("\"logits\": {0: \"batch\"}"),

@@ -33,6 +33,9 @@ pub(crate) fn as_json(catalogue: &Catalogue) -> Value {
                 "reads": manifest.task.studies(),
                 "description": manifest.description,
                 "precisions": precisions,
+                "manifest_sha256": manifest.sha256(),
+                "weights_sha256": weights_sha256(manifest),
+                "members": members(manifest),
                 "labels": labels,
                 "bring_your_own": manifest.bring_your_own,
                 "licence": manifest.source.licence,
@@ -43,10 +46,26 @@ pub(crate) fn as_json(catalogue: &Catalogue) -> Value {
     json!({ "models": models })
 }
 
+/// By precision, as an ensemble pins them.
+fn weights_sha256(manifest: &Manifest) -> Value {
+    let digests = Precision::ALL.into_iter().filter_map(|precision| {
+        let digest = manifest.weights(precision)?.digest()?;
+        Some((precision.as_str().to_owned(), Value::from(digest)))
+    });
+    Value::Object(digests.collect())
+}
+
+/// Of an ensemble.
+fn members(manifest: &Manifest) -> Option<Vec<&str>> {
+    let ensemble = manifest.ensemble.as_ref()?;
+    Some(ensemble.members.iter().map(|member| member.model.as_str()).collect())
+}
+
 fn weights(manifest: &Manifest) -> String {
     let ready: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
     if !ready.is_empty() {
-        return ready.join(", ");
+        let of = members(manifest).map_or(String::new(), |members| format!(" of {}", members.join(", ")));
+        return ready.join(", ") + &of;
     }
     match manifest.availability(Precision::Fp32) {
         Availability::WeightsMissing(how) => format!("bring your own: {how}"),

@@ -117,7 +117,7 @@ fn manifest(name: &str, from: &Path, facts: &GraphFacts, data: &[(String, String
     put(if is_volume {
         "activation = \"softmax\""
     } else {
-        "# \"sigmoid\": labels are independent. \"softmax\": one of them. \"none\": probabilities already.\n# activation = \"sigmoid\""
+        "# \"sigmoid\": labels are independent. \"softmax\": one of them. \"none\": probabilities already.\n# Grades in order, one label more than columns: \"ordinal-coral\" or \"ordinal-corn\".\n# activation = \"sigmoid\""
     });
     put("calibration = \"none\"\n");
     put(&labels(facts, is_volume));

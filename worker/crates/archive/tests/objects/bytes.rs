@@ -10,7 +10,7 @@ use nightread_archive::{
     of_radiograph, study_digest,
 };
 use nightread_domain::ETag;
-use nightread_domain::result::{ArtefactFacts, ArtefactKind, Finding, ResultDocument};
+use nightread_domain::result::{ArtefactFacts, ArtefactKind, EnsembleFacts, Finding, ResultDocument};
 use proptest::prelude::*;
 use time::Duration;
 
@@ -84,7 +84,7 @@ type Change = fn(&mut ResultDocument);
 
 #[test]
 fn whatever_changes_the_bytes_changes_the_uid() {
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 10] = [
         ("source version", |document| document.study.version = Some(ETag("0x2".to_owned()))),
         ("threshold", |document| change(document, |finding| finding.threshold += 0.001)),
         ("score", |document| change(document, |finding| finding.probability -= 0.001)),
@@ -93,6 +93,9 @@ fn whatever_changes_the_bytes_changes_the_uid() {
         ("model version", |document| document.model.version = "1.0.2".to_owned()),
         ("precision", |document| document.model.precision = "int8".to_owned()),
         ("preprocessing", |document| document.model.preprocessing = "xrv-2".to_owned()),
+        ("ensemble", |document| {
+            document.model.ensemble = Some(EnsembleFacts { combine: "mean".to_owned(), members: Vec::new() });
+        }),
         ("artefact", |document| document.artefacts.push(artefact())),
     ];
     let usual_names: Vec<String> = names(&made(&usual())).into_iter().map(str::to_owned).collect();

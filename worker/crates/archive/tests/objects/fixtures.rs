@@ -211,6 +211,7 @@ pub fn document(findings: Vec<Finding>) -> ResultDocument {
             manifest_sha256: Some("ef".repeat(32)),
             execution_provider: "cpu".to_owned(),
             preprocessing: "xrv-1".to_owned(),
+            ensemble: None,
         },
         input: BTreeMap::new(),
         payload: Some(Payload::Findings { findings, measurements: Vec::new() }),

@@ -47,6 +47,7 @@ pub fn document(name: &str, version: &str, payload: Option<Payload>) -> ResultDo
             manifest_sha256: Some("d".to_owned()),
             execution_provider: "cpu".to_owned(),
             preprocessing: "p".to_owned(),
+            ensemble: None,
         },
         input: BTreeMap::new(),
         payload,

@@ -162,6 +162,30 @@ pub struct ModelFacts {
     pub manifest_sha256: Option<String>,
     pub execution_provider: String,
     pub preprocessing: String,
+    /// Of several networks whose answers are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleFacts>,
+}
+
+/// The networks of an ensemble, and what became of their answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnsembleFacts {
+    /// `mean` or `vote`.
+    pub combine: String,
+    /// In the ensemble's order.
+    pub members: Vec<MemberFacts>,
+}
+
+/// A network of an ensemble, at the ensemble's precision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberFacts {
+    pub name: String,
+    /// Of its manifest.
+    pub version: String,
+    pub weights_sha256: String,
+    pub manifest_sha256: String,
+    pub execution_provider: String,
+    pub preprocessing: String,
 }
 
 impl ModelFacts {
@@ -422,6 +446,7 @@ mod tests {
                     manifest_sha256: None,
                     execution_provider: "cpu".to_owned(),
                     preprocessing: "p".to_owned(),
+                    ensemble: None,
                 },
                 input: BTreeMap::new(),
                 payload,

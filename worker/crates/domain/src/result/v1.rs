@@ -127,6 +127,7 @@ impl Document {
                 manifest_sha256: self.model.manifest_sha256,
                 execution_provider: self.model.execution_provider,
                 preprocessing: self.model.preprocessing,
+                ensemble: None,
             },
             input: self.input,
             payload,

@@ -34,6 +34,7 @@ fn document(version: u8, hour: u8, status: Status) -> ResultDocument {
             execution_provider: "cpu".to_owned(),
             manifest_sha256: None,
             preprocessing: "xrv-1".to_owned(),
+            ensemble: None,
         },
         input: BTreeMap::new(),
         payload: None,

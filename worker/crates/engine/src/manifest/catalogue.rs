@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use super::{MANIFEST_FILE, Manifest, ManifestProblems};
+use super::{MANIFEST_FILE, Manifest, ManifestProblems, ensemble};
 
 /// All models of a folder, by name. One that is half made takes no other with it.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +38,33 @@ impl Catalogue {
                 Err(found) => catalogue.problems.push(found),
             }
         }
+        catalogue.check_ensembles();
         catalogue.problems.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(catalogue)
+    }
+
+    /// Leaves out the ensembles whose members are others than their manifests name.
+    fn check_ensembles(&mut self) {
+        let checked =
+            self.models.values().map(|manifest| (manifest, ensemble::check_members(manifest, &self.models)));
+        let broken: Vec<_> = checked.filter(|(_, problems)| !problems.is_empty()).collect();
+        let broken: Vec<_> = broken
+            .into_iter()
+            .map(|(manifest, problems)| {
+                let path = manifest.folder.join(MANIFEST_FILE);
+                (manifest.name.clone(), ManifestProblems { path, problems })
+            })
+            .collect();
+        for (name, found) in broken {
+            self.models.remove(&name);
+            self.problems.push(found);
+        }
+    }
+
+    /// The networks of an ensemble, in its order; none of a network. Errors: as [`Catalogue::get`].
+    pub fn members(&self, manifest: &Manifest) -> Result<Vec<&Arc<Manifest>>, JobError> {
+        let members = manifest.ensemble.iter().flat_map(|ensemble| &ensemble.members);
+        members.map(|member| self.get(&member.model)).collect()
     }
 
     /// What is wrong with the models that cannot be used.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use super::ensemble;
 use super::outputs::check as outputs;
 use super::{
     Activation, Calibration, Cam, ClassifierWeights, Manifest, Plan, Precision, Preprocessing, Problem, Task,
@@ -36,6 +37,12 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
             "version",
             format!("must be a semantic version (major.minor.patch), not {:?}", manifest.version),
         ));
+    }
+    if let Some(of) = &manifest.ensemble {
+        ensemble::check(manifest, of, problems);
+        check_labels(manifest, problems);
+        check_files(manifest, files, problems);
+        return;
     }
     if manifest.fp32.is_none() && manifest.int8.is_none() {
         problems.push(Problem::new("weights", "offers neither fp32 nor int8"));
@@ -94,10 +101,6 @@ fn check_steps(manifest: &Manifest, plan: &Plan, problems: &mut Vec<Problem>) {
             plan.layout().as_str()
         );
         problems.push(Problem::new("input.item_shape", what));
-    }
-    for (number, _) in manifest.output.heads.iter().enumerate().filter(|(_, head)| head.cam.is_some()) {
-        let what = "is read with preprocessing xrv-1 alone: leave it out beside a list of steps";
-        problems.push(Problem::new(outputs::key_of(&manifest.output, number, "cam"), what));
     }
     let Some([low, high]) = plan.range() else { return };
     let slack = 1e-3 * (high - low);

@@ -17,6 +17,8 @@ use crate::digest;
 struct Decides<'m> {
     schema: &'static str,
     task: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble: Option<Combined<'m>>,
     input: Input<'m>,
     preprocessing: Steps<'m>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,6 +30,21 @@ struct Decides<'m> {
     trained_on: Seen<'m>,
     #[serde(skip_serializing_if = "Option::is_none")]
     maps: Option<Regressors<'m>>,
+}
+
+/// The weights of members are in the digest of the ensemble's weights.
+#[derive(Serialize)]
+struct Combined<'m> {
+    combine: &'static str,
+    /// Name, and digest of what its manifest decides.
+    members: Vec<[&'m str; 2]>,
+}
+
+impl<'m> From<&'m super::Ensemble> for Combined<'m> {
+    fn from(ensemble: &'m super::Ensemble) -> Self {
+        let members = ensemble.members.iter().map(|member| [&*member.model, &*member.manifest_sha256]);
+        Self { combine: ensemble.combine.as_str(), members: members.collect() }
+    }
 }
 
 #[derive(Serialize)]
@@ -46,6 +63,8 @@ enum Steps<'m> {
     Projections1 { crop_offset_y: usize, scale: f64, mean: &'m [f64; 3], std: &'m [f64; 3] },
     #[serde(rename = "steps-1")]
     Listed { steps: &'m Plan },
+    #[serde(rename = "members")]
+    Members {},
     #[serde(untagged)]
     Ct(Volume),
 }
@@ -126,6 +145,8 @@ struct Head<'m> {
     activation: &'static str,
     calibration: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    grade: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cam: Option<Maps<'m>>,
 }
 
@@ -171,6 +192,7 @@ impl<'m> From<&'m super::Head> for Head<'m> {
                 Calibration::None => "none",
                 Calibration::XrvOpNorm => "xrv-op-norm",
             },
+            grade: head.grade.as_deref(),
             cam: head.cam.as_ref().map(Maps::from),
         }
     }
@@ -250,6 +272,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
         Self {
             schema: "nightread.manifest.v1",
             task: manifest.task.as_str(),
+            ensemble: manifest.ensemble.as_ref().map(Combined::from),
             input: Input { name: &input.name, item_shape: &input.item_shape, value_range: input.value_range },
             preprocessing: match &manifest.preprocessing {
                 Preprocessing::Xrv1 { size } => Steps::Xrv1 { size: *size },
@@ -258,6 +281,7 @@ impl<'m> From<&'m Manifest> for Decides<'m> {
                 }
                 Preprocessing::Ct(ct) => Steps::Ct(ct.into()),
                 Preprocessing::Steps(steps) => Steps::Listed { steps },
+                Preprocessing::Members => Steps::Members {},
             },
             window: manifest.window.as_ref().map(Window::from),
             output: output.into(),

@@ -3,6 +3,7 @@
 mod catalogue;
 mod check;
 mod decides;
+mod ensemble;
 mod outputs;
 mod parse;
 mod reader;
@@ -17,8 +18,11 @@ pub use nightread_domain::result::{Code, Laterality};
 use nightread_domain::{ErrorCode, JobError, Stage};
 pub use nightread_steps::Plan;
 
+use crate::digest;
+
 pub use catalogue::Catalogue;
 pub use check::is_model_name;
+pub use ensemble::{Combine, Ensemble, Member};
 pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Measurement, Output};
 pub use segmentation::{
     AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
@@ -86,6 +90,22 @@ pub struct Weights {
     pub evidence: Option<Evidence>,
 }
 
+impl Weights {
+    /// SHA-256 of all of them, lower-case hexadecimal: of the ONNX file where it holds them all, else of what `sha256sum` prints
+    /// for all their files, sorted by name. `None` where they are not there.
+    pub fn digest(&self) -> Option<String> {
+        let graph = self.sha256.as_ref()?;
+        if self.data.is_empty() {
+            return Some(graph.clone());
+        }
+        let data = self.data.iter().map(|data| (&data.file, &data.sha256));
+        let mut files: Vec<_> = std::iter::once((&self.file, graph)).chain(data).collect();
+        files.sort();
+        let lines: String = files.into_iter().map(|(file, sha256)| format!("{sha256}  {file}\n")).collect();
+        Some(digest::of_bytes(lines.as_bytes()))
+    }
+}
+
 /// What was measured before INT8 weights were offered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
@@ -130,6 +150,8 @@ pub enum Preprocessing {
     Ct(CtPreprocessing),
     /// `steps-1`: a list of steps, `[[preprocessing]]`.
     Steps(Plan),
+    /// `members`: those of an ensemble have their own.
+    Members,
 }
 
 impl Preprocessing {
@@ -140,6 +162,7 @@ impl Preprocessing {
             Self::Projections1 { .. } => "projections-1",
             Self::Ct(ct) => ct.recipe.as_str(),
             Self::Steps(_) => "steps-1",
+            Self::Members => "members",
         }
     }
 }
@@ -221,6 +244,8 @@ pub struct Manifest {
     pub card: String,
     /// How to obtain and export the weights, when they may not be shipped.
     pub bring_your_own: Option<String>,
+    /// Of an ensemble, which has no network of its own: no weights, no input, no outputs.
+    pub ensemble: Option<Ensemble>,
     pub fp32: Option<Weights>,
     pub int8: Option<Weights>,
     pub input: Input,
@@ -282,6 +307,10 @@ impl Manifest {
 
     /// Can this precision be opened?
     pub fn availability(&self, precision: Precision) -> Availability {
+        if let Some(ensemble) = &self.ensemble {
+            // The catalogue takes none whose members are not there.
+            return if ensemble.offers(precision) { Availability::Ready } else { Availability::NotOffered };
+        }
         match self.weights(precision) {
             None => Availability::NotOffered,
             Some(weights) if weights.sha256.is_some() => Availability::Ready,

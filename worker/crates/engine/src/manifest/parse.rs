@@ -11,8 +11,8 @@ use super::reader::Reader;
 use super::segmentation::{CtPreprocessing, CtRecipe, SegmentRule, Window};
 use super::steps;
 use super::{
-    Code, DataFile, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Output,
-    Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
+    Code, DataFile, Ensemble, Evidence, Head, Input, Label, MANIFEST_FILE, Manifest, ManifestProblems, Maps,
+    Output, Precision, Preprocessing, Problem, Provenance, Task, TrainedOn, Weights,
 };
 
 /// A manifest is a page or two; more is not one.
@@ -57,6 +57,10 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     let task = reader.choice("task", &Task::ALL.map(|task| (task.as_str(), task)));
     let description = reader.text("description");
     let card = reader.file("card");
+    if reader.has("ensemble") {
+        let about = About { name, version, task, description, card };
+        return ensemble(reader, folder, about);
+    }
     let bring_your_own = reader.text_if("bring_your_own");
     let template = bring_your_own.is_some();
     let weights = reader.table("weights", |reader| {
@@ -101,6 +105,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         description: description?,
         card: card?,
         bring_your_own,
+        ensemble: None,
         fp32,
         int8,
         input: input?,
@@ -112,6 +117,45 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         trained_on: trained_on?,
         source: source?,
         maps,
+    })
+}
+
+/// What the first lines of a manifest say.
+struct About {
+    name: Option<String>,
+    version: Option<String>,
+    task: Option<Task>,
+    description: Option<String>,
+    card: Option<String>,
+}
+
+/// The rest of a manifest of several networks.
+fn ensemble(reader: &mut Reader<'_>, folder: &Path, about: About) -> Option<Manifest> {
+    Ensemble::leave_out(reader);
+    let ensemble = reader.table("ensemble", Ensemble::read);
+    let labels = reader.tables("labels", |reader| label(reader, about.task, None));
+    let trained_on = reader.table("trained_on", trained_on);
+    let source = reader.table("source", source);
+    Some(Manifest {
+        folder: folder.to_owned(),
+        name: about.name?,
+        version: about.version?,
+        task: about.task?,
+        description: about.description?,
+        card: about.card?,
+        bring_your_own: None,
+        ensemble: Some(ensemble?),
+        fp32: None,
+        int8: None,
+        input: Input::of_members(),
+        preprocessing: Preprocessing::Members,
+        window: None,
+        output: Output::default(),
+        labels: labels?.into_iter().collect::<Option<_>>()?,
+        measurements: Vec::new(),
+        trained_on: trained_on?,
+        source: source?,
+        maps: None,
     })
 }
 

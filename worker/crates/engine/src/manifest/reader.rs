@@ -37,6 +37,13 @@ impl<'p> Reader<'p> {
         self.table.contains_key(key)
     }
 
+    /// Notes a key that has no place here.
+    pub(super) fn refuse(&mut self, key: &str, what: &str) {
+        if self.table.remove(key).is_some() {
+            self.problem(key, what);
+        }
+    }
+
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
         let at = self.at(key);
         self.problems.push(Problem::new(at, what));

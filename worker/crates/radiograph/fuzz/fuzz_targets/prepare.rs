@@ -3,7 +3,7 @@
 use libfuzzer_sys::fuzz_target;
 use nightread_domain::media::Media;
 use nightread_dicom::Samples;
-use nightread_radiograph::{ActivationMap, Explained, Facts, HeatmapPainter, Radiograph, XrvPreprocessing, prepare};
+use nightread_radiograph::{ActivationMap, Explained, Facts, HeatmapPainter, Radiograph, XrvPreprocessing, centre_field, prepare};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[width, size, high, low], samples)) = data.split_first_chunk::<4>() else { return };
@@ -33,6 +33,6 @@ fuzz_target!(|data: &[u8]| {
         software: "",
         notice: "",
     };
-    let painted = HeatmapPainter::new(&image, 16).and_then(|painter| painter.paint(&map, &explained));
+    let painted = HeatmapPainter::new(&image, &centre_field(&image), 16).and_then(|painter| painter.paint(&map, &explained));
     assert!(painted.is_ok_and(|png| png.starts_with(b"\x89PNG")));
 });

@@ -12,18 +12,22 @@
 
 mod canvas;
 mod inferno;
+mod part;
 mod spline;
+
+use std::ops::Range;
 
 use nightread_dicom::Samples;
 use nightread_domain::error::{ErrorCode, JobError, Stage};
+use nightread_steps::Field;
 use png::{BitDepth, ColorType, Compression, Encoder};
 
 use self::canvas::{Canvas, LINE, blend, letter, wrapped};
 use self::inferno::inferno;
+use self::part::Part;
 use self::spline::upsample;
 use crate::npy::npy;
 use crate::radiograph::Radiograph;
-use crate::resize::centre_crop;
 
 /// The largest side painted, in pixels.
 const MAX_SIZE: u32 = 2048;
@@ -102,29 +106,37 @@ fn fault(message: String) -> JobError {
 /// Paints heatmaps of one image.
 #[derive(Debug)]
 pub struct HeatmapPainter {
-    /// Side of each of the two images in pixels.
+    /// Side of the squares in which each of the two images lies, in pixels.
     side: usize,
-    /// The centre crop that the model saw, `side` x `side` values from 0 to 255.
+    part: Part,
+    /// The part of the image that the network saw: rows of values from 0 to 255.
     grey: Vec<f32>,
 }
 
 impl HeatmapPainter {
-    /// `size` is the side of each of the two images in pixels.
+    /// `field` is what of the image the network sees, `size` the longer side of each of the two images in pixels.
     ///
     /// # Errors
-    /// `internal` when the size is not within 1..=2048.
-    pub fn new(image: &Radiograph, size: u32) -> Result<Self, JobError> {
+    /// `internal` when the size is not within 1..=2048, or the network sees nothing of the image.
+    pub fn new(image: &Radiograph, field: &Field, size: u32) -> Result<Self, JobError> {
         if size == 0 || size > MAX_SIZE {
             return Err(fault(format!("a heatmap of {size} pixels cannot be painted; 1 to {MAX_SIZE} can")));
         }
-        let side = size as usize;
+        let (side, sides) = (size as usize, [image.width() as usize, image.height() as usize]);
+        let part = Part::new(field, sides, side)
+            .ok_or_else(|| fault(format!("the network sees nothing of an image of {sides:?}: {field:?}")))?;
         let grey = Grey::new(image);
-        let pixels = (0..side * side).map(|pixel| grey.mean(pixel % side, pixel / side, side));
-        Ok(Self { side, grey: pixels.collect() })
+        let rows = (0..part.down.pixels).map(|y| part.down.source(y));
+        let pixels = rows.flat_map(|rows| {
+            let columns = (0..part.across.pixels).map(|x| part.across.source(x));
+            columns.map(|columns| grey.mean(&rows, &columns)).collect::<Vec<_>>()
+        });
+        Ok(Self { side, part, grey: pixels.collect() })
     }
 
-    /// Paints the centre crop that the model saw, and beside it the same with the map over it, the colour bar in logits, and
-    /// what the finding is. The map is upsampled by a cubic spline.
+    /// Paints the part of the image that the network saw, in the image's proportions, and beside it the same with the map
+    /// over it, the colour bar in logits, and what the finding is. The map lies evenly over all that the network saw, bands
+    /// around the image included, and is upsampled by a cubic spline.
     ///
     /// Returns a PNG, 8-bit RGB, with the chunks `Software`, `Title` and `Description`.
     ///
@@ -150,7 +162,7 @@ impl HeatmapPainter {
         let mut canvas = Canvas::new(width, top + side + MARGIN + lines.len() * LINE + MARGIN, GROUND);
         let (left, right, bar) = (MARGIN, 2 * MARGIN + side, 3 * MARGIN + 2 * side);
         for (x, caption) in
-            [(left, "as the network saw it"), (right, "what speaks for the finding"), (bar, "logit")]
+            [(left, "what the network saw"), (right, "what speaks for the finding"), (bar, "logit")]
         {
             canvas.write(x, MARGIN / 2, caption, TEXT);
         }
@@ -171,14 +183,14 @@ impl HeatmapPainter {
         map: &ActivationMap<'_>,
         probability: f32,
     ) {
-        let side = self.side;
+        let Part { across, down } = self.part;
         let finite: Vec<f32> = map.values.iter().map(|&x| if x.is_finite() { x } else { 0.0 }).collect();
-        let activation = upsample(&finite, map.height, map.width, side);
+        let activation = upsample(&finite, map.width, &down.cells(map.height), &across.cells(map.width));
         for (pixel, (&shade, &activation)) in self.grey.iter().zip(&activation).enumerate() {
-            let (x, y) = (pixel % side, top + pixel / side);
-            canvas.set(left + x, y, [shade.round() as u8; 3]);
+            let (x, y) = (across.offset + pixel % across.pixels, down.offset + pixel / across.pixels);
+            canvas.set(left + x, top + y, [shade.round() as u8; 3]);
             let (colour, cover) = tint(activation, probability);
-            canvas.set(right + x, y, blend([(shade * DIMMED).round() as u8; 3], colour, cover));
+            canvas.set(right + x, top + y, blend([(shade * DIMMED).round() as u8; 3], colour, cover));
         }
     }
 }
@@ -211,10 +223,9 @@ fn paint_bar(canvas: &mut Canvas, left: usize, top: usize, side: usize) {
     }
 }
 
-/// The image as the reader sees it: the crop, stretched from its own darkest to its own brightest sample.
+/// The image as the reader sees it, stretched from its own darkest to its own brightest sample.
 struct Grey<'a> {
     image: &'a Radiograph,
-    crop: (usize, usize, usize),
     low: f32,
     scale: f32,
 }
@@ -226,21 +237,15 @@ impl<'a> Grey<'a> {
             Samples::U16(samples) => extremes(samples),
         };
         let scale = if high > low { 255.0 / (high - low) } else { 0.0 };
-        Self { image, crop: centre_crop(image.width(), image.height()), low, scale }
+        Self { image, low, scale }
     }
 
-    /// The mean of the source pixels under output pixel (x, y), at least one, from 0 to 255.
-    fn mean(&self, x: usize, y: usize, size: usize) -> f32 {
-        let (left, top, side) = self.crop;
+    /// The mean of these pixels, from 0 to 255.
+    fn mean(&self, rows: &Range<usize>, columns: &Range<usize>) -> f32 {
         let width = self.image.width() as usize;
-        let [rows, columns] = [y, x].map(|o| {
-            let first = o * side / size;
-            first..((o + 1) * side / size).clamp(first + 1, side)
-        });
         let mut sum = 0.0;
         for row in rows.clone() {
-            let start = (top + row) * width + left;
-            let at = start + columns.start..start + columns.end;
+            let at = row * width + columns.start..row * width + columns.end;
             sum += match self.image.samples() {
                 Samples::U8(samples) => samples[at].iter().map(|&v| f32::from(v)).sum::<f32>(),
                 Samples::U16(samples) => samples[at].iter().map(|&v| f32::from(v)).sum::<f32>(),

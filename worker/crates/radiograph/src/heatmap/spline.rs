@@ -1,44 +1,43 @@
 //! Smooth upsampling: the cubic spline through the map's values (Unser 1999, "Splines: a perfect fit for signal and image
 //! processing"), as `skimage.transform.resize(map, (size, size), order=3, mode="symmetric", anti_aliasing=False)` has it.
 
-/// The map `values` of `height` rows and `width` columns at the centres of `size` x `size` pixels over it. The map goes on
-/// mirrored beyond its borders, and what the spline overshoots is cut to the map's range, so that no place is hotter than
-/// the map's hottest.
-pub fn upsample(values: &[f32], height: usize, width: usize, size: usize) -> Vec<f32> {
+/// The map `values`, rows of `width` cells, at every pair of a place among `rows` and one among `columns`: in cells from the
+/// centre of the first. The map goes on mirrored beyond its borders, and what the spline overshoots is cut to the map's
+/// range, so that no place is hotter than the map's hottest.
+pub fn upsample(values: &[f32], width: usize, rows: &[f64], columns: &[f64]) -> Vec<f32> {
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for &value in values {
         (low, high) = (low.min(value), high.max(value));
     }
-    let mut wide = Vec::with_capacity(height * size);
+    let mut wide = Vec::with_capacity(values.len() / width * columns.len());
     for row in values.chunks(width) {
         let row = row.iter().map(|&x| f64::from(x)).collect();
-        wide.extend(stretched(row, size));
+        wide.extend(at(row, columns));
     }
-    let mut out = vec![0.0; size * size];
-    for x in 0..size {
-        let column = wide.iter().skip(x).step_by(size).copied().collect();
-        for (y, value) in stretched(column, size).into_iter().enumerate() {
-            out[y * size + x] = (value as f32).clamp(low, high);
+    let mut out = vec![0.0; rows.len() * columns.len()];
+    for x in 0..columns.len() {
+        let column = wide.iter().skip(x).step_by(columns.len()).copied().collect();
+        for (y, value) in at(column, rows).into_iter().enumerate() {
+            out[y * columns.len() + x] = (value as f32).clamp(low, high);
         }
     }
     out
 }
 
-/// The spline through `values` at the centres of `size` cells over the same length.
-fn stretched(values: Vec<f64>, size: usize) -> Vec<f64> {
+/// The spline through `values` at these places.
+fn at(values: Vec<f64>, places: &[f64]) -> Vec<f64> {
     let count = values.len();
     let coefficients = coefficients(values);
-    let mut stretched = Vec::with_capacity(size);
-    for o in 0..size {
-        let place = (o as f64 + 0.5) * count as f64 / size as f64 - 0.5;
+    let mut found = Vec::with_capacity(places.len());
+    for place in places {
         let first = place.floor();
         let (i, t) = (first as isize, place - first);
         let rest = 1.0 - t;
         let [before, here, next, after] = [i - 1, i, i + 1, i + 2].map(|i| coefficients[mirrored(i, count)]);
-        stretched
+        found
             .push(before * rest.powi(3) / 6.0 + here * near(t) + next * near(rest) + after * t.powi(3) / 6.0);
     }
-    stretched
+    found
 }
 
 /// The cubic B-spline less than one cell from its middle.
@@ -79,6 +78,11 @@ mod tests {
 
     use super::*;
 
+    /// The centres of `pixels` over all of `cells`.
+    fn centres(cells: usize, pixels: usize) -> Vec<f64> {
+        (0..pixels).map(|o| (o as f64 + 0.5) * cells as f64 / pixels as f64 - 0.5).collect()
+    }
+
     /// `tests/golden/heatmap.py`: scikit-image.
     #[test]
     fn maps_are_upsampled_as_scikit_image_does() {
@@ -89,7 +93,7 @@ mod tests {
             let of = |name: &str| case[name].as_u64().unwrap() as usize;
             let floats = |name: &str| -> Vec<f32> { serde_json::from_value(case[name].clone()).unwrap() };
             let (height, width, size) = (of("height"), of("width"), of("size"));
-            let found = upsample(&floats("map"), height, width, size);
+            let found = upsample(&floats("map"), width, &centres(height, size), &centres(width, size));
             let wanted = floats("upsampled");
             assert_eq!(found.len(), wanted.len());
             let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -102,7 +106,8 @@ mod tests {
     fn the_spline_goes_through_the_values_and_stays_in_their_range() {
         for count in 1..9 {
             let values: Vec<f32> = (0..count * count).map(|i| ((i * i) as f32 * 0.7).sin() * 9.0).collect();
-            let found = upsample(&values, count, count, 3 * count);
+            let places = centres(count, 3 * count);
+            let found = upsample(&values, count, &places, &places);
             for (i, value) in values.iter().enumerate() {
                 let (y, x) = (3 * (i / count) + 1, 3 * (i % count) + 1);
                 assert!((found[y * 3 * count + x] - value).abs() < 1e-4, "{count}: {i}");

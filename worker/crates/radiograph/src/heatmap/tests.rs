@@ -1,7 +1,10 @@
 use nightread_domain::media::Media;
+use nightread_steps::{Channels, CropRule, Layout, Plan, Resizer, SideRounding, Sides, Step};
 
 use super::*;
 use crate::radiograph::Facts;
+use crate::resize::centre_field;
+use crate::steps::{field_of, prepare_by};
 
 const SIDE: usize = 224;
 
@@ -51,8 +54,18 @@ impl Painted {
 }
 
 fn paint_png(image: &Radiograph, cam: &[f32], shape: (usize, usize), explained: &Explained<'_>) -> Painted {
+    paint_field(image, &centre_field(image), cam, shape, explained)
+}
+
+fn paint_field(
+    image: &Radiograph,
+    field: &Field,
+    cam: &[f32],
+    shape: (usize, usize),
+    explained: &Explained<'_>,
+) -> Painted {
     let map = ActivationMap::new(cam, shape.0, shape.1).unwrap();
-    let bytes = HeatmapPainter::new(image, SIDE as u32).unwrap().paint(&map, explained).unwrap();
+    let bytes = HeatmapPainter::new(image, field, SIDE as u32).unwrap().paint(&map, explained).unwrap();
     let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
@@ -134,6 +147,90 @@ fn cover_grows_with_activation_and_probability() {
     }
 }
 
+/// One hot cell and one bright pixel at the same place of the image, seen through crops, bands and resizes in any order:
+/// what is painted hottest lies over the bright pixel.
+#[test]
+fn a_place_of_the_map_is_painted_over_the_same_place_of_the_image() {
+    let resized = |height, width| Step::Resize {
+        library: Resizer::OpencvArea,
+        sides: Sides::Exact { height, width },
+        edge: None,
+    };
+    let short = |size| Step::Resize {
+        library: Resizer::OpencvArea,
+        sides: Sides::Short { size, rounding: SideRounding::Down },
+        edge: None,
+    };
+    let crop = |size| Step::CropCentre { library: CropRule::Monai, size };
+    let lists = [
+        vec![resized(64, 64)],
+        vec![resized(48, 96)],
+        vec![crop(None), resized(64, 64)],
+        vec![short(80), crop(Some([64, 64]))],
+        vec![short(80), crop(Some([60, 64])), resized(64, 64)],
+        vec![Step::PadSquare { value: 0.0 }, resized(64, 64)],
+        vec![Step::PadSquare { value: 0.0 }, short(96), crop(Some([80, 80]))],
+    ];
+    for (width, height) in [(300, 200), (200, 300), (257, 256)] {
+        for (dx, dy) in [(0.5, 0.5), (0.35, 0.6), (0.62, 0.4)] {
+            let (x, y) = ((dx * f64::from(width)) as u32, (dy * f64::from(height)) as u32);
+            let bright = move |i: u32| {
+                let (column, row) = (i % width, i / width);
+                if column.abs_diff(x) < 4 && row.abs_diff(y) < 4 { 4095 } else { 0 }
+            };
+            let image = image(width, height, bright);
+            for steps in &lists {
+                assert_painted_over(&image, steps);
+            }
+        }
+    }
+}
+
+/// The network's input itself as the map: the middle of what is hot is the middle of what is bright.
+fn assert_painted_over(image: &Radiograph, steps: &[Step]) {
+    let range = Step::Range { from: None, to: [0.0, 40.0], clip: true };
+    let channels =
+        Step::Channels(Channels { count: 1, mean: Vec::new(), std: Vec::new(), layout: Layout::Nchw });
+    let list = std::iter::once(range).chain(steps.iter().cloned()).chain([channels]).collect();
+    let plan = Plan::new(list).unwrap();
+    let [_, height, width] = plan.item_shape();
+    let seen = prepare_by(image, &plan).unwrap().tensor;
+    let painter = HeatmapPainter::new(image, &field_of(image, &plan), SIDE as u32).unwrap();
+    let Part { across, down } = painter.part;
+    let hot = upsample(&seen, width, &down.cells(height), &across.cells(width));
+    let [hot, bright] = [&hot, &painter.grey].map(|values| middle(values, across.pixels));
+    for axis in 0..2 {
+        let apart = (bright[axis] - hot[axis]).abs();
+        assert!(apart < 0.6, "{steps:?} of {} x {}: {bright:?}, {hot:?}", image.width(), image.height());
+    }
+}
+
+/// Of the weights in rows of `width`.
+fn middle(weights: &[f32], width: usize) -> [f64; 2] {
+    let mut sums = [0.0; 3];
+    for (pixel, &weight) in weights.iter().enumerate() {
+        let weight = f64::from(weight);
+        sums[0] += weight;
+        sums[1] += weight * (pixel % width) as f64;
+        sums[2] += weight * (pixel / width) as f64;
+    }
+    [sums[1] / sums[0], sums[2] / sums[0]]
+}
+
+/// What the network did not see is not painted: of 300 x 200 in bands two thirds of the square.
+#[test]
+fn bands_are_not_painted_and_nothing_is_squeezed() {
+    let image = image(300, 200, |_| 4000);
+    let whole = Field { x: 0.0, y: 0.0, width: 300.0, height: 200.0 };
+    let banded = Field { x: 0.0, y: -50.0, width: 300.0, height: 300.0 };
+    for field in [whole, banded] {
+        let painted = paint_field(&image, &field, &[15.0; 4], (2, 2), &finding("Mass", 0.9));
+        let rows: Vec<usize> = (0..SIDE).filter(|&y| painted.tinted(SIDE / 2, y) != GROUND).collect();
+        assert!(rows.len().abs_diff(SIDE * 2 / 3) <= 1, "{}", rows.len());
+        assert!(rows[0].abs_diff(SIDE / 6) <= 1, "{}", rows[0]);
+    }
+}
+
 #[test]
 fn the_text_chunks_say_what_it_is() {
     let painted = paint_png(&stripes(), &[5.0], (1, 1), &finding("Épanchement <script>", 0.371));
@@ -171,11 +268,11 @@ fn wrong_shapes_and_sizes_are_refused() {
     }
     let map = ActivationMap::new(&[1.0], 1, 1).unwrap();
     for size in [0, 4096] {
-        let error = HeatmapPainter::new(&image, size).unwrap_err();
+        let error = HeatmapPainter::new(&image, &centre_field(&image), size).unwrap_err();
         assert_eq!(error.code, ErrorCode::Internal);
     }
     for size in [1, 2, 32] {
-        let painter = HeatmapPainter::new(&image, size).unwrap();
+        let painter = HeatmapPainter::new(&image, &centre_field(&image), size).unwrap();
         assert!(painter.paint(&map, &finding("Mass", 0.5)).is_ok());
     }
 }

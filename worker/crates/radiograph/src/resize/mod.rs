@@ -25,6 +25,7 @@ use std::num::NonZeroU32;
 use fearless_simd::{Level, dispatch};
 
 use nightread_dicom::Samples;
+use nightread_steps::Field;
 
 use crate::radiograph::Radiograph;
 
@@ -54,9 +55,16 @@ impl XrvPreprocessing {
 }
 
 /// The centred square of the shorter side: `(x offset, y offset, side)` in pixels.
-pub(crate) fn centre_crop(width: u32, height: u32) -> (usize, usize, usize) {
+fn centre_crop(width: u32, height: u32) -> (usize, usize, usize) {
     let side = width.min(height) as usize;
     (width as usize / 2 - side / 2, height as usize / 2 - side / 2, side)
+}
+
+/// What of an image the network sees: the centred square of the shorter side.
+pub fn centre_field(image: &Radiograph) -> Field {
+    let (x, y, side) = centre_crop(image.width(), image.height());
+    let [x, y, side] = [x, y, side].map(|pixels| pixels as f64);
+    Field { x, y, width: side, height: side }
 }
 
 /// The normalisation of TorchXRayVision: 0 becomes -1024, `max_value` becomes 1024.

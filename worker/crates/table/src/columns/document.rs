@@ -67,6 +67,9 @@ pub(super) const COLUMNS: &[OfDocument] = &[
     column("model_preprocessing", Kind::Text, "model.preprocessing", |of| {
         Cell::text(&*of.document.model.preprocessing)
     }),
+    column("model_ensemble", Kind::Json, "model.ensemble", |of| {
+        of.document.model.ensemble.as_ref().map_or(Cell::Null, Cell::json)
+    }),
     column("error_code", Kind::Text, "error.code", |of| {
         Cell::some_text(of.document.error.as_ref().map(|error| error.code.as_str()))
     }),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Manifest, Problem, Task};
-use super::{Activation, Calibration, Cam, Output};
+use super::{Activation, Calibration, Cam, Head, Output};
 
 /// The key of a head's field: a manifest with one head may have it in `[output]` itself.
 pub(in crate::manifest) fn key_of(output: &Output, head: usize, field: &str) -> String {
@@ -16,6 +16,12 @@ pub(in crate::manifest) fn check(manifest: &Manifest, problems: &mut Vec<Problem
         if head.calibration == Calibration::XrvOpNorm && head.activation != Activation::Sigmoid {
             let at = key_of(output, number, "calibration");
             problems.push(Problem::new(at, "xrv-op-norm needs the sigmoid activation"));
+        }
+        if head.activation.is_ordinal() {
+            check_grades(manifest, number, head, problems);
+        } else if head.grade.is_some() {
+            let what = "tells the grade of an ordinal activation: leave it out";
+            problems.push(Problem::new(key_of(output, number, "grade"), what));
         }
         if head.cam.is_some() && head.activation == Activation::None {
             let what = "adds up to logits, which a network with activation none does not give: leave it out, or export \
@@ -43,16 +49,43 @@ pub(in crate::manifest) fn check(manifest: &Manifest, problems: &mut Vec<Problem
     if !manifest.measurements.is_empty() && manifest.task != Task::Radiograph {
         problems.push(Problem::new("measurements", "are made of radiographs alone: leave them out"));
     }
+    check_measured(manifest, problems);
+    check_names(manifest, problems);
+}
+
+/// Grades in order have a logit between each two of them.
+fn check_grades(manifest: &Manifest, number: usize, head: &Head, problems: &mut Vec<Problem>) {
+    let key = |field| key_of(&manifest.output, number, field);
+    let name = head.activation.as_str();
+    if manifest.task != Task::Radiograph {
+        problems.push(Problem::new(key("activation"), format!("{name} serves radiographs alone")));
+    }
+    if manifest.columns(number).count() < 2 {
+        let what = format!(
+            "{name} needs two grades or more: list each of them in [[labels]], in order from the least"
+        );
+        problems.push(Problem::new(key("activation"), what));
+    }
+    if head.cam.is_some() {
+        let what = format!("is of logits of labels, which {name} has not: leave it out");
+        problems.push(Problem::new(key("cam"), what));
+    }
+}
+
+/// Whatever has a number of its own in a document has a name of its own there.
+fn check_measured(manifest: &Manifest, problems: &mut Vec<Problem>) {
+    let measured = manifest.measurements.iter().enumerate();
+    let measured = measured.map(|(number, made)| (format!("measurements[{number}].name"), &made.name));
+    let heads = manifest.output.heads.iter().enumerate();
+    let grades = heads
+        .filter_map(|(number, head)| Some((key_of(&manifest.output, number, "grade"), head.grade.as_ref()?)));
     let mut seen = BTreeSet::new();
-    for (number, measurement) in manifest.measurements.iter().enumerate() {
-        let is_label =
-            manifest.labels.iter().any(|label| !label.suppressed && label.name == measurement.name);
-        if is_label || !seen.insert(&measurement.name) {
-            let what = format!("{:?} is the name of another measurement or label", measurement.name);
-            problems.push(Problem::new(format!("measurements[{number}].name"), what));
+    for (at, name) in measured.chain(grades) {
+        let is_label = manifest.labels.iter().any(|label| !label.suppressed && label.name == *name);
+        if is_label || !seen.insert(name) {
+            problems.push(Problem::new(at, format!("{name:?} is the name of another measurement or label")));
         }
     }
-    check_names(manifest, problems);
 }
 
 /// Each output is one thing.

@@ -14,11 +14,21 @@ pub enum Activation {
     Softmax,
     /// The network gives probabilities itself.
     None,
+    /// Labels are grades in order, from the least. Column k is the logit of a grade above the k-th: CORAL (Cao et al. 2020) and
+    /// whatever else has cumulative links.
+    OrdinalCoral,
+    /// The same, where column k is the logit of a grade above the k-th among those above the one before: CORN (Shi et al. 2023).
+    OrdinalCorn,
 }
 
 impl Activation {
-    pub(crate) const ALL: [(&'static str, Self); 3] =
-        [("sigmoid", Self::Sigmoid), ("softmax", Self::Softmax), ("none", Self::None)];
+    pub(crate) const ALL: [(&'static str, Self); 5] = [
+        ("sigmoid", Self::Sigmoid),
+        ("softmax", Self::Softmax),
+        ("none", Self::None),
+        ("ordinal-coral", Self::OrdinalCoral),
+        ("ordinal-corn", Self::OrdinalCorn),
+    ];
 
     /// As manifests have it.
     pub const fn as_str(self) -> &'static str {
@@ -26,7 +36,19 @@ impl Activation {
             Self::Sigmoid => "sigmoid",
             Self::Softmax => "softmax",
             Self::None => "none",
+            Self::OrdinalCoral => "ordinal-coral",
+            Self::OrdinalCorn => "ordinal-corn",
         }
+    }
+
+    /// Whether the labels are grades in order.
+    pub const fn is_ordinal(self) -> bool {
+        matches!(self, Self::OrdinalCoral | Self::OrdinalCorn)
+    }
+
+    /// Columns of the output for so many labels: one less for grades, which have a column between each two.
+    pub const fn columns(self, labels: usize) -> usize {
+        if self.is_ordinal() { labels.saturating_sub(1) } else { labels }
     }
 }
 
@@ -57,10 +79,12 @@ impl Output {
 /// An output of labels, with what is done to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// Name of the `(batch, labels of this head)` output.
+    /// Name of the `(batch, labels of this head)` output; of grades `(batch, labels - 1)`.
     pub logits: String,
     pub activation: Activation,
     pub calibration: Calibration,
+    /// Of grades: the measurement that tells which grade it is, counted from 0.
+    pub grade: Option<String>,
     /// Its class-activation maps.
     pub cam: Option<Cam>,
 }
@@ -112,8 +136,10 @@ impl Manifest {
         }
         let mut outputs = Vec::new();
         for (number, head) in self.output.heads.iter().enumerate() {
-            let labels = Some(self.columns(number).count());
-            outputs.push(ArrayShape { name: head.logits.clone(), axes: vec![labels] });
+            let count = self.columns(number).count();
+            let labels = Some(count);
+            let axes = vec![Some(head.activation.columns(count))];
+            outputs.push(ArrayShape { name: head.logits.clone(), axes });
             match head.cam.clone() {
                 None => {}
                 Some(Cam::Output(name)) => outputs.push(ArrayShape { name, axes: vec![labels, None, None] }),
@@ -136,7 +162,7 @@ impl Manifest {
         outputs
     }
 
-    /// The labels of one of [`Output::heads`] in the order of its columns, each with its place among all labels.
+    /// The labels of one of [`Output::heads`] in the order of its columns or grades, each with its place among all labels.
     pub fn columns(&self, head: usize) -> impl Iterator<Item = (usize, &Label)> {
         self.labels.iter().enumerate().filter(move |(_, label)| label.head == head)
     }

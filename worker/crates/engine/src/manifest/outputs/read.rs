@@ -13,7 +13,7 @@ pub(in crate::manifest) fn output(reader: &mut Reader<'_>, only_measures: bool) 
     if !reader.has("heads") {
         return Some(Output { heads: vec![head(reader)?], embedding });
     }
-    for key in ["logits", "activation", "calibration", "cam"] {
+    for key in ["logits", "activation", "calibration", "grade", "cam"] {
         if reader.text_if(key).is_some() {
             reader.problem(key, "is said in each of output.heads where there are heads: move it there");
         }
@@ -31,12 +31,13 @@ fn head(reader: &mut Reader<'_>) -> Option<Head> {
     let activation = reader.choice("activation", &Activation::ALL);
     let calibration =
         reader.choice("calibration", &[("none", Calibration::None), ("xrv-op-norm", Calibration::XrvOpNorm)]);
+    let grade = reader.text_if("grade");
     let cam = if reader.is_table("cam") {
         reader.table("cam", features).map(Some)
     } else {
         Some(reader.text_if("cam").map(Cam::Output))
     };
-    Some(Head { logits: logits?, activation: activation?, calibration: calibration?, cam: cam? })
+    Some(Head { logits: logits?, activation: activation?, calibration: calibration?, grade, cam: cam? })
 }
 
 /// What maps are made of where the network gives none itself.

@@ -1,8 +1,13 @@
-//! What a network gives besides one output of logits: several heads, probabilities of its own, an embedding; from the manifest to
-//! the documents and the files beside them.
+//! What networks give besides one output of logits: several heads, probabilities of their own, grades, an embedding, maps, and what
+//! several of them say together; from the manifest to the documents and the files beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod ensembles;
+mod shelf;
+mod single;
 
 use std::fs;
 use std::path::Path;

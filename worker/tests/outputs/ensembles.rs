@@ -1,0 +1,141 @@
+//! Several networks, one result.
+
+use serde_json::{Value, json};
+
+use crate::shelf::{BANDED, LABELS, Network, Shelf, numbers};
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// Three networks that prepare the image in three ways, and an ensemble of them.
+fn three(combine: &str) -> Shelf {
+    let shelf = Shelf::new();
+    shelf.network(&Network { threshold: 0.4, ..Network::default() });
+    shelf.network(&Network { name: "two", range: [-1.0, 0.5], geometry: BANDED, ..Network::default() });
+    shelf.network(&Network { name: "three", range: [0.0, 0.1], threshold: 0.55, ..Network::default() });
+    shelf.ensemble("together", &NAMES, combine, &LABELS);
+    shelf
+}
+
+#[test]
+fn a_mean_is_that_of_the_members_own_documents() {
+    let shelf = three("mean");
+    let members = NAMES.map(|name| shelf.read(name, &[]));
+    let together = shelf.read("together", &[]);
+    let each = members.each_ref().map(|document| numbers(document, "probability"));
+    assert!(each[0] != each[1] && each[1] != each[2], "the members differ: {each:?}");
+    for (label, found) in numbers(&together, "probability").into_iter().enumerate() {
+        let mean = each.iter().map(|numbers| numbers[label]).sum::<f64>() / 3.0;
+        assert!((found - mean).abs() < 1e-7, "{label}: {found}, {mean}");
+        let finding = &together["findings"][label];
+        let logit = (mean / (1.0 - mean)).ln();
+        assert!((finding["logit"].as_f64().unwrap() - logit).abs() < 1e-4, "{finding}");
+        assert_eq!(
+            finding["positive"],
+            json!(found >= f64::from(0.6_f32)),
+            "by the ensemble's own threshold"
+        );
+    }
+    let model = &together["model"];
+    assert_eq!((&model["preprocessing"], &model["ensemble"]["combine"]), (&"members".into(), &"mean".into()));
+    let told = model["ensemble"]["members"].as_array().unwrap();
+    for (told, document) in told.iter().zip(&members) {
+        for field in ["name", "version", "weights_sha256", "manifest_sha256", "preprocessing"] {
+            assert_eq!(told[field], document["model"][field], "{field}");
+        }
+    }
+    assert_eq!(told.len(), 3);
+    let (sound, said) = shelf.models(&["check", "together"]);
+    assert!(sound && NAMES.iter().all(|name| said.contains(&format!("member {name} 1.0.0"))), "{said}");
+    let (_, said) = shelf.models(&[]);
+    assert!(said.contains("fp32 of one, two, three"), "{said}");
+}
+
+#[test]
+fn a_vote_is_the_share_of_members_that_find_it() {
+    let shelf = three("vote");
+    let members = NAMES.map(|name| shelf.read(name, &[]));
+    let together = shelf.read("together", &[]);
+    let mut shares = Vec::new();
+    for (label, found) in numbers(&together, "probability").into_iter().enumerate() {
+        let votes = members.iter().filter(|document| document["findings"][label]["positive"] == true).count();
+        assert!((found - votes as f64 / 3.0).abs() < 1e-7, "{label}: {found}, {votes}");
+        shares.push(votes);
+    }
+    assert!(shares.iter().any(|votes| (1..3).contains(votes)), "the members disagree somewhere: {shares:?}");
+}
+
+/// Fewer networks would give another number without a word.
+#[test]
+fn one_member_that_fails_is_the_ensembles_failure() {
+    let shelf = three("mean");
+    // Its first pixel is 7, where it divides by nothing.
+    shelf.network(&Network { name: "poisoned", graph: "poison", range: [7.0, 7.5], ..Network::default() });
+    std::fs::write(shelf.path().join("a.png"), black()).unwrap();
+    shelf.ensemble("together", &["one", "poisoned"], "mean", &LABELS);
+    assert_eq!(shelf.read("one", &[])["status"], "ok");
+    let failed = shelf.read("together", &[]);
+    assert_eq!(
+        (&failed["status"], &failed["error"]["code"]),
+        (&"failed".into(), &"scores_not_finite".into())
+    );
+    assert!(failed["error"]["message"].as_str().unwrap().contains("poisoned"), "{failed:#}");
+    assert!(failed.get("findings").is_none());
+}
+
+fn black() -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 64, 64);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut pixels = vec![0; 64 * 64];
+    pixels[64 * 63 + 63] = 1;
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    file
+}
+
+#[test]
+fn other_members_than_were_meant_are_refused_and_the_rest_goes_on() {
+    let shelf = three("mean");
+    shelf.edit("two", "threshold = 0.5", "threshold = 0.7");
+    let ran = shelf.process("together", &[]);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success(), "{said}");
+    assert!(said.contains("ensemble.members[1].manifest_sha256 is not that of two here"), "{said}");
+    assert_eq!(shelf.read("two", &[])["status"], "ok", "a network serves for itself");
+    let (sound, said) = shelf.models(&["check", "together"]);
+    assert!(!sound && said.contains("ensemble.members[1].manifest_sha256"), "{said}");
+}
+
+/// Another set of members is another version.
+#[test]
+fn other_members_under_a_version_that_has_results_are_refused() {
+    let shelf = three("mean");
+    let first = shelf.read("together", &[]);
+    shelf.network(&Network { name: "two", range: [-1.0, 0.75], ..Network::default() });
+    shelf.ensemble("together", &NAMES, "mean", &LABELS);
+    let ran = shelf.process("together", &[]);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned() + &String::from_utf8_lossy(&ran.stdout);
+    assert!(said.contains("give the changed model a new version"), "{said}");
+    shelf.edit("together", "version = \"1.0.0\"", "version = \"1.1.0\"");
+    let second = shelf.read("together", &[]);
+    assert_ne!(first["model"]["manifest_sha256"], second["model"]["manifest_sha256"]);
+    assert_eq!(
+        first["model"]["weights_sha256"], second["model"]["weights_sha256"],
+        "the graphs are the same"
+    );
+}
+
+#[test]
+fn heatmaps_and_inputs_of_an_ensemble_are_refused_in_words() {
+    let shelf = three("mean");
+    let ran = shelf.process("together", &[("NIGHTREAD_IMAGES_WRITE_HEATMAPS", "true")]);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success() && said.contains("no model gives class-activation maps"), "{said}");
+    let document: Value = shelf.read("together", &[]);
+    assert_eq!(document["artefacts"], json!([]));
+    let mut command = crate::support::nightread();
+    command.current_dir(shelf.path()).args(["prepare", "a.png", "--models", "models", "--out", "x.npz"]);
+    let ran = command.args(["--model", "together"]).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert!(said.contains("name one of one, two, three"), "{said}");
+}
