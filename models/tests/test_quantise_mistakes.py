@@ -551,6 +551,19 @@ def test_a_node_that_is_not_there_and_a_quantiser_that_gives_up(
     assert len(told.splitlines()) == 1 and "leave it in fp32" in told
 
 
+def test_heatmaps_keep_their_weights_or_are_told(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    """The classifier's weights stay as they are; those of a convolution do not, and are refused by name."""
+    case.described["output"]["cam"] = {"features": "positive", "weights": "matrix"}
+    arguments = case.write()
+    assert quantise.main(arguments) in (0, 1)
+    path = case.folder / "manifest.toml"
+    path.write_text(path.read_text().replace('weights = "matrix"', 'weights = "kernel"'))
+    capsys.readouterr()
+    assert quantise.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "output.cam.weights 'kernel' is not left as it is" in told and "weights_file" in told
+
+
 def test_what_is_left_out_is_told(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     """A label without positives is named and left out of the mean; `--leave-out` names the files that it leaves out."""
     case.column("Rare", "0")
