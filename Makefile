@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	notebooks saturation demo-cloud demo-archive soak parity cases bench bench-fmri bench-table deny fuzz test-models test-fiftyone test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	notebooks saturation demo-cloud demo-archive soak parity parity-labels cases bench bench-fmri bench-table deny fuzz test-models test-fiftyone test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -137,6 +137,12 @@ parity: setup samples runtime ## Hold tensors against TorchXRayVision's and muta
 		worker/crates/steps/tests/golden --check
 	@[[ "$(PARITY)" =~ ^(tensors|mutated|volumes)$$ ]] || .cache/venv-parity-steps/bin/python models/tools/parity.py \
 		--binary $(BINARY) --data $(TEST_DATA)/xray --work .cache/parity
+
+parity-labels: setup runtime ## Hold labels of a real CT against nnU-Net's, TotalSegmentator's and MONAI's own code, which it installs, 6 GB; PARITY=monai for one
+	@cargo build --release --locked -p nightread
+	@$(call venv,parity-labels,models/requirements-peers.txt)
+	@.cache/venv-parity-labels/bin/python worker/crates/segmentation/parity/labels.py --binary $(BINARY) \
+		--data $(TEST_DATA) --work .cache/parity-labels $(PARITY)
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row
 	@cargo test --release --workspace --locked -q --test radiograph cases:: -- --nocapture

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Write sample.zip, the CT series that the demonstration reads: make_sample.py EXAMPLE_CT.nii.gz [sample.zip]
 
-EXAMPLE_CT is `tests/reference_files/example_ct.nii.gz` of TotalSegmentator (commit 0e65a448, Apache-2.0): a real abdomen, 3 mm,
-without any identifier. It becomes one DICOM file for each slice. Whatever a scanner would say and the file does not (times,
-manufacturer, dose) is left out; names and UIDs are made up, and the same at each run. Needs nibabel, numpy, pydicom.
+EXAMPLE_CT is `tests/reference_files/example_ct.nii.gz` of TotalSegmentator (commit 0e65a448, Apache-2.0): a real
+abdomen, 3 mm, without any identifier. It becomes one DICOM file for each slice. Whatever a scanner would say and the
+file does not (times, manufacturer, dose) is left out; names and UIDs are made up, and the same at each run. Needs
+nibabel, numpy, pydicom.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import io
 import pathlib
 import sys
 import zipfile
+from collections.abc import Iterator
 
 import nibabel
 import numpy as np
@@ -21,13 +23,13 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 STAMP = (2020, 1, 1, 0, 0, 0)
 
 
-def uid(*parts):
+def uid(*parts: object) -> str:
     """A UID of the UUID form (PS3.5 B.2), by a digest of what it names."""
     digest = hashlib.sha256("/".join(("nightread-sample", *map(str, parts))).encode()).digest()[:16]
     return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
-def slices(image):
+def slices(image: nibabel.Nifti1Image) -> Iterator[tuple[np.ndarray, list[float], np.ndarray]]:
     """Pixels and place of each slice, from the feet up: rows run to the patient's left, columns to the back."""
     image = nibabel.as_closest_canonical(image)
     values = np.asarray(image.dataobj).astype(np.int32)
@@ -41,7 +43,8 @@ def slices(image):
         yield pixels[:, :, k].T, [-place[0], -place[1], place[2]], spacing
 
 
-def dataset(k, pixels, place, spacing):
+def dataset(k: int, pixels: np.ndarray, place: list[float], spacing: np.ndarray) -> FileDataset:
+    """One slice: `place` of its first voxel and `spacing` in mm."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = uid("instance", k)
@@ -50,7 +53,9 @@ def dataset(k, pixels, place, spacing):
     of = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     of.SOPClassUID, of.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
     of.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-    of.DerivationDescription = "Example CT of TotalSegmentator (Apache-2.0), resampled by its makers to 3 mm, written as DICOM"
+    of.DerivationDescription = (
+        "Example CT of TotalSegmentator (Apache-2.0), resampled by its makers to 3 mm, written as DICOM"
+    )
     of.StudyDate = of.StudyTime = of.AccessionNumber = of.ReferringPhysicianName = of.StudyID = ""
     of.PatientName, of.PatientID, of.PatientBirthDate, of.PatientSex = "Demonstration^Abdomen", "DEMO-CT-1", "", ""
     of.Modality, of.Manufacturer, of.BodyPartExamined = "CT", "", "ABDOMEN"
@@ -71,7 +76,8 @@ def dataset(k, pixels, place, spacing):
     return of
 
 
-def main(source, target):
+def main(source: str, target: str | pathlib.Path) -> None:
+    """Writes the archive, the same at each run."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for k, (pixels, place, spacing) in enumerate(slices(nibabel.load(source))):
             buffer = io.BytesIO()

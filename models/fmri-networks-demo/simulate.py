@@ -2,7 +2,8 @@
 
 A cohort has its own parcellation of the seven Yeo networks into one to three parts each (groups of Schaefer parcels,
 both hemispheres together), its own smoothness, noise and group maps. Every subject of it has its own seed: place,
-strength, time courses, artefacts. The Rust programs of worker/tools do all of that; this script only decides what to ask of them.
+strength, time courses, artefacts. The Rust programs of worker/tools do all of that; this script only decides what to
+ask of them.
 
     cargo build --release -p nightread-tools --bins
     python models/fmri-networks-demo/simulate.py --bin target/release --work DIR

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from quantise_cases import Case, right_case
 from torch import nn
 
 from nightread_models import manifest
@@ -15,6 +16,12 @@ MODELS = Path(__file__).resolve().parents[1]
 def one_thread() -> None:
     """Two threads gain little here, and much is lost when the machine is shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    """What `quantise.py` is given, and all of it right."""
+    return right_case(tmp_path)
 
 
 def seeded_network(model: str) -> nn.Module:

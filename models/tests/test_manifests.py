@@ -23,8 +23,8 @@ SCHEMA = {
     "weights.int8.evidence": {"calibration_sha256", "calibration_items", "agreement", "metric", "fp32", "int8"}
     | {"evaluated_items"},
     "input": {"name", "item_shape", "value_range"},
-    "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std", "clip", "range", "spacing_mm", "orientation"}
-    | {"axis_order", "order", "anisotropy"},
+    "preprocessing": {"id", "size", "crop_offset_y", "scale", "mean", "std", "clip", "range", "spacing_mm"}
+    | {"orientation", "axis_order", "order", "anisotropy"},
     "window": {"overlap", "weights", "placement", "padding", "resample"},
     "output": {"logits", "activation", "calibration", "cam"},
     "labels": {"name", "threshold", "op_threshold", "suppressed", "family", "code", "laterality", "min_ml"}

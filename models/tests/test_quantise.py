@@ -110,7 +110,9 @@ def test_installed_weights_are_in_the_manifest(fmri: tuple[Path, Items], tmp_pat
     table = manifest.read(folder)["weights"]["int8"]
     assert table["sha256"] == manifest.sha256(folder / "model.int8.onnx")
     assert (table["target"], table["evidence"]["calibration_items"]) == ("u8s8-reduce-range", 32)
-    (folder / "model.fp32.onnx").write_bytes(b"other weights")
+    other = onnx.load(folder / "model.fp32.onnx")
+    other.doc_string = "another file"
+    onnx.save(other, folder / "model.fp32.onnx")
     manifest.fill_weights(folder)
     assert "int8" not in manifest.read(folder)["weights"]
 

@@ -14,7 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from nightread_models import onnx_export
+from nightread_models import faster, network_file, onnx_export
+from nightread_models.evaluation import Images
 
 # Operators that a positive factor by channel passes through.
 PASSING = ("Relu", "MaxPool", "AveragePool")
@@ -28,6 +29,7 @@ class _Graph:
         self.model = model
         self.producer = {output: node for node in model.graph.node for output in node.output}
         self.constants = {constant.name: constant for constant in model.graph.initializer}
+        self.outputs = {value.name for value in model.graph.output}
         self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in model.graph.node:
             for name in node.input:
@@ -37,8 +39,15 @@ class _Graph:
         return next((a.i for a in node.attribute if a.name == "group"), 1)
 
     def is_norm(self, node: onnx.NodeProto) -> bool:
-        """A 1x1 depthwise convolution, as `graphs.norms_to_convolutions` makes them."""
-        return node.op_type == "Conv" and self.group(node) > 1 and self.constants[node.input[1]].dims[1:] == [1, 1, 1]
+        """A 1x1 depthwise convolution, as `graphs.norms_to_convolutions` makes them, with weights of its own."""
+        if node.op_type != "Conv" or not self.owns(node, 1):
+            return False
+        return list(self.constants[node.input[1]].dims) == [self.group(node), 1, 1, 1] and self.group(node) > 1
+
+    def owns(self, node: onnx.NodeProto, *places: int) -> bool:
+        """Whether these inputs are constants that no other node takes."""
+        names = [node.input[place] for place in places if len(node.input) > place and node.input[place]]
+        return all(name in self.constants and len(self.consumers[name]) == 1 for name in names)
 
     def array(self, name: str) -> NDArray[np.float32]:
         return numpy_helper.to_array(self.constants[name]).copy()
@@ -46,38 +55,52 @@ class _Graph:
     def replace(self, name: str, values: NDArray[np.float32]) -> None:
         self.constants[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
 
-    def sources(self, tensor: str) -> list[str]:
-        """Outputs of the convolutions that a tensor's channels come from, in channel order."""
-        node = self.producer[tensor]
-        if node.op_type == "Concat":
-            return [source for name in node.input for source in self.sources(name)]
+    def sources(self, tensor: str) -> list[str] | None:
+        """Outputs of the convolutions that a tensor's channels come from, in channel order; None where others do."""
+        node = self.producer.get(tensor)
+        if node is None:
+            return None
+        if node.op_type == "Concat" and faster.attributes(node)["axis"] == 1:
+            parts = [self.sources(name) for name in node.input]
+            return None if None in parts else [source for part in parts if part for source in part]
         if node.op_type in PASSING:
             return self.sources(node.input[0])
-        if node.op_type != "Conv":
-            raise ValueError(f"{node.op_type} between a convolution and a norm")
-        return [tensor]
+        return [tensor] if node.op_type == "Conv" and node.input[1] in self.constants else None
 
-    def only_norms_follow(self, tensor: str) -> bool:
-        """True when every way from the tensor leads into norms."""
+    def only_norms_follow(self, tensor: str, norms: set[str]) -> bool:
+        """True when every way from the tensor leads into these norms (by output), and none out of the network."""
+        if tensor in self.outputs or not self.consumers[tensor]:
+            return False
         return all(
-            self.is_norm(node) or (node.op_type in (*PASSING, "Concat") and self.only_norms_follow(node.output[0]))
+            node.output[0] in norms
+            or (node.op_type in (*PASSING, "Concat") and self.only_norms_follow(node.output[0], norms))
             for node in self.consumers[tensor]
-        ) and bool(self.consumers[tensor])
+        )
 
 
 def greatest_magnitudes(
-    model: onnx.ModelProto, tensors: list[str], images: NDArray[np.float32], work: Path, batch: int = 8
+    model: onnx.ModelProto, tensors: list[str], images: Images, work: Path, batch: int = 8
 ) -> dict[str, NDArray[np.float32]]:
     """Greatest |value| by channel of each tensor over the images: {tensor: (channels,)}."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     axes = numpy_helper.from_array(np.array([0, 2, 3], dtype=np.int64), "equalise_axes")
-    probe.graph.initializer.append(axes)
+    # Axes were an attribute before opset 18.
+    listed = network_file.opset_of(model) < 18
+    own = {"axes": [0, 2, 3]} if listed else {}
+    if not listed:
+        probe.graph.initializer.append(axes)
     del probe.graph.output[:]
     for tensor in tensors:
         probe.graph.node.append(helper.make_node("Abs", [tensor], [f"{tensor}/magnitude"]))
         probe.graph.node.append(
-            helper.make_node("ReduceMax", [f"{tensor}/magnitude", axes.name], [tensor + SUFFIX], keepdims=0)
+            helper.make_node(
+                "ReduceMax",
+                [f"{tensor}/magnitude"] if listed else [f"{tensor}/magnitude", axes.name],
+                [tensor + SUFFIX],
+                keepdims=0,
+                **own,
+            )
         )
         probe.graph.output.append(helper.make_tensor_value_info(tensor + SUFFIX, onnx.TensorProto.FLOAT, None))
     path = work / "probe.onnx"
@@ -92,15 +115,23 @@ def greatest_magnitudes(
     return found
 
 
-def equalise_features(model: onnx.ModelProto, images: NDArray[np.float32], work: Path) -> int:
+def equalise_features(model: onnx.ModelProto, images: Images, work: Path) -> int:
     """Rescales the channels that only feed norms, in place; returns the number of convolutions changed.
 
-    `images` (n, *item_shape) are calibration items; `work` takes a temporary file. Opset 18 or later.
+    `images` (n, *item_shape) are calibration items; `work` takes a temporary file. Networks without such norms, as
+    most but DenseNets are, stay as they are.
     """
     graph = _Graph(model)
-    norms = [node for node in model.graph.node if graph.is_norm(node)]
-    fed = {norm.output[0]: graph.sources(norm.input[0]) for norm in norms}
-    tensors = sorted({s for sources in fed.values() for s in sources if graph.only_norms_follow(s)})
+    fed = {}
+    for node in model.graph.node:
+        if graph.is_norm(node) and (sources := graph.sources(node.input[0])):
+            fed[node.output[0]] = sources
+    norms = [graph.producer[output] for output in fed]
+    tensors = sorted(
+        source
+        for source in {s for sources in fed.values() for s in sources}
+        if graph.only_norms_follow(source, set(fed)) and graph.owns(graph.producer[source], 1, 2)
+    )
     if not tensors:
         return 0
     factors = {}

@@ -28,21 +28,30 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def fold_constants(model: onnx.ModelProto) -> int:
-    """Computes casts, products and reshapings of constants (`compact`'s widening too); returns the number of nodes."""
+    """Computes casts, products, copies and reshapings of constants; returns the number of nodes.
+
+    `compact` widens weights by them, and exporters copy equal constants.
+    """
     graph = model.graph
     constants = {initializer.name: initializer for initializer in graph.initializer}
     kept, folded = [], 0
     for node in graph.node:
-        if node.op_type not in ("Cast", "Mul", "Unsqueeze") or not all(name in constants for name in node.input):
+        if node.op_type not in ("Cast", "Identity", "Mul", "Unsqueeze") or not all(
+            name in constants for name in node.input
+        ):
             kept.append(node)
             continue
         values = [numpy_helper.to_array(constants[name]) for name in node.input]
         if node.op_type == "Cast":
             result = values[0].astype(helper.tensor_dtype_to_np_dtype(attributes(node)["to"]))
+        elif node.op_type == "Identity":
+            result = values[0]
         elif node.op_type == "Mul":
             result = values[0] * values[1]
         else:
-            result = np.expand_dims(values[0], tuple(int(axis) for axis in values[1]))
+            # Axes were an attribute before opset 13.
+            axes = values[1] if len(values) > 1 else attributes(node)["axes"]
+            result = np.expand_dims(values[0], tuple(int(axis) for axis in axes))
         constants[node.output[0]] = numpy_helper.from_array(result, node.output[0])
         graph.initializer.append(constants[node.output[0]])
         folded += 1

@@ -39,15 +39,23 @@ def by_group(
         [metric(np.concatenate([rows[i] for i in generator.integers(len(rows), size=len(rows))])) for _ in range(draws)]
     )
     low, high = np.nanpercentile(values, [2.5, 97.5])
-    return Interval(metric(np.arange(len(groups))), float(low), float(high))
+    value = metric(np.arange(len(groups)))
+    # Few groups with the rarer class make a lopsided bootstrap: the interval still holds its value.
+    return Interval(value, min(float(low), value), max(float(high), value))
 
 
 def mean_auc(truth: NDArray[Any], scores: NDArray[Any]) -> float:
-    """Area under the ROC curve, mean over the columns of (n, labels); NaN where one has a single class."""
-    ones = truth.sum(0)
-    if ((ones == 0) | (ones == len(truth))).any():
-        return float("nan")
-    return float(np.mean([roc_auc_score(truth[:, i], scores[:, i]) for i in range(truth.shape[1])]))
+    """Area under the ROC curve, mean over those columns of (n, labels) that have both classes; NaN where none has.
+
+    `truth` is 0, 1 or NaN (not known: that row is left out of that column).
+    """
+    areas = []
+    for column in range(truth.shape[1]):
+        known = ~np.isnan(truth[:, column])
+        ones = truth[known, column]
+        if 0 < ones.sum() < len(ones):
+            areas.append(roc_auc_score(ones, scores[known, column]))
+    return float(np.mean(areas)) if areas else float("nan")
 
 
 def youden_threshold(truth: NDArray[np.float32], probabilities: NDArray[np.float32]) -> float:
