@@ -22,6 +22,7 @@ from pathlib import Path
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is loaded
 
 import compare
+import nibabel
 import numpy as np
 import onnx
 from measured import Measured, measure
@@ -29,10 +30,9 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-sys.path[:0] = [str(compare.ROOT / "models" / part) for part in ("lib", "tools")]
+sys.path.insert(0, str(compare.ROOT / "models/lib"))
 
-import compare_labels  # noqa: E402
-from nightread_models import ct, manifest, window  # noqa: E402
+from nightread_models import ct, manifest, window
 
 # Patches that the calibrator sees: it keeps every tensor of each until it is done.
 PATCHES = 6
@@ -119,6 +119,14 @@ def read(options: argparse.Namespace, models: Path, name: str, provider: str, st
     return run, labels
 
 
+def dice(one: Path, other: Path) -> dict[int, float]:
+    """Dice of each label that either of two maps of one study has."""
+    a, b = (np.asarray(nibabel.load(path).dataobj).astype(np.uint8).ravel() for path in (one, other))
+    both = np.bincount(a[a == b], minlength=256)
+    each = np.bincount(a, minlength=256) + np.bincount(b, minlength=256)
+    return {int(value): 2 * float(both[value] / each[value]) for value in np.flatnonzero(each)}
+
+
 def held(options: argparse.Namespace, study: Path, folders: dict[str, tuple[Path, str]]) -> None:
     """Both precisions on both providers, in turn; then labels against those of FP32 on the CPU."""
     runs: dict[tuple[str, str], list[Measured]] = {}
@@ -136,13 +144,13 @@ def held(options: argparse.Namespace, study: Path, folders: dict[str, tuple[Path
         print(f"  {provider:9} {precision:5} {seconds:7.2f} s {processor:7.2f} s of processor {mib:6.0f} MiB")
     first = labels[options.providers[0], "fp32"]
     names = [row["name"] for row in manifest.read(options.folder).unwrap()["labels"]]
-    for key, path in labels.items():
+    for (provider, precision), path in labels.items():
         if path == first:
             continue
-        figures, same = compare_labels.compare(first, path)
-        dice = {names[value - 1]: round(row.dice, 4) for value, row in figures.items() if row.dice is not None}
-        least = min(dice.values(), default=1)
-        print(f"  {key[0]} {key[1]}: {100 * same:.4f} % of the voxels as FP32; least Dice {least}; {dice}")
+        found = dice(first, path)
+        named = {names[value - 1]: round(score, 4) for value, score in found.items() if value}
+        least, mean = min(named.values(), default=1.0), np.mean(list(named.values()))
+        print(f"  {provider} {precision}: least Dice against FP32 {least}, mean {mean:.4f}; {named}")
 
 
 def main() -> None:
