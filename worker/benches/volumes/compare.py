@@ -4,7 +4,7 @@
     python worker/benches/volumes/compare.py --data ../shared/data --work .cache/bench-volumes [CASE ...]
 
 Needs models/requirements-peers.txt. Networks have full architectures and seeded random weights
-(`models/tools/seeded_networks.py`), exported by `models/export/segmentation.py`; the peer runs the same weights by
+(`models/tools/seeded_networks.py`), exported as by `models/export/segmentation.py`; the peer runs the same weights by
 `models/export/reference_labels.py`. The source is one real CT (122 x 101 x 112 voxels), stretched to the case's size
 with noise of 10 HU upon it, as `.nii.gz`. Labels of random weights are far less decided than trained ones, so that more
 of the way back is computed than usual.
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[3]
 SEEDED = ROOT / "models/tools/seeded_networks.py"
-EXPORT = ROOT / "models/export/segmentation.py"
+EXPORT = Path(__file__).with_name("export_seeded.py")
 REFERENCE = ROOT / "models/export/reference_labels.py"
 FETCH_RUNTIME = ROOT / "worker/tools/fetch-runtime"
 PROVIDERS = ("cpu", "openvino")
