@@ -246,7 +246,9 @@ def main() -> int:
     parser.add_argument("--slices", type=int, help="fewer slices of each case")
     parser.add_argument("--bound-gib", type=float, default=15.0, help="memory that a peer may take")
     parser.add_argument("--alone", action="store_true", help="without the peer")
-    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=list(PROVIDERS))
+    parser.add_argument(
+        "--providers", nargs="*", choices=PROVIDERS, default=list(PROVIDERS), help="none: the peer alone"
+    )
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")

@@ -1,11 +1,12 @@
 """Runs a program and measures it with everything that it starts: wall time, processor time, peak of memory.
 
-Memory is what is resident, summed over the program and what it started, looked at twenty times a second; of the program
-itself the kernel's own peak (VmHWM) counts. What `wait4` tells (`ru_maxrss`) would be no less than this process's own
-size, of which the program is a fork. Pages that two processes share are counted for both. A program may be given a
+Memory is the kernel's own peak of the program (VmHWM), or what it and all that it started hold together where that is
+more, looked at ten times a second: of pages that several processes share each has its part (Pss). What `wait4` tells
+(`ru_maxrss`) would be no less than this process's own size, of which the program is a fork. A program may be given a
 bound: the kernel refuses it more (RLIMIT_DATA), and it is ended when all together pass it.
 """
 
+import contextlib
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-EVERY_SECONDS = 0.05
+EVERY_SECONDS = 0.1
 MIB = 1 << 20
 
 
@@ -47,17 +48,25 @@ def status(pid: int) -> dict[str, int]:
     return found
 
 
+def share_kib(pid: int) -> int:
+    """What a process holds, of shared pages its part; 0 of one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
 def descendants(root: int) -> list[int]:
-    """A process and all that descends from it."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            children.setdefault(status(int(entry.name)).get("PPid", 0), []).append(int(entry.name))
+    """A process and all that descends from it, the process first."""
     found, waiting = [], [root]
     while waiting:
         pid = waiting.pop()
         found.append(pid)
-        waiting += children.get(pid, [])
+        # Each thread has children of its own; threads and processes may go meanwhile.
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                waiting += map(int, children.read_text().split())
     return found
 
 
@@ -72,9 +81,9 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """The loop."""
         while not self.done.wait(EVERY_SECONDS):
-            rows = [status(pid) for pid in descendants(self.pid)]
-            together = sum(row.get("VmRSS", 0) for row in rows)
-            self.mib = max(self.mib, together / 1024, rows[0].get("VmHWM", 0) / 1024)
+            pids = descendants(self.pid)
+            together = sum(map(share_kib, pids)) if len(pids) > 1 else 0
+            self.mib = max(self.mib, together / 1024, status(self.pid).get("VmHWM", 0) / 1024)
             if self.mib > self.bound and not self.passed:
                 self.passed = True
                 # Of its own session: nobody else is in the group.
