@@ -174,12 +174,15 @@ bench-table: setup ## Tables of COUNT synthetic documents against a plain loop o
 	@.cache/venv-readers/bin/python worker/benches/table.py --work .cache/bench-table --count $(COUNT) \
 		--speed target/release/table_speed --binary $(BINARY)
 
-bench-volumes: setup runtime ## CT volumes against nnU-Net's, TotalSegmentator's and MONAI's own code, and INT8; VOLUMES="abdomen --runs 1" for one case; up to 15 GiB of memory, brings PyTorch
+bench-volumes: setup runtime ## CT volumes against nnU-Net's, TotalSegmentator's and MONAI's own code, and INT8; VOLUMES="trunk --runs 1" for one case; up to 12 GiB of memory; brings PyTorch
 	@worker/tools/fetch-runtime openvino >/dev/null
 	@cargo build --release --locked -p nightread
 	@$(call venv,peers,models/requirements-peers.txt)
-	@.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes $(VOLUMES)
-	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/int8.py models/ct-organs-demo --data $(TEST_DATA) --work .cache/bench-int8)
+	@.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes $(or $(VOLUMES),abdomen)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes body --slices 96)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/int8.py models/ct-organs-demo --data $(TEST_DATA) --work .cache/bench-volumes/int8)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/int8.py .cache/bench-volumes/models/seeded-nnunet --data $(TEST_DATA) --work .cache/bench-volumes/int8)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes trunk body)
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@for crate in radiograph ct; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \

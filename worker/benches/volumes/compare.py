@@ -227,7 +227,8 @@ def held(name: str, options: argparse.Namespace) -> bool:
     source(case, slices, options.data, ct)
     size = " x ".join(map(str, (*case.shape[:2], slices)))
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{name}: {size} voxels; {case.text}; load averages {load}", flush=True)
+    part = "" if slices == case.shape[2] else f" of all {case.shape[2]} slices"
+    print(f"{name}: {size} voxels; {case.text}{part}; load averages {load}", flush=True)
     many = contenders(case, ct, options)
     rows = told(many, turns(many, options))
     with (options.work / "rows.csv").open("a", newline="", encoding="utf-8") as file:
@@ -244,7 +245,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=3, help="turns")
     parser.add_argument("--slices", type=int, help="fewer slices of each case")
-    parser.add_argument("--bound-gib", type=float, default=15.0, help="memory that a peer may take")
+    parser.add_argument("--bound-gib", type=float, default=12.0, help="memory that a peer may take")
     parser.add_argument("--alone", action="store_true", help="without the peer")
     parser.add_argument(
         "--providers", nargs="*", choices=PROVIDERS, default=list(PROVIDERS), help="none: the peer alone"
