@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup parts build runtime samples check models docs reference lint fmt clean \
-	notebooks saturation demo-cloud demo-archive soak parity parity-labels cases bench bench-fmri bench-table deny fuzz test-models test-fiftyone test-traces infra-check infra-test package deb package-test test-rabbitmq-4
+	notebooks saturation demo-cloud demo-archive soak parity parity-labels cases bench bench-fmri bench-table bench-volumes deny fuzz test-models test-fiftyone test-traces infra-check infra-test package deb package-test test-rabbitmq-4
 
 PROVIDER ?= cpu
 OUT ?= out
@@ -179,6 +179,16 @@ bench-table: setup ## Tables of COUNT synthetic documents against a plain loop o
 	@$(call venv,readers,tests/readers/requirements.txt)
 	@.cache/venv-readers/bin/python worker/benches/table.py --work .cache/bench-table --count $(COUNT) \
 		--speed target/release/table_speed --binary $(BINARY)
+
+bench-volumes: setup runtime ## CT volumes against nnU-Net's, TotalSegmentator's and MONAI's own code, and INT8; VOLUMES="trunk --runs 1" for one case; up to 12 GiB of memory; brings PyTorch
+	@worker/tools/fetch-runtime openvino >/dev/null
+	@cargo build --release --locked -p nightread
+	@$(call venv,peers,models/requirements-peers.txt)
+	@.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes $(or $(VOLUMES),abdomen)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes body --slices 96)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/int8.py models/ct-organs-demo --data $(TEST_DATA) --work .cache/bench-volumes/int8)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/int8.py .cache/bench-volumes/models/seeded-nnunet --data $(TEST_DATA) --work .cache/bench-volumes/int8)
+	@$(if $(VOLUMES),,.cache/venv-peers/bin/python worker/benches/volumes/compare.py --data $(TEST_DATA) --work .cache/bench-volumes trunk body)
 
 fuzz: ## Fuzz every decoder with coverage guidance, SECONDS_EACH seconds a target; needs nightly Rust and cargo-fuzz
 	@for crate in radiograph ct; do cd $(CURDIR)/worker/crates/$$crate; for target in $$(cargo +nightly fuzz list); do \
