@@ -3,6 +3,7 @@
 mod catalogue;
 mod check;
 mod decides;
+mod files;
 mod outputs;
 mod parse;
 mod reader;
