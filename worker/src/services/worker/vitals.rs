@@ -25,6 +25,8 @@ use crate::telemetry::metrics;
 pub(super) struct ServiceVitals {
     prometheus: PrometheusHandle,
     tools: OnceLock<Arc<Tools>>,
+    /// Why models cannot be fetched, as long as that is waited for.
+    models_away: Mutex<Option<String>>,
     /// `None` until it was asked; then whether it answered at the start, and what else.
     storage: Mutex<Option<Result<(), String>>>,
     session: OnceLock<SessionWatcher>,
@@ -38,6 +40,7 @@ impl ServiceVitals {
         Self {
             prometheus,
             tools: OnceLock::new(),
+            models_away: Mutex::new(None),
             storage: Mutex::new(None),
             session: OnceLock::new(),
             valve,
@@ -54,6 +57,11 @@ impl ServiceVitals {
     pub fn models_are_warm(&self, tools: Arc<Tools>) {
         // Set once, by the start; a second call would bring the same tools.
         let _first = self.tools.set(tools);
+    }
+
+    /// Why models cannot be fetched; `None` when they are here.
+    pub fn models_are_away(&self, why: Option<String>) {
+        *self.models_away.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub fn stops_by(&self, stop: Stop) {
@@ -78,7 +86,8 @@ impl ServiceVitals {
     fn waiting(&self) -> Vec<String> {
         if self.tools.get().is_none() {
             // Nothing else has been begun.
-            return vec!["models".to_owned()];
+            let away = self.models_away.lock().unwrap_or_else(PoisonError::into_inner);
+            return vec![away.as_ref().map_or_else(|| "models".to_owned(), |why| format!("models: {why}"))];
         }
         let mut waiting = Vec::new();
         if let Some(stop) = self.stop.get().filter(|stop| stop.drain.is_cancelled()) {
