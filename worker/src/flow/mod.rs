@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub mod budget;
 pub mod failpoint;
 pub mod observer;
+pub mod outlook;
 pub mod report;
 pub mod sweep;
 pub mod timing;

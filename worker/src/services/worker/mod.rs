@@ -161,7 +161,8 @@ async fn serve(
     vitals.consumes_by(watcher.clone());
     tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
-    tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
+    let outlook = tools.reader.models.volumes().outlook().clone();
+    tokio::spawn(tell_of_work(Arc::clone(&ledger), outlook, publisher, settings.report_every));
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,
