@@ -42,6 +42,9 @@ param brokerPackagesSha256 string
 ])
 param precision string
 
+@description('Optional. Models that workers and brokers fetch from the container models, as nightread models push prints them: NAME@sha256:DIGEST. They replace those of the archive. Empty for those of the archive.')
+param modelPins array = []
+
 @description('Required. SSH public key of the administrator. No port is open for it.')
 @minLength(80)
 param adminSshPublicKey string
@@ -106,6 +109,7 @@ var onContainers = compute == 'containerApps'
 var spot = spotEnabled && shape == 'prod' && compute == 'scaleSets'
 var firstCapacity = onContainers ? 0 : workerCapacity
 var gathersSeries = seriesPrefix != '' || seriesModel != ''
+var pinsModels = length(modelPins) != 0
 var writesMetrics = metricsWorkspaceId != ''
 
 // What is no address, or wider than a site's own range, ends the deployment before anything opens.
@@ -130,6 +134,17 @@ module mirrorRanges 'modules/address-range.bicep' = [for cidr in packageMirrorRa
     third: int(split(split(cidr, '/')[0], '.')[2])
     fourth: int(split(split(cidr, '/')[0], '.')[3])
     prefix: int(contains(cidr, '/') ? split(cidr, '/')[1] : '32')
+  }
+}]
+
+// What is no pin ends the deployment before any machine looks for it.
+module modelPin 'modules/model-pin.bicep' = [for pin in modelPins: {
+  name: 'model-pin-${split(pin, '@')[0]}'
+  params: {
+    parts: length(split(pin, '@'))
+    model: split(pin, '@')[0]
+    algorithm: split(split(pin, '@')[1], ':')[0]
+    digest: split(split(pin, '@')[1], ':')[1]
   }
 }]
 
@@ -200,6 +215,7 @@ module storage 'modules/storage.bicep' = {
     eventsPrincipalId: identity.outputs.eventsPrincipalId
     operatorIpRanges: operatorIpRanges
     gathersSeries: gathersSeries
+    pinsModels: pinsModels
   }
   dependsOn: [
     operatorRanges
@@ -254,6 +270,7 @@ module broker 'modules/broker.bicep' = {
     archiveName: workerArchiveName
     archiveSha256: workerArchiveSha256
     precision: precision
+    modelPins: modelPins
     adminSshPublicKey: adminSshPublicKey
   }
 }
@@ -277,6 +294,7 @@ module workers 'modules/workers.bicep' = {
     archiveName: workerArchiveName
     archiveSha256: workerArchiveSha256
     precision: precision
+    modelPins: modelPins
     adminSshPublicKey: adminSshPublicKey
     brokerPrincipalId: identity.outputs.brokerPrincipalId
     metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
@@ -305,6 +323,7 @@ module containerApps 'modules/container-apps.bicep' = if (onContainers) {
     brokerVaultName: identity.outputs.brokerVaultName
     dataAccountName: storage.outputs.dataAccountName
     precision: precision
+    modelPins: modelPins
     metricsWriteUrl: writesMetrics ? metrics.outputs.writeUrl : ''
     operatorIpRanges: operatorIpRanges
   }

@@ -48,6 +48,7 @@ module "storage" {
   events_principal_id = module.identity.events_principal_id
   operator_ip_ranges  = var.operator_ip_ranges
   gathers_series      = var.series_prefix != ""
+  pins_models         = length(var.model_pins) > 0
 }
 
 module "events" {
@@ -93,6 +94,7 @@ module "broker" {
   archive_name         = var.worker_archive_name
   archive_sha256       = var.worker_archive_sha256
   precision            = var.precision
+  model_pins           = var.model_pins
   admin_ssh_public_key = var.admin_ssh_public_key
   scale_set_id         = local.scale_set_id
   metrics_write_url    = local.metrics_write_url
@@ -118,6 +120,7 @@ module "workers" {
   archive_name         = var.worker_archive_name
   archive_sha256       = var.worker_archive_sha256
   precision            = var.precision
+  model_pins           = var.model_pins
   admin_ssh_public_key = var.admin_ssh_public_key
   broker_principal_id  = module.identity.broker_principal_id
   metrics_write_url    = local.metrics_write_url
@@ -146,6 +149,7 @@ module "container_apps" {
   broker_vault_name   = module.identity.broker_vault_name
   data_account_name   = module.storage.data_account_name
   precision           = var.precision
+  model_pins          = var.model_pins
   metrics_write_url   = local.metrics_write_url
   operator_ip_ranges  = var.operator_ip_ranges
 }

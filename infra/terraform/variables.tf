@@ -73,6 +73,16 @@ variable "precision" {
   }
 }
 
+variable "model_pins" {
+  description = "Optional. Models that workers and brokers fetch from the container models, as nightread models push prints them: NAME@sha256:DIGEST. They replace those of the archive. Empty for those of the archive."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for pin in var.model_pins : can(regex("^[a-z0-9][a-z0-9-]*@sha256:[0-9a-f]{64}$", pin))])
+    error_message = "model_pins must be NAME@sha256:DIGEST each, as nightread models push prints them."
+  }
+}
+
 variable "admin_ssh_public_key" {
   description = "Required. SSH public key of the administrator. No port is open for it."
   type        = string

@@ -295,6 +295,7 @@ class File:
             "empty": lambda x: len(x) == 0,
             "guid": lambda *names: "guid:" + "|".join(names),
             "int": whole_number,
+            "join": lambda items, sign: sign.join(items),
             "json": json.loads,
             "length": len,
             "loadJsonContent": lambda p: json.loads((self.path.parent / p).read_text()),

@@ -57,6 +57,7 @@ VARIANTS = {
         "packageMirrorRanges": ["192.0.2.0/28"],
         "seriesPrefix": "ct/",
         "seriesModel": "ct-organs-demo",
+        "modelPins": [f"cxr-pneumonia-demo@sha256:{'c' * 64}", f"ct-organs-demo@sha256:{'d' * 64}"],
     },
     "prod_containers": {
         "compute": "containerApps",
@@ -64,6 +65,7 @@ VARIANTS = {
         "autoscaleOnBacklog": True,
         "spotEnabled": True,
         "metricsWorkspaceId": WORKSPACE,
+        "modelPins": [f"cxr-pneumonia-demo@sha256:{'c' * 64}"],
     },
 }
 

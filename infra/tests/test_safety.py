@@ -189,7 +189,8 @@ def test_these_roles_and_no_other(language, variant, request):
     found = request.getfixturevalue(language)[variant]["roles"]
     pulls = {(n, "registryPull", f"registries/cr{fleet.NAME}") for n in ("worker", "broker")} if variant == "prod_containers" else set()
     writes = {(n, "metricsPublisher", f"dataCollectionRules/dcr-{fleet.NAME}-metrics") for n in ("worker", "broker")} if "metricsWorkspaceId" in fleet.VARIANTS[variant] else set()
-    expected = expected_roles() | pulls | writes | (roles_of_series() if "seriesPrefix" in fleet.VARIANTS[variant] else set())
+    models = {("broker", "blobReader", f"storageAccounts/{fleet.NAME}data/blobServices/default/containers/models")} if "modelPins" in fleet.VARIANTS[variant] else set()
+    expected = expected_roles() | models | pulls | writes | (roles_of_series() if "seriesPrefix" in fleet.VARIANTS[variant] else set())
     assert {(who[p], role[r], scope) for p, r, scope, *_ in found} == expected
     assert len(found) == len(expected)
 

@@ -92,8 +92,8 @@ async fn output(mut command: Command) -> Output {
 
 fn worker_report(at: u64, lane: Lane, messages: u64, seconds: f64) -> WorkReport {
     let mut lanes = PerLane::<LaneWork>::default();
-    lanes[lane] = LaneWork { messages, seconds, oldest_age: Some(42) };
-    WorkReport::Worker { at, lanes }
+    lanes[lane] = LaneWork { messages, seconds, oldest_age: Some(42), left: None };
+    WorkReport::Worker { at, worker: "w".to_owned(), lanes }
 }
 
 fn unix_now() -> u64 {

@@ -42,6 +42,9 @@ param archiveSha256 string
 @description('Required. Numbers that the fleet computes with: fp32 or int8.')
 param precision string
 
+@description('Required. Models of the container models that are read with; empty for those of the archive.')
+param modelPins array
+
 @description('Required. Public key of the administrator; no port is open for it, it serves the serial console and boot.')
 param adminSshPublicKey string
 
@@ -116,7 +119,9 @@ var r45 = replace(r44, '@@SECRET_ASSEMBLE@@', secrets.assemblePassword)
 var r46 = replace(r45, '@@INSTANCES_QUEUE@@', seriesPrefix != '' ? names.instancesQueue : '')
 var r47 = replace(r46, '@@ASSEMBLE_PORT@@', string(settings.ports.assembleHealth))
 var r48 = replace(r47, '@@SERIES_ROUTE_B64@@', seriesPrefix != '' ? base64(route) : '')
-var userData = replace(r48, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r49 = replace(r48, '@@MODELS_REGISTRY@@', length(modelPins) != 0 ? names.containers.models : '')
+var r50 = replace(r49, '@@MODEL_PINS@@', join(modelPins, ','))
+var userData = replace(r50, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 resource internalZone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: net.internalZone

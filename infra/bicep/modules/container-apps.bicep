@@ -51,6 +51,9 @@ param dataAccountName string
 @description('Required. Numbers that the fleet computes with: fp32 or int8.')
 param precision string
 
+@description('Required. Models of the container models that are read with; empty for those of the archive.')
+param modelPins array
+
 @description('Required. Public address ranges from which operators push images; empty closes the registry to all but its private endpoint.')
 param operatorIpRanges array
 
@@ -101,6 +104,18 @@ var workerEnv = [
   {
     name: 'NIGHTREAD_MODELS_PRECISION'
     value: precision
+  }
+  {
+    name: 'NIGHTREAD_MODELS_REGISTRY'
+    value: length(modelPins) != 0 ? settings.names.containers.models : ''
+  }
+  {
+    name: 'NIGHTREAD_MODELS_PINNED'
+    value: join(modelPins, ',')
+  }
+  {
+    name: 'NIGHTREAD_MODELS_REGISTRY_CACHE'
+    value: '${settings.spool.folder}/models'
   }
   {
     name: 'NIGHTREAD_HTTP_LISTEN'
@@ -163,6 +178,18 @@ var announceEnv = [
   {
     name: 'NIGHTREAD_MODELS_PRECISION'
     value: precision
+  }
+  {
+    name: 'NIGHTREAD_MODELS_REGISTRY'
+    value: length(modelPins) != 0 ? settings.names.containers.models : ''
+  }
+  {
+    name: 'NIGHTREAD_MODELS_PINNED'
+    value: join(modelPins, ',')
+  }
+  {
+    name: 'NIGHTREAD_MODELS_REGISTRY_CACHE'
+    value: '${settings.spool.folder}/models'
   }
   {
     name: 'NIGHTREAD_HTTP_LISTEN'

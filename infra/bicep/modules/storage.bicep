@@ -33,6 +33,9 @@ param operatorIpRanges array
 @description('Required. True where files of CT series are gathered: a queue of their own, and rights for who gathers.')
 param gathersSeries bool
 
+@description('Required. True where brokers know models by the container models.')
+param pinsModels bool
+
 var settings = loadJsonContent('../../shared/settings.json')
 var containers = settings.names.containers
 var retention = settings.retention
@@ -373,6 +376,16 @@ resource workerWritesResults 'Microsoft.Authorization/roleAssignments@2022-04-01
 resource brokerReadsIncoming 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(incoming.id, brokerPrincipalId, roles.blobReader)
   scope: incoming
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobReader)
+    principalId: brokerPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+resource brokerReadsModels 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (pinsModels) {
+  name: guid(models.id, brokerPrincipalId, roles.blobReader)
+  scope: models
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobReader)
     principalId: brokerPrincipalId

@@ -48,6 +48,9 @@ param archiveSha256 string
 @description('Required. Numbers that the fleet computes with: fp32 or int8.')
 param precision string
 
+@description('Required. Models of the container models that are read with; empty for those of the archive.')
+param modelPins array
+
 @description('Required. Public key of the administrator.')
 param adminSshPublicKey string
 
@@ -90,7 +93,9 @@ var r19 = replace(r18, '@@METRICS_AUDIENCE@@', settings.metrics.remoteWrite.audi
 var r20 = replace(r19, '@@CONSUMER_TIMEOUT_SECONDS@@', string(settings.broker.consumerTimeoutSeconds))
 var r21 = replace(r20, '@@VOLUMES_CONSUMER_TIMEOUT_SECONDS@@', string(settings.broker.volumesConsumerTimeoutSeconds))
 var r22 = replace(r21, '@@SERIES_ROUTE_B64@@', seriesPrefix != '' ? base64(route) : '')
-var customData = replace(r22, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
+var r23 = replace(r22, '@@MODELS_REGISTRY@@', length(modelPins) != 0 ? settings.names.containers.models : '')
+var r24 = replace(r23, '@@MODEL_PINS@@', join(modelPins, ','))
+var customData = replace(r24, '@@METRICS_WRITE_URL@@', metricsWriteUrl)
 
 module regular 'scale-set.bicep' = {
   name: 'scale-set-regular'

@@ -61,6 +61,7 @@ run "prod_backlog_spot" {
     package_mirror_ranges = ["192.0.2.0/28"]
     series_prefix         = "ct/"
     series_model          = "ct-organs-demo"
+    model_pins            = ["cxr-pneumonia-demo@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", "ct-organs-demo@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"]
   }
 
   assert {
@@ -78,6 +79,7 @@ run "prod_containers" {
     worker_image_tag     = "1.0.0"
     autoscale_on_backlog = true
     spot_enabled         = true
+    model_pins           = ["cxr-pneumonia-demo@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"]
     metrics_workspace_id = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-test/providers/Microsoft.Monitor/accounts/amw-test"
   }
 

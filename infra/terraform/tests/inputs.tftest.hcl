@@ -409,3 +409,27 @@ run "series_prefix_that_ends_a_text" {
   }
   expect_failures = [var.series_prefix]
 }
+
+run "model_pin_without_digest" {
+  command = plan
+  variables {
+    model_pins = ["cxr-pneumonia-demo"]
+  }
+  expect_failures = [var.model_pins]
+}
+
+run "model_pin_of_another_digest" {
+  command = plan
+  variables {
+    model_pins = ["cxr-pneumonia-demo@sha512:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"]
+  }
+  expect_failures = [var.model_pins]
+}
+
+run "model_pin_that_ends_a_line" {
+  command = plan
+  variables {
+    model_pins = ["cxr-pneumonia-demo@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc\nX=1"]
+  }
+  expect_failures = [var.model_pins]
+}

@@ -86,6 +86,7 @@ variables {
   events_principal_id = "00000000-0000-0000-0000-000000000015"
   operator_ip_ranges  = []
   gathers_series      = true
+  pins_models         = true
 }
 
 run "scopes" {

@@ -6,6 +6,7 @@ pub mod dicom;
 pub mod http;
 pub mod memory;
 pub mod python;
+pub mod registry;
 pub mod remote_write;
 pub mod storage;
 pub mod tls;

@@ -9,13 +9,15 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::{HeatmapLabels, Identity};
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage, Task};
-use nightread_engine::{Catalogue, EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
+use nightread_engine::{EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::LimitNames;
 
+use super::account::account;
+use super::models::catalogue;
 use crate::adapters::amqp::RabbitOptions;
 use crate::adapters::storage::Spool;
-use crate::adapters::storage::azure::{Account, AzureOptions, AzureStore};
+use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::compute::cpu::CpuPool;
@@ -25,9 +27,7 @@ use crate::flow::budget::ByteBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
 use crate::readings::{Reader, ReadingOptions};
-use crate::settings::{
-    AzureAccess, BrokerSettings, Limits, QueueAccess, RelaySettings, Settings, StorageSettings,
-};
+use crate::settings::{BrokerSettings, Limits, Settings, StorageSettings};
 
 /// Most that a compressed image may inflate to.
 const IMAGE_INFLATED_BYTES: u64 = 4 << 30;
@@ -70,33 +70,6 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
     Ok(Stores { source, results: store, results_container, identity, sidecars: false, watched })
 }
 
-/// The account of the settings.
-pub fn account(access: &AzureAccess) -> Result<Account, JobError> {
-    match access {
-        AzureAccess::Identity { account_url, client_id } => {
-            Account::identity(account_url, client_id.as_deref())
-        }
-        AzureAccess::SasUrl(url) => Account::sas_url(url.reveal()),
-        AzureAccess::ConnectionString(text) => Account::connection_string(text.reveal()),
-    }
-}
-
-/// The account of the queue that is relayed from, and the queue's name where the account's address does not have it.
-pub fn queue_account(
-    relay: &RelaySettings,
-    settings: &Settings,
-) -> Result<(Account, Option<String>), JobError> {
-    Ok(match &relay.access {
-        QueueAccess::Identity { queue_url } => {
-            (Account::identity(queue_url, settings.client_id.as_deref())?, None)
-        }
-        QueueAccess::SasUrl(url) => (Account::sas_url(url.reveal())?, None),
-        QueueAccess::ConnectionString { text, queue } => {
-            (Account::queue_connection_string(text.reveal())?, Some(queue.clone()))
-        }
-    })
-}
-
 /// What announcements may name: the configured containers, and URLs of the configured account only, by any of its names.
 pub fn allowed(settings: &Settings) -> Result<AllowedSources> {
     let endpoint = match &settings.storage {
@@ -137,7 +110,7 @@ pub struct Composition {
 
 /// Loads the runtime and opens the models that the routes name, or only the named one. Blocks for seconds.
 pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composition> {
-    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let catalogue = catalogue(settings, only_model)?;
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }
@@ -150,9 +123,11 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     names.sort();
     names.dedup();
     if names.is_empty() {
-        let dir = settings.models_dir.display();
         let offers = precision.map_or("any".to_owned(), |precision| precision.to_string());
-        return Err(anyhow!("no model in {dir} offers {offers} weights: see `nightread models`"));
+        return Err(anyhow!(
+            "no model in {} offers {offers} weights: see `nightread models`",
+            catalogue.place()
+        ));
     }
     let provider = settings.engine.provider;
     let runtime = Runtime::load(&settings.engine.search())?;

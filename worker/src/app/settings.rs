@@ -10,6 +10,8 @@ pub fn settings(common: &Common, flags: &[(Key, String)]) -> (RawSettings, Optio
     let mut flags = flags.to_vec();
     if let Some(dir) = &common.models {
         flags.push((keys::MODELS_DIR, dir.display().to_string()));
+        // Whoever names a folder means it, and no registry of the settings.
+        flags.push((keys::MODELS_REGISTRY, String::new()));
     }
     let file = common.config.as_ref().and_then(|path| match std::fs::read_to_string(path) {
         Ok(text) => Some(text),

@@ -133,7 +133,7 @@ pub enum Command {
     Dicom(DicomArgs),
     /// Validate settings and models, and print every problem at once
     Check(CheckArgs),
-    /// List the models that are there; begin, check and compare one
+    /// List the models that are there; begin, check, compare and publish one
     Models(ModelsArgs),
     /// Write the tensors that a model takes, for other programs
     Prepare(PrepareArgs),
@@ -182,7 +182,7 @@ impl Cli {
             Command::Models(args) => match &args.command {
                 Some(ModelsCommand::Check(args)) => Some(&args.common),
                 Some(ModelsCommand::Parity(args)) => Some(&args.common),
-                Some(ModelsCommand::New(_)) | None => None,
+                Some(ModelsCommand::New(_) | ModelsCommand::Push(_)) | None => None,
             },
             _ => None,
         }

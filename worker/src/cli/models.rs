@@ -25,6 +25,31 @@ pub enum ModelsCommand {
     Check(CheckModelArgs),
     /// Hold a model of radiographs against your own Python script, image by image
     Parity(ParityArgs),
+    /// Publish a model in a container that workers fetch it from
+    Push(PushArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread models push my-network --to models/prod --models my-models --config worker.toml
+
+Writes every file that the manifest names, the card and licences, into CONTAINER/PREFIX/NAME/DIGEST of the account (or the folder) of \
+[storage], and prints the pin: the line that [models] pinned takes. The digest is that of the list of files, SHA256SUMS, which is \
+written last. A version that is there is never written over; pushing it again changes nothing and prints its pin.
+
+Exit status: 0 the version is there, 1 it is not, 2 wrong use.")]
+pub struct PushArgs {
+    /// The model, by the name of its folder
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The registry
+    #[arg(long, value_name = "CONTAINER[/PREFIX]")]
+    pub to: String,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Args, Debug)]

@@ -14,7 +14,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let mut report = CheckReport::new(raw, problems, args.purpose.clone());
     if let Some(settings) = &settings {
         report.look_at_settings(settings);
-        report.look_at_this_machine(settings);
+        report.look_at_this_machine(settings, args.offline);
         if !args.offline {
             report.look_outside(settings, runtime::one_thread()?);
         }

@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nightread_engine::Catalogue;
 
-use crate::app::{self, WrongUse};
+use crate::app::{self, WrongUse, runtime};
 use crate::cli::Common;
-use crate::cli::models::{CheckModelArgs, ModelsArgs, ModelsCommand, NewArgs, ParityArgs};
+use crate::cli::models::{CheckModelArgs, ModelsArgs, ModelsCommand, NewArgs, ParityArgs, PushArgs};
 use crate::console::{FAILED, answer, say};
 use crate::services::models::parity::Tolerance;
-use crate::services::models::{check, list, new, parity};
+use crate::services::models::{check, list, new, parity, push};
 use crate::settings::Settings;
 use crate::telemetry::logs;
 
@@ -20,6 +19,7 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         Some(ModelsCommand::New(args)) => begin(args),
         Some(ModelsCommand::Check(args)) => try_out(args),
         Some(ModelsCommand::Parity(args)) => compare(args),
+        Some(ModelsCommand::Push(args)) => publish(args),
     }
 }
 
@@ -56,9 +56,16 @@ fn compare(args: &ParityArgs) -> Result<ExitCode> {
     Ok(if compared.agrees() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+fn publish(args: &PushArgs) -> Result<ExitCode> {
+    let settings = settings(&args.common)?;
+    let published = push::run(&args.name, &args.to, &settings, &runtime::one_thread()?)?;
+    answer(args.format, || published.as_text(), || published.as_json())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn list(args: &ModelsArgs) -> Result<ExitCode> {
     let settings = settings(&args.common)?;
-    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let catalogue = app::catalogue(&settings, None)?;
     answer(args.format, || list::as_text(&catalogue), || list::as_json(&catalogue))?;
     for broken in catalogue.problems() {
         say(&broken.to_string());

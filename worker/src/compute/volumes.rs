@@ -7,6 +7,7 @@ use nightread_engine::{Health, PatchEngine, PatchOptions, Runtime, VerifiedModel
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
+use crate::flow::outlook::Outlook;
 use crate::flow::sweep::SweepProgress;
 
 /// One thread for all networks of volumes: a volume takes all the cores that it is given, so two at once would gain nothing.
@@ -17,12 +18,20 @@ pub struct VolumeNetworks {
     options: PatchOptions,
     engine: OnceCell<PatchEngine>,
     progress: Arc<SweepProgress>,
+    outlook: Outlook,
 }
 
 impl VolumeNetworks {
     /// Opened by the first study, or before it by [`VolumeNetworks::open`].
     pub fn new(runtime: Runtime, models: Vec<VerifiedModel>, options: PatchOptions) -> Self {
-        Self { runtime, models, options, engine: OnceCell::new(), progress: Arc::default() }
+        Self {
+            runtime,
+            models,
+            options,
+            engine: OnceCell::new(),
+            progress: Arc::default(),
+            outlook: Outlook::default(),
+        }
     }
 
     /// Opens them now, where there are any: for the service, whose first study should not wait, nor find out that they cannot
@@ -57,6 +66,11 @@ impl VolumeNetworks {
     /// How far the volume in turn is.
     pub fn progress(&self) -> &Arc<SweepProgress> {
         &self.progress
+    }
+
+    /// What is left of the volumes in hand.
+    pub fn outlook(&self) -> &Outlook {
+        &self.outlook
     }
 
     /// Why what is computed can no longer be trusted, if so.

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod failpoint;
 pub mod memory;
 pub mod observer;
+pub mod outlook;
 pub mod report;
 pub mod sweep;
 pub mod timing;

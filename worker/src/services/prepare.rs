@@ -43,7 +43,7 @@ pub(crate) fn run(
     out: &Path,
     settings: &Settings,
 ) -> Result<PreparedFiles> {
-    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let catalogue = app::catalogue(settings, model)?;
     let manifest = match model {
         Some(model) => Arc::clone(catalogue.get(model)?),
         None => only(&catalogue)?,

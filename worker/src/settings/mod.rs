@@ -5,6 +5,7 @@ mod dicom;
 pub mod doubts;
 pub mod keys;
 pub mod raw;
+mod registry;
 mod remote_write;
 mod services;
 pub mod validate;
@@ -24,6 +25,7 @@ use nightread_fmri::confounds::Wanted;
 
 use crate::flow::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
+pub use registry::{Pin, RegistryPlace, RegistrySettings, is_sha256};
 pub use remote_write::WriteSettings;
 
 /// A text that prints as `[redacted]`.
@@ -233,6 +235,8 @@ pub struct Limits {
     /// From the first refusal of a container to the dead letter.
     pub refused: Duration,
     pub storage_retry: Duration,
+    /// Of all files of a model that is fetched from a registry, or published there.
+    pub model_bytes: u64,
 }
 
 /// What scans may do and leave behind.
@@ -267,6 +271,8 @@ pub struct Settings {
     pub results_container: String,
     pub publish_results: bool,
     pub models_dir: PathBuf,
+    /// Where models come from instead; then nothing of `models_dir` is read with.
+    pub registry: Option<RegistrySettings>,
     pub routing: Routing,
     pub engine: EngineSettings,
     pub limits: Limits,

@@ -167,6 +167,11 @@ impl RawSettings {
         self.value(key).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
+    /// Whether a flag gave it.
+    pub fn has_flag(&self, key: Key) -> bool {
+        self.values.get(&(key.section, key.name)).is_some_and(|(_, origin)| *origin == Origin::Flag)
+    }
+
     /// `None` for `auto`.
     pub fn integer(&self, key: Key) -> Option<u64> {
         self.value(key).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())

@@ -264,3 +264,43 @@ objects = ["sr"]
         assert!(problems.to_string().contains(told), "{name}: {problems}");
     }
 }
+
+#[test]
+fn a_registry_goes_with_storage_and_without_a_folder_of_models() {
+    let pin = format!("cxr@sha256:{}", "a".repeat(64));
+    let base = "[storage]\nfolder = \"/data\"\n";
+    let of = |text: &str, flags: &[(keys::Key, String)]| {
+        let mut problems = Problems::default();
+        let raw = RawSettings::merge(Some(text), &|_| None, flags, &mut problems);
+        let settings = Settings::validate(&raw, &mut problems).expect("settings");
+        (settings.registry, problems.to_string())
+    };
+    let sound = format!(
+        "{base}[models]\nregistry = \"models/prod\"\nregistry_cache = \"/cache\"\npinned = [\"{pin}\"]\n"
+    );
+    let (registry, problems) = of(&sound, &[]);
+    let registry = registry.expect("a registry");
+    assert_eq!((problems.as_str(), registry.pins.len()), ("", 1));
+    assert_eq!(
+        (registry.place.to_string().as_str(), registry.cache),
+        ("models/prod", PathBuf::from("/cache"))
+    );
+    // What `--models` gives.
+    let flags = [(keys::MODELS_DIR, "models".to_owned()), (keys::MODELS_REGISTRY, String::new())];
+    assert_eq!(of(&sound, &flags), (None, String::new()));
+
+    for (text, told) in [
+        (format!("{sound}dir = \"/models\"\n"), "leave the other out"),
+        (sound.replace("[storage]\nfolder", "[storage]\nspool_dir"), "is a container of [storage]"),
+        (sound.replace("models/prod", "results/prod"), "need one of their own"),
+        (sound.replace("models/prod", "incoming"), "need one of their own"),
+        (sound.replace("models/prod", "https://a/models"), "is not CONTAINER or CONTAINER/PREFIX"),
+        (sound.replace("registry = \"models/prod\"", ""), "no [models] registry"),
+        (sound.replace(&format!("\"{pin}\""), &format!("\"{pin}\", \"{pin}\"")), "cxr is there twice"),
+        (sound.replace("@sha256:", "@md5:"), "is not NAME@sha256:DIGEST"),
+        (format!("{sound}[limits]\nmodel_bytes = 0\n"), "[limits] model_bytes"),
+    ] {
+        let (_, problems) = of(&text, &[]);
+        assert!(problems.contains(told), "{text}: {problems}");
+    }
+}

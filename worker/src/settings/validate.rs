@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use super::keys::{self, Key};
 use super::raw::{Problems, RawSettings};
+use super::registry::registry;
 use super::remote_write::remote_write;
 use super::services;
 use super::{
@@ -27,6 +28,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
     let source_containers = raw.list(keys::SOURCES_CONTAINERS);
     let results_container = raw.text(keys::RESULTS_CONTAINER).unwrap_or_default().to_owned();
     containers(&source_containers, &results_container, problems);
+    let registry = registry(raw, (&source_containers, &results_container), problems);
     let limits = limits(raw, problems);
     let engine = engine(raw, problems);
     let listen = raw.text(keys::HTTP_LISTEN).unwrap_or_default().parse().ok();
@@ -55,6 +57,7 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
         results_container,
         publish_results: raw.boolean(keys::RESULTS_PUBLISH),
         models_dir: models_dir(raw),
+        registry,
         routing: routing(&raw.routes, problems),
         engine,
         limits,
@@ -220,6 +223,7 @@ fn limits(raw: &RawSettings, problems: &mut Problems) -> Limits {
         probe_interval: Duration::from_secs(raw.at_least_one(keys::LIMITS_PROBE_SECONDS, problems)),
         refused: Duration::from_secs(raw.at_least_one(keys::LIMITS_REFUSED_SECONDS, problems)),
         storage_retry: Duration::from_secs(raw.integer(keys::STORAGE_RETRY_SECONDS).unwrap_or_default()),
+        model_bytes: raw.at_least_one(keys::LIMITS_MODEL_BYTES, problems),
     };
     if limits.jobs == 0 || limits.jobs > 60_000 {
         problems.add("[limits] jobs: 1 to 60000 is expected (it is the broker's prefetch)");

@@ -25,6 +25,17 @@ pub struct LaneWork {
     /// Seconds since the oldest message that was taken or still in flight was announced, where its sender said when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_age: Option<u64>,
+    /// What is left now of those messages in hand whose own work is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<WorkLeft>,
+}
+
+/// Messages in hand whose own work is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkLeft {
+    pub messages: u64,
+    /// The worker's seconds that are left of all of them.
+    pub seconds: f64,
 }
 
 /// One lane until the next report.
@@ -88,6 +99,7 @@ impl Ledger {
                 messages: std::mem::take(&mut column.messages),
                 seconds: std::mem::take(&mut column.seconds),
                 oldest_age: column.oldest_taken.take().max(held),
+                left: None,
             }
         })
     }
@@ -131,7 +143,11 @@ mod tests {
             ledger.left(Lane::Ingest, None, start + Duration::from_secs(12));
         }
         let PerLane { ingest, bulk, volumes } = ledger.report(start + Duration::from_secs(100), CLOCK);
-        assert_eq!(ingest, LaneWork { messages: 4, seconds: 2.0, oldest_age: None }, "half a second each");
+        assert_eq!(
+            ingest,
+            LaneWork { messages: 4, seconds: 2.0, ..LaneWork::default() },
+            "half a second each"
+        );
         assert_eq!([bulk, volumes], [LaneWork::default(); 2]);
         assert_eq!(ledger.report(start + Duration::from_secs(200), CLOCK), PerLane::default(), "told once");
     }

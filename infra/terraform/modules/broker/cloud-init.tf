@@ -56,5 +56,7 @@ locals {
   r46       = replace(local.r45, "@@INSTANCES_QUEUE@@", var.series_prefix == "" ? "" : local.names.instancesQueue)
   r47       = replace(local.r46, "@@ASSEMBLE_PORT@@", tostring(local.settings.ports.assembleHealth))
   r48       = replace(local.r47, "@@SERIES_ROUTE_B64@@", var.series_prefix == "" ? "" : base64encode(local.route))
-  user_data = replace(local.r48, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r49       = replace(local.r48, "@@MODELS_REGISTRY@@", length(var.model_pins) == 0 ? "" : local.names.containers.models)
+  r50       = replace(local.r49, "@@MODEL_PINS@@", join(",", var.model_pins))
+  user_data = replace(local.r50, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }

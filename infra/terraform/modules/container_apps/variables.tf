@@ -83,6 +83,11 @@ variable "data_account_name" {
   type        = string
 }
 
+variable "model_pins" {
+  description = "Required. Models of the container models that are read with; empty for those of the archive."
+  type        = list(string)
+}
+
 variable "precision" {
   description = "Required. Numbers that the fleet computes with: fp32 or int8."
   type        = string

@@ -41,6 +41,14 @@ resource "azurerm_role_assignment" "broker_reads_incoming" {
   principal_type     = "ServicePrincipal"
 }
 
+resource "azurerm_role_assignment" "broker_reads_models" {
+  count              = var.pins_models ? 1 : 0
+  scope              = azurerm_storage_container.models.id
+  role_definition_id = "${local.role_prefix}${local.roles.blobReader}"
+  principal_id       = var.broker_principal_id
+  principal_type     = "ServicePrincipal"
+}
+
 resource "azurerm_role_assignment" "broker_reads_results" {
   scope              = azurerm_storage_container.results.id
   role_definition_id = "${local.role_prefix}${local.roles.blobReader}"

@@ -53,6 +53,11 @@ variable "operator_ip_ranges" {
   type        = list(string)
 }
 
+variable "pins_models" {
+  description = "Required. True where brokers know models by the container models."
+  type        = bool
+}
+
 variable "gathers_series" {
   description = "Required. True where files of CT series are gathered: a queue of their own, and rights for who gathers."
   type        = bool

@@ -32,7 +32,9 @@ locals {
   r20         = replace(local.r19, "@@CONSUMER_TIMEOUT_SECONDS@@", tostring(local.settings.broker.consumerTimeoutSeconds))
   r21         = replace(local.r20, "@@VOLUMES_CONSUMER_TIMEOUT_SECONDS@@", tostring(local.settings.broker.volumesConsumerTimeoutSeconds))
   r22         = replace(local.r21, "@@SERIES_ROUTE_B64@@", var.series_prefix == "" ? "" : base64encode(local.route))
-  custom_data = replace(local.r22, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
+  r23         = replace(local.r22, "@@MODELS_REGISTRY@@", length(var.model_pins) == 0 ? "" : local.settings.names.containers.models)
+  r24         = replace(local.r23, "@@MODEL_PINS@@", join(",", var.model_pins))
+  custom_data = replace(local.r24, "@@METRICS_WRITE_URL@@", var.metrics_write_url)
 }
 
 module "regular" {

@@ -73,6 +73,11 @@ variable "archive_sha256" {
   type        = string
 }
 
+variable "model_pins" {
+  description = "Required. Models of the container models that are read with; empty for those of the archive."
+  type        = list(string)
+}
+
 variable "precision" {
   description = "Required. Numbers that the fleet computes with: fp32 or int8."
   type        = string

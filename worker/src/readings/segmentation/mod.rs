@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nightread_ct::{CtLimits, CtVolume, PartBytes, estimate, from_parts};
 use nightread_domain::result::{ArtefactKind, Payload};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, Stage, Warning, WarningCode};
-use nightread_engine::{Manifest, Patches};
+use nightread_engine::{Manifest, ModelKey, Patches};
 use nightread_segmentation::grid::{PreparedVolume, model_shape, prepare};
 use nightread_segmentation::labels::{Accumulator, Finished};
 use nightread_segmentation::{Grid, window};
@@ -24,6 +24,7 @@ use self::recipe::Network;
 use super::{Reader, Reading};
 use crate::compute::models::Model;
 use crate::flow::budget::Room;
+use crate::flow::outlook::Share;
 use crate::flow::sweep::SweepProgress;
 use crate::flow::timing::Timing;
 use crate::telemetry::metrics;
@@ -35,6 +36,10 @@ pub(super) struct Decoded<'b> {
     told: Told,
     /// When the first network began: the time of a delivery is that of all together.
     began: Option<Instant>,
+    /// What is left of it, for whoever counts the work in hand.
+    share: Arc<Share>,
+    /// Seconds of each network whose turn has not come.
+    later: Vec<(ModelKey, f64)>,
     /// Beside the room that its files have: for the network that needs most.
     _room: Room<'b>,
 }
@@ -50,23 +55,28 @@ pub(super) async fn open<'b>(
     // What a manifest cannot be carried out for is told when its turn comes.
     let networks = models.iter().filter_map(|model| Some((Network::of(&model.manifest).ok()?, model)));
     let engine = reader.models.volumes().engine().await?;
-    let networks: Vec<_> = networks
-        .map(|(network, model)| (network, engine.cost(&model.key).map_or(0, |cost| cost.bytes)))
-        .collect();
+    let networks: Vec<_> =
+        networks.map(|(network, model)| (network, model.key.clone(), engine.cost(&model.key))).collect();
     let parts = Arc::new(parts(study));
     let limits = limits(reader);
-    let taken = {
+    let (taken, later) = {
         let parts = Arc::clone(&parts);
         let needed = move || {
             let mut most = Err(codes::internal("no network reads it"));
-            for (network, bytes) in networks {
-                let taken = network.needed(&parts, &limits)?.saturating_add(bytes);
+            let mut later = Vec::new();
+            for (network, key, cost) in networks {
+                let needs = network.needed(&parts, &limits)?;
+                let taken = needs.bytes.saturating_add(cost.map_or(0, |cost| cost.bytes));
                 most = Ok(most.map_or(taken, |most: u64| most.max(taken)));
+                let patch = cost.map_or(0.0, |cost| cost.patch.as_secs_f64());
+                later.push((key, patch * needs.patches as f64));
             }
-            most
+            most.map(|most| (most, later))
         };
         reader.cpu_of_volumes.run(Stage::Decode, needed).await?
     };
+    let seconds: f64 = later.iter().map(|(_, seconds)| seconds).sum();
+    let share = reader.models.volumes().outlook().add(Some(seconds).filter(|seconds| *seconds > 0.0));
     // Who has this room waits for no other, so nobody waits in a circle.
     let room = reader.bytes_of_volumes.whole_room_for(taken).await?;
     let codec = reader.options.codec_of_volumes.clone();
@@ -79,7 +89,8 @@ pub(super) async fn open<'b>(
     });
     let ((volume, told), decoded) = read.await?;
     timing.record("decode", decoded);
-    Ok(Decoded { volume: Arc::new(volume), told, began: None, _room: room })
+    let share = Arc::new(share);
+    Ok(Decoded { volume: Arc::new(volume), told, began: None, share, later, _room: room })
 }
 
 pub(super) async fn read(
@@ -107,11 +118,14 @@ pub(super) async fn read(
     let before = decoded.began.get_or_insert(asked).elapsed();
     let (own, limit) = (Arc::clone(&network), reader.options.volume_time);
     let progress = Arc::clone(reader.models.volumes().progress());
+    decoded.later.retain(|(key, _)| *key != model.key);
+    let later: f64 = decoded.later.iter().map(|(_, seconds)| seconds).sum();
+    let told = Telling { progress, share: Arc::clone(&decoded.share), later };
     let swept = engine.run(&model.key, move |patches| {
         let queued = asked.elapsed();
         let started = Instant::now();
-        let swept = sweep(patches, &own, &prepared, &source, Limit { before, limit }, &progress);
-        progress.clear();
+        let swept = sweep(patches, &own, &prepared, &source, Limit { before, limit }, &told);
+        told.ended();
         Ok((swept?, queued, started.elapsed()))
     });
     let (finished, queued, inferred) = swept.await?;
@@ -175,17 +189,41 @@ struct SourceGrid {
 }
 
 impl Network {
-    /// Bytes that a study takes beside its blobs and the network, by its headers.
-    fn needed(&self, parts: &[PartBytes], limits: &CtLimits) -> Result<u64, JobError> {
+    /// What a study takes beside its blobs and the network, by its headers.
+    fn needed(&self, parts: &[PartBytes], limits: &CtLimits) -> Result<Needs, JobError> {
         let estimate = estimate(parts, limits).map_err(codes::refused)?;
-        let Some(place) = estimate.place else { return Ok(estimate.bytes) };
+        let Some(place) = estimate.place else { return Ok(Needs { bytes: estimate.bytes, patches: 0 }) };
         let needs = model_shape(place.shape, place.affine, &self.recipe).map_err(codes::unprepared)?;
         let plan = window::Plan::new(needs.shape, self.window.clone()).map_err(codes::unplanned)?;
         let memory = plan.memory(self.classes, self.resample, place.shape);
         let volume = estimate.voxels.saturating_mul(size_of::<i16>() as u64);
         // The volume stays; beside it the grid is made, and then the labels.
         let later = needs.grid_bytes.saturating_add(memory.peak as u64);
-        Ok(estimate.bytes.max(volume.saturating_add(needs.peak_bytes.max(later))))
+        let bytes = estimate.bytes.max(volume.saturating_add(needs.peak_bytes.max(later)));
+        Ok(Needs { bytes, patches: plan.len() })
+    }
+}
+
+/// What a study takes, by its headers.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    bytes: u64,
+    /// That the network goes over; 0 where headers do not tell.
+    patches: usize,
+}
+
+/// Who is told how far a volume is.
+struct Telling {
+    progress: Arc<SweepProgress>,
+    share: Arc<Share>,
+    /// Seconds of the networks whose turn comes after this one's.
+    later: f64,
+}
+
+impl Telling {
+    fn ended(&self) {
+        self.progress.clear();
+        self.share.set(self.later);
     }
 }
 
@@ -210,7 +248,7 @@ fn sweep(
     prepared: &PreparedVolume,
     source: &SourceGrid,
     limit: Limit,
-    progress: &SweepProgress,
+    told: &Telling,
 ) -> Result<Finished, JobError> {
     let PreparedVolume { grid, back, inside } = prepared;
     let plan = window::Plan::new(grid.shape, network.window.clone()).map_err(codes::unplanned)?;
@@ -223,12 +261,13 @@ fn sweep(
     let started = Instant::now();
     let all = u32::try_from(plan.len()).unwrap_or(u32::MAX);
     for (index, nth) in (0..plan.len()).zip(0..) {
-        progress.set(nth, all);
+        told.progress.set(nth, all);
         window::Patches::extract(grid, &plan, index, &mut patch).map_err(codes::unplanned)?;
         patches.infer(&patch, &mut |logits| labels.add(index, logits).map_err(codes::unlabelled))?;
         metrics::patch_computed();
         let left = plan.len() - index - 1;
         let expected = started.elapsed() / (index as u32 + 1) * u32::try_from(left).unwrap_or(u32::MAX);
+        told.share.set(expected.as_secs_f64() + told.later);
         check_time(started.elapsed(), expected, limit)?;
     }
     labels

@@ -22,7 +22,6 @@ use anyhow::{Context, Result, bail};
 use nightread_domain::announcement::SETS;
 use nightread_domain::ports::Listing;
 use nightread_domain::routing::Routing;
-use nightread_engine::Catalogue;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -303,7 +302,7 @@ fn split_url(text: &str) -> Option<(&str, &str)> {
 
 /// What `--skip-done` compares with: one model by name, or what the workers' routes say.
 fn skip(args: &AnnounceArgs, settings: &Settings, storage: Arc<dyn Listing>) -> Result<Done> {
-    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let catalogue = app::catalogue(settings, args.model.as_deref())?;
     let precision = app::precision(settings)?;
     let routing = match &args.model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },

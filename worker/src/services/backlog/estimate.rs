@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::adapters::amqp::topology::{self};
 use crate::adapters::amqp::{QueueCount, WorkReport};
 use crate::settings::BacklogSettings;
+use crate::telemetry::ledger::WorkLeft;
 use nightread_domain::retry::Delay;
 
 /// What workers did in these last seconds is what a message costs now.
@@ -53,6 +54,8 @@ pub(super) struct QueueWork {
     /// Seconds that one worker needs for one message.
     pub seconds_each: f64,
     pub known: Known,
+    /// Messages in flight whose own work is counted, and not what a message costs on average.
+    pub estimated: u64,
     pub seconds: f64,
 }
 
@@ -107,8 +110,11 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
             let count = seen.count(&queue);
             let (seconds_each, known) = lane.map_or(dearest, |lane| costs[lane]);
             let (ready, unacknowledged) = (count.ready, count.unacknowledged);
-            let seconds = count.messages() as f64 * seconds_each;
-            QueueWork { queue, ready, unacknowledged, seconds_each, known, seconds }
+            let left = lane.map_or_else(WorkLeft::default, |lane| left(lane, unacknowledged, seen));
+            let others = count.messages().saturating_sub(left.messages);
+            let seconds = left.seconds + others as f64 * seconds_each;
+            let estimated = left.messages;
+            QueueWork { queue, ready, unacknowledged, seconds_each, known, estimated, seconds }
         })
         .collect();
     // Every worker has one consumer on every lane.
@@ -130,7 +136,7 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
         waits.then(|| watched(lane, seen).unwrap_or(seen.at))
     });
     let ages = seen.reports.iter().filter_map(|report| match report {
-        WorkReport::Worker { at, lanes } if at.saturating_add(FRESH_SECONDS) >= seen.at => {
+        WorkReport::Worker { at, lanes, .. } if at.saturating_add(FRESH_SECONDS) >= seen.at => {
             lanes.iter().filter_map(|(_, lane)| lane.oldest_age).max()
         }
         _ => None,
@@ -152,6 +158,36 @@ pub(super) fn estimate(seen: &Seen<'_>, settings: &BacklogSettings) -> (Backlog,
     };
     let seconds_each = costs.map(|(seconds, known)| (known != Known::Settings).then_some(seconds));
     (backlog, WorkReport::Backlog { at: seen.at, seconds_each, unattended_since })
+}
+
+/// What is left of the messages in hand whose own work workers know, by the last that each told; of no more than are in hand.
+fn left(lane: Lane, unacknowledged: u64, seen: &Seen<'_>) -> WorkLeft {
+    let mut last: BTreeMap<&str, (u64, WorkLeft)> = BTreeMap::new();
+    for report in seen.reports {
+        let WorkReport::Worker { at, worker, lanes } = report else { continue };
+        let Some(left) = lanes[lane].left.filter(|left| left.messages == 0 || believed(left)) else {
+            continue;
+        };
+        let is_fresh = !worker.is_empty() && at.saturating_add(FRESH_SECONDS) >= seen.at;
+        if is_fresh && last.get(worker.as_str()).is_none_or(|(before, _)| before <= at) {
+            last.insert(worker, (*at, left));
+        }
+    }
+    let (mut messages, mut seconds) = (0_u64, 0.0);
+    for (_, left) in last.into_values().filter(|(_, left)| left.messages > 0) {
+        messages = messages.saturating_add(left.messages);
+        seconds += left.seconds;
+    }
+    // Counts are a little late, and a message of the quarantine is in hand under another queue.
+    let known = messages.min(unacknowledged);
+    let share = seconds * known as f64 / messages.max(1) as f64;
+    // What is in hand is not done, however little is left.
+    WorkLeft { messages: known, seconds: share.max(known as f64 * BELIEVED.start()) }
+}
+
+/// Anybody may write reports.
+fn believed(left: &WorkLeft) -> bool {
+    (0.0..=*BELIEVED.end()).contains(&(left.seconds / left.messages as f64))
 }
 
 fn cost(lane: Lane, seen: &Seen<'_>, settings: &BacklogSettings) -> (f64, Known) {
@@ -220,8 +256,14 @@ mod tests {
 
     fn worker(at: u64, lane: Lane, messages: u64, seconds: f64, oldest_age: Option<u64>) -> WorkReport {
         let mut lanes = PerLane::<LaneWork>::default();
-        lanes[lane] = LaneWork { messages, seconds, oldest_age };
-        WorkReport::Worker { at, lanes }
+        lanes[lane] = LaneWork { messages, seconds, oldest_age, left: None };
+        WorkReport::Worker { at, worker: String::new(), lanes }
+    }
+
+    fn holds(at: u64, worker: &str, messages: u64, seconds: f64) -> WorkReport {
+        let mut lanes = PerLane::<LaneWork>::default();
+        lanes.volumes.left = Some(WorkLeft { messages, seconds });
+        WorkReport::Worker { at, worker: worker.to_owned(), lanes }
     }
 
     #[test]
@@ -262,6 +304,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_volume_in_hand_counts_and_not_the_mean() {
+        let volumes = |ready, unacknowledged| [(0, 0, 2), (0, 0, 2), (ready, unacknowledged, 2)];
+        let measured = worker(NOW - 200, Lane::Volumes, 10, 200.0, None);
+        let reports = [
+            measured.clone(),
+            holds(NOW - 70, "a", 1, 1500.0),
+            holds(NOW - 10, "a", 1, 1200.0),
+            holds(NOW - 40, "b", 2, 30.0),
+            holds(NOW - 300, "gone", 1, 900.0),
+            // A worker of before, and a stranger.
+            holds(NOW - 5, "", 1, 900.0),
+            holds(NOW - 5, "stranger", 1, f64::NAN),
+        ];
+        let work = |lanes, reports: &[WorkReport]| {
+            let volumes = seen(lanes, reports).0.queues.swap_remove(2);
+            (volumes.estimated, volumes.seconds)
+        };
+        // Two wait and one is not decoded yet: 20 s each.
+        assert_eq!(work(volumes(2, 4), &reports), (3, 1230.0 + 60.0));
+        assert_eq!(work(volumes(2, 0), &reports), (0, 40.0), "what is not in hand is over");
+        assert_eq!(work(volumes(0, 1), &reports), (1, 410.0), "a third of what was told of");
+        let done = [&reports[..], &[holds(NOW, "a", 0, 0.0)]].concat();
+        assert_eq!(work(volumes(0, 2), &done), (2, 30.0));
+        assert_eq!(work(volumes(1, 1), &[measured]), (0, 40.0));
+    }
+
+    #[test]
     fn quarantined_messages_cost_what_the_dearest_lane_is_known_to_cost() {
         let mut counts = counts([(0, 0, 1); 3]);
         counts
@@ -299,7 +368,8 @@ mod tests {
         /// Whatever strangers report, the figures are finite and never negative, and never 0 while something waits.
         #[test]
         fn figures_are_sound(lanes in prop::array::uniform3((0u64..1_000_000, 0u64..1_000_000, 0u64..50)), messages in any::<u64>(), seconds in any::<f64>(), at in any::<u32>()) {
-            let (backlog, _) = seen(lanes, &[worker(u64::from(at), Lane::Bulk, messages, seconds, Some(1)), worker(NOW, Lane::Bulk, messages, seconds, None)]);
+            let told = [worker(u64::from(at), Lane::Bulk, messages, seconds, Some(1)), worker(NOW, Lane::Bulk, messages, seconds, None), holds(NOW, "w", messages, seconds)];
+            let (backlog, _) = seen(lanes, &told);
             prop_assert!(backlog.seconds_per_worker.is_finite() && backlog.seconds_per_worker >= 0.0);
             let waits = lanes.iter().any(|(ready, held, _)| ready + held > 0);
             prop_assert_eq!(waits, backlog.seconds_per_worker > 0.0);

@@ -6,7 +6,8 @@ use crate::console::table::table;
 impl Backlog {
     /// For people.
     pub fn as_table(&self) -> String {
-        let mut rows = table(["queue", "ready", "in flight", "seconds each", "known", "seconds of work"]);
+        let mut rows =
+            table(["queue", "ready", "in flight", "seconds each", "known", "estimated", "seconds of work"]);
         for queue in &self.queues {
             rows.add_row([
                 queue.queue.clone(),
@@ -14,6 +15,7 @@ impl Backlog {
                 queue.unacknowledged.to_string(),
                 format!("{:.3}", queue.seconds_each),
                 queue.known.as_str().to_owned(),
+                queue.estimated.to_string(),
                 format!("{:.1}", queue.seconds),
             ]);
         }

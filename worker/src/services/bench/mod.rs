@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Stage, Task};
-use nightread_engine::Catalogue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -73,7 +72,7 @@ pub(crate) fn run(
 
 /// The model that reads images, or the one that there is.
 fn default_model(settings: &Settings) -> Result<String> {
-    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let catalogue = app::catalogue(settings, None)?;
     let rules = routing(&settings.routing, &catalogue, settings.engine.precision());
     let rules = rules.map_err(anyhow::Error::msg)?.rules;
     let images = rules.iter().find(|rule| rule.task == Task::Radiograph);

@@ -56,8 +56,8 @@ impl Pace {
 }
 
 impl Engine {
-    /// Looks at all models that are ready, and opens those that are routed to.
-    pub(super) fn look(settings: &Settings, problems: &mut Problems) -> Self {
+    /// Looks at all models that are ready, and opens those that are routed to. Unless `offline`, those of a registry are fetched.
+    pub(super) fn look(settings: &Settings, offline: bool, problems: &mut Problems) -> Self {
         let mut found = Self::default();
         match Runtime::load(&settings.engine.search()) {
             Ok(runtime) => found.runtime = Some(runtime),
@@ -66,9 +66,10 @@ impl Engine {
         if let Err(error) = app::codec(&settings.limits) {
             problems.add(error.message);
         }
-        match Catalogue::load(&settings.models_dir) {
+        let catalogue = if offline { app::catalogue_here(settings) } else { app::catalogue(settings, None) };
+        match catalogue {
             Ok(catalogue) => found.look_at(&catalogue, settings, problems),
-            Err(unreadable) => problems.add(unreadable.message),
+            Err(unreadable) => problems.add(unreadable.in_full()),
         }
         found
     }
@@ -92,7 +93,7 @@ impl Engine {
         if routed.is_empty() && problems.is_empty() {
             problems.add(format!(
                 "no model in {} has the weights that are asked for: see `nightread models`",
-                settings.models_dir.display()
+                catalogue.place()
             ));
         }
         for manifest in catalogue.iter() {

@@ -127,11 +127,11 @@ impl CheckReport {
         }
     }
 
-    /// Runtime, models and descriptors. Blocks for seconds.
-    pub fn look_at_this_machine(&mut self, settings: &Settings) {
+    /// Runtime, models and descriptors. Blocks for seconds, and unless `offline` for as long as models of a registry take to come.
+    pub fn look_at_this_machine(&mut self, settings: &Settings, offline: bool) {
         let mut found = Problems::default();
         if self.purposes.iter().any(|purpose| purpose.opens_models()) {
-            self.engine = Engine::look(settings, &mut found);
+            self.engine = Engine::look(settings, offline, &mut found);
         }
         if self.purposes.contains(&Purpose::Run)
             && let Err(error) = worker::descriptors::claim(settings)

@@ -99,10 +99,15 @@ impl Desk {
         let targets = settings.targets.iter().map(|target| {
             Ok::<_, JobError>((target.name.clone(), Arc::new(Target::new(target, threshold, reports)?)))
         });
-        let models = Catalogue::load(&settings.models_dir).unwrap_or_else(|error| {
-            tracing::warn!(%error, "no model's manifest is there: labels go under the private scheme");
-            Catalogue::default()
-        });
+        let models = match app::catalogue(settings, None) {
+            Ok(models) => models,
+            // Codes that a registry has are not left out because it is away.
+            Err(error) if settings.registry.is_some() => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "no model's manifest is there: labels go under the private scheme");
+                Catalogue::default()
+            }
+        };
         Ok(Self {
             records: Records { store: Arc::clone(&stores.results) },
             sources: Sources::new(settings, &stores)?,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use nightread_domain::JobError;
 use nightread_engine::{
-    Arrays, Availability, Catalogue, GraphFacts, MANIFEST_FILE, Manifest, ModelSession, Precision, Provider,
-    Runtime, SessionOptions, Task, VerifiedModel,
+    Arrays, Availability, Catalogue, GraphFacts, Manifest, ModelSession, Precision, Provider, Runtime,
+    SessionOptions, Task, VerifiedModel,
 };
 use serde_json::{Value, json};
 
 use super::export;
-use crate::app::WrongUse;
+use crate::app::{self, WrongUse};
 use crate::settings::Settings;
 
 /// Between an item alone and beside another: what the order of additions makes of float32 is far less.
@@ -37,13 +37,11 @@ pub(crate) struct Looked {
 /// # Errors
 /// [`WrongUse`] for a name without a folder; a models folder or a runtime that cannot be read.
 pub(crate) fn run(name: &str, settings: &Settings) -> Result<Looked> {
-    let catalogue = Catalogue::load(&settings.models_dir)?;
-    let folder = settings.models_dir.join(name);
+    let catalogue = app::catalogue(settings, Some(name))?;
     let mut looked = Looked { name: name.to_owned(), ..Looked::default() };
-    let broken = catalogue.problems().iter().find(|found| found.path == folder.join(MANIFEST_FILE));
-    if let Some(found) = broken {
+    if let Some(found) = catalogue.problem_of(name) {
         looked.problems.extend(found.problems.iter().map(ToString::to_string));
-        for file in graphs_in(&folder) {
+        for file in found.path.parent().map(graphs_in).unwrap_or_default() {
             looked.graph(&file, None);
         }
         return Ok(looked);

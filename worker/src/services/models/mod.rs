@@ -5,3 +5,4 @@ mod export;
 pub mod list;
 pub mod new;
 pub mod parity;
+pub mod push;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Catalogue, Manifest, ModelSession, Precision, Runtime, Score, SessionOptions, VerifiedModel, scores,
+    Manifest, ModelSession, Precision, Runtime, Score, SessionOptions, VerifiedModel, scores,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::adapters::python;
-use crate::app::WrongUse;
+use crate::app::{self, WrongUse};
 use crate::services::prepare::{Arrays, Preparer};
 use crate::services::process::Inputs;
 use crate::services::walk::Names;
@@ -85,7 +85,7 @@ pub(crate) fn run(
     tolerance: Tolerance,
     settings: &Settings,
 ) -> Result<Compared> {
-    let catalogue = Catalogue::load(&settings.models_dir)?;
+    let catalogue = app::catalogue(settings, Some(name))?;
     let manifest = Arc::clone(catalogue.get(name)?);
     let preparer = Preparer::new(&manifest, settings)?;
     let nowhere = Path::new("");

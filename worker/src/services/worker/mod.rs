@@ -33,6 +33,7 @@ use crate::telemetry::metrics::table::Teller;
 
 pub(super) mod descriptors;
 mod machine;
+mod models;
 mod orders;
 mod results;
 mod vitals;
@@ -72,15 +73,10 @@ pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<
     // The first signal drains; a second one gives back what is in flight.
     runtime.block_on(async { stop_on_signals([stop.drain.clone(), stop.abandon.clone()]) })?;
 
-    let stores = app::stores(settings)?;
-    let tools = Arc::new(autotune::tools(settings, &stores, None, LoadPolicy::Eager, |_| true)?);
-    runtime.block_on(tools.reader.models.volumes().open())?;
-    metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
-    vitals.models_are_warm(Arc::clone(&tools));
-    let ended = if stop.drain.is_cancelled() {
-        RunEnd::Drained
-    } else {
-        runtime.block_on(serve(settings, part, tools, &vitals, valve, stop))?
+    let ended = runtime.block_on(models::are_here(settings, &vitals, &stop));
+    let ended = match ended {
+        Some(ended) => ended,
+        None => with_models(settings, part, &runtime, &vitals, valve, stop)?,
     };
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {
@@ -90,6 +86,26 @@ pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<
         }
     }
     Ok(ended)
+}
+
+/// Opens the models, and serves.
+fn with_models(
+    settings: &Settings,
+    part: &Part,
+    runtime: &Runtime,
+    vitals: &Arc<ServiceVitals>,
+    valve: Valve,
+    stop: Stop,
+) -> Result<RunEnd> {
+    let stores = app::stores(settings)?;
+    let tools = Arc::new(autotune::tools(settings, &stores, None, LoadPolicy::Eager, |_| true)?);
+    runtime.block_on(tools.reader.models.volumes().open())?;
+    metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
+    vitals.models_are_warm(Arc::clone(&tools));
+    if stop.drain.is_cancelled() {
+        return Ok(RunEnd::Drained);
+    }
+    runtime.block_on(serve(settings, part, tools, vitals, valve, stop))
 }
 
 /// What only the service needs.
@@ -145,7 +161,8 @@ async fn serve(
     vitals.consumes_by(watcher.clone());
     tokio::spawn(follow_session(watcher.state()));
     let ledger = Arc::new(Ledger::new(Instant::now()));
-    tokio::spawn(tell_of_work(Arc::clone(&ledger), publisher, settings.report_every));
+    let outlook = tools.reader.models.volumes().outlook().clone();
+    tokio::spawn(tell_of_work(Arc::clone(&ledger), outlook, publisher, settings.report_every));
     let run = Run {
         allowed: app::allowed(settings)?,
         tools,

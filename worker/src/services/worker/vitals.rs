@@ -11,13 +11,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::adapters::amqp::{Publisher, SessionState, SessionWatcher, WorkReport};
 use crate::flow::observer::Observer;
+use crate::flow::outlook::Outlook;
 use crate::flow::report::JobReport;
 use crate::flow::unix_now;
 use crate::flow::valve::{PauseReason, Valve};
 use crate::pipeline::serving::Stop;
 use crate::pipeline::tools::Tools;
 use crate::services::health::Vitals;
-use crate::telemetry::ledger::Ledger;
+use crate::telemetry::ledger::{Ledger, WorkLeft};
 use crate::telemetry::metrics;
 
 /// What `/ready` asks: everything without which this worker takes no work, or takes it in vain.
@@ -25,6 +26,8 @@ use crate::telemetry::metrics;
 pub(super) struct ServiceVitals {
     prometheus: PrometheusHandle,
     tools: OnceLock<Arc<Tools>>,
+    /// Why models cannot be fetched, as long as that is waited for.
+    models_away: Mutex<Option<String>>,
     /// `None` until it was asked; then whether it answered at the start, and what else.
     storage: Mutex<Option<Result<(), String>>>,
     session: OnceLock<SessionWatcher>,
@@ -38,6 +41,7 @@ impl ServiceVitals {
         Self {
             prometheus,
             tools: OnceLock::new(),
+            models_away: Mutex::new(None),
             storage: Mutex::new(None),
             session: OnceLock::new(),
             valve,
@@ -54,6 +58,11 @@ impl ServiceVitals {
     pub fn models_are_warm(&self, tools: Arc<Tools>) {
         // Set once, by the start; a second call would bring the same tools.
         let _first = self.tools.set(tools);
+    }
+
+    /// Why models cannot be fetched; `None` when they are here.
+    pub fn models_are_away(&self, why: Option<String>) {
+        *self.models_away.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub fn stops_by(&self, stop: Stop) {
@@ -78,7 +87,8 @@ impl ServiceVitals {
     fn waiting(&self) -> Vec<String> {
         if self.tools.get().is_none() {
             // Nothing else has been begun.
-            return vec!["models".to_owned()];
+            let away = self.models_away.lock().unwrap_or_else(PoisonError::into_inner);
+            return vec![away.as_ref().map_or_else(|| "models".to_owned(), |why| format!("models: {why}"))];
         }
         let mut waiting = Vec::new();
         if let Some(stop) = self.stop.get().filter(|stop| stop.drain.is_cancelled()) {
@@ -144,15 +154,24 @@ impl ServiceObserver {
 
 /// Tells the fleet, again and again, what this worker's messages cost and how old they were. Nobody waits for it: a
 /// report that does not get through is one of many.
-pub(super) async fn tell_of_work(ledger: Arc<Ledger>, publisher: Arc<Publisher>, every: Duration) {
+pub(super) async fn tell_of_work(
+    ledger: Arc<Ledger>,
+    outlook: Outlook,
+    publisher: Arc<Publisher>,
+    every: Duration,
+) {
+    let worker = hex::encode(rand::random::<[u8; 8]>());
     // Nothing is done yet; and the connection that takes work comes before the one that tells of it.
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let at = unix_now();
-        let lanes = ledger.report(Instant::now(), at);
-        if let Err(error) = publisher.report(&WorkReport::Worker { at, lanes }).await {
+        let mut lanes = ledger.report(Instant::now(), at);
+        let (messages, seconds) = outlook.left();
+        lanes.volumes.left = Some(WorkLeft { messages, seconds });
+        let report = WorkReport::Worker { at, worker: worker.clone(), lanes };
+        if let Err(error) = publisher.report(&report).await {
             tracing::debug!(%error, "a report of work did not get through");
         }
     }

@@ -63,6 +63,27 @@ keys! {
         "",
         "folder of model folders; default: ../share/nightread/models beside the binary, else ./models",
     );
+    MODELS_REGISTRY = key(
+        "models",
+        "registry",
+        Text,
+        "",
+        "container of [storage] that models come from instead of a folder, `CONTAINER` or `CONTAINER/PREFIX`; a flag --models goes before it",
+    );
+    MODELS_PINNED = key(
+        "models",
+        "pinned",
+        List,
+        "",
+        "the models of the registry, `NAME@sha256:DIGEST` each, as `nightread models push` prints it; no other version is read with",
+    );
+    MODELS_REGISTRY_CACHE = key(
+        "models",
+        "registry_cache",
+        Text,
+        "",
+        "folder that models of the registry are fetched into; default: models in CACHE_DIRECTORY (systemd's), else nightread/models in XDG_CACHE_HOME or ~/.cache",
+    );
     MODELS_PRECISION = key(
         "models",
         "precision",
@@ -132,6 +153,13 @@ keys! {
         "largest inflated size of a scan; of a compressed image 4 GiB at most",
     );
     LIMITS_VOXELS = key("limits", "voxels", Integer, "4000000000", "largest scan, from its header");
+    LIMITS_MODEL_BYTES = key(
+        "limits",
+        "model_bytes",
+        Integer,
+        "4294967296",
+        "bytes of all files together of a model that is fetched from a registry",
+    );
     LIMITS_JOBS = key("limits", "jobs", IntegerOrAuto, "auto", "jobs in flight; also the prefetch. auto: four a core");
     LIMITS_VOLUME_BYTES = key(
         "limits",

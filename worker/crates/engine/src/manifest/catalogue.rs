@@ -1,6 +1,7 @@
 //! The models folder: every sub-folder with a manifest is a model.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::{MANIFEST_FILE, Manifest, ManifestProblems, ensemble};
 /// All models of a folder, by name. One that is half made takes no other with it.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
-    folder: PathBuf,
+    /// Where they are, for people.
+    place: String,
     models: BTreeMap<String, Arc<Manifest>>,
     problems: Vec<ManifestProblems>,
 }
@@ -25,13 +27,16 @@ impl Catalogue {
                 let text = format!("the models folder {} cannot be read", folder.display());
                 JobError::new(Stage::Start, ErrorCode::ModelMissing, text).with_source(error)
             })?;
-        let mut catalogue = Self { folder: folder.to_owned(), ..Self::default() };
-        for entry in entries {
-            let path = entry.path();
-            if !path.join(MANIFEST_FILE).is_file() {
-                continue;
-            }
-            match Manifest::read(&path) {
+        let folders = entries.into_iter().map(|entry| entry.path());
+        let models = folders.filter(|folder| folder.join(MANIFEST_FILE).is_file());
+        Ok(Self::of(folder.display().to_string(), models))
+    }
+
+    /// Reads the manifests of these folders, which `place` tells people of. Digests are checked when a model is opened.
+    pub fn of(place: String, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut catalogue = Self { place, ..Self::default() };
+        for folder in folders {
+            match Manifest::read(&folder) {
                 Ok(manifest) => {
                     catalogue.models.insert(manifest.name.clone(), Arc::new(manifest));
                 }
@@ -40,7 +45,12 @@ impl Catalogue {
         }
         catalogue.check_ensembles();
         catalogue.problems.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(catalogue)
+        catalogue
+    }
+
+    /// Where the models are, for people.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Leaves out the ensembles whose members are others than their manifests name.
@@ -72,20 +82,24 @@ impl Catalogue {
         &self.problems
     }
 
+    /// What is wrong with the model in the folder of this name.
+    pub fn problem_of(&self, name: &str) -> Option<&ManifestProblems> {
+        let name = Some(OsStr::new(name));
+        self.problems.iter().find(|found| found.path.parent().and_then(Path::file_name) == name)
+    }
+
     /// The model of this name. Errors: `model_mismatch` with all problems of its manifest, or `model_missing` with the
     /// names there are.
     pub fn get(&self, name: &str) -> Result<&Arc<Manifest>, JobError> {
         if let Some(manifest) = self.models.get(name) {
             return Ok(manifest);
         }
-        let broken =
-            self.problems.iter().find(|found| found.path == self.folder.join(name).join(MANIFEST_FILE));
-        if let Some(found) = broken {
+        if let Some(found) = self.problem_of(name) {
             return Err(found.clone().into());
         }
         let names: Vec<_> = self.models.keys().map(String::as_str).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let text = format!("no model {name:?} in {}; there are: {names}", self.folder.display());
+        let text = format!("no model {name:?} in {}; there are: {names}", self.place);
         Err(JobError::new(Stage::Start, ErrorCode::ModelMissing, text))
     }
 

@@ -4,6 +4,7 @@ mod catalogue;
 mod check;
 mod decides;
 mod ensemble;
+mod files;
 mod outputs;
 mod parse;
 mod reader;

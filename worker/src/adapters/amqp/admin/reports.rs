@@ -40,7 +40,13 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum WorkReport {
     /// What one worker did since its last report.
-    Worker { at: u64, lanes: PerLane<LaneWork> },
+    Worker {
+        at: u64,
+        /// The same in all reports of one process, and in no other's.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        worker: String,
+        lanes: PerLane<LaneWork>,
+    },
     /// What one `nightread backlog` concluded.
     Backlog {
         at: u64,
@@ -147,19 +153,28 @@ fn parsed(body: &[u8]) -> Option<WorkReport> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::ledger::WorkLeft;
 
     #[test]
     fn reports_survive_the_wire_and_odd_ones_are_passed_over() {
-        let lanes = PerLane::from_fn(|_| LaneWork { messages: 3, seconds: 0.5, oldest_age: Some(9) });
+        let left = Some(WorkLeft { messages: 2, seconds: 70.5 });
+        let lanes = PerLane::from_fn(|_| LaneWork { messages: 3, seconds: 0.5, oldest_age: Some(9), left });
         let backlog = WorkReport::Backlog {
             at: 2,
             seconds_each: [Some(0.02), None, None].into(),
             unattended_since: PerLane::default(),
         };
-        for report in [WorkReport::Worker { at: 1, lanes }, backlog] {
+        for report in [WorkReport::Worker { at: 1, worker: "a".to_owned(), lanes }, backlog] {
             let body = serde_json::to_vec(&report).expect("a report");
             assert_eq!(parsed(&body), Some(report));
         }
+        // As workers of before tell it.
+        let lane = r#"{"messages":1,"seconds":2.0}"#;
+        let former = format!(r#"{{"kind":"worker","at":1,"lanes":[{lane},{lane},{lane}]}}"#);
+        let Some(WorkReport::Worker { worker, lanes, .. }) = parsed(former.as_bytes()) else {
+            panic!("a report");
+        };
+        assert_eq!((worker.as_str(), lanes.volumes.messages, lanes.volumes.left), ("", 1, None));
         let long = vec![b' '; MAX_BYTES + 1];
         for odd in [&b"{}"[..], b"not JSON", br#"{"kind":"worker","at":-1}"#, &long] {
             assert_eq!(parsed(odd), None);

@@ -1,0 +1,161 @@
+//! From the registry into the cache: a list first, which is held against the pin, then every file that it names.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use nightread_domain::{Body, ErrorCode, JobError, Stage};
+
+use super::cache::{Cache, Held};
+use super::sums::{SUMS_FILE, Sums};
+use super::{Registry, mismatch, missing};
+use crate::settings::Pin;
+
+/// The folders of these versions, each whole and right when this returns. What is in the cache is digested and not asked for;
+/// where all is there, the registry is not needed.
+///
+/// # Errors
+/// `model_missing` for a version, or a file of it, that the registry does not have; `model_mismatch` for what has another digest,
+/// or more than `most_bytes`; `settings_invalid` where the cache cannot be written; those of the store.
+pub async fn fetch(
+    registry: &Registry,
+    cache: &Cache,
+    pins: &[Pin],
+    most_bytes: u64,
+) -> Result<Vec<PathBuf>, JobError> {
+    let mut folders = Vec::new();
+    for pin in pins {
+        if !look(cache, pin).await?.is_whole() {
+            Fetching { registry, cache, pin, most_bytes }.run().await?;
+        }
+        folders.push(cache.folder_of(pin));
+    }
+    Ok(folders)
+}
+
+/// The same of the cache alone. Blocks.
+///
+/// # Errors
+/// `model_missing` for what is not there, or not right.
+pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<PathBuf>, JobError> {
+    let folders = pins.iter().map(|pin| {
+        if cache.look(pin).is_whole() {
+            return Ok(cache.folder_of(pin));
+        }
+        Err(missing(format!(
+            "{pin} is not in the cache, {}, and nobody is asked for it",
+            cache.folder_of(pin).display()
+        )))
+    });
+    folders.collect()
+}
+
+async fn look(cache: &Cache, pin: &Pin) -> Result<Held, JobError> {
+    let (cache, pin) = (cache.clone(), pin.clone());
+    blocking(move || Ok(cache.look(&pin))).await
+}
+
+struct Fetching<'a> {
+    registry: &'a Registry,
+    cache: &'a Cache,
+    pin: &'a Pin,
+    most_bytes: u64,
+}
+
+impl Fetching<'_> {
+    async fn run(&self) -> Result<(), JobError> {
+        let _lock = self.cache.lock(self.pin).await?;
+        // Another may have fetched it meanwhile.
+        let held = look(self.cache, self.pin).await?;
+        if held.is_whole() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        tracing::info!(pin = %self.pin, registry = %self.registry, "fetching a model");
+        // Said once, and as what it is: a container that is not there, or that does not let us in.
+        let probed = self.registry.store.probe(self.registry.place.container()).await;
+        probed.map_err(|error| self.registry.beside(error))?;
+        let (sums, lacking) = match held.sums {
+            Some(sums) => (sums, held.lacking),
+            None => {
+                let sums = self.sums().await?;
+                self.keep(SUMS_FILE, Body::from(sums.text().into_bytes()), self.pin.sha256()).await?;
+                // Files may be there without their list.
+                let held = look(self.cache, self.pin).await?;
+                (sums, held.lacking)
+            }
+        };
+        let mut bytes = 0;
+        for (name, sha256) in sums.files().filter(|(name, _)| lacking.iter().any(|lacks| lacks == name)) {
+            bytes += self.file(name, sha256, self.most_bytes.saturating_sub(bytes)).await?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::info!(pin = %self.pin, bytes, seconds, "a model was fetched");
+        Ok(())
+    }
+
+    async fn sums(&self) -> Result<Sums, JobError> {
+        let Self { registry, pin, .. } = self;
+        match registry.sums(pin).await? {
+            Some(sums) => Ok(sums),
+            None => {
+                let found = registry.told(Some(pin.name())).await?;
+                Err(missing(format!("{registry} has no {pin}; it has of this model: {found}")))
+            }
+        }
+    }
+
+    /// Gives the size of the file, which is `room` at most.
+    async fn file(&self, name: &str, sha256: &str, room: u64) -> Result<u64, JobError> {
+        let Self { registry, pin, most_bytes, .. } = self;
+        let blob = registry.blob(pin, name)?;
+        let properties = registry.store.properties(&blob).await.map_err(|error| match error.code {
+            ErrorCode::BlobNotFound => {
+                missing(format!("{blob} is not there, and {SUMS_FILE} beside it names it"))
+            }
+            _ => registry.failed(&blob, error),
+        })?;
+        if properties.bytes > room {
+            return Err(mismatch(format!(
+                "the files of {pin} are more than {most_bytes} bytes ([limits] model_bytes), with {blob}: raise the limit where \
+                 that is right"
+            )));
+        }
+        let fetched = registry.store.fetch(&blob, &properties, room).await;
+        let fetched = fetched.map_err(|error| registry.failed(&blob, error))?;
+        if fetched.sha256 != sha256 {
+            return Err(mismatch(format!(
+                "{blob} has sha256 {}, and {SUMS_FILE} beside it says {sha256}: it was damaged or replaced; publish the model anew \
+                 elsewhere",
+                fetched.sha256
+            )));
+        }
+        self.keep(name, fetched.body, sha256).await?;
+        Ok(properties.bytes)
+    }
+
+    /// Writes a file of the version into its place, if it is right there.
+    async fn keep(&self, name: &str, body: Body, sha256: &str) -> Result<(), JobError> {
+        let (cache, pin) = (self.cache.clone(), self.pin.clone());
+        let (name, sha256) = (name.to_owned(), sha256.to_owned());
+        blocking(move || {
+            let mut draft = cache.draft(&pin)?;
+            let written = draft.fill(body.open())?;
+            if written != sha256 {
+                return Err(mismatch(format!(
+                    "{name} of {pin} has sha256 {written} after it was written, and {sha256} is right: look at this machine's disk"
+                )));
+            }
+            draft.keep(&name)
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
+        Err(JobError::new(Stage::Start, ErrorCode::Internal, "a task of the models' cache panicked")
+            .with_source(panicked))
+    })
+}

@@ -1,0 +1,135 @@
+//! From a model's folder into the registry. A version that is there is never written over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nightread_domain::{JobError, WriteCondition, WriteOutcome};
+use nightread_engine::{Manifest, VerifiedModel, file_sha256};
+
+use super::sums::{SUMS_FILE, Sums, digest_of};
+use super::{Registry, mismatch, missing};
+use crate::settings::Pin;
+
+/// How the names begin of texts that go with a model, beside its card.
+const LICENCE: &str = "LICENSE";
+
+/// A version that is in the registry now.
+#[derive(Debug)]
+pub struct Pushed {
+    pub pin: Pin,
+    /// Of the manifest.
+    pub version: String,
+    pub files: usize,
+    pub bytes: u64,
+    /// Of the files; the others were there.
+    pub written: usize,
+}
+
+/// Publishes the model in `folder`, every file first and their list last, so that a version is there whole or not at all. What is
+/// there already is compared.
+///
+/// # Errors
+/// `model_mismatch` for a model that is not whole and right, and for a file in the registry that is another; `model_missing` for a
+/// template without weights; those of the store.
+pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result<Pushed, JobError> {
+    let manifest = Manifest::load(folder)?;
+    if let Some(how) = manifest.bring_your_own.as_ref().filter(|_| manifest.precisions().next().is_none()) {
+        return Err(missing(format!("the weights of {} are not there: {how}", manifest.name)));
+    }
+    let names = names(&manifest, folder).map_err(|error| unreadable(folder, &error))?;
+    stands_alone(&manifest.name, folder, &names)?;
+    let sums = digested(folder, &names)?;
+    let text = sums.text();
+    let pin = Pin::new(&manifest.name, digest_of(text.as_bytes()));
+    let pin = pin.ok_or_else(|| mismatch(format!("{:?} is no name of a model", manifest.name)))?;
+    let mut pushed = Pushed { pin, version: manifest.version, files: names.len(), bytes: 0, written: 0 };
+    for (name, sha256) in sums.files() {
+        let path = folder.join(name);
+        let body = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+        if digest_of(&body) != sha256 {
+            return Err(mismatch(format!("{} changed while it was read", path.display())));
+        }
+        pushed.bytes += body.len() as u64;
+        if pushed.bytes > most_bytes {
+            return Err(mismatch(format!(
+                "the files of {} are more than {most_bytes} bytes ([limits] model_bytes), which workers do not fetch",
+                folder.display()
+            )));
+        }
+        pushed.written += usize::from(registry.put(&pushed.pin, name, body.into(), sha256).await?);
+    }
+    let digest = pushed.pin.sha256().to_owned();
+    registry.put(&pushed.pin, SUMS_FILE, text.into(), &digest).await?;
+    Ok(pushed)
+}
+
+impl Registry {
+    /// Whether it was written; else it was there.
+    async fn put(&self, pin: &Pin, name: &str, body: Bytes, sha256: &str) -> Result<bool, JobError> {
+        let blob = self.blob(pin, name)?;
+        let written = self.store.write(&blob, body, &BTreeMap::new(), WriteCondition::IfAbsent).await;
+        match written.map_err(|error| self.failed(&blob, error))? {
+            WriteOutcome::Written(_) => return Ok(true),
+            WriteOutcome::ConditionFailed => {}
+        }
+        let properties = self.store.properties(&blob).await.map_err(|error| self.failed(&blob, error))?;
+        let there = self.store.fetch(&blob, &properties, u64::MAX).await;
+        let there = there.map_err(|error| self.failed(&blob, error))?;
+        if there.sha256 == sha256 {
+            return Ok(false);
+        }
+        Err(mismatch(format!(
+            "{blob} is there with sha256 {}, and {sha256} is right: remove it, if nobody reads with it, and push again",
+            there.sha256
+        )))
+    }
+}
+
+/// Of the files that the manifest names, and of licences.
+fn names(manifest: &Manifest, folder: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names: BTreeSet<String> = manifest.files().into_iter().map(str::to_owned).collect();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(name) = name.to_str().filter(|name| name.starts_with(LICENCE) && entry.path().is_file()) {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// That the model can be opened with these files alone: what a list leaves out would be missed by every worker.
+fn stands_alone(name: &str, folder: &Path, names: &BTreeSet<String>) -> Result<(), JobError> {
+    let held = tempfile::Builder::new().prefix("nightread-push-").tempdir();
+    let held = held.map_err(|error| unreadable(folder, &error))?;
+    let model = held.path().join(name);
+    linked(folder, &model, names).map_err(|error| unreadable(folder, &error))?;
+    let manifest = Arc::new(Manifest::read(&model)?);
+    manifest.precisions().try_for_each(|precision| VerifiedModel::open(&manifest, precision).map(drop))
+}
+
+/// A folder of links to these files.
+fn linked(folder: &Path, model: &Path, names: &BTreeSet<String>) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    fs::create_dir(model)?;
+    names.iter().try_for_each(|name| symlink(folder.join(name), model.join(name)))
+}
+
+fn digested(folder: &Path, names: &BTreeSet<String>) -> Result<Sums, JobError> {
+    let digested = names.iter().map(|name| {
+        let path = folder.join(name);
+        let sha256 = file_sha256(&path).map_err(|error| unreadable(&path, &error))?;
+        Ok((name.clone(), sha256))
+    });
+    let files = digested.collect::<Result<_, JobError>>()?;
+    Sums::new(files).map_err(|wrong| mismatch(format!("{}: {wrong}", folder.display())))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> JobError {
+    missing(format!("{} cannot be read: {error}", path.display()))
+}
