@@ -60,7 +60,7 @@ pub(crate) fn run(name: &str, settings: &Settings) -> Result<Looked> {
     }
     let runtime = Runtime::load(&settings.engine.search())?;
     for precision in precisions {
-        looked.weights(&manifest, precision, &runtime, settings.engine.provider);
+        looked.weights(&manifest, precision, &runtime, settings.engine.provider());
     }
     Ok(looked)
 }
