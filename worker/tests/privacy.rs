@@ -49,8 +49,15 @@ impl Trace {
         calls.filter(|call| what(call)).collect()
     }
 
+    /// Files in the home folder, but for optimised graphs, which hold what a model's own files hold.
     fn left_at_home(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.home.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        let mut left = files(self.home.path());
+        let graphs = self.home.path().join(".cache/nightread");
+        left.retain(|file| {
+            let within = file.strip_prefix(&graphs).ok().and_then(Path::to_str);
+            !within.is_some_and(is_of_a_graph)
+        });
+        left
     }
 
     /// No name was resolved, and no inet socket was opened but those that are wanted.
@@ -80,6 +87,20 @@ impl Trace {
         assert!(sockets.is_empty(), "{what} opens inet sockets: {sockets:#?}");
         assert!(self.sockets.is_empty(), "{what} has sockets open: {:#?}", self.sockets);
     }
+}
+
+/// All that is no folder below one.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Whether this is the name of a file of an optimised graph: a digest, and one of three.
+fn is_of_a_graph(within: &str) -> bool {
+    let Some((digest, name)) = within.split_once('/') else { return false };
+    digest.len() == 64
+        && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && ["graph.onnx", "weights.bin", "record"].contains(&name)
 }
 
 /// Whether a program runs to its end under these words before it.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use nightread_dicom::ChildCodec;
@@ -9,7 +10,7 @@ use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::{HeatmapLabels, Identity};
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage, Task};
-use nightread_engine::{EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
+use nightread_engine::{Catalogue, EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::LimitNames;
 
@@ -21,7 +22,7 @@ use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::compute::cpu::CpuPool;
-use crate::compute::models::{LoadPolicy, LoadedModels, routing, rule_for};
+use crate::compute::models::{LoadPolicy, LoadedModels, VerifiedModels, routing, rule_for};
 use crate::compute::split::Split;
 use crate::flow::budget::ByteBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
@@ -129,25 +130,16 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
             catalogue.place()
         ));
     }
-    let provider = settings.engine.provider;
-    let runtime = Runtime::load(&settings.engine.search())?;
-    let named = |name: String| -> Result<(String, Precision)> {
-        let manifest = catalogue.get(&name)?;
-        let chosen = match precision {
-            Some(precision) => precision,
-            // Nothing is timed of several networks: FP32 where all have it.
-            None if manifest.ensemble.is_some() => manifest.precisions().next().unwrap_or(Precision::Fp32),
-            None => tune::fastest_precision(&runtime, manifest, provider)?,
-        };
-        Ok((name, chosen))
-    };
-    let names = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
-    let opened = LoadedModels::open(&catalogue, &names, runtime, provider)?;
+    let limits = &settings.limits;
+    let (opened, codec) = thread::scope(|scope| {
+        let starting = scope.spawn(|| codec(limits));
+        (opened(settings, &catalogue, names), starting.join())
+    });
+    let opened = opened?;
     check_heatmap_labels(settings, &opened)?;
     doubt_embeddings(settings, &opened);
-    let limits = &settings.limits;
+    let codec = codec.unwrap_or_else(|_| Err(broken_off()))?;
     let decode = decode_limits(limits);
-    let codec = codec(limits)?;
     let reading = ReadingOptions {
         decode,
         stored_max: (settings.png16_max != u32::from(u16::MAX)).then_some(settings.png16_max),
@@ -171,6 +163,38 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
         volume_time: settings.broker.as_ref().map(|broker| broker.consumer_timeout.volumes / 2),
     };
     Ok(Composition { opened, routing, reading })
+}
+
+/// Loads the runtime and verifies the models, at once where their precision is named: both take what a small study takes.
+fn opened(settings: &Settings, catalogue: &Catalogue, names: Vec<String>) -> Result<LoadedModels> {
+    let engine = &settings.engine;
+    let (provider, search, cache) = (engine.provider(), engine.search(), engine.graph_cache.open());
+    let Some(precision) = engine.precision() else {
+        let runtime = Runtime::load(&search)?;
+        let fastest = |name: String| -> Result<(String, Precision), JobError> {
+            let manifest = catalogue.get(&name)?;
+            let precision = match &manifest.ensemble {
+                // Nothing is timed of several networks: FP32 where all have it.
+                Some(_) => manifest.precisions().next().unwrap_or(Precision::Fp32),
+                None => tune::fastest_precision(&runtime, manifest, provider)?,
+            };
+            Ok((name, precision))
+        };
+        let names = names.into_iter().map(fastest).collect::<Result<Vec<_>, _>>()?;
+        let verified = VerifiedModels::open(catalogue, &names, provider)?;
+        return Ok(LoadedModels::new(verified, runtime, provider, cache));
+    };
+    let names: Vec<_> = names.into_iter().map(|name| (name, precision)).collect();
+    let (runtime, verified) = thread::scope(|scope| {
+        let verifying = scope.spawn(|| VerifiedModels::open(catalogue, &names, provider));
+        (Runtime::load(&search), verifying.join())
+    });
+    let (runtime, verified) = (runtime?, verified.unwrap_or_else(|_| Err(broken_off()))?);
+    Ok(LoadedModels::new(verified, runtime, provider, cache))
+}
+
+fn broken_off() -> JobError {
+    JobError::new(Stage::Start, ErrorCode::Internal, "a part of the start was broken off")
 }
 
 /// Embeddings are asked for in vain where no model gives one.

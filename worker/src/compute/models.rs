@@ -1,6 +1,6 @@
 //! The models of this worker: opened, verified and warm, with what the pipeline needs to know of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
@@ -10,8 +10,9 @@ use nightread_domain::result::ModelFacts;
 use nightread_domain::routing::{Routing, Rule};
 use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
-    Cams, Catalogue, Cost, Engine, EngineOptions, Health, Manifest, ModelKey, OptimisedModel, PatchEngine,
-    PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, measurements, scores, tune,
+    Cams, Catalogue, Cost, Engine, EngineOptions, GraphCache, Health, Manifest, ModelKey, OptimisedModel,
+    PatchEngine, PatchOptions, Precision, Provider, Runtime, Task, VerifiedModel, measurements, scores,
+    trial, tune,
 };
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
@@ -68,6 +69,7 @@ enum Engines {
     /// One for each model.
     OnDemand {
         runtime: Runtime,
+        cache: Option<GraphCache>,
         options: EngineOptions,
         studies: usize,
         engines: BTreeMap<ModelKey, Waiting>,
@@ -75,7 +77,7 @@ enum Engines {
 }
 
 struct Waiting {
-    model: VerifiedModel,
+    placed: Placed,
     engine: OnceCell<Engine>,
 }
 
@@ -83,19 +85,33 @@ struct Waiting {
 #[derive(Debug)]
 pub struct LoadedModels {
     runtime: Runtime,
-    provider: Provider,
-    models: Vec<VerifiedModel>,
+    /// Where optimised graphs are kept between runs.
+    cache: Option<GraphCache>,
+    models: Vec<Placed>,
     by_name: BTreeMap<String, Arc<Model>>,
     /// Made when they are first served from the start.
     prepared: OnceLock<Vec<OptimisedModel>>,
 }
 
-impl LoadedModels {
+/// A model, and what computes it.
+#[derive(Clone, Debug)]
+struct Placed {
+    model: VerifiedModel,
+    provider: Provider,
+}
+
+/// Models whose weights were verified, before there is anything to run them: each with its network, or those of its members.
+#[derive(Debug)]
+pub struct VerifiedModels(Vec<(Vec<VerifiedModel>, Model)>);
+
+impl VerifiedModels {
     /// Verifies the weights of each name at its precision. Call it off the reactor.
+    ///
+    /// # Errors
+    /// Those of the first model that is not there or not what its manifest says.
     pub fn open(
         catalogue: &Catalogue,
         names: &[(String, Precision)],
-        runtime: Runtime,
         provider: Provider,
     ) -> Result<Self, JobError> {
         // Side by side: digests of a hundred megabytes are a good part of the time that one small study takes.
@@ -106,18 +122,53 @@ impl LoadedModels {
                 .collect();
             opening.into_iter().map(|opening| opening.join().unwrap_or_else(|_| Err(broken_off()))).collect()
         });
-        let (mut models, mut by_name): (Vec<VerifiedModel>, _) = (Vec::new(), BTreeMap::new());
-        for open in opened {
-            let (networks, described) = open?;
+        opened.into_iter().collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl LoadedModels {
+    /// Models that `runtime` runs, all on this provider as they were described; `cache` keeps optimised graphs between runs.
+    pub fn new(
+        VerifiedModels(verified): VerifiedModels,
+        runtime: Runtime,
+        provider: Provider,
+        cache: Option<GraphCache>,
+    ) -> Self {
+        let (mut models, mut by_name): (Vec<Placed>, _) = (Vec::new(), BTreeMap::new());
+        for (networks, described) in verified {
             by_name.insert(described.facts.name.clone(), Arc::new(described));
             // A network may be served for itself too, and be a member of several ensembles.
-            for network in networks {
-                if models.iter().all(|model| model.key() != network.key()) {
-                    models.push(network);
+            for model in networks {
+                if models.iter().all(|placed| placed.model.key() != model.key()) {
+                    models.push(Placed { model, provider });
                 }
             }
         }
-        Ok(Self { runtime, provider, models, by_name, prepared: OnceLock::new() })
+        Self { runtime, cache, models, by_name, prepared: OnceLock::new() }
+    }
+
+    /// Puts each model for which `is_worth_it` on the provider that is fastest here, by a short trial of those that the library has.
+    /// Networks of volumes stay where they are: what another provider would take of the memory that is set apart for volumes
+    /// is not known before it was taken. So do members of ensembles, whose documents name one provider. Blocks for a second or two
+    /// a model.
+    ///
+    /// # Errors
+    /// As [`trial::fastest_provider`].
+    pub fn choose_providers(&mut self, is_worth_it: impl Fn(&Model) -> bool) -> Result<(), JobError> {
+        let members = self.by_name.values().flat_map(|model| &model.members);
+        let members: BTreeSet<ModelKey> = members.map(|member| member.key.clone()).collect();
+        for placed in self.models.iter_mut().filter(|placed| !reads_patches(placed)) {
+            let key = placed.model.key();
+            let Some(described) = self.by_name.get_mut(&key.name) else { continue };
+            if members.contains(key) || !is_worth_it(described) {
+                continue;
+            }
+            placed.provider = trial::fastest_provider(&self.runtime, &placed.model)?;
+            let facts = facts(&placed.model, placed.provider.as_str());
+            *described = Arc::new(Model { facts, ..Model::clone(described) });
+        }
+        self.prepared = OnceLock::new();
+        Ok(())
     }
 
     /// The models, by name.
@@ -131,12 +182,12 @@ impl LoadedModels {
 
     /// Serves them: starts engines now or later, as `load_policy` says, and warms them up. Takes seconds; call it off the reactor.
     pub fn serve(&self, options: EngineOptions, load_policy: LoadPolicy) -> Result<Models, JobError> {
-        let options = EngineOptions { provider: self.provider, ..options };
+        let (volumes, others) = self.models.iter().cloned().partition::<Vec<_>, _>(reads_patches);
         let patches = PatchOptions {
-            provider: self.provider,
+            provider: volumes.first().map(|placed| placed.provider).unwrap_or_default(),
             intra_threads: options.sessions.saturating_mul(options.intra_threads),
         };
-        let (volumes, others) = self.models.iter().cloned().partition::<Vec<_>, _>(reads_patches);
+        let volumes = volumes.into_iter().map(|placed| placed.model).collect();
         let runtime = self.runtime.clone();
         let volumes = VolumeNetworks::new(runtime.clone(), volumes, patches);
         let engines = match load_policy {
@@ -150,10 +201,10 @@ impl LoadedModels {
             LoadPolicy::Lazy { studies } => {
                 let engines = others
                     .into_iter()
-                    .map(|model| (model.key().clone(), Waiting { model, engine: OnceCell::new() }))
+                    .map(|placed| (placed.model.key().clone(), Waiting { placed, engine: OnceCell::new() }))
                     .collect();
                 let options = EngineOptions { warm_batches: false, ..options };
-                Engines::OnDemand { runtime, options, studies, engines }
+                Engines::OnDemand { runtime, cache: self.cache.clone(), options, studies, engines }
             }
         };
         Ok(Models { by_name: self.by_name.clone(), engines, volumes })
@@ -163,15 +214,17 @@ impl LoadedModels {
     /// is told here, and what the last network of volumes took, with all cores. Takes seconds; call it off the reactor.
     pub fn try_out(&self) -> Result<Option<Cost>, JobError> {
         let mut cost = None;
-        for model in &self.models {
-            if reads_patches(model) {
+        for placed in &self.models {
+            let Placed { model, provider } = placed;
+            let provider = *provider;
+            if reads_patches(placed) {
                 let intra_threads = thread::available_parallelism().map_or(1, NonZero::get);
-                let options = PatchOptions { provider: self.provider, intra_threads };
+                let options = PatchOptions { provider, intra_threads };
                 let engine = PatchEngine::start(&self.runtime, vec![model.clone()], options)?;
                 cost = engine.cost(model.key());
                 continue;
             }
-            let options = EngineOptions { provider: self.provider, ..EngineOptions::for_cores(1) };
+            let options = EngineOptions { provider, ..EngineOptions::for_cores(1) };
             let engine = Engine::start(&self.runtime, vec![model.clone()], options)?;
             let outputs = engine.infer(model.key(), tune::sample(model.manifest())).wait()?;
             scores(model.manifest(), &outputs.arrays)?;
@@ -181,13 +234,15 @@ impl LoadedModels {
         Ok(cost)
     }
 
-    fn prepared(&self, models: Vec<VerifiedModel>) -> Result<&[OptimisedModel], JobError> {
+    fn prepared(&self, models: Vec<Placed>) -> Result<&[OptimisedModel], JobError> {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
         let prepared = models
             .into_iter()
-            .map(|model| OptimisedModel::new(&self.runtime, model, self.provider))
+            .map(|Placed { model, provider }| {
+                OptimisedModel::new(&self.runtime, model, provider, self.cache.as_ref())
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(self.prepared.get_or_init(|| prepared))
     }
@@ -207,18 +262,18 @@ impl Models {
             let text = format!("this worker serves no model {key}");
             JobError::new(Stage::Infer, ErrorCode::UnknownModel, text)
         };
-        let (runtime, mut options, studies, engines) = match &self.engines {
+        let (runtime, cache, mut options, studies, engines) = match &self.engines {
             Engines::Warm(engine) => return engine.as_ref().ok_or_else(unknown),
-            Engines::OnDemand { runtime, options, studies, engines } => {
-                (runtime, *options, *studies, engines)
+            Engines::OnDemand { runtime, cache, options, studies, engines } => {
+                (runtime, cache, *options, *studies, engines)
             }
         };
-        let Waiting { model, engine } = engines.get(key).ok_or_else(unknown)?;
-        if model.manifest().task == Task::Radiograph {
+        let Waiting { placed, engine } = engines.get(key).ok_or_else(unknown)?;
+        if placed.model.manifest().task == Task::Radiograph {
             // One radiograph is one item; a scan has one for each map.
             options.sessions = options.sessions.min(studies).max(1);
         }
-        engine.get_or_try_init(|| started(runtime.clone(), model.clone(), options)).await
+        engine.get_or_try_init(|| started(runtime.clone(), placed.clone(), options, cache.clone())).await
     }
 
     /// The networks that go over volumes.
@@ -347,8 +402,8 @@ fn described_network(
 }
 
 /// Whether a network goes over volumes patch by patch.
-fn reads_patches(model: &VerifiedModel) -> bool {
-    model.manifest().window.is_some()
+fn reads_patches(placed: &Placed) -> bool {
+    placed.model.manifest().window.is_some()
 }
 
 fn broken_off() -> JobError {
@@ -356,9 +411,18 @@ fn broken_off() -> JobError {
 }
 
 /// An engine for one model, opened off the reactor.
-async fn started(runtime: Runtime, model: VerifiedModel, options: EngineOptions) -> Result<Engine, JobError> {
-    let started = spawn_blocking(move || Engine::start(&runtime, vec![model], options)).await;
-    started.unwrap_or_else(|error| {
+async fn started(
+    runtime: Runtime,
+    Placed { model, provider }: Placed,
+    options: EngineOptions,
+    cache: Option<GraphCache>,
+) -> Result<Engine, JobError> {
+    let started = spawn_blocking(move || {
+        let cache = cache.as_ref();
+        let prepared = OptimisedModel::for_sessions(options.sessions, &runtime, model, provider, cache)?;
+        Engine::start_prepared(&runtime, &[prepared], options)
+    });
+    started.await.unwrap_or_else(|error| {
         let text = "opening a model was broken off";
         Err(JobError::new(Stage::Start, ErrorCode::EngineFailed, text).with_source(error))
     })

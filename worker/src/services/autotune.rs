@@ -14,8 +14,8 @@ use crate::compute::models::{LoadPolicy, Model};
 use crate::compute::split::{Pace, Split, Until, best, candidates, closed_loop};
 use crate::flow::timing::Timing;
 use crate::pipeline::tools::Tools;
-use crate::settings::Settings;
 use crate::settings::validate::cores;
+use crate::settings::{ProviderChoice, Settings};
 
 /// Time given to one candidate.
 const EACH: Duration = Duration::from_millis(800);
@@ -38,13 +38,41 @@ pub fn tools(
     load_policy: LoadPolicy,
     worth_measuring: impl FnOnce(&Composition) -> bool,
 ) -> Result<Tools> {
-    let composition = app::compose(settings, only_model)?;
+    let mut composition = app::compose(settings, only_model)?;
     let split = if worth_measuring(&composition) {
+        choose_providers(&mut composition, settings, load_policy)?;
         choose(&composition, settings, stores, load_policy)?
     } else {
         Split::guess(cores(), &settings.engine)
     };
     Ok(composition.tools(settings, stores, split, load_policy)?)
+}
+
+/// Where the settings leave it open, puts each model that is going to work on the provider that is fastest here.
+///
+/// # Errors
+/// As [`nightread_engine::trial::fastest_provider`].
+pub fn choose_providers(
+    composition: &mut Composition,
+    settings: &Settings,
+    load_policy: LoadPolicy,
+) -> Result<(), JobError> {
+    if settings.engine.provider != ProviderChoice::Fastest {
+        return Ok(());
+    }
+    let only_images = only_images(composition, load_policy);
+    composition.opened.choose_providers(|model| !only_images || reads_images(model))
+}
+
+fn reads_images(model: &Model) -> bool {
+    model.manifest.task == Task::Radiograph
+}
+
+/// Models that are opened at their first study only are not tried out beside one that reads images: they would be opened to be
+/// measured alone.
+fn only_images(composition: &Composition, load_policy: LoadPolicy) -> bool {
+    matches!(load_policy, LoadPolicy::Lazy { .. })
+        && composition.opened.models().any(|model| reads_images(model))
 }
 
 /// What is read to tune, over and over.
@@ -66,14 +94,11 @@ enum What {
 pub struct Samples(Arc<Vec<Sample>>);
 
 impl Samples {
-    /// Models that are opened at their first study only are no samples beside one that reads images: they would be
-    /// opened to be measured alone.
+    /// Of the models that are worth it.
     pub fn of(composition: &Composition, load_policy: LoadPolicy) -> Result<Self, JobError> {
-        let reads_images = |model: &&Arc<Model>| model.manifest.task == Task::Radiograph;
-        let only_images = matches!(load_policy, LoadPolicy::Lazy { .. })
-            && composition.opened.models().any(|m| reads_images(&m));
+        let only_images = only_images(composition, load_policy);
         let sample = |model: &Arc<Model>| {
-            let what = if reads_images(&model) {
+            let what = if reads_images(model) {
                 What::Image(images::png(SIDE, 0)?)
             } else {
                 What::Items(tune::sample(&model.manifest))

@@ -20,7 +20,7 @@ use nightread_domain::PerLane;
 use nightread_domain::result::ArtefactKind;
 use nightread_domain::routing::Routing;
 use nightread_domain::storing::HeatmapLabels;
-use nightread_engine::{Precision, Provider, Search};
+use nightread_engine::{GraphCache, Precision, Provider, Search};
 use nightread_fmri::confounds::Wanted;
 
 use crate::flow::failpoint::Failpoint;
@@ -171,16 +171,32 @@ pub struct EngineSettings {
     pub batch_items: usize,
     /// `None` where nothing was said.
     pub precision: Option<PrecisionChoice>,
-    pub provider: Provider,
+    pub provider: ProviderChoice,
+    pub graph_cache: GraphCacheChoice,
     pub runtime: Option<PathBuf>,
     /// Whether ONNX Runtime may report its use to Microsoft.
     pub runtime_telemetry: bool,
 }
 
 impl EngineSettings {
-    /// Where to look for ONNX Runtime.
+    /// Where to look for ONNX Runtime. For the fastest provider the library that has all of them, where there is one.
     pub fn search(&self) -> Search {
-        Search::new(self.runtime.clone(), self.provider).with_telemetry(self.runtime_telemetry)
+        let search = match self.provider {
+            ProviderChoice::Named(provider) => Search::new(self.runtime.clone(), provider),
+            ProviderChoice::Fastest => {
+                let with_all = Search::new(self.runtime.clone(), Provider::OpenVino).find().ok();
+                Search::new(with_all.or_else(|| self.runtime.clone()), Provider::Cpu)
+            }
+        };
+        search.with_telemetry(self.runtime_telemetry)
+    }
+
+    /// The provider named; for the fastest the one that every library has, which a trial may replace.
+    pub const fn provider(&self) -> Provider {
+        match self.provider {
+            ProviderChoice::Fastest => Provider::Cpu,
+            ProviderChoice::Named(provider) => provider,
+        }
     }
 }
 
@@ -210,6 +226,62 @@ impl PrecisionChoice {
         match text {
             "auto" => Some(Self::Fastest),
             named => named.parse().ok().map(Self::Named),
+        }
+    }
+}
+
+/// `[models] provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderChoice {
+    /// `auto`: for each model the fastest on this machine, of those whose answers agree.
+    Fastest,
+    Named(Provider),
+}
+
+impl Default for ProviderChoice {
+    fn default() -> Self {
+        Self::Named(Provider::default())
+    }
+}
+
+impl ProviderChoice {
+    /// `cpu`, `openvino` or `auto`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Fastest),
+            named => named.parse().ok().map(Self::Named),
+        }
+    }
+}
+
+/// `[models] cache_dir`: where optimised graphs are kept between runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum GraphCacheChoice {
+    /// Where the user's caches are, if there can be any.
+    #[default]
+    OfUser,
+    /// `off`.
+    Off,
+    Folder(PathBuf),
+}
+
+impl GraphCacheChoice {
+    /// The cache, where there is one. A folder that was named and cannot be used is a warning.
+    pub fn open(&self) -> Option<GraphCache> {
+        match self {
+            Self::Off => None,
+            Self::OfUser => {
+                let folder = GraphCache::of_user()?;
+                let cache = GraphCache::open(&folder);
+                // A service may have no home, and a container no disk to write to.
+                cache.inspect_err(|words| tracing::debug!(words, "optimised graphs are not kept")).ok()
+            }
+            Self::Folder(folder) => GraphCache::open(folder)
+                .inspect_err(|words| {
+                    let folder = folder.display();
+                    tracing::warn!(%folder, words, "[models] cache_dir is not used: optimised graphs are not kept");
+                })
+                .ok(),
         }
     }
 }

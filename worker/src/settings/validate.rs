@@ -17,8 +17,8 @@ use super::registry::registry;
 use super::remote_write::remote_write;
 use super::services;
 use super::{
-    AzureAccess, EngineSettings, Limits, PrecisionChoice, ScanSettings, Secret, Settings, StorageSettings,
-    VolumeSettings,
+    AzureAccess, EngineSettings, GraphCacheChoice, Limits, PrecisionChoice, ProviderChoice, ScanSettings,
+    Secret, Settings, StorageSettings, VolumeSettings,
 };
 use super::{deliver, dicom};
 use crate::flow::failpoint::Failpoint;
@@ -244,10 +244,15 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
         }
         choice
     });
-    let provider = raw.text(keys::MODELS_PROVIDER).and_then(|text| text.parse().ok());
+    let provider = raw.text(keys::MODELS_PROVIDER).and_then(ProviderChoice::parse);
     if provider.is_none() {
-        problems.add("[models] provider: cpu or openvino is expected");
+        problems.add("[models] provider: cpu or openvino is expected, or auto for process, bench and check");
     }
+    let graph_cache = match raw.text(keys::MODELS_CACHE_DIR) {
+        None => GraphCacheChoice::OfUser,
+        Some("off") => GraphCacheChoice::Off,
+        Some(folder) => GraphCacheChoice::Folder(PathBuf::from(folder)),
+    };
     let engine = EngineSettings {
         sessions: count(raw, keys::ENGINE_SESSIONS),
         intra_threads: count(raw, keys::ENGINE_INTRA_THREADS),
@@ -256,6 +261,7 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
         precision,
         // What is no provider is a problem, with which nothing is begun.
         provider: provider.unwrap_or_default(),
+        graph_cache,
         runtime: raw.text(keys::MODELS_RUNTIME).map(PathBuf::from),
         runtime_telemetry: raw.boolean(keys::MODELS_RUNTIME_TELEMETRY),
     };

@@ -31,6 +31,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct Entry {
     index: usize,
+    provider: Provider,
     manifest: Arc<Manifest>,
     sha256: String,
 }
@@ -47,9 +48,11 @@ impl Sessions {
             .map(Self)
     }
 
-    fn warm_up(&mut self, manifests: &[Arc<Manifest>], options: &EngineOptions) -> Result<(), JobError> {
-        let mut pairs = self.0.iter_mut().zip(manifests);
-        pairs.try_for_each(|(session, manifest)| warm_up(session, manifest, options))
+    /// Warms up the sessions that have a manifest here.
+    fn warm_up(&mut self, cold: &[Option<Arc<Manifest>>], options: &EngineOptions) -> Result<(), JobError> {
+        let pairs = self.0.iter_mut().zip(cold);
+        let mut cold = pairs.filter_map(|(session, manifest)| Some((session, manifest.as_ref()?)));
+        cold.try_for_each(|(session, manifest)| warm_up(session, manifest, options))
     }
 }
 
@@ -60,8 +63,8 @@ impl Runner for Sessions {
 }
 
 impl Engine {
-    /// Opens every model once for every thread, compares it with its manifest, and runs it: a model that cannot run is told
-    /// now. Blocks until ready.
+    /// Opens every model once for every thread, compares it with its manifest, and runs it, unless it is known to have run: a model
+    /// that cannot run is told now. Blocks until ready.
     ///
     /// Errors: `settings_invalid` for no model, the same model twice, or zero sessions or threads; `model_mismatch`,
     /// `runtime_mismatch` or what the warm-up gave.
@@ -72,16 +75,14 @@ impl Engine {
     ) -> Result<Self, JobError> {
         let models = models
             .into_iter()
-            .map(|model| match options.sessions {
-                // With nobody to share with, a graph that is written out, read back and tried is a quarter of a second for nothing.
-                1 => OptimisedModel::alone(runtime, model, options.provider),
-                _ => OptimisedModel::new(runtime, model, options.provider),
+            .map(|model| {
+                OptimisedModel::for_sessions(options.sessions, runtime, model, options.provider, None)
             })
             .collect::<Result<Vec<_>, _>>()?;
         Self::start_prepared(runtime, &models, options)
     }
 
-    /// As [`Engine::start`], for models that may start another engine afterwards.
+    /// As [`Engine::start`], for models that may start another engine afterwards, each on the provider that it was prepared for.
     pub fn start_prepared(
         runtime: &Runtime,
         models: &[OptimisedModel],
@@ -94,9 +95,14 @@ impl Engine {
             return Err(invalid("sessions and intra_threads must be at least 1"));
         }
         let mut entries = HashMap::new();
-        for (index, model) in models.iter().map(OptimisedModel::model).enumerate() {
-            let entry =
-                Entry { index, manifest: Arc::clone(model.manifest()), sha256: model.sha256().to_owned() };
+        for (index, prepared) in models.iter().enumerate() {
+            let model = prepared.model();
+            let entry = Entry {
+                index,
+                provider: prepared.provider(),
+                manifest: Arc::clone(model.manifest()),
+                sha256: model.sha256().to_owned(),
+            };
             if entries.insert(model.key().clone(), entry).is_some() {
                 return Err(invalid(format!("model {} is there twice", model.key())));
             }
@@ -112,11 +118,13 @@ impl Engine {
         let sessions = (0..options.sessions)
             .map(|_| Sessions::open(runtime, models, session_options))
             .collect::<Result<Vec<_>, JobError>>()?;
-        // A file replaced while the sessions opened it may not be the one that was verified.
-        models.iter().map(OptimisedModel::model).try_for_each(VerifiedModel::verify)?;
-        let manifests: Vec<_> = models.iter().map(|model| Arc::clone(model.model().manifest())).collect();
+        models.iter().try_for_each(OptimisedModel::verify)?;
+        // Where nobody waits for the engine but the first item, a graph that ran here before need not prove again that it can.
+        let is_cold = |model: &&OptimisedModel| options.warm_batches || !model.has_run();
+        let manifest = |model: &OptimisedModel| Arc::clone(model.model().manifest());
+        let cold: Vec<_> = models.iter().map(|model| Some(model).filter(is_cold).map(manifest)).collect();
         let pool = Pool::start(sessions, options.limits(), move |sessions: &mut Sessions| {
-            sessions.warm_up(&manifests, &options)
+            sessions.warm_up(&cold, &options)
         })?;
         Ok(Self { models: entries, options, pool })
     }
@@ -173,9 +181,9 @@ impl Engine {
         &self.options
     }
 
-    /// The provider that computes every session; sessions that could not use it were refused at the start.
-    pub fn provider(&self) -> Provider {
-        self.options.provider
+    /// The provider that computes a served model; sessions that could not use it were refused at the start.
+    pub fn provider(&self, model: &ModelKey) -> Option<Provider> {
+        self.models.get(model).map(|entry| entry.provider)
     }
 
     pub fn health(&self) -> Health {
@@ -204,9 +212,7 @@ fn refused(code: ErrorCode, words: String) -> JobError {
 
 /// Runs once alone and, if wished, once in the largest batch that the options allow.
 fn warm_up(session: &mut ModelSession, manifest: &Manifest, options: &EngineOptions) -> Result<(), JobError> {
-    let input = &manifest.input;
-    let middle = f64::midpoint(input.value_range[0], input.value_range[1]) as f32;
-    let item = vec![middle; input.item_len()];
+    let item = manifest.input.middle_item();
     let fitting = options.max_batch_bytes / size_of_val(item.as_slice()).max(1);
     let largest = options.max_batch_items.min(fitting).max(1);
     let batch = options.warm_batches.then_some(largest);

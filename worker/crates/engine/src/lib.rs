@@ -33,13 +33,15 @@
 //! - [`combined`]: the scores of several networks as those of one, of an [`Ensemble`].
 //! - [`Cams`]: class-activation maps, the network's own or made of its features and its classifier's weights.
 //! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
-//! - [`tune`]: short timings, for choices that are measured.
+//! - [`GraphCache`]: optimised graphs, kept between runs.
+//! - [`tune`] and [`trial`]: short timings, for choices that are measured.
 //!
 //! Everything here blocks except [`Inference`], which is a future without an executor.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batcher;
+mod cache;
 mod cams;
 mod configure;
 mod digest;
@@ -66,10 +68,13 @@ mod runtime;
 mod scores;
 mod session;
 mod shared;
+mod stored;
 #[cfg(test)]
 mod testing;
+pub mod trial;
 pub mod tune;
 
+pub use cache::{GraphCache, LIMIT_BYTES as CACHE_BYTES};
 pub use cams::Cams;
 pub use configure::SessionOptions;
 pub use digest::{of_bytes as sha256_of, of_file as file_sha256};

@@ -116,8 +116,8 @@ impl VerifiedModel {
         Ok(model)
     }
 
-    /// Compares every file with the manifest's digest. The engine does so again when its sessions are open: ONNX Runtime
-    /// reads the files itself (bytes handed over would cost one more copy of the weights in every session).
+    /// Compares every file with the manifest's digest. The engine does so again when ONNX Runtime has read them: it reads the
+    /// files itself (bytes handed over would cost one more copy of the weights in every session).
     pub(crate) fn verify(&self) -> Result<(), JobError> {
         self.files.iter().try_for_each(Digested::verify)
     }
@@ -174,6 +174,11 @@ impl VerifiedModel {
     /// How its class-activation maps are had.
     pub fn cams(&self) -> &Arc<Cams> {
         &self.cams
+    }
+
+    /// Bytes of all the files of the weights.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.path.metadata().ok()).map(|facts| facts.len()).sum()
     }
 
     pub(crate) fn path(&self) -> &Path {

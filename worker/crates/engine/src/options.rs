@@ -21,7 +21,8 @@ pub struct EngineOptions {
     pub linger: Duration,
     pub provider: Provider,
     /// Whether the warm-up also runs the largest batch, so that the first full one is not slow. Where the first items wait
-    /// for the engine anyway, this only makes them wait longer.
+    /// for the engine anyway, this only makes them wait longer, and so does a warm-up of a graph that has run before: without
+    /// this there is none.
     pub warm_batches: bool,
 }
 

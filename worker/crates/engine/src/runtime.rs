@@ -1,5 +1,7 @@
 //! ONNX Runtime's shared library: found, loaded once for the process, and asked what it offers.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +24,7 @@ pub struct Runtime(Arc<Loaded>);
 struct Loaded {
     library: PathBuf,
     version: Option<String>,
+    build: Option<String>,
     providers: Vec<Provider>,
     environment: Environment,
 }
@@ -75,6 +78,11 @@ impl Runtime {
     /// The library's version, for example `1.32.0`, when the file tells it.
     pub fn version(&self) -> Option<&str> {
         self.0.version.as_deref()
+    }
+
+    /// Which build of the library it is, in words that differ from any other's, when the file tells it.
+    pub(crate) fn build(&self) -> Option<&str> {
+        self.0.build.as_deref()
     }
 
     /// The providers that this library was built with and this crate can use.
@@ -146,21 +154,38 @@ fn open(library: &Path, telemetry: bool) -> Result<Runtime, JobError> {
             providers.push(provider);
         }
     }
-    let version = version_of(library);
-    tracing::info!(library = %at, version, ?providers, "loaded ONNX Runtime");
-    Ok(Runtime(Arc::new(Loaded { library: library.to_owned(), version, providers, environment })))
+    let head = head_of(library).unwrap_or_default();
+    let version = version_in(&head);
+    let build = build_in(&head);
+    tracing::info!(library = %at, version, build, ?providers, "loaded ONNX Runtime");
+    Ok(Runtime(Arc::new(Loaded { library: library.to_owned(), version, build, providers, environment })))
+}
+
+/// The beginning of the library's file, where its names of symbols and its notes lie: all of it has 34 MB, which take as long to
+/// read as a network takes to open.
+fn head_of(library: &Path) -> io::Result<Vec<u8>> {
+    const HEAD: u64 = 1 << 20;
+    let mut head = Vec::new();
+    File::open(library)?.take(HEAD).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// The version from the library's symbol version node (`VERS_1.32.0`), because the C interface hands it out only through
 /// pointers and the build information need not carry it.
-fn version_of(library: &Path) -> Option<String> {
+fn version_in(head: &[u8]) -> Option<String> {
     const NODE: &[u8] = b"\0VERS_";
-    let bytes = std::fs::read(library).ok()?;
-    let start = memmem::find(&bytes, NODE)? + NODE.len();
-    let tail = &bytes[start..bytes.len().min(start + 32)];
+    let start = memmem::find(head, NODE)? + NODE.len();
+    let tail = &head[start..head.len().min(start + 32)];
     let text = tail.split(|byte| *byte == 0).next().and_then(|text| std::str::from_utf8(text).ok())?;
     let plausible = text.split('.').count() == 3 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     plausible.then(|| text.to_owned())
+}
+
+/// The build id that the linker made of all that the library holds: an ELF note of type 3 by `GNU`, of twenty bytes.
+fn build_in(head: &[u8]) -> Option<String> {
+    const NOTE: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let start = memmem::find(head, NOTE)? + NOTE.len();
+    head.get(start..start + 20).map(hex::encode)
 }
 
 fn mismatch(message: String) -> JobError {

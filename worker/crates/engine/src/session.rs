@@ -13,7 +13,7 @@ use crate::model::{ModelKey, VerifiedModel};
 use crate::outputs::Arrays;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
-use crate::shared::OptimisedModel;
+use crate::shared::{OptimisedModel, SharedGraph};
 
 /// How ONNX Runtime says that it got no memory: its arena, and the allocator under it.
 const NO_MEMORY: [&str; 2] = ["Failed to allocate memory", "bad_alloc"];
@@ -60,28 +60,35 @@ impl ModelSession {
     /// Errors: `model_mismatch` when the graph cannot be loaded or differs, `runtime_mismatch` when the provider cannot be
     /// used.
     pub fn open(runtime: &Runtime, model: &VerifiedModel, options: SessionOptions) -> Result<Self, JobError> {
-        Self::open_prepared(runtime, &OptimisedModel::new(runtime, model.clone(), options.provider)?, options)
+        Self::open_prepared(
+            runtime,
+            &OptimisedModel::new(runtime, model.clone(), options.provider, None)?,
+            options,
+        )
     }
 
-    /// As [`ModelSession::open`]; all sessions opened from one [`OptimisedModel`] share its weights.
+    /// As [`ModelSession::open`]; all sessions opened from one [`OptimisedModel`] share its weights, and have its provider,
+    /// whichever `options` name.
     pub fn open_prepared(
         runtime: &Runtime,
         prepared: &OptimisedModel,
         options: SessionOptions,
     ) -> Result<Self, JobError> {
+        let options = SessionOptions { provider: prepared.provider(), ..options };
         let model = prepared.model();
         let key = model.key();
-        let builder = configured(runtime, options).map_err(|error| unusable(key, &error))?;
-        let (mut builder, file) = match prepared.graph() {
-            Some(graph) => graph.hand_over(builder).map_err(|error| unusable(key, &error))?,
-            None => (builder, model.path().to_owned()),
+        let session = match prepared.graph() {
+            Some(graph) => match from_graph(runtime, graph, options) {
+                Err(words) if graph.is_gone() => {
+                    tracing::warn!(model = %key, words, "the optimised graph that was kept went away");
+                    let session = from_weights(runtime, model, options)?;
+                    model.verify()?;
+                    session
+                }
+                opened => opened.map_err(|words| unloadable(key, options.provider, &words))?,
+            },
+            None => from_weights(runtime, model, options)?,
         };
-        let session = builder.commit_from_file(file).map_err(|error| {
-            mismatch(
-                ErrorCode::ModelMismatch,
-                format!("{key} cannot be loaded with {}: {}", options.provider, error.message()),
-            )
-        })?;
         let manifest = Arc::clone(model.manifest());
         let differences = differences(&manifest, session.inputs(), session.outputs());
         if !differences.is_empty() {
@@ -166,6 +173,31 @@ impl ModelSession {
     fn failed(&self, words: &str) -> JobError {
         JobError::new(Stage::Infer, ErrorCode::InferenceFailed, format!("{}: {words}", self.key))
     }
+}
+
+/// Opens the model's own files, of which ONNX Runtime makes what it needs.
+fn from_weights(
+    runtime: &Runtime,
+    model: &VerifiedModel,
+    options: SessionOptions,
+) -> Result<Session, JobError> {
+    let mut builder = configured(runtime, options).map_err(|error| unusable(model.key(), &error))?;
+    builder
+        .commit_from_file(model.path())
+        .map_err(|error| unloadable(model.key(), options.provider, error.message()))
+}
+
+/// Opens what was optimised before. Errors are words.
+fn from_graph(runtime: &Runtime, graph: &SharedGraph, options: SessionOptions) -> Result<Session, String> {
+    let opened = configured(runtime, options).and_then(|builder| {
+        let (mut builder, file) = graph.hand_over(builder)?;
+        Ok(builder.commit_from_file(file)?)
+    });
+    opened.map_err(|error| error.message().to_owned())
+}
+
+fn unloadable(key: &ModelKey, provider: Provider, words: &str) -> JobError {
+    mismatch(ErrorCode::ModelMismatch, format!("{key} cannot be loaded with {provider}: {words}"))
 }
 
 /// One run over the values of `shape`; its outputs for each item, or in words how they differ from what is declared.

@@ -5,31 +5,25 @@
 //! folder, and every session opens that graph as it is with the weights held here. What a kernel packs at loading is kept
 //! once as well.
 
-use std::fmt::Display;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ndarray::{Array1, Axis, Slice};
 use nightread_domain::JobError;
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
-use ort::value::{DynValue, Tensor};
-use prost::Message;
+use ort::value::{DynValue, TensorRef};
 use tempfile::TempDir;
 
+use crate::cache::{Entry, GRAPH, GraphCache, Key, WEIGHTS};
 use crate::configure::{SessionOptions, configured};
+use crate::manifest::Input;
 use crate::model::VerifiedModel;
-use crate::onnx;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
+use crate::stored::Stored;
 
-const GRAPH: &str = "graph.onnx";
-const WEIGHTS: &str = "weights.bin";
 /// Smaller initialisers stay in the graph.
 const LEAST_BYTES: &str = "1024";
-const CACHE_LINE: usize = 64;
 
 /// A model made ready for any number of sessions on one provider.
 ///
@@ -37,30 +31,53 @@ const CACHE_LINE: usize = 64;
 #[derive(Debug)]
 pub struct OptimisedModel {
     model: VerifiedModel,
-    /// Absent where each session holds its own weights.
+    provider: Provider,
+    /// Absent where each session optimises the graph for itself and holds its own weights.
     graph: Option<SharedGraph>,
 }
 
 impl OptimisedModel {
-    /// Optimises the graph once for all sessions. OpenVINO compiles the graph for each session and shares nothing; where
-    /// sharing cannot be had otherwise, that is a warning.
-    pub fn new(runtime: &Runtime, model: VerifiedModel, provider: Provider) -> Result<Self, JobError> {
+    /// The graph optimised once for all sessions, or found in `cache` as it was optimised before. OpenVINO compiles the graph
+    /// for each session and shares nothing; where sharing cannot be had otherwise, that is a warning.
+    ///
+    /// # Errors
+    /// `runtime_mismatch` without the provider; `model_mismatch` when the model's files are no longer those that were verified.
+    pub fn new(
+        runtime: &Runtime,
+        model: VerifiedModel,
+        provider: Provider,
+        cache: Option<&GraphCache>,
+    ) -> Result<Self, JobError> {
         runtime.require(provider)?;
+        let cache = cache.filter(|cache| cache.takes(model.bytes()));
         let graph = match provider {
             Provider::OpenVino => None,
-            Provider::Cpu => {
-                let alone =
-                    SessionOptions { provider, intra_threads: 1, shares_cores: true, batch_varies: true };
-                configured(runtime, alone)
-                    .map_err(|error| error.message().to_owned())
-                    .and_then(|builder| SharedGraph::make(&builder, model.path()))
-                    .inspect_err(|words| {
-                        tracing::warn!(model = %model.key(), words, "sessions of this model share no weights");
-                    })
-                    .ok()
-            }
+            Provider::Cpu => SharedGraph::of(runtime, &model, cache)?
+                .inspect_err(|words| {
+                    tracing::warn!(model = %model.key(), words, "sessions of this model share no weights");
+                })
+                .ok(),
         };
-        Ok(Self { model, graph })
+        Ok(Self { model, provider, graph })
+    }
+
+    /// For so many sessions. One has nobody to share with: a graph that is written out, read back and tried would be a quarter
+    /// of a second for nothing, unless it is kept for the next time.
+    ///
+    /// # Errors
+    /// As [`OptimisedModel::new`].
+    pub fn for_sessions(
+        sessions: usize,
+        runtime: &Runtime,
+        model: VerifiedModel,
+        provider: Provider,
+        cache: Option<&GraphCache>,
+    ) -> Result<Self, JobError> {
+        let is_kept = cache.is_some_and(|cache| cache.takes(model.bytes()));
+        if sessions == 1 && !is_kept {
+            return Self::alone(runtime, model, provider);
+        }
+        Self::new(runtime, model, provider, cache)
     }
 
     /// For one session, which optimises the graph for itself.
@@ -70,52 +87,152 @@ impl OptimisedModel {
         provider: Provider,
     ) -> Result<Self, JobError> {
         runtime.require(provider)?;
-        Ok(Self { model, graph: None })
+        Ok(Self { model, provider, graph: None })
     }
 
     pub fn model(&self) -> &VerifiedModel {
         &self.model
     }
 
+    /// The provider of its sessions.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
     pub(crate) fn graph(&self) -> Option<&SharedGraph> {
         self.graph.as_ref()
     }
+
+    /// Whether this very graph ran on this machine: before it was kept, or when it was made.
+    pub(crate) fn has_run(&self) -> bool {
+        self.graph.is_some()
+    }
+
+    /// Compares the model's files with its manifest again, where sessions were opened from them: a file replaced meanwhile
+    /// may not be the one that was verified.
+    pub(crate) fn verify(&self) -> Result<(), JobError> {
+        match self.graph {
+            None => self.model.verify(),
+            Some(_) => Ok(()),
+        }
+    }
 }
 
-/// An optimised graph and its weights. Sessions keep the weights alive; the folder goes with this value.
+/// An optimised graph and its weights. Sessions keep the weights alive; a temporary folder goes with this value.
 #[derive(Debug)]
 pub(crate) struct SharedGraph {
-    folder: TempDir,
+    folder: Folder,
     weights: Vec<(String, Arc<DynValue>)>,
     packed: PrepackedWeights,
 }
 
+#[derive(Debug)]
+enum Folder {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        }
+    }
+}
+
 impl SharedGraph {
-    /// Optimises the graph in `file` with `plain`, a builder that would open it for itself. Errors are words.
-    fn make(plain: &SessionBuilder, file: &Path) -> Result<Self, String> {
-        let folder = tempfile::Builder::new()
-            .prefix("nightread-model-")
-            .tempdir()
-            .map_err(|error| format!("no folder for the optimised graph: {error}"))?;
-        let graph = folder.path().join(GRAPH);
-        optimise(plain.clone(), file, &graph).map_err(|error| error.message().to_owned())?;
-        let initialisers = initialisers(&graph)?;
-        let weights = if initialisers.is_empty() {
-            Vec::new()
-        } else {
-            let file = File::open(folder.path().join(WEIGHTS)).map_err(|error| error.to_string())?;
-            initialisers.into_iter().map(|tensor| tensor.load(&file)).collect::<Result<_, _>>()?
+    /// The graph of `model` as it is kept, or else made now, and kept from now on. The inner errors are words: it cannot be
+    /// shared.
+    fn of(
+        runtime: &Runtime,
+        model: &VerifiedModel,
+        cache: Option<&GraphCache>,
+    ) -> Result<Result<Self, String>, JobError> {
+        let cached = cache.and_then(|cache| {
+            let key = Key::of(runtime, model, Provider::Cpu);
+            let key =
+                key.inspect_err(|words| tracing::debug!(words, "optimised graphs are not kept")).ok()?;
+            Some((cache, key))
+        });
+        if let Some((cache, key)) = &cached {
+            match Self::kept(cache, key) {
+                Ok(Some(graph)) => return Ok(Ok(graph)),
+                Ok(None) => {}
+                Err(words) => tracing::warn!(
+                    model = %model.key(), words, "the optimised graph that was kept is not used, and made again"
+                ),
+            }
+        }
+        let options = SessionOptions {
+            provider: Provider::Cpu,
+            intra_threads: 1,
+            shares_cores: true,
+            batch_varies: true,
         };
-        let shared = Self { folder, weights, packed: PrepackedWeights::new() };
-        shared.try_it(plain.clone()).map_err(|error| error.message().to_owned())?;
-        Ok(shared)
+        let made = configured(runtime, options)
+            .map_err(|error| error.message().to_owned())
+            .and_then(|builder| Self::made(&builder, model, cached.as_ref().map(|(cache, _)| *cache)));
+        let (mut graph, digest) = match made {
+            Ok(made) => made,
+            Err(words) => return Ok(Err(words)),
+        };
+        // A file replaced while it was optimised may not be the one that was verified.
+        model.verify()?;
+        if let Some((cache, key)) = &cached {
+            match cache.keep(graph.folder.path(), key, &digest) {
+                Ok(place) => graph.folder = Folder::Kept(place),
+                Err(words) => tracing::debug!(model = %model.key(), words, "an optimised graph is not kept"),
+            }
+        }
+        Ok(Ok(graph))
     }
 
-    /// Not every kernel that packs weights can share them: then a session does not open.
-    fn try_it(&self, plain: SessionBuilder) -> ort::Result<()> {
+    fn kept(cache: &GraphCache, key: &Key) -> Result<Option<Self>, String> {
+        let Some(Entry { folder, digest }) = cache.find(key)? else { return Ok(None) };
+        let stored = Stored::read(&folder)?;
+        if stored.digest != digest {
+            return Err(format!("{} is damaged", folder.display()));
+        }
+        let folder = Folder::Kept(folder);
+        Ok(Some(Self { folder, weights: stored.weights, packed: PrepackedWeights::new() }))
+    }
+
+    /// Optimises the graph of `model` with `plain`, a builder that would open it for itself, and runs it once. The graph, and its
+    /// digest. Errors are words.
+    fn made(
+        plain: &SessionBuilder,
+        model: &VerifiedModel,
+        cache: Option<&GraphCache>,
+    ) -> Result<(Self, String), String> {
+        // On a disk that takes nothing the cache may still be read.
+        let folder = cache
+            .and_then(|cache| cache.making().ok())
+            .map_or_else(|| tempfile::Builder::new().prefix("nightread-model-").tempdir(), Ok);
+        let folder = folder.map_err(|error| format!("no folder for the optimised graph: {error}"))?;
+        let graph = folder.path().join(GRAPH);
+        optimise(plain.clone(), model.path(), &graph).map_err(|error| error.message().to_owned())?;
+        let Stored { weights, digest } = Stored::read(folder.path())?;
+        let shared = Self { folder: Folder::Temporary(folder), weights, packed: PrepackedWeights::new() };
+        shared.try_it(plain.clone(), &model.manifest().input).map_err(|error| error.message().to_owned())?;
+        Ok((shared, digest))
+    }
+
+    /// Runs one item. Not every kernel that packs weights can share them: then a session does not open.
+    fn try_it(&self, plain: SessionBuilder, input: &Input) -> ort::Result<()> {
         let (mut builder, graph) = self.hand_over(plain)?;
-        builder.commit_from_file(graph)?;
+        let mut session = builder.commit_from_file(graph)?;
+        let shape: Vec<usize> = std::iter::once(1).chain(input.item_shape.iter().copied()).collect();
+        let item = input.middle_item();
+        let name = input.name.as_str();
+        session
+            .run(ort::inputs![name => TensorRef::from_array_view((shape.as_slice(), item.as_slice()))?])?;
         Ok(())
+    }
+
+    /// Whether its folder was removed: a cache is anybody's to empty.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.folder.path().exists()
     }
 
     /// `builder`, told to use these weights and to leave the graph as it is; and the graph to open.
@@ -139,54 +256,4 @@ fn optimise(plain: SessionBuilder, file: &Path, graph: &Path) -> ort::Result<()>
         .with_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", LEAST_BYTES)?
         .commit_from_file(file)?;
     Ok(())
-}
-
-/// The single-precision initialisers of the graph that lie in the weights file. Kernels of 8-bit weights pack them for each
-/// session and cannot share that: those stay with the sessions.
-fn initialisers(graph: &Path) -> Result<Vec<Initialiser>, String> {
-    let bytes = std::fs::read(graph).map_err(|error| error.to_string())?;
-    let model = onnx::OnnxModel::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
-    let all = model.graph.unwrap_or_default().initializer;
-    all.into_iter()
-        .filter(|tensor| tensor.is_external() && tensor.data_type == onnx::FLOAT)
-        .map(Initialiser::of)
-        .collect()
-}
-
-/// One tensor in the weights file.
-#[derive(Debug)]
-struct Initialiser {
-    name: String,
-    dims: Vec<i64>,
-    offset: u64,
-}
-
-impl Initialiser {
-    fn of(tensor: onnx::Tensor) -> Result<Self, String> {
-        if tensor.external("location") != Some(WEIGHTS) {
-            return Err(format!("initialiser {} lies in another file", tensor.name));
-        }
-        let offset = tensor.external("offset").map_or(Ok(0), str::parse);
-        let offset = offset.map_err(|_| format!("initialiser {} has no sound offset", tensor.name))?;
-        Ok(Self { name: tensor.name, dims: tensor.dims, offset })
-    }
-
-    fn load(self, file: &File) -> Result<(String, Arc<DynValue>), String> {
-        let dims: Vec<usize> = self.dims.iter().map(|dim| *dim as usize).collect();
-        let len: usize = dims.iter().product();
-        // ONNX Runtime takes only memory of its caller, and kernels read whole cache lines of it.
-        let mut values = Array1::from_elem(len + CACHE_LINE / size_of::<f32>(), 0_f32);
-        let skipped = values.as_ptr().align_offset(CACHE_LINE);
-        values.slice_axis_inplace(Axis(0), Slice::from(skipped..skipped + len));
-        let bytes = values.as_slice_mut().map(bytemuck::cast_slice_mut);
-        let bytes = bytes.ok_or_else(|| self.unreadable("its memory has gaps"))?;
-        file.read_exact_at(bytes, self.offset).map_err(|error| self.unreadable(error))?;
-        let values = values.into_shape_with_order(dims).map_err(|error| self.unreadable(error))?;
-        let value = Tensor::from_array(values).map_err(|error| self.unreadable(error.message()))?;
-        Ok((self.name, Arc::new(value.into_dyn())))
-    }
-
-    fn unreadable(&self, what: impl Display) -> String {
-        format!("initialiser {} cannot be read: {what}", self.name)
-    }
 }

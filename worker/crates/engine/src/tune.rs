@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 use crate::session::ModelSession;
 
 /// Timed runs of each precision, in turns, so that a machine whose load changes favours none.
-const RUNS: usize = 5;
+pub(crate) const RUNS: usize = 5;
 
 /// The precision with the least median time of single items in a session of one thread, among those that the manifest
 /// offers. Only one offered is not timed. Errors: as [`VerifiedModel::open`] and [`ModelSession::open`].
@@ -45,11 +45,16 @@ pub fn fastest_precision(
     }
     let mut medians: Vec<(Duration, Precision)> = Vec::new();
     for ((_, mut times), precision) in sessions.into_iter().zip(offered) {
-        times.sort_unstable();
-        medians.push((times[RUNS / 2], precision));
+        medians.push((median(&mut times), precision));
     }
     tracing::info!(model = manifest.name, ?medians, "timed the precisions");
     Ok(medians.iter().min().map_or(Precision::Fp32, |(_, precision)| *precision))
+}
+
+/// The middle one of [`RUNS`] times.
+pub(crate) fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// An item within the manifest's range that is not constant: zeros are cheaper for some kernels than any image is.

@@ -94,7 +94,8 @@ struct Bench {
 
 impl Bench {
     fn new(paths: &[PathBuf], settings: Settings, model: &str, runtime: Runtime) -> Result<Self> {
-        let composition = app::compose(&settings, Some(model))?;
+        let mut composition = app::compose(&settings, Some(model))?;
+        autotune::choose_providers(&mut composition, &settings, LOAD_POLICY)?;
         let folder = tempfile::Builder::new().prefix("nightread-bench-").tempdir()?;
         let samples = Samples::of(&composition, LOAD_POLICY)?;
         if samples.is_empty() {

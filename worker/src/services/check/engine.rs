@@ -9,10 +9,10 @@ use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, R
 use serde_json::{Value, json};
 
 use crate::app;
-use crate::compute::models::{LoadedModels, digested, routing};
+use crate::compute::models::{LoadedModels, VerifiedModels, digested, routing};
 use crate::readings::segmentation::{ABDOMEN_MM, patches_of_an_abdomen};
 use crate::services::dicom::tasks::of_task;
-use crate::settings::{Problems, Settings};
+use crate::settings::{Problems, ProviderChoice, Settings};
 
 /// What was found of them.
 #[derive(Default)]
@@ -75,7 +75,6 @@ impl Engine {
     }
 
     fn look_at(&mut self, catalogue: &Catalogue, settings: &Settings, problems: &mut Problems) {
-        let provider = settings.engine.provider;
         problems.extend(catalogue.problems().iter().map(ToString::to_string));
         for model in settings.routing.models() {
             if let Err(unknown) = catalogue.get(model) {
@@ -100,7 +99,7 @@ impl Engine {
             let is_routed = routed.contains(&manifest.name);
             // For `auto` any may be taken.
             let wanted = named.map_or_else(|| manifest.precisions().collect(), |one| vec![one]);
-            for precision in wanted {
+            for (precision, provider) in self.ways(manifest, &wanted, settings) {
                 let ready = manifest.availability(precision) == Availability::Ready;
                 if !ready && !is_routed {
                     continue;
@@ -117,6 +116,23 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Precisions and providers of a model. Where the provider is to be the fastest, any may be taken but for volumes and ensembles.
+    fn ways(
+        &self,
+        manifest: &Manifest,
+        precisions: &[Precision],
+        settings: &Settings,
+    ) -> Vec<(Precision, Provider)> {
+        let named = settings.engine.provider();
+        let stays = manifest.window.is_some() || manifest.ensemble.is_some();
+        let any = settings.engine.provider == ProviderChoice::Fastest && !stays;
+        let providers = match &self.runtime {
+            Some(runtime) if any => runtime.providers(),
+            _ => &[named],
+        };
+        precisions.iter().flat_map(|of| providers.iter().map(|provider| (*of, *provider))).collect()
     }
 
     pub(super) fn opened(&self) -> impl Iterator<Item = &LoadedModels> {
@@ -138,8 +154,12 @@ impl Engine {
                 },
                 (None, _) => "digests are right; not opened".to_owned(),
             };
+            let several = self.models.iter().any(|other| {
+                other.facts.execution_provider != facts.execution_provider && other.facts.name == facts.name
+            });
+            let on = if several { format!(", {}", facts.execution_provider) } else { String::new() };
             rows.push((
-                format!("model {} {}", facts.name, facts.version_in_paths()),
+                format!("model {} {}{on}", facts.name, facts.version_in_paths()),
                 format!("sha256 {}: {how}", facts.weights_sha256),
             ));
             if !uncoded.is_empty() {
@@ -198,7 +218,8 @@ fn opened(
     runtime: &Runtime,
     provider: Provider,
 ) -> Result<Found, JobError> {
-    let opened = LoadedModels::open(catalogue, &[(name.to_owned(), precision)], runtime.clone(), provider)?;
+    let verified = VerifiedModels::open(catalogue, &[(name.to_owned(), precision)], provider)?;
+    let opened = LoadedModels::new(verified, runtime.clone(), provider, None);
     let cost = opened.try_out()?;
     let manifest = catalogue.get(name)?;
     let volumes = cost

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use nightread_domain::JobError;
 use nightread_engine::{
-    Arrays, Availability, Catalogue, GraphFacts, Manifest, ModelSession, Precision, Provider, Runtime,
-    SessionOptions, Task, VerifiedModel,
+    Arrays, Availability, GraphFacts, Manifest, ModelSession, Precision, Provider, Runtime, SessionOptions,
+    Task, VerifiedModel,
 };
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub(crate) fn run(name: &str, settings: &Settings) -> Result<Looked> {
         }
         let before = looked.problems.len();
         for precision in &precisions {
-            looked.weights(network, *precision, &runtime, settings.engine.provider);
+            looked.weights(network, *precision, &runtime, settings.engine.provider());
         }
         if manifest.ensemble.is_some() {
             looked.problems[before..].iter_mut().for_each(|what| *what = format!("{}: {what}", network.name));

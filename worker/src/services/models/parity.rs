@@ -95,7 +95,7 @@ pub(crate) fn run(
     }
     let runtime = Runtime::load(&settings.engine.search())?;
     let model = VerifiedModel::open(&manifest, Precision::Fp32)?;
-    let provider = settings.engine.provider;
+    let provider = settings.engine.provider();
     let options = SessionOptions { provider, intra_threads: 1, shares_cores: false, batch_varies: false };
     let mut session = ModelSession::open(&runtime, &model, options)?;
 

@@ -26,7 +26,7 @@ use crate::pipeline::tools::Tools;
 use crate::services::autotune;
 use crate::services::health::HealthServer;
 use crate::services::writing::Writing;
-use crate::settings::{PrecisionChoice, Problems, Settings};
+use crate::settings::{PrecisionChoice, Problems, ProviderChoice, Settings};
 use crate::telemetry::ledger::Ledger;
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::table::Teller;
@@ -117,6 +117,11 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     if settings.scans.nuisance.asks_for_table() {
         problems.add(
             "[scans] confounds and max_displacement_mm are for `nightread process`: in the service a study is one blob",
+        );
+    }
+    if settings.engine.provider == ProviderChoice::Fastest {
+        problems.add(
+            "[models] provider is auto: a fleet names cpu or openvino, so that it gives one kind of number",
         );
     }
     if !matches!(settings.engine.precision, Some(PrecisionChoice::Named(_))) {

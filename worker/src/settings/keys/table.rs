@@ -91,7 +91,20 @@ keys! {
         "",
         "`fp32` or `int8`; `nightread run` needs it named, so that a fleet gives one kind of number; elsewhere also `auto`, the fastest",
     );
-    MODELS_PROVIDER = key("models", "provider", Text, "cpu", "`cpu` (ONNX Runtime) or `openvino`");
+    MODELS_PROVIDER = key(
+        "models",
+        "provider",
+        Text,
+        "cpu",
+        "`cpu` (ONNX Runtime) or `openvino`; elsewhere than in a fleet also `auto`: for each model the fastest here whose answers agree",
+    );
+    MODELS_CACHE_DIR = key(
+        "models",
+        "cache_dir",
+        Text,
+        "",
+        "folder that keeps optimised graphs between runs, 1 GiB at most; default: $XDG_CACHE_HOME/nightread, else ~/.cache/nightread; `off`: none",
+    );
     MODELS_RUNTIME = key(
         "models",
         "runtime",

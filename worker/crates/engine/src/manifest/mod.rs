@@ -137,6 +137,12 @@ impl Input {
     pub fn item_len(&self) -> usize {
         self.item_shape.iter().product()
     }
+
+    /// An item whose values are all in the middle of the range.
+    pub(crate) fn middle_item(&self) -> Vec<f32> {
+        let [low, high] = self.value_range;
+        vec![f64::midpoint(low, high) as f32; self.item_len()]
+    }
 }
 
 /// How bytes become the input tensor: an identifier that code implements, with its parameters.
