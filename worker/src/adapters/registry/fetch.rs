@@ -7,7 +7,7 @@ use nightread_domain::{Body, ErrorCode, JobError, Stage};
 
 use super::cache::{Cache, Held};
 use super::sums::{SUMS_FILE, Sums};
-use super::{Registry, mismatch, missing};
+use super::versions::{Registry, mismatch, missing};
 use crate::settings::Pin;
 
 /// The folders of these versions, each whole and right when this returns. What is in the cache is digested and not asked for;

@@ -12,7 +12,7 @@ use nightread_domain::{JobError, WriteCondition, WriteOutcome};
 use nightread_engine::{Manifest, VerifiedModel, file_sha256};
 
 use super::sums::{SUMS_FILE, Sums, digest_of};
-use super::{Registry, mismatch, missing};
+use super::versions::{Registry, mismatch, missing};
 use crate::settings::Pin;
 
 /// How the names begin of texts that go with a model, beside its card.

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::sums::{SUMS_FILE, digest_of};
 use super::*;
 use crate::adapters::storage::folder::FolderStore;
+use crate::settings::Pin;
 
 const MOST: u64 = 1 << 20;
 
