@@ -3,5 +3,7 @@
 pub mod cpu;
 mod ensemble;
 pub mod models;
+pub mod routes;
 pub mod split;
+pub mod verified;
 pub mod volumes;

@@ -12,7 +12,7 @@ use super::beside::{self, Beside};
 use super::document::Progress;
 use super::store::serialised;
 use super::tools::Tools;
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::WORKER_VERSION;
 use crate::readings::{Artefact, Derivative};
 

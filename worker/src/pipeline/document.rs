@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::fetching::StudyProperties;
 use super::tools::Tools;
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::WORKER_VERSION;
 use crate::flow::timing::Timing;
 use crate::readings::Reading;

@@ -16,7 +16,7 @@ use super::disposition;
 use super::document::{Progress, candidate, document};
 use super::store::{self, Before, Stored};
 use super::tools::Tools;
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::failpoint::{Failpoint, reached};
 use crate::flow::report::{JobReport, Outcome};
 use crate::readings::{Opened, unreadable};

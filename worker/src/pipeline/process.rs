@@ -21,7 +21,7 @@ use super::fetching;
 use super::resolving;
 use super::together::{self, Processed};
 use super::tools::Tools;
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::failpoint::{Failpoint, reached};
 use crate::flow::report::JobReport;
 use crate::readings;

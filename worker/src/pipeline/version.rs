@@ -8,7 +8,7 @@ use nightread_domain::storing::same_version;
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError};
 
 use super::store::existing;
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 
 /// Documents that are opened, taken evenly from those that a listing gives: they are of many days then.
 const OPENED: usize = 64;

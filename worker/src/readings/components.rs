@@ -23,7 +23,7 @@ use serde_json::Value;
 use super::derivatives::{self, Measured};
 use super::sidecars::{self, Sidecars};
 use super::{Reader, Reading, ReadingOptions};
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::timing::Timing;
 
 const TOP_LABELS: usize = 3;

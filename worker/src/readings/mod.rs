@@ -23,7 +23,8 @@ use nightread_volume::foreign;
 use serde_json::Value;
 
 use crate::compute::cpu::CpuPool;
-use crate::compute::models::{Model, Models};
+use crate::compute::models::Models;
+use crate::compute::verified::Model;
 use crate::flow::budget::{ByteBudget, Room};
 use crate::flow::timing::Timing;
 use crate::settings::{ScanSettings, VolumeSettings};

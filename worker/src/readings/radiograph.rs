@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::heatmaps::Heatmaps;
 use super::{Artefact, Reader, Reading, unreadable};
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::budget::Room;
 use crate::flow::timing::Timing;
 

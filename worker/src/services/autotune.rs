@@ -10,8 +10,9 @@ use nightread_domain::{BlobRef, Body, FetchedStudy, JobError, Media};
 use nightread_engine::{Task, tune};
 
 use crate::app::{self, Composition, Stores};
-use crate::compute::models::{LoadPolicy, Model};
+use crate::compute::models::LoadPolicy;
 use crate::compute::split::{Pace, Split, Until, best, candidates, closed_loop};
+use crate::compute::verified::Model;
 use crate::flow::timing::Timing;
 use crate::pipeline::tools::Tools;
 use crate::settings::validate::cores;

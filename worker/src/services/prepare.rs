@@ -17,7 +17,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::process::Inputs;
 use crate::app::{self, WrongUse};
-use crate::compute::models::gate;
+use crate::compute::verified::gate;
 use crate::readings::Way;
 use crate::services::walk::Names;
 use crate::settings::Settings;

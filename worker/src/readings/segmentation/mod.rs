@@ -22,7 +22,7 @@ pub(crate) use self::codes::refused;
 use self::output::Measured;
 use self::recipe::Network;
 use super::{Reader, Reading};
-use crate::compute::models::Model;
+use crate::compute::verified::Model;
 use crate::flow::budget::Room;
 use crate::flow::outlook::Share;
 use crate::flow::sweep::SweepProgress;

@@ -45,7 +45,7 @@ use crate::app;
 use crate::app::WrongUse;
 use crate::app::stop_on_signals;
 use crate::cli::announce::AnnounceArgs;
-use crate::compute::models::{routing, rule_for};
+use crate::compute::routes::{routing, rule_for};
 use crate::services::simulate::outlook::{Night, until};
 use crate::settings::{AzureAccess, Problems, Settings, StorageSettings};
 

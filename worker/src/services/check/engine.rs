@@ -9,7 +9,9 @@ use nightread_engine::{Availability, Catalogue, Manifest, Precision, Provider, R
 use serde_json::{Value, json};
 
 use crate::app;
-use crate::compute::models::{LoadedModels, VerifiedModels, digested, routing};
+use crate::compute::models::LoadedModels;
+use crate::compute::routes::routing;
+use crate::compute::verified::{VerifiedModels, digested};
 use crate::readings::segmentation::{ABDOMEN_MM, patches_of_an_abdomen};
 use crate::services::dicom::tasks::of_task;
 use crate::settings::{Problems, ProviderChoice, Settings};
