@@ -138,7 +138,7 @@ pub(super) fn registry(
         }
     };
     let (sources, results) = containers;
-    if sources.iter().any(|source| *source == place.container) || place.container == results {
+    if sources.contains(&place.container) || place.container == results {
         problems.add(format!(
             "[models] registry: {} is a container of studies or of results; models need one of their own",
             place.container

@@ -101,7 +101,7 @@ logits = "logits"
     pub fn ensemble(&self, name: &str, members: &[&str], combine: &str, labels: &[&str]) {
         let members = members.iter().map(|member| {
             let manifest = Manifest::read(&self.model(member)).unwrap();
-            let weights = manifest.weights(Precision::Fp32).and_then(|weights| weights.digest()).unwrap();
+            let weights = manifest.weights(Precision::Fp32).and_then(nightread_engine::Weights::digest).unwrap();
             format!(
                 "[[ensemble.members]]\nmodel = \"{member}\"\nmanifest_sha256 = \"{}\"\nfp32_sha256 = \"{weights}\"\n",
                 manifest.sha256()

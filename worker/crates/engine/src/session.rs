@@ -191,7 +191,7 @@ fn from_weights(
 fn from_graph(runtime: &Runtime, graph: &SharedGraph, options: SessionOptions) -> Result<Session, String> {
     let opened = configured(runtime, options).and_then(|builder| {
         let (mut builder, file) = graph.hand_over(builder)?;
-        Ok(builder.commit_from_file(file)?)
+        builder.commit_from_file(file)
     });
     opened.map_err(|error| error.message().to_owned())
 }

@@ -74,15 +74,14 @@ impl Fetching<'_> {
         // Said once, and as what it is: a container that is not there, or that does not let us in.
         let probed = self.registry.store.probe(self.registry.place.container()).await;
         probed.map_err(|error| self.registry.beside(error))?;
-        let (sums, lacking) = match held.sums {
-            Some(sums) => (sums, held.lacking),
-            None => {
-                let sums = self.sums().await?;
-                self.keep(SUMS_FILE, Body::from(sums.text().into_bytes()), self.pin.sha256()).await?;
-                // Files may be there without their list.
-                let held = look(self.cache, self.pin).await?;
-                (sums, held.lacking)
-            }
+        let (sums, lacking) = if let Some(sums) = held.sums {
+            (sums, held.lacking)
+        } else {
+            let sums = self.sums().await?;
+            self.keep(SUMS_FILE, Body::from(sums.text().into_bytes()), self.pin.sha256()).await?;
+            // Files may be there without their list.
+            let held = look(self.cache, self.pin).await?;
+            (sums, held.lacking)
         };
         let mut bytes = 0;
         for (name, sha256) in sums.files().filter(|(name, _)| lacking.iter().any(|lacks| lacks == name)) {
@@ -95,13 +94,11 @@ impl Fetching<'_> {
 
     async fn sums(&self) -> Result<Sums, JobError> {
         let Self { registry, pin, .. } = self;
-        match registry.sums(pin).await? {
-            Some(sums) => Ok(sums),
-            None => {
-                let found = registry.told(Some(pin.name())).await?;
-                Err(missing(format!("{registry} has no {pin}; it has of this model: {found}")))
-            }
+        if let Some(sums) = registry.sums(pin).await? {
+            return Ok(sums);
         }
+        let found = registry.told(Some(pin.name())).await?;
+        Err(missing(format!("{registry} has no {pin}; it has of this model: {found}")))
     }
 
     /// Gives the size of the file, which is `room` at most.

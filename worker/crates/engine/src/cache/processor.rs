@@ -2,6 +2,7 @@
 
 /// Vendor, family, model and stepping, and the sets of instructions; one line. `None` where that cannot be told.
 #[cfg(target_arch = "x86_64")]
+#[expect(clippy::unnecessary_wraps, reason = "other processors may not tell")]
 pub(super) fn description() -> Option<String> {
     use raw_cpuid::cpuid;
 

@@ -102,8 +102,8 @@ impl Weights {
         let data = self.data.iter().map(|data| (&data.file, &data.sha256));
         let mut files: Vec<_> = std::iter::once((&self.file, graph)).chain(data).collect();
         files.sort();
-        let lines: String = files.into_iter().map(|(file, sha256)| format!("{sha256}  {file}\n")).collect();
-        Some(digest::of_bytes(lines.as_bytes()))
+        let lines: Vec<_> = files.into_iter().map(|(file, sha256)| format!("{sha256}  {file}\n")).collect();
+        Some(digest::of_bytes(lines.concat().as_bytes()))
     }
 }
 
