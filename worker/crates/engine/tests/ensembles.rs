@@ -24,7 +24,7 @@ fn two() -> Models {
 fn write(models: &Models, members: &[&str]) {
     let members = members.iter().map(|name| {
         let manifest = Manifest::read(&models.path().join(name)).unwrap();
-        let digest = manifest.weights(Precision::Fp32).and_then(|weights| weights.digest()).unwrap();
+        let digest = manifest.weights(Precision::Fp32).and_then(nightread_engine::Weights::digest).unwrap();
         let pinned = manifest.sha256();
         format!("[[ensemble.members]]\nmodel = \"{name}\"\nmanifest_sha256 = \"{pinned}\"\nfp32_sha256 = \"{digest}\"\n")
     });
