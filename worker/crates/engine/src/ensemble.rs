@@ -2,8 +2,9 @@
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
+use crate::activations::log_odds;
 use crate::manifest::{Combine, Manifest};
-use crate::scores::{Score, log_odds};
+use crate::scores::Score;
 
 /// The scores of an ensemble of its members' own, in its order: the mean of their probabilities, which are after each one's own
 /// activation and calibration, or the share of members whose probability reaches their own threshold. Thresholds are the

@@ -40,6 +40,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod activations;
 pub mod batcher;
 mod cache;
 mod cams;
@@ -74,6 +75,7 @@ mod testing;
 pub mod trial;
 pub mod tune;
 
+pub use activations::{log_odds, op_norm, sigmoid, softmax};
 pub use cache::{GraphCache, LIMIT_BYTES as CACHE_BYTES};
 pub use cams::Cams;
 pub use configure::SessionOptions;
@@ -100,6 +102,6 @@ pub use patches::{Cost, NICENESS, PatchEngine, PatchOptions, Patches};
 pub use pool::{Close, Health, Stats};
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
-pub use scores::{Score, log_odds, op_norm, scores, sigmoid, softmax};
+pub use scores::{Score, scores};
 pub use session::ModelSession;
 pub use shared::OptimisedModel;

@@ -1,7 +1,7 @@
 //! Grades in order: K of them from K - 1 numbers, one between each two.
 
+use crate::activations::sigmoid;
 use crate::manifest::Activation;
-use crate::scores::sigmoid;
 
 /// The probability above which a grade is passed, as coral-pytorch has it (`proba_to_label`, `corn_label_from_logits`).
 const PASSED: f64 = 0.5;

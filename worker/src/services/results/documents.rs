@@ -402,7 +402,7 @@ mod tests {
             ]
         );
         assert!(entries[0].document.as_ref().expect_err("unknown").contains("nightread.result.v9"));
-        assert_eq!(documents.counts(), Counts { filtered: 0, others: 6, gone: 0 });
+        assert_eq!(documents.counts(), Counts { filtered: 0, others: 7, gone: 0 });
 
         let bytes = artefact(&documents, &entries[1], 1 << 20).await;
         assert_eq!(bytes.as_deref(), Some(&b"image"[..]));

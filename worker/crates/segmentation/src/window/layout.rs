@@ -53,6 +53,18 @@ pub const fn label_bytes(classes: usize) -> usize {
 }
 
 impl Plan {
+    /// MONAI's last patch ends where the grid ends, however little after the one before: all planes that both reach would wait
+    /// for it whole. Where that takes more, the last two starts are one sweep.
+    pub(super) fn with_least_memory(self) -> Self {
+        let count = self.sweeps.len();
+        let Some(last) = count.checked_sub(2) else { return self };
+        let mut joined = self.clone();
+        joined.sweeps.truncate(last);
+        joined.sweeps.push(last..count);
+        let takes_less = joined.ring_voxels(Resample::Labels) < self.ring_voxels(Resample::Labels);
+        if takes_less { joined } else { self }
+    }
+
     pub(crate) fn layout(&self, resample: Resample) -> Layout {
         let wanted = usize::from(resample == Resample::Logits);
         let row = self.roles[1];

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::error::WindowError;
-use super::layout::Resample;
 use super::starts::{Rule, starts};
 use super::weights::Weights;
 
@@ -97,15 +96,7 @@ impl Plan {
         let weights = Weights::new(window.rule, window.patch, window.gaussian);
         let count = axes[roles[0]].starts.len();
         let sweeps = (0..count).map(|start| start..start + 1).collect();
-        let apart = Self { shape: model_shape, window, axes, roles, sweeps, weights };
-        // MONAI's last patch ends where the grid ends, however little after the one before: all planes that both reach would
-        // wait for it whole.
-        let Some(last) = count.checked_sub(2) else { return Ok(apart) };
-        let mut joined = apart.clone();
-        joined.sweeps.truncate(last);
-        joined.sweeps.push(last..count);
-        let takes_less = joined.ring_voxels(Resample::Labels) < apart.ring_voxels(Resample::Labels);
-        Ok(if takes_less { joined } else { apart })
+        Ok(Self { shape: model_shape, window, axes, roles, sweeps, weights }.with_least_memory())
     }
 
     /// The model's grid.
