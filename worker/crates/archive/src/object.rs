@@ -77,6 +77,9 @@ struct Canonical<'a> {
     sha256: Option<&'a str>,
     model: [&'a str; 6],
     payload: &'a Option<nightread_domain::result::Payload>,
+    /// How members are combined, and the name, weights and manifest of each; nothing of a network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble: Option<(&'a str, Vec<[&'a str; 3]>)>,
     artefacts: Vec<(&'static str, Option<&'a str>, &'a str)>,
     codes: Vec<(&'a str, &'a Concept)>,
 }
@@ -108,6 +111,11 @@ pub fn content_digest(
             model.manifest_sha256.as_deref().unwrap_or_default(),
             &model.preprocessing,
         ],
+        ensemble: model.ensemble.as_ref().map(|ensemble| {
+            let members = ensemble.members.iter();
+            let told = members.map(|of| [&*of.name, &*of.weights_sha256, &*of.manifest_sha256]);
+            (ensemble.combine.as_str(), told.collect())
+        }),
         payload: &document.payload,
         artefacts,
         codes: codes.iter().map(|(label, code)| (label.as_str(), code)).collect(),
