@@ -201,7 +201,8 @@ fn assert_painted_over(image: &Radiograph, steps: &[Step]) {
     let [hot, bright] = [&hot, &painter.grey].map(|values| middle(values, across.pixels));
     for axis in 0..2 {
         let apart = (bright[axis] - hot[axis]).abs();
-        assert!(apart < 0.6, "{steps:?} of {} x {}: {bright:?}, {hot:?}", image.width(), image.height());
+        // What is painted are means of whole pixels of the image. Half a cell of the network would be two pixels.
+        assert!(apart < 1.0, "{steps:?} of {} x {}: {bright:?}, {hot:?}", image.width(), image.height());
     }
 }
 
