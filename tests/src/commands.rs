@@ -138,9 +138,13 @@ impl Workplace {
         }
     }
 
-    /// Nothing that a command did may be left in the home.
+    /// Nothing that a command did may be left in the home, but for optimised graphs where caches lie.
     pub fn has_clean_home(&self) -> bool {
-        std::fs::read_dir(self.at("home")).expect("a home").next().is_none()
+        let only = |folder: &str, allowed: &str| {
+            let entries = std::fs::read_dir(self.at(folder)).into_iter().flatten().flatten();
+            entries.into_iter().all(|entry| entry.file_name() == allowed)
+        };
+        only("home", ".cache") && only("home/.cache", "nightread")
     }
 
     /// A line as this machine can run it: its own folders, ports and names in the place of those that are printed.

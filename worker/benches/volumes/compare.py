@@ -147,7 +147,7 @@ def contenders(case: Case, ct: Path, options: argparse.Namespace) -> list[Conten
         out = options.work / f"results-{provider}"
         command = [options.binary, "process", ct, "--model", name, "--models", options.work / "models", "--out", out]
         settings = {"NIGHTREAD_MODELS_PROVIDER": provider, "NIGHTREAD_MODELS_RUNTIME": runtime(provider)}
-        settings |= {"NIGHTREAD_LIMITS_VOLUME_BYTES": str(8 << 30), "RUST_LOG": "error"}
+        settings |= {"RUST_LOG": "error"}
         labels = (out / name, f"**/{ct.name.split('.')[0]}*.labels.nii.gz")
         found.append(Contender(f"Nightread, {provider}", [*command, "--force", "-q"], settings, labels))
     if not options.alone:
