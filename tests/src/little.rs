@@ -181,7 +181,8 @@ pub async fn out_of_memory(test: &str, blobs: usize, deaths: usize, want: Want) 
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     // The first that the kernel turns to; what it starts comes with it.
     let first = ["sh", "-c", "echo 1000 >/proc/self/oom_score_adj && exec \"$@\"", "first"];
-    let settings = storm.bench.settings().through(&words).through(&first);
+    // As people set it in images: a backtrace needs memory, and its lock must not be what the end waits for.
+    let settings = storm.bench.settings().with("RUST_BACKTRACE", "1").through(&words).through(&first);
     let folder = storm.bench.folder.path().to_owned();
     for portion in 0..deaths {
         let mut worker = storm.bench.start_with(&settings);

@@ -359,6 +359,40 @@ fn starting_anew_keeps_process_arguments_input_and_exit_status() {
     assert!(endings.len() == 1 && !endings.contains(&None), "{endings:?}");
 }
 
+/// A thread that gets no memory while it holds the lock of backtraces would wait for itself for ever.
+#[test]
+fn backtraces_are_off_however_they_are_asked_for() {
+    let binary = env!("CARGO_BIN_EXE_nightread");
+    let ways: [&[(&str, &str)]; 4] = [
+        &[("RUST_BACKTRACE", "1")],
+        &[("RUST_BACKTRACE", "full"), ("RUST_LIB_BACKTRACE", "1")],
+        &[("RUST_BACKTRACE", ""), ("RUST_LIB_BACKTRACE", "0")],
+        &[("RUST_LIB_BACKTRACE", "yes")],
+    ];
+    for asked in ways {
+        let mut child = told(Some("1"), binary, &["codec-child"])
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LIB_BACKTRACE")
+            .envs(asked.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let environment = format!("/proc/{}/environ", child.id());
+        let started = Instant::now();
+        let settled = |text: &[u8]| {
+            let pairs: Vec<_> = text.split(|byte| *byte == 0).collect();
+            asked.iter().all(|(name, _)| pairs.contains(&format!("{name}=0").as_bytes()))
+        };
+        while !fs::read(&environment).is_ok_and(|text| settled(&text)) {
+            assert!(started.elapsed() < PATIENCE, "asked by {asked:?}, backtraces are never off");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn an_environment_that_does_not_take_the_variable_is_told_and_not_tried_for_ever() {
     let script = format!("NIGHTREAD_STARTED_ANEW=$$ exec {} models", env!("CARGO_BIN_EXE_nightread"));

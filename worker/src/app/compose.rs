@@ -256,7 +256,7 @@ pub(crate) fn codec(limits: &Limits) -> Result<ChildCodec, JobError> {
 }
 
 fn unstarted_codec(limits: &Limits) -> Result<ChildCodec, JobError> {
-    // The variable spares each child a start anew: see `privacy`.
+    // The variable spares each child a start anew: see `environment`.
     let (name, value) = TELEMETRY_OFF;
     let codec = ChildCodec::new(this_program()?, ["codec-child"]).with_variable(name, value);
     Ok(codec.with_memory(ChildCodec::memory_for(decode_limits(limits).max_pixels)))

@@ -2,8 +2,8 @@
 
 mod account;
 mod compose;
+pub mod environment;
 mod models;
-pub mod privacy;
 pub mod runtime;
 mod settings;
 mod start;
