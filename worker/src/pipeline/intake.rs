@@ -160,7 +160,10 @@ impl Shared {
         if quarantined && let Some(error) = self.given_up(message).await {
             match done_before(&job, message.attributes.lane, &self.run.tools).await {
                 // A study that is stored is done, whatever became of its workers.
-                Ok((processed, true)) => return self.conclude(processed).await,
+                Ok((processed, true)) => {
+                    self.starts(message).forget().await;
+                    return self.conclude(processed).await;
+                }
                 Ok((processed, false)) if processed.reports.is_empty() => return settled(dead(error)),
                 // What some of its models stored goes on.
                 Ok((processed, false)) => {
@@ -227,10 +230,8 @@ impl Shared {
             let processed = if attributes.quarantined {
                 let _alone = self.alone.write().await;
                 let starts = self.starts(message);
-                let processed = tokio::select! {
-                    processed = process(&job, attributes.lane, turn, &self.run.tools) => processed,
-                    never = starts.watch(turn) => match never {},
-                };
+                let processing = process(&job, attributes.lane, turn, &self.run.tools);
+                let processed = starts.beside(turn, processing).await;
                 if !matches!(processed.disposition, Disposition::Quarantine { .. }) {
                     starts.forget().await;
                 }

@@ -2,12 +2,12 @@
 //! only that a worker died: so one that reads a quarantined message alone leaves a note with the results when little memory is left.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::time::Duration;
 
 use nightread_domain::{BlobRef, BlobStore, ErrorCode, JobError, Message, Stage, WriteCondition};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::flow::memory::{self, MemoryUse};
 
@@ -20,6 +20,9 @@ const NEAR: f64 = 0.75;
 
 /// Between two looks, which cost some files of the kernel's each.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// A drain does not wait longer for a note while storage is away.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const NOTE_BYTES: u64 = 4 << 10;
 
@@ -59,21 +62,35 @@ impl<'s> Starts<'s> {
         Ok(exceeds(&notes, memory::most().unwrap_or_default()))
     }
 
-    /// Waits until little memory is left, leaves the note, and goes on waiting for whatever ends this.
-    pub async fn watch(&self, start: u32) -> Infallible {
+    /// Does `work`, and leaves the note once little memory is left meanwhile. A note that is on its way when the work ends is waited
+    /// for: it would arrive after [`Self::forget`] looked for it.
+    pub async fn beside<T>(&self, start: u32, work: impl Future<Output = T>) -> T {
+        let ended = CancellationToken::new();
+        let work = async {
+            let done = work.await;
+            ended.cancel();
+            done
+        };
+        tokio::join!(work, self.watch(start, &ended, memory::in_use)).0
+    }
+
+    async fn watch(&self, start: u32, ended: &CancellationToken, in_use: impl Fn() -> Option<MemoryUse>) {
         let mut looks = tokio::time::interval(BETWEEN_LOOKS);
-        let found = loop {
-            looks.tick().await;
-            if let Some(found) = memory::in_use().filter(|found| found.share() >= NEAR) {
+        let MemoryUse { used, limit } = loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            if let Some(found) = in_use().filter(|found| found.share() >= NEAR) {
                 break found;
             }
         };
-        let MemoryUse { used, limit } = found;
         tracing::warn!(used, limit, start, "little memory is left while a study is read alone");
-        if let Err(error) = self.write(start, Note { used, limit }).await {
-            tracing::warn!(%error, "that little memory was left is not noted");
+        match tokio::time::timeout(PATIENCE, self.write(start, Note { used, limit })).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "that little memory was left is not noted"),
+            Err(_) => tracing::warn!("that little memory was left is not noted in time"),
         }
-        std::future::pending().await
     }
 
     async fn write(&self, start: u32, note: Note) -> Result<(), JobError> {
@@ -87,11 +104,12 @@ impl<'s> Starts<'s> {
 
     /// The worker lived: nothing is to be remembered.
     pub async fn forget(&self) {
-        let notes = self.store.some_below(self.container, &self.folder).await.unwrap_or_default();
-        for blob in notes {
+        // What stays counts for a later start of the same message alone.
+        let told = |error| tracing::warn!(%error, folder = self.folder, "notes of starts stay");
+        let notes = self.store.some_below(self.container, &self.folder).await;
+        for blob in notes.map_err(told).unwrap_or_default() {
             if let Err(error) = self.store.remove(&blob).await {
-                // It counts for a later start of the same message alone.
-                tracing::warn!(%error, note = blob.name(), "a note of a start stays");
+                told(error);
             }
         }
     }
@@ -111,8 +129,11 @@ fn exceeds(notes: &[Note], most: u64) -> Option<JobError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use nightread_domain::Lane;
     use nightread_domain::message::Attributes;
+    use nightread_domain::ports::{Guard, Guarded, StoreCall};
 
     use super::*;
     use crate::adapters::storage::folder::FolderStore;
@@ -158,5 +179,46 @@ mod tests {
         assert!(starts.judged(2).await.expect("read").is_some());
         starts.forget().await;
         assert!(starts.judged(2).await.expect("read").is_none());
+    }
+
+    /// A store that takes its time to write.
+    #[derive(Debug)]
+    struct Slow;
+
+    impl Guard for Slow {
+        async fn around<T: Send, F: Future<Output = Result<T, JobError>> + Send>(
+            &self,
+            call: StoreCall<'_>,
+            mut make: impl FnMut() -> F + Send,
+        ) -> Result<T, JobError> {
+            if matches!(call, StoreCall::Write(..)) {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            make().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_note_on_its_way_when_the_work_ends_is_there_to_be_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("results")).expect("a container");
+        let store = FolderStore::new([("results".to_owned(), folder.path().join("results"))]);
+        let store = Guarded::new(Arc::new(store), Slow);
+        let message = message("one");
+        let starts = Starts::of(&message, &store, "results");
+        let notes = || async { store.some_below("results", STARTS).await.expect("a listing").len() };
+        let full = || Some(MemoryUse { used: 9, limit: 10 });
+        let ended = CancellationToken::new();
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            ended.cancel();
+        };
+        tokio::join!(work, starts.watch(0, &ended, full));
+        assert_eq!(notes().await, 1);
+        starts.forget().await;
+        assert_eq!(notes().await, 0);
+        // With memory to spare it looks until the work ends.
+        starts.watch(1, &ended, || Some(MemoryUse { used: 1, limit: 10 })).await;
+        assert_eq!(notes().await, 0);
     }
 }
