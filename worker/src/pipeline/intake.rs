@@ -277,8 +277,9 @@ impl Shared {
     fn cannot_go_on(&self, facts: ErrorFacts) -> Disposition {
         let ErrorFacts { stage, code, message } = facts;
         self.serving.die(JobError::new(stage, code, message));
-        // An engine may have failed over this very input. What is wrong with the world is no job's fault.
-        if matches!(code, ErrorCode::EngineFailed | ErrorCode::Internal) {
+        // An engine may have failed over this very input, or it be what there is no memory for. What is wrong with the world is no
+        // job's fault.
+        if matches!(code, ErrorCode::EngineFailed | ErrorCode::MemoryRefused | ErrorCode::Internal) {
             Disposition::Quarantine { started: true }
         } else {
             Disposition::Return

@@ -105,6 +105,11 @@ impl CtError {
         Self { code, text: text.into(), cause: None }
     }
 
+    /// No file's fault.
+    pub(crate) fn of_machine(cause: JobError) -> Self {
+        Self { code: CtCode::Unreadable, text: cause.message.clone(), cause: Some(cause) }
+    }
+
     /// Of a file called `name`.
     pub(crate) fn of_file(name: &str, mut cause: JobError) -> Self {
         cause.message = format!("{name}: {}", cause.message);

@@ -86,6 +86,9 @@ fn head(part: &PartBytes) -> Result<Bytes, CtError> {
 
 pub fn cannot_read(name: &str, error: &std::io::Error) -> CtError {
     use nightread_domain::error::{ErrorCode, JobError, Stage};
+    if let Some(cause) = JobError::of_machine(Stage::Decode, error) {
+        return CtError::of_file(name, cause);
+    }
     let message = format!("reading failed: {error}");
     CtError::of_file(name, JobError::new(Stage::Decode, ErrorCode::StorageUnavailable, message))
 }

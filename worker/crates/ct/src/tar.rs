@@ -3,6 +3,8 @@
 
 use std::io::{self, Read};
 
+use nightread_domain::error::{JobError, Stage};
+
 use crate::error::{CtCode, CtError};
 
 const BLOCK: usize = 512;
@@ -120,6 +122,9 @@ impl<R: Read> Members<R> {
 }
 
 fn failed(error: &io::Error) -> CtError {
+    if let Some(cause) = JobError::of_machine(Stage::Decode, error) {
+        return CtError::of_machine(cause);
+    }
     match error.kind() {
         io::ErrorKind::UnexpectedEof => invalid("it ends early"),
         _ => invalid(&error.to_string()),

@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 use nightread_domain::body::Body;
+use nightread_domain::error::{JobError, Stage};
 
 use crate::error::{CtCode, CtError};
 use crate::limits::CtLimits;
@@ -278,6 +279,9 @@ fn read_at(body: &Body, start: u64, count: u64) -> Result<Vec<u8>, CtError> {
 }
 
 fn failed(error: &io::Error) -> CtError {
+    if let Some(cause) = JobError::of_machine(Stage::Decode, error) {
+        return CtError::of_machine(cause);
+    }
     match error.kind() {
         io::ErrorKind::UnexpectedEof => invalid("it ends early"),
         _ => invalid(&error.to_string()),

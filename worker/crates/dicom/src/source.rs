@@ -8,7 +8,7 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax, TransferSyntaxIndex};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use flate2::bufread::DeflateDecoder;
-use nightread_domain::error::{ErrorCode, JobError};
+use nightread_domain::error::{ErrorCode, JobError, Stage};
 use nightread_domain::warning::{Warning, WarningCode};
 
 use super::element::{self, Form};
@@ -166,8 +166,8 @@ fn inflate(data: &[u8], most: u64) -> Result<Vec<u8>, JobError> {
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             Err(refuse(ErrorCode::Truncated, "the deflated data set ends early").with_source(error))
         }
-        Err(error) => {
-            Err(refuse(ErrorCode::DecodeFailed, "the deflated data set is malformed").with_source(error))
-        }
+        Err(error) => Err(JobError::of_machine(Stage::Decode, &error).unwrap_or_else(|| {
+            refuse(ErrorCode::DecodeFailed, "the deflated data set is malformed").with_source(error)
+        })),
     }
 }

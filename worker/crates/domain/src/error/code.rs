@@ -287,6 +287,10 @@ error_codes! {
     ExceedsMemory = "exceeds_memory", Permanent,
         "The study needs more memory than `[limits] volume_bytes`, by its headers; or two workers died while they read it alone with little memory left.",
         "Read it on a machine with more memory, or raise the limit where the machine has it; then redrive.";
+    /// A worker that has no memory blames no study.
+    MemoryRefused = "memory_refused", Fatal,
+        "The system gave the worker no memory for the bytes of a study.",
+        "Give the worker more memory, or lower `[limits] jobs` or `memory_bytes`; its supervisor starts it again, and the study is read alone.";
     ExceedsLaneTime = "exceeds_lane_time", Permanent,
         "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
         "Read it on a faster machine, or raise the consumer timeout of the lane volumes (a policy, and `[broker] volumes_consumer_timeout_seconds`); then redrive.";

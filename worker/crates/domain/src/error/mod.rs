@@ -1,6 +1,7 @@
 //! What can go wrong with a job: a stable code, a class that decides what happens next, and the stage it happened in.
 
 mod code;
+mod machine;
 
 use std::error::Error as StdError;
 use std::fmt;

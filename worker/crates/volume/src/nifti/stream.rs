@@ -50,6 +50,9 @@ pub struct RawVolume<'a> {
 
 /// An I/O failure of a scan in the words of the project.
 fn failed(error: io::Error, what: &str) -> JobError {
+    if let Some(refused) = JobError::of_machine(Stage::Decode, &error) {
+        return refused;
+    }
     let (code, message) = match error.kind() {
         ErrorKind::UnexpectedEof => (ErrorCode::Truncated, format!("the file ends inside of {what}")),
         ErrorKind::InvalidData | ErrorKind::InvalidInput => {

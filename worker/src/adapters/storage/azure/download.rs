@@ -88,11 +88,7 @@ async fn in_memory(
     properties: &BlobProperties,
     options: &AzureOptions,
 ) -> Result<Fetched, JobError> {
-    let size =
-        usize::try_from(properties.bytes).map_err(|_| error::too_large(Stage::Fetch, usize::MAX as u64))?;
-    let mut body = Vec::new();
-    body.try_reserve_exact(size).map_err(|_| error::too_large(Stage::Fetch, size as u64))?;
-    body.resize(size, 0);
+    let mut body = zeroes(properties.bytes)?;
     let length = options.range_bytes.max(1);
     let chunks = body.chunks_mut(length).enumerate();
     let ranges: Vec<_> =
@@ -110,6 +106,18 @@ async fn in_memory(
     }
     drop(ranges);
     Ok(Fetched { body: body.into(), sha256: hex::encode(digest.finalize()) })
+}
+
+/// So many bytes within the limits: where the system has no room for them, the worker is short of memory, and the blob is not too large.
+fn zeroes(bytes: u64) -> Result<Vec<u8>, JobError> {
+    let mut zeroes = Vec::new();
+    let size = usize::try_from(bytes).unwrap_or(usize::MAX);
+    zeroes.try_reserve_exact(size).map_err(|error| {
+        let text = format!("the system gives this worker no memory for the {bytes} bytes of the blob");
+        JobError::new(Stage::Fetch, ErrorCode::MemoryRefused, text).with_source(error)
+    })?;
+    zeroes.resize(size, 0);
+    Ok(zeroes)
 }
 
 /// The first bytes of exactly the version in `properties`.
@@ -190,5 +198,20 @@ pub(super) fn check_digest(
             Err(error::odd(stage, "bytes that are not those of its MD5"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nightread_domain::ErrorClass;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_without_memory_blames_itself_and_no_blob() {
+        let error = zeroes(1 << 60).expect_err("nobody has so much");
+        assert_eq!((error.code, error.class), (ErrorCode::MemoryRefused, ErrorClass::Fatal));
+        assert!(error.to_string().contains(&(1_u64 << 60).to_string()), "{error}");
+        assert_eq!(zeroes(3).expect("room"), [0; 3]);
     }
 }
