@@ -98,11 +98,11 @@ async fn an_engine_that_cannot_go_on_is_told_and_ends_the_worker_and_blames_no_s
     bench.upload("white.png", grey(255, 64, 2)).await;
     bench.announce(Lane::Ingest, "white.png").await;
     let waiting = worker.says("stopping: ").await;
-    assert!(waiting.contains("Failed to allocate memory") && waiting.contains("engine_failed"), "{waiting}");
+    assert!(waiting.contains("Failed to allocate memory") && waiting.contains("memory_refused"), "{waiting}");
     gate.open();
     let status = worker.ended().await;
     assert_eq!(status.code(), Some(1), "a supervisor starts it again");
-    assert!(worker.log().contains("engine_failed"), "{}", worker.log());
+    assert!(worker.log().contains("memory_refused"), "{}", worker.log());
 
     let result = async |name| bench.result_of("hungry", "1.0.0-fp32", name).await;
     assert_eq!(result("calm.png").await.expect("stored")["status"], "ok");

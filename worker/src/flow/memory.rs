@@ -40,18 +40,40 @@ impl MemoryUse {
 }
 
 /// Of all that bounds this process the one that is fullest: its control group and those around it, the machine with its swap, and
-/// the limit of private memory that may be written (RLIMIT_DATA). `None` where the kernel tells of none.
+/// the limit of private memory that may be written (RLIMIT_DATA). What others fill is left out: a bound of which this process
+/// and its children have less than half of what is used. `None` where nothing is left, or the kernel tells of none.
 pub fn in_use() -> Option<MemoryUse> {
-    bounds().max_by(|one, other| one.share().total_cmp(&other.share()))
+    fullest(shared(), own(), of_process())
+}
+
+/// `private`: the bound of this process alone.
+fn fullest(
+    shared: impl Iterator<Item = MemoryUse>,
+    own: u64,
+    private: Option<MemoryUse>,
+) -> Option<MemoryUse> {
+    let ours = shared.filter(|bound| own >= bound.used / 2).chain(private);
+    ours.max_by(|one, other| one.share().total_cmp(&other.share()))
+}
+
+/// Resident memory of this process and its children, in bytes; that of files that are read is among it.
+fn own() -> u64 {
+    let resident = |process: Process| process.status().ok()?.vmrss.map(|kib| kib << 10);
+    let Ok(this) = Process::myself() else { return 0 };
+    let threads = this.tasks().into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| thread.children().ok()).flatten();
+    let children = children.filter_map(|id| Process::new(id.cast_signed()).ok());
+    children.chain([this]).filter_map(resident).sum()
 }
 
 /// The most memory that this process can have, in bytes, by the narrowest of the same bounds.
 pub fn most() -> Option<u64> {
-    bounds().map(|bound| bound.limit).min()
+    shared().chain(of_process()).map(|bound| bound.limit).min()
 }
 
-fn bounds() -> impl Iterator<Item = MemoryUse> {
-    of_groups(Path::new(GROUPS)).into_iter().chain(of_machine()).chain(of_process())
+/// What bounds this process together with others.
+fn shared() -> impl Iterator<Item = MemoryUse> {
+    of_groups(Path::new(GROUPS)).into_iter().chain(of_machine())
 }
 
 fn of_machine() -> Option<MemoryUse> {
@@ -138,9 +160,26 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_a_bound_that_it_keeps_below() {
-        let found = in_use().expect("the machine at least");
-        assert!(found.used > 0 && found.used <= found.limit, "{found:?}");
-        assert!(most().is_some_and(|most| most <= found.limit), "the fullest need not be the narrowest");
+    fn what_others_fill_is_no_use_of_this_process() {
+        let used = |used, limit| MemoryUse { used, limit };
+        let (group, machine) = (used(1, 8), used(14, 16));
+        assert_eq!(fullest([group, machine].into_iter(), 1, None), Some(group), "others fill the machine");
+        assert_eq!(fullest([group, machine].into_iter(), 7, None), Some(machine));
+        assert_eq!(fullest([machine].into_iter(), 6, None), None);
+        let private = Some(used(9, 10));
+        assert_eq!(fullest([machine].into_iter(), 1, private), private, "address space is not all resident");
+    }
+
+    #[test]
+    fn this_process_has_a_bound_and_memory_of_its_own() {
+        let bound = shared().last().expect("the machine at least");
+        assert!(bound.used > 0 && bound.used <= bound.limit, "{bound:?}");
+        assert!(most().is_some_and(|most| most <= bound.limit), "the fullest need not be the narrowest");
+        let alone = own();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a child");
+        let both = std::iter::repeat_with(own).take(1000).find(|both| *both > alone);
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert!(alone > 1 << 20 && both.is_some(), "{alone}");
     }
 }

@@ -232,8 +232,10 @@ impl Shared {
                 let starts = self.starts(message);
                 let processing = process(&job, attributes.lane, turn, &self.run.tools);
                 let processed = starts.beside(turn, processing).await;
-                if !matches!(processed.disposition, Disposition::Quarantine { .. }) {
-                    starts.forget().await;
+                match &processed.fatal {
+                    // The worker ends for want of memory, which is what notes are of.
+                    Some(facts) if facts.code == ErrorCode::MemoryRefused => starts.note(turn).await,
+                    _ => starts.forget().await,
                 }
                 processed
             } else {

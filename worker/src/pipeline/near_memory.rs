@@ -26,11 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const NOTE_BYTES: u64 = 4 << 10;
 
-/// What was in use of what there was, in bytes, when it was written.
+/// What was in use of what there was when it was written, and the most that the worker could have; in bytes.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 struct Note {
     used: u64,
     limit: u64,
+    most: u64,
 }
 
 /// The notes of one message, whatever copy of it.
@@ -76,7 +77,7 @@ impl<'s> Starts<'s> {
 
     async fn watch(&self, start: u32, ended: &CancellationToken, in_use: impl Fn() -> Option<MemoryUse>) {
         let mut looks = tokio::time::interval(BETWEEN_LOOKS);
-        let MemoryUse { used, limit } = loop {
+        let found = loop {
             tokio::select! {
                 () = ended.cancelled() => return,
                 _ = looks.tick() => {}
@@ -85,8 +86,19 @@ impl<'s> Starts<'s> {
                 break found;
             }
         };
+        self.tell(start, found).await;
+    }
+
+    /// Leaves the note of a start that ends because the system gives no more memory, however much was in use when it was asked.
+    pub async fn note(&self, start: u32) {
+        let most = memory::most().unwrap_or_default();
+        self.tell(start, memory::in_use().unwrap_or(MemoryUse { used: 0, limit: most })).await;
+    }
+
+    async fn tell(&self, start: u32, MemoryUse { used, limit }: MemoryUse) {
         tracing::warn!(used, limit, start, "little memory is left while a study is read alone");
-        match tokio::time::timeout(PATIENCE, self.write(start, Note { used, limit })).await {
+        let note = Note { used, limit, most: memory::most().unwrap_or(limit) };
+        match tokio::time::timeout(PATIENCE, self.write(start, note)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "that little memory was left is not noted"),
             Err(_) => tracing::warn!("that little memory was left is not noted in time"),
@@ -117,7 +129,7 @@ impl<'s> Starts<'s> {
 
 /// `most`: that this worker can have, in bytes. Those that had less say nothing of what it can read.
 fn exceeds(notes: &[Note], most: u64) -> Option<JobError> {
-    let told: Vec<_> = notes.iter().filter(|note| note.limit >= most).collect();
+    let told: Vec<_> = notes.iter().filter(|note| note.most >= most).collect();
     let [_, .., last] = told.as_slice() else { return None };
     let [used, limit] = [last.used, last.limit].map(|bytes| bytes >> 20);
     let text = format!(
@@ -145,7 +157,9 @@ mod tests {
     #[test]
     fn two_deaths_with_as_much_memory_as_here_are_enough() {
         const GIB: u64 = 1 << 30;
-        let note = |limit| Note { used: limit / 10 * 9, limit };
+        let note = |limit| Note { used: limit / 10 * 9, limit, most: limit };
+        // Of a machine that was full beside a group with a bound of its own.
+        let narrow = Note { used: 15 * GIB, limit: 16 * GIB, most: 2 * GIB };
         for (notes, most, is_told) in [
             (vec![], 4 * GIB, false),
             (vec![note(4 * GIB)], 4 * GIB, false),
@@ -153,6 +167,8 @@ mod tests {
             (vec![note(8 * GIB), note(4 * GIB)], 4 * GIB, true),
             (vec![note(8 * GIB), note(4 * GIB)], 6 * GIB, false),
             (vec![note(4 * GIB), note(4 * GIB)], 8 * GIB, false),
+            (vec![narrow, narrow], 4 * GIB, false),
+            (vec![narrow, narrow], 2 * GIB, true),
         ] {
             let told = exceeds(&notes, most);
             assert_eq!(told.is_some(), is_told, "{notes:?} {most}");
@@ -167,7 +183,7 @@ mod tests {
         let store = FolderStore::new([("results".to_owned(), folder.path().join("results"))]);
         let [one, other] = [message("one"), message("other")];
         let starts = Starts::of(&one, &store, "results");
-        let much = Note { used: u64::MAX / 2, limit: u64::MAX };
+        let much = Note { used: u64::MAX / 2, limit: u64::MAX, most: u64::MAX };
         for start in 0..3 {
             starts.write(start, much).await.expect("written");
         }

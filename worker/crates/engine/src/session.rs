@@ -165,7 +165,7 @@ impl ModelSession {
     /// What ONNX Runtime says of a run. A machine without memory is no item's fault: another item would meet the same.
     fn refused(&self, words: &str) -> JobError {
         if NO_MEMORY.iter().any(|said| words.contains(said)) {
-            return JobError::new(Stage::Infer, ErrorCode::EngineFailed, format!("{}: {words}", self.key));
+            return JobError::new(Stage::Infer, ErrorCode::MemoryRefused, format!("{}: {words}", self.key));
         }
         self.failed(words)
     }

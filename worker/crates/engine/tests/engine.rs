@@ -149,8 +149,8 @@ fn only_the_culprit_of_a_failed_run_fails() {
 }
 
 #[test]
-fn a_run_that_gets_no_memory_is_the_engine_s_failure_and_no_item_s() {
-    let test = "a_run_that_gets_no_memory_is_the_engine_s_failure_and_no_item_s";
+fn a_run_that_gets_no_memory_is_the_machine_s_failure_and_no_item_s() {
+    let test = "a_run_that_gets_no_memory_is_the_machine_s_failure_and_no_item_s";
     let Some(runtime) = runtime(Provider::Cpu, test) else { return };
     let models = Models::new();
     let model = models.open(&Graph { labels: 1, ..Graph::new("hungry") });
@@ -162,7 +162,7 @@ fn a_run_that_gets_no_memory_is_the_engine_s_failure_and_no_item_s() {
         assert_eq!(block_on(answer).unwrap().arrays.values("logits").unwrap(), [mean]);
     }
     let refused = block_on(hungry).unwrap_err();
-    assert_eq!(refused.code, ErrorCode::EngineFailed);
+    assert_eq!(refused.code, ErrorCode::MemoryRefused);
     assert!(refused.is_fatal() && refused.message.contains("Failed to allocate memory"), "{refused}");
 }
 

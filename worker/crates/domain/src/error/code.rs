@@ -289,7 +289,7 @@ error_codes! {
         "Read it on a machine with more memory, or raise the limit where the machine has it; then redrive.";
     /// A worker that has no memory blames no study.
     MemoryRefused = "memory_refused", Fatal,
-        "The system gave the worker no memory for the bytes of a study.",
+        "The system gave the worker no memory for a study: for its bytes, or for the network that reads it.",
         "Give the worker more memory, or lower `[limits] jobs` or `memory_bytes`; its supervisor starts it again, and the study is read alone.";
     ExceedsLaneTime = "exceeds_lane_time", Permanent,
         "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
