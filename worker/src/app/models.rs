@@ -55,7 +55,7 @@ pub async fn fetched(
     }
     let folders =
         fetch(&registry, &Cache::new(from.cache.clone()), &from.pins, settings.limits.model_bytes).await?;
-    Ok(Catalogue::of(registry.to_string(), folders))
+    pinned(Catalogue::of(registry.to_string(), folders), from)
 }
 
 /// As [`catalogue`], of what is on this machine: a registry is not asked. Blocks.
@@ -65,7 +65,14 @@ pub async fn fetched(
 pub fn catalogue_here(settings: &Settings) -> Result<Catalogue, JobError> {
     let Some(registry) = &settings.registry else { return Catalogue::load(&settings.models_dir) };
     let folders = cached(&Cache::new(registry.cache.clone()), &registry.pins)?;
-    Ok(Catalogue::of(format!("the registry {}", registry.place), folders))
+    pinned(Catalogue::of(format!("the registry {}", registry.place), folders), registry)
+}
+
+/// What is pinned is meant to be served. One that this program cannot read with (a key that it does not know, of a later
+/// version) would be left out, and its studies go to another model, or to none.
+fn pinned(catalogue: Catalogue, from: &RegistrySettings) -> Result<Catalogue, JobError> {
+    from.pins.iter().try_for_each(|pin| catalogue.get(pin.name()).map(drop))?;
+    Ok(catalogue)
 }
 
 /// The store of a registry, with in-process retries.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nightread_domain::{JobError, WriteCondition, WriteOutcome};
-use nightread_engine::{Manifest, VerifiedModel, file_sha256};
+use nightread_engine::{Catalogue, Manifest, VerifiedModel, file_sha256};
 
 use super::sums::{SUMS_FILE, Sums, digest_of};
 use super::versions::{Registry, mismatch, missing};
@@ -28,6 +28,8 @@ pub struct Pushed {
     pub bytes: u64,
     /// Of the files; the others were there.
     pub written: usize,
+    /// Of an ensemble, the models that have to be pinned beside it.
+    pub members: Vec<String>,
 }
 
 /// Publishes the model in `folder`, every file first and their list last, so that a version is there whole or not at all. What is
@@ -41,13 +43,27 @@ pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result
     if let Some(how) = manifest.bring_your_own.as_ref().filter(|_| manifest.precisions().next().is_none()) {
         return Err(missing(format!("the weights of {} are not there: {how}", manifest.name)));
     }
+    if manifest.maps.as_ref().is_some_and(|maps| maps.sha256.is_none()) {
+        return Err(missing(format!(
+            "the group maps of {} are not pinned: note their digest, [maps] sha256",
+            manifest.name
+        )));
+    }
     let names = names(&manifest, folder).map_err(|error| unreadable(folder, &error))?;
+    fits(folder, &names, most_bytes)?;
     stands_alone(&manifest.name, folder, &names)?;
+    if manifest.ensemble.is_some() {
+        // Its members are other versions, which are published by themselves: they have to be those that it names.
+        Catalogue::load(folder.parent().unwrap_or(folder))?.get(&manifest.name)?;
+    }
     let sums = digested(folder, &names)?;
     let text = sums.text();
     let pin = Pin::new(&manifest.name, digest_of(text.as_bytes()));
     let pin = pin.ok_or_else(|| mismatch(format!("{:?} is no name of a model", manifest.name)))?;
-    let mut pushed = Pushed { pin, version: manifest.version, files: names.len(), bytes: 0, written: 0 };
+    let members = manifest.ensemble.iter().flat_map(|ensemble| &ensemble.members);
+    let members = members.map(|member| member.model.clone()).collect();
+    let mut pushed =
+        Pushed { pin, version: manifest.version, files: names.len(), bytes: 0, written: 0, members };
     for (name, sha256) in sums.files() {
         let path = folder.join(name);
         let body = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
@@ -55,12 +71,6 @@ pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result
             return Err(mismatch(format!("{} changed while it was read", path.display())));
         }
         pushed.bytes += body.len() as u64;
-        if pushed.bytes > most_bytes {
-            return Err(mismatch(format!(
-                "the files of {} are more than {most_bytes} bytes ([limits] model_bytes), which workers do not fetch",
-                folder.display()
-            )));
-        }
         pushed.written += usize::from(registry.put(&pushed.pin, name, body.into(), sha256).await?);
     }
     let digest = pushed.pin.sha256().to_owned();
@@ -103,6 +113,22 @@ fn names(manifest: &Manifest, folder: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// That workers fetch so much: before a byte is read or written.
+fn fits(folder: &Path, names: &BTreeSet<String>, most_bytes: u64) -> Result<(), JobError> {
+    let mut bytes = 0_u64;
+    for name in names {
+        let path = folder.join(name);
+        bytes += path.metadata().map_err(|error| unreadable(&path, &error))?.len();
+    }
+    if bytes > most_bytes {
+        return Err(mismatch(format!(
+            "the files of {} have {bytes} bytes, and workers fetch {most_bytes} at most ([limits] model_bytes)",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
 /// That the model can be opened with these files alone: what a list leaves out would be missed by every worker.
 fn stands_alone(name: &str, folder: &Path, names: &BTreeSet<String>) -> Result<(), JobError> {
     let held = tempfile::Builder::new().prefix("nightread-push-").tempdir();
@@ -110,6 +136,9 @@ fn stands_alone(name: &str, folder: &Path, names: &BTreeSet<String>) -> Result<(
     let model = held.path().join(name);
     linked(folder, &model, names).map_err(|error| unreadable(folder, &error))?;
     let manifest = Arc::new(Manifest::read(&model)?);
+    if manifest.ensemble.is_some() {
+        return Ok(());
+    }
     manifest.precisions().try_for_each(|precision| VerifiedModel::open(&manifest, precision).map(drop))
 }
 

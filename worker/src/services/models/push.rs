@@ -42,20 +42,26 @@ pub(crate) fn run(name: &str, to: &str, settings: &Settings, runtime: &Runtime) 
 
 impl Published {
     pub(crate) fn as_text(&self) -> String {
-        let Self { place, pushed: Pushed { pin, version, files, bytes, written } } = self;
+        let Self { place, pushed: Pushed { pin, version, files, bytes, written, members } } = self;
         let done = match *written {
             0 => "was there already".to_owned(),
             written if written == *files => "published".to_owned(),
             written => format!("published; {} of its files were there", files - written),
         };
+        let beside = match members.as_slice() {
+            [] => String::new(),
+            members => {
+                format!("\n\nIts members are to be published and pinned beside it: {}", members.join(", "))
+            }
+        };
         format!(
-            "{} {version} in {place}: {files} files, {bytes} bytes, {done}\n\n[models]\nregistry = \"{place}\"\npinned = [\"{pin}\"]",
+            "{} {version} in {place}: {files} files, {bytes} bytes, {done}\n\n[models]\nregistry = \"{place}\"\npinned = [\"{pin}\"]{beside}",
             pin.name(),
         )
     }
 
     pub(crate) fn as_json(&self) -> Value {
-        let Pushed { pin, version, files, bytes, written } = &self.pushed;
+        let Pushed { pin, version, files, bytes, written, members } = &self.pushed;
         json!({
             "pin": pin.to_string(),
             "name": pin.name(),
@@ -64,6 +70,7 @@ impl Published {
             "files": files,
             "bytes": bytes,
             "written": written,
+            "members": members,
         })
     }
 }
