@@ -198,9 +198,17 @@ def judge(
     return evidence, reasons
 
 
-def install(folder: Path, candidate: Path, evidence: dict[str, Any]) -> None:
-    """Moves the candidate into the folder and writes `[weights.int8]`."""
+def install(folder: Path, candidate: Path, evidence: dict[str, Any], judged: dict[str, Any]) -> None:
+    """Moves the candidate into the folder and writes `[weights.int8]`.
+
+    Raises Mistake where the model is no longer the one that was `judged`: INT8 weights of other FP32 weights, or of
+    other labels, would be served as this model's.
+    """
     description = manifest.read(folder)
+    if _without_int8(description.unwrap()) != _without_int8(judged):
+        path = folder / manifest.FILE
+        raise Mistake(f"{path}: it changed while the weights were made and judged: run it again")
+    network_file.weights_path(folder, judged)
     file = "model.int8.onnx"
     shutil.move(candidate, folder / file)
     table = tomlkit.table()
@@ -211,6 +219,11 @@ def install(folder: Path, candidate: Path, evidence: dict[str, Any]) -> None:
     table["evidence"] = proof
     description["weights"]["int8"] = table
     manifest.write(folder, description)
+
+
+def _without_int8(described: dict[str, Any]) -> dict[str, Any]:
+    weights = {key: value for key, value in described["weights"].items() if key != "int8"}
+    return described | {"weights": weights}
 
 
 def quantise_folder(folder: Path, items: Items, keep_fp32: list[str], threads: int) -> list[str]:
@@ -231,7 +244,7 @@ def quantise_folder(folder: Path, items: Items, keep_fp32: list[str], threads: i
         for key, value in evidence.items():
             print(f"{key}: {value}")
         if not reasons:
-            install(folder, candidate, evidence)
+            install(folder, candidate, evidence, described)
     return reasons
 
 

@@ -10,6 +10,7 @@ from conftest import MODELS, seeded_network
 import quantise
 from nightread_models import equalise, evaluation, graphs, manifest, onnx_export
 from nightread_models.evaluation import Items
+from nightread_models.mistakes import Mistake
 
 
 def test_norms_become_equal_convolutions(tmp_path: Path) -> None:
@@ -102,11 +103,10 @@ def test_a_refused_candidate_leaves_no_trace(fmri: tuple[Path, Items]) -> None:
 def test_installed_weights_are_in_the_manifest(fmri: tuple[Path, Items], tmp_path: Path) -> None:
     """`[weights.int8]` with digest, scheme and evidence; new FP32 weights would drop it."""
     folder, items = fmri
-    evidence, _ = quantise.judge(
-        manifest.read(folder).unwrap(), np.eye(32, 58), np.eye(32, 58), Items(*vars(items).values())
-    )
+    judged = manifest.read(folder).unwrap()
+    evidence, _ = quantise.judge(judged, np.eye(32, 58), np.eye(32, 58), Items(*vars(items).values()))
     (tmp_path / "candidate.onnx").write_bytes(b"weights")
-    quantise.install(folder, tmp_path / "candidate.onnx", evidence)
+    quantise.install(folder, tmp_path / "candidate.onnx", evidence, judged)
     table = manifest.read(folder)["weights"]["int8"]
     assert table["sha256"] == manifest.sha256(folder / "model.int8.onnx")
     assert (table["target"], table["evidence"]["calibration_items"]) == ("u8s8-reduce-range", 32)
@@ -114,6 +114,11 @@ def test_installed_weights_are_in_the_manifest(fmri: tuple[Path, Items], tmp_pat
     other.doc_string = "another file"
     onnx.save(other, folder / "model.fp32.onnx")
     manifest.fill_weights(folder)
+    assert "int8" not in manifest.read(folder)["weights"]
+    # What was judged is another network than lies there now.
+    (tmp_path / "candidate.onnx").write_bytes(b"weights")
+    with pytest.raises(Mistake, match="changed while"):
+        quantise.install(folder, tmp_path / "candidate.onnx", evidence, judged)
     assert "int8" not in manifest.read(folder)["weights"]
 
 
