@@ -11,7 +11,7 @@ use nightread_tests::bench::Bench;
 use nightread_tests::images::grey;
 use nightread_tests::parts::{fresh_name, root};
 use nightread_tests::wait;
-use nightread_tests::worker::WorkerSettings;
+use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::Value;
 
 /// A registry of its own beside the containers of a bench.
@@ -90,6 +90,13 @@ fn changed_models(folder: &Path, version: &str) -> PathBuf {
     let manifest = manifest.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
     std::fs::write(to.join("manifest.toml"), manifest).expect("written");
     to.parent().expect("a parent").to_owned()
+}
+
+/// Bytes that a process asked the system for until now, from disk or not.
+fn bytes_read(worker: &Worker) -> u64 {
+    let told = std::fs::read_to_string(format!("/proc/{}/io", worker.process())).expect("a running process");
+    let read = told.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("what it read");
+    read.parse().expect("a number")
 }
 
 fn check(settings: &WorkerSettings) -> (Option<i32>, String) {
@@ -243,4 +250,28 @@ async fn two_workers_that_start_together_download_once() {
     }
     // What it is, and its bytes.
     assert_eq!(shelf.bench.proxy.requests_of("model.onnx") - before, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_digests_what_is_in_the_cache_once() {
+    let Some(shelf) = Shelf::new("a_start_digests_what_is_in_the_cache_once").await else { return };
+    let models = changed_models(shelf.bench.folder.path(), "1.1.0");
+    let large = 24 << 20;
+    std::fs::write(models.join("one-node/LICENSE"), vec![b'a'; large as usize]).expect("written");
+    let pin = shelf.pushed(&models);
+    let settings = shelf.settings("cache", &[&pin]);
+    let fetched = shelf.bench.start_with(&settings);
+    fetched.ready().await;
+    drop(fetched);
+
+    let folder = shelf.bench.settings().with("NIGHTREAD_MODELS_DIR", models.to_str().expect("a UTF-8 path"));
+    let mut read = Vec::new();
+    for settings in [folder, settings] {
+        let worker = shelf.bench.start_with(&settings);
+        worker.ready().await;
+        read.push(bytes_read(&worker));
+    }
+    let more = read[1] - read[0];
+    println!("{more} bytes more than with a folder of models, whose licence is not read: it has {large}");
+    assert!((large..large + large / 2).contains(&more), "{read:?}");
 }

@@ -15,7 +15,6 @@ use nightread_radiograph::DecodeLimits;
 use nightread_volume::LimitNames;
 
 use super::account::account;
-use super::models::catalogue;
 use crate::adapters::amqp::RabbitOptions;
 use crate::adapters::storage::Spool;
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
@@ -111,16 +110,19 @@ pub struct Composition {
     reading: ReadingOptions,
 }
 
-/// Loads the runtime and opens the models that the routes name, or only the named one. Blocks for seconds.
-pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composition> {
-    let catalogue = catalogue(settings, only_model)?;
+/// Loads the runtime and opens the models of `catalogue` that the routes name, or only the named one. Blocks for seconds.
+pub fn compose(
+    settings: &Settings,
+    catalogue: &Catalogue,
+    only_model: Option<&str>,
+) -> Result<Composition> {
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }
     let precision = settings.engine.precision();
     let routing = match only_model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
-        None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
+        None => routing(&settings.routing, catalogue, precision).map_err(|problem| anyhow!(problem))?,
     };
     let mut names: Vec<String> = routing.models().cloned().collect();
     names.sort();
@@ -135,7 +137,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     let limits = &settings.limits;
     let (opened, codec) = thread::scope(|scope| {
         let starting = scope.spawn(|| codec(limits));
-        (opened(settings, &catalogue, names), starting.join())
+        (opened(settings, catalogue, names), starting.join())
     });
     let opened = opened?;
     check_heatmap_labels(settings, &opened)?;
