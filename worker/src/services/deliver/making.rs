@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nightread_archive::{Concept, Kind, Object, Options, Predecessor, ReportClass, SegForm};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
 
-use crate::services::dicom::objects::{self, SourceReading};
+use crate::services::dicom::objects::{self, Ingredients, SourceReading};
 
 /// What objects are made of.
 #[derive(Debug)]
@@ -43,9 +43,15 @@ impl Making {
             segmentation: self.segmentation,
             predecessors: &self.predecessors,
         };
-        let (document, study) = (&self.document, &self.study);
-        let made = objects::objects(document, study, &self.files, &self.codes, &options, &self.reading);
-        for kept in study.kept() {
+        let made = objects::objects(&Ingredients {
+            document: &self.document,
+            study: &self.study,
+            files: &self.files,
+            codes: &self.codes,
+            options: &options,
+            reading: &self.reading,
+        });
+        for kept in self.study.kept() {
             if !kept.is_unchanged().map_err(crate::readings::unreadable)? {
                 return Err(changed());
             }
