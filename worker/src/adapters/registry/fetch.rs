@@ -8,7 +8,11 @@ use nightread_engine::ModelFolder;
 use super::cache::Cache;
 use super::sums::{SUMS_FILE, Sums};
 use super::versions::{Registry, mismatch, missing};
+use crate::flow::aside::blocking;
 use crate::settings::Pin;
+
+/// What runs beside the reactor here.
+const TASK: &str = "a task of the models' cache";
 
 /// The folders of these versions, each whole and right when this returns, and held from then on. What is in the cache is digested
 /// and not asked for; where all is there, the registry is not needed. Versions that are no longer used make room.
@@ -32,7 +36,7 @@ pub async fn fetch(
         folders.push(ModelFolder::from(cache.folder_of(pin)).held(lease));
     }
     let (cache, pins) = (cache.clone(), pins.to_vec());
-    blocking(move || {
+    blocking(Stage::Start, TASK, move || {
         cache.prune(&pins);
         Ok(())
     })
@@ -65,7 +69,7 @@ async fn with<T: Send + 'static>(
     what: fn(&Cache, &Pin) -> T,
 ) -> Result<T, JobError> {
     let (cache, pin) = (cache.clone(), pin.clone());
-    blocking(move || Ok(what(&cache, &pin))).await
+    blocking(Stage::Start, TASK, move || Ok(what(&cache, &pin))).await
 }
 
 struct Fetching<'a> {
@@ -148,7 +152,7 @@ impl Fetching<'_> {
     async fn keep(&self, name: &str, body: Body, sha256: &str) -> Result<(), JobError> {
         let (cache, pin) = (self.cache.clone(), self.pin.clone());
         let (name, sha256) = (name.to_owned(), sha256.to_owned());
-        blocking(move || {
+        blocking(Stage::Start, TASK, move || {
             let mut draft = cache.draft(&pin)?;
             let written = draft.fill(body.open())?;
             if written != sha256 {
@@ -160,13 +164,4 @@ impl Fetching<'_> {
         })
         .await
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
-        Err(JobError::new(Stage::Start, ErrorCode::Internal, "a task of the models' cache panicked")
-            .with_source(panicked))
-    })
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use nightread_archive::{Concept, Kind, Object, Options, Predecessor, ReportClass, SegForm};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
 
+use crate::flow::aside::blocking;
 use crate::services::dicom::objects::{self, Ingredients, SourceReading};
 
 /// What objects are made of.
@@ -30,11 +31,7 @@ impl Making {
     /// # Errors
     /// Those of [`objects::objects`]; `source_changed` for a file that was written to meanwhile.
     pub async fn objects(self) -> Result<Vec<Object>, JobError> {
-        let made = tokio::task::spawn_blocking(move || self.made()).await;
-        made.unwrap_or_else(|panicked| {
-            let text = "making the objects panicked";
-            Err(JobError::new(Stage::Deliver, ErrorCode::Internal, text).with_source(panicked))
-        })
+        blocking(Stage::Deliver, "making the objects", move || self.made()).await
     }
 
     fn made(self) -> Result<Vec<Object>, JobError> {
