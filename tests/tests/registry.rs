@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::Method;
 use nightread_domain::{BlobRef, BlobStore, Lane};
@@ -11,7 +12,7 @@ use nightread_tests::bench::Bench;
 use nightread_tests::images::grey;
 use nightread_tests::parts::{fresh_name, root};
 use nightread_tests::wait;
-use nightread_tests::worker::WorkerSettings;
+use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::Value;
 
 /// A registry of its own beside the containers of a bench.
@@ -90,6 +91,20 @@ fn changed_models(folder: &Path, version: &str) -> PathBuf {
     let manifest = manifest.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
     std::fs::write(to.join("manifest.toml"), manifest).expect("written");
     to.parent().expect("a parent").to_owned()
+}
+
+/// Bytes that a process asked the system for until now, from disk or not.
+fn bytes_read(worker: &Worker) -> u64 {
+    let told = std::fs::read_to_string(format!("/proc/{}/io", worker.process())).expect("a running process");
+    let read = told.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("what it read");
+    read.parse().expect("a number")
+}
+
+/// As if this version had 2 GiB more, and were not used since yesterday.
+fn unused_for_long(place: &Path) {
+    File::create(place.join("ballast")).and_then(|file| file.set_len(2 << 30)).expect("a sparse file");
+    let yesterday = SystemTime::now() - Duration::from_hours(24);
+    File::open(place.join(".used")).and_then(|mark| mark.set_modified(yesterday)).expect("a mark");
 }
 
 fn check(settings: &WorkerSettings) -> (Option<i32>, String) {
@@ -243,4 +258,107 @@ async fn two_workers_that_start_together_download_once() {
     }
     // What it is, and its bytes.
     assert_eq!(shelf.bench.proxy.requests_of("model.onnx") - before, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_digests_what_is_in_the_cache_once() {
+    let Some(shelf) = Shelf::new("a_start_digests_what_is_in_the_cache_once").await else { return };
+    let models = changed_models(shelf.bench.folder.path(), "1.1.0");
+    let large = 24 << 20;
+    std::fs::write(models.join("one-node/LICENSE"), vec![b'a'; large as usize]).expect("written");
+    let pin = shelf.pushed(&models);
+    let settings = shelf.settings("cache", &[&pin]);
+    let fetched = shelf.bench.start_with(&settings);
+    fetched.ready().await;
+    drop(fetched);
+
+    let folder = shelf.bench.settings().with("NIGHTREAD_MODELS_DIR", models.to_str().expect("a UTF-8 path"));
+    let mut read = Vec::new();
+    for settings in [folder, settings] {
+        let worker = shelf.bench.start_with(&settings);
+        worker.ready().await;
+        read.push(bytes_read(&worker));
+    }
+    let more = read[1] - read[0];
+    println!("{more} bytes more than with a folder of models, whose licence is not read: it has {large}");
+    assert!((large..large + large / 2).contains(&more), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_goes_when_no_worker_reads_with_it() {
+    let Some(shelf) = Shelf::new("a_version_goes_when_no_worker_reads_with_it").await else { return };
+    let first = shelf.pushed(&models());
+    let second = shelf.pushed(&changed_models(shelf.bench.folder.path(), "1.1.0"));
+    let worker = shelf.bench.start_with(&shelf.settings("cache", &[&first]));
+    worker.ready().await;
+    let mut first_worker = Some(worker);
+    let file = shelf.cached("cache", &first, "model.onnx");
+    let place = file.ancestors().nth(2).expect("the version's place");
+
+    let settings = shelf.settings("cache", &[&second]);
+    for is_read_with in [true, false] {
+        unused_for_long(place);
+        let worker = shelf.bench.start_with(&settings);
+        worker.ready().await;
+        assert_eq!(file.exists(), is_read_with);
+        assert!(shelf.cached("cache", &second, "model.onnx").exists());
+        if is_read_with {
+            // As a power cut: nobody tidies up.
+            first_worker.take().expect("once").kill();
+        }
+    }
+    // It is fetched again where it is asked for again.
+    let worker = shelf.bench.start_with(&shelf.settings("cache", &[&first]));
+    worker.ready().await;
+    assert!(file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_killed_while_versions_go_leaves_whole_ones_or_none() {
+    let test = "who_is_killed_while_versions_go_leaves_whole_ones_or_none";
+    let Some(shelf) = Shelf::new(test).await else { return };
+    let pin = shelf.pushed(&models());
+    let settings = shelf.settings("cache", &[&pin]);
+    let list = || settings.command(&["models"]);
+    assert!(list().output().expect("the binary runs").status.success());
+    let cache = shelf.cached("cache", &pin, "x").ancestors().nth(3).expect("the cache").to_owned();
+    let old: Vec<PathBuf> = (0..40).map(|n| cache.join(format!("{n:064x}"))).collect();
+    let make = |place: &Path| {
+        std::fs::create_dir_all(place.join("one-node")).expect("a folder");
+        for file in 0..50 {
+            std::fs::write(place.join("one-node").join(format!("{file}")), "a part").expect("written");
+        }
+        File::create(place.join(".used")).expect("a mark");
+        unused_for_long(place);
+    };
+    let files = |place: &Path| std::fs::read_dir(place.join("one-node")).map_or(0, Iterator::count);
+    let make_missing = || old.iter().filter(|place| !place.exists()).for_each(|place| make(place));
+    make_missing();
+    let started = Instant::now();
+    assert!(list().output().expect("the binary runs").status.success());
+    let took = started.elapsed();
+    assert!(old.iter().all(|place| !place.exists()), "a start makes room");
+
+    let mut broken_off = 0;
+    for kill in 0..16_u32 {
+        make_missing();
+        let mut child = list().stdout(std::process::Stdio::null()).spawn().expect("the binary runs");
+        std::thread::sleep(took * (kill + 1) / 16);
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let left: Vec<usize> = old.iter().filter(|place| place.exists()).map(|place| files(place)).collect();
+        assert!(left.iter().all(|files| *files == 50), "whole or gone: {left:?}");
+        broken_off += usize::from((1..old.len()).contains(&left.len()));
+    }
+    println!("{broken_off} of 16 were killed between the first and the last");
+    for entry in std::fs::read_dir(&cache).expect("the cache").flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".making-") {
+            let yesterday = SystemTime::now() - Duration::from_hours(25);
+            File::open(entry.path()).and_then(|aside| aside.set_modified(yesterday)).expect("a folder");
+        }
+    }
+    assert!(list().output().expect("the binary runs").status.success());
+    let left: Vec<_> = std::fs::read_dir(&cache).expect("the cache").flatten().map(|at| at.file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(shelf.cached("cache", &pin, "model.onnx").exists());
 }

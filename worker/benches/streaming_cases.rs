@@ -1,6 +1,5 @@
 //! Time and memory of making label maps of the sizes that clinics have, the network aside:
-//! `cargo run --release -p nightread-tools --bin streaming_cases [threads [case]]`. Seconds are the
-//! processor's, of all threads.
+//! `cargo run --release -p nightread-tools --bin streaming_cases [case]`. Seconds are the processor's.
 //!
 //! The logits are made up: blocks of voxels whose class differs from that of the next block, so that there are borders.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
@@ -87,10 +86,8 @@ fn processor_seconds() -> f64 {
 }
 
 fn main() {
-    let argument = |place| std::env::args().nth(place).and_then(|word| word.parse::<usize>().ok());
-    let threads = argument(1).unwrap_or(1);
+    let wanted = std::env::args().nth(1).and_then(|word| word.parse::<usize>().ok());
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    let wanted = argument(2);
     for (index, case) in cases().into_iter().enumerate() {
         if wanted.is_some_and(|wanted| wanted != index) {
             continue;
@@ -104,9 +101,8 @@ fn main() {
             let before = ALLOCATOR.current_usage();
             ALLOCATOR.reset_peak_usage();
             let started = processor_seconds();
-            let mut accumulator = Accumulator::new(&plan, case.classes, &back, resample, case.source)
-                .unwrap()
-                .with_threads(threads);
+            let mut accumulator =
+                Accumulator::new(&plan, case.classes, &back, resample, case.source).unwrap();
             for index in 0..plan.len() {
                 accumulator.add(index, &logits).unwrap();
             }

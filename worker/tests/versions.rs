@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use support::shelves::{INPUT, edit, labels, model, weights};
 use support::{checked, copy_folder, missing, models, nightread, pydicom_data};
 use tempfile::TempDir;
 
@@ -30,10 +31,7 @@ impl Shelf {
 
     /// Rewrites the manifest; what is replaced must be there.
     fn edit(&self, from: &str, to: &str) {
-        let path = self.model().join("manifest.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{from}");
-        fs::write(path, text.replacen(from, to, 1)).unwrap();
+        edit(&self.model(), from, to);
     }
 
     fn process(&self, input: &Path, out: &Path) -> Output {
@@ -169,48 +167,6 @@ fn a_document_of_a_newer_form_is_never_replaced_and_a_torn_one_is() {
     }
 }
 
-/// The manifest of a model whose graph keeps its weights in a second file.
-fn manifest_of_two_files(graph: &[u8], data: &[u8]) -> String {
-    let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
-    let labels =
-        ["A", "B", "C"].map(|name| format!("[[labels]]\nname = \"{name}\"\nthreshold = 0.5\n")).concat();
-    format!(
-        r#"schema = 1
-name = "{MODEL}"
-version = "1.0.0"
-task = "radiograph"
-description = "a model in two files"
-card = "README.md"
-[weights.fp32]
-file = "model.fp32.onnx"
-sha256 = "{}"
-data = [{{ file = "external.onnx.data", sha256 = "{}" }}]
-[input]
-name = "image"
-item_shape = [1, 4, 4]
-value_range = [-1024.0, 1024.0]
-[preprocessing]
-id = "xrv-1"
-size = 4
-[output]
-logits = "logits"
-activation = "sigmoid"
-calibration = "none"
-{labels}[trained_on]
-views = ["PA"]
-modality_words = "numbers"
-[source]
-data = "none"
-citation = "none"
-url = "none"
-licence = "Apache-2.0"
-not_for = "anything"
-"#,
-        digest(graph),
-        digest(data)
-    )
-}
-
 #[test]
 fn one_byte_in_any_weights_file_is_refused_by_every_command() {
     let work = TempDir::new().unwrap();
@@ -220,13 +176,10 @@ fn one_byte_in_any_weights_file_is_refused_by_every_command() {
     let image = work.path().join("image.png");
     fs::write(&image, b"\x89PNG\r\n\x1a\n").unwrap();
     let (one, two) = (Shelf::new(), Shelf::new());
-    let made = support::repository().join("worker/crates/engine/tests/models");
-    let [graph, data] =
-        ["external.onnx", "external.onnx.data"].map(|name| fs::read(made.join(name)).unwrap());
     fs::remove_file(two.model().join("model.int8.onnx")).unwrap();
-    fs::write(two.model().join("model.fp32.onnx"), &graph).unwrap();
-    fs::write(two.model().join("external.onnx.data"), &data).unwrap();
-    fs::write(two.model().join("manifest.toml"), manifest_of_two_files(&graph, &data)).unwrap();
+    let weights = weights(&two.model(), "external.onnx", &["external.onnx.data"]);
+    let output = "[output]\nlogits = \"logits\"\nactivation = \"sigmoid\"\ncalibration = \"none\"\n";
+    model(&two.model(), &format!("{weights}{INPUT}{output}{}", labels(&["A", "B", "C"], 0.5)));
 
     for (shelf, file) in [(&one, "model.fp32.onnx"), (&two, "model.fp32.onnx"), (&two, "external.onnx.data")]
     {

@@ -8,19 +8,15 @@ use anyhow::{Context, Result, anyhow};
 use nightread_dicom::ChildCodec;
 use nightread_domain::announcement::AllowedSources;
 use nightread_domain::routing::Routing;
-use nightread_domain::storing::{HeatmapLabels, Identity};
+use nightread_domain::storing::HeatmapLabels;
 use nightread_domain::{BlobStore, ErrorCode, JobError, Stage, Task};
 use nightread_engine::{Catalogue, EngineOptions, Precision, Runtime, TELEMETRY_OFF, tune};
 use nightread_radiograph::DecodeLimits;
 use nightread_volume::LimitNames;
 
 use super::account::account;
-use super::models::catalogue;
+use super::stores::Stores;
 use crate::adapters::amqp::RabbitOptions;
-use crate::adapters::storage::Spool;
-use crate::adapters::storage::azure::{AzureOptions, AzureStore};
-use crate::adapters::storage::folder::FolderStore;
-use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
 use crate::compute::cpu::CpuPool;
 use crate::compute::models::{LoadPolicy, LoadedModels};
 use crate::compute::routes::{routing, rule_for};
@@ -34,44 +30,6 @@ use crate::settings::{BrokerSettings, Limits, Settings, StorageSettings};
 
 /// Most that a compressed image may inflate to.
 const IMAGE_INFLATED_BYTES: u64 = 4 << 30;
-
-/// The stores a pipeline reads from and writes to.
-#[derive(Debug)]
-pub struct Stores {
-    pub source: Arc<dyn BlobStore>,
-    pub results: Arc<dyn BlobStore>,
-    pub results_container: String,
-    pub identity: Identity,
-    /// Containers whose jobs wait when they do not answer; none where a failure is the file's own.
-    pub watched: Vec<String>,
-    /// Whether the files beside a scan belong to it: in the service a study is one blob.
-    pub sidecars: bool,
-}
-
-/// The stores of the service, with in-process retries.
-pub fn stores(settings: &Settings) -> Result<Stores> {
-    let budget = RetryBudget { total: settings.limits.storage_retry, ..RetryBudget::default() };
-    let store: Arc<dyn BlobStore> = match settings.storage.as_ref().context("storage was required above")? {
-        StorageSettings::Folder(root) => {
-            let containers = settings.source_containers.iter().chain([&settings.results_container]);
-            let folders = containers.map(|name| (name.clone(), root.join(name)));
-            let store = FolderStore::new(folders)
-                .with_results(&settings.results_container)
-                .with_memory_bytes(settings.limits.memory_bytes);
-            Arc::new(RetryingStore::new(Arc::new(store), budget))
-        }
-        StorageSettings::Azure(access) => {
-            let limits = &settings.limits;
-            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
-            let store = AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool);
-            Arc::new(RetryingStore::new(Arc::new(store), budget))
-        }
-    };
-    let results_container = settings.results_container.clone();
-    let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
-    let source = Arc::clone(&store);
-    Ok(Stores { source, results: store, results_container, identity, sidecars: false, watched })
-}
 
 /// What announcements may name: the configured containers, and URLs of the configured account only, by any of its names.
 pub fn allowed(settings: &Settings) -> Result<AllowedSources> {
@@ -111,16 +69,19 @@ pub struct Composition {
     reading: ReadingOptions,
 }
 
-/// Loads the runtime and opens the models that the routes name, or only the named one. Blocks for seconds.
-pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composition> {
-    let catalogue = catalogue(settings, only_model)?;
+/// Loads the runtime and opens the models of `catalogue` that the routes name, or only the named one. Blocks for seconds.
+pub fn compose(
+    settings: &Settings,
+    catalogue: &Catalogue,
+    only_model: Option<&str>,
+) -> Result<Composition> {
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }
     let precision = settings.engine.precision();
     let routing = match only_model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },
-        None => routing(&settings.routing, &catalogue, precision).map_err(|problem| anyhow!(problem))?,
+        None => routing(&settings.routing, catalogue, precision).map_err(|problem| anyhow!(problem))?,
     };
     let mut names: Vec<String> = routing.models().cloned().collect();
     names.sort();
@@ -135,7 +96,7 @@ pub fn compose(settings: &Settings, only_model: Option<&str>) -> Result<Composit
     let limits = &settings.limits;
     let (opened, codec) = thread::scope(|scope| {
         let starting = scope.spawn(|| codec(limits));
-        (opened(settings, &catalogue, names), starting.join())
+        (opened(settings, catalogue, names), starting.join())
     });
     let opened = opened?;
     check_heatmap_labels(settings, &opened)?;

@@ -1,19 +1,14 @@
 //! The models that the settings name: those of a folder, or the pinned ones of a registry.
 
-use std::sync::Arc;
 use std::thread;
 
-use nightread_domain::{BlobStore, ErrorCode, JobError, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::Catalogue;
 
-use super::account::account;
 use super::runtime;
+use super::stores::store_of;
 use crate::adapters::registry::{Cache, Registry, cached, fetch};
-use crate::adapters::storage::Spool;
-use crate::adapters::storage::azure::{AzureOptions, AzureStore};
-use crate::adapters::storage::folder::FolderStore;
-use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
-use crate::settings::{RegistryPlace, RegistrySettings, Settings, StorageSettings};
+use crate::settings::{RegistrySettings, Settings};
 
 /// All models. Those of a registry are fetched first, unless they are here; a model that a route or `named` asks for must be
 /// pinned. Blocks, for as long as a download takes.
@@ -73,31 +68,6 @@ pub fn catalogue_here(settings: &Settings) -> Result<Catalogue, JobError> {
 fn pinned(catalogue: Catalogue, from: &RegistrySettings) -> Result<Catalogue, JobError> {
     from.pins.iter().try_for_each(|pin| catalogue.get(pin.name()).map(drop))?;
     Ok(catalogue)
-}
-
-/// The store of a registry, with in-process retries.
-///
-/// # Errors
-/// `settings_invalid` for an account that cannot be reached as the settings say.
-pub fn store_of(settings: &Settings, place: &RegistryPlace) -> Result<Arc<dyn BlobStore>, JobError> {
-    let limits = &settings.limits;
-    let budget = RetryBudget { total: limits.storage_retry, ..RetryBudget::default() };
-    let container = place.container();
-    let store: Arc<dyn BlobStore> = match &settings.storage {
-        None => {
-            let text = "[models] registry is a container of [storage], which is incomplete";
-            return Err(failed(ErrorCode::SettingsInvalid, text));
-        }
-        Some(StorageSettings::Folder(root)) => {
-            let containers = [(container.to_owned(), root.join(container))];
-            Arc::new(FolderStore::new(containers).with_memory_bytes(limits.memory_bytes))
-        }
-        Some(StorageSettings::Azure(access)) => {
-            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
-            Arc::new(AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool))
-        }
-    };
-    Ok(Arc::new(RetryingStore::new(store, budget)))
 }
 
 fn failed(code: ErrorCode, text: &str) -> JobError {

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub mod aside;
 pub mod budget;
 pub mod failpoint;
 pub mod memory;

@@ -7,7 +7,7 @@ use nightread_domain::study::{MAX_MEMBERS, Member, Series, SeriesSource, Study};
 use nightread_domain::{BlobKind, BlobRef, BlobStore, ErrorCode, Job, JobError, Stage};
 
 use super::fetching::StudyProperties;
-use crate::readings::instance::{Instance, SeriesKey, instance};
+use crate::readings::instance::{Instance, SeriesMember, instance};
 
 /// Headers that are read at a time.
 const AT_ONCE: usize = 8;
@@ -125,7 +125,7 @@ pub(super) async fn one_series(
     let mut found = stream::iter(asked).buffered(AT_ONCE);
     let mut first: Option<String> = None;
     while let Some(instance) = found.try_next().await? {
-        let Instance::Of(SeriesKey { series_uid, .. }) = instance else {
+        let Instance::Of(SeriesMember { series_uid, .. }) = instance else {
             return Err(not_one("a file that is no instance of a series"));
         };
         if first.get_or_insert_with(|| series_uid.clone()) != &series_uid {

@@ -13,7 +13,7 @@ const MAX_INFLATED_BYTES: u64 = 128 << 20;
 
 /// What an instance says of its series.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeriesKey {
+pub struct SeriesMember {
     /// (0020,000E), digits and dots.
     pub series_uid: String,
     /// (0008,0018).
@@ -27,7 +27,7 @@ pub struct SeriesKey {
 /// What the beginning of a blob shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instance {
-    Of(SeriesKey),
+    Of(SeriesMember),
     /// DICOM without a Series UID.
     WithoutSeries,
     NotDicom,
@@ -73,7 +73,7 @@ fn header(bytes: &[u8]) -> Result<(Instance, bool), JobError> {
     let Some(series_uid) = header.identity.series_uid.clone().filter(|uid| is_uid(uid)) else {
         return Ok((Instance::WithoutSeries, reaches_pixels));
     };
-    let key = SeriesKey {
+    let key = SeriesMember {
         series_uid,
         instance_uid: header.identity.instance_uid.clone(),
         modality: header.modality.clone(),
@@ -133,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slice_names_its_series_wherever_its_header_ends() {
-        let key = SeriesKey {
+        let key = SeriesMember {
             series_uid: "1.2.3".to_owned(),
             instance_uid: Some("1.2.7".to_owned()),
             modality: Some("CT".to_owned()),

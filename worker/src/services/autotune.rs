@@ -33,13 +33,12 @@ pub const SIDE: u32 = 2000;
 /// What all jobs share, with models opened when `load_policy` says and the cores split as the settings say. Where they leave
 /// that open, it is measured where that is worth it, and guessed otherwise. Blocks for seconds.
 pub fn tools(
+    mut composition: Composition,
     settings: &Settings,
     stores: &Stores,
-    only_model: Option<&str>,
     load_policy: LoadPolicy,
     worth_measuring: impl FnOnce(&Composition) -> bool,
 ) -> Result<Tools> {
-    let mut composition = app::compose(settings, only_model)?;
     let split = if worth_measuring(&composition) {
         choose_providers(&mut composition, settings, load_policy)?;
         choose(&composition, settings, stores, load_policy)?

@@ -25,7 +25,7 @@ use nightread_fmri::confounds::Wanted;
 
 use crate::flow::failpoint::Failpoint;
 pub use raw::{Problems, RawSettings};
-pub use registry::{Pin, RegistryPlace, RegistrySettings, is_sha256};
+pub use registry::{Pin, RegistryPlace, RegistrySettings};
 pub use remote_write::WriteSettings;
 
 /// A text that prints as `[redacted]`.

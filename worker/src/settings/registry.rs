@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use nightread_domain::BlobRef;
-use nightread_engine::is_model_name;
+use nightread_engine::{is_model_name, is_sha256};
 
 use super::keys;
 use super::raw::{Problems, RawSettings};
@@ -33,11 +33,6 @@ impl Pin {
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
-}
-
-/// Whether a text is a SHA-256 in lower-case hexadecimal.
-pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl FromStr for Pin {

@@ -12,11 +12,10 @@ mod single;
 use std::fs;
 use std::path::Path;
 
-use nightread::services::autotune::images::png;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use support::{artefact, checked, nightread, repository};
-use tempfile::TempDir;
+use shelf::Shelf;
+use support::artefact;
+use support::shelves::{INPUT, model, read, weights};
 
 /// Labels of the two heads in turns.
 const LABELS: [(&str, &str); 5] = [
@@ -40,63 +39,19 @@ fn heads(activation: &str) -> String {
     format!("[output]\nembedding = \"embedding\"\n{heads}{}", labels.concat())
 }
 
-/// A folder with one image, and the network `heads` of the engine's tests, of which a manifest takes `outputs`.
-fn folder(outputs: &str) -> TempDir {
-    let work = TempDir::new().unwrap();
-    let model = work.path().join("models/heads");
-    fs::create_dir_all(&model).unwrap();
-    let graph = fs::read(repository().join("worker/crates/engine/tests/models/heads.onnx")).unwrap();
-    let manifest = format!(
-        r#"schema = 1
-name = "heads"
-version = "1.0.0"
-task = "radiograph"
-description = "two heads and an embedding"
-card = "README.md"
-[weights.fp32]
-file = "model.onnx"
-sha256 = "{}"
-[input]
-name = "image"
-item_shape = [1, 4, 4]
-value_range = [-1024.0, 1024.0]
-[preprocessing]
-id = "xrv-1"
-size = 4
-{outputs}[trained_on]
-modality_words = "nothing"
-[source]
-data = "none"
-citation = "none"
-url = "none"
-licence = "none"
-not_for = "reading"
-"#,
-        hex::encode(Sha256::digest(&graph))
-    );
-    fs::write(model.join("model.onnx"), &graph).unwrap();
-    fs::write(model.join("README.md"), "# For a test\n").unwrap();
-    fs::write(model.join("manifest.toml"), manifest).unwrap();
-    fs::write(work.path().join("a.png"), png(300, 7).unwrap()).unwrap();
-    work
+/// A shelf with the network `heads` of the engine's tests, of which a manifest takes `outputs`.
+fn shelf(outputs: &str) -> Shelf {
+    let shelf = Shelf::new();
+    let folder = shelf.model("heads");
+    let weights = weights(&folder, "heads.onnx", &[]);
+    model(&folder, &format!("{weights}{INPUT}{outputs}"));
+    shelf
 }
 
 /// How reading the image ended, and its document.
-fn process(work: &Path, embeddings: bool) -> (String, Value) {
-    let mut command = nightread();
-    command
-        .current_dir(work)
-        .args(["process", "a.png", "--root", ".", "--models", "models", "--model", "heads"]);
-    command.args(["--out", "out", "--format", "json"]);
-    let command = command.env("NIGHTREAD_IMAGES_WRITE_EMBEDDINGS", embeddings.to_string());
-    let ran = command.output().unwrap();
-    let told: Value = serde_json::from_slice(&ran.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
-    let row = &told["results"][0];
-    let document = fs::read(work.join(row["path"].as_str().unwrap())).unwrap();
-    let document: Value = serde_json::from_slice(&document).unwrap();
-    checked(&document);
-    (row["outcome"].as_str().unwrap().to_owned(), document)
+fn process(shelf: &Shelf, embeddings: bool) -> (String, Value) {
+    let asked = [("NIGHTREAD_IMAGES_WRITE_EMBEDDINGS", if embeddings { "true" } else { "false" })];
+    read(&shelf.process("heads", &asked), shelf.path())
 }
 
 /// The values of a `.npy` file of one axis.
@@ -110,17 +65,17 @@ fn values(file: &Path, count: usize) -> Vec<f64> {
 
 #[test]
 fn heads_become_one_list_and_an_embedding_a_file_that_may_be_asked_for_later() {
-    let work = folder(&heads("sigmoid"));
-    let (outcome, plain) = process(work.path(), false);
+    let shelf = shelf(&heads("sigmoid"));
+    let (outcome, plain) = process(&shelf, false);
     assert_eq!((outcome.as_str(), plain["artefacts"].as_array().unwrap().len()), ("read", 0));
-    let (outcome, kept) = process(work.path(), true);
+    let (outcome, kept) = process(&shelf, true);
     assert_eq!((outcome.as_str(), &kept["findings"]), ("read", &plain["findings"]), "completed");
-    let (outcome, same) = process(work.path(), true);
+    let (outcome, same) = process(&shelf, true);
     assert_eq!((outcome.as_str(), &same), ("already_done", &kept), "once");
 
     let file = artefact(&kept, "embedding");
     assert!(file.ends_with(".embedding.npy"), "{file}");
-    let embedding = values(&work.path().join("out").join(file), 16);
+    let embedding = values(&shelf.path().join("out").join(file), 16);
     let findings = kept["findings"].as_array().unwrap();
     let labels: Vec<_> = findings.iter().map(|finding| finding["label"].as_str().unwrap()).collect();
     assert_eq!(labels, LABELS.map(|(label, _)| label));
@@ -139,8 +94,8 @@ fn heads_become_one_list_and_an_embedding_a_file_that_may_be_asked_for_later() {
 
 #[test]
 fn numbers_that_are_no_probabilities_fail_the_study() {
-    let work = folder(&heads("none"));
-    let (_, document) = process(work.path(), false);
+    let shelf = shelf(&heads("none"));
+    let (_, document) = process(&shelf, false);
     assert_eq!(
         (&document["status"], &document["error"]["code"]),
         (&"failed".into(), &"scores_not_probabilities".into())
@@ -155,8 +110,8 @@ fn numbers_that_are_no_probabilities_fail_the_study() {
 fn a_network_may_measure_alone() {
     let columns = ["Age", "Dose"]
         .map(|name| format!("[[measurements]]\nname = \"{name}\"\nunit = \"a\"\noutput = \"view\"\n"));
-    let work = folder(&columns.concat());
-    let (outcome, document) = process(work.path(), false);
+    let shelf = shelf(&columns.concat());
+    let (outcome, document) = process(&shelf, false);
     assert_eq!((outcome.as_str(), &document["findings"]), ("read", &serde_json::json!([])));
     let measured = document["measurements"].as_array().unwrap();
     let labels: Vec<_> = measured.iter().map(|made| (&made["label"], &made["unit"])).collect();

@@ -7,10 +7,10 @@ use std::process::Output;
 use nightread::services::autotune::images::png;
 use nightread_engine::{Manifest, Precision};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::support::{checked, nightread, repository};
+use crate::support::nightread;
+use crate::support::shelves::{self, model, weights};
 
 /// What the small networks were made for.
 pub const LABELS: [&str; 3] = ["Effusion", "Mass", "Nodule"];
@@ -71,13 +71,9 @@ impl Shelf {
 
     pub fn network(&self, network: &Network<'_>) {
         let Network { name, graph, range: [low, high], geometry, output, labels, threshold } = network;
-        let graph = repository().join(format!("worker/crates/engine/tests/models/{graph}.onnx"));
-        let graph = fs::read(graph).unwrap();
+        let weights = weights(&self.model(name), &format!("{graph}.onnx"), &[]);
         let text = format!(
-            r#"[weights.fp32]
-file = "model.onnx"
-sha256 = "{}"
-[input]
+            r#"{weights}[input]
 name = "image"
 item_shape = [1, 4, 4]
 value_range = [{low:?}, {high:?}]
@@ -90,11 +86,10 @@ count = 1
 layout = "NCHW"
 [output]
 logits = "logits"
-{output}"#,
-            hex::encode(Sha256::digest(&graph))
+{output}{}"#,
+            shelves::labels(labels, *threshold)
         );
-        self.write(name, &text, labels, *threshold);
-        fs::write(self.model(name).join("model.onnx"), &graph).unwrap();
+        model(&self.model(name), &text);
     }
 
     /// An ensemble of what lies there, with the digests that it has now.
@@ -107,42 +102,14 @@ logits = "logits"
                 manifest.sha256()
             )
         });
-        let text = format!("[ensemble]\ncombine = \"{combine}\"\n{}", members.collect::<String>());
-        self.write(name, &text, labels, 0.6);
-    }
-
-    fn write(&self, name: &str, text: &str, labels: &[&str], threshold: f64) {
-        fs::create_dir_all(self.model(name)).unwrap();
-        let labels =
-            labels.iter().map(|label| format!("[[labels]]\nname = \"{label}\"\nthreshold = {threshold:?}\n"));
-        let manifest = format!(
-            r#"schema = 1
-name = "{name}"
-version = "1.0.0"
-task = "radiograph"
-description = "for tests"
-card = "README.md"
-{text}{}[trained_on]
-modality_words = "nothing"
-[source]
-data = "none"
-citation = "none"
-url = "none"
-licence = "none"
-not_for = "reading"
-"#,
-            labels.collect::<String>()
-        );
-        fs::write(self.model(name).join("README.md"), "# For a test\n").unwrap();
-        fs::write(self.model(name).join("manifest.toml"), manifest).unwrap();
+        let members = members.collect::<String>();
+        let labels = shelves::labels(labels, 0.6);
+        model(&self.model(name), &format!("[ensemble]\ncombine = \"{combine}\"\n{members}{labels}"));
     }
 
     /// Rewrites a manifest; what is replaced must be there.
     pub fn edit(&self, name: &str, from: &str, to: &str) {
-        let path = self.model(name).join("manifest.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{from}: {text}");
-        fs::write(path, text.replacen(from, to, 1)).unwrap();
+        shelves::edit(&self.model(name), from, to);
     }
 
     /// `nightread process` of the image with one model.
@@ -155,13 +122,7 @@ not_for = "reading"
 
     /// The document of the image, held against the schema.
     pub fn read(&self, model: &str, environment: &[(&str, &str)]) -> Value {
-        let ran = self.process(model, environment);
-        let told: Value = serde_json::from_slice(&ran.stdout)
-            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
-        let path = told["results"][0]["path"].as_str().unwrap();
-        let document = serde_json::from_slice(&fs::read(self.path().join(path)).unwrap()).unwrap();
-        checked(&document);
-        document
+        shelves::read(&self.process(model, environment), self.path()).1
     }
 
     /// `nightread models` with these arguments: whether it succeeded, and all that it said.

@@ -4,6 +4,7 @@
 pub mod bands;
 pub mod markdown;
 pub mod rooms;
+pub mod shelves;
 pub mod sockets;
 
 use std::fs;

@@ -15,8 +15,9 @@ pub struct SessionOptions {
     pub intra_threads: usize,
     /// Whether other sessions compute beside this one: then idle threads sleep instead of spinning.
     pub shares_cores: bool,
-    /// Whether batches of different sizes will come: then no memory plan is kept for the last size.
-    pub batch_varies: bool,
+    /// Whether all memory of a run is one block, planned by the sizes of the first. It is for batches of one size; where sizes vary,
+    /// and where a run is large, the block comes beside what the first run took, for no time.
+    pub memory_plan: bool,
 }
 
 pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
@@ -25,7 +26,7 @@ pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Res
         .with_intra_threads(options.intra_threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(!options.shares_cores)?
-        .with_memory_pattern(!options.batch_varies)?;
+        .with_memory_pattern(options.memory_plan)?;
     if options.provider == Provider::OpenVino {
         let config = openvino(options.intra_threads);
         let openvino = OpenVINO::default()

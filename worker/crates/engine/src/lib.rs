@@ -33,7 +33,7 @@
 //! - [`combined`]: the scores of several networks as those of one, of an [`Ensemble`].
 //! - [`Cams`]: class-activation maps, the network's own or made of its features and its classifier's weights.
 //! - [`OptimisedModel`]: a model optimised once, whose sessions share one copy of its weights.
-//! - [`GraphCache`]: optimised graphs, kept between runs.
+//! - [`GraphCache`]: optimised graphs, kept between runs; [`room`] bounds it, and other caches.
 //! - [`tune`] and [`trial`]: short timings, for choices that are measured.
 //!
 //! Everything here blocks except [`Inference`], which is a future without an executor.
@@ -65,6 +65,7 @@ mod panics;
 mod patches;
 mod pool;
 mod provider;
+pub mod room;
 mod runtime;
 mod scores;
 mod session;
@@ -79,7 +80,7 @@ pub use activations::{log_odds, op_norm, sigmoid, softmax};
 pub use cache::{GraphCache, LIMIT_BYTES as CACHE_BYTES};
 pub use cams::Cams;
 pub use configure::SessionOptions;
-pub use digest::{of_bytes as sha256_of, of_file as file_sha256};
+pub use digest::{is_sha256, of_bytes as sha256_of, of_file as file_sha256};
 pub use engine::Engine;
 pub use ensemble::combined;
 pub use graph::{Element, GraphFacts, Port, Side};
@@ -88,7 +89,7 @@ pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, AxisOrder, Calibration, Cam, Catalogue, ClassifierWeights, Code,
     Combine, CtPreprocessing, CtRecipe, DataFile, Ensemble, Evidence, Head, Input, Intensity, Label,
-    Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, Orientation, Output, Padding,
+    Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, ModelFolder, Orientation, Output, Padding,
     Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn,
     Weighting, Weights, Window, is_model_name,
 };

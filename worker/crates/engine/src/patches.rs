@@ -215,7 +215,7 @@ fn open(runtime: &Runtime, models: Vec<VerifiedModel>, options: PatchOptions) ->
         intra_threads: options.intra_threads,
         shares_cores: true,
         // A plan would be a block of all that a patch takes, beside what the first one took: twice the memory, for no time.
-        batch_varies: true,
+        memory_plan: false,
     };
     let (mut sessions, mut costs) = (HashMap::new(), HashMap::new());
     for model in models {

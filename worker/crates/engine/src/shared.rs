@@ -168,7 +168,7 @@ impl SharedGraph {
             provider: Provider::Cpu,
             intra_threads: 1,
             shares_cores: true,
-            batch_varies: true,
+            memory_plan: false,
         };
         let made = configured(runtime, options)
             .map_err(|error| error.message().to_owned())

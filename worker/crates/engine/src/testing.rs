@@ -10,7 +10,7 @@ use crate::manifest::{
 /// A manifest with `labels` labels and an input of one value.
 pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
     Manifest {
-        folder: PathBuf::from(name),
+        folder: PathBuf::from(name).into(),
         name: name.to_owned(),
         version: "1.0.0".to_owned(),
         task: Task::Radiograph,

@@ -77,7 +77,7 @@ struct Candidate {
 
 impl Candidate {
     fn open(runtime: &Runtime, model: &VerifiedModel, provider: Provider) -> Result<Self, JobError> {
-        let options = SessionOptions { provider, intra_threads: 1, shares_cores: true, batch_varies: true };
+        let options = SessionOptions { provider, intra_threads: 1, shares_cores: true, memory_plan: false };
         let session = ModelSession::open(runtime, model, options)?;
         model.verify()?;
         Ok(Self { session, times: Vec::new() })

@@ -26,7 +26,7 @@ pub fn fastest_precision(
     if let [] | [_] = offered.as_slice() {
         return Ok(offered.first().copied().unwrap_or(Precision::Fp32));
     }
-    let options = SessionOptions { provider, intra_threads: 1, shares_cores: true, batch_varies: true };
+    let options = SessionOptions { provider, intra_threads: 1, shares_cores: true, memory_plan: false };
     let mut sessions = Vec::with_capacity(offered.len());
     for precision in &offered {
         let session = ModelSession::open(runtime, &VerifiedModel::open(manifest, *precision)?, options)?;

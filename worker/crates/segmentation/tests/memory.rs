@@ -23,7 +23,6 @@ fn counted(window: &Window, shape: [usize; 3], classes: usize, resample: Resampl
         source,
         axes: [2, 0, 1],
         flips: [true, false, false],
-        threads: 1,
         seed: 5,
     };
     let back = geometry.back();

@@ -16,8 +16,7 @@ use support::{Geometry, IDENTITY, geometry, naive};
 fn streamed(geometry: &Geometry, back: &Back) -> Vec<usize> {
     let Geometry { window, shape, classes, resample, source, .. } = geometry;
     let plan = Plan::new(*shape, window.clone()).unwrap();
-    let mut accumulator =
-        Accumulator::new(&plan, *classes, back, *resample, *source).unwrap().with_threads(geometry.threads);
+    let mut accumulator = Accumulator::new(&plan, *classes, back, *resample, *source).unwrap();
     let memory = plan.memory(*classes, *resample, *source);
     let waits = if *resample == Resample::Labels { 0 } else { memory.source_labels };
     assert_eq!(accumulator.bytes(), memory.ring + memory.scratch + memory.model_labels + waits);
@@ -83,7 +82,6 @@ fn a_misplaced_patch_is_seen() {
         source: [14, 12, 13],
         axes: [1, 2, 0],
         flips: [false, true, false],
-        threads: 1,
         seed: 3,
     };
     let expected: Vec<_> = naive(&geometry).into_iter().map(|right| right.label).collect();

@@ -1,5 +1,5 @@
 //! Versions of models in a folder of this machine: `DIGEST/NAME/FILE`. Nothing in it is believed: each file is held against the
-//! list of its version, and the list against the pin, whenever a model is asked for.
+//! list of its version, and the list against the pin, whenever a model is asked for. What is read with is held (`lease.rs`).
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
@@ -49,9 +49,18 @@ impl Cache {
         Self { folder }
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The folder of a version, which bears the model's name.
     pub(super) fn folder_of(&self, pin: &Pin) -> PathBuf {
-        self.folder.join(pin.sha256()).join(pin.name())
+        self.place_of(pin).join(pin.name())
+    }
+
+    /// The folder that goes with a version.
+    pub(super) fn place_of(&self, pin: &Pin) -> PathBuf {
+        self.folder.join(pin.sha256())
     }
 
     /// Reads and digests all that there is of a version. Blocks.
@@ -63,11 +72,11 @@ impl Cache {
         Held { sums: Some(sums), lacking }
     }
 
-    /// Waits until nobody else fetches the version. Where the file system has no locks, two may: each renames whole files.
+    /// Waits until nobody else fetches the version, which is held. Where the file system has no locks, two may: each renames whole files.
     pub(super) async fn lock(&self, pin: &Pin) -> Result<Option<File>, JobError> {
         let folder = self.folder_of(pin);
         fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, error))?;
-        let path = self.folder.join(pin.sha256()).join(LOCK);
+        let path = self.place_of(pin).join(LOCK);
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.map_err(|error| unwritable(&path, error))?;
         let mut waits = false;

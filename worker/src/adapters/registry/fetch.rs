@@ -1,17 +1,21 @@
 //! From the registry into the cache: a list first, which is held against the pin, then every file that it names.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
+use nightread_engine::ModelFolder;
 
-use super::cache::{Cache, Held};
+use super::cache::Cache;
 use super::sums::{SUMS_FILE, Sums};
 use super::versions::{Registry, mismatch, missing};
+use crate::flow::aside::blocking;
 use crate::settings::Pin;
 
-/// The folders of these versions, each whole and right when this returns. What is in the cache is digested and not asked for;
-/// where all is there, the registry is not needed.
+/// What runs beside the reactor here.
+const TASK: &str = "a task of the models' cache";
+
+/// The folders of these versions, each whole and right when this returns, and held from then on. What is in the cache is digested
+/// and not asked for; where all is there, the registry is not needed. Versions that are no longer used make room.
 ///
 /// # Errors
 /// `model_missing` for a version, or a file of it, that the registry does not have; `model_mismatch` for what has another digest,
@@ -21,14 +25,22 @@ pub async fn fetch(
     cache: &Cache,
     pins: &[Pin],
     most_bytes: u64,
-) -> Result<Vec<PathBuf>, JobError> {
+) -> Result<Vec<ModelFolder>, JobError> {
     let mut folders = Vec::new();
     for pin in pins {
-        if !look(cache, pin).await?.is_whole() {
+        // Before anything is looked at: what is there now could be removed.
+        let lease = with(cache, pin, Cache::lease).await?;
+        if !with(cache, pin, Cache::look).await?.is_whole() {
             Fetching { registry, cache, pin, most_bytes }.run().await?;
         }
-        folders.push(cache.folder_of(pin));
+        folders.push(ModelFolder::from(cache.folder_of(pin)).held(lease));
     }
+    let (cache, pins) = (cache.clone(), pins.to_vec());
+    blocking(Stage::Start, TASK, move || {
+        cache.prune(&pins);
+        Ok(())
+    })
+    .await?;
     Ok(folders)
 }
 
@@ -36,22 +48,28 @@ pub async fn fetch(
 ///
 /// # Errors
 /// `model_missing` for what is not there, or not right.
-pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<PathBuf>, JobError> {
+pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<ModelFolder>, JobError> {
     let folders = pins.iter().map(|pin| {
+        let folder = cache.folder_of(pin);
+        let lease = folder.exists().then(|| cache.lease(pin)).flatten();
         if cache.look(pin).is_whole() {
-            return Ok(cache.folder_of(pin));
+            return Ok(ModelFolder::from(folder).held(lease));
         }
         Err(missing(format!(
             "{pin} is not in the cache, {}, and nobody is asked for it",
-            cache.folder_of(pin).display()
+            folder.display()
         )))
     });
     folders.collect()
 }
 
-async fn look(cache: &Cache, pin: &Pin) -> Result<Held, JobError> {
+async fn with<T: Send + 'static>(
+    cache: &Cache,
+    pin: &Pin,
+    what: fn(&Cache, &Pin) -> T,
+) -> Result<T, JobError> {
     let (cache, pin) = (cache.clone(), pin.clone());
-    blocking(move || Ok(cache.look(&pin))).await
+    blocking(Stage::Start, TASK, move || Ok(what(&cache, &pin))).await
 }
 
 struct Fetching<'a> {
@@ -65,7 +83,7 @@ impl Fetching<'_> {
     async fn run(&self) -> Result<(), JobError> {
         let _lock = self.cache.lock(self.pin).await?;
         // Another may have fetched it meanwhile.
-        let held = look(self.cache, self.pin).await?;
+        let held = with(self.cache, self.pin, Cache::look).await?;
         if held.is_whole() {
             return Ok(());
         }
@@ -80,7 +98,7 @@ impl Fetching<'_> {
             let sums = self.sums().await?;
             self.keep(SUMS_FILE, Body::from(sums.text().into_bytes()), self.pin.sha256()).await?;
             // Files may be there without their list.
-            let held = look(self.cache, self.pin).await?;
+            let held = with(self.cache, self.pin, Cache::look).await?;
             (sums, held.lacking)
         };
         let mut bytes = 0;
@@ -134,7 +152,7 @@ impl Fetching<'_> {
     async fn keep(&self, name: &str, body: Body, sha256: &str) -> Result<(), JobError> {
         let (cache, pin) = (self.cache.clone(), self.pin.clone());
         let (name, sha256) = (name.to_owned(), sha256.to_owned());
-        blocking(move || {
+        blocking(Stage::Start, TASK, move || {
             let mut draft = cache.draft(&pin)?;
             let written = draft.fill(body.open())?;
             if written != sha256 {
@@ -146,13 +164,4 @@ impl Fetching<'_> {
         })
         .await
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
-        Err(JobError::new(Stage::Start, ErrorCode::Internal, "a task of the models' cache panicked")
-            .with_source(panicked))
-    })
 }

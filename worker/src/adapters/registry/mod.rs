@@ -3,6 +3,7 @@
 
 mod cache;
 mod fetch;
+mod lease;
 mod push;
 mod sums;
 mod versions;

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use nightread_engine::MANIFEST_FILE;
+use nightread_engine::{MANIFEST_FILE, is_sha256};
 use sha2::{Digest, Sha256};
-
-use crate::settings::is_sha256;
 
 /// What the list is called, beside the files that it names.
 pub(super) const SUMS_FILE: &str = "SHA256SUMS";

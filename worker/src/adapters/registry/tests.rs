@@ -1,8 +1,8 @@
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use nightread_domain::ports::{Guard, Guarded, StoreCall};
 use nightread_domain::{ErrorClass, ErrorCode, JobError};
@@ -79,7 +79,8 @@ impl Shelf {
 
     async fn fetch(&self, pin: &Pin) -> Result<PathBuf, JobError> {
         let pins = std::slice::from_ref(pin);
-        fetch(&self.registry, &self.cache(), pins, MOST).await.map(|mut folders| folders.remove(0))
+        let fetched = fetch(&self.registry, &self.cache(), pins, MOST).await;
+        fetched.map(|folders| folders[0].to_path_buf())
     }
 
     fn reads(&self) -> usize {
@@ -90,6 +91,15 @@ impl Shelf {
     fn away(&self) {
         fs::rename(self.folder.path().join("registry"), self.folder.path().join("elsewhere")).unwrap();
     }
+}
+
+/// As if a version had so many bytes more, and were not used since yesterday.
+fn unused_for_long(cache: &Cache, pin: &Pin, bytes: u64) {
+    let place = cache.place_of(pin);
+    // In a race it may be gone.
+    let _ = File::create(place.join("ballast")).and_then(|ballast| ballast.set_len(bytes));
+    let yesterday = SystemTime::now() - Duration::from_hours(24);
+    let _ = File::open(place.join(".used")).and_then(|mark| mark.set_modified(yesterday));
 }
 
 fn openable(folder: &Path) {
@@ -222,6 +232,43 @@ async fn those_who_start_together_download_once() {
         openable(&folder.unwrap());
     }
     assert_eq!(shelf.reads(), 4, "the list and three files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_whole_whoever_makes_room_beside() {
+    let shelf = Shelf::new();
+    let pin = shelf.push().await.unwrap().pin;
+    shelf.reads();
+    let ended = AtomicBool::new(false);
+    let read = || async {
+        for _ in 0..30 {
+            let pins = std::slice::from_ref(&pin);
+            let held = fetch(&shelf.registry, &shelf.cache(), pins, MOST).await.unwrap();
+            unused_for_long(&shelf.cache(), &pin, 2 << 30);
+            for _ in 0..20 {
+                openable(&held[0]);
+                tokio::task::yield_now().await;
+            }
+            drop(held);
+            unused_for_long(&shelf.cache(), &pin, 2 << 30);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    shelf.cache().prune(&[]);
+                }
+            });
+        }
+        tokio::task::block_in_place(|| {
+            let handle = tokio::runtime::Handle::current();
+            handle.block_on(futures::future::join_all((0..3).map(|_| read())));
+        });
+        ended.store(true, Ordering::SeqCst);
+    });
+    assert!(shelf.reads() > 4 * 5, "it was removed between, and fetched again");
 }
 
 #[tokio::test]

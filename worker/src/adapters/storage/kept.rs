@@ -11,6 +11,8 @@ use nightread_domain::body::Kept;
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::flow::aside::{STORAGE_TASK, blocking};
+
 /// Granularity of the room for spooled bytes, so that terabytes fit the semaphore's counter.
 const PERMIT_BYTES: u64 = 1 << 20;
 
@@ -124,15 +126,12 @@ impl Spool {
         let room =
             room.map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))?;
         let folders = self.folders();
-        let made = tokio::task::spawn_blocking(move || {
+        blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (folder, file) = unnamed_file(folders)?;
             reserve(&file, bytes).map_err(|error| failed(&folder, error))?;
             Ok(Spooling { file, written: 0, bytes, folder, room })
-        });
-        made.await.unwrap_or_else(|panicked| {
-            Err(JobError::new(Stage::Fetch, ErrorCode::Internal, "a storage task panicked")
-                .with_source(panicked))
         })
+        .await
     }
 }
 

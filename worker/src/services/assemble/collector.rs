@@ -17,7 +17,7 @@ use super::closer::now;
 use super::shelf::{Seen, Shelf};
 use super::state::{Put, SeriesState, Step};
 use crate::adapters::amqp::Publisher;
-use crate::readings::instance::{Instance, SeriesKey, instance};
+use crate::readings::instance::{Instance, SeriesMember, instance};
 use crate::services::events::envelope::lane_of;
 use crate::services::events::vitals::RelayVitals;
 use crate::telemetry::metrics;
@@ -54,7 +54,7 @@ struct Found {
     series: BlobRef,
     blob: BlobRef,
     etag: ETag,
-    key: SeriesKey,
+    key: SeriesMember,
     message: Message,
 }
 
@@ -271,7 +271,7 @@ impl Collector {
 
 /// What a blob on a route of instances is.
 enum File {
-    Of(BlobRef, ETag, SeriesKey),
+    Of(BlobRef, ETag, SeriesMember),
     NotDicom,
     /// It is no more, or stands for a folder.
     Gone,

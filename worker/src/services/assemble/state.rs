@@ -10,7 +10,7 @@ use nightread_domain::study::MAX_MEMBERS;
 use nightread_domain::{BlobRef, ETag, JobError};
 use serde::{Deserialize, Serialize};
 
-use crate::readings::instance::SeriesKey;
+use crate::readings::instance::SeriesMember;
 
 /// The form that is written and read.
 pub(super) const SCHEMA: &str = "nightread.series.v1";
@@ -112,7 +112,7 @@ impl SeriesState {
     }
 
     /// Takes an instance in. Its version is the one that its blob has now: whoever finds another one held has asked again.
-    pub fn put(&mut self, name: &str, etag: &ETag, key: &SeriesKey, now: Moment) -> Put {
+    pub fn put(&mut self, name: &str, etag: &ETag, key: &SeriesMember, now: Moment) -> Put {
         if self.held(name) == Some(etag) {
             return Put::Known;
         }

@@ -8,14 +8,14 @@ use nightread_domain::{BlobRef, ETag};
 use proptest::prelude::*;
 
 use super::state::{Moment, Put, SeriesState, Step};
-use crate::readings::instance::SeriesKey;
+use crate::readings::instance::SeriesMember;
 
 const QUIET: Duration = Duration::from_millis(100);
 const LEASE: Moment = 250;
 const REPLICAS: usize = 3;
 
-fn key(instance_uid: &str, expected: Option<u32>) -> SeriesKey {
-    SeriesKey {
+fn key(instance_uid: &str, expected: Option<u32>) -> SeriesMember {
+    SeriesMember {
         series_uid: "1.2".to_owned(),
         instance_uid: Some(instance_uid.to_owned()),
         modality: Some("CT".to_owned()),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::storing::Identity;
 use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Stage, Task};
+use nightread_engine::Catalogue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -60,11 +61,13 @@ pub(crate) fn run(
     settings: Settings,
     runtime: Runtime,
 ) -> Result<BenchReport> {
+    let catalogue = app::catalogue(&settings, model)?;
     let model = match model {
         Some(model) => model.to_owned(),
-        None => default_model(&settings)?,
+        None => default_model(&settings, &catalogue)?,
     };
-    let bench = Bench::new(paths, settings, &model, runtime)?;
+    let composition = app::compose(&settings, &catalogue, Some(&model))?;
+    let bench = Bench::new(paths, settings, composition, &model, runtime)?;
     match measure {
         Measure::Grid { each, rounds } => bench.grid(each, rounds),
         Measure::Bulk(count) => bench.bulk(count),
@@ -72,9 +75,8 @@ pub(crate) fn run(
 }
 
 /// The model that reads images, or the one that there is.
-fn default_model(settings: &Settings) -> Result<String> {
-    let catalogue = app::catalogue(settings, None)?;
-    let rules = routing(&settings.routing, &catalogue, settings.engine.precision());
+fn default_model(settings: &Settings, catalogue: &Catalogue) -> Result<String> {
+    let rules = routing(&settings.routing, catalogue, settings.engine.precision());
     let rules = rules.map_err(anyhow::Error::msg)?.rules;
     let images = rules.iter().find(|rule| rule.task == Task::Radiograph);
     let rule = images.or(rules.first()).context("there is no model of this precision: name one")?;
@@ -94,8 +96,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(paths: &[PathBuf], settings: Settings, model: &str, runtime: Runtime) -> Result<Self> {
-        let mut composition = app::compose(&settings, Some(model))?;
+    fn new(
+        paths: &[PathBuf],
+        settings: Settings,
+        mut composition: Composition,
+        model: &str,
+        runtime: Runtime,
+    ) -> Result<Self> {
         autotune::choose_providers(&mut composition, &settings, LOAD_POLICY)?;
         let folder = tempfile::Builder::new().prefix("nightread-bench-").tempdir()?;
         let samples = Samples::of(&composition, LOAD_POLICY)?;

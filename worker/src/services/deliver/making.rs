@@ -6,7 +6,8 @@ use bytes::Bytes;
 use nightread_archive::{Concept, Kind, Object, Options, Predecessor, ReportClass, SegForm};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
 
-use crate::services::dicom::objects::{self, SourceReading};
+use crate::flow::aside::blocking;
+use crate::services::dicom::objects::{self, Ingredients, SourceReading};
 
 /// What objects are made of.
 #[derive(Debug)]
@@ -30,11 +31,7 @@ impl Making {
     /// # Errors
     /// Those of [`objects::objects`]; `source_changed` for a file that was written to meanwhile.
     pub async fn objects(self) -> Result<Vec<Object>, JobError> {
-        let made = tokio::task::spawn_blocking(move || self.made()).await;
-        made.unwrap_or_else(|panicked| {
-            let text = "making the objects panicked";
-            Err(JobError::new(Stage::Deliver, ErrorCode::Internal, text).with_source(panicked))
-        })
+        blocking(Stage::Deliver, "making the objects", move || self.made()).await
     }
 
     fn made(self) -> Result<Vec<Object>, JobError> {
@@ -43,9 +40,15 @@ impl Making {
             segmentation: self.segmentation,
             predecessors: &self.predecessors,
         };
-        let (document, study) = (&self.document, &self.study);
-        let made = objects::objects(document, study, &self.files, &self.codes, &options, &self.reading);
-        for kept in study.kept() {
+        let made = objects::objects(&Ingredients {
+            document: &self.document,
+            study: &self.study,
+            files: &self.files,
+            codes: &self.codes,
+            options: &options,
+            reading: &self.reading,
+        });
+        for kept in self.study.kept() {
             if !kept.is_unchanged().map_err(crate::readings::unreadable)? {
                 return Err(changed());
             }

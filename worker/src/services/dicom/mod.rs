@@ -1,6 +1,7 @@
 //! DICOM objects of results.
 
 mod files;
+mod ingredients;
 pub mod objects;
 mod radiograph;
 mod reading;

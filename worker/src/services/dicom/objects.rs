@@ -1,12 +1,12 @@
 //! From a document and its source to objects, with the errors of a job.
 
-use bytes::Bytes;
-use nightread_archive::{Concept, Object, Options};
+use nightread_archive::{Concept, Object};
 use nightread_domain::result::{Payload, Status};
-use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
+use nightread_domain::{ErrorCode, JobError, ResultDocument, Stage};
 use nightread_engine::Manifest;
 
 pub use super::files::{MOST_FILE_BYTES, file, files_of};
+pub use super::ingredients::Ingredients;
 pub use super::reading::SourceReading;
 use super::tasks::of_task;
 
@@ -30,20 +30,13 @@ pub fn uncoded<'a>(document: &'a ResultDocument, codes: &[(String, Concept)]) ->
     labels.map(String::as_str).filter(|label| !has_code(label)).collect()
 }
 
-/// The objects of a result, in the order in which they are sent. `study`: its source, as it is now; `files`: all of [`files_of`], each
-/// as [`file`] gives it.
+/// The objects of a result, in the order in which they are sent.
 ///
 /// # Errors
 /// `source_changed` where the source is not the one that was read; `no_dicom_identity`, `no_dicom_result`, `artefact_changed`; those
 /// of a header that cannot be read.
-pub fn objects(
-    document: &ResultDocument,
-    study: &FetchedStudy,
-    files: &[(String, Bytes)],
-    codes: &[(String, Concept)],
-    options: &Options<'_>,
-    reading: &SourceReading,
-) -> Result<Vec<Object>, JobError> {
+pub fn objects(of: &Ingredients<'_>) -> Result<Vec<Object>, JobError> {
+    let Ingredients { document, study, .. } = of;
     if document.study.sha256.as_ref() != Some(&study.sha256) {
         let text = "the source has other bytes than those that the result was read from";
         return Err(JobError::new(Stage::Report, ErrorCode::SourceChanged, text));
@@ -55,7 +48,7 @@ pub fn objects(
         let studies = document.task.studies();
         return Err(no_result(format!("no DICOM object is made of a reading of {studies}")));
     };
-    make(document, study, files, codes, options, reading)
+    make(of)
 }
 
 fn no_result(text: impl Into<String>) -> JobError {

@@ -1,24 +1,18 @@
 //! The objects of a radiograph: its headers, and the heatmaps beside the document.
 
-use bytes::Bytes;
-use nightread_archive::{Concept, Object, Options, Panel, SourceInstance, of_radiograph};
+use nightread_archive::{Object, Panel, SourceInstance, of_radiograph};
+use nightread_domain::JobError;
 use nightread_domain::result::ArtefactKind;
-use nightread_domain::{FetchedStudy, JobError, ResultDocument};
 
 use super::files::{bytes_of, files_of};
-use super::reading::{SourceReading, as_job_error};
+use super::ingredients::Ingredients;
+use super::reading::as_job_error;
 use crate::readings::unreadable;
 
 /// # Errors
 /// As [`super::objects::objects`].
-pub(super) fn objects(
-    document: &ResultDocument,
-    study: &FetchedStudy,
-    files: &[(String, Bytes)],
-    codes: &[(String, Concept)],
-    options: &Options<'_>,
-    reading: &SourceReading,
-) -> Result<Vec<Object>, JobError> {
+pub(super) fn objects(of: &Ingredients<'_>) -> Result<Vec<Object>, JobError> {
+    let &Ingredients { document, study, files, codes, options, reading } = of;
     let bytes = study.clone().into_only()?.body.into_bytes().map_err(unreadable)?;
     let source = SourceInstance::open(&bytes, reading.max_inflated_bytes).map_err(as_job_error)?;
     let mut panels = Vec::new();

@@ -10,7 +10,7 @@ use nightread_archive::{Concept, Object, Options, PRIVATE_SCHEME};
 use nightread_dicom::IsolatedCodec;
 use nightread_domain::ResultDocument;
 
-use super::objects::{self, MOST_FILE_BYTES, SourceReading};
+use super::objects::{self, Ingredients, MOST_FILE_BYTES, SourceReading};
 use super::source;
 use super::tasks::of_task;
 use crate::app::{self, WrongUse};
@@ -49,7 +49,14 @@ pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings:
     let codec: Option<Arc<dyn IsolatedCodec>> =
         if of_task(document.task).needs_codec { Some(Arc::new(app::codec(&settings.limits)?)) } else { None };
     let reading = SourceReading::new(&settings.limits, codec);
-    let made = objects::objects(&document, &study, &files, &codes, &options, &reading)?;
+    let made = objects::objects(&Ingredients {
+        document: &document,
+        study: &study,
+        files: &files,
+        codes: &codes,
+        options: &options,
+        reading: &reading,
+    })?;
     let uncoded: Vec<String> = objects::uncoded(&document, &codes).into_iter().map(str::to_owned).collect();
     if !uncoded.is_empty() {
         let labels = uncoded.join(", ");

@@ -1,23 +1,15 @@
 //! What differs between tasks where DICOM objects are made of their results. A further task is a row here, and a file that makes its
 //! objects.
 
-use bytes::Bytes;
-use nightread_archive::{Concept, Object, Options};
-use nightread_domain::{FetchedStudy, JobError, ResultDocument, Task};
+use nightread_archive::Object;
+use nightread_domain::{JobError, Task};
 
-use super::reading::SourceReading;
+use super::ingredients::Ingredients;
 use super::{radiograph, volume};
 use crate::settings::Limits;
 
 /// Makes the objects of a result; see [`super::objects::objects`].
-type Make = fn(
-    &ResultDocument,
-    &FetchedStudy,
-    &[(String, Bytes)],
-    &[(String, Concept)],
-    &Options<'_>,
-    &SourceReading,
-) -> Result<Vec<Object>, JobError>;
+type Make = fn(&Ingredients<'_>) -> Result<Vec<Object>, JobError>;
 
 /// How objects are made of a task's results.
 #[derive(Clone, Copy, Debug)]

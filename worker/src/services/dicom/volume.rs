@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use nightread_archive::{
-    Concept, CtResult, Laterality, Object, Options, Organ, Reference, SegImage, SegInput, SegSegment,
-    SegSlice, SourceInstance, of_ct,
+    Concept, CtResult, Laterality, Object, Organ, Reference, SegImage, SegInput, SegSegment, SegSlice,
+    SourceInstance, of_ct,
 };
 use nightread_ct::{Layout, SliceName, layout};
 use nightread_domain::result::{self, ArtefactFacts, ArtefactKind, Payload, Segment};
 use nightread_domain::set::is_uid;
-use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
+use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_volume::{Affine, BytesSource, Grid, GridRelation, LimitNames, Limits, VolumeStream};
 
 use super::files::{bytes_of, changed, files_of};
-use super::reading::{SourceReading, as_job_error, no_identity};
+use super::ingredients::Ingredients;
+use super::reading::{as_job_error, no_identity};
 use crate::readings::segmentation::{parts, refused};
 
 /// Voxels that are read at a time.
@@ -22,14 +23,8 @@ const RUN: usize = 1 << 16;
 
 /// # Errors
 /// As [`super::objects::objects`].
-pub(super) fn objects(
-    document: &ResultDocument,
-    study: &FetchedStudy,
-    files: &[(String, Bytes)],
-    codes: &[(String, Concept)],
-    options: &Options<'_>,
-    reading: &SourceReading,
-) -> Result<Vec<Object>, JobError> {
+pub(super) fn objects(of: &Ingredients<'_>) -> Result<Vec<Object>, JobError> {
+    let &Ingredients { document, study, files, codes, options, reading } = of;
     let without_codec = || JobError::new(Stage::Report, ErrorCode::Internal, "there is no codec");
     let codec = reading.codec.as_deref().ok_or_else(without_codec)?;
     let layout = layout(&parts(study.clone()), &reading.volumes, codec).map_err(refused)?;

@@ -136,7 +136,7 @@ impl Looked {
         }
         let opened = VerifiedModel::open(manifest, precision).and_then(|model| {
             let options =
-                SessionOptions { provider, intra_threads: 1, shares_cores: false, batch_varies: true };
+                SessionOptions { provider, intra_threads: 1, shares_cores: false, memory_plan: false };
             ModelSession::open(runtime, &model, options)
         });
         match opened.and_then(|mut session| behaviour(&mut session, manifest)) {

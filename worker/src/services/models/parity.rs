@@ -96,7 +96,7 @@ pub(crate) fn run(
     let runtime = Runtime::load(&settings.engine.search())?;
     let model = VerifiedModel::open(&manifest, Precision::Fp32)?;
     let provider = settings.engine.provider();
-    let options = SessionOptions { provider, intra_threads: 1, shares_cores: false, batch_varies: false };
+    let options = SessionOptions { provider, intra_threads: 1, shares_cores: false, memory_plan: true };
     let mut session = ModelSession::open(&runtime, &model, options)?;
 
     let work = tempfile::Builder::new().prefix("nightread-parity-").tempdir()?;

@@ -18,7 +18,7 @@ use self::summary::Row;
 use self::watch::ProgressWatch;
 use crate::adapters::memory::MemoryQueue;
 use crate::adapters::storage::folder::FolderStore;
-use crate::app::{Composition, Stores, WrongUse};
+use crate::app::{self, Composition, Stores, WrongUse};
 use crate::cli::ProcessArgs;
 use crate::compute::models::LoadPolicy;
 use crate::flow::valve::Valve;
@@ -101,7 +101,9 @@ pub(crate) fn run(
     };
     let load_policy = LoadPolicy::Lazy { studies: named.blobs.len() };
     let model = args.model.as_deref();
-    let tools = Arc::new(autotune::tools(settings, &stores, model, load_policy, worth_measuring)?);
+    let composition = app::compose(settings, &app::catalogue(settings, model)?, model)?;
+    let tools = autotune::tools(composition, settings, &stores, load_policy, worth_measuring)?;
+    let tools = Arc::new(tools);
     let reads_volumes = tools.routing.rules.iter().any(|rule| rule.task == Task::Segmentation);
     let (asked, messages) = if reads_volumes {
         let gathered = runtime.block_on(series::gathered(&named.blobs, &*tools.source, &sets))?;

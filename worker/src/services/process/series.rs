@@ -12,7 +12,7 @@ use nightread_radiograph::sniff;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::readings::instance::{Instance, SeriesKey, instance};
+use crate::readings::instance::{Instance, SeriesMember, instance};
 
 /// The container of the set documents.
 pub(super) const SETS: &str = "sets";
@@ -45,7 +45,7 @@ pub(super) struct SeriesInput {
 struct Slice {
     blob: BlobRef,
     properties: BlobProperties,
-    key: SeriesKey,
+    key: SeriesMember,
 }
 
 /// Puts the slices of CT series among `blobs` together; set documents go into `folder`. Whatever cannot be looked at stays what it
@@ -90,7 +90,7 @@ async fn slice(blob: &BlobRef, store: &dyn BlobStore) -> Result<Option<Slice>, J
             // Of a series whose UIDs were taken away: those of one folder that are alike.
             let group = format!("{:?}", key.group(folder_of(blob.name())));
             let series_uid = made_up(&group);
-            SeriesKey { series_uid, instance_uid: None, modality: key.modality, expected: None }
+            SeriesMember { series_uid, instance_uid: None, modality: key.modality, expected: None }
         }
         Instance::NotDicom => return Ok(None),
     };

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use nightread_domain::result::{ArtefactFacts, Parsed, ResultDocument};
 use nightread_domain::storing::result_blob;
-use nightread_domain::{BlobRef, ETag, ErrorCode, JobError, Stage};
+use nightread_domain::{BlobRef, ETag, JobError, Stage};
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 
@@ -27,7 +27,11 @@ use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::app::{self, WrongUse};
 use crate::cli::Common;
+use crate::flow::aside::blocking;
 use crate::settings::{Problems, Settings, StorageSettings};
+
+/// What runs beside the reactor here.
+const TASK: &str = "reading documents";
 
 /// One document, or what should be one.
 #[derive(Clone, Debug)]
@@ -125,7 +129,7 @@ impl Documents {
                     Store::Here(_) => None,
                     Store::Account(account) => Some(download(account, named.clone()).await?),
                 };
-                work(move || {
+                blocking(Stage::Fetch, TASK, move || {
                     let mut found = match (downloaded, &store) {
                         (Some(found), _) => found,
                         (None, Store::Here(folder)) => read_here(folder, named)?,
@@ -251,7 +255,7 @@ impl Store {
         let read = match self {
             Self::Here(folder) => {
                 let (folder, blob) = (folder.clone(), blob.clone());
-                work(move || folder.read_now(&blob, limit)).await?
+                blocking(Stage::Fetch, TASK, move || folder.read_now(&blob, limit)).await?
             }
             Self::Account(account) => read_blob(account, blob, limit).await?,
         };
@@ -306,15 +310,6 @@ fn beside(path: &BlobRef, document: &ResultDocument, artefact: &ArtefactFacts) -
     }
     let missing = named.name().strip_suffix(path.name())?;
     artefact.path.strip_prefix(missing).map(str::to_owned)
-}
-
-async fn work<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
-        let text = "reading documents panicked";
-        Err(JobError::new(Stage::Fetch, ErrorCode::Internal, text).with_source(panicked))
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nightread_domain::ports::Sink;
 use nightread_domain::{ErrorClass, JobError, Lane};
+use nightread_engine::Catalogue;
 use tokio::runtime::Runtime;
 
 use self::machine::Machine;
@@ -73,10 +74,13 @@ pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<
     // The first signal drains; a second one gives back what is in flight.
     runtime.block_on(async { stop_on_signals([stop.drain.clone(), stop.abandon.clone()]) })?;
 
-    let ended = runtime.block_on(models::are_here(settings, &vitals, &stop));
-    let ended = match ended {
-        Some(ended) => ended,
-        None => with_models(settings, part, &runtime, &vitals, valve, stop)?,
+    let catalogue = match &settings.registry {
+        Some(registry) => runtime.block_on(models::fetched(settings, registry, &vitals, &stop)),
+        None => Ok(app::catalogue(settings, None)?),
+    };
+    let ended = match catalogue {
+        Ok(catalogue) => with_models(&catalogue, settings, part, &runtime, &vitals, valve, stop)?,
+        Err(ended) => ended,
     };
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &ended {
@@ -90,6 +94,7 @@ pub(crate) fn run(settings: &Settings, part: &Part, runtime: Runtime) -> Result<
 
 /// Opens the models, and serves.
 fn with_models(
+    catalogue: &Catalogue,
     settings: &Settings,
     part: &Part,
     runtime: &Runtime,
@@ -98,7 +103,9 @@ fn with_models(
     stop: Stop,
 ) -> Result<RunEnd> {
     let stores = app::stores(settings)?;
-    let tools = Arc::new(autotune::tools(settings, &stores, None, LoadPolicy::Eager, |_| true)?);
+    let composition = app::compose(settings, catalogue, None)?;
+    let tools = autotune::tools(composition, settings, &stores, LoadPolicy::Eager, |_| true)?;
+    let tools = Arc::new(tools);
     runtime.block_on(tools.reader.models.volumes().open())?;
     metrics::models(tools.reader.models.iter().map(|model| model.facts.name.as_str()));
     vitals.models_are_warm(Arc::clone(&tools));

@@ -1,31 +1,36 @@
 //! The models of a registry, before anything is opened.
 
 use nightread_domain::JobError;
+use nightread_engine::Catalogue;
 
 use super::vitals::ServiceVitals;
 use crate::app;
 use crate::pipeline::serving::{RunEnd, Stop};
-use crate::settings::Settings;
+use crate::settings::{RegistrySettings, Settings};
 
-/// Waits until every pinned model is on this machine: not ready, said loudly. What cannot pass by itself, a wrong digest above all,
-/// ends the worker. `None` to go on.
-pub(super) async fn are_here(settings: &Settings, vitals: &ServiceVitals, stop: &Stop) -> Option<RunEnd> {
-    let registry = settings.registry.as_ref()?;
+/// Waits until every pinned model is on this machine: not ready, said loudly. The error is how the worker ends instead: what cannot
+/// pass by itself, a wrong digest above all, ends it.
+pub(super) async fn fetched(
+    settings: &Settings,
+    from: &RegistrySettings,
+    vitals: &ServiceVitals,
+    stop: &Stop,
+) -> Result<Catalogue, RunEnd> {
     loop {
         let fetched = tokio::select! {
-            () = stop.drain.cancelled() => return Some(RunEnd::Drained),
-            fetched = app::fetched(settings, registry, None) => fetched,
+            () = stop.drain.cancelled() => return Err(RunEnd::Drained),
+            fetched = app::fetched(settings, from, None) => fetched,
         };
         match fetched {
-            Ok(_) => {
+            Ok(catalogue) => {
                 vitals.models_are_away(None);
-                return None;
+                return Ok(catalogue);
             }
             Err(error) if error.is_transient() => away(&error, vitals),
-            Err(error) => return Some(RunEnd::Fatal(error)),
+            Err(error) => return Err(RunEnd::Fatal(error)),
         }
         tokio::select! {
-            () = stop.drain.cancelled() => return Some(RunEnd::Drained),
+            () = stop.drain.cancelled() => return Err(RunEnd::Drained),
             () = tokio::time::sleep(settings.limits.probe_interval) => {}
         }
     }

@@ -82,7 +82,7 @@ keys! {
         "registry_cache",
         Text,
         "",
-        "folder that models of the registry are fetched into; default: models in CACHE_DIRECTORY (systemd's), else nightread/models in XDG_CACHE_HOME or ~/.cache",
+        "folder that models of the registry are fetched into; of versions that are not pinned 1 GiB stays; default: models in CACHE_DIRECTORY (systemd's), else nightread/models in XDG_CACHE_HOME or ~/.cache",
     );
     MODELS_PRECISION = key(
         "models",

@@ -35,7 +35,7 @@ impl Key {
         &self.0
     }
 
-    /// The name of the entry's folder.
+    /// The name of the entry's folder, a SHA-256: whatever else lies in the cache's is not the cache's.
     pub(super) fn name(&self) -> String {
         digest::of_bytes(self.0.as_bytes())
     }

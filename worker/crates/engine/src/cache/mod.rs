@@ -9,7 +9,6 @@
 mod key;
 mod names;
 mod processor;
-mod room;
 mod trust;
 
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -22,7 +21,9 @@ use tempfile::TempDir;
 
 pub(crate) use self::key::Key;
 pub(crate) use self::names::{GRAPH, WEIGHTS};
-use self::names::{MAKING, RECORD};
+use self::names::RECORD;
+use crate::digest::is_sha256;
+use crate::room::{self, MAKING};
 
 /// Begins the last line of a record.
 const DIGEST: &str = "digest ";
@@ -115,10 +116,11 @@ impl GraphCache {
         let record = made.join(RECORD);
         fs::write(&record, format!("{}{DIGEST}{digest}\n", key.as_str())).map_err(words)?;
         fs::set_permissions(&record, Permissions::from_mode(0o600)).map_err(words)?;
-        room::make(&self.folder, self.limit_bytes.saturating_sub(bytes));
+        let room = self.limit_bytes.saturating_sub(bytes);
+        room::make(&self.folder, room, RECORD, is_sha256, |_| Some(()));
         let place = self.place(key);
         if place.exists() {
-            room::remove(&self.folder, &place).map_err(words)?;
+            room::remove(&self.folder, &place, ()).map_err(words)?;
         }
         // Whoever made the same at once may have been first: then that one stays, and this one is used where it is.
         fs::rename(made, &place).map_err(words)?;

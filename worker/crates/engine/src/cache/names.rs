@@ -4,6 +4,3 @@
 pub(crate) const GRAPH: &str = "graph.onnx";
 pub(crate) const WEIGHTS: &str = "weights.bin";
 pub(super) const RECORD: &str = "record";
-
-/// Begins the name of a folder in which an entry is being made, or from which one is being removed.
-pub(super) const MAKING: &str = ".making-";

@@ -113,6 +113,20 @@ fn the_one_that_was_not_used_for_the_longest_time_goes_first() {
 }
 
 #[test]
+fn what_others_keep_in_the_same_folder_stays() {
+    let (_root, cache) = cache();
+    let cache = cache.with_limit_bytes(1000);
+    let (folder, file) = (cache.folder.join("models"), cache.folder.join("notes"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("weights"), vec![7; 2000]).unwrap();
+    fs::write(&file, vec![7; 2000]).unwrap();
+    let old = kept(&cache, "old", 600, 3 * HOUR);
+    let new = kept(&cache, "new", 600, 2 * HOUR);
+    assert!(!old.exists() && new.exists());
+    assert!(folder.join("weights").exists() && file.exists(), "models of a registry lie there");
+}
+
+#[test]
 fn what_makers_that_were_killed_left_behind_goes() {
     let (_root, cache) = cache();
     let (young, old) = (cache.making().unwrap().keep(), cache.making().unwrap().keep());

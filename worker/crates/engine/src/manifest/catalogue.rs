@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
 
-use super::{MANIFEST_FILE, Manifest, ManifestProblems, ensemble};
+use super::{MANIFEST_FILE, Manifest, ManifestProblems, ModelFolder, ensemble};
 
 /// All models of a folder, by name. One that is half made takes no other with it.
 #[derive(Clone, Debug, Default)]
@@ -28,16 +28,17 @@ impl Catalogue {
                 JobError::new(Stage::Start, ErrorCode::ModelMissing, text).with_source(error)
             })?;
         let folders = entries.into_iter().map(|entry| entry.path());
-        let models = folders.filter(|folder| folder.join(MANIFEST_FILE).is_file());
+        let models = folders.filter(|folder| folder.join(MANIFEST_FILE).is_file()).map(ModelFolder::from);
         Ok(Self::of(folder.display().to_string(), models))
     }
 
     /// Reads the manifests of these folders, which `place` tells people of. Digests are checked when a model is opened.
-    pub fn of(place: String, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+    pub fn of(place: String, folders: impl IntoIterator<Item = ModelFolder>) -> Self {
         let mut catalogue = Self { place, ..Self::default() };
         for folder in folders {
             match Manifest::read(&folder) {
                 Ok(manifest) => {
+                    let manifest = Manifest { folder, ..manifest };
                     catalogue.models.insert(manifest.name.clone(), Arc::new(manifest));
                 }
                 Err(found) => catalogue.problems.push(found),

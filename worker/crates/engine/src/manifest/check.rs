@@ -23,7 +23,7 @@ pub(super) enum Files {
 /// Rules across sections, and the files themselves.
 pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
     // "." and ".." have no last component; the folder's real name counts.
-    let folder = fs::canonicalize(&manifest.folder).unwrap_or_else(|_| manifest.folder.clone());
+    let folder = fs::canonicalize(&*manifest.folder).unwrap_or_else(|_| manifest.folder.to_path_buf());
     let folder_name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if folder_name != manifest.name {
         problems

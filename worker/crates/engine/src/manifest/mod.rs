@@ -5,6 +5,7 @@ mod check;
 mod decides;
 mod ensemble;
 mod files;
+mod folder;
 mod outputs;
 mod parse;
 mod reader;
@@ -24,6 +25,7 @@ use crate::digest;
 pub use catalogue::Catalogue;
 pub use check::is_model_name;
 pub use ensemble::{Combine, Ensemble, Member};
+pub use folder::ModelFolder;
 pub use outputs::{Activation, ArrayShape, Calibration, Cam, ClassifierWeights, Head, Measurement, Output};
 pub use segmentation::{
     AxisOrder, CtPreprocessing, CtRecipe, Intensity, Orientation, Padding, Placement, Resample, SegmentRule,
@@ -241,7 +243,7 @@ pub struct Maps {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The folder it was read from.
-    pub folder: PathBuf,
+    pub folder: ModelFolder,
     pub name: String,
     /// Semantic version, without precision.
     pub version: String,

@@ -98,7 +98,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     let maps = reader.table_if("maps", |reader| maps(reader, template));
     let (fp32, int8) = weights?;
     Some(Manifest {
-        folder: folder.to_owned(),
+        folder: folder.to_owned().into(),
         name: name?,
         version: version?,
         task: task?,
@@ -137,7 +137,7 @@ fn ensemble(reader: &mut Reader<'_>, folder: &Path, about: About) -> Option<Mani
     let trained_on = reader.table("trained_on", trained_on);
     let source = reader.table("source", source);
     Some(Manifest {
-        folder: folder.to_owned(),
+        folder: folder.to_owned().into(),
         name: about.name?,
         version: about.version?,
         task: about.task?,

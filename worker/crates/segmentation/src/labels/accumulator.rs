@@ -31,7 +31,6 @@ pub struct Accumulator<'a> {
     cells: Option<(Cells, LabelValues)>,
     next: usize,
     spoilt: bool,
-    threads: usize,
 }
 
 /// A label map, and how sure the network was.
@@ -79,7 +78,6 @@ impl<'a> Accumulator<'a> {
             cells,
             next: 0,
             spoilt: false,
-            threads: 1,
         })
     }
 
@@ -97,13 +95,6 @@ impl<'a> Accumulator<'a> {
         }
         self.inside = inside;
         Ok(self)
-    }
-
-    /// Adds with up to so many threads.
-    #[must_use]
-    pub fn with_threads(mut self, threads: usize) -> Self {
-        self.threads = threads.max(1);
-        self
     }
 
     /// Bytes that are held now.
@@ -138,7 +129,7 @@ impl<'a> Accumulator<'a> {
         if turn.begins_row {
             self.begin_row(turn);
         }
-        if !self.ring.add(self.plan, self.plan.start(turn), logits, self.threads) {
+        if !self.ring.add(self.plan, self.plan.start(turn), logits) {
             return Err(LabelError::NotFinite { patch: index });
         }
         if turn.ends_row {

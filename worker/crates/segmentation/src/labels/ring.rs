@@ -206,47 +206,8 @@ impl Ring {
         });
     }
 
-    /// Adds the weighted logits of a patch that begins at `start`, by up to `threads` threads. False when there was NaN or
-    /// infinity among them.
-    pub fn add(&mut self, plan: &Plan, start: [usize; 3], logits: &[f32], threads: usize) -> bool {
-        let patch: usize = plan.window.patch.iter().product();
-        let share = self.classes.div_ceil(threads.clamp(1, self.classes));
-        let (places, sizes) = (&self.places, self.sizes);
-        std::thread::scope(|scope| {
-            let (mut whole, mut rows) = (self.whole.as_mut_slice(), self.rows.as_mut_slice());
-            let mut others = Vec::new();
-            let mut finite = true;
-            for logits in logits.chunks(share * patch) {
-                let classes = logits.len() / patch;
-                let (first_whole, rest_whole) = whole.split_at_mut(classes * sizes[0]);
-                let (first_rows, rest_rows) = rows.split_at_mut(classes * sizes[1]);
-                (whole, rows) = (rest_whole, rest_rows);
-                let mut part = Part { places, sizes, whole: first_whole, rows: first_rows };
-                if whole.is_empty() && rows.is_empty() {
-                    finite &= part.add(plan, start, logits);
-                } else {
-                    others.push(scope.spawn(move || part.add(plan, start, logits)));
-                }
-            }
-            // A panic of a thread is the panic of this one.
-            for other in others {
-                finite &= other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            }
-            finite
-        })
-    }
-}
-
-/// The sums of some classes.
-struct Part<'a> {
-    places: &'a Places,
-    sizes: [usize; 2],
-    whole: &'a mut [f32],
-    rows: &'a mut [f32],
-}
-
-impl Part<'_> {
-    fn add(&mut self, plan: &Plan, start: [usize; 3], logits: &[f32]) -> bool {
+    /// Adds the weighted logits of a patch that begins at `start`. False when there was NaN or infinity among them.
+    pub fn add(&mut self, plan: &Plan, start: [usize; 3], logits: &[f32]) -> bool {
         let patch = plan.window.patch;
         let [fast, middle, slow] = &plan.axes;
         let curves: [&[f32]; 3] = std::array::from_fn(|axis| plan.weights.along(axis));
@@ -258,7 +219,7 @@ impl Part<'_> {
                     let outer = curves[2][in_z] * curves[1][in_y];
                     let line = &logits[(in_z * patch[1] + in_y) * patch[0]..][..patch[0]];
                     let at = [start[0], start[1] + y, start[2] + z];
-                    for piece in Ring::pieces(self.places, at, start[0] + fast.extent) {
+                    for piece in Self::pieces(&self.places, at, start[0] + fast.extent) {
                         let first = piece.at[0] - start[0] + fast.skipped;
                         let logits = &line[first..first + piece.len];
                         let curve = &curves[0][first..first + piece.len];

@@ -20,7 +20,6 @@ pub struct Geometry {
     /// The source's axis of each axis of the model.
     pub axes: [usize; 3],
     pub flips: [bool; 3],
-    pub threads: usize,
     pub seed: u64,
 }
 
@@ -39,9 +38,9 @@ pub fn geometry() -> impl Strategy<Value = Geometry> {
     let axes = Just([0, 1, 2]).prop_shuffle();
     // A few classes; now and then so many that labels take two bytes.
     let classes = prop_oneof![1 => Just(1usize), 12 => 2usize..7, 1 => Just(257usize)];
-    let rest = (source, axes, any::<[bool; 3]>(), 1usize..4, any::<u64>());
+    let rest = (source, axes, any::<[bool; 3]>(), any::<u64>());
     (window, shape, classes, any::<bool>(), rest).prop_map(
-        |(window, shape, classes, logits, (source, axes, flips, threads, seed))| {
+        |(window, shape, classes, logits, (source, axes, flips, seed))| {
             let small = if classes > 100 { shape.map(|side| side.min(6)) } else { shape };
             let resample = if logits { Resample::Logits } else { Resample::Labels };
             let window = Window {
@@ -53,7 +52,7 @@ pub fn geometry() -> impl Strategy<Value = Geometry> {
                 },
                 ..window
             };
-            Geometry { window, shape: small, classes, resample, source, axes, flips, threads, seed }
+            Geometry { window, shape: small, classes, resample, source, axes, flips, seed }
         },
     )
 }

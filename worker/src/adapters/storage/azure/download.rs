@@ -12,7 +12,7 @@ use azure_storage_blob::models::BlobClientDownloadOptions;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
-use nightread_domain::{BlobProperties, ETag, ErrorCode, Fetched, JobError, Stage};
+use nightread_domain::{BlobProperties, ETag, Fetched, JobError, Stage};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +20,7 @@ use super::client::AzureOptions;
 use super::error;
 use super::facts::to_etag;
 use crate::adapters::storage::Spool;
+use crate::flow::aside::{STORAGE_TASK, blocking};
 
 pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
@@ -62,7 +63,7 @@ async fn spooled(
         .buffered(options.parallel_ranges.max(1));
     while let Some(chunk) = ranges.try_next().await? {
         // Digest and disk may take as long as the network: neither may hold up the reactor.
-        state = blocking(move || {
+        state = blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (mut file, mut digest) = state;
             digest.update(&chunk);
             file.write(&chunk)?;
@@ -71,16 +72,8 @@ async fn spooled(
         .await?;
     }
     let (file, digest) = state;
-    let body = blocking(move || file.finish()).await?;
+    let body = blocking(Stage::Fetch, STORAGE_TASK, move || file.finish()).await?;
     Ok(Fetched { body, sha256: hex::encode(digest.finalize()) })
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
-        Err(JobError::new(Stage::Fetch, ErrorCode::Internal, "a storage task panicked").with_source(panicked))
-    })
 }
 
 async fn in_memory(

@@ -11,7 +11,8 @@ use nightread_domain::{BlobRef, JobError, Stage};
 use walkdir::{DirEntry, WalkDir};
 
 use super::fault::unreadable;
-use super::{FolderStore, Place, blocking, inner};
+use super::{FolderStore, Place, inner};
+use crate::flow::aside::{STORAGE_TASK, blocking};
 
 /// Files of a page. Each page goes through the folders on its way anew, so a page has more of them than Azure's.
 const PAGE: usize = 20_000;
@@ -33,7 +34,7 @@ impl Listing for FolderStore {
             after: marker.map(str::to_owned),
         };
         let (container, links, root) = (container.to_owned(), self.links, walk.root.clone());
-        blocking(Stage::Fetch, move || {
+        blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (names, next) = walk.page()?;
             let items = names.into_iter().map(|name| {
                 let blob = BlobRef::new(&container, name)?;

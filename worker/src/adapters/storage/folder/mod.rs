@@ -25,6 +25,7 @@ use self::beneath::Links;
 use self::fault::{is_absent, unreadable, unwritable};
 use super::below::all_below;
 use super::kept::{KeptFile, MEMORY_BYTES};
+use crate::flow::aside::{STORAGE_TASK, blocking};
 
 /// As many as a page of Azure's listing has.
 const MOST_LISTED: usize = 5000;
@@ -174,7 +175,7 @@ impl Place {
 impl BlobStore for FolderStore {
     async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError> {
         let place = self.place(blob)?;
-        blocking(Stage::Fetch, move || place.open_file(Stage::Fetch).map(|(_, properties)| properties)).await
+        blocking(Stage::Fetch, STORAGE_TASK, move || place.open_file(Stage::Fetch).map(|(_, properties)| properties)).await
     }
 
     async fn fetch(
@@ -189,7 +190,7 @@ impl BlobStore for FolderStore {
         let place = self.place(blob)?;
         let expected = properties.clone();
         let in_memory = expected.bytes <= self.memory_bytes;
-        let read = blocking(Stage::Fetch, move || {
+        let read = blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (file, found) = place.open_file(Stage::Fetch)?;
             if found != expected {
                 return Ok(None);
@@ -203,7 +204,7 @@ impl BlobStore for FolderStore {
     async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError> {
         let place = self.place(blob)?;
         let (expected, most) = (properties.clone(), properties.bytes.min(most));
-        let read = blocking(Stage::Fetch, move || {
+        let read = blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (file, found) = place.open_file(Stage::Fetch)?;
             beginning(&file, &found, &expected, most).map_err(|error| unreadable(Stage::Fetch, error))
         });
@@ -212,7 +213,7 @@ impl BlobStore for FolderStore {
 
     async fn read(&self, blob: &BlobRef, limit: u64) -> Result<Option<(Bytes, ETag)>, JobError> {
         let place = self.place(blob)?;
-        blocking(Stage::Store, move || small(&place, limit)).await
+        blocking(Stage::Store, STORAGE_TASK, move || small(&place, limit)).await
     }
 
     async fn write(
@@ -223,7 +224,7 @@ impl BlobStore for FolderStore {
         condition: WriteCondition,
     ) -> Result<WriteOutcome, JobError> {
         let place = self.place(blob)?;
-        blocking(Stage::Store, move || {
+        blocking(Stage::Store, STORAGE_TASK, move || {
             write(&place, &body, &condition).map_err(|error| unwritable(&place.root, error))
         })
         .await
@@ -232,7 +233,7 @@ impl BlobStore for FolderStore {
     async fn probe(&self, container: &str) -> Result<(), JobError> {
         let root = self.root(container)?.to_path_buf();
         let writes = self.results.as_deref() == Some(container);
-        blocking(Stage::Start, move || {
+        blocking(Stage::Start, STORAGE_TASK, move || {
             fs::read_dir(&root).map_err(|error| unreadable(Stage::Start, error))?;
             if writes { try_writing(&root).map_err(|error| unwritable(&root, error)) } else { Ok(()) }
         })
@@ -242,7 +243,7 @@ impl BlobStore for FolderStore {
     async fn some_below(&self, container: &str, prefix: &str) -> Result<Vec<BlobRef>, JobError> {
         let root = self.root(container)?.to_path_buf();
         let (folder, container) = (root.join(prefix), container.to_owned());
-        let found = blocking(Stage::Start, move || {
+        let found = blocking(Stage::Start, STORAGE_TASK, move || {
             // What cannot be looked into cannot be judged; a reading that needs it will say so.
             // Drafts of writes that go on begin with a dot.
             let files = WalkDir::new(folder).into_iter().flatten().filter(|entry| {
@@ -268,7 +269,7 @@ impl BlobStore for FolderStore {
     async fn remove(&self, blob: &BlobRef) -> Result<(), JobError> {
         let (root, links) = (self.root(blob.container())?.to_path_buf(), self.links);
         let path = self.path_of(blob)?;
-        blocking(Stage::Store, move || {
+        blocking(Stage::Store, STORAGE_TASK, move || {
             let folder = path.parent().unwrap_or(&root);
             match within(&root, folder, links).and_then(|()| fs::remove_file(&path)) {
                 Err(error) if !is_absent(&error) => Err(unwritable(&root, error)),
@@ -403,16 +404,4 @@ pub(crate) fn properties_of(metadata: &fs::Metadata) -> io::Result<BlobPropertie
 
 fn too_large(limit: u64) -> JobError {
     JobError::new(Stage::Fetch, ErrorCode::BlobTooLarge, format!("more than the allowed {limit} bytes"))
-}
-
-async fn blocking<T: Send + 'static>(
-    stage: Stage,
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panicked) => {
-            Err(JobError::new(stage, ErrorCode::Internal, "a storage task panicked").with_source(panicked))
-        }
-    }
 }
