@@ -12,7 +12,7 @@ mod stores;
 pub use self::account::{account, queue_account};
 pub use self::compose::{Composition, allowed, compose, precision, rabbit};
 pub(crate) use self::compose::{codec, decode_limits};
-pub use self::models::{catalogue, catalogue_here, fetched};
+pub use self::models::{catalogue, catalogue_here, described, fetched};
 pub use self::settings::settings;
 pub(crate) use self::start::{WrongUse, broker_of, require_broker, sound, sound_settings, stop_on_signals};
 pub use self::stores::{Stores, store_of, stores};

@@ -7,8 +7,8 @@ use nightread_engine::Catalogue;
 
 use super::runtime;
 use super::stores::store_of;
-use crate::adapters::registry::{Cache, Registry, cached, fetch};
-use crate::settings::{RegistrySettings, Settings};
+use crate::adapters::registry::{Cache, Registry, Wanted, cached, fetch};
+use crate::settings::{Pin, RegistrySettings, Settings};
 
 /// All models. Those of a registry are fetched first, unless they are here; a model that a route or `named` asks for must be
 /// pinned. Blocks, for as long as a download takes.
@@ -16,11 +16,23 @@ use crate::settings::{RegistrySettings, Settings};
 /// # Errors
 /// `model_missing` when the folder cannot be read; those of [`fetched`].
 pub fn catalogue(settings: &Settings, named: Option<&str>) -> Result<Catalogue, JobError> {
+    read(settings, named, Wanted::All)
+}
+
+/// As [`catalogue`], for who asks what the manifests say and opens no model: of a registry nothing else is fetched.
+///
+/// # Errors
+/// As [`catalogue`].
+pub fn described(settings: &Settings, named: Option<&str>) -> Result<Catalogue, JobError> {
+    read(settings, named, Wanted::Manifest)
+}
+
+fn read(settings: &Settings, named: Option<&str>, wanted: Wanted) -> Result<Catalogue, JobError> {
     let Some(registry) = &settings.registry else { return Catalogue::load(&settings.models_dir) };
     // The caller may itself be work of a runtime, which cannot wait for another.
     thread::scope(|scope| {
         let fetching = scope.spawn(|| {
-            let fetched = fetched(settings, registry, named);
+            let fetched = pinned(settings, registry, named, wanted);
             let runtime = runtime::one_thread().map_err(|error| {
                 failed(ErrorCode::Internal, "no threads for the registry").with_source(error)
             })?;
@@ -35,10 +47,15 @@ pub fn catalogue(settings: &Settings, named: Option<&str>) -> Result<Catalogue, 
 /// # Errors
 /// `settings_invalid` for a model that is not pinned, with the pins that there are; `model_missing`, `model_mismatch`; those of
 /// the store.
-pub async fn fetched(
+pub async fn fetched(settings: &Settings, from: &RegistrySettings) -> Result<Catalogue, JobError> {
+    pinned(settings, from, None, Wanted::All).await
+}
+
+async fn pinned(
     settings: &Settings,
     from: &RegistrySettings,
     named: Option<&str>,
+    wanted: Wanted,
 ) -> Result<Catalogue, JobError> {
     let registry = Registry::new(store_of(settings, &from.place)?, from.place.clone());
     let mut unpinned: Vec<&str> = settings.routing.models().map(String::as_str).chain(named).collect();
@@ -48,9 +65,14 @@ pub async fn fetched(
     if from.pins.is_empty() || !unpinned.is_empty() {
         return Err(registry.unpinned(&unpinned).await);
     }
-    let folders =
-        fetch(&registry, &Cache::new(from.cache.clone()), &from.pins, settings.limits.model_bytes).await?;
-    pinned(Catalogue::of(registry.to_string(), folders), from)
+    let cache = Cache::new(from.cache.clone());
+    let folders = fetch(&registry, &cache, &from.pins, wanted, settings.limits.model_bytes).await?;
+    let place = registry.to_string();
+    let catalogue = match wanted {
+        Wanted::All => Catalogue::of(place, folders),
+        Wanted::Manifest => Catalogue::described(place, folders),
+    };
+    whole(catalogue, &cache, &from.pins)
 }
 
 /// As [`catalogue`], of what is on this machine: a registry is not asked. Blocks.
@@ -59,14 +81,25 @@ pub async fn fetched(
 /// `model_missing` when the folder cannot be read, or a pinned model is not in the cache.
 pub fn catalogue_here(settings: &Settings) -> Result<Catalogue, JobError> {
     let Some(registry) = &settings.registry else { return Catalogue::load(&settings.models_dir) };
-    let folders = cached(&Cache::new(registry.cache.clone()), &registry.pins)?;
-    pinned(Catalogue::of(format!("the registry {}", registry.place), folders), registry)
+    let cache = Cache::new(registry.cache.clone());
+    let folders = cached(&cache, &registry.pins)?;
+    whole(Catalogue::of(format!("the registry {}", registry.place), folders), &cache, &registry.pins)
 }
 
 /// What is pinned is meant to be served. One that this program cannot read with (a key that it does not know, of a later
 /// version) would be left out, and its studies go to another model, or to none.
-fn pinned(catalogue: Catalogue, from: &RegistrySettings) -> Result<Catalogue, JobError> {
-    from.pins.iter().try_for_each(|pin| catalogue.get(pin.name()).map(drop))?;
+fn whole(catalogue: Catalogue, cache: &Cache, pins: &[Pin]) -> Result<Catalogue, JobError> {
+    for pin in pins {
+        catalogue.get(pin.name())?;
+        // What was read is what was digested: others may write to a cache that is shared.
+        if !cache.has_manifest(pin) {
+            let text = format!(
+                "the manifest of {pin} changed while it was read: look who writes to {}",
+                cache.folder_of(pin).display()
+            );
+            return Err(failed(ErrorCode::ModelMismatch, &text));
+        }
+    }
     Ok(catalogue)
 }
 

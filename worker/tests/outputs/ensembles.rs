@@ -139,3 +139,57 @@ fn heatmaps_and_inputs_of_an_ensemble_are_refused_in_words() {
     assert_eq!(ran.status.code(), Some(2), "{said}");
     assert!(said.contains("name one of one, two, three"), "{said}");
 }
+
+#[test]
+fn an_ensemble_comes_out_of_a_registry_with_its_members() {
+    let shelf = three("mean");
+    let local = shelf.read("together", &[]);
+    let root = shelf.path().join("storage");
+    std::fs::create_dir_all(root.join("models")).unwrap();
+    let storage =
+        [("NIGHTREAD_STORAGE_KIND", "folder"), ("NIGHTREAD_STORAGE_FOLDER", root.to_str().unwrap())];
+    let push = |name: &str| {
+        let mut command = crate::support::nightread();
+        command.current_dir(shelf.path()).envs(storage).args(["models", "push", name, "--to", "models"]);
+        let ran = command.args(["--models", "models", "--format", "json"]).output().unwrap();
+        (
+            serde_json::from_slice::<Value>(&ran.stdout).unwrap_or_default(),
+            String::from_utf8(ran.stderr).unwrap(),
+        )
+    };
+    let pins: Vec<_> = NAMES
+        .into_iter()
+        .chain(["together"])
+        .map(|name| {
+            let (answer, said) = push(name);
+            assert_eq!(
+                answer["members"].as_array().map(Vec::len),
+                Some(3 * usize::from(name == "together")),
+                "{said}"
+            );
+            answer["pin"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    // What it was made of has changed since: it would be pinned, and refused by every worker.
+    shelf.edit("one", "version = \"1.0.0\"", "version = \"1.0.1\"");
+    shelf.edit("one", "to = [0.0, 1.0]", "to = [0.0, 0.5]");
+    let (_, said) = push("together");
+    assert!(said.contains("ensemble.members[0].manifest_sha256"), "{said}");
+
+    let read = |pins: &[String], out: &str| {
+        let mut command = crate::support::nightread();
+        command.current_dir(shelf.path()).envs(storage).env("NIGHTREAD_MODELS_DIR", "");
+        command.env("NIGHTREAD_MODELS_REGISTRY", "models").env("NIGHTREAD_MODELS_PINNED", pins.join(","));
+        command.env("NIGHTREAD_MODELS_REGISTRY_CACHE", shelf.path().join("cache"));
+        command.args([
+            "process", "a.png", "--root", ".", "--model", "together", "--out", out, "--format", "json",
+        ]);
+        command.output().unwrap()
+    };
+    let (_, fetched) = crate::support::shelves::read(&read(&pins, "fetched"), shelf.path());
+    assert_eq!(fetched["findings"], local["findings"]);
+    // A pinned model that cannot be read with is not left out.
+    let ran = read(&pins[1..], "lacking");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success() && said.contains("ensemble.members[0]"), "{said}");
+}

@@ -2,12 +2,12 @@
 //! list of its version, and the list against the pin, whenever a model is asked for. What is read with is held (`lease.rs`).
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::file_sha256;
+use nightread_engine::{MANIFEST_FILE, file_sha256};
 use tempfile::NamedTempFile;
 
 use super::sums::{MOST_SUMS_BYTES, SUMS_FILE, Sums, digest_of};
@@ -23,18 +23,38 @@ const LOCK: &str = ".lock";
 /// Between two looks at a lock that another holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bytes that are written at a time.
+const PIECE: usize = 1 << 20;
+
 /// The folder that models are fetched into.
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: PathBuf,
 }
 
+/// Which files of a version somebody needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Who reads studies with it.
+    All,
+    /// Who asks what it is.
+    Manifest,
+}
+
+impl Wanted {
+    fn has(self, name: &str) -> bool {
+        self == Self::All || name == MANIFEST_FILE
+    }
+}
+
 /// What of a version is there and right.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
+    /// Of the files that are.
+    pub bytes: u64,
     /// `None` where the list is missing or wrong.
     pub sums: Option<Sums>,
-    /// Files of the list that are missing or wrong.
+    /// Files that are missing or wrong.
     pub lacking: Vec<String>,
 }
 
@@ -54,7 +74,7 @@ impl Cache {
     }
 
     /// The folder of a version, which bears the model's name.
-    pub(super) fn folder_of(&self, pin: &Pin) -> PathBuf {
+    pub fn folder_of(&self, pin: &Pin) -> PathBuf {
         self.place_of(pin).join(pin.name())
     }
 
@@ -63,13 +83,26 @@ impl Cache {
         self.folder.join(pin.sha256())
     }
 
-    /// Reads and digests all that there is of a version. Blocks.
-    pub(super) fn look(&self, pin: &Pin) -> Held {
+    /// Whether the manifest of a version is there and right. Blocks.
+    pub fn has_manifest(&self, pin: &Pin) -> bool {
+        self.look(pin, Wanted::Manifest).is_whole()
+    }
+
+    /// Reads and digests what there is of a version, of its files those that are wanted. Blocks.
+    pub(super) fn look(&self, pin: &Pin, wanted: Wanted) -> Held {
         let folder = self.folder_of(pin);
-        let Some(sums) = sums_in(&folder, pin) else { return Held { sums: None, lacking: Vec::new() } };
-        let lacks = |(name, sha256): &(&str, &str)| !is_right(&folder.join(name), sha256);
-        let lacking = sums.files().filter(lacks).map(|(name, _)| name.to_owned()).collect();
-        Held { sums: Some(sums), lacking }
+        let Some(sums) = sums_in(&folder, pin) else { return Held::default() };
+        let mut held = Held::default();
+        for (name, sha256) in sums.files().filter(|(name, _)| wanted.has(name)) {
+            let path = folder.join(name);
+            if is_right(&path, sha256) {
+                held.bytes += path.metadata().map_or(0, |file| file.len());
+            } else {
+                held.lacking.push(name.to_owned());
+            }
+        }
+        held.sums = Some(sums);
+        held
     }
 
     /// Waits until nobody else fetches the version, which is held. Where the file system has no locks, two may: each renames whole files.
@@ -116,7 +149,23 @@ pub(super) struct Draft {
 impl Draft {
     /// Writes all of `body`, and gives the digest of what was written. Blocks.
     pub(super) fn fill(&mut self, mut body: impl Read) -> Result<String, JobError> {
-        io::copy(&mut body, &mut self.file).map_err(|error| unwritable(&self.folder, error))?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            match body.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => {
+                    self.file.write_all(&piece[..read]).map_err(|error| unwritable(&self.folder, error))?
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Of the file that was fetched, or of a registry that is a folder: no fault of the cache.
+                Err(error) => {
+                    let text = "what was fetched of a model cannot be read";
+                    return Err(
+                        JobError::new(Stage::Start, ErrorCode::StorageUnavailable, text).with_source(error)
+                    );
+                }
+            }
+        }
         file_sha256(self.file.path()).map_err(|error| unwritable(&self.folder, error))
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use nightread_engine::ModelFolder;
 
-use super::cache::Cache;
+use super::cache::{Cache, Held, Wanted};
 use super::sums::{SUMS_FILE, Sums};
 use super::versions::{Registry, mismatch, missing};
 use crate::flow::aside::blocking;
@@ -14,7 +14,7 @@ use crate::settings::Pin;
 /// What runs beside the reactor here.
 const TASK: &str = "a task of the models' cache";
 
-/// The folders of these versions, each whole and right when this returns, and held from then on. What is in the cache is digested
+/// The folders of these versions, what is `wanted` of each whole and right when this returns, and held from then on. What is in the cache is digested
 /// and not asked for; where all is there, the registry is not needed. Versions that are no longer used make room.
 ///
 /// # Errors
@@ -24,14 +24,15 @@ pub async fn fetch(
     registry: &Registry,
     cache: &Cache,
     pins: &[Pin],
+    wanted: Wanted,
     most_bytes: u64,
 ) -> Result<Vec<ModelFolder>, JobError> {
     let mut folders = Vec::new();
     for pin in pins {
         // Before anything is looked at: what is there now could be removed.
         let lease = with(cache, pin, Cache::lease).await?;
-        if !with(cache, pin, Cache::look).await?.is_whole() {
-            Fetching { registry, cache, pin, most_bytes }.run().await?;
+        if !look(cache, pin, wanted).await?.is_whole() {
+            Fetching { registry, cache, pin, wanted, most_bytes }.run().await?;
         }
         folders.push(ModelFolder::from(cache.folder_of(pin)).held(lease));
     }
@@ -52,13 +53,10 @@ pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<ModelFolder>, JobError>
     let folders = pins.iter().map(|pin| {
         let folder = cache.folder_of(pin);
         let lease = folder.exists().then(|| cache.lease(pin)).flatten();
-        if cache.look(pin).is_whole() {
+        if cache.look(pin, Wanted::All).is_whole() {
             return Ok(ModelFolder::from(folder).held(lease));
         }
-        Err(missing(format!(
-            "{pin} is not in the cache, {}, and nobody is asked for it",
-            folder.display()
-        )))
+        Err(missing(format!("{pin} is not in the cache, {}, and nobody is asked for it", folder.display())))
     });
     folders.collect()
 }
@@ -66,16 +64,21 @@ pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<ModelFolder>, JobError>
 async fn with<T: Send + 'static>(
     cache: &Cache,
     pin: &Pin,
-    what: fn(&Cache, &Pin) -> T,
+    what: impl FnOnce(&Cache, &Pin) -> T + Send + 'static,
 ) -> Result<T, JobError> {
     let (cache, pin) = (cache.clone(), pin.clone());
     blocking(Stage::Start, TASK, move || Ok(what(&cache, &pin))).await
+}
+
+async fn look(cache: &Cache, pin: &Pin, wanted: Wanted) -> Result<Held, JobError> {
+    with(cache, pin, move |cache, pin| cache.look(pin, wanted)).await
 }
 
 struct Fetching<'a> {
     registry: &'a Registry,
     cache: &'a Cache,
     pin: &'a Pin,
+    wanted: Wanted,
     most_bytes: u64,
 }
 
@@ -83,7 +86,7 @@ impl Fetching<'_> {
     async fn run(&self) -> Result<(), JobError> {
         let _lock = self.cache.lock(self.pin).await?;
         // Another may have fetched it meanwhile.
-        let held = with(self.cache, self.pin, Cache::look).await?;
+        let held = look(self.cache, self.pin, self.wanted).await?;
         if held.is_whole() {
             return Ok(());
         }
@@ -92,19 +95,16 @@ impl Fetching<'_> {
         // Said once, and as what it is: a container that is not there, or that does not let us in.
         let probed = self.registry.store.probe(self.registry.place.container()).await;
         probed.map_err(|error| self.registry.beside(error))?;
-        let (sums, lacking) = if let Some(sums) = held.sums {
-            (sums, held.lacking)
+        let held = if held.sums.is_some() {
+            held
         } else {
             let sums = self.sums().await?;
-            self.keep(SUMS_FILE, Body::from(sums.text().into_bytes()), self.pin.sha256()).await?;
+            let list = Body::from(sums.text().to_owned().into_bytes());
+            self.keep(SUMS_FILE, list, self.pin.sha256()).await?;
             // Files may be there without their list.
-            let held = with(self.cache, self.pin, Cache::look).await?;
-            (sums, held.lacking)
+            Held { sums: Some(sums), ..look(self.cache, self.pin, self.wanted).await? }
         };
-        let mut bytes = 0;
-        for (name, sha256) in sums.files().filter(|(name, _)| lacking.iter().any(|lacks| lacks == name)) {
-            bytes += self.file(name, sha256, self.most_bytes.saturating_sub(bytes)).await?;
-        }
+        let bytes = self.fetch(&held).await?;
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(pin = %self.pin, bytes, seconds, "a model was fetched");
         Ok(())
@@ -119,33 +119,43 @@ impl Fetching<'_> {
         Err(missing(format!("{registry} has no {pin}; it has of this model: {found}")))
     }
 
-    /// Gives the size of the file, which is `room` at most.
-    async fn file(&self, name: &str, sha256: &str, room: u64) -> Result<u64, JobError> {
+    /// What is lacking, when all together is not too much: a limit that counts what is asked for alone would let a version in
+    /// at the second start. Gives the bytes that were fetched.
+    async fn fetch(&self, held: &Held) -> Result<u64, JobError> {
         let Self { registry, pin, most_bytes, .. } = self;
-        let blob = registry.blob(pin, name)?;
-        let properties = registry.store.properties(&blob).await.map_err(|error| match error.code {
-            ErrorCode::BlobNotFound => {
-                missing(format!("{blob} is not there, and {SUMS_FILE} beside it names it"))
-            }
-            _ => registry.failed(&blob, error),
-        })?;
-        if properties.bytes > room {
+        let files = held.sums.iter().flat_map(Sums::files);
+        let mut lacking = Vec::new();
+        for (name, sha256) in files.filter(|(name, _)| held.lacking.iter().any(|lacks| lacks == name)) {
+            let blob = registry.blob(pin, name)?;
+            let properties = registry.store.properties(&blob).await.map_err(|error| match error.code {
+                ErrorCode::BlobNotFound => {
+                    missing(format!("{blob} is not there, and {SUMS_FILE} beside it names it"))
+                }
+                _ => registry.failed(&blob, error),
+            })?;
+            lacking.push((name, sha256, blob, properties));
+        }
+        let bytes = lacking.iter().map(|(_, _, _, properties)| properties.bytes).fold(0, u64::saturating_add);
+        let all = held.bytes.saturating_add(bytes);
+        if all > *most_bytes {
             return Err(mismatch(format!(
-                "the files of {pin} are more than {most_bytes} bytes ([limits] model_bytes), with {blob}: raise the limit where \
+                "the files of {pin} have {all} bytes, and {most_bytes} are allowed ([limits] model_bytes): raise the limit where \
                  that is right"
             )));
         }
-        let fetched = registry.store.fetch(&blob, &properties, room).await;
-        let fetched = fetched.map_err(|error| registry.failed(&blob, error))?;
-        if fetched.sha256 != sha256 {
-            return Err(mismatch(format!(
-                "{blob} has sha256 {}, and {SUMS_FILE} beside it says {sha256}: it was damaged or replaced; publish the model anew \
-                 elsewhere",
-                fetched.sha256
-            )));
+        for (name, sha256, blob, properties) in lacking {
+            let fetched = registry.store.fetch(&blob, &properties, properties.bytes).await;
+            let fetched = fetched.map_err(|error| registry.failed(&blob, error))?;
+            if fetched.sha256 != sha256 {
+                return Err(mismatch(format!(
+                    "{blob} has sha256 {}, and {SUMS_FILE} beside it says {sha256}: it was damaged or replaced; publish the model \
+                     anew elsewhere",
+                    fetched.sha256
+                )));
+            }
+            self.keep(name, fetched.body, sha256).await?;
         }
-        self.keep(name, fetched.body, sha256).await?;
-        Ok(properties.bytes)
+        Ok(bytes)
     }
 
     /// Writes a file of the version into its place, if it is right there.

@@ -57,7 +57,7 @@ pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result
         Catalogue::load(folder.parent().unwrap_or(folder))?.get(&manifest.name)?;
     }
     let sums = digested(folder, &names)?;
-    let text = sums.text();
+    let text = sums.text().to_owned();
     let pin = Pin::new(&manifest.name, digest_of(text.as_bytes()));
     let pin = pin.ok_or_else(|| mismatch(format!("{:?} is no name of a model", manifest.name)))?;
     let members = manifest.ensemble.iter().flat_map(|ensemble| &ensemble.members);

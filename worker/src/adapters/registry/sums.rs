@@ -20,11 +20,24 @@ const MOST_NAME_BYTES: usize = 255;
 
 /// SHA-256 of each file, in lower-case hexadecimal, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sums(BTreeMap<String, String>);
+pub(super) struct Sums {
+    files: BTreeMap<String, String>,
+    /// As it was read: the pin is the digest of these very bytes, whatever the order of their lines.
+    text: String,
+}
 
 impl Sums {
-    /// The error says what is wrong with which file.
+    /// As `sha256sum` prints it, in the order of names. The error says what is wrong with which file.
     pub(super) fn new(files: BTreeMap<String, String>) -> Result<Self, String> {
+        let mut text = String::new();
+        for (name, sha256) in &files {
+            // Writing into a text cannot fail.
+            let _ = writeln!(text, "{sha256}  {name}");
+        }
+        Self::checked(files, text)
+    }
+
+    fn checked(files: BTreeMap<String, String>, text: String) -> Result<Self, String> {
         if let Some(name) = files.keys().find(|name| !is_plain(name)) {
             return Err(format!("{name:?} cannot be the name of a model's file"));
         }
@@ -40,7 +53,7 @@ impl Sums {
                 files.len()
             ));
         }
-        Ok(Self(files))
+        Ok(Self { files, text })
     }
 
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
@@ -53,22 +66,16 @@ impl Sums {
                 return Err(format!("{name:?} is there twice"));
             }
         }
-        Self::new(files)
+        Self::checked(files, text.to_owned())
     }
 
-    /// As `sha256sum` prints it, in the order of names.
-    pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        for (name, sha256) in &self.0 {
-            // Writing into a text cannot fail.
-            let _ = writeln!(text, "{sha256}  {name}");
-        }
-        text
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Names and digests.
     pub(super) fn files(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, sha256)| (name.as_str(), sha256.as_str()))
+        self.files.iter().map(|(name, sha256)| (name.as_str(), sha256.as_str()))
     }
 }
 

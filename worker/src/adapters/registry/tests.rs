@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nightread_domain::ports::{Guard, Guarded, StoreCall};
 use nightread_domain::{ErrorClass, ErrorCode, JobError};
-use nightread_engine::{Manifest, Precision, VerifiedModel};
+use nightread_engine::{Catalogue, Manifest, Precision, VerifiedModel};
 use tempfile::TempDir;
 
 use super::sums::{SUMS_FILE, digest_of};
@@ -79,7 +79,7 @@ impl Shelf {
 
     async fn fetch(&self, pin: &Pin) -> Result<PathBuf, JobError> {
         let pins = std::slice::from_ref(pin);
-        let fetched = fetch(&self.registry, &self.cache(), pins, MOST).await;
+        let fetched = fetch(&self.registry, &self.cache(), pins, Wanted::All, MOST).await;
         fetched.map(|folders| folders[0].to_path_buf())
     }
 
@@ -243,7 +243,7 @@ async fn what_is_held_is_whole_whoever_makes_room_beside() {
     let read = || async {
         for _ in 0..30 {
             let pins = std::slice::from_ref(&pin);
-            let held = fetch(&shelf.registry, &shelf.cache(), pins, MOST).await.unwrap();
+            let held = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, MOST).await.unwrap();
             unused_for_long(&shelf.cache(), &pin, 2 << 30);
             for _ in 0..20 {
                 openable(&held[0]);
@@ -293,9 +293,18 @@ async fn more_bytes_than_a_model_may_have_are_neither_published_nor_fetched() {
         .map(|name| fs::metadata(shelf.model().join(name)).unwrap().len());
     let size: u64 = sizes.sum();
     let pins = std::slice::from_ref(&pin);
-    let refused = fetch(&shelf.registry, &shelf.cache(), pins, size - 1).await.unwrap_err();
-    assert!(refused.message.contains("[limits] model_bytes"), "{refused}");
-    assert!(fetch(&shelf.registry, &shelf.cache(), pins, size).await.is_ok());
+    // However often: files that were kept before it was refused would be fetched no more, and counted no more.
+    for _ in 0..4 {
+        let refused = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size - 1).await.unwrap_err();
+        assert!(refused.message.contains("[limits] model_bytes"), "{refused}");
+    }
+    assert!(!shelf.cache().folder_of(&pin).join("model.onnx").exists());
+    assert!(fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size).await.is_ok());
+    fs::remove_file(shelf.cache().folder_of(&pin).join("README.md")).unwrap();
+    assert!(
+        fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size - 1).await.is_err(),
+        "one of three"
+    );
     let refused = push(&shelf.registry, &shelf.model(), size - 1).await.unwrap_err();
     assert!(refused.message.contains("[limits] model_bytes"), "{refused}");
 }
@@ -309,4 +318,41 @@ async fn a_model_that_is_not_whole_is_not_published() {
     fs::remove_file(shelf.model().join("model.onnx")).unwrap();
     assert!(shelf.push().await.unwrap_err().message.contains("model.onnx"));
     assert!(names_in(&shelf.folder.path().join("registry")).is_empty());
+}
+
+#[tokio::test]
+async fn who_asks_what_a_model_is_fetches_its_manifest_alone() {
+    let shelf = Shelf::new();
+    let pin = shelf.push().await.unwrap().pin;
+    let pins = std::slice::from_ref(&pin);
+    shelf.reads();
+    let most = fs::metadata(shelf.model().join("manifest.toml")).unwrap().len();
+    let folders = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::Manifest, most).await.unwrap();
+    assert_eq!(shelf.reads(), 2, "the list and the manifest");
+    let folder = shelf.cache().folder_of(&pin);
+    assert_eq!(names_in(&folder), ["SHA256SUMS", "manifest.toml"]);
+    assert_eq!(Catalogue::described(String::new(), folders).get("one-node").unwrap().version, "1.0.0");
+    fs::write(folder.join("manifest.toml"), "other bytes").unwrap();
+    assert!(!shelf.cache().has_manifest(&pin));
+    openable(&shelf.fetch(&pin).await.unwrap());
+    assert_eq!(shelf.reads(), 3, "the rest, and the manifest again");
+    fetch(&shelf.registry, &shelf.cache(), pins, Wanted::Manifest, MOST).await.unwrap();
+    assert_eq!(shelf.reads(), 0);
+}
+
+#[tokio::test]
+async fn a_list_in_another_order_is_kept_as_it_is() {
+    let shelf = Shelf::new();
+    let sorted = shelf.push().await.unwrap().pin;
+    let text = fs::read_to_string(shelf.published(&sorted, SUMS_FILE)).unwrap();
+    let turned: String = text.lines().rev().map(|line| format!("{line}\r\n")).collect();
+    let pin = Pin::new("one-node", digest_of(turned.as_bytes())).unwrap();
+    let place = shelf.published(&pin, "");
+    fs::create_dir_all(&place).unwrap();
+    for name in names_in(&shelf.published(&sorted, "")) {
+        fs::copy(shelf.published(&sorted, &name), place.join(&name)).unwrap();
+    }
+    fs::write(place.join(SUMS_FILE), &turned).unwrap();
+    openable(&shelf.fetch(&pin).await.unwrap());
+    assert_eq!(fs::read_to_string(shelf.cache().folder_of(&pin).join(SUMS_FILE)).unwrap(), turned);
 }

@@ -302,7 +302,7 @@ fn split_url(text: &str) -> Option<(&str, &str)> {
 
 /// What `--skip-done` compares with: one model by name, or what the workers' routes say.
 fn skip(args: &AnnounceArgs, settings: &Settings, storage: Arc<dyn Listing>) -> Result<Done> {
-    let catalogue = app::catalogue(settings, args.model.as_deref())?;
+    let catalogue = app::described(settings, args.model.as_deref())?;
     let precision = app::precision(settings)?;
     let routing = match &args.model {
         Some(name) => Routing { rules: vec![rule_for(catalogue.get(name)?)] },

@@ -99,7 +99,7 @@ impl Desk {
         let targets = settings.targets.iter().map(|target| {
             Ok::<_, JobError>((target.name.clone(), Arc::new(Target::new(target, threshold, reports)?)))
         });
-        let models = match app::catalogue(settings, None) {
+        let models = match app::described(settings, None) {
             Ok(models) => models,
             // Codes that a registry has are not left out because it is away.
             Err(error) if settings.registry.is_some() => return Err(error.into()),

@@ -35,7 +35,7 @@ pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings:
     let documents = Documents::open(result, common, Filter::default())?;
     let (document, files) = read(&documents, result).await?;
     let study = source::opened(typed, &document, &settings.limits).await?;
-    let models = app::catalogue(settings, Some(&document.model.name));
+    let models = app::described(settings, Some(&document.model.name));
     let manifest = models.and_then(|models| models.get(&document.model.name).cloned());
     let (codes, mut notes): (Vec<(String, Concept)>, Vec<String>) = match &manifest {
         Ok(manifest) => (objects::codes(manifest), Vec::new()),

@@ -19,7 +19,7 @@ pub(super) async fn fetched(
     loop {
         let fetched = tokio::select! {
             () = stop.drain.cancelled() => return Err(RunEnd::Drained),
-            fetched = app::fetched(settings, from, None) => fetched,
+            fetched = app::fetched(settings, from) => fetched,
         };
         match fetched {
             Ok(catalogue) => {
@@ -37,6 +37,6 @@ pub(super) async fn fetched(
 }
 
 fn away(error: &JobError, vitals: &ServiceVitals) {
-    tracing::error!(%error, "not ready: the models' registry does not let this worker in");
+    tracing::error!(%error, "not ready: the models cannot be fetched");
     vitals.models_are_away(Some(error.in_full()));
 }

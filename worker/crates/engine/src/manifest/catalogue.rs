@@ -34,9 +34,22 @@ impl Catalogue {
 
     /// Reads the manifests of these folders, which `place` tells people of. Digests are checked when a model is opened.
     pub fn of(place: String, folders: impl IntoIterator<Item = ModelFolder>) -> Self {
+        Self::read(place, folders, Manifest::read)
+    }
+
+    /// As [`Catalogue::of`], for who asks what the manifests say and opens no model: nothing else need be in the folders.
+    pub fn described(place: String, folders: impl IntoIterator<Item = ModelFolder>) -> Self {
+        Self::read(place, folders, Manifest::described)
+    }
+
+    fn read(
+        place: String,
+        folders: impl IntoIterator<Item = ModelFolder>,
+        read: fn(&Path) -> Result<Manifest, ManifestProblems>,
+    ) -> Self {
         let mut catalogue = Self { place, ..Self::default() };
         for folder in folders {
-            match Manifest::read(&folder) {
+            match read(&folder) {
                 Ok(manifest) => {
                     let manifest = Manifest { folder, ..manifest };
                     catalogue.models.insert(manifest.name.clone(), Arc::new(manifest));

@@ -291,6 +291,11 @@ impl Manifest {
         parse::load(folder, check::Files::Present)
     }
 
+    /// As [`Manifest::load`], of the manifest alone: the files that it names need not be there.
+    pub fn described(folder: &Path) -> Result<Self, ManifestProblems> {
+        parse::load(folder, check::Files::Named)
+    }
+
     /// Compares the group maps and their mask with the digests that the manifest gives them.
     pub fn verify_maps(&self) -> Result<(), ManifestProblems> {
         let mut problems = Vec::new();

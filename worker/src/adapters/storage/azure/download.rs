@@ -12,7 +12,7 @@ use azure_storage_blob::models::BlobClientDownloadOptions;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
-use nightread_domain::{BlobProperties, ETag, Fetched, JobError, Stage};
+use nightread_domain::{BlobProperties, ETag, ErrorCode, Fetched, JobError, Stage};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
