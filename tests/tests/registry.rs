@@ -358,7 +358,8 @@ async fn who_is_killed_while_versions_go_leaves_whole_ones_or_none() {
         }
     }
     assert!(list().output().expect("the binary runs").status.success());
-    let left: Vec<_> = std::fs::read_dir(&cache).expect("the cache").flatten().map(|at| at.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&cache).expect("the cache").flatten().map(|at| at.file_name()).collect();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(shelf.cached("cache", &pin, "model.onnx").exists());
 }

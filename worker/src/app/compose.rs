@@ -70,11 +70,7 @@ pub struct Composition {
 }
 
 /// Loads the runtime and opens the models of `catalogue` that the routes name, or only the named one. Blocks for seconds.
-pub fn compose(
-    settings: &Settings,
-    catalogue: &Catalogue,
-    only_model: Option<&str>,
-) -> Result<Composition> {
+pub fn compose(settings: &Settings, catalogue: &Catalogue, only_model: Option<&str>) -> Result<Composition> {
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }

@@ -54,7 +54,8 @@ pub fn weights(folder: &Path, graph: &str, data: &[&str]) -> String {
         hex::encode(Sha256::digest(&bytes))
     };
     let graph = copied(graph, "model.fp32.onnx");
-    let data = data.iter().map(|file| format!("{{ file = \"{file}\", sha256 = \"{}\" }}", copied(file, file)));
+    let data =
+        data.iter().map(|file| format!("{{ file = \"{file}\", sha256 = \"{}\" }}", copied(file, file)));
     let data: Vec<String> = data.collect();
     let data = if data.is_empty() { String::new() } else { format!("data = [{}]\n", data.join(", ")) };
     format!("[weights.fp32]\nfile = \"model.fp32.onnx\"\nsha256 = \"{graph}\"\n{data}")

@@ -89,9 +89,9 @@ pub use library::Search;
 pub use manifest::{
     Activation, ArrayShape, Availability, AxisOrder, Calibration, Cam, Catalogue, ClassifierWeights, Code,
     Combine, CtPreprocessing, CtRecipe, DataFile, Ensemble, Evidence, Head, Input, Intensity, Label,
-    Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, ModelFolder, Orientation, Output, Padding,
-    Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn,
-    Weighting, Weights, Window, is_model_name,
+    Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, ModelFolder, Orientation, Output,
+    Padding, Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample, SegmentRule, Task,
+    TrainedOn, Weighting, Weights, Window, is_model_name,
 };
 pub use measurements::measurements;
 pub use memory::be_nice;

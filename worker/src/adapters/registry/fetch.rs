@@ -55,10 +55,7 @@ pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<ModelFolder>, JobError>
         if cache.look(pin).is_whole() {
             return Ok(ModelFolder::from(folder).held(lease));
         }
-        Err(missing(format!(
-            "{pin} is not in the cache, {}, and nobody is asked for it",
-            folder.display()
-        )))
+        Err(missing(format!("{pin} is not in the cache, {}, and nobody is asked for it", folder.display())))
     });
     folders.collect()
 }

@@ -134,7 +134,8 @@ mod tests {
     fn those_go_first_that_were_not_used_for_the_longest_time() {
         let (_folder, cache) = cache();
         let pinned = version(&cache, '0', 4 * LARGE, 9);
-        let [first, second, third] = [('1', 3), ('2', 2), ('3', 1)].map(|(n, ago)| version(&cache, n, LARGE, ago));
+        let [first, second, third] =
+            [('1', 3), ('2', 2), ('3', 1)].map(|(n, ago)| version(&cache, n, LARGE, ago));
         cache.prune(std::slice::from_ref(&pinned));
         let there = [&pinned, &first, &second, &third].map(|pin| cache.place_of(pin).exists());
         assert_eq!(there, [true, false, false, true], "two of them are more than 1 GiB");
@@ -177,7 +178,9 @@ mod tests {
         let file = cache.folder().join("3".repeat(64));
         fs::write(&file, "no folder").unwrap();
         cache.prune(&[]);
-        assert!(cache.place_of(&unmarked).exists() && others.iter().all(|other| other.exists()) && file.exists());
+        assert!(
+            cache.place_of(&unmarked).exists() && others.iter().all(|other| other.exists()) && file.exists()
+        );
     }
 
     #[test]

@@ -20,8 +20,8 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 pub(crate) use self::key::Key;
-pub(crate) use self::names::{GRAPH, WEIGHTS};
 use self::names::RECORD;
+pub(crate) use self::names::{GRAPH, WEIGHTS};
 use crate::digest::is_sha256;
 use crate::room::{self, MAKING};
 

@@ -175,7 +175,10 @@ impl Place {
 impl BlobStore for FolderStore {
     async fn properties(&self, blob: &BlobRef) -> Result<BlobProperties, JobError> {
         let place = self.place(blob)?;
-        blocking(Stage::Fetch, STORAGE_TASK, move || place.open_file(Stage::Fetch).map(|(_, properties)| properties)).await
+        blocking(Stage::Fetch, STORAGE_TASK, move || {
+            place.open_file(Stage::Fetch).map(|(_, properties)| properties)
+        })
+        .await
     }
 
     async fn fetch(
