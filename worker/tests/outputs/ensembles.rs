@@ -171,8 +171,7 @@ fn an_ensemble_comes_out_of_a_registry_with_its_members() {
         })
         .collect();
     // What it was made of has changed since: it would be pinned, and refused by every worker.
-    shelf.edit("one", "version = \"1.0.0\"", "version = \"1.0.1\"");
-    shelf.edit("one", "to = [0.0, 1.0]", "to = [0.0, 0.5]");
+    shelf.network(&Network { threshold: 0.45, ..Network::default() });
     let (_, said) = push("together");
     assert!(said.contains("ensemble.members[0].manifest_sha256"), "{said}");
 

@@ -1,6 +1,6 @@
 //! Room in a cache, whose entries are folders: those that were not used for the longest time go.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,8 +11,8 @@ pub(crate) const MAKING: &str = ".making-";
 /// What was used so recently stays, whatever the limit: another process may be about to open it.
 const IN_USE: Duration = Duration::from_mins(10);
 
-/// A folder that is older than this is no longer being made: its maker was killed.
-const LEFT_BEHIND: Duration = Duration::from_hours(24);
+/// A folder that is being made is locked by its maker within this time, and as long as the maker lives.
+const UNLOCKED: Duration = Duration::from_mins(1);
 
 /// Removes entries of `folder`, the one longest unused first, until those left have `limit_bytes` at most; and what makers that
 /// were killed left behind. An entry is a folder whose name `is_entry` knows; whatever else lies there stays. It was used when
@@ -33,10 +33,9 @@ pub fn make<T>(
         };
         if is_entry(name) {
             entries.push((unused_for(&path.join(mark)), bytes_of(&path), path));
-        } else if name.starts_with(MAKING) && unused_for(&path) > LEFT_BEHIND {
-            is_gone(&path, fs::remove_dir_all(&path));
         }
     }
+    clear(folder);
     entries.sort();
     let mut left: u64 = entries.iter().map(|(_, bytes, _)| bytes).sum();
     while let Some((age, bytes, path)) = entries.pop() {
@@ -46,6 +45,19 @@ pub fn make<T>(
         let Some(alone) = alone(&path) else { continue };
         if is_gone(&path, remove(folder, &path, alone)) {
             left -= bytes;
+        }
+    }
+}
+
+/// Removes what makers that were killed left behind: a worker that is killed each time it makes an entry would fill the disk.
+pub(crate) fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_of_a_maker = entry.file_name().as_encoded_bytes().starts_with(MAKING.as_bytes());
+        // The kernel lets a lock go with its holder, however that ends.
+        let is_left = || File::open(&path).is_ok_and(|maker| maker.try_lock().is_ok());
+        if is_of_a_maker && unused_for(&path) > UNLOCKED && is_left() {
+            is_gone(&path, fs::remove_dir_all(&path));
         }
     }
 }

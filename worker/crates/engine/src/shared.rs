@@ -5,6 +5,8 @@
 //! folder, and every session opens that graph as it is with the weights held here. What a kernel packs at loading is kept
 //! once as well.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,14 +130,18 @@ pub(crate) struct SharedGraph {
 
 #[derive(Debug)]
 enum Folder {
-    Temporary(TempDir),
+    /// With the lock of one that is made in a cache.
+    Temporary {
+        folder: TempDir,
+        _lock: Option<File>,
+    },
     Kept(PathBuf),
 }
 
 impl Folder {
     fn path(&self) -> &Path {
         match self {
-            Self::Temporary(folder) => folder.path(),
+            Self::Temporary { folder, .. } => folder.path(),
             Self::Kept(folder) => folder,
         }
     }
@@ -206,14 +212,16 @@ impl SharedGraph {
         cache: Option<&GraphCache>,
     ) -> Result<(Self, String), String> {
         // On a disk that takes nothing the cache may still be read.
-        let folder = cache
-            .and_then(|cache| cache.making().ok())
-            .map_or_else(|| tempfile::Builder::new().prefix("nightread-model-").tempdir(), Ok);
-        let folder = folder.map_err(|error| format!("no folder for the optimised graph: {error}"))?;
+        let elsewhere = || Ok((tempfile::Builder::new().prefix("nightread-model-").tempdir()?, None));
+        let made = cache.and_then(|cache| cache.making().ok());
+        let folder = made.map_or_else(elsewhere, |(folder, lock)| Ok((folder, Some(lock))));
+        let (folder, _lock) =
+            folder.map_err(|error: io::Error| format!("no folder for the optimised graph: {error}"))?;
         let graph = folder.path().join(GRAPH);
         optimise(plain.clone(), model.path(), &graph).map_err(|error| error.message().to_owned())?;
         let Stored { weights, digest } = Stored::read(folder.path())?;
-        let shared = Self { folder: Folder::Temporary(folder), weights, packed: PrepackedWeights::new() };
+        let shared =
+            Self { folder: Folder::Temporary { folder, _lock }, weights, packed: PrepackedWeights::new() };
         shared.try_it(plain.clone(), &model.manifest().input).map_err(|error| error.message().to_owned())?;
         Ok((shared, digest))
     }

@@ -96,10 +96,14 @@ impl GraphCache {
         Ok(Some(Entry { folder, digest }))
     }
 
-    /// A folder to make an entry in, gone with its value.
-    pub(crate) fn making(&self) -> io::Result<TempDir> {
+    /// A folder to make an entry in, gone with its value, and the lock that says that it is being made.
+    pub(crate) fn making(&self) -> io::Result<(TempDir, File)> {
+        room::clear(&self.folder);
         let mode = Permissions::from_mode(0o700);
-        tempfile::Builder::new().prefix(MAKING).permissions(mode).tempdir_in(&self.folder)
+        let folder = tempfile::Builder::new().prefix(MAKING).permissions(mode).tempdir_in(&self.folder)?;
+        let lock = File::open(folder.path())?;
+        lock.try_lock().map_err(io::Error::from)?;
+        Ok((folder, lock))
     }
 
     /// Keeps what was made in `made` under `key`, in place of what is there, and makes room for it. Where it lies then. Errors

@@ -13,7 +13,7 @@ fn cache() -> (TempDir, GraphCache) {
 
 /// Keeps an entry of `bytes` that was last used so long ago.
 fn kept(cache: &GraphCache, name: &str, bytes: usize, ago: Duration) -> PathBuf {
-    let made = cache.making().unwrap();
+    let (made, _lock) = cache.making().unwrap();
     fs::write(made.path().join(GRAPH), vec![7; bytes]).unwrap();
     let place = cache.keep(made.path(), &Key::named(name), "abc").unwrap();
     let record = File::open(place.join(RECORD)).unwrap();
@@ -105,7 +105,7 @@ fn the_one_that_was_not_used_for_the_longest_time_goes_first() {
     cache.find(&Key::named("older")).unwrap().unwrap();
     let third = kept(&cache, "third", 400, 2 * HOUR);
     assert!(!old.exists() && older.exists() && third.exists(), "it was used now");
-    let made = cache.making().unwrap();
+    let (made, _lock) = cache.making().unwrap();
     fs::write(made.path().join(GRAPH), vec![7; 1001]).unwrap();
     assert!(cache.keep(made.path(), &Key::named("large"), "abc").unwrap_err().contains("1001 bytes"));
     assert!(older.exists() && third.exists());
@@ -129,9 +129,13 @@ fn what_others_keep_in_the_same_folder_stays() {
 #[test]
 fn what_makers_that_were_killed_left_behind_goes() {
     let (_root, cache) = cache();
-    let (young, old) = (cache.making().unwrap().keep(), cache.making().unwrap().keep());
-    let yesterday = SystemTime::now() - 25 * HOUR;
-    File::open(&old).unwrap().set_modified(yesterday).unwrap();
-    kept(&cache, "one", 10, HOUR);
-    assert!(young.exists() && !old.exists());
+    let [(killed, lock), (making, _held), (just, fresh)] = [0; 3].map(|_| cache.making().unwrap());
+    let [killed, making, just] = [killed, making, just].map(TempDir::keep);
+    for folder in [&killed, &making] {
+        File::open(folder).unwrap().set_modified(SystemTime::now() - HOUR).unwrap();
+    }
+    drop((lock, fresh));
+    // Asked for, not only when one is kept: a worker may be killed each time before that.
+    cache.making().unwrap();
+    assert!(!killed.exists() && making.exists() && just.exists());
 }
