@@ -138,10 +138,12 @@ parity: setup samples runtime ## Hold tensors against TorchXRayVision's and muta
 	@[[ "$(PARITY)" =~ ^(tensors|mutated|volumes)$$ ]] || .cache/venv-parity-steps/bin/python models/tools/parity.py \
 		--binary $(BINARY) --data $(TEST_DATA)/xray --work .cache/parity
 
-parity-labels: setup runtime ## Hold labels of a real CT against nnU-Net's, TotalSegmentator's and MONAI's own code, which it installs, 6 GB; PARITY=monai for one
-	@cargo build --release --locked -p nightread
-	@$(call venv,parity-labels,models/requirements-peers.txt)
-	@.cache/venv-parity-labels/bin/python worker/crates/segmentation/parity/labels.py --binary $(BINARY) \
+parity-labels: setup runtime ## Hold grids and labels of a real CT against nnU-Net's, TotalSegmentator's and MONAI's own code, which it installs, 6 GB; PARITY=grids or monai for one
+	@cargo build --release --locked -p nightread -p nightread-tools --bins
+	@$(call venv,parity-labels,worker/crates/segmentation/parity/requirements.txt)
+	@[[ "$(PARITY)" && "$(PARITY)" != grids ]] || .cache/venv-parity-labels/bin/python worker/crates/segmentation/parity/parity.py volumes \
+		--data $(TEST_DATA) --dump target/release/dump_grid
+	@[[ "$(PARITY)" == grids ]] || .cache/venv-parity-labels/bin/python worker/crates/segmentation/parity/labels.py --binary $(BINARY) \
 		--data $(TEST_DATA) --work .cache/parity-labels $(PARITY)
 
 cases: setup runtime ## Hold files that went wrong once, beside the checkout, against their right outcomes; prints every row

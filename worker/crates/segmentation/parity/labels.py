@@ -3,7 +3,7 @@
 
     labels.py --binary target/release/nightread --data ../shared/data --work .cache/parity-labels monai
 
-Needs models/requirements-peers.txt. Networks have full architectures and random weights (`models/tools/seeded_networks.py`),
+Needs the requirements beside it. Networks have full architectures and random weights (`models/tools/seeded_networks.py`),
 are exported by `models/export/segmentation.py`, and read one real CT by `nightread process` and by the peer. nnU-Net and
 TotalSegmentator run as they are, with sums in half precision, and with sums in single precision (`-single`). A MONAI UNet
 runs with Gaussian weights and an overlap of a half, and labels go back by the nearest voxel, or by interpolation of logits

@@ -5,8 +5,9 @@
     parity.py golden --out worker/crates/segmentation/tests/golden/grids.json
 
 `volumes` prepares two real volumes by each recipe and exits with 1 where a value differs by more than 1e-3 of the normalised
-range, a place on the way back is another, or a control (half a voxel aside, another order, mirrored) passes. `golden` writes
-what the peers make of small volumes, for the tests.
+range, a place on the way back is another, or a control (half a voxel aside, another order, mirrored) passes. Where a recipe
+takes 0 for no value, voxels that are 0 but for the last bits are left out: torch takes them for 0 by how this processor rounds.
+`golden` writes what the peers make of small volumes, for the tests.
 """
 
 import argparse
@@ -24,6 +25,8 @@ import peers
 from cases import golden_cases, volume_recipes
 
 LIMIT = 1e-3
+# Share of the voxels that may be 0 but for the last bits, where such voxels are not compared.
+MOST_NEARLY_ZERO = 1e-2
 
 
 class Dump:
@@ -136,15 +139,19 @@ def volumes(arguments):
             theirs = peers.PREPARE[recipe["id"]](image, recipe)
             dump = Dump(arguments.dump)
             ours, head = dump.grid(image, recipe)
-            found = difference(ours, theirs, recipe)
+            is_zero_apart = "clip" not in recipe
+            left_out = peers.monai_nearly_zero(image, recipe) if is_zero_apart else np.zeros(theirs.shape, bool)
+            compared = np.where(left_out, theirs, ours) if ours.shape == theirs.shape else ours
+            found = difference(compared, theirs, recipe)
             astray = way_back(dump, image, recipe)
             dump.close()
             wrong = controls(image, recipe, ours, theirs) if with_controls else {}
             passed = found <= LIMIT and astray == 0 and all(value > LIMIT for value in wrong.values())
+            passed &= left_out.mean() <= MOST_NEARLY_ZERO
             failed += not passed
             print(f"{'ok  ' if passed else 'FAIL'} {name} {recipe['id']} {recipe['spacing_mm']} order {recipe['order']}: "
                   f"{ours.shape} difference {found:.1e} of the range, unequal {np.mean(ours != theirs):.1e}, "
-                  f"{astray} places astray, "
+                  f"{left_out.sum()} of {left_out.size} left out, {astray} places astray, "
                   + " ".join(f"{what} {value:.2f}" for what, value in wrong.items())
                   + f"; {head['seconds']:.2f} s, needs {head['needs']['peak_bytes'] >> 20} MiB, "
                     f"peak {(head['peak_kb'] - head['idle_kb']) >> 10} MiB", flush=True)

@@ -154,6 +154,12 @@ def monai_prepare(image, recipe):
     return tensor.numpy()[0].transpose(["xyz".index(axis) for axis in recipe["axis_order"]])
 
 
+def monai_nearly_zero(image, recipe):
+    """Where a value is 0 but for the last bits, which `NormalizeIntensity(nonzero=True)` takes for 0 or not by their rounding."""
+    placed = Compose(monai_transforms(recipe)[0])(monai_tensor(image)).numpy()[0]
+    return (np.abs(placed) < 1e-3).transpose(["xyz".index(axis) for axis in recipe["axis_order"]])
+
+
 def monai_back(image, recipe, mode="nearest"):
     """Nearest indices as `Invertd(nearest_interp=True)` has them; with `bilinear`, places."""
     transforms = Compose(monai_transforms(recipe)[0])
