@@ -9,7 +9,9 @@ mod settings;
 mod start;
 
 pub use self::account::{account, queue_account};
-pub use self::compose::{Composition, Stores, allowed, compose, precision, rabbit, stores};
+pub use self::compose::{
+    Composition, Stores, allowed, compose, precision, rabbit, require_precision, stores,
+};
 pub(crate) use self::compose::{codec, decode_limits};
 pub use self::models::{catalogue, catalogue_here, fetched, store_of};
 pub use self::settings::settings;
