@@ -83,7 +83,7 @@ def fill_weights(folder: Path) -> str:
     """Writes the digests of the FP32 weights into the manifest, which is then no template any more.
 
     Returns the ONNX file's digest.
-    INT8 weights of the FP32 file before would no longer belong to it: their table is dropped when a digest changes.
+    INT8 weights and the record of bf16 are of the FP32 file before: their tables are dropped when a digest changes.
     """
     manifest = read(folder)
     weights = manifest["weights"]
@@ -93,6 +93,7 @@ def fill_weights(folder: Path) -> str:
     digest = str(fp32["sha256"])
     if fp32.unwrap() != before:
         weights.pop("int8", None)
+        weights.pop("bf16", None)
     manifest.pop("bring_your_own", None)
     write(folder, manifest)
     return digest

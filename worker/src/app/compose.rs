@@ -71,6 +71,7 @@ pub struct Composition {
 
 /// Loads the runtime and opens the models of `catalogue` that the routes name, or only the named one. Blocks for seconds.
 pub fn compose(settings: &Settings, catalogue: &Catalogue, only_model: Option<&str>) -> Result<Composition> {
+    require_precision(settings)?;
     for broken in catalogue.problems() {
         tracing::warn!(%broken, "a model is left out");
     }
@@ -272,6 +273,15 @@ impl Composition {
             bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
         })
     }
+}
+
+/// Whether the precision that is named can be computed here, by the provider that is named.
+///
+/// # Errors
+/// Those of [`Precision::require`].
+pub fn require_precision(settings: &Settings) -> Result<(), JobError> {
+    // What stands for `auto` is the provider that computes no bf16: which one is taken is not known before a trial.
+    settings.engine.precision().map_or(Ok(()), |precision| precision.require(settings.engine.provider()))
 }
 
 /// The precision named in the settings; FP32 where none is named, because every model has it.

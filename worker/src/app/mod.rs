@@ -10,7 +10,7 @@ mod start;
 mod stores;
 
 pub use self::account::{account, queue_account};
-pub use self::compose::{Composition, allowed, compose, precision, rabbit};
+pub use self::compose::{Composition, allowed, compose, precision, rabbit, require_precision};
 pub(crate) use self::compose::{codec, decode_limits};
 pub use self::models::{catalogue, catalogue_here, described, fetched};
 pub use self::settings::settings;

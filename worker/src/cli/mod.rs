@@ -182,6 +182,7 @@ impl Cli {
             Command::Models(args) => match &args.command {
                 Some(ModelsCommand::Check(args)) => Some(&args.common),
                 Some(ModelsCommand::Parity(args)) => Some(&args.common),
+                Some(ModelsCommand::Gate(args)) => Some(&args.common),
                 Some(ModelsCommand::New(_) | ModelsCommand::Push(_)) | None => None,
             },
             _ => None,
@@ -230,7 +231,7 @@ pub struct ProcessArgs {
     /// Studies in flight at once
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
+    /// fp32, int8, bf16, or auto: the faster of fp32 and int8 [default: the settings, then fp32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
     /// Store heatmaps: of positive findings, of all, or of these labels
@@ -273,7 +274,7 @@ pub struct BenchArgs {
     /// The model to measure [default: the one that the routes give images to, then the first of the routes]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// fp32, int8, or auto: the fastest that the model offers [default: the settings, then fp32]
+    /// fp32, int8, bf16, or auto: the faster of fp32 and int8 [default: the settings, then fp32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
     /// No grid: read N images with the split of the settings, measured where they say auto

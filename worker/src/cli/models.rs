@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::common::{Common, Format};
 
@@ -25,8 +25,54 @@ pub enum ModelsCommand {
     Check(CheckModelArgs),
     /// Hold a model of radiographs against your own Python script, image by image
     Parity(ParityArgs),
+    /// Measure whether a model decides in bf16 as in FP32, and write that into its manifest
+    Gate(GateArgs),
     /// Publish a model in a container that workers fetch it from
     Push(PushArgs),
+}
+
+/// What is made of FP32 weights without files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Gateable {
+    Bf16,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  nightread prepare /data/xrays --model my-network --models my-models --out items.npz
+  nightread models gate my-network --precision bf16 --items items.npz --truth truth.csv --models my-models
+
+Runs in FP32, on ONNX Runtime's own kernels, and in bfloat16, on OpenVINO, what `nightread prepare` wrote, and holds the two against each \
+other on the items that are for evaluation. Where at least 99 % of them get the same decisions, and the mean AUC (of a softmax the \
+accuracy) loses at most 0.005, the manifest gets [weights.bf16] with these figures, and `--precision bf16` is offered; else it stays as \
+it is. It needs a processor with AMX (amx_bf16) and refuses any other by its name before it runs anything.
+
+The CSV has a row for each file: `file` (its name in the archive, or the end of it), a column for each label with 1, 0 or nothing (not \
+known), or `class` with the label's name for a softmax; `patient` and `split` (`calibration`, `evaluation`, or nothing) where they are \
+known. Without `split` all items are judged by.
+
+Exit status: 0 the manifest has the record, 1 bf16 is refused, 2 something is missing or wrong: one line for each.")]
+pub struct GateArgs {
+    /// The model
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What is measured; INT8 is made and measured by models/quantise/quantise.py
+    #[arg(long, value_enum)]
+    pub precision: Gateable,
+    /// Arrays that `nightread prepare` wrote
+    #[arg(long, value_name = "FILE.npz")]
+    pub items: PathBuf,
+    /// What is true of them
+    #[arg(long, value_name = "FILE.csv")]
+    pub truth: PathBuf,
+    /// Leave out files that only one of the two has
+    #[arg(long)]
+    pub leave_out: bool,
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Args, Debug)]

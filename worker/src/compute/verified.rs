@@ -5,7 +5,9 @@ use std::thread;
 
 use nightread_domain::result::ModelFacts;
 use nightread_domain::{ErrorCode, JobError, Stage};
-use nightread_engine::{Cams, Catalogue, Manifest, ModelKey, Precision, Provider, VerifiedModel};
+use nightread_engine::{
+    Availability, Cams, Catalogue, Manifest, ModelKey, Precision, Provider, VerifiedModel,
+};
 use nightread_fmri::GroupMaps;
 use nightread_radiograph::{GatePolicy, View};
 use nightread_volume::{FileSource, Limits, ScanSource};
@@ -86,6 +88,14 @@ fn described(
         let (network, described) = described_network(manifest, precision, provider)?;
         return Ok((vec![network], described));
     };
+    if manifest.availability(precision) != Availability::Ready {
+        let offered: Vec<_> = manifest.precisions().map(Precision::as_str).collect();
+        let text = format!(
+            "{name} is an ensemble and does not offer {precision}; it offers: {}",
+            offered.join(", ")
+        );
+        return Err(JobError::new(Stage::Start, ErrorCode::ModelMismatch, text));
+    }
     let (mut networks, mut members) = (Vec::new(), Vec::new());
     for member in catalogue.members(manifest)? {
         let (network, described) = described_network(member, precision, provider)?;

@@ -11,7 +11,7 @@ pub(crate) mod deliver;
 pub mod dicom;
 mod events;
 pub mod health;
-pub(crate) mod models;
+pub mod models;
 pub(crate) mod pages;
 pub(crate) mod prepare;
 pub(crate) mod process;

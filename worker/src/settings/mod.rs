@@ -202,7 +202,7 @@ impl EngineSettings {
 
 impl EngineSettings {
     /// The precision named, FP32 where nothing is said, because every model has it; `None` for the fastest that each model
-    /// offers.
+    /// offers, of those that may be chosen so.
     pub const fn precision(&self) -> Option<Precision> {
         match self.precision {
             Some(PrecisionChoice::Fastest) => None,
@@ -221,7 +221,7 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// `fp32`, `int8` or `auto`.
+    /// `fp32`, `int8`, `bf16` or `auto`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "auto" => Some(Self::Fastest),

@@ -78,7 +78,7 @@ fn every_problem_is_told_at_once() {
         "[limits] attempts",
         "unknown setting [limits] pixel",
         "[engine] sessions",
-        "fp32 or int8",
+        "fp32, int8 or bf16",
         "task is radiograph or components",
         "model is missing",
         "3: it has model and models",

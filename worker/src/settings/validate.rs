@@ -240,7 +240,7 @@ fn engine(raw: &RawSettings, problems: &mut Problems) -> EngineSettings {
     let precision = raw.text(keys::MODELS_PRECISION).and_then(|text| {
         let choice = PrecisionChoice::parse(text);
         if choice.is_none() {
-            problems.add("[models] precision: fp32 or int8 is expected, or auto for process and bench");
+            problems.add("[models] precision: fp32, int8 or bf16 is expected, or auto for process and bench");
         }
         choice
     });

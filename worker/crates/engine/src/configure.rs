@@ -4,6 +4,7 @@ use ort::ep::{ArbitrarilyConfigurableExecutionProvider, OpenVINO};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use crate::manifest::Precision;
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 
@@ -20,7 +21,11 @@ pub struct SessionOptions {
     pub memory_plan: bool,
 }
 
-pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Result<SessionBuilder> {
+pub(crate) fn configured(
+    runtime: &Runtime,
+    options: SessionOptions,
+    precision: Precision,
+) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(options.intra_threads)?
@@ -28,7 +33,7 @@ pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Res
         .with_intra_op_spinning(!options.shares_cores)?
         .with_memory_pattern(options.memory_plan)?;
     if options.provider == Provider::OpenVino {
-        let config = openvino(options.intra_threads);
+        let config = openvino(options.intra_threads, precision);
         let openvino = OpenVINO::default()
             .with_device_type("CPU")
             .with_arbitrary_config("load_config", config)
@@ -40,11 +45,15 @@ pub(crate) fn configured(runtime: &Runtime, options: SessionOptions) -> ort::Res
     Ok(builder)
 }
 
-/// What OpenVINO is told. f32 is pinned: on machines with AMX OpenVINO would choose bfloat16 by itself. Threads are not pinned to
+/// What OpenVINO is told. f32 is pinned for all but bf16: on machines with AMX OpenVINO would choose bfloat16 by itself. Threads are not pinned to
 /// cores, because sessions that do not know of one another would all choose the first ones.
-fn openvino(threads: usize) -> serde_json::Value {
+fn openvino(threads: usize, precision: Precision) -> serde_json::Value {
+    let hint = match precision {
+        Precision::Fp32 | Precision::Int8 => "f32",
+        Precision::Bf16 => "bf16",
+    };
     serde_json::json!({ "CPU": {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": hint,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": threads.to_string(),
@@ -59,6 +68,13 @@ mod tests {
     /// On a processor with AMX the answers would show it; elsewhere this alone does.
     #[test]
     fn openvino_computes_in_single_precision_whatever_the_processor_offers() {
-        assert_eq!(openvino(2)["CPU"]["INFERENCE_PRECISION_HINT"], "f32");
+        for precision in [Precision::Fp32, Precision::Int8] {
+            assert_eq!(openvino(2, precision)["CPU"]["INFERENCE_PRECISION_HINT"], "f32");
+        }
+    }
+
+    #[test]
+    fn openvino_computes_in_bfloat16_where_that_is_asked_for() {
+        assert_eq!(openvino(2, Precision::Bf16)["CPU"]["INFERENCE_PRECISION_HINT"], "bf16");
     }
 }

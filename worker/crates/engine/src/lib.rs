@@ -64,6 +64,7 @@ mod outputs;
 mod panics;
 mod patches;
 mod pool;
+mod processor;
 mod provider;
 pub mod room;
 mod runtime;
@@ -87,20 +88,23 @@ pub use graph::{Element, GraphFacts, Port, Side};
 pub use inference::Inference;
 pub use library::Search;
 pub use manifest::{
-    Activation, ArrayShape, Availability, AxisOrder, Calibration, Cam, Catalogue, ClassifierWeights, Code,
-    Combine, CtPreprocessing, CtRecipe, DataFile, Ensemble, Evidence, Head, Input, Intensity, Label,
-    Laterality, MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, ModelFolder, Orientation, Output,
-    Padding, Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample, SegmentRule, Task,
-    TrainedOn, Weighting, Weights, Window, is_model_name,
+    Activation, ArrayShape, Availability, AxisOrder, BF16_TARGET, Bf16, Bf16Evidence, Calibration, Cam,
+    Catalogue, ClassifierWeights, Code, Combine, CtPreprocessing, CtRecipe, DataFile, Ensemble, Evidence,
+    GREATEST_LOSS, Head, Input, Intensity, LEAST_AGREEMENT, LEAST_EVALUATED, Label, Laterality,
+    MANIFEST_FILE, Manifest, ManifestProblems, Maps, Member, ModelFolder, Orientation, Output, Padding,
+    Placement, Plan, Precision, Preprocessing, Problem, Provenance, Resample, SegmentRule, Task, TrainedOn,
+    Weighting, Weights, Window, is_model_name,
 };
 pub use measurements::measurements;
 pub use memory::be_nice;
 pub use model::{ModelKey, VerifiedModel};
 pub use ndarray::ArrayD;
+pub use npy::read as read_npy;
 pub use options::EngineOptions;
 pub use outputs::{Arrays, Outputs, Timing};
 pub use patches::{Cost, NICENESS, PatchEngine, PatchOptions, Patches};
 pub use pool::{Close, Health, Stats};
+pub use processor::Processor;
 pub use provider::Provider;
 pub use runtime::{Runtime, TELEMETRY_OFF, telemetry_is_off};
 pub use scores::{Score, scores};

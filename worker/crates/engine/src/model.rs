@@ -10,6 +10,8 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 use crate::cams::Cams;
 use crate::digest::Digesting;
 use crate::manifest::{Availability, Manifest, Precision};
+use crate::processor::Processor;
+use crate::provider::Provider;
 use crate::{digest, onnx};
 
 /// A model as the engine and the result path name it.
@@ -35,6 +37,8 @@ pub struct VerifiedModel {
     sha256: String,
     /// Every file of the weights, the ONNX file first.
     files: Vec<Digested>,
+    /// Whether bf16 is tried here for its record, on a processor that was looked at.
+    is_trial: bool,
     cams: Arc<Cams>,
 }
 
@@ -102,6 +106,7 @@ impl VerifiedModel {
                 .iter()
                 .map(|&(file, sha256)| Digested { path: manifest.path_of(file), sha256: sha256.to_owned() })
                 .collect(),
+            is_trial: false,
             manifest: Arc::clone(manifest),
             cams: Arc::default(),
         };
@@ -116,6 +121,26 @@ impl VerifiedModel {
         Ok(model)
     }
 
+    /// The FP32 weights as bf16, for a trial that may give the manifest its record: `processor` is where they are computed.
+    ///
+    /// Errors: those of [`VerifiedModel::open`] for FP32, and [`Processor::require_bf16`].
+    pub fn try_bf16(manifest: &Arc<Manifest>, processor: &Processor) -> Result<Self, JobError> {
+        processor.require_bf16()?;
+        let fp32 = Self::open(manifest, Precision::Fp32)?;
+        let key = ModelKey { version: format!("{}-{}", manifest.version, Precision::Bf16), ..fp32.key };
+        Ok(Self { precision: Precision::Bf16, key, is_trial: true, ..fp32 })
+    }
+
+    /// Whether `provider` computes this precision on this machine.
+    ///
+    /// Errors: those of [`Precision::require`].
+    pub(crate) fn require(&self, provider: Provider) -> Result<(), JobError> {
+        if self.is_trial {
+            return self.precision.require_provider(provider);
+        }
+        self.precision.require(provider)
+    }
+
     /// Compares every file with the manifest's digest. The engine does so again when ONNX Runtime has read them: it reads the
     /// files itself (bytes handed over would cost one more copy of the weights in every session).
     pub(crate) fn verify(&self) -> Result<(), JobError> {
@@ -127,7 +152,7 @@ impl VerifiedModel {
         let listed = self.manifest.weights(self.precision).map_or(&[][..], |weights| &weights.data);
         let shown = self.path().display();
         let used = used.map_err(|words| mismatch(format!("{shown} {words}")))?;
-        let table = format!("weights.{}.data", self.precision);
+        let table = format!("weights.{}.data", self.precision.of_files());
         for location in &used {
             if listed.iter().any(|data| data.file == *location) {
                 continue;

@@ -2,8 +2,8 @@
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Shape and values, row-major. Errors are words.
-pub(crate) fn read(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>), String> {
+/// Shape and values of a `.npy` file, row-major. Errors are words, of the file: `must hold float32`.
+pub fn read(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>), String> {
     let (header, data) = split(bytes).ok_or("is no .npy file")?;
     let header = String::from_utf8_lossy(header);
     if !header.contains("'descr': '<f4'") {

@@ -10,6 +10,12 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arrays(Vec<(Arc<str>, ArrayD<f32>)>);
 
+impl FromIterator<(Arc<str>, ArrayD<f32>)> for Arrays {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, ArrayD<f32>)>>(arrays: I) -> Self {
+        Self(arrays.into_iter().collect())
+    }
+}
+
 impl Arrays {
     pub(crate) fn push(&mut self, name: &Arc<str>, array: ArrayD<f32>) {
         self.0.push((Arc::clone(name), array));

@@ -8,7 +8,7 @@ use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::configure::{SessionOptions, configured};
-use crate::manifest::{ArrayShape, Input, Manifest};
+use crate::manifest::{ArrayShape, Input, Manifest, Precision};
 use crate::model::{ModelKey, VerifiedModel};
 use crate::outputs::Arrays;
 use crate::provider::Provider;
@@ -78,7 +78,7 @@ impl ModelSession {
         let model = prepared.model();
         let key = model.key();
         let session = match prepared.graph() {
-            Some(graph) => match from_graph(runtime, graph, options) {
+            Some(graph) => match from_graph(runtime, graph, options, model.precision()) {
                 Err(words) if graph.is_gone() => {
                     tracing::warn!(model = %key, words, "the optimised graph that was kept went away");
                     let session = from_weights(runtime, model, options)?;
@@ -181,15 +181,21 @@ fn from_weights(
     model: &VerifiedModel,
     options: SessionOptions,
 ) -> Result<Session, JobError> {
-    let mut builder = configured(runtime, options).map_err(|error| unusable(model.key(), &error))?;
+    let mut builder =
+        configured(runtime, options, model.precision()).map_err(|error| unusable(model.key(), &error))?;
     builder
         .commit_from_file(model.path())
         .map_err(|error| unloadable(model.key(), options.provider, error.message()))
 }
 
 /// Opens what was optimised before. Errors are words.
-fn from_graph(runtime: &Runtime, graph: &SharedGraph, options: SessionOptions) -> Result<Session, String> {
-    let opened = configured(runtime, options).and_then(|builder| {
+fn from_graph(
+    runtime: &Runtime,
+    graph: &SharedGraph,
+    options: SessionOptions,
+    precision: Precision,
+) -> Result<Session, String> {
+    let opened = configured(runtime, options, precision).and_then(|builder| {
         let (mut builder, file) = graph.hand_over(builder)?;
         builder.commit_from_file(file)
     });

@@ -43,7 +43,8 @@ impl OptimisedModel {
     /// for each session and shares nothing; where sharing cannot be had otherwise, that is a warning.
     ///
     /// # Errors
-    /// `runtime_mismatch` without the provider; `model_mismatch` when the model's files are no longer those that were verified.
+    /// `runtime_mismatch` without the provider; those of [`Precision::require`](crate::Precision::require); `model_mismatch` when
+    /// the model's files are no longer those that were verified.
     pub fn new(
         runtime: &Runtime,
         model: VerifiedModel,
@@ -51,6 +52,7 @@ impl OptimisedModel {
         cache: Option<&GraphCache>,
     ) -> Result<Self, JobError> {
         runtime.require(provider)?;
+        model.require(provider)?;
         let cache = cache.filter(|cache| cache.takes(model.bytes()));
         let graph = match provider {
             Provider::OpenVino => None,
@@ -89,6 +91,7 @@ impl OptimisedModel {
         provider: Provider,
     ) -> Result<Self, JobError> {
         runtime.require(provider)?;
+        model.require(provider)?;
         Ok(Self { model, provider, graph: None })
     }
 
@@ -176,7 +179,7 @@ impl SharedGraph {
             shares_cores: true,
             memory_plan: false,
         };
-        let made = configured(runtime, options)
+        let made = configured(runtime, options, model.precision())
             .map_err(|error| error.message().to_owned())
             .and_then(|builder| Self::made(&builder, model, cached.as_ref().map(|(cache, _)| *cache)));
         let (mut graph, digest) = match made {

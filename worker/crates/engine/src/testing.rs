@@ -20,6 +20,7 @@ pub(crate) fn manifest(name: &str, labels: usize) -> Manifest {
         ensemble: None,
         fp32: None,
         int8: None,
+        bf16: None,
         input: Input { name: "image".to_owned(), item_shape: vec![1, 1, 1], value_range: [-1024.0, 1024.0] },
         preprocessing: Preprocessing::Xrv1 { size: 1 },
         window: None,

@@ -16,13 +16,14 @@ use crate::session::ModelSession;
 pub(crate) const RUNS: usize = 5;
 
 /// The precision with the least median time of single items in a session of one thread, among those that the manifest
-/// offers. Only one offered is not timed. Errors: as [`VerifiedModel::open`] and [`ModelSession::open`].
+/// offers, bf16 left out. Only one offered is not timed. Errors: as [`VerifiedModel::open`] and [`ModelSession::open`].
 pub fn fastest_precision(
     runtime: &Runtime,
     manifest: &Arc<Manifest>,
     provider: Provider,
 ) -> Result<Precision, JobError> {
-    let offered: Vec<Precision> = manifest.precisions().collect();
+    let offered: Vec<Precision> =
+        manifest.precisions().filter(|precision| precision.is_automatic()).collect();
     if let [] | [_] = offered.as_slice() {
         return Ok(offered.first().copied().unwrap_or(Precision::Fp32));
     }

@@ -230,6 +230,91 @@ fn int8_is_offered_only_with_its_evidence() {
     assert_eq!(model.key().version, "1.0.0-int8");
 }
 
+/// The manifest's text with a record of bf16, of which `from` became `to`.
+fn with_bf16(text: &str, (from, to): (&str, &str)) -> String {
+    let digest = &text.split("sha256 = \"").nth(1).unwrap()[..64];
+    let record = format!(
+        "[weights.bf16]\ntarget = \"openvino-bf16\"\nprocessor = \"Some Xeon\"\nruntime = \"ONNX Runtime 1.24.1\"\n\
+         fp32_sha256 = \"{digest}\"\n[weights.bf16.evidence]\nitems_sha256 = \"{}\"\nevaluated_items = 398\n\
+         agreement = 0.9975\ndifference = 0.0213\nmetric = \"auc\"\nfp32 = [0.95, 0.93, 0.97]\nbf16 = [0.9449, 0.92, 0.96]\n",
+        "a".repeat(64)
+    );
+    assert!(record.contains(from), "{from}");
+    text.replace("[input]", &format!("{}[input]", record.replace(from, to)))
+}
+
+#[test]
+fn bf16_is_the_fp32_weights_with_a_record_of_their_own() {
+    let models = Models::new();
+    let manifest = edited(&models, |text| with_bf16(&text, ("", ""))).unwrap();
+    assert_eq!(manifest.precisions().collect::<Vec<_>>(), [Precision::Fp32, Precision::Bf16]);
+    assert!(!Precision::Bf16.is_automatic() && "bf16".parse() == Ok(Precision::Bf16));
+    let manifest = Arc::new(manifest);
+    let fp32 = VerifiedModel::open(&manifest, Precision::Fp32).unwrap();
+    let bf16 = VerifiedModel::open(&manifest, Precision::Bf16).unwrap();
+    assert_eq!((bf16.key().version.as_str(), bf16.sha256()), ("1.0.0-bf16", fp32.sha256()));
+    assert_eq!(
+        manifest.files().iter().copied().collect::<Vec<_>>(),
+        ["README.md", "manifest.toml", "model.onnx"]
+    );
+
+    let without = Arc::new(edited(&models, |text| text).unwrap());
+    let error = VerifiedModel::open(&without, Precision::Bf16).unwrap_err();
+    assert!(error.message.contains("does not offer bf16; it offers: fp32"), "{error}");
+}
+
+#[test]
+fn bf16_is_offered_only_with_sound_evidence_of_these_weights() {
+    let again = ": take [weights.bf16] and its evidence out, and let `nightread models gate` measure on a machine with AMX";
+    for (change, words) in [
+        (
+            ("agreement = 0.9975", "agreement = 0.9899"),
+            "weights.bf16.evidence.agreement is 0.9899, below 0.99",
+        ),
+        (
+            ("0.9449, 0.92", "0.9447, 0.92"),
+            "weights.bf16.evidence.bf16 loses 0.0053 of auc against fp32, more than 0.005",
+        ),
+        (
+            ("evaluated_items = 398", "evaluated_items = 99"),
+            "weights.bf16.evidence.evaluated_items is 99, fewer than 100",
+        ),
+        (
+            ("difference = 0.0213", "difference = 0.0"),
+            "weights.bf16.evidence.difference is 0: nothing was computed in bfloat16",
+        ),
+    ] {
+        assert_eq!(problems(|text| with_bf16(&text, change)), [format!("{words}{again}")]);
+    }
+    for (change, words) in [
+        (
+            ("target = \"openvino-bf16\"", "target = \"bf16\""),
+            "weights.bf16.target must be one of openvino-bf16, not \"bf16\"",
+        ),
+        (("processor = \"Some Xeon\"\n", ""), "weights.bf16.processor is missing"),
+        (
+            ("metric = \"auc\"", "metric = \"dice\""),
+            "weights.bf16.evidence.metric must be one of auc, accuracy, not \"dice\"",
+        ),
+        (("agreement = 0.9975", "agreement = 99.75"), "weights.bf16.evidence.agreement must lie in [0, 1]"),
+        (("target", "file = \"other.onnx\"\ntarget"), "weights.bf16.file is not a known key"),
+    ] {
+        assert_eq!(problems(|text| with_bf16(&text, change)), [words]);
+    }
+    let others = problems(|text| {
+        let digest = text.split("sha256 = \"").nth(1).unwrap()[..64].to_owned();
+        let [here, other] = [digest, "0".repeat(64)].map(|digest| format!("fp32_sha256 = \"{digest}"));
+        with_bf16(&text, ("", "")).replace(&here, &other)
+    });
+    assert!(
+        others.len() == 1 && others[0].starts_with("weights.bf16.fp32_sha256 is of other FP32 weights"),
+        "{others:?}"
+    );
+    let without =
+        problems(|text| text.replace("[input]", "[weights.bf16]\ntarget = \"openvino-bf16\"\n[input]"));
+    assert!(without.contains(&"weights.bf16.evidence is missing".to_owned()), "{without:?}");
+}
+
 #[test]
 fn bring_your_own_is_listed_and_refused_when_used() {
     let models = Models::new();

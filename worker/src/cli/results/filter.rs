@@ -15,7 +15,7 @@ pub struct FilterArgs {
     /// Only results of this version of a model, without its precision: 1.0.0 (may be repeated)
     #[arg(long, value_name = "VERSION")]
     pub model_version: Vec<String>,
-    /// Only results of this precision: fp32 or int8
+    /// Only results of this precision: fp32, int8 or bf16
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
     /// Only studies that were read, or only those that failed

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nightread_domain::result::ModelFacts;
+use nightread_engine::Processor;
 use serde::Serialize;
 
 use super::usage::{Used, peak_mib};
@@ -238,16 +239,11 @@ impl Bulk {
 }
 
 fn machine() -> Machine {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let [name, flags] = ["model name", "flags"].map(|field| {
-        let line = text.lines().find(|line| line.starts_with(field))?;
-        line.split_once(':').map(|(_, value)| value.trim())
-    });
-    let flags: Vec<&str> = flags.unwrap_or_default().split(' ').collect();
+    let processor = Processor::here();
     Machine {
-        processor: name.unwrap_or(std::env::consts::ARCH).to_owned(),
         cores: cores(),
-        instructions: DECISIVE.into_iter().filter(|name| flags.contains(name)).collect(),
+        instructions: DECISIVE.into_iter().filter(|name| processor.has(name)).collect(),
+        processor: processor.name,
     }
 }
 

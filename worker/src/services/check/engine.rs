@@ -83,6 +83,9 @@ impl Engine {
                 problems.add(format!("[[routes]]: {}", unknown.message));
             }
         }
+        if let Err(unfit) = app::require_precision(settings) {
+            return problems.add(unfit.message);
+        }
         let named = settings.engine.precision();
         let routed = match routing(&settings.routing, catalogue, named) {
             Ok(routing) => routing.rules.into_iter().flat_map(|rule| rule.models).collect(),
@@ -99,8 +102,9 @@ impl Engine {
         }
         for manifest in catalogue.iter() {
             let is_routed = routed.contains(&manifest.name);
-            // For `auto` any may be taken.
-            let wanted = named.map_or_else(|| manifest.precisions().collect(), |one| vec![one]);
+            // For `auto` any of these may be taken.
+            let automatic = || manifest.precisions().filter(|precision| precision.is_automatic()).collect();
+            let wanted = named.map_or_else(automatic, |one| vec![one]);
             for (precision, provider) in self.ways(manifest, &wanted, settings) {
                 let ready = manifest.availability(precision) == Availability::Ready;
                 if !ready && !is_routed {

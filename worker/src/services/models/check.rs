@@ -81,7 +81,7 @@ fn digests(manifest: &Manifest) -> Option<String> {
     if manifest.task != Task::Radiograph {
         return None;
     }
-    let weights = manifest.precisions().filter_map(|precision| {
+    let weights = Precision::WITH_FILES.into_iter().filter_map(|precision| {
         Some(format!(", {precision}_sha256 {}", manifest.weights(precision)?.digest()?))
     });
     Some(format!("manifest_sha256 {}{}", manifest.sha256(), weights.collect::<String>()))
@@ -131,6 +131,10 @@ impl Looked {
         runtime: &Runtime,
         provider: Provider,
     ) {
+        if let Err(unfit) = precision.require(provider) {
+            // No fault of the model's.
+            return self.facts.push(format!("{precision} not run here: {}", unfit.message));
+        }
         if let Some(weights) = manifest.weights(precision) {
             self.graph(&manifest.path_of(&weights.file), Some(manifest));
         }

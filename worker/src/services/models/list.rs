@@ -48,7 +48,7 @@ pub(crate) fn as_json(catalogue: &Catalogue) -> Value {
 
 /// By precision, as an ensemble pins them.
 fn weights_sha256(manifest: &Manifest) -> Value {
-    let digests = Precision::ALL.into_iter().filter_map(|precision| {
+    let digests = Precision::WITH_FILES.into_iter().filter_map(|precision| {
         let digest = manifest.weights(precision)?.digest()?;
         Some((precision.as_str().to_owned(), Value::from(digest)))
     });

@@ -132,7 +132,9 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
         );
     }
     if !matches!(settings.engine.precision, Some(PrecisionChoice::Named(_))) {
-        problems.add("[models] precision is missing: fp32 or int8, so that a fleet gives one kind of number");
+        problems.add(
+            "[models] precision is missing: fp32, int8 or bf16, so that a fleet gives one kind of number",
+        );
     }
 }
 

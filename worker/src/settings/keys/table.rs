@@ -89,7 +89,7 @@ keys! {
         "precision",
         Text,
         "",
-        "`fp32` or `int8`; `nightread run` needs it named, so that a fleet gives one kind of number; elsewhere also `auto`, the fastest",
+        "`fp32`, `int8`, or `bf16` on OpenVINO and a processor with AMX; `nightread run` needs it named, so that a fleet gives one kind of number; elsewhere also `auto`, the faster of `fp32` and `int8`",
     );
     MODELS_PROVIDER = key(
         "models",

@@ -310,6 +310,9 @@ error_codes! {
     RuntimeMismatch = "runtime_mismatch", Fatal,
         "ONNX Runtime's library is too old, or lacks the provider.",
         "Install the library that this version names.";
+    ProcessorUnfit = "processor_unfit", Fatal,
+        "The processor lacks instructions that the precision asked for needs.",
+        "Run on a processor that has what the message names, or set `[models] precision` to `fp32` or `int8`.";
     InferenceFailed = "inference_failed", Permanent,
         "The network failed on this study alone.",
         "Report the study and the model.";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use super::bf16;
 use super::ensemble;
 use super::outputs::check as outputs;
 use super::{
@@ -89,6 +90,7 @@ pub(super) fn check(manifest: &Manifest, files: Files, problems: &mut Vec<Proble
         problems.push(Problem::new("window", "serves segmentations alone"));
     }
     outputs::check(manifest, problems);
+    bf16::check(manifest, problems);
     check_labels(manifest, problems);
     check_files(manifest, files, problems);
 }
@@ -177,7 +179,7 @@ fn check_labels(manifest: &Manifest, problems: &mut Vec<Problem>) {
 }
 
 fn check_files(manifest: &Manifest, files: Files, problems: &mut Vec<Problem>) {
-    for precision in Precision::ALL {
+    for precision in Precision::WITH_FILES {
         // A template's weights are not there, and that is no fault.
         if let Some(weights) = manifest.weights(precision).filter(|weights| weights.sha256.is_some()) {
             let at = format!("weights.{precision}.file");

@@ -55,6 +55,8 @@ impl Member {
         match precision {
             Precision::Fp32 => self.fp32_sha256.as_deref(),
             Precision::Int8 => self.int8_sha256.as_deref(),
+            // What is measured of one network says nothing of several.
+            Precision::Bf16 => None,
         }
     }
 }
@@ -68,6 +70,7 @@ impl Ensemble {
         let combine = reader.choice("combine", &Combine::ALL);
         let members = reader.tables("members", |reader| {
             let (model, manifest_sha256) = (reader.text("model"), reader.sha256("manifest_sha256"));
+            reader.refuse("bf16_sha256", "is of one network alone: ensembles run in fp32 or int8");
             let (fp32_sha256, int8_sha256) =
                 (reader.sha256_if("fp32_sha256"), reader.sha256_if("int8_sha256"));
             Some(Member { model: model?, manifest_sha256: manifest_sha256?, fp32_sha256, int8_sha256 })

@@ -8,7 +8,7 @@ impl Manifest {
     /// The names of all files in the folder that the model is read with: the manifest, what it names, and the card. Weights
     /// and maps that a template leaves to be brought are none of them.
     pub fn files(&self) -> BTreeSet<&str> {
-        let weights = Precision::ALL.into_iter().filter_map(|precision| self.weights(precision));
+        let weights = Precision::WITH_FILES.into_iter().filter_map(|precision| self.weights(precision));
         let weights = weights.filter(|weights| weights.sha256.is_some()).flat_map(|weights| {
             std::iter::once(&weights.file).chain(weights.data.iter().map(|data| &data.file))
         });

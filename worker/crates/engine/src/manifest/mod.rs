@@ -1,5 +1,6 @@
 //! Models are data: a folder with a manifest, a model card and weights, checked before anything is loaded.
 
+mod bf16;
 mod catalogue;
 mod check;
 mod decides;
@@ -22,6 +23,7 @@ pub use nightread_steps::Plan;
 
 use crate::digest;
 
+pub use bf16::{Bf16, Bf16Evidence, GREATEST_LOSS, LEAST_AGREEMENT, LEAST_EVALUATED, TARGET as BF16_TARGET};
 pub use catalogue::Catalogue;
 pub use check::is_model_name;
 pub use ensemble::{Combine, Ensemble, Member};
@@ -35,21 +37,41 @@ pub use segmentation::{
 /// The name every manifest has in its folder.
 pub const MANIFEST_FILE: &str = "manifest.toml";
 
-/// The number format of the weights. It is part of the version in the result's path, so that one data set never mixes two.
+/// What a network is computed in. It is part of the version in the result's path, so that one data set never mixes two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Precision {
     Fp32,
+    /// Weights of their own, quantised.
     Int8,
+    /// The FP32 weights, computed in bfloat16 by OpenVINO on a processor with AMX.
+    Bf16,
 }
 
 impl Precision {
-    pub const ALL: [Self; 2] = [Self::Fp32, Self::Int8];
+    pub const ALL: [Self; 3] = [Self::Fp32, Self::Int8, Self::Bf16];
 
-    /// `fp32` or `int8`, as in manifests, settings and result paths.
+    /// Those that have files of their own.
+    pub const WITH_FILES: [Self; 2] = [Self::Fp32, Self::Int8];
+
+    /// `fp32`, `int8` or `bf16`, as in manifests, settings and result paths.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
             Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Whether `auto` may choose it. Not every machine can compute in bfloat16, so it is asked for by name only.
+    pub const fn is_automatic(self) -> bool {
+        !matches!(self, Self::Bf16)
+    }
+
+    /// The precision whose files are read for it.
+    pub(crate) const fn of_files(self) -> Self {
+        match self {
+            Self::Fp32 | Self::Bf16 => Self::Fp32,
+            Self::Int8 => Self::Int8,
         }
     }
 }
@@ -67,7 +89,7 @@ impl std::str::FromStr for Precision {
         Self::ALL
             .into_iter()
             .find(|precision| precision.as_str() == text)
-            .ok_or_else(|| format!("precision must be fp32 or int8, not {text:?}"))
+            .ok_or_else(|| format!("precision must be fp32, int8 or bf16, not {text:?}"))
     }
 }
 
@@ -257,6 +279,8 @@ pub struct Manifest {
     pub ensemble: Option<Ensemble>,
     pub fp32: Option<Weights>,
     pub int8: Option<Weights>,
+    /// That the FP32 weights may be computed in bfloat16.
+    pub bf16: Option<Bf16>,
     pub input: Input,
     pub preprocessing: Preprocessing,
     /// How a network whose input is a patch goes over a volume.
@@ -311,11 +335,12 @@ impl Manifest {
         self.labels.len() + 1
     }
 
-    /// The weights of a precision, when the manifest has them.
+    /// The weights that a precision is computed with, when the manifest offers it: of bf16 those of FP32.
     pub fn weights(&self, precision: Precision) -> Option<&Weights> {
         match precision {
             Precision::Fp32 => self.fp32.as_ref(),
             Precision::Int8 => self.int8.as_ref(),
+            Precision::Bf16 => self.bf16.as_ref().and(self.fp32.as_ref()),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::Table;
 
+use super::bf16::Bf16;
 use super::check::{Files, check};
 use super::outputs::read as outputs;
 use super::reader::Reader;
@@ -66,7 +67,8 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     let weights = reader.table("weights", |reader| {
         let fp32 = reader.table_if("fp32", |reader| weights(reader, Precision::Fp32, template));
         let int8 = reader.table_if("int8", |reader| weights(reader, Precision::Int8, template));
-        Some((fp32, int8))
+        let bf16 = reader.table_if("bf16", Bf16::read);
+        Some((fp32, int8, bf16))
     });
     let input = reader.table("input", |reader| {
         let name = reader.text("name");
@@ -96,7 +98,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
     let trained_on = reader.table("trained_on", trained_on);
     let source = reader.table("source", source);
     let maps = reader.table_if("maps", |reader| maps(reader, template));
-    let (fp32, int8) = weights?;
+    let (fp32, int8, bf16) = weights?;
     Some(Manifest {
         folder: folder.to_owned().into(),
         name: name?,
@@ -108,6 +110,7 @@ fn document(reader: &mut Reader<'_>, folder: &Path) -> Option<Manifest> {
         ensemble: None,
         fp32,
         int8,
+        bf16,
         input: input?,
         preprocessing: preprocessing?,
         window,
@@ -147,6 +150,7 @@ fn ensemble(reader: &mut Reader<'_>, folder: &Path, about: About) -> Option<Mani
         ensemble: Some(ensemble?),
         fp32: None,
         int8: None,
+        bf16: None,
         input: Input::of_members(),
         preprocessing: Preprocessing::Members,
         window: None,
@@ -159,15 +163,6 @@ fn ensemble(reader: &mut Reader<'_>, folder: &Path, about: About) -> Option<Mani
     })
 }
 
-/// A figure with the interval around it.
-fn interval(reader: &mut Reader<'_>, key: &str) -> Option<[f64; 3]> {
-    let values = reader.numbers::<3>(key);
-    if values.is_some_and(|[value, low, high]| !(low <= value && value <= high)) {
-        reader.problem(key, "must be [value, low, high] with low <= value <= high");
-    }
-    values
-}
-
 fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Option<Weights> {
     let file = reader.file("file");
     let sha256 = if template { reader.sha256_if("sha256") } else { reader.sha256("sha256") };
@@ -176,7 +171,7 @@ fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Opt
         Some(DataFile { file: file?, sha256: sha256? })
     });
     let (target, evidence) = match precision {
-        Precision::Fp32 => (None, None),
+        Precision::Fp32 | Precision::Bf16 => (None, None),
         // INT8 without measured evidence is not offered at all.
         Precision::Int8 => (Some(reader.text("target")), Some(reader.table("evidence", measured))),
     };
@@ -192,13 +187,10 @@ fn weights(reader: &mut Reader<'_>, precision: Precision, template: bool) -> Opt
 fn measured(reader: &mut Reader<'_>) -> Option<Evidence> {
     let calibration_sha256 = reader.sha256("calibration_sha256");
     let calibration_items = reader.count("calibration_items");
-    let agreement = reader.number("agreement");
-    if agreement.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-        reader.problem("agreement", "must lie in [0, 1]");
-    }
+    let agreement = reader.share("agreement");
     let metric = reader.text("metric");
-    let fp32 = interval(reader, "fp32");
-    let int8 = interval(reader, "int8");
+    let fp32 = reader.interval("fp32");
+    let int8 = reader.interval("int8");
     let evaluated_items = reader.count("evaluated_items");
     Some(Evidence {
         calibration_sha256: calibration_sha256?,

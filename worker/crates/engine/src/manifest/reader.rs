@@ -115,6 +115,24 @@ impl<'p> Reader<'p> {
         self.needed(key, |reader| reader.number_if(key))
     }
 
+    /// A share, in [0, 1].
+    pub(super) fn share(&mut self, key: &str) -> Option<f64> {
+        let share = self.number(key);
+        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            self.problem(key, "must lie in [0, 1]");
+        }
+        share
+    }
+
+    /// A figure with the interval around it.
+    pub(super) fn interval(&mut self, key: &str) -> Option<[f64; 3]> {
+        let values = self.numbers::<3>(key);
+        if values.is_some_and(|[value, low, high]| !(low <= value && value <= high)) {
+            self.problem(key, "must be [value, low, high] with low <= value <= high");
+        }
+        values
+    }
+
     pub(super) fn count_if(&mut self, key: &str) -> Option<usize> {
         self.take(key, "a whole number from 1", as_count)
     }

@@ -1,5 +1,7 @@
 //! `nightread models`: what could be used, and what is missing for the rest; tools for whoever brings a network.
 
+mod gate;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -19,6 +21,7 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         Some(ModelsCommand::New(args)) => begin(args),
         Some(ModelsCommand::Check(args)) => try_out(args),
         Some(ModelsCommand::Parity(args)) => compare(args),
+        Some(ModelsCommand::Gate(args)) => gate::run(args),
         Some(ModelsCommand::Push(args)) => publish(args),
     }
 }
