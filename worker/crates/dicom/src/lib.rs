@@ -55,4 +55,4 @@ pub use plane::Plane;
 pub use samples::Samples;
 pub use shape::Shape;
 pub use source::storage_class;
-pub use window::Window;
+pub use window::{Given, Window};

@@ -20,8 +20,10 @@ from skimage.util import img_as_ubyte
 from torchvision.transforms import v2 as torchvision
 
 WIDTH, HEIGHT = 131, 97
-# Height and width: both shrink, both grow, one of each, and whole fractions of the 96 x 128 in the middle.
+# Height and width: both shrink, both grow, one of each, and whole fractions of the 96 x 128 in the middle. LOW and FLAT lose
+# more than twice as much height as width, TWICE exactly twice as much: where Pillow takes the columns first, and where not.
 DOWN, UP, MIXED, HALF, THIRD = (31, 40), (104, 139), (110, 40), (48, 64), (32, 32)
+LOW, FLAT, TWICE = (31, 120), (40, 139), (75, 120)
 
 
 def image() -> np.ndarray:
@@ -62,6 +64,10 @@ def main() -> None:
         for how, flag in ("linear", cv2.INTER_LINEAR), ("area", cv2.INTER_AREA):
             cases[f"opencv-{how}-{name}-bytes"] = cv2.resize(byte, size[::-1], interpolation=flag)
             cases[f"opencv-{how}-{name}"] = cv2.resize(unit, size[::-1], interpolation=flag)
+    for name, size in {"low": LOW, "flat": FLAT, "twice": TWICE}.items():
+        for how in Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS:
+            cases[f"pillow-{how.name.lower()}-{name}-bytes"] = pillow(byte, size, how)
+        cases[f"pillow-lanczos-{name}"] = pillow(unit, size, Image.Resampling.LANCZOS)
     for name, size in {"half": HALF, "third": THIRD}.items():
         for how, flag in ("linear", cv2.INTER_LINEAR), ("area", cv2.INTER_AREA):
             cases[f"opencv-{how}-{name}-bytes"] = cv2.resize(whole_byte, size[::-1], interpolation=flag)

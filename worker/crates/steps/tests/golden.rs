@@ -14,6 +14,10 @@ const UNIT: [f64; 2] = [0.0, 1.0];
 const DOWN: (usize, usize) = (31, 40);
 const UP: (usize, usize) = (104, 139);
 const MIXED: (usize, usize) = (110, 40);
+/// They lose more than twice as much height as width, and exactly twice as much.
+const LOW: (usize, usize) = (31, 120);
+const FLAT: (usize, usize) = (40, 139);
+const TWICE: (usize, usize) = (75, 120);
 const HALF: (usize, usize) = (48, 64);
 const THIRD: (usize, usize) = (32, 32);
 
@@ -126,6 +130,9 @@ fn resize(name: &str) -> Option<Vec<Step>> {
         "down" => DOWN,
         "up" => UP,
         "mixed" => MIXED,
+        "low" => LOW,
+        "flat" => FLAT,
+        "twice" => TWICE,
         "half" => HALF,
         "third" => THIRD,
         _ => return None,

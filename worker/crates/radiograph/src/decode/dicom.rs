@@ -52,7 +52,8 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Radiograph
     Ok(image?.with_window(window(header, is_negative)))
 }
 
-/// The header's first window; `None` where it is not whole, of a function of its own, or of values that a table makes.
+/// The header's first window; `None` where it is not whole, of a function of its own, or of values that a table or a rescale
+/// makes which nobody can read.
 fn window(header: &Header, inverted: bool) -> Option<HeaderWindow> {
     if header.modality_lut.is_there() {
         return None;
@@ -67,8 +68,9 @@ fn window(header: &Header, inverted: bool) -> Option<HeaderWindow> {
         centre: header.window.centre?,
         width: header.window.width?,
         function,
-        slope: header.rescale_slope.unwrap_or(1.0),
-        intercept: header.plane.rescale_intercept.unwrap_or(0.0),
+        // A slope of 0 would make one value of all.
+        slope: header.window.slope.or(1.0).filter(|slope| *slope != 0.0)?,
+        intercept: header.window.intercept.or(0.0)?,
         inverted,
     })
 }

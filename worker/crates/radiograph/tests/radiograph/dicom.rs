@@ -146,6 +146,27 @@ fn neither_rescale_nor_window_is_applied() {
     same!(words(&decode(&dicom.bytes(), &options()).unwrap()), samples);
 }
 
+/// A network that reads through the window would be given wrong numbers in silence.
+#[test]
+fn a_window_behind_a_rescale_that_nobody_can_read_is_none() {
+    let window = |slope: &str, intercept: &str| {
+        let (_, dicom) = chest(12);
+        let dicom = dicom
+            .set(tags::RESCALE_SLOPE, VR::DS, slope)
+            .set(tags::RESCALE_INTERCEPT, VR::DS, intercept)
+            .set(tags::WINDOW_CENTER, VR::DS, "400")
+            .set(tags::WINDOW_WIDTH, VR::DS, "500");
+        decode(&dicom.bytes(), &options()).unwrap().window().map(|window| (window.slope, window.intercept))
+    };
+    assert_eq!(window("0.25", "-100"), Some((0.25, -100.0)));
+    assert_eq!(window("", ""), Some((1.0, 0.0)));
+    for (slope, intercept) in
+        [("0,25", "-100"), ("nan", "-100"), ("inf", "0"), ("0", "100"), ("0.25\\0.5", "0"), ("0.25", "1\\2")]
+    {
+        assert_eq!(window(slope, intercept), None, "{slope} {intercept}");
+    }
+}
+
 #[test]
 fn facts_hold_no_identifier() {
     let (_, dicom) = chest(12);

@@ -45,13 +45,30 @@ fn sinc(x: f64) -> f64 {
     x.sin() / x
 }
 
-/// Rows first, then columns; an axis that keeps its length is left alone.
+/// One pass. Down the columns it takes rows of this width.
+enum Axis {
+    Across,
+    Down(usize),
+}
+
+/// Which axis goes first: among bytes the second one takes what the first has rounded and cut. Since version 13 Pillow begins
+/// with the columns where the height shrinks by more than twice what the width does; before, it never did.
+fn columns_first((width, height): (usize, usize), (wide, high): (usize, usize)) -> bool {
+    let shrinks = |from: usize, to: usize| from as i64 - to as i64;
+    shrinks(height, high) > (2 * shrinks(width, wide)).max(0)
+}
+
+/// Axis by axis; one that keeps its length is left alone.
 pub(super) fn resize(
     values: Values,
     (width, height): (usize, usize),
     (wide, high): (usize, usize),
     filter: &Filter,
 ) -> Values {
+    let columns_first = columns_first((width, height), (wide, high));
+    let rows = (wide != width).then_some(Axis::Across);
+    let columns = (high != height).then_some(Axis::Down(if columns_first { width } else { wide }));
+    let axes = if columns_first { [columns, rows] } else { [rows, columns] }.into_iter().flatten();
     match values {
         Values::Bytes(mut bytes) => {
             let sum = Sum {
@@ -59,11 +76,11 @@ pub(super) fn resize(
                 add: |total: i32, value: u8, weight: i32| total + i32::from(value) * weight,
                 end: |total: i32| (total >> PRECISION).clamp(0, 255) as u8,
             };
-            if wide != width {
-                bytes = across(&bytes, width, &whole(&runs(width, wide, filter)), &sum);
-            }
-            if high != height {
-                bytes = down(&bytes, wide, &whole(&runs(height, high, filter)), &sum);
+            for axis in axes {
+                bytes = match axis {
+                    Axis::Across => across(&bytes, width, &whole(&runs(width, wide, filter)), &sum),
+                    Axis::Down(width) => down(&bytes, width, &whole(&runs(height, high, filter)), &sum),
+                };
             }
             Values::Bytes(bytes)
         }
@@ -74,11 +91,11 @@ pub(super) fn resize(
                 add: |total: f64, value: f32, weight: f64| total + f64::from(value) * weight,
                 end: |total: f64| total as f32,
             };
-            if wide != width {
-                floats = across(&floats, width, &runs(width, wide, filter), &sum);
-            }
-            if high != height {
-                floats = down(&floats, wide, &runs(height, high, filter), &sum);
+            for axis in axes {
+                floats = match axis {
+                    Axis::Across => across(&floats, width, &runs(width, wide, filter), &sum),
+                    Axis::Down(width) => down(&floats, width, &runs(height, high, filter), &sum),
+                };
             }
             Values::Floats(floats)
         }

@@ -29,7 +29,7 @@ pub struct PreparedImage {
 pub enum Refusal {
     /// The step (its name) scales by the image's own values, and they are one.
     Flat(&'static str),
-    /// The header has no window.
+    /// The header has no window that can be used.
     NoWindow,
     /// The step would make so many pixels.
     TooLarge { step: &'static str, width: usize, height: usize },
@@ -41,9 +41,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flat(step) => write!(f, "{step} scales by what the image has, and all of it has one value"),
-            Self::NoWindow => {
-                f.write_str("the model reads through the window of the header, and there is none")
-            }
+            Self::NoWindow => f.write_str(
+                "the model reads through the window of the header, and there is none: it takes a centre, a width, and a rescale \
+                 slope and intercept that are numbers, if there are any, the slope not 0",
+            ),
             Self::TooLarge { step, width, height } => {
                 write!(f, "{step} would make an image of {width} x {height} pixels, more than {MOST_PIXELS}")
             }
