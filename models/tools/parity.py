@@ -52,7 +52,7 @@ IMAGENET = v2.Normalize(MEAN, STD)
 TENSOR, PROBABILITY = 1e-5, 1e-4
 SUFFIXES = {".png", ".jpeg", ".dcm"}
 # Images that batch norms are settled on, and images that are held at a time.
-SAMPLE, PORTION = 24, 64
+SAMPLE, PORTION = 24, 32
 
 
 def stored(path: Path) -> tuple[np.ndarray, int]:
@@ -380,6 +380,13 @@ class Network:
         ]
 
 
+def begun(case: Case, sample: Sequence[Path], work: Path) -> Network:
+    """The network, settled on these images, with its model folder below `work`."""
+    network = settle(case, torch.from_numpy(np.stack([case.prepare(path) for path in sample])))
+    write(case, network, work / "models" / case.name)
+    return Network(case, network, work)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -395,22 +402,22 @@ def main() -> None:
     end = None if arguments.minutes is None else time.monotonic() + arguments.minutes * 60
     found = [path.resolve() for path in arguments.data.rglob("*") if path.suffix in SUFFIXES]
     paths, whole = order.ordered(found, arguments.every, SEED, rest=end is not None)
-    networks = []
-    for case in CASES:
-        if arguments.only in (None, case.name):
-            network = settle(case, torch.from_numpy(np.stack([case.prepare(path) for path in whole[:SAMPLE]])))
-            write(case, network, work / "models" / case.name)
-            networks.append(Network(case, network, work))
+    cases = [case for case in CASES if arguments.only in (None, case.name)]
+    networks: dict[str, Network] = {}
     for portion in order.portions(paths, PORTION, end):
-        for one in networks:
+        for case in cases:
+            # Each is settled when its turn comes first: what is found of one is told before the next is begun.
+            if case.name not in networks:
+                networks[case.name] = begun(case, whole[:SAMPLE], work)
+            one = networks[case.name]
             one.compare(binary, portion)
             print(
-                f"{one.case.name}: {len(one.seen)} of {one.asked} images so far; "
+                f"{case.name}: {len(one.seen)} of {one.asked} images so far; "
                 f"tensors {one.tensor:.1e}, findings {one.worst:.1e}",
                 file=sys.stderr,
                 flush=True,
             )
-    failed = [line for one in networks for line in one.judged(arguments.double)]
+    failed = [line for one in networks.values() for line in one.judged(arguments.double)]
     if failed:
         raise SystemExit("\n".join(failed))
 
