@@ -6,9 +6,11 @@ Each network has its owner's own preparation in plain Python (torchvision, MONAI
 and a last layer that is scaled until logits vary by a standard deviation of 1 or more over the images. `nightread
 prepare` must give the same tensors (within 1e-5 of their range; where the owner resizes bytes, the same bytes),
 `nightread process` the same probabilities within 1e-4 as PyTorch. Then the controls, which must fail by their tensors
-and by their probabilities: another resize, half a pixel, swapped channels. `--every N` takes each N-th image.
-`--double N` also computes N images in double precision, half of them those whose probabilities differ most, and
-tells how far Nightread's and PyTorch's answers are from that (`rounding.py`).
+and by their probabilities: another resize, half a pixel, swapped channels. `--every N` takes each N-th image, and
+`--minutes M` goes on to the others in an order of a fixed seed, the same images for each network, until M minutes have
+passed. The weights are settled on the same images whatever is taken. `--double N` also computes N images in double
+precision, half of them those whose probabilities differ most, and tells how far Nightread's and PyTorch's answers are
+from that (`rounding.py`).
 
 Weights lie in the folder of --work and nowhere else. Needs what worker/crates/steps/parity/requirements.txt lists.
 """
@@ -19,8 +21,10 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -37,6 +41,7 @@ from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
+import order
 import rounding
 from nightread_models.onnx_export import strip
 
@@ -47,7 +52,7 @@ IMAGENET = v2.Normalize(MEAN, STD)
 TENSOR, PROBABILITY = 1e-5, 1e-4
 SUFFIXES = {".png", ".jpeg", ".dcm"}
 # Images that batch norms are settled on, and images that are held at a time.
-SAMPLE, PORTION = 24, 400
+SAMPLE, PORTION = 24, 32
 
 
 def stored(path: Path) -> tuple[np.ndarray, int]:
@@ -240,7 +245,7 @@ def write(case: Case, network: nn.Module, folder: Path) -> None:
     (folder / "manifest.toml").write_text("\n".join(lines) + "\n")
 
 
-def prepared(binary: Path, models: Path, case: Case, paths: list[Path], out: Path) -> dict[str, np.ndarray]:
+def prepared(binary: Path, models: Path, case: Case, paths: Sequence[Path], out: Path) -> dict[str, np.ndarray]:
     """Nightread's tensors, by path; what its gate refuses is not among them."""
     names = out.with_suffix(".txt")
     names.write_text("\n".join(map(str, paths)) + "\n")
@@ -260,7 +265,9 @@ def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> floa
 def findings(
     binary: Path, models: Path, case: Case, paths: list[str], out: Path
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Nightread's logits and probabilities, by the studies' names."""
+    """Nightread's logits and probabilities, by the studies' names; what `out` held before is gone."""
+    # Those of another run are of other weights under the same version, which is refused.
+    shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     names = out.with_suffix(".paths")
     names.write_text("\n".join(paths) + "\n")
@@ -284,7 +291,7 @@ def answer_of(network: nn.Module, tensor: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def controls(
-    case: Case, network: nn.Module, ours: dict[str, np.ndarray], paths: list[Path]
+    case: Case, network: nn.Module, ours: dict[str, np.ndarray], paths: Sequence[Path]
 ) -> dict[str, tuple[float, float]]:
     """What must not pass for the same: how far off tensors (as shares of the range) and probabilities are."""
     path = next(path for path in paths if str(path) in ours)
@@ -306,51 +313,78 @@ def controls(
     }
 
 
-def judged(case: Case, binary: Path, work: Path, paths: list[Path], double: int) -> list[str]:
-    """Prints the figures of one network, and gives what is wrong with them. Some hundred images are held at a time."""
-    spaced = paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
-    sample = torch.from_numpy(np.stack([case.prepare(path) for path in spaced]))
-    network = settle(case, sample)
-    models = work / "models"
-    write(case, network, models / case.name)
-    # Those of another run are of other weights under the same version, which is refused.
-    shutil.rmtree(work / "results" / case.name, ignore_errors=True)
-    tensor, seen, wrong, failed = 0.0, [], {}, []
-    for start in range(0, len(paths), PORTION):
-        portion = paths[start : start + PORTION]
-        theirs = {str(path): case.prepare(path) for path in portion}
-        ours = prepared(binary, models, case, portion, work / f"{case.name}.npz")
-        if not ours:
-            continue
-        tensor = float(np.maximum(tensor, furthest(ours, theirs)))
-        found = findings(binary, models, case, list(ours), work / "results" / case.name)
-        for path in ours:
-            logits, right = answer_of(network, theirs[path])
+@dataclass
+class Network:
+    """A network that is settled, and what was found of it so far."""
+
+    case: Case
+    network: nn.Module
+    work: Path
+    asked: int = 0
+    tensor: float = 0.0
+    seen: list[rounding.Seen] = field(default_factory=list)
+    wrong: dict[str, tuple[float, float]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def worst(self) -> float:
+        """The largest difference of a probability; NaN where one is."""
+        return float(np.max([one.difference for one in self.seen], initial=0.0))
+
+    def compare(self, binary: Path, portion: Sequence[Path]) -> None:
+        """Holds these images' tensors and findings against the owner's, whose Python runs beside Nightread."""
+        case, models = self.case, self.work / "models"
+        self.asked += len(portion)
+        with ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(prepared, binary, models, case, portion, self.work / f"{case.name}.npz")
+            theirs = {str(path): case.prepare(path) for path in portion}
+            ours = asked.result()
+            if not ours:
+                return
+            answers = beside.submit(findings, binary, models, case, list(ours), self.work / "results" / case.name)
+            right = {path: answer_of(self.network, theirs[path]) for path in ours}
+            found = answers.result()
+        self.tensor = float(np.maximum(self.tensor, furthest(ours, theirs)))
+        for path, (logits, probabilities) in right.items():
             answer = found.get(path.lstrip("/"))
             if answer is None:
-                failed.append(f"{case.name}: no result of {path}")
+                self.failed.append(f"{case.name}: no result of {path}")
                 continue
-            seen.append(rounding.Seen(path, float(np.abs(right - answer[1]).max()), *answer, logits))
-        wrong = wrong or controls(case, network, ours, portion)
-        print(f"{case.name}: {len(seen)} of {start + len(portion)} images so far", file=sys.stderr, flush=True)
-    read, worst = len(seen), float(np.max([one.difference for one in seen], initial=0.0))
-    spread = [one.torch_logits for one in seen]
-    told = ", ".join(f"{name} {off:.1e} and {by:.1e}" for name, (off, by) in wrong.items())
-    print(
-        f"{case.name}: {read} of {len(paths)} images; tensors {tensor:.1e} of the range, findings {worst:.1e}; "
-        f"logits vary by {np.std(spread, 0).min() if spread else 0.0:.2f}; controls {told}",
-        flush=True,
-    )
-    looked = rounding.chosen(seen, double)
-    if looked:
-        tensors = [case.prepare(Path(one.path)) for one in looked]
-        lines = rounding.told(network, case.last(network), models / case.name / "model.onnx", looked, tensors)
-        print("\n    ".join([f"  {len(looked)} images in double precision, largest errors:", *lines]), flush=True)
-    if not (read and tensor <= TENSOR and worst <= PROBABILITY):
-        failed.append(f"{case.name}: tensors {tensor:.1e}, findings {worst:.1e}")
-    return failed + [
-        f"{case.name}: {name} passed" for name, (off, by) in wrong.items() if not (off > TENSOR and by > PROBABILITY)
-    ]
+            self.seen.append(rounding.Seen(path, float(np.abs(probabilities - answer[1]).max()), *answer, logits))
+        self.wrong = self.wrong or controls(case, self.network, ours, portion)
+
+    def judged(self, double: int) -> list[str]:
+        """Prints the figures, and gives what is wrong with them."""
+        name, read = self.case.name, len(self.seen)
+        spread = [one.torch_logits for one in self.seen]
+        told = ", ".join(f"{kind} {off:.1e} and {by:.1e}" for kind, (off, by) in self.wrong.items())
+        print(
+            f"{name}: {read} of {self.asked} images; tensors {self.tensor:.1e} of the range, "
+            f"findings {self.worst:.1e}; logits vary by {np.std(spread, 0).min() if spread else 0.0:.2f}; "
+            f"controls {told}",
+            flush=True,
+        )
+        looked = rounding.chosen(self.seen, double)
+        if looked:
+            tensors = [self.case.prepare(Path(one.path)) for one in looked]
+            file = self.work / "models" / name / "model.onnx"
+            lines = rounding.told(self.network, self.case.last(self.network), file, looked, tensors)
+            print("\n    ".join([f"  {len(looked)} images in double precision, largest errors:", *lines]), flush=True)
+        failed = list(self.failed)
+        if not (read and self.tensor <= TENSOR and self.worst <= PROBABILITY):
+            failed.append(f"{name}: tensors {self.tensor:.1e}, findings {self.worst:.1e}")
+        return failed + [
+            f"{name}: {kind} passed"
+            for kind, (off, by) in self.wrong.items()
+            if not (off > TENSOR and by > PROBABILITY)
+        ]
+
+
+def begun(case: Case, sample: Sequence[Path], work: Path) -> Network:
+    """The network, settled on these images, with its model folder below `work`."""
+    network = settle(case, torch.from_numpy(np.stack([case.prepare(path) for path in sample])))
+    write(case, network, work / "models" / case.name)
+    return Network(case, network, work)
 
 
 def main() -> None:
@@ -360,20 +394,30 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="take each N-th image of each folder")
+    parser.add_argument("--minutes", type=float, help="go on to the other images, and begin none after so long")
     parser.add_argument("--only", help="one network by name")
     parser.add_argument("--double", type=int, default=0, help="compute N images in double precision too")
     arguments = parser.parse_args()
     binary, work = arguments.binary.resolve(), arguments.work.resolve()
-    every = sorted(path.resolve() for path in arguments.data.rglob("*") if path.suffix in SUFFIXES)
-    # The first of each folder is always there.
-    folders: dict[Path, list[Path]] = {}
-    for path in every:
-        folders.setdefault(path.parent, []).append(path)
-    paths = [path for group in folders.values() for path in group[:: arguments.every]]
-    failed = []
-    for case in CASES:
-        if arguments.only in (None, case.name):
-            failed += judged(case, binary, work, paths, arguments.double)
+    end = None if arguments.minutes is None else time.monotonic() + arguments.minutes * 60
+    found = [path.resolve() for path in arguments.data.rglob("*") if path.suffix in SUFFIXES]
+    paths, whole = order.ordered(found, arguments.every, SEED, rest=end is not None)
+    cases = [case for case in CASES if arguments.only in (None, case.name)]
+    networks: dict[str, Network] = {}
+    for portion in order.portions(paths, PORTION, end):
+        for case in cases:
+            # Each is settled when its turn comes first: what is found of one is told before the next is begun.
+            if case.name not in networks:
+                networks[case.name] = begun(case, whole[:SAMPLE], work)
+            one = networks[case.name]
+            one.compare(binary, portion)
+            print(
+                f"{case.name}: {len(one.seen)} of {one.asked} images so far; "
+                f"tensors {one.tensor:.1e}, findings {one.worst:.1e}",
+                file=sys.stderr,
+                flush=True,
+            )
+    failed = [line for one in networks.values() for line in one.judged(arguments.double)]
     if failed:
         raise SystemExit("\n".join(failed))
 
