@@ -218,13 +218,16 @@ impl SharedGraph {
         let elsewhere = || Ok((tempfile::Builder::new().prefix("nightread-model-").tempdir()?, None));
         let made = cache.and_then(|cache| cache.making().ok());
         let folder = made.map_or_else(elsewhere, |(folder, lock)| Ok((folder, Some(lock))));
-        let (folder, _lock) =
+        let (folder, lock) =
             folder.map_err(|error: io::Error| format!("no folder for the optimised graph: {error}"))?;
         let graph = folder.path().join(GRAPH);
         optimise(plain.clone(), model.path(), &graph).map_err(|error| error.message().to_owned())?;
         let Stored { weights, digest } = Stored::read(folder.path())?;
-        let shared =
-            Self { folder: Folder::Temporary { folder, _lock }, weights, packed: PrepackedWeights::new() };
+        let shared = Self {
+            folder: Folder::Temporary { folder, _lock: lock },
+            weights,
+            packed: PrepackedWeights::new(),
+        };
         shared.try_it(plain.clone(), &model.manifest().input).map_err(|error| error.message().to_owned())?;
         Ok((shared, digest))
     }
