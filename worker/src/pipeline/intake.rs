@@ -230,7 +230,7 @@ impl Shared {
             let processed = if attributes.quarantined {
                 let _alone = self.alone.write().await;
                 let starts = self.starts(message);
-                let processing = process(&job, attributes.lane, turn, &self.run.tools);
+                let processing = Box::pin(process(&job, attributes.lane, turn, &self.run.tools));
                 let processed = starts.beside(turn, processing).await;
                 match &processed.fatal {
                     // The worker ends for want of memory, which is what notes are of.

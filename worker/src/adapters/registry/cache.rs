@@ -154,7 +154,7 @@ impl Draft {
             match body.read(&mut piece) {
                 Ok(0) => break,
                 Ok(read) => {
-                    self.file.write_all(&piece[..read]).map_err(|error| unwritable(&self.folder, error))?
+                    self.file.write_all(&piece[..read]).map_err(|error| unwritable(&self.folder, error))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Of the file that was fetched, or of a registry that is a folder: no fault of the cache.
