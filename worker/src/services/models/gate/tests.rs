@@ -162,6 +162,9 @@ fn truth_is_read_as_the_int8_gate_reads_it() {
     assert_eq!(of_row(1), (4, Part::Calibration, labels([None, Some(true), Some(false), None])));
     assert_eq!(of_row(2).1, Part::LeftOut);
     assert!(table.has_patients && table.has_split);
+    let lines =
+        |text: &str| -> Vec<u64> { read("labels", text).unwrap().rows.iter().map(|row| row.line).collect() };
+    assert_eq!(lines("file,L0,L1,L2\r\na,,,\r\n\r\n\r\nb,,,\r\n"), [2, 5]);
 
     let table = read("classes", "class,file\nL2,a.png\n,b.png\n").unwrap();
     let known: Vec<_> = table.rows.iter().map(|row| row.known.clone()).collect();

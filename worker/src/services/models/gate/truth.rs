@@ -81,7 +81,7 @@ pub(super) fn read(path: &Path, manifest: &Manifest) -> Result<Table, WrongUse> 
         if record.iter().all(str::is_empty) {
             continue;
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |at| line_of(text, at));
         if record.len() != header.len() {
             let (cells, wanted) = (record.len(), header.len());
             problems.push(format!("{at}: line {line} has {cells} cells, the header {wanted}: mend the row"));
@@ -98,6 +98,13 @@ pub(super) fn read(path: &Path, manifest: &Manifest) -> Result<Table, WrongUse> 
     none_in(at, problems)?;
     let has = |name: &str| header.iter().any(|column| column == name);
     Ok(Table { rows, has_patients: has(PATIENT), has_split: has(SPLIT) })
+}
+
+/// The line of the record that begins at or after a position: the reader's own is that before the empty lines which it passes over.
+fn line_of(text: &str, at: &csv::Position) -> u64 {
+    let rest = text.as_bytes().get(at.byte() as usize..).unwrap_or_default();
+    let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    at.line() + ends.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn check_header(path: &Path, header: &[String], manifest: &Manifest) -> Result<(), WrongUse> {
