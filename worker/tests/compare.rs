@@ -203,6 +203,21 @@ fn nothing_in_common_is_wrong_use_and_nothing_read_is_past_the_limit() {
         assert_eq!(found.status.code(), Some(2), "{arguments:?}: {}", said(&found));
         assert!(said(&found).contains(words), "{arguments:?}: {}", said(&found));
     }
+    // Documents that are refused are not told as documents that are not there.
+    let mut measured = document(&name(0), "1.0.0", &[("Mass", 0.1)]);
+    measured["measurements"] = json!([{"label": "age", "value": 41.0, "unit": "a"}]);
+    store(&root.path().join("measured"), &measured);
+    for (arguments, words) in [
+        (["measured", "other"], "A has 0 and B has 1"),
+        (["measured", "empty"], "neither side has a document that is compared"),
+    ] {
+        let found = compare(root.path(), &arguments);
+        let refused = "; 1 documents were left out, the first is A: ";
+        assert_eq!(found.status.code(), Some(2), "{}", said(&found));
+        for words in [words, refused, "it has measurements, which are not compared"] {
+            assert!(said(&found).contains(words), "{}", said(&found));
+        }
+    }
     // One study, which failed on one side: nothing was compared, whatever is allowed.
     store(&root.path().join("one"), &document(&name(0), "1.0.0", &[("Mass", 0.1)]));
     assert_eq!(status(root.path(), &["one", "failed", "--max-unpaired", "100%"]), Some(1));

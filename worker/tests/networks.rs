@@ -68,6 +68,30 @@ fn a_folder_is_begun_tells_what_is_missing_and_is_sound_when_it_is_filled_in() {
     assert!(code == Some(1) && told["problems"].to_string().contains("logits"), "{told}");
 }
 
+/// Weights of another layer, or turned ones where there are as many labels as channels, fit in shape and colour the wrong places.
+#[test]
+fn maps_that_are_not_those_of_the_logits_are_told() {
+    let work = TempDir::new().unwrap();
+    let folder = work.path().join("models/cxr-pneumonia-demo");
+    copy_folder(&models().join("cxr-pneumonia-demo"), &folder);
+    let manifest = fs::read_to_string(folder.join("manifest.toml")).unwrap();
+    // The network's own map is one channel of features, whose classifier has the weight 1.
+    for (weight, is_right) in [(1.0, true), (-1.0, false), (1.1, false)] {
+        let weights = nightread_radiograph::npy(&[weight], &[1, 1]);
+        fs::write(folder.join("weights.npy"), &weights).unwrap();
+        let sha256 = nightread_engine::sha256_of(&weights);
+        let cam = format!(
+            "cam = {{ features = \"cam\", weights_file = \"weights.npy\", weights_sha256 = \"{sha256}\" }}"
+        );
+        assert!(manifest.contains("cam = \"cam\""));
+        fs::write(folder.join("manifest.toml"), manifest.replace("cam = \"cam\"", &cam)).unwrap();
+        let (code, told, words) = run(work.path(), &["check", "cxr-pneumonia-demo"]);
+        let problems = told["problems"].to_string();
+        assert_eq!(code, Some(i32::from(!is_right)), "{weight}: {told} {words}");
+        assert_eq!(problems.contains("fp32: the maps of output.cam are not those of"), !is_right, "{told}");
+    }
+}
+
 #[test]
 fn what_can_be_no_model_is_refused_and_leaves_nothing() {
     let work = TempDir::new().unwrap();

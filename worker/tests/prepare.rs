@@ -105,3 +105,21 @@ fn what_cannot_be_prepared_is_told_and_left_out() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && words.contains("radiographs alone"), "{words}");
 }
+
+/// Two such names are one when they are shown: the whole archive could not be written, or one array bore another's name.
+#[test]
+fn a_name_that_is_no_text_is_left_out_and_keeps_none_from_its_array() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let work = folder();
+    for name in [&b"images/x\xff.png"[..], b"images/x\xfe.png"] {
+        fs::copy(work.path().join("images/0.png"), work.path().join(OsStr::from_bytes(name))).unwrap();
+    }
+    let (code, told, archive) = prepare(work.path(), "listed", &["images"]);
+    let count = |what: &str| told[what].as_array().unwrap().len();
+    assert_eq!((code, count("written"), count("failed")), (Some(1), 3, 2), "{told}");
+    for failed in told["failed"].as_array().unwrap() {
+        assert_eq!(failed["code"], "source_not_allowed", "{told}");
+    }
+    assert!(!archive.is_empty());
+}

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nightread::services::autotune::images::png;
+use nightread::services::autotune::images::{dicom, png};
 use serde_json::Value;
-use support::{nightread, repository};
+use support::{copy_folder, models, nightread, repository};
 use tempfile::TempDir;
 
 const MODEL: &str = "cxr-pneumonia-demo";
@@ -179,4 +179,49 @@ fn a_fleet_names_its_provider() {
     assert_eq!(ran.status.code(), Some(2), "{told}");
     let lines: Vec<_> = told.lines().filter(|line| line.contains("[models] provider")).collect();
     assert!(lines.len() == 1 && lines[0].contains("cpu or openvino"), "{told}");
+}
+
+/// Such a model refuses every PNG, and so it refused the images that the split of the cores is measured by: neither a service nor
+/// a large folder could begin.
+#[test]
+fn a_model_that_reads_through_the_window_of_the_header_is_measured_by_images_that_have_one() {
+    let work = Work::new(200);
+    fs::write(work.at("in/image.png"), dicom(256, 1)).unwrap();
+    let folder = work.at("models/window");
+    copy_folder(&models().join(MODEL), &folder);
+    let manifest = fs::read_to_string(folder.join("manifest.toml")).unwrap();
+    let preset = "[preprocessing]\nid = \"xrv-1\"\nsize = 224\n";
+    let steps = r#"
+[[preprocessing]]
+step = "window"
+source = "header"
+to = [-1024, 1024]
+[[preprocessing]]
+step = "resize"
+library = "opencv-area"
+side = "exact"
+height = 224
+width = 224
+[[preprocessing]]
+step = "channels"
+count = 1
+layout = "NCHW"
+"#;
+    assert!(manifest.contains(preset));
+    let manifest = manifest.replace(preset, steps).replace(&format!("\"{MODEL}\""), "\"window\"");
+    fs::write(folder.join("manifest.toml"), manifest).unwrap();
+    let with = |command: &mut Command| {
+        command.args(["--model", "window", "--models"]).arg(work.at("models"));
+        command.env("NIGHTREAD_MODELS_CACHE_DIR", "off");
+    };
+    let mut process = nightread();
+    with(process.args(["process", "--out"]).args([work.at("out"), work.at("in")]));
+    work.read("out", &mut process);
+    let mut bench = nightread();
+    with(
+        bench.args(["bench", "--bulk", "2", "--format", "json"]).env("NIGHTREAD_ENGINE_DECODE_THREADS", "1"),
+    );
+    let ran = bench.output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && told.contains("generated 16-bit DICOM"), "{told}");
 }

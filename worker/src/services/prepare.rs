@@ -135,6 +135,10 @@ impl Preparer {
     /// # Errors
     /// What the image is refused for.
     pub(crate) fn tensor(&self, path: &Path) -> Result<(Vec<f32>, Vec<Warning>), JobError> {
+        if path.to_str().is_none() {
+            let text = "the name of the file is no UTF-8, so its array would have another's name: rename it";
+            return Err(JobError::new(Stage::Fetch, ErrorCode::SourceNotAllowed, text));
+        }
         let unreadable = |error: std::io::Error| {
             JobError::new(Stage::Fetch, ErrorCode::BlobNotFound, "the file cannot be read").with_source(error)
         };

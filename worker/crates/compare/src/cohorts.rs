@@ -61,7 +61,7 @@ impl fmt::Display for CompareError {
                 let [one, other] = &**models;
                 write!(f, "{side} has two documents of {study}: of {one} and of {other}")
             }
-            Self::NoCommonStudy { a: 0, b: 0 } => f.write_str("neither side has a document"),
+            Self::NoCommonStudy { a: 0, b: 0 } => f.write_str("neither side has a document that is compared"),
             Self::NoCommonStudy { a, b } => {
                 write!(f, "no study is on both sides: A has {a} and B has {b}, all with other names")
             }

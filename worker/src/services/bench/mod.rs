@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nightread_domain::result::ErrorFacts;
 use nightread_domain::storing::Identity;
-use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Stage, Task};
+use nightread_domain::{BlobRef, ErrorCode, Job, JobError, Lane, Media, Stage, Task};
 use nightread_engine::Catalogue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -24,7 +24,8 @@ use crate::compute::split::{Pace, Split, Until, candidates, closed_loop, grid};
 use crate::flow::report::Outcome;
 use crate::pipeline::process::process;
 use crate::pipeline::tools::Tools;
-use crate::services::autotune::{self, Samples, images};
+use crate::services::autotune::images::Image;
+use crate::services::autotune::{self, Samples};
 use crate::services::walk::Names;
 use crate::settings::Settings;
 use crate::settings::validate::cores;
@@ -116,7 +117,7 @@ impl Bench {
             (Vec::new(), "tensors of 8 components".to_owned())
         } else if paths.is_empty() {
             let side = autotune::SIDE;
-            (generated(folder.path())?, format!("generated 16-bit PNG, {side} x {side}"))
+            generated(folder.path(), &samples, side)?
         } else {
             let files = Inputs::gather(paths, &Names::default(), folder.path())?.files;
             let what = format!("{} given files", files.len());
@@ -251,16 +252,21 @@ fn unread(source: &BlobRef, code: ErrorCode, error: Option<&ErrorFacts>) -> JobE
     JobError::new(Stage::Decode, code, text)
 }
 
-fn generated(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Files of generated images that the model reads, and what they are in words.
+fn generated(folder: &Path, samples: &Samples, side: u32) -> Result<(Vec<PathBuf>, String)> {
     let images = folder.join("images");
     std::fs::create_dir(&images)?;
-    let mut files = Vec::new();
+    let (mut files, mut what) = (Vec::new(), "");
     for seed in 0..GENERATED {
-        let file = images.join(format!("{seed}.png"));
-        std::fs::write(&file, images::png(autotune::SIDE, seed)?)?;
-        files.push(file);
+        for Image { media, bytes } in samples.images(side, seed)? {
+            let ending = if media == Media::Dicom { "dcm" } else { "png" };
+            what = if media == Media::Dicom { "DICOM" } else { "PNG" };
+            let file = images.join(format!("{seed}.{ending}"));
+            std::fs::write(&file, bytes)?;
+            files.push(file);
+        }
     }
-    Ok(files)
+    Ok((files, format!("generated 16-bit {what}, {side} x {side}")))
 }
 
 fn blob(file: &Path) -> Result<BlobRef> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use nightread_domain::JobError;
 use nightread_engine::{
-    Arrays, Availability, GraphFacts, Manifest, ModelSession, Precision, Provider, Runtime, SessionOptions,
-    Task, VerifiedModel,
+    ArrayD, Arrays, Availability, Cam, Cams, GraphFacts, Manifest, ModelSession, Precision, Provider,
+    Runtime, SessionOptions, Task, VerifiedModel,
 };
 use serde_json::{Value, json};
 
@@ -141,9 +141,9 @@ impl Looked {
         let opened = VerifiedModel::open(manifest, precision).and_then(|model| {
             let options =
                 SessionOptions { provider, intra_threads: 1, shares_cores: false, memory_plan: false };
-            ModelSession::open(runtime, &model, options)
+            Ok((ModelSession::open(runtime, &model, options)?, model))
         });
-        match opened.and_then(|mut session| behaviour(&mut session, manifest)) {
+        match opened.and_then(|(mut session, model)| behaviour(&mut session, manifest, &model)) {
             Ok(Behaviour { problems, ranges }) => {
                 self.facts.push(format!("{precision} ran on {provider}: {ranges}"));
                 self.problems.extend(problems.into_iter().map(|problem| format!("{precision}: {problem}")));
@@ -175,7 +175,11 @@ struct Behaviour {
 }
 
 /// Runs made-up items: one twice, and, where items go in batches, beside another.
-fn behaviour(session: &mut ModelSession, manifest: &Manifest) -> Result<Behaviour, JobError> {
+fn behaviour(
+    session: &mut ModelSession,
+    manifest: &Manifest,
+    model: &VerifiedModel,
+) -> Result<Behaviour, JobError> {
     let (one, other) = (item(manifest, 0.37), item(manifest, 0.91));
     let first = session.run(&[&one])?;
     let again = session.run(&[&one])?;
@@ -200,6 +204,10 @@ fn behaviour(session: &mut ModelSession, manifest: &Manifest) -> Result<Behaviou
         });
         ranges.insert(name.to_owned(), format!("{name} {:.4} to {:.4}", bounds[0], bounds[1]));
     }
+    // Those of 8-bit networks are off by what their rounding makes.
+    if let (Precision::Fp32, Some(one), Some(other)) = (model.precision(), first.first(), beside.first()) {
+        problems.extend(strange_maps(manifest, model.cams(), [one, other])?);
+    }
     if manifest.window.is_none() {
         let both = session.run(&[&one, &other])?;
         for output in manifest.outputs() {
@@ -214,6 +222,34 @@ fn behaviour(session: &mut ModelSession, manifest: &Manifest) -> Result<Behaviou
     }
     let ranges: Vec<_> = ranges.into_values().collect();
     Ok(Behaviour { problems, ranges: ranges.join(", ") })
+}
+
+/// Heads whose maps are made of features, and not of those that their logits come from: the mean of a map is the logit less the
+/// label's bias, which no item changes.
+fn strange_maps(manifest: &Manifest, cams: &Cams, items: [&Arrays; 2]) -> Result<Vec<String>, JobError> {
+    let [one, other] = items.map(|arrays| cams.of_item(arrays));
+    let mut problems = Vec::new();
+    for (head, maps) in manifest.output.heads.iter().zip(one?.into_iter().zip(other?)) {
+        let Some(Cam::Features { features, .. }) = &head.cam else { continue };
+        let bias = |map: &ArrayD<f32>, arrays: &Arrays| -> Result<Vec<f32>, JobError> {
+            let logits = arrays.values(&head.logits)?;
+            let means = map.outer_iter().map(|of_label| of_label.mean().unwrap_or_default());
+            Ok(logits.iter().zip(means).map(|(logit, mean)| logit - mean).collect())
+        };
+        let (before, after) = (bias(&maps.0, items[0])?, bias(&maps.1, items[1])?);
+        let largest = |values: &[f32]| values.iter().fold(1.0, |most: f32, value| most.max(value.abs()));
+        let scale = largest(items[0].values(&head.logits)?).max(largest(items[1].values(&head.logits)?));
+        let apart = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        if apart > TOLERANCE * scale {
+            problems.push(format!(
+                "the maps of output.cam are not those of {:?}: what its logits have beyond the mean of their maps is the labels' \
+                 bias, and here it differs by {apart:.3} from item to item; name the weights of the layer that makes the logits, \
+                 turned where they are (channels, labels), and {features:?} as that layer takes its mean",
+                head.logits
+            ));
+        }
+    }
+    Ok(problems)
 }
 
 /// Waves over the range of values: no image, and nothing that a network could take for empty.

@@ -54,7 +54,14 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<Compared> {
         unreadable,
     };
     let comparison = Comparison::of(&cohorts, &options);
-    let comparison = comparison.map_err(|problem| WrongUse(in_words(&problem, key, args)))?;
+    let comparison = comparison.map_err(|problem| {
+        let mut told = in_words(&problem, key, args);
+        // Else a side whose documents are all refused would be told as one that has none.
+        if let (count @ 1.., Some(first)) = (unreadable.iter().sum::<usize>(), unread.first()) {
+            told += &format!("; {count} documents were left out, the first is {first}");
+        }
+        WrongUse(told)
+    })?;
     Ok(Compared { comparison, unread })
 }
 

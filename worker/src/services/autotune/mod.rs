@@ -1,12 +1,13 @@
 //! Short runs of the real reading, on generated images, to choose how the cores are split.
 
+pub mod images;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
 use nightread_domain::study::Part;
-use nightread_domain::{BlobRef, Body, FetchedStudy, JobError, Media};
+use nightread_domain::{BlobRef, Body, FetchedStudy, JobError};
 use nightread_engine::{Task, tune};
 
 use crate::app::{self, Composition, Stores};
@@ -17,6 +18,7 @@ use crate::flow::timing::Timing;
 use crate::pipeline::tools::Tools;
 use crate::settings::validate::cores;
 use crate::settings::{ProviderChoice, Settings};
+use images::Image;
 
 /// Time given to one candidate.
 const EACH: Duration = Duration::from_millis(800);
@@ -84,7 +86,7 @@ struct Sample {
 
 #[derive(Clone, Debug)]
 enum What {
-    Image(Bytes),
+    Image(Image),
     /// An item of the network's input, as a study of many has them: the components of a scan.
     Items(Vec<f32>),
 }
@@ -99,7 +101,7 @@ impl Samples {
         let only_images = only_images(composition, load_policy);
         let sample = |model: &Arc<Model>| {
             let what = if reads_images(model) {
-                What::Image(images::png(SIDE, 0)?)
+                What::Image(Image::of(model, SIDE, 0)?)
             } else {
                 What::Items(tune::sample(&model.manifest))
             };
@@ -114,6 +116,12 @@ impl Samples {
     /// Whether there is nothing to measure by.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// More images like those of the samples, one for each seed, for as many models as there are.
+    pub fn images(&self, side: u32, seed: u64) -> Result<Vec<Image>, JobError> {
+        let images = self.0.iter().filter(|sample| matches!(sample.what, What::Image(_)));
+        images.map(|sample| Image::of(&sample.model, side, seed)).collect()
     }
 
     /// Whether all of it are images, which come as files; tensors do not.
@@ -134,14 +142,14 @@ impl Samples {
 
 async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
     match &sample.what {
-        What::Image(body) => {
+        What::Image(Image { media, bytes }) => {
             let timing = &mut Timing::default();
-            let blob = BlobRef::new("autotune", "image.png")?;
-            let part = Part { blob, body: Body::Held(body.clone()) };
+            let blob = BlobRef::new("autotune", "image")?;
+            let part = Part { blob, body: Body::Held(bytes.clone()) };
             let study = FetchedStudy { parts: vec![part], sha256: String::new() };
-            let room = tools.bytes_in_flight.room_for(body.len() as u64).await?;
+            let room = tools.bytes_in_flight.room_for(bytes.len() as u64).await?;
             let models = std::slice::from_ref(&sample.model);
-            let mut opened = tools.reader.open(study, Media::Png, models, room, timing).await?;
+            let mut opened = tools.reader.open(study, *media, models, room, timing).await?;
             opened.read(&tools.reader, &sample.model, timing).await?;
         }
         What::Items(tensor) => {
@@ -198,45 +206,4 @@ pub fn choose(
     let rates: Vec<_> = measured.iter().map(|(split, rate)| format!("{split}: {rate:.1}/s")).collect();
     tracing::info!(%chosen, rates = rates.join(", "), "measured how to split the cores");
     Ok(chosen)
-}
-
-/// Images that pack and decode as radiographs do.
-pub mod images {
-    use bytes::Bytes;
-    use nightread_domain::{ErrorCode, JobError, Stage};
-
-    /// A square 16-bit grey PNG: a soft shadow of two lungs with the noise of a 12-bit detector. Different seeds give
-    /// different noise.
-    pub fn png(side: u32, seed: u64) -> Result<Bytes, JobError> {
-        let mut state = 0x9E37_79B9_7F4A_7C15 ^ (seed << 17);
-        let mut rows = Vec::with_capacity(2 * side as usize * side as usize);
-        for y in 0..side {
-            let down = (3.0 * f64::from(y) / f64::from(side)).sin();
-            for x in 0..side {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                let lungs = (9.0 * f64::from(x) / f64::from(side)).sin() * down;
-                let value = 2048.0 + 1500.0 * lungs + (state % 17) as f64;
-                let stored = (value * 65535.0 / 4095.0).min(65535.0) as u16;
-                rows.extend_from_slice(&stored.to_be_bytes());
-            }
-        }
-        packed(side, &rows).map(Bytes::from).map_err(|error| {
-            JobError::new(Stage::Start, ErrorCode::Internal, "a sample image cannot be made")
-                .with_source(error)
-        })
-    }
-
-    fn packed(side: u32, rows: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, side, side);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Sixteen);
-        encoder.set_compression(png::Compression::Fast);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(rows)?;
-        writer.finish()?;
-        Ok(bytes)
-    }
 }
