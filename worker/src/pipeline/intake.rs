@@ -226,12 +226,13 @@ impl Shared {
         );
         traces::adopt(&span, attributes.traceparent.as_deref());
         async {
-            let turn = attributes.delivery_count;
+            let deliveries = attributes.delivery_count;
+            let turn = deliveries.wrapping_add(job.attempt);
             let processed = if attributes.quarantined {
                 let _alone = self.alone.write().await;
                 let starts = self.starts(message);
                 let processing = process(&job, attributes.lane, turn, &self.run.tools);
-                let processed = starts.beside(turn, processing).await;
+                let processed = starts.beside(deliveries, processing).await;
                 if !matches!(processed.disposition, Disposition::Quarantine { .. }) {
                     starts.forget().await;
                 }
