@@ -138,7 +138,8 @@ async fn attributes_and_body_arrive_as_they_were_sent() {
         attributes.cloud_event = BTreeMap::from([("type".to_owned(), "x".to_owned())]);
         let sent = Message { body: Bytes::from_static(b"{}"), attributes };
         bench.publisher.announce(&sent).await.expect("confirmed");
-        let delivery = bench.next().await;
+        let mut delivery = bench.next().await;
+        assert!(delivery.message.attributes.arrived.take().is_some(), "its time runs from here on");
         assert_eq!(delivery.message, sent);
         delivery.settlement.settle(Disposition::Done).await.expect("settled");
         bench.depth(lane, 0).await;

@@ -195,3 +195,80 @@ async fn radiographs_are_read_while_a_volume_is() {
         "they did not wait for the volume"
     );
 }
+
+/// All networks of volumes share one thread: whatever waits for it in a worker's hand uses up the patience of the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_has_one_volume_in_hand_beside_the_one_in_work() {
+    let test = "a_worker_has_one_volume_in_hand_beside_the_one_in_work";
+    let Some(bench) = Bench::shared(test).await else { return };
+    for number in 0..5 {
+        let name = format!("{number}.nii.gz");
+        bench.upload(&name, volume(LONG).into()).await;
+        bench.announce(Lane::Volumes, &name).await;
+    }
+    let worker = bench.start_with(&settings(&bench).with("NIGHTREAD_LIMITS_JOBS", "16"));
+    in_the_middle(&worker).await;
+    bench.observer().await.wait_for_depth(&topology::lane_queue(Lane::Volumes), 3).await;
+}
+
+/// Each is far from its limit, and together they are over that of a delivery.
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_that_together_outlast_a_delivery_have_another_and_nobody_is_blamed() {
+    const NETWORKS: usize = 8;
+    let test = "networks_that_together_outlast_a_delivery_have_another_and_nobody_is_blamed";
+    let Some(bench) = Bench::shared(test).await else { return };
+    let models = bench.folder.path().join("models");
+    let from = root().join("tests/fixtures/volume-models/bands");
+    let names: Vec<String> = (0..NETWORKS).map(|number| format!("bands{number}")).collect();
+    for name in &names {
+        let to = models.join(name);
+        std::fs::create_dir_all(&to).expect("a folder");
+        for file in ["README.md", "model.onnx"] {
+            std::fs::copy(from.join(file), to.join(file)).expect("copied");
+        }
+        let manifest = std::fs::read_to_string(from.join("manifest.toml")).expect("a manifest");
+        let manifest = manifest.replace("name = \"bands\"", &format!("name = {name:?}"));
+        std::fs::write(to.join("manifest.toml"), manifest).expect("written");
+    }
+    let file = bench.folder.path().join("worker.toml");
+    std::fs::write(&file, format!("[[routes]]\ntask = \"segmentation\"\nmodels = {names:?}\n"))
+        .expect("written");
+    let settings = bench
+        .settings()
+        .with("NIGHTREAD_MODELS_DIR", models.to_str().expect("a UTF-8 path"))
+        .with("NIGHTREAD_CONFIG", file.to_str().expect("a UTF-8 path"));
+    bench.upload("ct.nii.gz", volume(SIDE).into()).await;
+    bench.upload("measured.nii.gz", volume(SIDE).into()).await;
+
+    let worker = bench.start_with(&settings);
+    let one = serde_json::json!({"blob": format!("{}/measured.nii.gz", bench.incoming), "model": names[0]});
+    bench.publish(Lane::Volumes, "measured", one.to_string()).await;
+    let result = |name: &str, blob: &'static str| {
+        let name = name.to_owned();
+        let bench = &bench;
+        async move {
+            let found = || bench.result_of(&name, "1.0.0-fp32", blob);
+            wait::until_within(PATIENCE, "a result", found).await
+        }
+    };
+    let read = result(&names[0], "measured.nii.gz").await;
+    let seconds = read["timing_ms"]["infer"].as_f64().expect("a time") / 1e3;
+    drop(worker);
+
+    // Three times as long as one network takes is a network's limit, and five times a delivery's.
+    let patience = (6.0 * seconds).ceil().max(10.0);
+    let worker =
+        bench.start_with(&settings.with("NIGHTREAD_BROKER_CONSUMER_TIMEOUT_SECONDS", &patience.to_string()));
+    bench.announce(Lane::Volumes, "ct.nii.gz").await;
+    for name in &names {
+        let read = result(name, "ct.nii.gz").await;
+        assert_eq!(read["status"], "ok", "{name}: {read}");
+    }
+    bench.settled(&[&worker], PATIENCE).await;
+    let messages = async |label: &str| worker.metric("nightread_messages_total", label).await as u32;
+    assert!(messages("postponed").await >= 1, "{seconds} s each: one delivery does not suffice");
+    assert_eq!((messages("retried").await, messages("dead_lettered").await), (0, 0));
+    let read = worker.metric("nightread_jobs_total", "outcome=\"read\"").await as usize;
+    assert_eq!(read, NETWORKS, "what is stored is not read again");
+    assert!(bench.dead().await.is_empty());
+}

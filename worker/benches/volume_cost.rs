@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let parts = written(folder.path(), slices, side)?;
     let limits = CtLimits { threads, ..CtLimits::default() };
     let before = peak();
-    let told = estimate(&parts, &limits)?;
+    let told = estimate(&parts, &limits, &InProcess)?;
     let after_headers = peak();
     let started = Instant::now();
     let volume = from_parts(&parts, &limits, &InProcess)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nightread_volume::{Affine, Description, FileSource, Grid, Limits, Storage, VolumeStream, VolumeWriter};
 use serde_json::Value;
-use support::bands::{element, models, tar};
+use support::bands::{add, element, models, tar};
 use support::{Ran, artefact, checked, process};
 
 const SHAPE: [usize; 3] = [12, 10, 11];
@@ -280,4 +280,41 @@ fn a_series_is_one_study_in_a_folder_in_an_archive_and_among_others() {
     let rows = without.json["results"].as_array().unwrap();
     assert_eq!(rows[0]["code"], "missing_slices", "{}", without.json);
     assert_eq!(rows[1]["outcome"], "already_done");
+}
+
+#[test]
+fn what_one_network_cannot_read_another_does() {
+    let models = models("labels");
+    // Half a gigabyte on its grid, which is refused before anything is made.
+    add(models.path(), "fine", "labels", "0.05, 0.05, 0.05");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("worker.toml");
+    for (names, expected) in [
+        (&["fine", "bands"][..], &[("bands", None), ("fine", Some("exceeds_memory"))][..]),
+        (&["fine"], &[("fine", Some("exceeds_memory"))]),
+    ] {
+        fs::write(&settings, format!("[[routes]]\ntask = \"segmentation\"\nmodels = {names:?}\n")).unwrap();
+        let file = folder.path().join("ct.nii.gz");
+        fs::write(&file, nifti([0, 1, 2], [false; 3])).unwrap();
+        let out = folder.path().join(format!("out{}", names.len()));
+        let variables = [
+            ("NIGHTREAD_MODELS_DIR", models.path().to_str().unwrap()),
+            ("NIGHTREAD_CONFIG", settings.to_str().unwrap()),
+            ("NIGHTREAD_LIMITS_VOLUME_BYTES", "300000000"),
+        ];
+        let ran = process(&[file], &out, &variables);
+        let rows = ran.json["results"].as_array().unwrap();
+        let mut found: Vec<(String, Option<String>)> = Vec::new();
+        for row in rows {
+            let path = row["path"].as_str().unwrap_or_else(|| panic!("{row}\n{}", ran.stderr));
+            let document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            checked(&document);
+            let code = document["error"]["code"].as_str().map(str::to_owned);
+            assert_eq!(code.is_none(), document["segments"].is_array(), "{document}");
+            found.push((document["model"]["name"].as_str().unwrap().to_owned(), code));
+        }
+        found.sort();
+        let found: Vec<_> = found.iter().map(|(name, code)| (name.as_str(), code.as_deref())).collect();
+        assert_eq!(found, expected, "{}", ran.json);
+    }
 }

@@ -25,7 +25,7 @@ use crate::compute::verified::VerifiedModels;
 use crate::flow::budget::ByteBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
-use crate::readings::{Reader, ReadingOptions};
+use crate::readings::{LaneTime, Reader, ReadingOptions};
 use crate::settings::{BrokerSettings, Limits, Settings, StorageSettings};
 
 /// Most that a compressed image may inflate to.
@@ -119,8 +119,7 @@ pub fn compose(settings: &Settings, catalogue: &Catalogue, only_model: Option<&s
         },
         scan_threads: 1,
         volumes: settings.volumes.clone(),
-        // A settlement that cannot be published is recorded after this long.
-        volume_time: settings.broker.as_ref().map(|broker| broker.consumer_timeout.volumes / 2),
+        volume_time: settings.broker.as_ref().map(|broker| LaneTime::within(broker.consumer_timeout.volumes)),
     };
     Ok(Composition { opened, routing, reading })
 }

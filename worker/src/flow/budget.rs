@@ -32,6 +32,15 @@ impl ByteBudget {
     /// # Errors
     /// `exceeds_memory` where all the room there is does not suffice; as [`ByteBudget::room_for`].
     pub async fn whole_room_for(&self, bytes: u64) -> Result<Room<'_>, JobError> {
+        self.holds(bytes)?;
+        self.room_for(bytes).await
+    }
+
+    /// Whether there is so much room at all, free or not.
+    ///
+    /// # Errors
+    /// `exceeds_memory` where there is not.
+    pub fn holds(&self, bytes: u64) -> Result<(), JobError> {
         let all = self.permits * PERMIT_BYTES;
         if bytes > all {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -42,7 +51,7 @@ impl ByteBudget {
             );
             return Err(JobError::new(Stage::Decode, ErrorCode::ExceedsMemory, text));
         }
-        self.room_for(bytes).await
+        Ok(())
     }
 
     async fn permits_for(&self, bytes: u64) -> Result<SemaphorePermit<'_>, JobError> {

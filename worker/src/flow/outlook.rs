@@ -49,6 +49,11 @@ impl Share {
     pub fn set(&self, seconds: f64) {
         self.outlook.lock().left.insert(self.key, seconds);
     }
+
+    /// Seconds that are left of the studies that were there before it.
+    pub fn ahead(&self) -> f64 {
+        self.outlook.lock().left.range(..self.key).map(|(_, seconds)| seconds).sum()
+    }
 }
 
 impl Drop for Share {
@@ -75,5 +80,17 @@ mod tests {
         assert_eq!(outlook.left(), (1, 100.0));
         drop(other);
         assert_eq!(outlook.left(), (0, 0.0));
+    }
+
+    #[test]
+    fn ahead_of_a_study_is_what_is_left_of_those_before_it() {
+        let outlook = Outlook::default();
+        let (first, second, third) = (outlook.add(Some(30.0)), outlook.add(None), outlook.add(Some(5.0)));
+        assert_eq!((first.ahead(), second.ahead(), third.ahead()), (0.0, 30.0, 30.0));
+        second.set(400.0);
+        first.set(10.0);
+        assert_eq!((first.ahead(), second.ahead(), third.ahead()), (0.0, 10.0, 410.0));
+        drop(first);
+        assert_eq!((second.ahead(), third.ahead()), (0.0, 400.0));
     }
 }

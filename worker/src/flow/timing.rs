@@ -20,6 +20,11 @@ impl Timing {
         done
     }
 
+    /// The stages so far together.
+    pub fn so_far(&self) -> Duration {
+        Duration::from_secs_f64(self.0.values().sum::<f64>() / 1e3)
+    }
+
     /// The stages so far, and `total`.
     pub fn with_total(&self, total: Duration) -> BTreeMap<String, f64> {
         let mut stages = self.0.clone();

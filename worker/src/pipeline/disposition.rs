@@ -8,8 +8,14 @@ use nightread_domain::{Disposition, ErrorClass, ErrorCode, Job, JobError, Stage}
 use super::tools::Tools;
 use crate::flow::unix_now;
 
-/// How long a study waits for room on this machine's disk.
-const SPOOL_DELAY: Duration = Duration::from_mins(1);
+/// How long a study waits for what this machine has too little of, where that is no fault of the study: it loses no attempt.
+pub(super) const fn waits_for_machine(code: ErrorCode) -> Option<Duration> {
+    match code {
+        ErrorCode::SpoolUnavailable => Some(Duration::from_mins(1)),
+        ErrorCode::LaneTimeSpent => Some(Delay::Seconds30.length()),
+        _ => None,
+    }
+}
 
 /// Until a job has waited for so long it is tried again with the delay beside it.
 const PATIENCE: [(Duration, Duration); 2] = [
@@ -85,8 +91,9 @@ fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
 
 /// What becomes of the delivery of a job that failed without a document.
 pub(super) fn of_failure(job: &Job, error: JobError, tools: &Tools) -> Disposition {
-    if error.code == ErrorCode::SpoolUnavailable {
-        return Disposition::Postpone { delay: SPOOL_DELAY, error, refused_since: None };
+    if let Some(usual) = waits_for_machine(error.code) {
+        let delay = error.retry_after.unwrap_or(usual);
+        return Disposition::Postpone { delay, error, refused_since: None };
     }
     match error.class {
         ErrorClass::Fatal => Disposition::Return,

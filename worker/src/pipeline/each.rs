@@ -256,13 +256,12 @@ pub(super) struct Final {
 /// # Errors
 /// The failure where none is written: it may pass, the worker is broken, or nothing may be named by it.
 pub(super) fn concluded_by(job: &Job, tools: &Tools, error: JobError) -> Result<Final, JobError> {
-    // This machine's disk is not the study's fault.
     let exhausted = error.is_transient()
-        && error.code != ErrorCode::SpoolUnavailable
+        && disposition::waits_for_machine(error.code).is_none()
         && job.attempt + 1 >= tools.limits.attempts
         && disposition::is_own(&error, job, tools);
-    if exhausted && error.code == ErrorCode::ResultNewerSchema {
-        // Its own name stays: whoever redrives must know that an older worker must not try.
+    if exhausted && !disposition::is_documented(error.code) {
+        // Its own name stays: whoever redrives must know what an older worker, or a slower one, must not try.
         return Err(error.with_class(ErrorClass::Permanent));
     }
     if error.is_fatal() || (error.is_transient() && !exhausted) || !disposition::is_documented(error.code) {

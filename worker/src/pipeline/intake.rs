@@ -226,15 +226,16 @@ impl Shared {
         );
         traces::adopt(&span, attributes.traceparent.as_deref());
         async {
-            let turn = attributes.delivery_count;
+            let deliveries = attributes.delivery_count;
+            let turn = deliveries.wrapping_add(job.attempt);
             let processed = if attributes.quarantined {
                 let _alone = self.alone.write().await;
                 let starts = self.starts(message);
                 let processing = Box::pin(process(&job, attributes.lane, turn, &self.run.tools));
-                let processed = starts.beside(turn, processing).await;
+                let processed = starts.beside(deliveries, processing).await;
                 match &processed.fatal {
                     // The worker ends for want of memory, which is what notes are of.
-                    Some(facts) if facts.code == ErrorCode::MemoryRefused => starts.note(turn).await,
+                    Some(facts) if facts.code == ErrorCode::MemoryRefused => starts.note(deliveries).await,
                     _ => starts.forget().await,
                 }
                 processed

@@ -155,7 +155,8 @@ async fn read(
     known.left = Some(models.clone());
 
     let kept: Vec<Arc<dyn Kept>> = study.kept().cloned().collect();
-    let opened = tools.reader.open(study, media, &models, room, &mut known.progress.timing).await;
+    let opened =
+        tools.reader.open(study, media, &models, room, job.arrived, &mut known.progress.timing).await;
     each::unchanged(&kept)?;
     let mut opened = opened?;
     let shared = started.elapsed();

@@ -10,7 +10,7 @@ mod sidecars;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use nightread_dicom::IsolatedCodec;
@@ -30,6 +30,7 @@ use crate::flow::timing::Timing;
 use crate::settings::{ScanSettings, VolumeSettings};
 
 pub(crate) use radiograph::Way;
+pub use segmentation::LaneTime;
 
 /// What reading any input needs besides the model.
 #[derive(Clone, Debug)]
@@ -55,8 +56,8 @@ pub struct ReadingOptions {
     /// Threads of one regression.
     pub scan_threads: usize,
     pub volumes: VolumeSettings,
-    /// How long a volume may take; as long as it likes where nothing waits for it.
-    pub volume_time: Option<Duration>,
+    /// What the broker leaves to the delivery of a volume; where none waits for it, it has as long as it likes.
+    pub volume_time: Option<LaneTime>,
 }
 
 /// What was read, ready for the document.
@@ -140,16 +141,18 @@ impl Reader {
         }
     }
 
-    /// Does what all of `models` need of `study` once; stage times go into `timing`. `room` is what its blobs have in memory.
+    /// Does what all of `models` need of `study` once; stage times go into `timing`. `room` is what its blobs have in memory, `arrived`
+    /// when its delivery came, where one waits for it.
     ///
     /// # Errors
-    /// What is every model's: `wrong_modality` when none of them reads what it is; what cannot be decoded.
+    /// What is every model's: `wrong_modality` when none of them reads what it is; what cannot be decoded; `lane_time_spent`.
     pub async fn open<'b>(
         &'b self,
         study: FetchedStudy,
         media: Media,
         models: &[Arc<Model>],
         mut room: Room<'b>,
+        arrived: Option<Instant>,
         timing: &mut Timing,
     ) -> Result<Opened<'b>, JobError> {
         let task = models.iter().map(|model| model.manifest.task).find(|task| task.reads(media));
@@ -165,7 +168,7 @@ impl Reader {
             }
             Task::Components => Content::Scan(study.into_only()?),
             Task::Segmentation => {
-                Content::Volume(Box::new(segmentation::open(study, &models, self, timing).await?))
+                Content::Volume(Box::new(segmentation::open(study, &models, self, arrived, timing).await?))
             }
         };
         Ok(Opened { media, content, _room: room })

@@ -1,6 +1,7 @@
 //! A network whose labels can be told by hand, and what series of its tests are made of.
 
 use std::fs;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
@@ -58,14 +59,23 @@ not_for = "anything"
 /// A folder with the one model: soft tissue from 50 HU, hard from 200.
 pub fn models(resample: &str) -> tempfile::TempDir {
     let models = tempfile::tempdir().unwrap();
-    let folder = models.path().join("bands");
+    add(models.path(), "bands", resample, "2.0, 2.0, 3.0");
+    models
+}
+
+/// Adds the network under a name, with voxels of so many millimetres.
+pub fn add(models: &Path, name: &str, resample: &str, spacing_mm: &str) {
+    let folder = models.join(name);
     fs::create_dir(&folder).unwrap();
     let weights = fs::read(repository().join("worker/crates/engine/tests/models/bands.onnx")).unwrap();
     fs::write(folder.join("model.onnx"), &weights).unwrap();
     fs::write(folder.join("README.md"), "# A model for tests\n").unwrap();
-    let text = MANIFEST.replace("SHA256", &hex::encode(Sha256::digest(&weights)));
-    fs::write(folder.join("manifest.toml"), text.replace("RESAMPLE", resample)).unwrap();
-    models
+    let text = MANIFEST
+        .replace("SHA256", &hex::encode(Sha256::digest(&weights)))
+        .replace("RESAMPLE", resample)
+        .replace("\"bands\"", &format!("{name:?}"))
+        .replace("2.0, 2.0, 3.0", spacing_mm);
+    fs::write(folder.join("manifest.toml"), text).unwrap();
 }
 
 /// One explicit little-endian element.

@@ -44,11 +44,6 @@ fn places(slices: &[Slice]) -> Vec<std::ops::Range<usize>> {
     runs
 }
 
-/// The first slice of every place.
-pub fn one_each(slices: &[Slice]) -> Vec<Slice> {
-    places(slices).into_iter().map(|run| slices[run.start].clone()).collect()
-}
-
 /// Leaves out what is there twice; of several volumes takes the largest, where acquisition numbers or times tell them apart.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! series_of(&[u8]) -> Result<SeriesKey, CtError>                                       // which series a file belongs to
-//! estimate(&[PartBytes], &CtLimits) -> Result<Estimate, CtError>                       // what the volume will take
+//! estimate(&[PartBytes], &CtLimits, &dyn IsolatedCodec) -> Result<Estimate, CtError>   // what the volume will take
 //! from_parts(&[PartBytes], &CtLimits, &dyn IsolatedCodec) -> Result<CtVolume, CtError>
 //! layout(&[PartBytes], &CtLimits, &dyn IsolatedCodec) -> Result<Option<Layout>, CtError>   // its slices by name, without their pixels
 //! ```

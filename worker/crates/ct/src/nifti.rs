@@ -40,7 +40,7 @@ pub fn estimate(part: &PartBytes, limits: &CtLimits) -> Result<Estimate, CtError
     let voxels = stream.header().grid.len() as u64;
     let grid = stream.header().grid;
     let place = Place { shape: grid.dims, affine: grid.affine.0 };
-    Ok(Estimate { voxels, bytes: 2 * voxels + 16 * (x * y) as u64 + (1 << 20), place: Some(place) })
+    Ok(Estimate { voxels, bytes: 2 * voxels + 16 * (x * y) as u64 + (1 << 20), place })
 }
 
 fn open<'a>(

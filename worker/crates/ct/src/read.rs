@@ -8,7 +8,7 @@ use nightread_domain::warning::Warning;
 use serde_json::json;
 
 use crate::decode::{Decoding, once_each};
-use crate::duplicates::{one_each, settle};
+use crate::duplicates::settle;
 use crate::error::{CtCode, CtError, CtWarning, CtWarningCode};
 use crate::facts;
 use crate::files::{Files, Study};
@@ -38,52 +38,45 @@ pub fn from_parts(
     }
 }
 
-/// What [`from_parts`] will take, from headers alone. Of an archive all members are inflated for it, one after the other.
+/// What [`from_parts`] will take, by its headers. Of an archive all members are inflated for it, one after the other. Pixels are
+/// decoded only of slices that lie at one place: they decide which of them are taken, and so where the volume lies.
 ///
 /// # Errors
-/// As [`from_parts`], as far as headers tell.
-pub fn estimate(parts: &[PartBytes], limits: &CtLimits) -> Result<Estimate, CtError> {
+/// As [`from_parts`], but for what other pixels say.
+pub fn estimate(
+    parts: &[PartBytes],
+    limits: &CtLimits,
+    codec: &dyn IsolatedCodec,
+) -> Result<Estimate, CtError> {
     let files = match Study::open(parts, limits)? {
         Study::Nifti(part) => return nifti::estimate(part, limits),
         Study::Files(files) => files,
     };
-    let Survey { mut slices, largest, .. } = survey(&files, limits)?;
-    sort(&mut slices);
-    let all = slices.len();
-    let slices = one_each(&slices);
-    // Where several lie at one place their pixels decide which are taken, and so what is wrong with them.
-    let stack = match stack(&slices, limits) {
-        Ok(stack) => Some(stack),
-        Err(_) if slices.len() < all => None,
-        Err(error) => return Err(error),
+    let stacked = stacked(&Decoding { files: &files, limits, codec })?;
+    let area = area(&stacked.slices[0]);
+    let voxels = area * stacked.stack.len() as u64;
+    let acquired = match stacked.stack.grid {
+        Grid::AsAcquired => 0,
+        // Even layers are made beside the slices that they are made of, also where they are as many.
+        Grid::Even(_) => 2 * area * stacked.slices.len() as u64,
     };
-    // Steps of up to twice the median become at most so many even ones.
-    let most = if slices.len() < all { 2 * slices.len() + slices.len() / 10 } else { slices.len() };
-    let made = stack.as_ref().map_or(most, Stack::len);
-    let area = area(&slices[0]);
-    let voxels = within_limits(area, stack.as_ref().map_or(0, Stack::len).max(slices.len()), limits)?;
-    let second = if made == slices.len() { 0 } else { 2 * area * slices.len() as u64 };
     // A slice on its way: its file, read and inflated, words of the codec, values.
-    let each = 2 * largest + 8 * area;
-    let bytes = 2 * area * made as u64 + second + each * (limits.threads.max(1) as u64 + 1);
-    let place = stack.map(|stack| {
-        let (rows, columns) = (usize::from(slices[0].of.rows), usize::from(slices[0].of.columns));
-        Place { shape: [columns, rows, stack.len()], affine: affine(&slices[0], stack.step) }
-    });
-    Ok(Estimate { voxels, bytes, place })
+    let each = 2 * stacked.largest + 8 * area;
+    let bytes = 2 * voxels + acquired + each * (limits.threads.max(1) as u64 + 1);
+    Ok(Estimate { voxels, bytes, place: Place { shape: stacked.shape(), affine: stacked.affine() } })
 }
 
 fn area(slice: &Slice) -> u64 {
     u64::from(slice.of.rows) * u64::from(slice.of.columns)
 }
 
-fn within_limits(area: u64, slices: usize, limits: &CtLimits) -> Result<u64, CtError> {
+fn within_limits(area: u64, slices: usize, limits: &CtLimits) -> Result<(), CtError> {
     let voxels = area * slices as u64;
     if voxels > limits.max_voxels {
         let text = format!("the volume has {voxels} voxels; {} are read (volume_voxels)", limits.max_voxels);
         return Err(CtError::new(CtCode::TooLarge, text));
     }
-    Ok(voxels)
+    Ok(())
 }
 
 /// The slices of the one volume of a study, and where they lie.
@@ -94,6 +87,8 @@ pub struct Stacked {
     skipped: Vec<Skipped>,
     warnings: Vec<CtWarning>,
     file_warnings: Vec<Warning>,
+    /// Bytes of the largest file.
+    largest: u64,
 }
 
 impl Stacked {
@@ -115,7 +110,7 @@ impl Stacked {
 /// As [`from_parts`], but for what other pixels say.
 pub fn stacked(decoding: &Decoding<'_>) -> Result<Stacked, CtError> {
     let Decoding { files, limits, .. } = decoding;
-    let Survey { mut slices, mut skipped, warnings: mut file_warnings, .. } = survey(files, limits)?;
+    let Survey { mut slices, mut skipped, warnings: mut file_warnings, largest } = survey(files, limits)?;
     sort(&mut slices);
     within_limits(area(&slices[0]), slices.len(), limits)?;
     let settled = settle(slices, decoding)?;
@@ -129,7 +124,7 @@ pub fn stacked(decoding: &Decoding<'_>) -> Result<Stacked, CtError> {
     file_warnings.extend(settled.file_warnings);
     let stack = stack(&slices, limits)?;
     within_limits(area(&slices[0]), stack.len(), limits)?;
-    Ok(Stacked { slices, stack, skipped, warnings, file_warnings })
+    Ok(Stacked { slices, stack, skipped, warnings, file_warnings, largest })
 }
 
 fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -> Result<CtVolume, CtError> {
@@ -137,7 +132,7 @@ fn from_files(files: &Files<'_>, limits: &CtLimits, codec: &dyn IsolatedCodec) -
     let stacked = stacked(&decoding)?;
     let (shape, affine) = (stacked.shape(), stacked.affine());
     let [columns, rows, _] = shape;
-    let Stacked { slices, stack, skipped, mut warnings, mut file_warnings } = stacked;
+    let Stacked { slices, stack, skipped, mut warnings, mut file_warnings, .. } = stacked;
     let (acquired, changed, found) = decode(&slices, rows * columns, &decoding)?;
     file_warnings.extend(found);
     once_each(&mut file_warnings);

@@ -65,15 +65,15 @@ pub struct Skipped {
     pub why: &'static str,
 }
 
-/// What a volume will take, from headers alone.
+/// What a volume will take, before its pixels are decoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     pub voxels: u64,
     /// The most bytes in memory at a time beside the parts themselves: the volume, a second one where steps are made even,
     /// and what decodes.
     pub bytes: u64,
-    /// Where the voxels will lie; absent where the pixels decide.
-    pub place: Option<Place>,
+    /// Where the voxels will lie.
+    pub place: Place,
 }
 
 /// Where the voxels of a volume lie.

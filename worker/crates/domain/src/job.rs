@@ -1,5 +1,7 @@
 //! One job: read this study with that model.
 
+use std::time::Instant;
+
 use crate::announcement::Announcement;
 use crate::message::Attributes;
 use crate::study::Study;
@@ -19,6 +21,8 @@ pub struct Job {
     pub attempt: u32,
     /// Since when its container has not let us in, in seconds since 1970.
     pub refused_since: Option<u64>,
+    /// When its delivery came here; `None` where nobody waits for it to be settled.
+    pub arrived: Option<Instant>,
 }
 
 impl Job {
@@ -32,6 +36,7 @@ impl Job {
             correlation_id: None,
             attempt: 0,
             refused_since: None,
+            arrived: None,
         }
     }
 
@@ -43,6 +48,7 @@ impl Job {
             correlation_id: announcement.correlation_id.clone().or_else(|| attributes.correlation_id.clone()),
             attempt: attributes.attempt,
             refused_since: attributes.refused_since,
+            arrived: attributes.arrived,
             ..Self::of(study)
         }
     }

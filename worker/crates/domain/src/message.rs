@@ -1,6 +1,7 @@
 //! What a queue carries: an untrusted body and the attributes that travel beside it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -34,6 +35,8 @@ pub struct Attributes {
     pub quarantined: bool,
     /// Taken out of the dead letters by a person: a failed-document is read again.
     pub redriven: bool,
+    /// When it came here. The patience of whoever handed it out runs from then on; `None` where nobody waits.
+    pub arrived: Option<Instant>,
     /// CloudEvents attributes in AMQP binary mode, without their `cloudEvents:` or `cloudEvents_` prefix.
     pub cloud_event: BTreeMap<String, String>,
 }
@@ -62,6 +65,7 @@ impl Attributes {
             delivery_count: 0,
             quarantined: false,
             redriven: false,
+            arrived: None,
             cloud_event: BTreeMap::new(),
         }
     }

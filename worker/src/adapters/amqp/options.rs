@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use nightread_domain::lanes::PermitShares;
 use nightread_domain::{Lane, PerLane};
 
 /// How to reach the broker, and how much to take from it.
@@ -24,6 +25,8 @@ pub struct RabbitOptions {
     pub deliveries: bool,
     /// Shares of the permits.
     pub weights: PerLane<u64>,
+    /// No more of the lane `volumes` in hand than this, where the shares allow more.
+    pub most_volumes: Option<usize>,
     /// The longest wait between two tries to connect.
     pub longest_backoff: Duration,
     /// How long the broker lets a delivery of a lane be unacknowledged: its `consumer_timeout`, or what a policy gives the queue.
@@ -42,9 +45,15 @@ impl RabbitOptions {
             lanes: Vec::new(),
             deliveries: false,
             weights: PerLane { ingest: 6, bulk: 3, volumes: 1 },
+            most_volumes: None,
             longest_backoff: Duration::from_secs(15),
             consumer_timeout: PerLane::from_fn(|_| Duration::from_mins(30)),
         }
+    }
+
+    /// Who gets the next permit.
+    pub(super) fn shares(&self) -> PermitShares {
+        PermitShares::new(self.permits, self.weights).with_volumes(self.most_volumes.unwrap_or(usize::MAX))
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn attributes(lane: Lane, quarantined: bool, properties: &BasicProper
         delivery_count: counted.saturating_add(known),
         quarantined,
         redriven: matches!(header(properties, REDRIVEN), Some(AMQPValue::Boolean(true))),
+        arrived: None,
         cloud_event,
     }
 }

@@ -1,12 +1,14 @@
 //! CT volumes: from the files of a series to segments, patch by patch.
 
 mod codes;
+mod needs;
 mod output;
 mod recipe;
+mod time;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nightread_ct::{CtLimits, CtVolume, PartBytes, estimate, from_parts};
 use nightread_domain::result::{ArtefactKind, Payload};
@@ -19,8 +21,11 @@ use nightread_volume::Affine;
 use serde_json::Value;
 
 pub(crate) use self::codes::refused;
+use self::needs::{Chosen, Needs};
 use self::output::Measured;
 use self::recipe::Network;
+pub use self::time::LaneTime;
+use self::time::{Clock, Turn};
 use super::{Reader, Reading};
 use crate::compute::verified::Model;
 use crate::flow::budget::Room;
@@ -29,68 +34,81 @@ use crate::flow::sweep::SweepProgress;
 use crate::flow::timing::Timing;
 use crate::telemetry::metrics;
 
-/// A volume, decoded once, for each of its networks in turn.
+/// A study, for each of its networks in turn.
 #[derive(Debug)]
 pub(super) struct Decoded<'b> {
-    volume: Arc<Grid<i16>>,
-    told: Told,
-    /// When the first network began: the time of a delivery is that of all together.
-    began: Option<Instant>,
-    /// What is left of it, for whoever counts the work in hand.
-    share: Arc<Share>,
+    /// None where no network may read it.
+    volume: Option<Volume<'b>>,
+    /// The networks that may not, each for a reason of its own.
+    refused: Vec<(ModelKey, JobError)>,
     /// Seconds of each network whose turn has not come.
     later: Vec<(ModelKey, f64)>,
+    clock: Clock,
+}
+
+/// A volume, decoded once.
+#[derive(Debug)]
+struct Volume<'b> {
+    grid: Arc<Grid<i16>>,
+    told: Told,
+    /// What is left of it, for whoever counts the work in hand.
+    share: Arc<Share>,
     /// Beside the room that its files have: for the network that needs most.
     _room: Room<'b>,
 }
 
+/// `arrived`: when the delivery came, where one waits for it.
+///
 /// # Errors
-/// What the series is refused for; `exceeds_memory`.
+/// What the series is refused for; `lane_time_spent`.
 pub(super) async fn open<'b>(
     study: FetchedStudy,
     models: &[Arc<Model>],
     reader: &'b Reader,
+    arrived: Option<Instant>,
     timing: &mut Timing,
 ) -> Result<Decoded<'b>, JobError> {
-    // What a manifest cannot be carried out for is told when its turn comes.
-    let networks = models.iter().filter_map(|model| Some((Network::of(&model.manifest).ok()?, model)));
+    let clock = Clock::new(arrived, reader.options.volume_time);
     let engine = reader.models.volumes().engine().await?;
-    let networks: Vec<_> =
-        networks.map(|(network, model)| (network, model.key.clone(), engine.cost(&model.key))).collect();
+    let asked =
+        |model: &Arc<Model>| (model.key.clone(), Network::of(&model.manifest), engine.cost(&model.key));
+    let networks: Vec<_> = models.iter().map(asked).collect();
     let parts = Arc::new(parts(study));
     let limits = limits(reader);
-    let (taken, later) = {
-        let parts = Arc::clone(&parts);
+    let codec =
+        reader.options.codec_of_volumes.clone().ok_or_else(|| codes::internal("there is no codec"))?;
+    let needed = {
+        let (parts, codec) = (Arc::clone(&parts), Arc::clone(&codec));
         let needed = move || {
-            let mut most = Err(codes::internal("no network reads it"));
-            let mut later = Vec::new();
-            for (network, key, cost) in networks {
-                let needs = network.needed(&parts, &limits)?;
-                let taken = needs.bytes.saturating_add(cost.map_or(0, |cost| cost.bytes));
-                most = Ok(most.map_or(taken, |most: u64| most.max(taken)));
-                let patch = cost.map_or(0.0, |cost| cost.patch.as_secs_f64());
-                later.push((key, patch * needs.patches as f64));
-            }
-            most.map(|most| (most, later))
+            let estimate = estimate(&parts, &limits, &*codec).map_err(codes::refused)?;
+            let needs = networks.into_iter().map(|(key, network, cost)| {
+                (key, network.and_then(|network| Needs::of(&network, cost, &estimate)))
+            });
+            Ok(needs.collect())
         };
         reader.cpu_of_volumes.run(Stage::Decode, needed).await?
     };
+    let Chosen { bytes, seconds: later, refused } =
+        Chosen::of(needed, |bytes| reader.bytes_of_volumes.holds(bytes));
+    let Some((_, first)) = later.first() else {
+        return Ok(Decoded { volume: None, refused, later, clock });
+    };
     let seconds: f64 = later.iter().map(|(_, seconds)| seconds).sum();
     let share = reader.models.volumes().outlook().add(Some(seconds).filter(|seconds| *seconds > 0.0));
+    // Those after the first have another delivery, where this one does not suffice.
+    clock.may_wait(share.ahead(), *first)?;
     // Who has this room waits for no other, so nobody waits in a circle.
-    let room = reader.bytes_of_volumes.whole_room_for(taken).await?;
-    let codec = reader.options.codec_of_volumes.clone();
+    let room = reader.bytes_of_volumes.whole_room_for(bytes).await?;
     let read = reader.cpu_of_volumes.run(Stage::Decode, move || {
         let started = Instant::now();
-        let codec = codec.ok_or_else(|| codes::internal("there is no codec"))?;
         let volume = from_parts(&parts, &limits, &*codec).map_err(codes::refused)?;
         drop(parts);
         Ok((apart(volume), started.elapsed()))
     });
-    let ((volume, told), decoded) = read.await?;
+    let ((grid, told), decoded) = read.await?;
     timing.record("decode", decoded);
-    let share = Arc::new(share);
-    Ok(Decoded { volume: Arc::new(volume), told, began: None, share, later, _room: room })
+    let volume = Volume { grid: Arc::new(grid), told, share: Arc::new(share), _room: room };
+    Ok(Decoded { volume: Some(volume), refused, later, clock })
 }
 
 pub(super) async fn read(
@@ -99,10 +117,15 @@ pub(super) async fn read(
     reader: &Reader,
     timing: &mut Timing,
 ) -> Result<Reading, JobError> {
+    let Decoded { volume, refused, later, clock } = decoded;
+    if let Some((_, error)) = refused.iter().find(|(key, _)| *key == model.key) {
+        return Err(error.clone());
+    }
+    let volume = volume.as_ref().ok_or_else(|| codes::internal("no network reads it"))?;
     let network = Arc::new(Network::of(&model.manifest)?);
     let engine = reader.models.volumes().engine().await?;
     let prepared = {
-        let (network, volume) = (Arc::clone(&network), Arc::clone(&decoded.volume));
+        let (network, volume) = (Arc::clone(&network), Arc::clone(&volume.grid));
         reader.cpu_of_volumes.run(Stage::Decode, move || {
             let started = Instant::now();
             // Room was taken for it.
@@ -113,28 +136,29 @@ pub(super) async fn read(
     let (prepared, preprocessed) = prepared.await?;
     timing.record("preprocess", preprocessed);
 
-    let source = SourceGrid { shape: decoded.volume.shape, affine: decoded.volume.affine };
+    let source = SourceGrid { shape: volume.grid.shape, affine: volume.grid.affine };
     let asked = Instant::now();
-    let before = decoded.began.get_or_insert(asked).elapsed();
-    let (own, limit) = (Arc::clone(&network), reader.options.volume_time);
+    let (own, in_turn, spent) = (Arc::clone(&network), *clock, timing.so_far());
     let progress = Arc::clone(reader.models.volumes().progress());
-    decoded.later.retain(|(key, _)| *key != model.key);
-    let later: f64 = decoded.later.iter().map(|(_, seconds)| seconds).sum();
-    let told = Telling { progress, share: Arc::clone(&decoded.share), later };
+    later.retain(|(key, _)| *key != model.key);
+    let later: f64 = later.iter().map(|(_, seconds)| seconds).sum();
+    let told = Telling { progress, share: Arc::clone(&volume.share), later };
     let swept = engine.run(&model.key, move |patches| {
         let queued = asked.elapsed();
         let started = Instant::now();
-        let swept = sweep(patches, &own, &prepared, &source, Limit { before, limit }, &told);
+        let swept = sweep(patches, &own, &prepared, &source, in_turn.turn(spent), &told);
         told.ended();
         Ok((swept?, queued, started.elapsed()))
     });
-    let (finished, queued, inferred) = swept.await?;
+    let swept = swept.await;
+    clock.gave_up |= swept.as_ref().is_err_and(|error| error.code == ErrorCode::ExceedsLaneTime);
+    let (finished, queued, inferred) = swept?;
     timing.record("queue", queued);
     timing.record("infer", inferred);
 
     let files = reader.options.volumes.files.clone();
     let (manifest, title) = (Arc::clone(&model.manifest), model.key.to_string());
-    let (volume, told) = (Arc::clone(&decoded.volume), decoded.told.clone());
+    let (volume, told) = (Arc::clone(&volume.grid), volume.told.clone());
     let reported = reader.cpu_of_volumes.run(Stage::Report, move || {
         let started = Instant::now();
         let measured = Measured { volume: &volume, finished, manifest: &manifest, title: &title };
@@ -188,30 +212,6 @@ struct SourceGrid {
     affine: [[f64; 4]; 3],
 }
 
-impl Network {
-    /// What a study takes beside its blobs and the network, by its headers.
-    fn needed(&self, parts: &[PartBytes], limits: &CtLimits) -> Result<Needs, JobError> {
-        let estimate = estimate(parts, limits).map_err(codes::refused)?;
-        let Some(place) = estimate.place else { return Ok(Needs { bytes: estimate.bytes, patches: 0 }) };
-        let needs = model_shape(place.shape, place.affine, &self.recipe).map_err(codes::unprepared)?;
-        let plan = window::Plan::new(needs.shape, self.window.clone()).map_err(codes::unplanned)?;
-        let memory = plan.memory(self.classes, self.resample, place.shape);
-        let volume = estimate.voxels.saturating_mul(size_of::<i16>() as u64);
-        // The volume stays; beside it the grid is made, and then the labels.
-        let later = needs.grid_bytes.saturating_add(memory.peak as u64);
-        let bytes = estimate.bytes.max(volume.saturating_add(needs.peak_bytes.max(later)));
-        Ok(Needs { bytes, patches: plan.len() })
-    }
-}
-
-/// What a study takes, by its headers.
-#[derive(Clone, Copy, Debug)]
-struct Needs {
-    bytes: u64,
-    /// That the network goes over; 0 where headers do not tell.
-    patches: usize,
-}
-
 /// Who is told how far a volume is.
 struct Telling {
     progress: Arc<SweepProgress>,
@@ -247,7 +247,7 @@ fn sweep(
     network: &Network,
     prepared: &PreparedVolume,
     source: &SourceGrid,
-    limit: Limit,
+    turn: Turn,
     told: &Telling,
 ) -> Result<Finished, JobError> {
     let PreparedVolume { grid, back, inside } = prepared;
@@ -268,37 +268,13 @@ fn sweep(
         let left = plan.len() - index - 1;
         let expected = started.elapsed() / (index as u32 + 1) * u32::try_from(left).unwrap_or(u32::MAX);
         told.share.set(expected.as_secs_f64() + told.later);
-        check_time(started.elapsed(), expected, limit)?;
+        if left > 0 {
+            turn.check(started.elapsed(), expected)?;
+        }
     }
     labels
         .finish(source.affine, Affine(grid.affine).determinant().abs(), &network.rules)
         .map_err(codes::unlabelled)
-}
-
-/// How long the networks of one delivery may take.
-#[derive(Clone, Copy, Debug)]
-struct Limit {
-    /// What others took already.
-    before: Duration,
-    limit: Option<Duration>,
-}
-
-/// A study that would outlast its delivery is given up while it can still be told why.
-///
-/// One slow patch at the start says nothing of the rest: a tenth of the time is gone before anything is concluded.
-fn check_time(elapsed: Duration, left: Duration, Limit { before, limit }: Limit) -> Result<(), JobError> {
-    let expected = before + elapsed + left;
-    match limit {
-        Some(limit) if elapsed > limit / 10 && expected > limit => {
-            let text = format!(
-                "the study would take {} s on this machine, and a delivery may take {} s (half of the consumer timeout of the lane volumes)",
-                expected.as_secs(),
-                limit.as_secs()
-            );
-            Err(JobError::new(Stage::Infer, ErrorCode::ExceedsLaneTime, text))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn reported(measured: &Measured<'_>, told: Told, files: &[ArtefactKind]) -> Result<Reading, JobError> {

@@ -149,7 +149,7 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
             let study = FetchedStudy { parts: vec![part], sha256: String::new() };
             let room = tools.bytes_in_flight.room_for(bytes.len() as u64).await?;
             let models = std::slice::from_ref(&sample.model);
-            let mut opened = tools.reader.open(study, *media, models, room, timing).await?;
+            let mut opened = tools.reader.open(study, *media, models, room, None, timing).await?;
             opened.read(&tools.reader, &sample.model, timing).await?;
         }
         What::Items(tensor) => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightread_domain::ports::Sink;
-use nightread_domain::{ErrorClass, JobError, Lane};
+use nightread_domain::{ErrorClass, JobError, Lane, Task};
 use nightread_engine::Catalogue;
 use tokio::runtime::Runtime;
 
@@ -41,6 +41,10 @@ mod vitals;
 
 /// How long acknowledgements may take to reach the broker after the last job.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One in work and one that is fetched and decoded beside it: all networks of volumes share one thread, and a delivery that waits
+/// for it uses up the patience of its broker.
+const VOLUMES_IN_HAND: usize = 2;
 
 /// How long a run of so many jobs waits for the next of them.
 const JOBLESS_PATIENCE: Duration = Duration::from_mins(1);
@@ -152,6 +156,13 @@ async fn serve(
     let broker = settings.broker.as_ref().context("a broker was required above")?;
     let mut options = app::rabbit(broker, &settings.limits)?;
     options.lanes.clone_from(&part.lanes);
+    // Scans beside them too: what a study of the lane is, is known when it was fetched.
+    options.most_volumes = tools
+        .reader
+        .models
+        .iter()
+        .any(|model| model.manifest.task == Task::Segmentation)
+        .then_some(VOLUMES_IN_HAND);
     if let Some(jobs) = part.jobs {
         // What is fetched beside them would be given back, which counts as a delivery.
         options.permits = options.permits.min(jobs.get());

@@ -17,7 +17,7 @@ pub fn check(parts: Vec<Vec<u8>>) {
     };
     let part = |(n, bytes): (usize, Vec<u8>)| PartBytes { name: n.to_string(), body: Body::from(bytes) };
     let parts: Vec<PartBytes> = parts.into_iter().enumerate().map(part).collect();
-    let told = estimate(&parts, &limits);
+    let told = estimate(&parts, &limits, &InProcess);
     match from_parts(&parts, &limits, &InProcess) {
         Ok(volume) => {
             let voxels: usize = volume.shape.iter().product();

@@ -162,7 +162,7 @@ fn archives_give_what_their_files_give() {
             assert!(volume.values == files.values && volume.affine == files.affine);
             assert_eq!(volume.slices[4].member, Some(4));
             assert!(volume.skipped.is_empty() && volume.warnings.is_empty());
-            assert_eq!(estimate(&parts, &limits()).unwrap().voxels, files.values.len() as u64);
+            assert_eq!(estimate(&parts, &limits(), &InProcess).unwrap().voxels, files.values.len() as u64);
         }
     }
 }

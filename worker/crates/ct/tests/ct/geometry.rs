@@ -185,7 +185,7 @@ fn two_phases_are_told_apart_or_refused() {
             file.decimals(POSITION, &[-100.0 + aside, -200.0, z]).clone()
         })
         .collect();
-    let told = estimate(&parts(&beside), &limits()).unwrap();
+    let told = estimate(&parts(&beside), &limits(), &InProcess).unwrap();
     let taken = read(&beside[8..]).unwrap();
     assert!(told.voxels == taken.values.len() as u64 && told.bytes >= 2 * told.voxels, "{told:?}");
 
@@ -241,16 +241,72 @@ fn placeless_slices_are_refused() {
 #[test]
 fn the_estimate_is_that_of_the_volume_and_limits_hold() {
     let files = parts(&series(20));
-    let told = estimate(&files, &limits()).unwrap();
+    let told = estimate(&files, &limits(), &InProcess).unwrap();
     assert_eq!(told.voxels, (COLUMNS * ROWS * 20) as u64);
     assert!(told.bytes > 2 * told.voxels && told.bytes < 2 * told.voxels + 32 * 1024, "{told:?}");
     let small = CtLimits { max_voxels: told.voxels - 1, ..limits() };
-    for error in [estimate(&files, &small).unwrap_err(), from_parts(&files, &small, &InProcess).unwrap_err()]
-    {
+    for error in [
+        estimate(&files, &small, &InProcess).unwrap_err(),
+        from_parts(&files, &small, &InProcess).unwrap_err(),
+    ] {
         assert_eq!(error.code.as_str(), "too_large");
     }
     // Even steps would be many: a slab of thin slices with one far away is refused before they are made.
     assert_eq!(refusal(&placed(&[0.0, 0.02, 0.04, 0.06, 900.0])), "missing_slices");
     let few = CtLimits { max_files: 19, ..limits() };
     assert_eq!(from_parts(&files, &few, &InProcess).unwrap_err().code.as_str(), "too_large");
+}
+
+/// Images that watch the contrast arrive lie at one place outside of the volume, each an acquisition of its own.
+#[test]
+fn the_estimate_knows_the_volume_also_beside_images_that_lie_at_one_place_outside_of_it() {
+    let mut files = series(20);
+    for file in &mut files {
+        file.text(ACQUISITION, "IS", "1");
+    }
+    let alone = estimate(&parts(&files), &limits(), &InProcess).unwrap();
+    for n in 0..10 {
+        let mut watching = slice(20 + n);
+        watching.text(ACQUISITION, "IS", &(n + 2).to_string()).decimals(POSITION, &[-100.0, -200.0, 300.0]);
+        files.push(watching);
+    }
+    let volume = read(&files).unwrap();
+    assert_eq!(warnings(&volume), ["several_volumes"]);
+    let told = estimate(&parts(&files), &limits(), &InProcess).unwrap();
+    assert_eq!((told.place.shape, told.place.affine), (volume.shape, volume.affine));
+    assert_eq!(told.voxels, alone.voxels);
+    // Headers differ by some bytes.
+    assert!(told.bytes.abs_diff(alone.bytes) < 64, "{told:?} {alone:?}");
+}
+
+/// A part of another phase reaches farther than the one that is taken.
+#[test]
+fn the_estimate_is_that_of_the_phase_that_is_taken() {
+    let mut files = series(20);
+    for file in &mut files {
+        file.text(ACQUISITION, "IS", "1");
+    }
+    let taken = read(&files).unwrap();
+    for k in 10..21 {
+        let darker: Vec<u16> = words(k).into_iter().map(|word| word - 40).collect();
+        let mut other = slice(k);
+        other.text(ACQUISITION, "IS", "2").words(&darker);
+        files.push(other);
+    }
+    let volume = read(&files).unwrap();
+    assert!(warnings(&volume) == ["several_volumes"] && volume.shape == taken.shape);
+    let told = estimate(&parts(&files), &limits(), &InProcess).unwrap();
+    assert_eq!((told.place.shape, told.place.affine), (volume.shape, volume.affine));
+}
+
+#[test]
+fn the_estimate_counts_a_second_volume_wherever_layers_are_made() {
+    let even = estimate(&parts(&series(8)), &limits(), &InProcess).unwrap();
+    let files = placed(&[0.0, 2.0, 4.0, 6.0, 7.5, 9.9, 11.9, 13.9]);
+    let volume = read(&files).unwrap();
+    assert_eq!(warnings(&volume), ["uneven_slices"]);
+    assert_eq!(volume.shape[2], 8, "as many layers as slices");
+    let uneven = estimate(&parts(&files), &limits(), &InProcess).unwrap();
+    // Headers differ by some bytes.
+    assert!(uneven.bytes + 64 >= even.bytes + 2 * even.voxels, "{uneven:?} {even:?}");
 }

@@ -132,9 +132,9 @@ fn doubts_and_refusals() {
 fn limits_are_held_before_voxels_are_read() {
     let bytes = Nifti::default().bytes();
     let whole = [part("scan", bytes.clone())];
-    assert_eq!(estimate(&whole, &limits()).unwrap().voxels, 210);
+    assert_eq!(estimate(&whole, &limits(), &InProcess).unwrap().voxels, 210);
     let cut = [part("scan", bytes[..600].to_vec())];
-    assert_eq!(estimate(&cut, &limits()).unwrap().voxels, 210, "from the header alone");
+    assert_eq!(estimate(&cut, &limits(), &InProcess).unwrap().voxels, 210, "from the header alone");
     assert_eq!(read_parts(&cut).unwrap_err().cause.unwrap().code.as_str(), "truncated");
     let small = CtLimits { max_voxels: 209, ..limits() };
     let error = from_parts(&whole, &small, &InProcess).unwrap_err();

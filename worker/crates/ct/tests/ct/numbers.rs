@@ -241,7 +241,7 @@ fn frames_of_one_file_are_a_volume() {
             });
             assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
         }
-        assert_eq!(estimate(&parts, &limits()).unwrap().voxels, (count * ROWS * COLUMNS) as u64);
+        assert_eq!(estimate(&parts, &limits(), &InProcess).unwrap().voxels, (count * ROWS * COLUMNS) as u64);
     }
     let mut cut = one.clone();
     cut.words(&words(0));

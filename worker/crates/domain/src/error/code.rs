@@ -294,6 +294,10 @@ error_codes! {
     ExceedsLaneTime = "exceeds_lane_time", Permanent,
         "By the time of its first patches the study would take longer than the broker lets a delivery be unacknowledged.",
         "Read it on a faster machine, or raise the consumer timeout of the lane volumes (a policy, and `[broker] volumes_consumer_timeout_seconds`); then redrive.";
+    /// Nobody's fault but the order in which studies came.
+    LaneTimeSpent = "lane_time_spent", Transient,
+        "Too little of the time that the broker lets a delivery be unacknowledged was left to this study: volumes before it, or other networks that read it, took it. The study waits and loses no attempt.",
+        "None: it comes again, and what is stored is not read again. More workers where it lasts, or a longer consumer timeout of the lane volumes.";
     TooFewDescriptors = "too_few_descriptors", Fatal,
         "The system lets this process open fewer files and connections than it can need at one time.",
         "Raise `LimitNOFILE` of the unit (or `ulimit -n`), or lower `[limits] jobs`.";

@@ -16,6 +16,7 @@ pub const INGEST_ACTIVE: Duration = Duration::from_secs(15);
 pub struct PermitShares {
     permits: usize,
     weights: PerLane<u64>,
+    most_volumes: usize,
     credit: PerLane<i128>,
 }
 
@@ -25,8 +26,15 @@ impl PermitShares {
         Self {
             permits: permits.max(1),
             weights: weights.map(|weight| weight.max(1)),
+            most_volumes: usize::MAX,
             credit: PerLane::default(),
         }
+    }
+
+    /// No more volumes in hand than this, whatever the shares allow; at least one.
+    #[must_use]
+    pub fn with_volumes(self, most: usize) -> Self {
+        Self { most_volumes: most.max(1), ..self }
     }
 
     /// The lane to take from: `ready` has something waiting, `in_flight` is what each has out, `ingest_active` says
@@ -60,7 +68,7 @@ impl PermitShares {
     pub fn prefetch(&self, lane: Lane) -> u16 {
         let most = match lane {
             Lane::Ingest | Lane::Bulk => self.permits,
-            Lane::Volumes => self.outside_ingest(),
+            Lane::Volumes => self.volumes(),
         };
         u16::try_from(most).unwrap_or(u16::MAX)
     }
@@ -71,7 +79,7 @@ impl PermitShares {
         let background_fits = background + 1 < self.permits || (self.permits == 1 && background == 0);
         match lane {
             Lane::Ingest => true,
-            Lane::Volumes => background_fits && in_flight.volumes < self.outside_ingest(),
+            Lane::Volumes => background_fits && in_flight.volumes < self.volumes(),
             Lane::Bulk if ingest_active => background_fits && in_flight.bulk < self.share(lane),
             Lane::Bulk => background_fits,
         }
@@ -83,8 +91,9 @@ impl PermitShares {
         usize::try_from(share).unwrap_or(self.permits).max(1)
     }
 
-    fn outside_ingest(&self) -> usize {
-        self.permits.saturating_sub(self.share(Lane::Ingest)).max(1)
+    /// What ingest leaves.
+    fn volumes(&self) -> usize {
+        self.permits.saturating_sub(self.share(Lane::Ingest)).clamp(1, self.most_volumes)
     }
 }
 
@@ -129,6 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn no_more_volumes_are_taken_or_asked_for_than_may_be_in_hand() {
+        let mut shares = PermitShares::new(32, WEIGHTS);
+        assert_eq!(shares.prefetch(Lane::Volumes), 13, "what ingest leaves");
+        shares = shares.with_volumes(2);
+        assert_eq!(Lane::ALL.map(|lane| shares.prefetch(lane)), [32, 32, 2]);
+        let mut in_flight = each(0);
+        let ready = PerLane { ingest: false, bulk: false, volumes: true };
+        while let Some(lane) = shares.next(ready, in_flight, false) {
+            in_flight[lane] += 1;
+        }
+        assert_eq!(in_flight, PerLane { ingest: 0, bulk: 0, volumes: 2 });
+        let few = PermitShares::new(2, WEIGHTS).with_volumes(5);
+        assert_eq!(few.prefetch(Lane::Volumes), 1, "never more than the shares allow");
+        assert_eq!(PermitShares::new(32, WEIGHTS).with_volumes(0).prefetch(Lane::Volumes), 1);
+    }
+
+    #[test]
     fn a_worker_with_one_permit_still_serves_every_lane() {
         for lane in Lane::ALL {
             let mut shares = PermitShares::new(1, WEIGHTS);
@@ -143,12 +169,13 @@ mod tests {
         fn ingest_is_never_kept_waiting_and_bulk_and_volumes_never_fill_the_worker(
             permits in 1_usize..40,
             weights in prop::array::uniform3(0_u64..10),
+            most_volumes in prop::sample::select(&[1, 2, usize::MAX]),
             steps in prop::collection::vec(
                 (any::<[bool; 3]>(), any::<bool>(), prop::sample::select(&Lane::ALL)),
                 1..300,
             ),
         ) {
-            let mut shares = PermitShares::new(permits, weights.into());
+            let mut shares = PermitShares::new(permits, weights.into()).with_volumes(most_volumes);
             let mut in_flight = each(0_usize);
             let mut ingest_waits = 0;
             for (ready, active, ends) in steps {
@@ -166,6 +193,7 @@ mod tests {
                     prop_assert!(ingest_waits <= rounds, "a turn comes within one round");
                 }
                 prop_assert!(permits == 1 || in_flight.bulk + in_flight.volumes < permits);
+                prop_assert!(in_flight.volumes <= usize::from(shares.prefetch(Lane::Volumes)));
                 in_flight[ends] = in_flight[ends].saturating_sub(1);
             }
         }

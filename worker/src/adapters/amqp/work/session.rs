@@ -23,7 +23,6 @@ use crate::adapters::amqp::backoff::Backoff;
 use crate::adapters::amqp::connect::{classified, connect, forgiving, in_time, unavailable};
 use crate::adapters::amqp::options::RabbitOptions;
 use crate::adapters::amqp::version::BrokerVersion;
-use nightread_domain::lanes::PermitShares;
 
 /// How long cancelled consumers may take to end. A session that ends for it has all its deliveries come again and counted, so a busy
 /// broker is waited for; one that is gone ends its connection.
@@ -194,7 +193,7 @@ fn no_channel(error: lapin::Error) -> JobError {
 }
 
 async fn channels(connection: &Connection, options: &RabbitOptions) -> Result<Channels, JobError> {
-    let shares = PermitShares::new(options.permits, options.weights);
+    let shares = options.shares();
     let mut channels = Vec::new();
     for source in Origin::asked_for(options) {
         let prefetch = match source {

@@ -175,7 +175,8 @@ fn lost() -> JobError {
 pub(super) fn delivery(mut taken: Taken, shared: &Arc<Shared>) -> Delivery {
     let body = Bytes::from(std::mem::take(&mut taken.raw.data));
     let quarantined = taken.origin == Origin::Quarantine;
-    let attributes = properties::attributes(taken.lane, quarantined, &taken.raw.properties);
+    let mut attributes = properties::attributes(taken.lane, quarantined, &taken.raw.properties);
+    attributes.arrived = Some(taken.arrived.into_std());
     let message = Message { body, attributes };
     let settlement = RabbitSettlement::new(taken, &message, Arc::clone(shared));
     Delivery { message, settlement: Box::new(settlement) }

@@ -112,7 +112,7 @@ impl Shared {
                 ready: PerLane::default(),
                 quarantine: VecDeque::new(),
                 deliveries: VecDeque::new(),
-                shares: PermitShares::new(options.permits, options.weights),
+                shares: options.shares(),
                 ingest_seen: None,
                 ended: None,
             }),
