@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -120,7 +121,7 @@ impl Small {
             archive.start_file(format!("{number}.png.npy"), stored).unwrap();
             let values: Vec<f32> = self.image.iter().map(|value| value * scale).collect();
             archive.write_all(&nightread_radiograph::npy(&values, &[1, 64, 64])).unwrap();
-            rows += &format!("{number}.png,p{},evaluation,{},,\n", number / 2, u8::from(*scale > from));
+            writeln!(rows, "{number}.png,p{},evaluation,{},,", number / 2, u8::from(*scale > from)).unwrap();
         }
         archive.finish().unwrap();
         fs::write(&truth, rows).unwrap();
@@ -263,7 +264,7 @@ fn the_demonstration_model_goes_through_the_gate() {
         taken[has] += 1;
         if taken[has] <= 75 {
             files.push(folder.join(&row[0]));
-            truth += &format!("{},{},{has}\n", &row[0], &row[4]);
+            writeln!(truth, "{},{},{has}", &row[0], &row[4]).unwrap();
         }
     }
     let (items, csv) = (work.path().join("items.npz"), work.path().join("truth.csv"));

@@ -73,7 +73,7 @@ fn admitted(time: LaneTime, held: Duration, ahead: Duration, own: Duration) -> R
         held.as_secs(),
         time.delivery.as_secs()
     );
-    Err(waits(text).with_retry_after((ends - time.delivery).max(SOON)))
+    Err(waits(text).with_retry_after(ends.saturating_sub(time.delivery).max(SOON)))
 }
 
 fn waits(text: String) -> JobError {
@@ -121,7 +121,7 @@ impl Turn {
         let text = format!(
             "the delivery is {} s old and the study takes {} s more, where it may take {} s in all (nine tenths of the consumer timeout of the lane volumes)",
             (before + elapsed).as_secs(),
-            (all - elapsed).as_secs(),
+            all.saturating_sub(elapsed).as_secs(),
             delivery.as_secs()
         );
         if self.gave_up {

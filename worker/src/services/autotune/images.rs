@@ -49,8 +49,8 @@ pub fn dicom(side: u32, seed: u64) -> Bytes {
     let mut file = vec![0; 128];
     file.extend_from_slice(b"DICM");
     let syntax = b"1.2.840.10008.1.2.1\0";
-    element(&mut file, (0x0002, 0x0000), b"UL", &(syntax.len() as u32 + 8).to_le_bytes());
-    element(&mut file, (0x0002, 0x0010), b"UI", syntax);
+    element(&mut file, (0x0002, 0x0000), *b"UL", &(syntax.len() as u32 + 8).to_le_bytes());
+    element(&mut file, (0x0002, 0x0010), *b"UI", syntax);
     for (tag, representation, value) in [
         ((0x0008, 0x0016), b"UI", &b"1.2.840.10008.5.1.4.1.1.1.1\0"[..]),
         ((0x0008, 0x0060), b"CS", b"DX"),
@@ -67,7 +67,7 @@ pub fn dicom(side: u32, seed: u64) -> Bytes {
         ((0x0028, 0x1050), b"DS", b"32768 "),
         ((0x0028, 0x1051), b"DS", b"65536 "),
     ] {
-        element(&mut file, tag, representation, value);
+        element(&mut file, tag, *representation, value);
     }
     for part in [0x7FE0_u16, 0x0010] {
         file.extend_from_slice(&part.to_le_bytes());
@@ -79,10 +79,10 @@ pub fn dicom(side: u32, seed: u64) -> Bytes {
 }
 
 /// An element of explicit VR, little endian, whose length has two bytes; `value` has an even number of them.
-fn element(file: &mut Vec<u8>, (group, number): (u16, u16), representation: &[u8; 2], value: &[u8]) {
+fn element(file: &mut Vec<u8>, (group, number): (u16, u16), representation: [u8; 2], value: &[u8]) {
     file.extend_from_slice(&group.to_le_bytes());
     file.extend_from_slice(&number.to_le_bytes());
-    file.extend_from_slice(representation);
+    file.extend_from_slice(&representation);
     file.extend_from_slice(&(value.len() as u16).to_le_bytes());
     file.extend_from_slice(value);
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(args: &CompareArgs) -> Result<Compared> {
         let mut told = in_words(&problem, key, args);
         // Else a side whose documents are all refused would be told as one that has none.
         if let (count @ 1.., Some(first)) = (unreadable.iter().sum::<usize>(), unread.first()) {
-            told += &format!("; {count} documents were left out, the first is {first}");
+            told = format!("{told}; {count} documents were left out, the first is {first}");
         }
         WrongUse(told)
     })?;

@@ -22,7 +22,7 @@ pub(super) fn listed<N: Display>(names: impl IntoIterator<Item = N>, shown: usiz
 }
 
 /// Nothing, or all the problems.
-pub(super) fn none_of(problems: Vec<String>) -> Result<(), WrongUse> {
+pub(super) fn none_of(problems: &[String]) -> Result<(), WrongUse> {
     if problems.is_empty() { Ok(()) } else { Err(WrongUse(problems.join("\n"))) }
 }
 
@@ -33,5 +33,5 @@ pub(super) fn none_in(place: impl Display, mut problems: Vec<String>) -> Result<
     if more > 0 {
         problems.push(format!("{place}: {more} more like these"));
     }
-    none_of(problems)
+    none_of(&problems)
 }

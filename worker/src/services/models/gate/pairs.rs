@@ -56,6 +56,9 @@ pub(super) fn evaluated(
     Ok((items, notes))
 }
 
+/// Rows, each with the name of its array.
+type Paired = Vec<(Row, String)>;
+
 /// Each row with the name of its array: by the whole path, or by an end of it that only one array has. With what there is to say
 /// of those left out.
 fn paired(
@@ -63,7 +66,7 @@ fn paired(
     path: &Path,
     archive: &Archive,
     leave_out: bool,
-) -> Result<(Vec<(Row, String)>, Vec<String>), WrongUse> {
+) -> Result<(Paired, Vec<String>), WrongUse> {
     let (at, items) = (path.display(), archive.path().display());
     let ends = ends(archive.names());
     let mut problems = Vec::new();

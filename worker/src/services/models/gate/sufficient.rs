@@ -41,7 +41,7 @@ pub(super) fn check(
         ));
     }
     let items_sha256 = check_values(manifest, items, archive, &mut problems)?;
-    none_of(problems)?;
+    none_of(&problems)?;
     let patients = Groups::new(items.iter().map(|item| item.patient.as_str())).count();
     if patients < 2 {
         let what = "evaluation: all items are of one patient: an interval needs several";

@@ -64,9 +64,10 @@ fn of_kind(kind: &str) -> (TempDir, Manifest) {
 
 impl Case {
     fn items(&self) -> Vec<Item> {
-        let known = |truth: &Value| match truth.as_i64() {
-            Some(class) => Known::Class(usize::try_from(class).ok()),
-            None => {
+        let known = |truth: &Value| {
+            if let Some(class) = truth.as_i64() {
+                Known::Class(usize::try_from(class).ok())
+            } else {
                 let labels = truth.as_array().unwrap().iter().map(|label| match label.as_i64().unwrap() {
                     -1 => None,
                     one => Some(one == 1),
@@ -121,7 +122,9 @@ fn what_is_not_a_number_passes_no_gate() {
     let manifest = Manifest::read(&folder).unwrap();
     let answers = Case::answers(&manifest, &case.fp32);
     let mut items = case.items();
-    items.iter_mut().for_each(|item| item.known = Known::Labels(vec![None; manifest.labels.len()]));
+    for item in &mut items {
+        item.known = Known::Labels(vec![None; manifest.labels.len()]);
+    }
     let found = judge(&manifest, &items, &answers, &answers);
     assert!(found.fp32.value.is_nan());
     assert_eq!(found.reasons().len(), 1, "{:?}", found.reasons());

@@ -130,7 +130,7 @@ fn check_header(path: &Path, header: &[String], manifest: &Manifest) -> Result<(
             "{at}: no column for {names}, which the manifest reports: add it, leave its cells empty where nothing is known"
         ));
     }
-    none_of(problems)
+    none_of(&problems)
 }
 
 /// The columns that the file must have beside `file`.
