@@ -49,17 +49,19 @@ pub(super) async fn with_mark(
     path: &BlobRef,
 ) -> Result<Option<(ResultDocument, ETag)>, JobError> {
     let Some((body, etag)) = results.read(path, MAX_DOCUMENT_BYTES).await? else { return Ok(None) };
-    Ok(parsed(path, &body)?.map(|document| (document, etag)))
+    Ok(parsed(&body)?.map(|document| (document, etag)))
 }
 
 /// The document in these bytes, or nothing where they are torn or somebody else's. One that is whole and of a form that this
-/// worker does not know is neither: a newer worker made it, and it must stay.
-fn parsed(path: &BlobRef, body: &[u8]) -> Result<Option<ResultDocument>, JobError> {
+/// worker does not know is neither: a newer worker made it, and it must stay. Its name is the message's or the person's, and no
+/// log's.
+fn parsed(body: &[u8]) -> Result<Option<ResultDocument>, JobError> {
     match ResultDocument::parse(body) {
         Parsed::Document(document) => Ok(Some(*document)),
         Parsed::NoDocument => Ok(None),
         Parsed::Unknown(why) => {
-            Err(JobError::new(Stage::Store, ErrorCode::ResultNewerSchema, format!("{path} {why}")))
+            let text = format!("the result that is there {why}");
+            Err(JobError::new(Stage::Store, ErrorCode::ResultNewerSchema, text))
         }
     }
 }
@@ -122,7 +124,7 @@ pub(super) async fn store(
             return Ok((Stored::Written, document));
         }
         let Some((found, etag)) = results.read(path, MAX_DOCUMENT_BYTES).await? else { continue };
-        let existing = parsed(path, &found).map_err(|error| alone(error, ours))?;
+        let existing = parsed(&found).map_err(|error| alone(error, ours))?;
         let verdict = match &existing {
             Some(existing) => before_writing(existing, ours, document.status)?,
             // A torn or foreign file under our name is no result.

@@ -197,7 +197,7 @@ impl Desk {
         target: &Target,
     ) -> Result<Outcome, Failure> {
         let Some(document) = existing(&*self.results, result).await? else {
-            let text = format!("the document is gone: {result}");
+            let text = "the document that the order names is gone";
             return Err(JobError::new(Stage::Deliver, ErrorCode::BlobNotFound, text).into());
         };
         if document.status != Status::Ok {
