@@ -27,6 +27,7 @@ use crate::compute::routes::{routing, rule_for};
 use crate::compute::split::Split;
 use crate::compute::verified::VerifiedModels;
 use crate::flow::budget::ByteBudget;
+use crate::flow::spool::SpoolBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
 use crate::readings::{Reader, ReadingOptions};
@@ -46,6 +47,15 @@ pub struct Stores {
     pub watched: Vec<String>,
     /// Whether the files beside a scan belong to it: in the service a study is one blob.
     pub sidecars: bool,
+    /// Whether large blobs are spooled: those of a folder lie in files already.
+    pub spools: bool,
+}
+
+impl Stores {
+    /// How many bytes of large blobs may be spooled at a time.
+    pub fn bytes_in_files(&self, limits: &Limits) -> SpoolBudget {
+        SpoolBudget::new(limits.memory_bytes, self.spools.then_some(limits.spool_bytes))
+    }
 }
 
 /// The stores of the service, with in-process retries.
@@ -62,7 +72,7 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         }
         StorageSettings::Azure(access) => {
             let limits = &settings.limits;
-            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
+            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes);
             let store = AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool);
             Arc::new(RetryingStore::new(Arc::new(store), budget))
         }
@@ -70,7 +80,8 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
     let results_container = settings.results_container.clone();
     let (watched, identity) = (settings.source_containers.clone(), Identity::Version);
     let source = Arc::clone(&store);
-    Ok(Stores { source, results: store, results_container, identity, sidecars: false, watched })
+    let spools = matches!(settings.storage, Some(StorageSettings::Azure(_)));
+    Ok(Stores { source, results: store, results_container, identity, sidecars: false, spools, watched })
 }
 
 /// What announcements may name: the configured containers, and URLs of the configured account only, by any of its names.
@@ -312,6 +323,7 @@ impl Composition {
             limits: settings.limits.clone(),
             failpoint: settings.failpoint,
             outages,
+            bytes_in_files: stores.bytes_in_files(&settings.limits),
             bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
         })
     }

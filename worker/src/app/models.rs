@@ -86,7 +86,7 @@ pub fn store_of(settings: &Settings, place: &RegistryPlace) -> Result<Arc<dyn Bl
             Arc::new(FolderStore::new(containers).with_memory_bytes(limits.memory_bytes))
         }
         Some(StorageSettings::Azure(access)) => {
-            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
+            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes);
             Arc::new(AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool))
         }
     };
