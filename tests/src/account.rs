@@ -12,6 +12,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
 use crate::bench::Bench;
+use crate::ear;
 use crate::images::{grey, logit, result_name};
 use crate::worker::{Worker, WorkerSettings};
 
@@ -58,6 +59,8 @@ pub struct Account {
     pub dead_letters: usize,
     /// A dead letter published, and its original not yet acknowledged, when the worker was killed.
     pub dead_twice: usize,
+    /// Events of results; the same one may be told again.
+    pub events: usize,
     pub elapsed: Duration,
     pub problems: Vec<String>,
 }
@@ -77,6 +80,7 @@ impl fmt::Display for Account {
             ("garbage messages dead-lettered with their code", self.garbage),
             ("dead letters", self.dead_letters),
             ("  of them told twice", self.dead_twice),
+            ("events of results", self.events),
             ("seconds", self.elapsed.as_secs() as usize),
             ("problems", self.problems.len()),
         ];
@@ -143,14 +147,23 @@ impl Account {
     /// Holds every announcement against its right end.
     pub async fn close(&mut self, bench: &Bench, work: &Work) {
         (self.requests, self.faulted) = bench.proxy.counts();
-        self.check_results(bench, &work.kinds).await;
+        let heard = ear::heard(&bench.observer().await).await;
+        self.events = heard.len();
+        let told = heard.iter().map(ear::told).collect();
+        self.check_results(bench, &work.kinds, &told).await;
         self.check_dead(bench, &work.garbage).await;
         if self.ended() != self.announced {
             self.problems.push(format!("{} were announced, and {} ended", self.announced, self.ended()));
         }
     }
 
-    async fn check_results(&mut self, bench: &Bench, kinds: &BTreeMap<String, Kind>) {
+    /// `told`: the documents whose events were heard.
+    async fn check_results(
+        &mut self,
+        bench: &Bench,
+        kinds: &BTreeMap<String, Kind>,
+        told: &BTreeSet<(String, String)>,
+    ) {
         let stored = bench.direct.list(&bench.results, "").expect("a listing");
         let stored: Vec<_> = stored.collect().await;
         let mut names: BTreeSet<_> =
@@ -161,6 +174,11 @@ impl Account {
                 self.problems.push(format!("{name} has no result"));
                 continue;
             };
+            let place = format!("{}/{}", bench.results, result_name(&bench.incoming, name));
+            let read_at = document["read_at"].as_str().unwrap_or_default().to_owned();
+            if !told.contains(&(place, read_at)) {
+                self.problems.push(format!("nobody was told of the result of {name}"));
+            }
             let code = document["error"]["code"].as_str();
             match kind {
                 Kind::Good(value) if document["status"] == "ok" => {
@@ -202,8 +220,10 @@ impl Account {
 }
 
 impl Work {
-    /// 5 % undecodable, 2 % missing, the rest good; and one message of garbage for each hundred.
+    /// 5 % undecodable, 2 % missing, the rest good; and one message of garbage for each hundred. From now on somebody listens to
+    /// results.
     pub async fn upload(bench: &Bench, blobs: usize, side: u32, chance: &mut StdRng) -> Self {
+        ear::listen(&bench.observer().await).await;
         let mut kinds = BTreeMap::new();
         for number in 0..blobs {
             let name = format!("ward {}/{number}.png", number % 7);

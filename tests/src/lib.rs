@@ -19,6 +19,7 @@ pub mod commands;
 pub mod contract;
 pub mod delivering;
 pub mod disk;
+pub mod ear;
 pub mod images;
 pub mod lies;
 pub mod little;

@@ -139,8 +139,7 @@ async fn azure_keeps_the_contract_when_blobs_are_spooled() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let AzureBench { store, container } = azure(azurite, "spooled").await;
-    // Room for one at a time: the next waits until the last is dropped.
-    let store = store.with_spool(Spool::new(Some(folder.path().to_owned()), 100, 1 << 20));
+    let store = store.with_spool(Spool::new(Some(folder.path().to_owned()), 100));
     let bench = AzureBench { store, container };
     contract::run(&bench).await;
     assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "nothing has a name");
@@ -154,7 +153,7 @@ async fn azure_keeps_the_contract_when_blobs_are_spooled() {
     assert_eq!((error.code, error.class), (ErrorCode::SpoolUnavailable, ErrorClass::Transient));
     assert!(error.message.contains(&folder.path().display().to_string()), "{error}");
     let gone = folder.path().join("gone");
-    let store = bench.store.with_spool(Spool::new(Some(gone), 100, 1 << 30));
+    let store = bench.store.with_spool(Spool::new(Some(gone), 100));
     let error = store.fetch(&scan, &properties, u64::MAX).await.expect_err("no such folder");
     assert_eq!(error.code, ErrorCode::SpoolUnavailable);
     assert!(error.message.contains("is not there"), "{error}");
@@ -195,7 +194,7 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
         Account::connection_string(&azurite::connection_string(proxy.port())).expect("sound"),
         options,
     );
-    let spool = Spool::new(Some(folder.path().to_owned()), 1 << 20, 1 << 30);
+    let spool = Spool::new(Some(folder.path().to_owned()), 1 << 20);
     let spooling = spooling.expect("a store").with_spool(spool);
     for round in 0..6 {
         let store = if round % 2 == 0 { &store } else { &spooling };

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use nightread::adapters::amqp::topology;
-use nightread_domain::Lane;
+use nightread::adapters::amqp::{DeadLetters, Pile, topology};
+use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::archive::{Way, WebArchive, instances, secured};
+use nightread_tests::bench::Bench;
 use nightread_tests::delivering::{BRIGHT, STUDY, Site};
 use nightread_tests::images::grey;
 use nightread_tests::orthanc::Orthanc;
@@ -101,6 +102,45 @@ async fn a_result_goes_to_its_archive_once_for_each_content() {
     let log = deliver.log();
     assert_eq!(log.matches("\"audit\":true").count(), 2, "one line for each sending: {log}");
     assert!(!log.contains("Doe") && !log.contains(STUDY), "{log}");
+}
+
+/// A source that refuses is asked for a while, and then has a dead letter that can be redriven; it holds nobody else up.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_source_refuses_is_given_up_in_time() {
+    let Some(bench) = Bench::shared("an_order_whose_source_refuses_is_given_up_in_time").await else {
+        return;
+    };
+    let archive = WebArchive::start(Way::Stores).await;
+    let settings = bench
+        .settings()
+        .with("NIGHTREAD_DELIVER_ARCHIVE", &archive.url())
+        .with("NIGHTREAD_STORAGE_RETRY_SECONDS", "1")
+        .with("NIGHTREAD_LIMITS_REFUSED_SECONDS", "4");
+    bench.upload("a.dcm", radiograph(STUDY, BRIGHT).into()).await;
+    bench.announce(Lane::Ingest, "a.dcm").await;
+    let worker = bench.start_with(&settings);
+    let observer = bench.observer().await;
+    observer.wait_for_depth(topology::DELIVERIES, 1).await;
+    drop(worker);
+
+    bench.proxy.refuse(Some(&bench.incoming), 403, "AuthorizationPermissionMismatch", "");
+    let deliver = Worker::start_as(&["deliver"], &settings, bench.folder.path());
+    observer.wait_for_depth(topology::DELIVERIES_DEAD, 1).await;
+    assert!(deliver.metric("nightread_messages_total", "postponed").await >= 1.0, "not at once");
+    let letters = DeadLetters::of(&bench.options, Pile::Deliveries).await.unwrap();
+    let letter = letters.peek(1).await.unwrap().swap_remove(0);
+    letters.close().await;
+    assert_eq!(letter.code, ErrorCode::StorageForbidden);
+    let reason = letter.reason.unwrap();
+    assert!(reason.contains("has not let us in for 1 minutes"), "{reason}");
+
+    bench.proxy.let_in();
+    let redriven =
+        settings.command(&["dead", "redrive", "--deliveries", "--all", "--format", "json"]).output().unwrap();
+    assert!(redriven.status.success(), "{}", String::from_utf8_lossy(&redriven.stderr));
+    counts(&deliver, "delivered", 1).await;
+    observer.wait_for_depth(topology::DELIVERIES_DEAD, 0).await;
+    assert_eq!(archive.posts(), 1);
 }
 
 /// Results that wait for an archive that is away.

@@ -10,18 +10,24 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use azure_core::base64;
-use lapin::options::QueueDeleteOptions;
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use nightread::adapters::amqp::topology;
-use nightread_domain::{ErrorCode, Lane};
+use nightread_domain::delivery::DeliveryOrder;
+use nightread_domain::{BlobRef, BlobStore, ErrorCode, Lane};
+use nightread_tests::archive::{Way, WebArchive};
 use nightread_tests::azurite::{self, KEY, Service};
 use nightread_tests::bench::Bench;
-use nightread_tests::images::grey;
+use nightread_tests::delivering::{BRIGHT, STUDY};
+use nightread_tests::images::{grey, result_name};
 use nightread_tests::parts::{free_port, skipped};
 use nightread_tests::queues::{self, Queues};
 use nightread_tests::rabbit::Rabbit;
+use nightread_tests::radiographs::radiograph;
 use nightread_tests::wait;
 use nightread_tests::worker::{Worker, WorkerSettings};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// Stands in every name and every body.
 const MARK: &str = "Jane-Doe-1970";
@@ -104,6 +110,78 @@ async fn no_level_tells_names_bodies_or_signatures() {
     let _ = child.kill();
     let output = child.wait_with_output().expect("it ended");
     tells_nothing(&String::from_utf8_lossy(&output.stderr), "announce", &[]);
+}
+
+/// A document at this place of the results, and the order to send it.
+async fn order(bench: &Bench, name: &str, document: Option<Value>) {
+    let result = BlobRef::new(bench.results.as_str(), name).expect("a name");
+    if let Some(document) = document {
+        bench.direct.put(&result, document.to_string().into()).await.expect("planted");
+    }
+    let body = DeliveryOrder::new(&result, "archive").body().expect("an order");
+    let key = format!("{}.archive", topology::DELIVERY_KEY);
+    let observer = bench.observer().await;
+    let sent = observer.channel().basic_publish(
+        topology::JOBS.into(),
+        key.into(),
+        BasicPublishOptions::default(),
+        &body,
+        BasicProperties::default(),
+    );
+    sent.await.expect("published").await.expect("taken");
+}
+
+/// Names that stand in a document or an order, and not in a message to a worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_that_cannot_be_used_are_told_without_their_names() {
+    let Some(bench) = Bench::shared("results_that_cannot_be_used_are_told_without_their_names").await else {
+        return;
+    };
+    let archive = WebArchive::start(Way::Stores).await;
+    let settings = bench
+        .settings()
+        .with("NIGHTREAD_DELIVER_ARCHIVE", &archive.url())
+        .with("NIGHTREAD_LIMITS_ATTEMPTS", "1")
+        .with("NIGHTREAD_LOG", "trace");
+    let observer = bench.observer().await;
+
+    let newer = json!({"schema": "nightread.result.v3", "status": "ok"});
+    let name = format!("{MARK}/newer.png");
+    let place = BlobRef::new(bench.results.as_str(), result_name(&bench.incoming, &name)).expect("a name");
+    bench.direct.put(&place, newer.to_string().into()).await.expect("planted");
+    bench.upload(&name, grey(100, 64, 0)).await;
+    bench.announce(Lane::Ingest, &name).await;
+    let worker = bench.start_with(&settings);
+    observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
+    let log = worker.log();
+    assert!(log.contains("result_newer_schema"), "{log}");
+    tells_nothing(&log, "a worker before a newer result", &[]);
+    drop(worker);
+
+    let name = format!("{MARK}/a.dcm");
+    let source = radiograph(STUDY, BRIGHT);
+    bench.upload(&name, source.clone().into()).await;
+    let version = bench.direct.properties(&bench.blob(&name)).await.expect("there").etag;
+    let document = json!({
+        "schema": "nightread.result.v2", "status": "ok", "notice": "n", "task": "radiograph",
+        "study": {"kind": "blob", "container": bench.incoming, "name": name, "version": version, "last_modified": null,
+            "bytes": source.len(), "sha256": hex::encode(Sha256::digest(&source)), "media": "dicom"},
+        "model": {"name": "one-node", "version": "1.0.0", "precision": "fp32", "weights_sha256": "ab".repeat(32),
+            "execution_provider": "cpu", "preprocessing": "xrv-1"},
+        "findings": [{"label": "Brightness", "logit": 3.0, "probability": 0.95, "threshold": 0.5, "positive": true}],
+        "artefacts": [{"kind": "heatmap", "path": format!("one-node/{MARK}/a.dcm.heatmap.png"), "media_type": "image/png",
+            "bytes": 1, "sha256": "ab".repeat(32), "of": "Brightness"}],
+        "warnings": [], "timing_ms": {"total": 1.0}, "worker": {"version": "1"}, "read_at": "2026-01-01T00:00:00Z"});
+    order(&bench, &format!("one-node/{MARK}/a.dcm.json"), Some(document)).await;
+    order(&bench, &format!("one-node/{MARK}/newer.dcm.json"), Some(newer)).await;
+    order(&bench, &format!("one-node/{MARK}/gone.dcm.json"), None).await;
+    let deliver = Worker::start_as(&["deliver"], &settings, bench.folder.path());
+    observer.wait_for_depth(topology::DELIVERIES_DEAD, 3).await;
+    let log = deliver.log();
+    for code in ["artefact_changed", "result_newer_schema", "blob_not_found"] {
+        assert!(log.contains(code), "{code}: {log}");
+    }
+    tells_nothing(&log, "deliver", &[]);
 }
 
 /// A signature stands in the address of every request, so in whatever is said of one that fails.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
+use lapin::types::FieldTable;
 use nightread::adapters::amqp::topology;
 use nightread_domain::Lane;
 use nightread_tests::azurite::Azurite;
 use nightread_tests::bench::Bench;
+use nightread_tests::ear;
 use nightread_tests::images::grey;
 use nightread_tests::parts::skipped;
 use nightread_tests::rabbit::{Observer, Rabbit, Release};
@@ -24,9 +25,6 @@ const IMAGES: usize = 24;
 
 /// Long enough for the delay queues, and for a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(5);
-
-/// Somebody who listens to results, in a queue that survives everything.
-const EAR: &str = "ear";
 
 /// One broker in trouble.
 struct Trouble {
@@ -54,14 +52,7 @@ impl Trouble {
         }
         let bench = Bench::over(test, rabbit, azurite).await;
         let observer = bench.observer().await;
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        let mut quorum = FieldTable::default();
-        quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        if let Some(room) = room {
-            quorum.insert("x-max-length".into(), AMQPValue::LongLongInt(room));
-            quorum.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-        }
-        observer.channel().queue_declare(EAR.into(), durable, quorum).await.expect("an ear");
+        ear::listen_with_room(&observer, room).await;
         let virtual_host = bench.options.url.rsplit('/').next().expect("a virtual host").to_owned();
         let user = format!("worker-{virtual_host}");
         let url = bench.options.url.replace("guest:guest", &format!("{user}:secret"));
@@ -72,7 +63,6 @@ impl Trouble {
             .with("NIGHTREAD_BROKER_CONSUMER_TIMEOUT_SECONDS", "20")
             .with("NIGHTREAD_LIMITS_JOBS", "6");
         let trouble = Self { bench, observer, settings, virtual_host, user };
-        trouble.listen().await;
         for number in 0..IMAGES {
             let name = format!("{number}.png");
             trouble.bench.upload(&name, grey(number as u8, 64, number)).await;
@@ -84,14 +74,6 @@ impl Trouble {
     /// What the worker may write to.
     async fn allow(&self, rabbit: &Rabbit, write: &str) {
         rabbit.control(&["set_permissions", "-p", &self.virtual_host, &self.user, ".*", write, ".*"]).await;
-    }
-
-    async fn listen(&self) {
-        let (exchange, key) = (topology::RESULTS.into(), "result.#".into());
-        let options = QueueBindOptions::default();
-        let bound =
-            self.observer.channel().queue_bind(EAR.into(), exchange, key, options, FieldTable::default());
-        bound.await.expect("bound");
     }
 
     fn start(&self) -> Worker {
@@ -134,8 +116,7 @@ impl Trouble {
         // Listening first: a queue that is full takes nothing until somebody does.
         let told = Mutex::new(BTreeSet::new());
         wait::until_within(PATIENCE, "every event and an empty outbox", || async {
-            for event in self.observer.drain(EAR).await {
-                let event: serde_json::Value = serde_json::from_slice(&event.data).expect("JSON");
+            for event in ear::heard(&self.observer).await {
                 let source = event["data"]["source"].as_str().expect("a source").to_owned();
                 told.lock().expect("nobody panics with it").insert(source);
             }
@@ -182,7 +163,7 @@ async fn the_exchange_of_results_is_deleted_and_declared_again() {
     let kind = ExchangeKind::Topic;
     let declared = channel.exchange_declare(topology::RESULTS.into(), kind, durable, FieldTable::default());
     declared.await.expect("declared");
-    trouble.listen().await;
+    ear::bind(&trouble.observer).await;
     trouble.ends_well(&worker).await;
 }
 

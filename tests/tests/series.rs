@@ -111,6 +111,39 @@ async fn a_set_and_a_prefix_are_read_as_one_study_each() {
     assert!(bench.dead().await.is_empty());
 }
 
+/// Blobs that are kept in files: a series has room for all of them at once, or is refused; none waits for itself or another.
+#[tokio::test(flavor = "multi_thread")]
+async fn series_whose_blobs_are_spooled_have_room_for_all_of_them_or_for_none() {
+    let test = "series_whose_blobs_are_spooled_have_room_for_all_of_them_or_for_none";
+    let Some(assembly) = Assembly::new(test, 1).await else { return };
+    let bench = &assembly.bench;
+    let slice = Slice::new("1.2.1", 0).bytes().len();
+    let settings = assembly
+        .settings
+        .clone()
+        .with("NIGHTREAD_LIMITS_MEMORY_BYTES", "100")
+        .with("NIGHTREAD_LIMITS_SPOOL_BYTES", &(2 * slice + slice / 2).to_string());
+    let worker = Worker::start(&settings, bench.folder.path());
+    worker.ready().await;
+    let mut waiting = Vec::new();
+    for (uid, count) in [("1.2.1", 2), ("1.2.2", 2), ("1.2.3", 2), ("1.2.4", 3)] {
+        let members = upload(&assembly, &format!("ct/{uid}"), uid, 0..count).await;
+        let body = json!({"series": format!("{}/ct/{uid}/", bench.incoming), "model": "one-node", "instances": count});
+        bench.publish(Lane::Volumes, uid, body.to_string()).await;
+        waiting.push((format!("ct/{uid}"), members));
+    }
+    for (name, members) in waiting {
+        let found = read(&assembly, &name, &version(&assembly, &name, &members)).await;
+        // No model here reads a series that was fetched.
+        let code = if members.len() == 2 { "wrong_modality" } else { "blob_too_large" };
+        assert_eq!(found["error"]["code"], code, "{found}");
+        if members.len() > 2 {
+            let told = found["error"]["message"].as_str().expect("words");
+            assert!(told.contains("[limits] spool_bytes"), "{told}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_closed_set_is_refused_with_its_code() {
     let Some(assembly) = Assembly::new("what_is_no_closed_set_is_refused_with_its_code", 1).await else {

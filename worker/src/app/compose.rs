@@ -23,6 +23,7 @@ use crate::compute::routes::{routing, rule_for};
 use crate::compute::split::Split;
 use crate::compute::verified::VerifiedModels;
 use crate::flow::budget::ByteBudget;
+use crate::flow::spool::SpoolBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
 use crate::readings::{LaneTime, Reader, ReadingOptions};
@@ -269,6 +270,7 @@ impl Composition {
             limits: settings.limits.clone(),
             failpoint: settings.failpoint,
             outages,
+            bytes_in_files: stores.bytes_in_files(&settings.limits),
             bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
         })
     }

@@ -11,7 +11,8 @@ use crate::adapters::storage::Spool;
 use crate::adapters::storage::azure::{AzureOptions, AzureStore};
 use crate::adapters::storage::folder::FolderStore;
 use crate::adapters::storage::retry::{RetryBudget, RetryingStore};
-use crate::settings::{RegistryPlace, Settings, StorageSettings};
+use crate::flow::spool::SpoolBudget;
+use crate::settings::{Limits, RegistryPlace, Settings, StorageSettings};
 
 /// The stores a pipeline reads from and writes to.
 #[derive(Debug)]
@@ -24,6 +25,15 @@ pub struct Stores {
     pub watched: Vec<String>,
     /// Whether the files beside a scan belong to it: in the service a study is one blob.
     pub sidecars: bool,
+    /// Whether large blobs are spooled: those of a folder lie in files already.
+    pub spools: bool,
+}
+
+impl Stores {
+    /// How many bytes of large blobs may be spooled at a time.
+    pub fn bytes_in_files(&self, limits: &Limits) -> SpoolBudget {
+        SpoolBudget::new(limits.memory_bytes, self.spools.then_some(limits.spool_bytes))
+    }
 }
 
 /// The stores of the service, with in-process retries.
@@ -39,6 +49,7 @@ pub fn stores(settings: &Settings) -> Result<Stores> {
         identity: Identity::Version,
         watched: settings.source_containers.clone(),
         sidecars: false,
+        spools: matches!(storage, StorageSettings::Azure(_)),
     })
 }
 
@@ -69,7 +80,7 @@ fn opened<'a>(
             Arc::new(finish(FolderStore::new(folders)).with_memory_bytes(limits.memory_bytes))
         }
         StorageSettings::Azure(access) => {
-            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes, limits.spool_bytes);
+            let spool = Spool::new(settings.spool_dir.clone(), limits.memory_bytes);
             Arc::new(AzureStore::new(account(access)?, AzureOptions::default())?.with_spool(spool))
         }
     };

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod observer;
 pub mod outlook;
 pub mod report;
+pub mod spool;
 pub mod sweep;
 pub mod timing;
 pub mod valve;

@@ -15,7 +15,7 @@ pub struct JobReport {
     pub outcome: Outcome,
     /// The model that reads it; empty where none was chosen.
     pub model: String,
-    /// The document written, or the one that was there already.
+    /// The document that stands: written by this job, or there already.
     pub document: Option<Arc<ResultDocument>>,
     pub path: Option<BlobRef>,
     /// Why the study was not read, where it was not.
@@ -41,19 +41,20 @@ impl JobReport {
         }
     }
 
-    /// The document that stands; none where a newer one overtook it, whose writer takes that further.
+    /// The document that stands, whoever wrote it. A delivery may be in two hands: the one that stored may have lost its session
+    /// and never tell, and the other is the last that knows of it. The same holds for a document of a newer version: its writer
+    /// may have had no other delivery than this one, where a blob was replaced and is not announced again. What is told twice has
+    /// the same id.
     pub fn standing(&self) -> Option<Standing<'_>> {
         match self.outcome {
-            Outcome::Superseded
-            | Outcome::NoStudy
-            | Outcome::PartOfSeries
-            | Outcome::Unfinished(_)
-            | Outcome::GivenUp(_) => None,
-            Outcome::Read | Outcome::Failed(_) | Outcome::AlreadyDone => Some(Standing {
-                job: &self.job,
-                document: self.document.as_deref()?,
-                path: self.path.as_ref()?,
-            }),
+            Outcome::NoStudy | Outcome::PartOfSeries | Outcome::Unfinished(_) | Outcome::GivenUp(_) => None,
+            Outcome::Read | Outcome::Failed(_) | Outcome::AlreadyDone | Outcome::Superseded => {
+                Some(Standing {
+                    job: &self.job,
+                    document: self.document.as_deref()?,
+                    path: self.path.as_ref()?,
+                })
+            }
         }
     }
 }

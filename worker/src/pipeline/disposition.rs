@@ -75,17 +75,24 @@ fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
         let delay = error.retry_after.unwrap_or(usual).max(Delay::Seconds5.length());
         return Disposition::Postpone { delay, error, refused_since: None };
     }
-    if is_overdue(job, tools) {
-        let minutes = tools.limits.refused.as_secs().div_ceil(60);
+    refused(error, job.refused_since, tools.limits.refused)
+}
+
+/// What becomes of a message whose container does not let us in, the first time at `since` (seconds since 1970; none: now): it is
+/// asked again, for `most` at the longest, and then is a dead letter, which can be redriven.
+pub(crate) fn refused(error: JobError, since: Option<u64>, most: Duration) -> Disposition {
+    if has_waited(since, most) {
+        let minutes = most.as_secs().div_ceil(60);
         let told = format!("its container has not let us in for {minutes} minutes: {}", error.message);
         let error = JobError::new(error.stage, error.code, told).with_class(ErrorClass::Permanent);
         return Disposition::DeadLetter { error };
     }
     let now = unix_now();
-    let since = job.refused_since.unwrap_or(now);
+    let since = since.unwrap_or(now);
     let waited = Duration::from_secs(now.saturating_sub(since));
     let step = PATIENCE.iter().find(|(until, _)| waited < *until);
     let delay = step.map_or(Delay::Minutes5.length(), |(_, delay)| *delay);
+    let error = error.with_class(ErrorClass::Transient);
     Disposition::Postpone { delay, error, refused_since: Some(since) }
 }
 
@@ -127,6 +134,9 @@ pub(super) fn is_documented(code: ErrorCode) -> bool {
 }
 
 fn is_overdue(job: &Job, tools: &Tools) -> bool {
-    let waited = job.refused_since.map(|since| unix_now().saturating_sub(since));
-    waited.is_some_and(|waited| waited >= tools.limits.refused.as_secs())
+    has_waited(job.refused_since, tools.limits.refused)
+}
+
+fn has_waited(since: Option<u64>, most: Duration) -> bool {
+    since.is_some_and(|since| unix_now().saturating_sub(since) >= most.as_secs())
 }

@@ -101,9 +101,14 @@ pub(super) async fn judge(
         Before::Incomplete(document) => return Ok(Judged::Incomplete(Box::new(document))),
         Before::Undone => return Ok(Judged::Undone),
     };
-    let failed = document.error.as_ref().filter(|_| document.status == Status::Failed);
-    let outcome = failed.map_or(Outcome::AlreadyDone, |error| Outcome::Failed(error.code));
+    let outcome = met_as(&document);
     Ok(Judged::Done(Concluded { outcome, document: Arc::new(document), path, dead: None, fresh: false }))
+}
+
+/// How a job ended that met the document of its reading.
+fn met_as(document: &ResultDocument) -> Outcome {
+    let failed = document.error.as_ref().filter(|_| document.status == Status::Failed);
+    failed.map_or(Outcome::AlreadyDone, |error| Outcome::Failed(error.code))
 }
 
 /// What is there before anything is read.
@@ -220,9 +225,10 @@ pub(super) async fn read(
     reached(tools.failpoint, Failpoint::AfterStore);
     let outcome = match stored {
         Stored::Written | Stored::Replaced => Outcome::Read,
+        Stored::AlreadyDone => met_as(&document),
         Stored::Superseded => Outcome::Superseded,
     };
-    Ok(Concluded { outcome, document: Arc::new(document), path, dead: None, fresh: true })
+    Ok(Concluded { outcome, document: Arc::new(document), path, dead: None, fresh: stored.is_ours() })
 }
 
 fn result_path(job: &Job, tools: &Tools, model: &Model) -> Result<BlobRef, JobError> {
@@ -230,6 +236,7 @@ fn result_path(job: &Job, tools: &Tools, model: &Model) -> Result<BlobRef, JobEr
     result_blob(&tools.results_container, &facts.name, &facts.version_in_paths(), job.study.name())
 }
 
+/// Stores the document; gives back the one that stands.
 async fn write(
     job: &Job,
     tools: &Tools,
@@ -304,10 +311,12 @@ pub(super) async fn conclude(
     };
     let outcome = match stored {
         Stored::Written | Stored::Replaced => Outcome::Failed(error.code),
+        Stored::AlreadyDone => met_as(&document),
         Stored::Superseded => Outcome::Superseded,
     };
-    let document = Arc::new(document);
-    Ok(Concluded { outcome, document, path, dead: exhausted.then_some(error), fresh: true })
+    // What another hand has read is nobody's dead letter.
+    let dead = (exhausted && document.status == Status::Failed).then_some(error);
+    Ok(Concluded { outcome, document: Arc::new(document), path, dead, fresh: stored.is_ours() })
 }
 
 /// One model's failure: a document where it is for good.

@@ -6,6 +6,8 @@ use nightread_domain::study::{FetchedStudy, Member, Series, Study};
 use nightread_domain::{BlobKind, BlobProperties, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage};
 use time::OffsetDateTime;
 
+use crate::flow::spool::SpoolRoom;
+
 /// Blobs of one series that are asked for at a time.
 const AT_ONCE: usize = 8;
 
@@ -54,9 +56,14 @@ impl StudyProperties {
         &self.blobs
     }
 
+    /// Bytes of each blob.
+    pub fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.blobs.iter().map(|blob| blob.bytes)
+    }
+
     /// Bytes of memory that its blobs take when they are fetched; what is larger is kept outside.
     pub fn held_bytes(&self, memory_bytes: u64) -> u64 {
-        self.blobs.iter().map(|blob| blob.bytes.min(memory_bytes)).fold(0, u64::saturating_add)
+        self.sizes().map(|bytes| bytes.min(memory_bytes)).fold(0, u64::saturating_add)
     }
 
     /// # Errors
@@ -106,16 +113,18 @@ async fn of_member(member: &Member, store: &dyn BlobStore) -> Result<BlobPropert
 }
 
 /// The bytes of a study, and what storage knew of the version that was read. A blob that is replaced while
-/// it is read is read again, as its new self; a series names its versions.
+/// it is read is read again, as its new self; a series names its versions. What is kept in files has `room`.
 ///
 /// # Errors
-/// `blob_changed`; what [`StudyProperties::check`] and storage say.
+/// `blob_changed`, also where the new self has no room; what [`StudyProperties::check`] and storage say.
 pub(crate) async fn fetch(
     study: &Study,
     store: &dyn BlobStore,
     mut found: StudyProperties,
     limit: u64,
+    room: &SpoolRoom,
 ) -> Result<(FetchedStudy, StudyProperties), JobError> {
+    let held = |fetched: Fetched| Fetched { body: room.hold(fetched.body), ..fetched };
     match study {
         Study::Blob(blob) => {
             for _ in 0..3 {
@@ -124,8 +133,13 @@ pub(crate) async fn fetch(
                     Err(error) if error.code == ErrorCode::BlobChanged => {
                         found = StudyProperties::of_blob(store.properties(blob).await?);
                         found.check(limit)?;
+                        // Nobody waits for room who has some.
+                        if !room.suffices(found.sizes()) {
+                            let told = "the blob was replaced by a larger one while it was read";
+                            return Err(JobError::new(Stage::Fetch, ErrorCode::BlobChanged, told));
+                        }
                     }
-                    fetched => return Ok((FetchedStudy::of_blob(blob, fetched?), found)),
+                    fetched => return Ok((FetchedStudy::of_blob(blob, held(fetched?)), found)),
                 }
             }
             let told = "the blob kept changing while it was read";
@@ -139,7 +153,7 @@ pub(crate) async fn fetch(
                 .map(|(member, properties)| store.fetch(&member.blob, properties, limit))
                 .collect();
             let fetched: Vec<Fetched> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-            Ok((FetchedStudy::of_series(series, fetched), found))
+            Ok((FetchedStudy::of_series(series, fetched.into_iter().map(held).collect()), found))
         }
         Study::Announced(_) => Err(unresolved()),
     }
@@ -158,6 +172,12 @@ mod tests {
 
     use super::*;
     use crate::adapters::storage::folder::FolderStore;
+    use crate::flow::spool::SpoolBudget;
+
+    /// Where files of more than four bytes are spooled, and so many bytes of them may lie.
+    async fn room(bytes: Option<u64>, found: &StudyProperties) -> SpoolRoom {
+        SpoolBudget::new(4, bytes).room_for(found.sizes()).await.expect("room")
+    }
 
     /// A folder with two blobs and, as storage knows them, the series of both.
     async fn series_of_two() -> (tempfile::TempDir, FolderStore, Study) {
@@ -185,7 +205,8 @@ mod tests {
         found.check(9).expect("as much as is allowed");
         assert_eq!(found.check(8).expect_err("too large").code, ErrorCode::BlobTooLarge);
 
-        let (fetched, again) = fetch(&study, &store, found.clone(), 9).await.expect("fetched");
+        let own = room(None, &found).await;
+        let (fetched, again) = fetch(&study, &store, found.clone(), 9, &own).await.expect("fetched");
         assert_eq!(again, found);
         let bodies = fetched.parts.iter().map(|part| match &part.body {
             Body::Held(bytes) => bytes.to_vec(),
@@ -204,7 +225,8 @@ mod tests {
         let found = properties(&study, &store).await.expect("there");
         std::fs::write(folder.path().join("2.dcm"), b"another").expect("written");
         assert_eq!(properties(&study, &store).await.expect_err("replaced").code, ErrorCode::BlobChanged);
-        let late = fetch(&study, &store, found, 99).await.expect_err("replaced before the fetch");
+        let own = room(None, &found).await;
+        let late = fetch(&study, &store, found, 99, &own).await.expect_err("replaced before the fetch");
         assert_eq!(late.code, ErrorCode::BlobChanged);
         std::fs::remove_file(folder.path().join("1.dcm")).expect("removed");
         assert_eq!(properties(&study, &store).await.expect_err("gone").code, ErrorCode::BlobNotFound);
@@ -216,12 +238,16 @@ mod tests {
         let study = Study::from(BlobRef::new("incoming", "1.dcm").expect("a name"));
         let found = properties(&study, &store).await.expect("there");
         std::fs::write(folder.path().join("1.dcm"), b"other").expect("written");
-        let (fetched, now) = fetch(&study, &store, found.clone(), 99).await.expect("fetched");
+        let spooled = room(Some(1 << 20), &found).await;
+        let larger = fetch(&study, &store, found.clone(), 99, &spooled).await.expect_err("no room for it");
+        assert_eq!((larger.code, larger.is_transient()), (ErrorCode::BlobChanged, true));
+        let own = room(None, &found).await;
+        let (fetched, now) = fetch(&study, &store, found.clone(), 99, &own).await.expect("fetched");
         assert_ne!(now.version, found.version);
         assert_eq!((fetched.len(), now.bytes), (5, 5));
         assert!(fetched.into_only().is_ok());
         let store: Arc<dyn BlobStore> = Arc::new(store);
-        let small = fetch(&study, &*store, now, 4).await.expect_err("too large");
+        let small = fetch(&study, &*store, now, 4, &own).await.expect_err("too large");
         assert_eq!(small.code, ErrorCode::BlobTooLarge);
     }
 }

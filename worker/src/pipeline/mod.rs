@@ -3,7 +3,7 @@
 mod artefacts;
 mod beside;
 pub mod breaker;
-mod disposition;
+pub(crate) mod disposition;
 mod document;
 mod each;
 pub(crate) mod fetching;

@@ -127,9 +127,12 @@ async fn read(
     if let Study::Series(series) = &job.study {
         resolving::one_series(series, &properties, &*tools.source).await?;
     }
+    let files = tools.bytes_in_files.room_for(properties.sizes()).await?;
     let room = tools.bytes_in_flight.room_for(properties.held_bytes(tools.limits.memory_bytes)).await?;
-    let fetching = fetching::fetch(&job.study, &*tools.source, properties, tools.limits.blob_bytes);
+    let fetching = fetching::fetch(&job.study, &*tools.source, properties, tools.limits.blob_bytes, &files);
     let (study, properties) = known.progress.timing.timed("fetch", fetching).await?;
+    // From here on the room is the files' own.
+    drop(files);
     known.progress.properties = Some(properties);
     known.progress.sha256 = Some(study.sha256.clone());
     if tools.identity == Identity::Content {

@@ -83,6 +83,14 @@ mod tests {
     }
 
     async fn delivered_as(sinks: Vec<Says>, decided: Disposition) -> (Disposition, Vec<String>) {
+        delivered_of(Outcome::Read, sinks, decided).await
+    }
+
+    async fn delivered_of(
+        outcome: Outcome,
+        sinks: Vec<Says>,
+        decided: Disposition,
+    ) -> (Disposition, Vec<String>) {
         let blob = BlobRef::new("incoming", "a.png").expect("a name");
         let job = Job::of(blob.clone());
         let document: ResultDocument = serde_json::from_value(json!({
@@ -98,7 +106,7 @@ mod tests {
         let sinks: Vec<Arc<dyn Sink>> =
             sinks.into_iter().map(|sink| -> Arc<dyn Sink> { Arc::new(sink) }).collect();
         let report = JobReport {
-            outcome: Outcome::Read,
+            outcome,
             document: Some(Arc::new(document)),
             path: Some(blob),
             ..JobReport::of(&job, Lane::Ingest, Duration::ZERO)
@@ -117,6 +125,21 @@ mod tests {
         .await;
         assert!(matches!(disposition, Disposition::Done));
         assert_eq!(told, ["first of incoming/a.png", "last of incoming/a.png"]);
+    }
+
+    /// Its writer may be gone, and this delivery the last that knows of it.
+    #[tokio::test]
+    async fn a_document_that_stands_is_taken_further_whoever_wrote_it() {
+        for outcome in [Outcome::AlreadyDone, Outcome::Superseded, Outcome::Failed(ErrorCode::NotAnImage)] {
+            let (_, told) = delivered_of(outcome, vec![Says("first", None)], Disposition::Done).await;
+            assert_eq!(told, ["first of incoming/a.png"], "{outcome:?}");
+        }
+        let unfinished = Outcome::Unfinished(ErrorCode::StorageTimeout);
+        assert_eq!(
+            delivered_of(unfinished, vec![Says("first", None)], Disposition::Done).await.1,
+            [""; 0],
+            "nothing stands"
+        );
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use super::resolving::Shelves;
 use super::version;
 use crate::flow::budget::ByteBudget;
 use crate::flow::failpoint::Failpoint;
+use crate::flow::spool::SpoolBudget;
 use crate::readings::Reader;
 use crate::settings::Limits;
 
@@ -30,6 +31,8 @@ pub struct Tools {
     pub failpoint: Option<Failpoint>,
     /// What jobs learn of storage from each other.
     pub outages: Arc<Outages>,
+    /// Taken before bytes in flight are.
+    pub bytes_in_files: SpoolBudget,
     pub bytes_in_flight: ByteBudget,
 }
 

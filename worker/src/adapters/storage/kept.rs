@@ -1,6 +1,5 @@
 //! Large blobs in files: a folder's own, or spooled on a local disk, so that memory does not grow with a scan.
 
-use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -9,12 +8,8 @@ use std::sync::Arc;
 
 use nightread_domain::body::Kept;
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::flow::aside::{STORAGE_TASK, blocking};
-
-/// Granularity of the room for spooled bytes, so that terabytes fit the semaphore's counter.
-const PERMIT_BYTES: u64 = 1 << 20;
 
 /// A whole blob in an open file.
 #[derive(Debug)]
@@ -22,8 +17,6 @@ pub(super) struct KeptFile {
     file: File,
     bytes: u64,
     state: State,
-    /// Given back with the file.
-    room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a write to a file changes.
@@ -37,7 +30,7 @@ impl KeptFile {
     /// An open file as it is now.
     pub fn new(file: File) -> io::Result<Self> {
         let state = state(&file.metadata()?);
-        Ok(Self { file, bytes: state.0, state, room: None })
+        Ok(Self { file, bytes: state.0, state })
     }
 }
 
@@ -75,21 +68,15 @@ impl Read for At<'_> {
     }
 }
 
-/// Where blobs that are too large for memory are kept while they are read.
-#[derive(Clone)]
+/// Where blobs that are too large for memory are kept while they are read. How many bytes of them there may be at a time is the
+/// business of whoever fetches studies ([`SpoolBudget`](crate::flow::spool::SpoolBudget)): a store does not know which blobs are
+/// one study.
+#[derive(Clone, Debug)]
 pub struct Spool {
     /// `None` for the system's folders of temporary files.
     folder: Option<PathBuf>,
     /// Blobs of more bytes than this do not stay in memory.
     memory_bytes: u64,
-    all: u32,
-    room: Arc<Semaphore>,
-}
-
-impl fmt::Debug for Spool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spool").field("folder", &self.folder).finish_non_exhaustive()
-    }
 }
 
 /// Most of a blob that stays in memory, where nothing else is said.
@@ -97,15 +84,14 @@ pub const MEMORY_BYTES: u64 = 128 << 20;
 
 impl Default for Spool {
     fn default() -> Self {
-        Self::new(None, MEMORY_BYTES, 32 << 30)
+        Self::new(None, MEMORY_BYTES)
     }
 }
 
 impl Spool {
-    /// `most`: bytes of all spooled blobs together; further ones wait.
-    pub fn new(folder: Option<PathBuf>, memory_bytes: u64, most: u64) -> Self {
-        let all = most.div_ceil(PERMIT_BYTES).clamp(1, u64::from(u32::MAX >> 3)) as u32;
-        Self { folder, memory_bytes, all, room: Arc::new(Semaphore::new(all as usize)) }
+    /// `folder`: `None` for the system's. `memory_bytes`: larger blobs are spooled.
+    pub fn new(folder: Option<PathBuf>, memory_bytes: u64) -> Self {
+        Self { folder, memory_bytes }
     }
 
     /// Whether a blob of this size is kept outside of memory.
@@ -119,17 +105,16 @@ impl Spool {
         named.map_or_else(|| vec![PathBuf::from("/var/tmp"), std::env::temp_dir()], |folder| vec![folder])
     }
 
-    /// An empty file without a name, so that it is gone with the process however that ends, with all its room reserved.
+    /// An empty file without a name, so that it is gone with the process however that ends, with all its blocks set aside.
+    ///
+    /// # Errors
+    /// `spool_unavailable`.
     pub(super) async fn file(&self, bytes: u64) -> Result<Spooling, JobError> {
-        let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, u64::from(self.all)) as u32;
-        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await;
-        let room =
-            room.map_err(|_| JobError::new(Stage::Fetch, ErrorCode::ShuttingDown, "the worker is closing"))?;
         let folders = self.folders();
         blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (folder, file) = unnamed_file(folders)?;
             reserve(&file, bytes).map_err(|error| failed(&folder, error))?;
-            Ok(Spooling { file, written: 0, bytes, folder, room })
+            Ok(Spooling { file, written: 0, bytes, folder })
         })
         .await
     }
@@ -188,7 +173,6 @@ pub(super) struct Spooling {
     written: u64,
     bytes: u64,
     folder: PathBuf,
-    room: OwnedSemaphorePermit,
 }
 
 impl Spooling {
@@ -202,8 +186,7 @@ impl Spooling {
     /// The blob, when all of it was written. Blocks.
     pub fn finish(self) -> Result<Body, JobError> {
         debug_assert_eq!(self.written, self.bytes);
-        let mut kept = KeptFile::new(self.file).map_err(|error| failed(&self.folder, error))?;
-        kept.room = Some(self.room);
+        let kept = KeptFile::new(self.file).map_err(|error| failed(&self.folder, error))?;
         Ok(kept.into())
     }
 }

@@ -243,6 +243,7 @@ fn stores(results: &Path) -> Stores {
         identity: Identity::Version,
         watched: Vec::new(),
         sidecars: false,
+        spools: false,
     }
 }
 

@@ -20,6 +20,7 @@ use super::sources::Sources;
 use super::target::{Target, unknown, worst};
 use crate::adapters::dicom::Reports;
 use crate::app;
+use crate::pipeline::disposition::refused;
 use crate::pipeline::store::existing;
 use crate::services::dicom::objects::{self, MOST_FILE_BYTES, SourceReading};
 use crate::settings::{Limits, Settings};
@@ -167,7 +168,14 @@ impl Desk {
         );
         match outcome {
             Outcome::Delivered | Outcome::Known | Outcome::Nothing(_) => Disposition::Done,
-            Outcome::Failed(error) if is_archives || error.code.is_outage() => put_off(error, message),
+            Outcome::Failed(error) if is_archives => put_off(error, message),
+            // One source that does not let us in is nobody else's matter, and may be so for ever; where the results do, all orders wait.
+            Outcome::Failed(error) if is_refused_by_source(&error) => {
+                refused(error, message.attributes.refused_since, self.limits.refused)
+            }
+            Outcome::Failed(error) if error.code.is_outage() && error.class != ErrorClass::Permanent => {
+                put_off(error, message)
+            }
             Outcome::Failed(error) => self.of_failure(error, message.attributes.attempt),
         }
     }
@@ -197,7 +205,7 @@ impl Desk {
         target: &Target,
     ) -> Result<Outcome, Failure> {
         let Some(document) = existing(&*self.results, result).await? else {
-            let text = format!("the document is gone: {result}");
+            let text = "the document that the order names is gone";
             return Err(JobError::new(Stage::Deliver, ErrorCode::BlobNotFound, text).into());
         };
         if document.status != Status::Ok {
@@ -303,6 +311,11 @@ impl Drop for Turn<'_> {
 /// What no archive could be sent, and nobody can mend: said in the account, and no dead letter.
 const fn is_nothing(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NoDicomIdentity | ErrorCode::NoDicomResult)
+}
+
+/// Whether the container of the study did not let us in. What is read of the results is said to be of their stage.
+fn is_refused_by_source(error: &JobError) -> bool {
+    error.code.is_refusal() && error.class != ErrorClass::Permanent && error.stage != Stage::Store
 }
 
 /// Without an attempt: what was to be sent is not to blame.

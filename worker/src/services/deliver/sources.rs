@@ -10,6 +10,7 @@ use nightread_domain::{BlobStore, ErrorCode, FetchedStudy, Job, JobError, Result
 use super::making::changed;
 use crate::app::{self, Stores};
 use crate::flow::budget::{ByteBudget, Room};
+use crate::flow::spool::SpoolBudget;
 use crate::pipeline::fetching;
 use crate::pipeline::resolving::{self, Shelves};
 use crate::services::dicom::objects::files_of;
@@ -25,6 +26,7 @@ pub(super) struct Sources {
     containers: Vec<String>,
     allowed: AllowedSources,
     limits: Limits,
+    bytes_in_files: SpoolBudget,
     bytes_in_flight: ByteBudget,
 }
 
@@ -39,6 +41,7 @@ impl Sources {
             containers: settings.source_containers.clone(),
             allowed: app::allowed(settings)?,
             limits: settings.limits.clone(),
+            bytes_in_files: stores.bytes_in_files(&settings.limits),
             bytes_in_flight: ByteBudget::new(settings.limits.in_flight_bytes),
         })
     }
@@ -47,8 +50,8 @@ impl Sources {
     /// all its blobs.
     ///
     /// # Errors
-    /// `source_changed` where the study is not what it was; `source_not_allowed`; those of the series' announcement; what storage
-    /// says.
+    /// `source_changed` where the study is not what it was; `source_not_allowed`; `blob_too_large`; those of the series'
+    /// announcement; what storage says.
     pub async fn fetched(
         &self,
         order: &DeliveryOrder,
@@ -63,8 +66,9 @@ impl Sources {
         found.check(limit)?;
         let files = files_of(document).map(|file| file.bytes).fold(0, u64::saturating_add);
         let held = found.held_bytes(self.limits.memory_bytes).saturating_add(files);
+        let files = self.bytes_in_files.room_for(found.sizes()).await?;
         let room = self.bytes_in_flight.room_for(held).await?;
-        let fetched = fetching::fetch(&study, &*self.source, found, limit).await;
+        let fetched = fetching::fetch(&study, &*self.source, found, limit, &files).await;
         let (study, _) = fetched.map_err(as_changed)?;
         Ok((study, room))
     }
@@ -143,6 +147,7 @@ mod tests {
             containers: vec!["incoming".to_owned()],
             allowed: AllowedSources::new([], ["incoming"], "results").expect("sound"),
             limits: usual_limits(),
+            bytes_in_files: SpoolBudget::new(0, None),
             bytes_in_flight: ByteBudget::new((pages * PAGE) as u64),
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn bytes_of<'f>(
     found.map(|(_, bytes)| bytes).ok_or_else(|| changed(artefact, "is gone"))
 }
 
-/// `artefact_changed`.
+/// `artefact_changed`. Which file that is stands in the document; its path has the study's name in it, which no log may hold.
 pub(super) fn changed(artefact: &ArtefactFacts, problem: &str) -> JobError {
     let what = match (artefact.kind, &artefact.of) {
         (ArtefactKind::LabelMap, _) => "the label map".to_owned(),
@@ -52,6 +52,5 @@ pub(super) fn changed(artefact: &ArtefactFacts, problem: &str) -> JobError {
         (_, Some(label)) => format!("the heatmap of {label:?}"),
         (_, None) => "a file".to_owned(),
     };
-    let text = format!("{what} {problem}: {}", artefact.path);
-    JobError::new(Stage::Report, ErrorCode::ArtefactChanged, text)
+    JobError::new(Stage::Report, ErrorCode::ArtefactChanged, format!("{what} {problem}"))
 }

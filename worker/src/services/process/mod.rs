@@ -94,6 +94,7 @@ pub(crate) fn run(
         identity: Identity::Content,
         watched: vec![LOCAL.to_owned()],
         sidecars: true,
+        spools: false,
     };
     let worth_measuring = |composition: &Composition| {
         let waiting = named.blobs.iter().filter(|blob| args.force || !has_result(composition, &out, blob));

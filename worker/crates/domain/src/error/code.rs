@@ -78,8 +78,8 @@ error_codes! {
         "The blob has no bytes.",
         "Upload it again.";
     BlobTooLarge = "blob_too_large", Permanent,
-        "The blob is larger than `[limits] blob_bytes`.",
-        "Raise the limit where memory allows it; then redrive or read again.";
+        "The blob, or the blobs of a series together, are larger than `[limits] blob_bytes`; or what is kept of them on the disk than `[limits] spool_bytes`.",
+        "Raise the limit that the message names where memory or the disk allow it; then redrive or read again.";
     /// The blob was replaced while it was being read.
     BlobChanged = "blob_changed", Transient,
         "The blob was replaced while it was read.",

@@ -57,6 +57,8 @@ pub(crate) fn proportional(size: usize, this: usize, other: usize, rounding: Sid
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
     kind: Kind,
+    /// Stored values were turned over: no header's numbers are about them any more.
+    turned: bool,
     /// Lowest and highest value that there can be, where it is known.
     pub range: Option<[f64; 2]>,
     pub shape: Shape,
@@ -67,7 +69,7 @@ const FLOATS_FIRST: &str =
 
 impl State {
     pub fn stored() -> Self {
-        Self { kind: Kind::Stored, range: None, shape: Shape::default() }
+        Self { kind: Kind::Stored, turned: false, range: None, shape: Shape::default() }
     }
 
     /// Floats of this range from here on.
@@ -98,6 +100,12 @@ impl State {
                         "source",
                         "header is in stored values: make it the first step, or give centre and width".into(),
                     );
+                } else if *window == Window::Header && self.turned {
+                    tell(
+                        "source",
+                        "header is in stored values as they were before invert: put invert behind this step, or give centre and width"
+                            .into(),
+                    );
                 }
                 self.floats(Some(*to));
             }
@@ -122,6 +130,7 @@ impl State {
                 self.floats(Some([0.0, 1.0]));
             }
             Step::Invert {} => {
+                self.turned |= self.kind == Kind::Stored;
                 if self.kind == Kind::Floats && self.range.is_none() {
                     tell(
                         "step",

@@ -83,6 +83,10 @@ fn the_order_is_checked() {
         "source",
         "the first step",
     );
+    let header = || Step::Window { window: Window::Header, to: UNIT };
+    one(with(vec![Step::Invert {}, header()]), 1, "source", "put invert behind this step");
+    Plan::new(with(vec![header(), Step::Invert {}])).expect("the other way round");
+    Plan::new(with(vec![Step::Invert {}, range()])).expect("of all values");
     let opencv = || Step::Clahe(Clahe::Opencv { clip_limit: 2.0, tiles: [8, 8] });
     one(with(vec![range(), opencv()]), 1, "library", "put to-uint8 before it");
     let skimage = || Step::Clahe(Clahe::Skimage { clip_limit: 0.01, bins: 256, kernel: None });

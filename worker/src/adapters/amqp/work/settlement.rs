@@ -189,13 +189,15 @@ impl Settlement for RabbitSettlement {
     }
 
     async fn settle(mut self: Box<Self>, disposition: Disposition) -> Result<(), JobError> {
+        // Also when the session is over: another hand may have told of what was there and be done with it, and what is stored now
+        // went over that. Who is told twice knows it by the id.
+        for notice in std::mem::take(&mut self.notices) {
+            self.shared.courier.carry(told(notice), self.until).await?;
+        }
         if !self.shared.is_current(self.epoch) {
             // Publishing a copy of what comes again anyway would double it.
             self.acker = None;
             return Err(lost());
-        }
-        for notice in std::mem::take(&mut self.notices) {
-            self.carry(told(notice)).await?;
         }
         match disposition {
             Disposition::Done => {}
