@@ -95,7 +95,7 @@ async fn who_stores_second_tells_what_the_first_one_stored_and_could_not_tell() 
     gate.reached(1).await;
     hands.gate.open();
     let stored = hands.bench.wait_for_result(NAME).await;
-    hands.first.kill();
+    hands.first.signal("KILL");
     gate.open();
     done(&second).await;
     assert_eq!(second.metric("nightread_jobs_total", "outcome=\"already_done\"").await as u32, 1);

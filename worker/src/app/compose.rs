@@ -23,7 +23,6 @@ use crate::compute::routes::{routing, rule_for};
 use crate::compute::split::Split;
 use crate::compute::verified::VerifiedModels;
 use crate::flow::budget::ByteBudget;
-use crate::flow::spool::SpoolBudget;
 use crate::pipeline::outage::{Noting, Outages, WatchedStore};
 use crate::pipeline::tools::Tools;
 use crate::readings::{LaneTime, Reader, ReadingOptions};
