@@ -199,8 +199,9 @@ impl PreparedFiles {
     pub(crate) fn as_json(&self) -> Value {
         let written =
             self.written.iter().map(|(path, warnings)| json!({ "path": path, "warnings": warnings }));
+        // A name that is no text is among these alone, and shown as it is in a line.
         let failed = self.failed.iter().map(
-            |(path, error)| json!({ "path": path, "code": error.code.as_str(), "message": error.message }),
+            |(path, error)| json!({ "path": path.to_string_lossy(), "code": error.code.as_str(), "message": error.message }),
         );
         json!({
             "model": self.model,

@@ -10,7 +10,7 @@ use nightread_domain::{ErrorCode, JobError, Stage};
 use nightread_engine::{
     Manifest, ModelSession, Precision, Runtime, Score, SessionOptions, VerifiedModel, scores,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::adapters::python;
@@ -44,6 +44,7 @@ pub(crate) struct Compared {
 /// One image, and why it agrees or not.
 #[derive(Debug, Serialize)]
 struct Image {
+    #[serde(serialize_with = "shown")]
     path: PathBuf,
     /// Greatest difference of the arrays, in the network's input.
     difference: Option<f64>,
@@ -51,6 +52,11 @@ struct Image {
     probability: Option<f64>,
     /// Why it does not agree.
     problem: Option<String>,
+}
+
+/// A name that is no text cannot be written as one.
+fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// What the script made of one image. Numbers that are not finite are absent.
