@@ -150,7 +150,8 @@ async fn results_that_cannot_be_used_are_told_without_their_names() {
     let place = BlobRef::new(bench.results.as_str(), result_name(&bench.incoming, &name)).expect("a name");
     bench.direct.put(&place, newer.to_string().into()).await.expect("planted");
     bench.upload(&name, grey(100, 64, 0)).await;
-    bench.announce(Lane::Ingest, &name).await;
+    let body = json!({"blob": format!("{}/{name}", bench.incoming)});
+    bench.publish(Lane::Ingest, "newer", body.to_string()).await;
     let worker = bench.start_with(&settings);
     observer.wait_for_depth(topology::DEAD_QUEUE, 1).await;
     let log = worker.log();
