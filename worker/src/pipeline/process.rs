@@ -48,7 +48,8 @@ struct Known {
 pub async fn process(job: &Job, lane: Lane, turn: u32, tools: &Tools) -> Processed {
     let started = Instant::now();
     let job = &mut job.clone();
-    let ended = match run(job, turn, tools, started).await {
+    // On the heap: several futures hold it, each with all its bytes.
+    let ended = match Box::pin(run(job, turn, tools, started)).await {
         Ok(ended) if ended.is_empty() => {
             let report = JobReport::of(job, lane, started.elapsed());
             return Processed::new(Disposition::Done, vec![report]);
