@@ -60,7 +60,7 @@ impl Differences {
 }
 
 /// The quantile of sorted values, between neighbours in proportion (type 7 of Hyndman and Fan 1996, NumPy's `linear`); none of none.
-pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let place = share * sorted.len().checked_sub(1)? as f64;
     let (below, above) = (place.floor(), place.ceil());
     let (low, high) = (*sorted.get(below as usize)?, *sorted.get(above as usize)?);

@@ -34,7 +34,7 @@ pub use self::bootstrap::{Bootstrap, Interval};
 pub use self::cohorts::{Cohorts, CompareError, JoinKey, ModelCount, ModelIdentity, Which};
 pub use self::comparison::{CompareOptions, Comparison, SCHEMA, SideFacts};
 pub use self::components::{ComponentComparison, Components, LabelChange};
-pub use self::differences::Differences;
+pub use self::differences::{Differences, quantile};
 pub use self::findings::LabelComparison;
 pub use self::flips::{Decision, Flip};
 pub use self::html::html;

@@ -14,8 +14,9 @@ use crate::settings::Pin;
 /// What runs beside the reactor here.
 const TASK: &str = "a task of the models' cache";
 
-/// The folders of these versions, what is `wanted` of each whole and right when this returns, and held from then on. What is in the cache is digested
-/// and not asked for; where all is there, the registry is not needed. Versions that are no longer used make room.
+/// The folders of these versions, what is `wanted` of each whole and right when this returns, and held from then on. What is in
+/// the cache is digested and not asked for; where all is there, the registry is not needed. Versions that are no longer used make
+/// room.
 ///
 /// # Errors
 /// `model_missing` for a version, or a file of it, that the registry does not have; `model_mismatch` for what has another digest,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use nightread_compare::quantile;
+
 const DRAWS: usize = 2000;
 
 /// A figure with its 95 % interval.
@@ -58,19 +60,10 @@ impl Groups {
         }
         draws.retain(|draw| !draw.is_nan());
         draws.sort_unstable_by(f64::total_cmp);
-        let [low, high] = [0.025, 0.975].map(|share| quantile(&draws, share));
+        let [low, high] = [0.025, 0.975].map(|share| quantile(&draws, share).unwrap_or(f64::NAN));
         // Few groups with the rarer class make a lopsided bootstrap: the interval still holds its value.
         Interval { value, low: low.min(value), high: high.max(value) }
     }
-}
-
-/// Between the two values that lie around it; NaN of none.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let place = share * last as f64;
-    let below = place.floor() as usize;
-    let (one, other) = (sorted[below], sorted[(below + 1).min(last)]);
-    one + (other - one) * (place - below as f64)
 }
 
 /// The numbers of `numpy.random.default_rng(0).integers`: PCG64 (O'Neill 2014), 32 bits at a time, brought below a bound as Lemire
