@@ -125,9 +125,9 @@ async fn a_file_that_is_written_to_while_it_is_read_says_so() {
     std::fs::write(&path, [7; 4000]).expect("written");
     let properties = store.properties(&scan).await.expect("properties");
     let fetched = store.fetch(&scan, &properties, 1 << 30).await.expect("fetched");
-    let kept = fetched.body.kept().expect("it lies in the folder");
+    let kept = fetched.kept().expect("it lies in the folder");
     assert!(kept.is_unchanged().expect("looked at"));
-    assert_eq!(fetched.body.head(3).expect("a head"), [7_u8; 3][..]);
+    assert_eq!(fetched.head(3).expect("a head"), [7_u8; 3][..]);
     std::fs::write(&path, [8; 4001]).expect("written over");
     assert!(!kept.is_unchanged().expect("looked at"));
 }
@@ -202,7 +202,7 @@ async fn azure_keeps_the_contract_behind_a_faulty_network() {
         match store.fetch(&scan, &properties, 1 << 30).await {
             Ok(fetched) => {
                 assert!(bytes_of(&fetched) == body);
-                assert_eq!(fetched.sha256, digest);
+                assert_eq!(fetched.sha256(), digest);
             }
             Err(error) => assert_eq!(error.class, ErrorClass::Transient, "{error}"),
         }

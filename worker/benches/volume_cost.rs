@@ -24,6 +24,10 @@ impl Kept for OnDisk {
         self.1
     }
 
+    fn sha256(&self) -> &'static str {
+        ""
+    }
+
     fn open(&self) -> Box<dyn Read + Send + '_> {
         match File::open(&self.0) {
             Ok(file) => Box::new(file),

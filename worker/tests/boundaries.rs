@@ -8,12 +8,13 @@ use std::process::Command;
 use support::rooms::House;
 
 /// Crates that compute and do nothing else.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "nightread-domain",
     "nightread-archive",
     "nightread-compare",
     "nightread-ct",
     "nightread-dicom",
+    "nightread-digest",
     "nightread-volume",
     "nightread-segmentation",
     "nightread-steps",
@@ -67,6 +68,7 @@ fn formats_and_readings_are_apart() {
         ("nightread-compare", &["dicom", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-ct", &["radiograph", "fmri", "engine"]),
         ("nightread-dicom", &["archive", "volume", "radiograph", "fmri", "engine"]),
+        ("nightread-digest", &["domain", "dicom", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-segmentation", &["dicom", "radiograph", "fmri", "engine"]),
         ("nightread-steps", &["domain", "dicom", "volume", "radiograph", "fmri", "engine"]),
         ("nightread-volume", &["dicom", "radiograph", "fmri", "engine"]),

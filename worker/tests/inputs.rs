@@ -392,7 +392,7 @@ async fn a_service_s_folders_are_never_left() {
     let blob = |name: &str| BlobRef::parse(name).unwrap();
     let inside = store.properties(&blob("incoming/link")).await.unwrap();
     assert_eq!(
-        store.fetch(&blob("incoming/link"), &inside, 100).await.unwrap().body.into_bytes().unwrap(),
+        store.fetch(&blob("incoming/link"), &inside, 100).await.unwrap().into_bytes().unwrap(),
         "words"
     );
     for name in ["incoming/relative", "incoming/absolute", "incoming/up/secret"] {

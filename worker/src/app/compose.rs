@@ -18,6 +18,7 @@ use super::account::account;
 use super::stores::Stores;
 use crate::adapters::amqp::RabbitOptions;
 use crate::compute::cpu::CpuPool;
+use crate::compute::digests::Digests;
 use crate::compute::models::{LoadPolicy, LoadedModels};
 use crate::compute::routes::{routing, rule_for};
 use crate::compute::split::Split;
@@ -265,6 +266,7 @@ impl Composition {
             source_containers: stores.watched.clone(),
             identity: stores.identity,
             routing: self.routing.clone(),
+            digests: Digests::default(),
             reader,
             limits: settings.limits.clone(),
             failpoint: settings.failpoint,

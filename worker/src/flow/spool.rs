@@ -100,6 +100,10 @@ impl Kept for Holding {
         self.kept.bytes()
     }
 
+    fn sha256(&self) -> &str {
+        self.kept.sha256()
+    }
+
     fn open(&self) -> Box<dyn Read + Send + '_> {
         self.kept.open()
     }
@@ -123,6 +127,10 @@ mod tests {
     impl Kept for File {
         fn bytes(&self) -> u64 {
             3 * MIB
+        }
+
+        fn sha256(&self) -> &'static str {
+            ""
         }
 
         fn open(&self) -> Box<dyn Read + Send + '_> {

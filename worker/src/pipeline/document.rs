@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::fetching::StudyProperties;
 use super::tools::Tools;
+use crate::compute::digests::Digest;
 use crate::compute::verified::Model;
 use crate::flow::WORKER_VERSION;
 use crate::flow::timing::Timing;
@@ -23,8 +24,23 @@ pub(super) struct Progress {
     pub completes: Option<Box<ResultDocument>>,
     pub properties: Option<StudyProperties>,
     pub sha256: Option<String>,
+    /// What `sha256` is to be, where it may be computed yet.
+    pub digest: Option<Digest>,
     pub media: Option<Media>,
     pub timing: Timing,
+}
+
+impl Progress {
+    /// Has the SHA-256 of what was fetched.
+    ///
+    /// # Errors
+    /// Those of [`Digest::get`].
+    pub async fn settle_digest(&mut self) -> Result<(), JobError> {
+        if let Some(digest) = self.digest.take() {
+            self.sha256 = Some(digest.get().await?);
+        }
+        Ok(())
+    }
 }
 
 /// The document of a reading and of what was written beside it, or of why there is none.

@@ -79,7 +79,8 @@ pub(super) enum Judged {
     Done(Concluded),
     /// It stands, and lacks files that are asked for.
     Incomplete(Box<ResultDocument>),
-    Undone,
+    /// `there`: a document lies there that does not count as far as is known.
+    Undone { there: bool },
 }
 
 /// Judges the document that is there, if one is. One that lacks files which are asked for counts as done only where `any` does.
@@ -99,7 +100,8 @@ pub(super) async fn judge(
         Before::Done(document) => document,
         Before::Incomplete(document) if any => document,
         Before::Incomplete(document) => return Ok(Judged::Incomplete(Box::new(document))),
-        Before::Undone => return Ok(Judged::Undone),
+        Before::Undone => return Ok(Judged::Undone { there: true }),
+        Before::Absent => return Ok(Judged::Undone { there: false }),
     };
     let outcome = met_as(&document);
     Ok(Judged::Done(Concluded { outcome, document: Arc::new(document), path, dead: None, fresh: false }))
@@ -118,6 +120,8 @@ pub(super) struct Met {
     pub done: Vec<Ended>,
     /// They are all that there are on that route.
     pub is_all: bool,
+    /// A document lies there of which the bytes may tell that it is this study's.
+    pub there: bool,
     /// Documents that lack files, by model.
     pub incomplete: BTreeMap<String, Box<ResultDocument>>,
 }
@@ -149,8 +153,8 @@ pub(super) async fn met(
                 Ok(Judged::Incomplete(document)) => {
                     met.incomplete.insert(name.clone(), document);
                 }
-                Ok(Judged::Undone) => {}
-                Err(error) if models.len() > 1 && !error.code.is_outage() => {}
+                Ok(Judged::Undone { there }) => met.there |= there,
+                Err(error) if models.len() > 1 && !error.code.is_outage() => met.there = true,
                 Err(error) => return Err(error),
             }
         }
@@ -209,6 +213,7 @@ pub(super) async fn read(
     let read = opened.read(&tools.reader, model, &mut progress.timing).await;
     unchanged(kept)?;
     let mut reading = read?;
+    progress.settle_digest().await?;
     reached(tools.failpoint, Failpoint::AfterInfer);
 
     let artefacts = std::mem::take(&mut reading.artefacts);
@@ -297,12 +302,13 @@ pub(super) fn concluded_by(job: &Job, tools: &Tools, error: JobError) -> Result<
 pub(super) async fn conclude(
     job: &Job,
     tools: &Tools,
-    progress: &Progress,
+    progress: &mut Progress,
     model: &Model,
     failure: Final,
     clock: Clock,
 ) -> Result<Concluded, JobError> {
     let Final { error, exhausted } = failure;
+    progress.settle_digest().await?;
     let document = document(job, progress, model, Err(&error), clock.elapsed());
     let (stored, path, document) = match write(job, tools, progress, model, document).await {
         // A lease on the result may be held for ever: the letter tells, and nothing is lost.
@@ -326,7 +332,7 @@ pub(super) async fn conclude(
 pub(super) async fn fail(
     job: &Job,
     tools: &Tools,
-    progress: &Progress,
+    progress: &mut Progress,
     model: &Model,
     error: JobError,
     clock: Clock,

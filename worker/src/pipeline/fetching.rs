@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use nightread_domain::study::{FetchedStudy, Member, Series, Study};
-use nightread_domain::{BlobKind, BlobProperties, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage};
+use nightread_domain::{BlobKind, BlobProperties, BlobStore, Body, ETag, ErrorCode, JobError, Stage};
 use time::OffsetDateTime;
 
 use crate::flow::spool::SpoolRoom;
@@ -124,7 +124,6 @@ pub(crate) async fn fetch(
     limit: u64,
     room: &SpoolRoom,
 ) -> Result<(FetchedStudy, StudyProperties), JobError> {
-    let held = |fetched: Fetched| Fetched { body: room.hold(fetched.body), ..fetched };
     match study {
         Study::Blob(blob) => {
             for _ in 0..3 {
@@ -139,7 +138,7 @@ pub(crate) async fn fetch(
                             return Err(JobError::new(Stage::Fetch, ErrorCode::BlobChanged, told));
                         }
                     }
-                    fetched => return Ok((FetchedStudy::of_blob(blob, held(fetched?)), found)),
+                    fetched => return Ok((FetchedStudy::of_blob(blob, room.hold(fetched?)), found)),
                 }
             }
             let told = "the blob kept changing while it was read";
@@ -152,8 +151,9 @@ pub(crate) async fn fetch(
                 .zip(&found.blobs)
                 .map(|(member, properties)| store.fetch(&member.blob, properties, limit))
                 .collect();
-            let fetched: Vec<Fetched> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-            Ok((FetchedStudy::of_series(series, fetched.into_iter().map(held).collect()), found))
+            let fetched: Vec<Body> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+            let held = fetched.into_iter().map(|body| room.hold(body)).collect();
+            Ok((FetchedStudy::of_series(series, held), found))
         }
         Study::Announced(_) => Err(unresolved()),
     }
@@ -168,7 +168,7 @@ fn unresolved() -> JobError {
 mod tests {
     use std::sync::Arc;
 
-    use nightread_domain::{BlobRef, Body};
+    use nightread_domain::BlobRef;
 
     use super::*;
     use crate::adapters::storage::folder::FolderStore;
@@ -214,7 +214,7 @@ mod tests {
         });
         assert_eq!(bodies.collect::<Vec<_>>(), [b"one".to_vec(), b"second".to_vec()]);
         // Of `1.dcm`, the SHA-256 of `one`, `2.dcm`, the SHA-256 of `second`, each ended by a NUL; by sha256sum.
-        assert_eq!(fetched.sha256, "2546c86132fe0a5c8d9b533245bbb7797c21cdb82c098a395319fa5d4d280de3");
+        assert_eq!(fetched.sha256(), "2546c86132fe0a5c8d9b533245bbb7797c21cdb82c098a395319fa5d4d280de3");
         let refused = fetched.into_only().expect_err("two blobs");
         assert_eq!(refused.code, ErrorCode::WrongModality);
     }

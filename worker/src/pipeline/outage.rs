@@ -226,7 +226,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use nightread_domain::{BlobProperties, BlobRef, Disposition, Fetched, Stage, WriteOutcome};
+    use nightread_domain::{BlobProperties, BlobRef, Body, Disposition, Stage, WriteOutcome};
 
     use super::*;
     use crate::flow::report::JobReport;
@@ -259,7 +259,7 @@ mod tests {
             unimplemented!()
         }
 
-        async fn fetch(&self, _: &BlobRef, _: &BlobProperties, _: u64) -> Result<Fetched, JobError> {
+        async fn fetch(&self, _: &BlobRef, _: &BlobProperties, _: u64) -> Result<Body, JobError> {
             unimplemented!()
         }
 

@@ -135,8 +135,9 @@ async fn read(
     // From here on the room is the files' own.
     drop(files);
     known.progress.properties = Some(properties);
-    known.progress.sha256 = Some(study.sha256.clone());
-    if tools.identity == Identity::Content {
+    known.progress.digest = Some(tools.digests.of(&study).await?);
+    if tools.identity == Identity::Content && met.there {
+        known.progress.settle_digest().await?;
         met = each::met(job, tools, &known.progress, false, started).await?;
         if met.is_all {
             known.ended = met.done;
@@ -171,7 +172,7 @@ async fn read(
         let reading = each::read(job, tools, &mut progress, &model, &mut opened, &kept, clock);
         let how = match AssertUnwindSafe(reading).catch_unwind().await {
             Ok(Ok(concluded)) => How::Concluded(concluded),
-            Ok(Err(error)) => How::of(each::fail(job, tools, &progress, &model, error, clock).await),
+            Ok(Err(error)) => How::of(each::fail(job, tools, &mut progress, &model, error, clock).await),
             Err(_panic) => How::Panicked,
         };
         known.ended.push(Ended { model: model.facts.name.clone(), how, elapsed: clock.elapsed() });
@@ -203,13 +204,13 @@ async fn parts(
         if names.len() > 1 {
             let clock = Clock { shared: started.elapsed(), began: Instant::now() };
             let over = match each::judge(job, tools, &progress, &model, false).await {
-                Ok(Judged::Undone) => None,
+                Ok(Judged::Undone { .. }) => None,
                 Ok(Judged::Incomplete(document)) => {
                     progress.completes = Some(document);
                     None
                 }
                 Ok(Judged::Done(concluded)) => Some(Ok(concluded)),
-                Err(error) => Some(each::fail(job, tools, &progress, &model, error, clock).await),
+                Err(error) => Some(each::fail(job, tools, &mut progress, &model, error, clock).await),
             };
             if let Some(over) = over {
                 let (model, how) = (name.clone(), How::of(over));
@@ -265,7 +266,7 @@ async fn fail(
     error: JobError,
     started: Instant,
 ) -> Result<Vec<Ended>, JobError> {
-    let Known { progress, left, mut ended } = known;
+    let Known { mut progress, left, mut ended } = known;
     let clock = Clock { shared: started.elapsed(), began: Instant::now() };
     let failure = each::concluded_by(job, tools, error);
     let models = match (left, &failure) {
@@ -282,7 +283,7 @@ async fn fail(
     };
     for model in models {
         let how = match failure.clone() {
-            Ok(failure) => How::of(each::conclude(job, tools, &progress, &model, failure, clock).await),
+            Ok(failure) => How::of(each::conclude(job, tools, &mut progress, &model, failure, clock).await),
             Err(error) => How::Failed(error),
         };
         ended.push(Ended { model: model.facts.name.clone(), how, elapsed: clock.elapsed() });

@@ -83,8 +83,9 @@ pub enum Before {
     Done(ResultDocument),
     /// It stands, but files that are asked for are not beside it.
     Incomplete(ResultDocument),
-    /// There is none that counts.
+    /// There is one, and it does not count: it is of other bytes, or their digest would have to tell.
     Undone,
+    Absent,
 }
 
 /// Whether an existing document makes this job's work unnecessary.
@@ -94,7 +95,7 @@ pub async fn before(
     ours: &Candidate<'_>,
 ) -> Result<Before, JobError> {
     let Some(document) = existing(results, path).await.map_err(|error| alone(error, ours))? else {
-        return Ok(Before::Undone);
+        return Ok(Before::Absent);
     };
     Ok(match before_reading(&document, ours)? {
         Verdict::AlreadyDone | Verdict::NewerExists => Before::Done(document),

@@ -9,6 +9,7 @@ use nightread_domain::{BlobStore, JobError};
 use super::outage::Outages;
 use super::resolving::Shelves;
 use super::version;
+use crate::compute::digests::Digests;
 use crate::flow::budget::ByteBudget;
 use crate::flow::failpoint::Failpoint;
 use crate::flow::spool::SpoolBudget;
@@ -27,6 +28,7 @@ pub struct Tools {
     pub identity: Identity,
     pub routing: Routing,
     pub reader: Reader,
+    pub digests: Digests,
     pub limits: Limits,
     pub failpoint: Option<Failpoint>,
     /// What jobs learn of storage from each other.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 /// A blob's bytes: in memory, or, when they are many, where they can be read over and over.
 #[derive(Clone, Debug)]
@@ -16,6 +17,9 @@ pub enum Body {
 /// Bytes outside of memory, as an adapter keeps them. Gone when the last clone is.
 pub trait Kept: Debug + Send + Sync {
     fn bytes(&self) -> u64;
+
+    /// Their SHA-256 in lower-case hexadecimal, taken piece by piece as they came: a file of gigabytes is not read once more for it.
+    fn sha256(&self) -> &str;
 
     /// A reader at the first byte; several may be open at a time.
     fn open(&self) -> Box<dyn Read + Send + '_>;
@@ -34,6 +38,14 @@ impl Body {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Its SHA-256 in lower-case hexadecimal. That of held bytes is computed here and now.
+    pub fn sha256(&self) -> String {
+        match self {
+            Self::Held(bytes) => hex::encode(Sha256::digest(bytes)),
+            Self::Kept(kept) => kept.sha256().to_owned(),
+        }
     }
 
     /// A reader at the first byte.

@@ -26,9 +26,7 @@ pub use job::Job;
 pub use lanes::{Lane, PerLane};
 pub use media::Media;
 pub use message::{Attributes, Message};
-pub use ports::{
-    BlobStore, Delivery, Disposition, Fetched, Intake, Notice, Settlement, WriteCondition, WriteOutcome,
-};
+pub use ports::{BlobStore, Delivery, Disposition, Intake, Notice, Settlement, WriteCondition, WriteOutcome};
 pub use result::{ResultDocument, Status};
 pub use study::{FetchedStudy, Study};
 pub use task::Task;

@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use crate::blob::{BlobRef, ETag};
 use crate::body::{Body, Kept};
 use crate::error::{ErrorCode, JobError, Stage};
-use crate::ports::Fetched;
 use crate::result::StudyKind;
 
 /// What a job reads.
@@ -129,8 +128,7 @@ impl Study {
 pub struct FetchedStudy {
     /// In the order of the study; never empty.
     pub parts: Vec<Part>,
-    /// Lower-case hexadecimal: of a blob's bytes; of a series [`FetchedStudy::of_series`].
-    pub sha256: String,
+    kind: StudyKind,
 }
 
 /// One blob of a study that was fetched.
@@ -141,18 +139,38 @@ pub struct Part {
 }
 
 impl FetchedStudy {
-    pub fn of_blob(blob: &BlobRef, fetched: Fetched) -> Self {
-        let Fetched { body, sha256 } = fetched;
-        Self { parts: vec![Part { blob: blob.clone(), body }], sha256 }
+    pub fn of_blob(blob: &BlobRef, body: Body) -> Self {
+        Self { parts: vec![Part { blob: blob.clone(), body }], kind: StudyKind::Blob }
     }
 
-    /// Its digest is that of its blobs' names and digests, in the order of the names, each ended by a NUL.
-    pub fn of_series(series: &Series, fetched: Vec<Fetched>) -> Self {
-        let blobs = series.members.iter().map(|member| &member.blob);
-        let texts = blobs.clone().zip(&fetched).flat_map(|(blob, fetched)| [blob.name(), &fetched.sha256]);
-        let sha256 = digest_of(texts);
-        let parts = blobs.zip(fetched).map(|(blob, Fetched { body, .. })| Part { blob: blob.clone(), body });
-        Self { parts: parts.collect(), sha256 }
+    /// `bodies`: those of the members, in their order.
+    pub fn of_series(series: &Series, bodies: Vec<Body>) -> Self {
+        let parts =
+            series.members.iter().zip(bodies).map(|(member, body)| Part { blob: member.blob.clone(), body });
+        Self { parts: parts.collect(), kind: StudyKind::Series }
+    }
+
+    /// What tells its bytes from all others, in lower-case hexadecimal, by the SHA-256 of each part: of a blob that one; of a series
+    /// the SHA-256 of its blobs' names and digests, in the order of the names, each ended by a NUL.
+    pub fn sha256_of(&self, parts: Vec<String>) -> String {
+        match (self.kind, <[String; 1]>::try_from(parts)) {
+            (StudyKind::Blob, Ok([only])) => only,
+            (_, parts) => {
+                let parts = parts.map_or_else(|parts| parts, Vec::from);
+                let texts =
+                    self.parts.iter().zip(&parts).flat_map(|(part, sha256)| [part.blob.name(), sha256]);
+                digest_of(texts)
+            }
+        }
+    }
+
+    /// [`FetchedStudy::sha256_of`] its parts, of which those that are held are digested here and now.
+    pub fn sha256(&self) -> String {
+        self.sha256_of(self.parts.iter().map(|part| part.body.sha256()).collect())
+    }
+
+    pub const fn kind(&self) -> StudyKind {
+        self.kind
     }
 
     /// Bytes of all parts.

@@ -6,6 +6,7 @@ use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use nightread_engine::ModelFolder;
 
 use super::cache::{Cache, Held, Wanted};
+use super::digest::digest_of_file;
 use super::sums::{SUMS_FILE, Sums};
 use super::versions::{Registry, mismatch, missing};
 use crate::flow::aside::blocking;
@@ -147,14 +148,14 @@ impl Fetching<'_> {
         for (name, sha256, blob, properties) in lacking {
             let fetched = registry.store.fetch(&blob, &properties, properties.bytes).await;
             let fetched = fetched.map_err(|error| registry.failed(&blob, error))?;
-            if fetched.sha256 != sha256 {
+            let found = digest_of_file(&fetched).await?;
+            if found != sha256 {
                 return Err(mismatch(format!(
-                    "{blob} has sha256 {}, and {SUMS_FILE} beside it says {sha256}: it was damaged or replaced; publish the model \
-                     anew elsewhere",
-                    fetched.sha256
+                    "{blob} has sha256 {found}, and {SUMS_FILE} beside it says {sha256}: it was damaged or replaced; publish the model \
+                     anew elsewhere"
                 )));
             }
-            self.keep(name, fetched.body, sha256).await?;
+            self.keep(name, fetched, sha256).await?;
         }
         Ok(bytes)
     }

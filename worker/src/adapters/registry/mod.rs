@@ -2,6 +2,7 @@
 //! which lies beside them. A version is published once and never changed, and is there when its list is.
 
 mod cache;
+mod digest;
 mod fetch;
 mod lease;
 mod push;

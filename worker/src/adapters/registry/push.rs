@@ -11,6 +11,7 @@ use bytes::Bytes;
 use nightread_domain::{JobError, WriteCondition, WriteOutcome};
 use nightread_engine::{Catalogue, Manifest, VerifiedModel, file_sha256};
 
+use super::digest::digest_of_file;
 use super::sums::{SUMS_FILE, Sums, digest_of};
 use super::versions::{Registry, mismatch, missing};
 use crate::settings::Pin;
@@ -90,12 +91,12 @@ impl Registry {
         let properties = self.store.properties(&blob).await.map_err(|error| self.failed(&blob, error))?;
         let there = self.store.fetch(&blob, &properties, u64::MAX).await;
         let there = there.map_err(|error| self.failed(&blob, error))?;
-        if there.sha256 == sha256 {
+        let found = digest_of_file(&there).await?;
+        if found == sha256 {
             return Ok(false);
         }
         Err(mismatch(format!(
-            "{blob} is there with sha256 {}, and {sha256} is right: remove it, if nobody reads with it, and push again",
-            there.sha256
+            "{blob} is there with sha256 {found}, and {sha256} is right: remove it, if nobody reads with it, and push again"
         )))
     }
 }

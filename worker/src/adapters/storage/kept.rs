@@ -16,6 +16,7 @@ use crate::flow::aside::{STORAGE_TASK, blocking};
 pub(super) struct KeptFile {
     file: File,
     bytes: u64,
+    sha256: String,
     state: State,
 }
 
@@ -27,10 +28,10 @@ fn state(metadata: &Metadata) -> State {
 }
 
 impl KeptFile {
-    /// An open file as it is now.
-    pub fn new(file: File) -> io::Result<Self> {
-        let state = state(&file.metadata()?);
-        Ok(Self { file, bytes: state.0, state })
+    /// An open file as `metadata` says that it is, and the SHA-256 of its bytes in lower-case hexadecimal.
+    pub fn new(file: File, metadata: &Metadata, sha256: String) -> Self {
+        let state = state(metadata);
+        Self { file, bytes: state.0, sha256, state }
     }
 }
 
@@ -43,6 +44,10 @@ impl From<KeptFile> for Body {
 impl Kept for KeptFile {
     fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     fn open(&self) -> Box<dyn Read + Send + '_> {
@@ -183,10 +188,10 @@ impl Spooling {
         Ok(())
     }
 
-    /// The blob, when all of it was written. Blocks.
-    pub fn finish(self) -> Result<Body, JobError> {
+    /// The blob, when all of it was written, and its SHA-256. Blocks.
+    pub fn finish(self, sha256: String) -> Result<Body, JobError> {
         debug_assert_eq!(self.written, self.bytes);
-        let kept = KeptFile::new(self.file).map_err(|error| failed(&self.folder, error))?;
-        Ok(kept.into())
+        let metadata = self.file.metadata().map_err(|error| failed(&self.folder, error))?;
+        Ok(KeptFile::new(self.file, &metadata, sha256).into())
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod azure;
 mod below;
+mod buffers;
 pub mod folder;
 mod kept;
 pub mod retry;

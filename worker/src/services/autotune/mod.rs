@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use nightread_domain::study::Part;
 use nightread_domain::{BlobRef, Body, FetchedStudy, JobError};
 use nightread_engine::{Task, tune};
 
@@ -145,8 +144,7 @@ async fn read(sample: &Sample, tools: &Tools) -> Result<(), JobError> {
         What::Image(Image { media, bytes }) => {
             let timing = &mut Timing::default();
             let blob = BlobRef::new("autotune", "image")?;
-            let part = Part { blob, body: Body::Held(bytes.clone()) };
-            let study = FetchedStudy { parts: vec![part], sha256: String::new() };
+            let study = FetchedStudy::of_blob(&blob, Body::Held(bytes.clone()));
             let room = tools.bytes_in_flight.room_for(bytes.len() as u64).await?;
             let models = std::slice::from_ref(&sample.model);
             let mut opened = tools.reader.open(study, *media, models, room, None, timing).await?;

@@ -37,7 +37,7 @@ pub fn uncoded<'a>(document: &'a ResultDocument, codes: &[(String, Concept)]) ->
 /// of a header that cannot be read.
 pub fn objects(of: &Ingredients<'_>) -> Result<Vec<Object>, JobError> {
     let Ingredients { document, study, .. } = of;
-    if document.study.sha256.as_ref() != Some(&study.sha256) {
+    if document.study.sha256.as_deref() != Some(study.sha256().as_str()) {
         let text = "the source has other bytes than those that the result was read from";
         return Err(JobError::new(Stage::Report, ErrorCode::SourceChanged, text));
     }

@@ -8,7 +8,7 @@ use nightread_ct::{SeriesGroup, series_of};
 use nightread_domain::result::StudyKind;
 use nightread_domain::study::{Member, Series};
 use nightread_domain::{
-    BlobRef, BlobStore, ETag, ErrorCode, Fetched, FetchedStudy, JobError, ResultDocument, Stage,
+    BlobRef, BlobStore, Body, ETag, ErrorCode, FetchedStudy, JobError, ResultDocument, Stage,
 };
 
 use crate::adapters::storage::folder::FolderStore;
@@ -23,7 +23,8 @@ const CT: &str = "CT";
 /// A file of the folder: its name below it, and what it holds.
 struct Slice {
     name: String,
-    fetched: Fetched,
+    body: Body,
+    sha256: String,
 }
 
 /// The study that `path` holds. Of a series it is the files whose names and bytes have the digest of the document: all of the folder, those
@@ -49,7 +50,10 @@ pub(super) async fn opened(path: &Path, document: &ResultDocument, limits: &Limi
     let blob = blob(Path::new(name))?;
     let fetched = fetched(&blob, &store(folder, limits), limits.blob_bytes).await?;
     if is_series {
-        return Ok(series(&[Slice { name: blob.name().to_owned(), fetched }], document)?);
+        return Ok(series(
+            &[Slice { name: blob.name().to_owned(), sha256: fetched.sha256(), body: fetched }],
+            document,
+        )?);
     }
     Ok(FetchedStudy::of_blob(&blob, fetched))
 }
@@ -63,7 +67,7 @@ fn blob(name: &Path) -> Result<BlobRef> {
     Ok(BlobRef::new(HERE, text)?)
 }
 
-async fn fetched(blob: &BlobRef, store: &FolderStore, most: u64) -> Result<Fetched, JobError> {
+async fn fetched(blob: &BlobRef, store: &FolderStore, most: u64) -> Result<Body, JobError> {
     let properties = store.properties(blob).await?;
     store.fetch(blob, &properties, most).await
 }
@@ -79,9 +83,9 @@ async fn slices(folder: &Path, store: &FolderStore, most: u64) -> Result<Vec<Sli
             Found::NoStudy | Found::LinkedFolder | Found::LeftOut => continue,
         };
         let blob = blob(file.strip_prefix(folder).unwrap_or(&file))?;
-        let fetched = fetched(&blob, store, left).await?;
-        left = left.saturating_sub(fetched.body.len());
-        slices.push(Slice { name: blob.name().to_owned(), fetched });
+        let body = fetched(&blob, store, left).await?;
+        left = left.saturating_sub(body.len());
+        slices.push(Slice { name: blob.name().to_owned(), sha256: body.sha256(), body });
     }
     Ok(slices)
 }
@@ -91,8 +95,8 @@ async fn slices(folder: &Path, store: &FolderStore, most: u64) -> Result<Vec<Sli
 fn series(slices: &[Slice], document: &ResultDocument) -> Result<FetchedStudy, JobError> {
     for set in sets(slices) {
         for prefix in prefixes(&set, &document.study.name) {
-            let found = study(&set, &prefix)?;
-            if Some(&found.sha256) == document.study.sha256.as_ref() {
+            let (found, sha256) = study(&set, &prefix)?;
+            if Some(&sha256) == document.study.sha256.as_ref() {
                 return Ok(found);
             }
         }
@@ -106,7 +110,7 @@ fn series(slices: &[Slice], document: &ResultDocument) -> Result<FetchedStudy, J
 fn sets(slices: &[Slice]) -> Vec<Vec<&Slice>> {
     let mut groups: BTreeMap<SeriesGroup, Vec<&Slice>> = BTreeMap::new();
     for slice in slices {
-        let Ok(bytes) = slice.fetched.body.clone().into_bytes() else { continue };
+        let Ok(bytes) = slice.body.clone().into_bytes() else { continue };
         let Ok(key) = series_of(&bytes) else { continue };
         if key.modality.as_deref() == Some(CT) {
             groups.entry(key.group(folder_of(&slice.name))).or_default().push(slice);
@@ -136,13 +140,16 @@ fn prefixes(set: &[&Slice], series: &str) -> BTreeSet<Prefix> {
     taken.iter().flat_map(|taken| put.iter().map(|put| (*taken, put.clone()))).collect()
 }
 
-fn study(set: &[&Slice], (taken, put): &Prefix) -> Result<FetchedStudy, JobError> {
+/// What the series would be with such names, and its digest.
+fn study(set: &[&Slice], (taken, put): &Prefix) -> Result<(FetchedStudy, String), JobError> {
     let mut named = BTreeMap::new();
     for slice in set {
         let name = slice.name.get(*taken..).unwrap_or(&slice.name);
-        named.insert(BlobRef::new(HERE, format!("{put}{name}"))?, slice.fetched.clone());
+        named.insert(BlobRef::new(HERE, format!("{put}{name}"))?, *slice);
     }
     let members = named.keys().map(|blob| Member { blob: blob.clone(), etag: ETag(String::new()) }).collect();
     let series = Series::new(BlobRef::new(HERE, "series")?, members)?;
-    Ok(FetchedStudy::of_series(&series, named.into_values().collect()))
+    let study = FetchedStudy::of_series(&series, named.values().map(|slice| slice.body.clone()).collect());
+    let sha256 = study.sha256_of(named.values().map(|slice| slice.sha256.clone()).collect());
+    Ok((study, sha256))
 }

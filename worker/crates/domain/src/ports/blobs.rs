@@ -27,15 +27,6 @@ pub enum WriteOutcome {
     ConditionFailed,
 }
 
-/// A whole blob of one version.
-#[derive(Clone, Debug)]
-pub struct Fetched {
-    pub body: Body,
-    /// SHA-256 of `body`, in lower-case hexadecimal. Taken by the store piece by piece as the bytes come: those are still
-    /// in the processor's cache then, and a scan of gigabytes holds nobody up.
-    pub sha256: String,
-}
-
 /// Blob storage: a folder or an Azure account. Every method classifies its errors at this boundary.
 #[async_trait]
 pub trait BlobStore: Debug + Send + Sync {
@@ -44,12 +35,7 @@ pub trait BlobStore: Debug + Send + Sync {
 
     /// The whole blob of exactly the version in `properties`: `blob_changed` when it was replaced meanwhile,
     /// `blob_too_large` when more than `limit` bytes would come.
-    async fn fetch(
-        &self,
-        blob: &BlobRef,
-        properties: &BlobProperties,
-        limit: u64,
-    ) -> Result<Fetched, JobError>;
+    async fn fetch(&self, blob: &BlobRef, properties: &BlobProperties, limit: u64) -> Result<Body, JobError>;
 
     /// The first bytes of exactly the version in `properties`, `most` at most: `blob_changed` when it was replaced meanwhile.
     async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError>;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::blobs::{BlobStore, Fetched, WriteCondition, WriteOutcome};
+use super::blobs::{BlobStore, WriteCondition, WriteOutcome};
 use crate::blob::{BlobProperties, BlobRef, ETag};
+use crate::body::Body;
 use crate::error::JobError;
 
 /// One call to a store.
@@ -53,12 +54,7 @@ impl<G: Guard> BlobStore for Guarded<G> {
         self.guard.around(StoreCall::Properties(blob), || self.inner.properties(blob)).await
     }
 
-    async fn fetch(
-        &self,
-        blob: &BlobRef,
-        properties: &BlobProperties,
-        limit: u64,
-    ) -> Result<Fetched, JobError> {
+    async fn fetch(&self, blob: &BlobRef, properties: &BlobProperties, limit: u64) -> Result<Body, JobError> {
         self.guard.around(StoreCall::Read(blob), || self.inner.fetch(blob, properties, limit)).await
     }
 

@@ -6,7 +6,7 @@ pub mod intake;
 pub mod listing;
 pub mod sink;
 
-pub use blobs::{BlobStore, Fetched, WriteCondition, WriteOutcome};
+pub use blobs::{BlobStore, WriteCondition, WriteOutcome};
 pub use guarded::{Guard, Guarded, StoreCall};
 pub use intake::{Delivery, Disposition, Intake, Settlement};
 pub use listing::{Listed, ListedPage, Listing};

@@ -1,6 +1,5 @@
 //! One blob in parallel ranges, every one of the same version.
 
-use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use azure_storage_blob::models::BlobClientDownloadOptions;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
-use nightread_domain::{BlobProperties, ETag, ErrorCode, Fetched, JobError, Stage};
+use nightread_domain::{BlobProperties, Body, ETag, JobError, Stage};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +19,7 @@ use super::client::AzureOptions;
 use super::error;
 use super::facts::to_etag;
 use crate::adapters::storage::Spool;
+use crate::adapters::storage::buffers::Buffers;
 use crate::flow::aside::{STORAGE_TASK, blocking};
 
 pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -36,11 +36,12 @@ pub(super) async fn pinned(
     properties: &BlobProperties,
     options: &AzureOptions,
     spool: &Spool,
-) -> Result<Fetched, JobError> {
+    buffers: &Buffers,
+) -> Result<Body, JobError> {
     if spool.takes(properties.bytes) {
         spooled(blob, properties, options, spool).await
     } else {
-        in_memory(blob, properties, options).await
+        in_memory(blob, properties, options, buffers).await
     }
 }
 
@@ -50,7 +51,7 @@ async fn spooled(
     properties: &BlobProperties,
     options: &AzureOptions,
     spool: &Spool,
-) -> Result<Fetched, JobError> {
+) -> Result<Body, JobError> {
     let length = options.range_bytes.max(1) as u64;
     let mut state = (spool.file(properties.bytes).await?, Sha256::new());
     let starts = (0..properties.bytes.div_ceil(length)).map(|index| index * length);
@@ -72,45 +73,27 @@ async fn spooled(
         .await?;
     }
     let (file, digest) = state;
-    let body = blocking(Stage::Fetch, STORAGE_TASK, move || file.finish()).await?;
-    Ok(Fetched { body, sha256: hex::encode(digest.finalize()) })
+    blocking(Stage::Fetch, STORAGE_TASK, move || file.finish(hex::encode(digest.finalize()))).await
 }
 
 async fn in_memory(
     blob: &BlobClient,
     properties: &BlobProperties,
     options: &AzureOptions,
-) -> Result<Fetched, JobError> {
-    let mut body = zeroes(properties.bytes)?;
+    buffers: &Buffers,
+) -> Result<Body, JobError> {
+    let mut body = buffers.take(properties.bytes)?;
+    // Every byte is written over, so that what the buffer held is not cleared.
+    body.resize(properties.bytes as usize, 0);
     let length = options.range_bytes.max(1);
     let chunks = body.chunks_mut(length).enumerate();
     let ranges: Vec<_> =
         chunks.map(|(index, chunk)| range(blob, &properties.etag, (index * length) as u64, chunk)).collect();
-    let mut ranges = stream::iter(ranges).buffer_unordered(options.parallel_ranges.max(1));
-    let mut digest = Sha256::new();
-    let mut digested = 0;
-    let mut early = BTreeMap::new();
-    while let Some((start, chunk)) = ranges.try_next().await? {
-        early.insert(start, chunk);
-        while let Some(next) = early.remove(&digested) {
-            digest.update(next);
-            digested += next.len() as u64;
-        }
-    }
-    drop(ranges);
-    Ok(Fetched { body: body.into(), sha256: hex::encode(digest.finalize()) })
-}
-
-/// So many bytes within the limits: where the system has no room for them, the worker is short of memory, and the blob is not too large.
-fn zeroes(bytes: u64) -> Result<Vec<u8>, JobError> {
-    let mut zeroes = Vec::new();
-    let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-    zeroes.try_reserve_exact(size).map_err(|error| {
-        let text = format!("the system gives this worker no memory for the {bytes} bytes of the blob");
-        JobError::new(Stage::Fetch, ErrorCode::MemoryRefused, text).with_source(error)
-    })?;
-    zeroes.resize(size, 0);
-    Ok(zeroes)
+    stream::iter(ranges)
+        .buffer_unordered(options.parallel_ranges.max(1))
+        .try_for_each(|()| async { Ok(()) })
+        .await?;
+    Ok(Body::Held(buffers.lend(body)))
 }
 
 /// The first bytes of exactly the version in `properties`.
@@ -126,13 +109,8 @@ pub(super) async fn head(
     Ok(chunk.into())
 }
 
-/// Fills `chunk`, and gives it back with its place.
-async fn range<'a>(
-    blob: &BlobClient,
-    etag: &ETag,
-    start: u64,
-    chunk: &'a mut [u8],
-) -> Result<(u64, &'a [u8]), JobError> {
+/// Fills `chunk`.
+async fn range(blob: &BlobClient, etag: &ETag, start: u64, chunk: &mut [u8]) -> Result<(), JobError> {
     let mut tries = 1;
     loop {
         match try_range(blob, etag, start, chunk).await {
@@ -142,7 +120,7 @@ async fn range<'a>(
                 tokio::time::sleep(wait).await;
                 tries += 1;
             }
-            done => return done.map(|()| (start, &*chunk)),
+            done => return done,
         }
     }
 }
@@ -191,20 +169,5 @@ pub(super) fn check_digest(
             Err(error::odd(stage, "bytes that are not those of its MD5"))
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use nightread_domain::ErrorClass;
-
-    use super::*;
-
-    #[test]
-    fn a_worker_without_memory_blames_itself_and_no_blob() {
-        let error = zeroes(1 << 60).expect_err("nobody has so much");
-        assert_eq!((error.code, error.class), (ErrorCode::MemoryRefused, ErrorClass::Fatal));
-        assert!(error.to_string().contains(&(1_u64 << 60).to_string()), "{error}");
-        assert_eq!(zeroes(3).expect("room"), [0; 3]);
     }
 }

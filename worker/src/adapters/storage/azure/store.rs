@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use nightread_domain::ports::Listing;
 use nightread_domain::{
-    BlobKind, BlobProperties, BlobRef, BlobStore, ETag, ErrorCode, Fetched, JobError, Stage, WriteCondition,
+    BlobKind, BlobProperties, BlobRef, BlobStore, Body, ETag, ErrorCode, JobError, Stage, WriteCondition,
     WriteOutcome,
 };
 
@@ -24,6 +24,7 @@ use super::facts::{is_folder, to_etag};
 use super::{download, error};
 use crate::adapters::storage::Spool;
 use crate::adapters::storage::below::all_below;
+use crate::adapters::storage::buffers::Buffers;
 
 /// One storage account. Cheap to clone parts of: containers share one connection pool.
 pub struct AzureStore {
@@ -32,6 +33,7 @@ pub struct AzureStore {
     client: ClientOptions,
     containers: Mutex<HashMap<String, Arc<BlobContainerClient>>>,
     spool: Spool,
+    buffers: Buffers,
 }
 
 impl fmt::Debug for AzureStore {
@@ -45,7 +47,8 @@ impl AzureStore {
     pub fn new(account: Account, options: AzureOptions) -> Result<Self, JobError> {
         let endpoint = account.endpoint.clone();
         let client = client_options(account, options, Service::Blob)?;
-        Ok(Self { endpoint, options, client, containers: Mutex::default(), spool: Spool::default() })
+        let (spool, buffers) = (Spool::default(), Buffers::default());
+        Ok(Self { endpoint, options, client, containers: Mutex::default(), spool, buffers })
     }
 
     /// With another place for large blobs than the system's folder of temporary files.
@@ -127,16 +130,11 @@ impl BlobStore for AzureStore {
         Ok(BlobProperties { etag: to_etag(etag), last_modified, bytes, kind })
     }
 
-    async fn fetch(
-        &self,
-        blob: &BlobRef,
-        properties: &BlobProperties,
-        limit: u64,
-    ) -> Result<Fetched, JobError> {
+    async fn fetch(&self, blob: &BlobRef, properties: &BlobProperties, limit: u64) -> Result<Body, JobError> {
         if properties.bytes > limit {
             return Err(error::too_large(Stage::Fetch, limit));
         }
-        download::pinned(&self.blob(blob)?, properties, &self.options, &self.spool).await
+        download::pinned(&self.blob(blob)?, properties, &self.options, &self.spool, &self.buffers).await
     }
 
     async fn head(&self, blob: &BlobRef, properties: &BlobProperties, most: u64) -> Result<Bytes, JobError> {

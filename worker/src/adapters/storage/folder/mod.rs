@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use nightread_domain::{
-    BlobKind, BlobProperties, BlobRef, BlobStore, Body, ETag, ErrorCode, Fetched, JobError, Stage,
-    WriteCondition, WriteOutcome,
+    BlobKind, BlobProperties, BlobRef, BlobStore, Body, ETag, ErrorCode, JobError, Stage, WriteCondition,
+    WriteOutcome,
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -24,6 +24,7 @@ use walkdir::WalkDir;
 use self::beneath::Links;
 use self::fault::{is_absent, unreadable, unwritable};
 use super::below::all_below;
+use super::buffers::Buffers;
 use super::kept::{KeptFile, MEMORY_BYTES};
 use crate::flow::aside::{STORAGE_TASK, blocking};
 
@@ -50,6 +51,7 @@ pub struct FolderStore {
     results: Option<String>,
     /// Larger files are read where they lie.
     memory_bytes: u64,
+    buffers: Buffers,
 }
 
 impl FolderStore {
@@ -60,6 +62,7 @@ impl FolderStore {
             links: Links::Inside,
             results: None,
             memory_bytes: MEMORY_BYTES,
+            buffers: Buffers::default(),
         }
     }
 
@@ -181,24 +184,22 @@ impl BlobStore for FolderStore {
         .await
     }
 
-    async fn fetch(
-        &self,
-        blob: &BlobRef,
-        properties: &BlobProperties,
-        limit: u64,
-    ) -> Result<Fetched, JobError> {
+    async fn fetch(&self, blob: &BlobRef, properties: &BlobProperties, limit: u64) -> Result<Body, JobError> {
         if properties.bytes > limit {
             return Err(too_large(limit));
         }
         let place = self.place(blob)?;
         let expected = properties.clone();
-        let in_memory = expected.bytes <= self.memory_bytes;
+        let (in_memory, buffers) = (expected.bytes <= self.memory_bytes, self.buffers.clone());
         let read = blocking(Stage::Fetch, STORAGE_TASK, move || {
             let (file, found) = place.open_file(Stage::Fetch)?;
             if found != expected {
                 return Ok(None);
             }
-            whole(&file, &expected, in_memory).map_err(|error| unreadable(Stage::Fetch, error))
+            if in_memory {
+                return held(&file, &expected, &buffers);
+            }
+            kept(&file, &expected).map_err(|error| unreadable(Stage::Fetch, error))
         })
         .await?;
         read.ok_or_else(changed)
@@ -322,30 +323,34 @@ fn read_small(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, ETag)>> 
     Ok(Some((body, properties.etag)))
 }
 
-/// The bytes of a file of exactly this version, held or to be read where they lie, with their digest; `None` when it is
-/// another by now.
-fn whole(file: &File, expected: &BlobProperties, in_memory: bool) -> io::Result<Option<Fetched>> {
-    let kept = if in_memory { None } else { Some(KeptFile::new(file.try_clone()?)?) };
-    let mut body = Vec::with_capacity(if in_memory { expected.bytes as usize } else { PIECE as usize });
-    let mut digest = Sha256::new();
-    let mut bytes = 0;
+/// The bytes of a file, whose `metadata` are those of exactly this version, in memory; `None` when it is another by now.
+fn held(file: &File, expected: &BlobProperties, buffers: &Buffers) -> Result<Option<Body>, JobError> {
+    let mut body = buffers.take(expected.bytes)?;
+    body.clear();
     // One byte more than promised shows a file that grew while it was read.
+    let read = file.take(expected.bytes + 1).read_to_end(&mut body).and_then(|_| is_same(file, expected));
+    let same = read.map_err(|error| unreadable(Stage::Fetch, error))?;
+    Ok((same && body.len() as u64 == expected.bytes).then(|| Body::Held(buffers.lend(body))))
+}
+
+/// A file of exactly this version, to be read where it lies, with the digest of its bytes; `None` when it is another by now.
+fn kept(file: &File, expected: &BlobProperties) -> io::Result<Option<Body>> {
+    // As it was before it was read: whoever writes to it meanwhile is found out.
+    let (kept, metadata) = (file.try_clone()?, file.metadata()?);
+    let (mut digest, mut bytes) = (Sha256::new(), 0);
+    let mut piece = Vec::with_capacity(PIECE as usize);
     let mut whole = file.take(expected.bytes + 1);
-    loop {
-        let before = body.len();
-        if whole.by_ref().take(PIECE).read_to_end(&mut body)? == 0 {
-            break;
-        }
-        digest.update(&body[before..]);
-        bytes += (body.len() - before) as u64;
-        if !in_memory {
-            body.clear();
-        }
+    while whole.by_ref().take(PIECE).read_to_end(&mut piece)? > 0 {
+        digest.update(&piece);
+        bytes += piece.len() as u64;
+        piece.clear();
     }
-    let unchanged = bytes == expected.bytes && properties_of(&file.metadata()?)? == *expected;
-    let sha256 = hex::encode(digest.finalize());
-    let body = kept.map_or_else(|| Body::from(body), Body::from);
-    Ok(unchanged.then_some(Fetched { body, sha256 }))
+    let same = bytes == expected.bytes && is_same(file, expected)?;
+    Ok(same.then(|| KeptFile::new(kept, &metadata, hex::encode(digest.finalize())).into()))
+}
+
+fn is_same(file: &File, expected: &BlobProperties) -> io::Result<bool> {
+    Ok(properties_of(&file.metadata()?)? == *expected)
 }
 
 /// A file that nobody sees yet, with the permissions that any program's files get here.
