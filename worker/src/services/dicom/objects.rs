@@ -3,15 +3,30 @@
 use nightread_archive::{Concept, Object};
 use nightread_domain::result::{Payload, Status};
 use nightread_domain::{ErrorCode, JobError, ResultDocument, Stage};
-use nightread_engine::Manifest;
+use nightread_engine::{Catalogue, Manifest};
 
 pub use super::files::{MOST_FILE_BYTES, file, files_of};
 pub use super::ingredients::Ingredients;
 pub use super::reading::SourceReading;
 use super::tasks::of_task;
 
+/// The codes of the labels of a document's model.
+///
+/// # Errors
+/// `model_missing` for a model that is not there, whose labels may go under the private scheme; `model_mismatch` for one whose manifest
+/// is broken: it may have codes, and what an archive got without them stays there.
+pub fn codes_of(models: &Catalogue, model: &str) -> Result<Vec<(String, Concept)>, JobError> {
+    let found = models.get(model).map_err(|mut error| {
+        if error.code == ErrorCode::ModelMismatch {
+            error.message = format!("the codes of the labels of {model} cannot be read: {}", error.message);
+        }
+        error.at_stage(Stage::Report)
+    })?;
+    Ok(codes(found))
+}
+
 /// The codes that a manifest gives its labels.
-pub fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
+fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
     let coded = manifest.labels.iter().filter_map(|label| {
         let code = label.code.as_ref()?;
         let concept =
