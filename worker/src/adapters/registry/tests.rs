@@ -141,6 +141,38 @@ async fn what_is_published_is_fetched_once_and_the_same() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_published_is_not_published_otherwise() {
+    let shelf = Shelf::new();
+    let first = shelf.push().await.unwrap().pin;
+    let [manifest, card] = ["manifest.toml", "README.md"].map(|file| shelf.model().join(file));
+    let (sound, card_text) = (fs::read_to_string(&manifest).unwrap(), fs::read(&card).unwrap());
+    let changed = sound.replace("threshold = 0.5", "threshold = 0.25");
+    assert_ne!(changed, sound);
+    fs::write(&manifest, &changed).unwrap();
+    let refused = shelf.push().await.unwrap_err();
+    assert_eq!((refused.code, refused.class), (ErrorCode::ModelMismatch, ErrorClass::Fatal));
+    for part in ["one-node 1.0.0", &first.to_string(), "another manifest.toml:", "raise version"] {
+        assert!(refused.message.contains(part), "{refused}");
+    }
+    let prod = shelf.folder.path().join("registry/prod/one-node");
+    assert_eq!(names_in(&prod), [first.sha256()], "nothing was written");
+    fs::write(&manifest, &sound).unwrap();
+    fs::write(&card, "another card").unwrap();
+    assert!(shelf.push().await.unwrap_err().message.contains("another README.md:"));
+
+    // The same bytes again, and others under the next version, are well.
+    fs::write(&card, card_text).unwrap();
+    assert_eq!(shelf.push().await.unwrap().pin, first);
+    fs::write(&manifest, changed.replace("version = \"1.0.0\"", "version = \"1.0.1\"")).unwrap();
+    let second = shelf.push().await.unwrap();
+    assert_eq!((second.version.as_str(), second.written), ("1.0.1", 3));
+    // What was never whole was never published.
+    fs::remove_file(shelf.published(&first, SUMS_FILE)).unwrap();
+    fs::write(&manifest, changed).unwrap();
+    assert_eq!(shelf.push().await.unwrap().version, "1.0.0");
+}
+
+#[tokio::test]
 async fn a_version_that_is_not_there_is_told_with_those_that_are() {
     let shelf = Shelf::new();
     let there = shelf.push().await.unwrap().pin;
