@@ -22,7 +22,7 @@ use crate::adapters::dicom::Reports;
 use crate::app;
 use crate::pipeline::disposition::{given_time, refused};
 use crate::pipeline::store::existing;
-use crate::services::dicom::objects::{self, MOST_FILE_BYTES, SourceReading};
+use crate::services::dicom::objects::{self, Labels, MOST_FILE_BYTES, SourceReading};
 use crate::settings::{Limits, Settings};
 use crate::telemetry::metrics;
 
@@ -218,12 +218,12 @@ impl Desk {
         if document.status != Status::Ok {
             return Ok(Outcome::Nothing(ErrorCode::NoDicomResult));
         }
-        let codes = match objects::codes_of(&self.models, &document.model.name) {
-            Err(absent) if absent.code == ErrorCode::ModelMissing => Vec::new(),
+        let labels = match Labels::of(&self.models, &document.model.name) {
+            Err(absent) if absent.code == ErrorCode::ModelMissing => Labels::default(),
             found => found?,
         };
         let kinds = &target.settings.objects;
-        let content = content(&document, &codes, (self.report, self.segmentation), kinds)?;
+        let content = content(&document, &labels, (self.report, self.segmentation), kinds)?;
         if self.records.has(target.name(), result, &content).await? {
             return Ok(Outcome::Known);
         }
@@ -234,7 +234,7 @@ impl Desk {
             document: Arc::clone(&document),
             study,
             files: self.files_of(&document).await?,
-            codes,
+            labels,
             report: self.report,
             segmentation: self.segmentation,
             kinds: kinds.clone(),
