@@ -79,7 +79,7 @@ impl Shelf {
 
     async fn fetch(&self, pin: &Pin) -> Result<PathBuf, JobError> {
         let pins = std::slice::from_ref(pin);
-        let fetched = fetch(&self.registry, &self.cache(), pins, Wanted::All, MOST).await;
+        let fetched = fetch(&self.registry, &self.cache(), pins, Extent::All, MOST).await;
         fetched.map(|folders| folders[0].to_path_buf())
     }
 
@@ -275,7 +275,7 @@ async fn what_is_held_is_whole_whoever_makes_room_beside() {
     let read = || async {
         for _ in 0..30 {
             let pins = std::slice::from_ref(&pin);
-            let held = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, MOST).await.unwrap();
+            let held = fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, MOST).await.unwrap();
             unused_for_long(&shelf.cache(), &pin, 2 << 30);
             for _ in 0..20 {
                 openable(&held[0]);
@@ -327,14 +327,14 @@ async fn more_bytes_than_a_model_may_have_are_neither_published_nor_fetched() {
     let pins = std::slice::from_ref(&pin);
     // However often: files that were kept before it was refused would be fetched no more, and counted no more.
     for _ in 0..4 {
-        let refused = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size - 1).await.unwrap_err();
+        let refused = fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, size - 1).await.unwrap_err();
         assert!(refused.message.contains("[limits] model_bytes"), "{refused}");
     }
     assert!(!shelf.cache().folder_of(&pin).join("model.onnx").exists());
-    assert!(fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size).await.is_ok());
+    assert!(fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, size).await.is_ok());
     fs::remove_file(shelf.cache().folder_of(&pin).join("README.md")).unwrap();
     assert!(
-        fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size - 1).await.is_err(),
+        fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, size - 1).await.is_err(),
         "one of three"
     );
     let refused = push(&shelf.registry, &shelf.model(), size - 1).await.unwrap_err();
@@ -359,7 +359,7 @@ async fn who_asks_what_a_model_is_fetches_its_manifest_alone() {
     let pins = std::slice::from_ref(&pin);
     shelf.reads();
     let most = fs::metadata(shelf.model().join("manifest.toml")).unwrap().len();
-    let folders = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::Manifest, most).await.unwrap();
+    let folders = fetch(&shelf.registry, &shelf.cache(), pins, Extent::Manifest, most).await.unwrap();
     assert_eq!(shelf.reads(), 2, "the list and the manifest");
     let folder = shelf.cache().folder_of(&pin);
     assert_eq!(names_in(&folder), ["SHA256SUMS", "manifest.toml"]);
@@ -368,7 +368,7 @@ async fn who_asks_what_a_model_is_fetches_its_manifest_alone() {
     assert!(!shelf.cache().has_manifest(&pin));
     openable(&shelf.fetch(&pin).await.unwrap());
     assert_eq!(shelf.reads(), 3, "the rest, and the manifest again");
-    fetch(&shelf.registry, &shelf.cache(), pins, Wanted::Manifest, MOST).await.unwrap();
+    fetch(&shelf.registry, &shelf.cache(), pins, Extent::Manifest, MOST).await.unwrap();
     assert_eq!(shelf.reads(), 0);
 }
 
