@@ -165,7 +165,7 @@ pub struct ParityArgs {
     /// The Python that runs the script
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     pub python: PathBuf,
-    /// Greatest difference of an array, as a share of the manifest's value_range
+    /// Greatest difference of an array, as a share of the range of its values (of the manifest's value_range where that is narrower)
     #[arg(long, value_name = "SHARE", default_value_t = 1e-5)]
     pub tolerance: f64,
     /// Greatest difference of a probability
