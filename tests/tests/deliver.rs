@@ -12,6 +12,7 @@ use nightread_tests::bench::Bench;
 use nightread_tests::delivering::{BRIGHT, STUDY, Site};
 use nightread_tests::images::grey;
 use nightread_tests::orthanc::Orthanc;
+use nightread_tests::parts::root;
 use nightread_tests::rabbit::Rabbit;
 use nightread_tests::radiographs::radiograph;
 use nightread_tests::wait;
@@ -141,6 +142,55 @@ async fn an_order_whose_source_refuses_is_given_up_in_time() {
     counts(&deliver, "delivered", 1).await;
     observer.wait_for_depth(topology::DELIVERIES_DEAD, 0).await;
     assert_eq!(archive.posts(), 1);
+}
+
+/// Objects without codes stay in an archive: none is made of a model whose manifest cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broken_manifest_read_waits_and_nothing_goes_without_its_codes() {
+    let test = "what_a_broken_manifest_read_waits_and_nothing_goes_without_its_codes";
+    let Some(mut site) = Site::new(test).await else { return };
+    let archive = WebArchive::start(Way::Stores).await;
+    let (from, models) = (root().join("tests/fixtures/models/one-node"), site.path("models"));
+    std::fs::create_dir_all(models.join("one-node")).unwrap();
+    for file in ["README.md", "model.onnx"] {
+        std::fs::copy(from.join(file), models.join("one-node").join(file)).unwrap();
+    }
+    let manifest = std::fs::read_to_string(from.join("manifest.toml")).unwrap();
+    let coded = "threshold = 0.5\ncode = { value = \"371244009\", scheme = \"SCT\", meaning = \"Bright\" }\n";
+    let coded = manifest.replace("threshold = 0.5\n", coded);
+    let mended = models.join("one-node/manifest.toml");
+    std::fs::write(&mended, coded.replace("meaning =", "meanning =")).unwrap();
+    site.with("NIGHTREAD_MODELS_DIR", models.to_str().unwrap());
+    site.with("NIGHTREAD_DELIVER_ARCHIVE", &archive.url());
+    site.with("NIGHTREAD_LIMITS_REFUSED_SECONDS", "4");
+    site.reading("a.dcm", STUDY, 0.5).await;
+
+    let checked = site.settings.command(&["check", "--for", "deliver", "--format", "json"]).output().unwrap();
+    let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert!(checked["problems"].to_string().contains("meanning"), "{checked:#}");
+    let deliver = site.deliver();
+    deliver.ready().await;
+    site.order("a.dcm", "archive").await;
+    site.observer.wait_for_depth(topology::DELIVERIES_DEAD, 1).await;
+    assert!(deliver.metric("nightread_messages_total", "postponed").await >= 1.0, "not at once");
+    let letters = DeadLetters::of(&site.options, Pile::Deliveries).await.unwrap();
+    let letter = letters.peek(1).await.unwrap().swap_remove(0);
+    letters.close().await;
+    assert_eq!(letter.code, ErrorCode::ModelMismatch);
+    let reason = letter.reason.unwrap();
+    assert!(
+        reason.contains("the codes of the labels of one-node") && reason.contains("meanning"),
+        "{reason}"
+    );
+    assert_eq!(archive.posts(), 0, "nothing was sent without codes");
+    drop(deliver);
+
+    std::fs::write(&mended, coded).unwrap();
+    let deliver = site.deliver();
+    let redrive = ["dead", "redrive", "--deliveries", "--all", "--format", "json"];
+    assert!(site.settings.command(&redrive).output().unwrap().status.success());
+    counts(&deliver, "delivered", 1).await;
+    assert!(archive.last().contains("371244009"), "the code is there");
 }
 
 /// Results that wait for an archive that is away.

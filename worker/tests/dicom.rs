@@ -422,6 +422,27 @@ fn a_series_without_identity_has_a_document_and_no_objects() {
     assert!(told.contains("no_dicom_identity"), "{told}");
 }
 
+/// Of a model that is gone the labels go under the private scheme, which is said; a broken manifest may have codes.
+#[test]
+fn a_broken_manifest_is_told_and_makes_no_objects() {
+    let reading = Reading::new(&slices(AXIAL, DOE, SHAPE[2]));
+    let manifest = reading.models.path().join("bands/manifest.toml");
+    let sound = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, format!("no_such_key = 1\n{sound}")).unwrap();
+    let told = reading.refused(&reading.document(), &reading.source(), 1);
+    for part in ["model_mismatch", "the codes of the labels of bands", "no_such_key"] {
+        assert!(told.contains(part), "{told}");
+    }
+    fs::remove_file(&manifest).unwrap();
+    let told = reading.write(&reading.document(), &reading.source(), "gone", &[]);
+    assert_eq!(told.status.code(), Some(0), "{}", String::from_utf8_lossy(&told.stderr));
+    assert!(
+        String::from_utf8_lossy(&told.stderr).contains("no model"),
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
+}
+
 #[test]
 fn check_names_labels_without_a_code() {
     let models = models("labels");

@@ -226,6 +226,19 @@ fn a_script_that_agrees_is_told_from_those_that_do_not() {
         let (code, told, words) = parity("other.py", &["images"]);
         assert!(code == Some(1) && told["agrees"] == false && words.contains(word), "{with}: {told} {words}");
     }
+    // The tolerance is of an image's own values: in the whole range of the manifest this shift would be lost.
+    write("narrow.py", &SCRIPT.replacen("integers(0, 256", "integers(100, 111", 1));
+    fs::create_dir(work.path().join("narrow")).unwrap();
+    let drawn =
+        std::process::Command::new(&python).current_dir(work.path()).args(["narrow.py", "narrow"]).status();
+    assert!(drawn.unwrap().success());
+    let (code, told, words) = parity("narrow.py", &["narrow"]);
+    assert_eq!(code, Some(0), "{told} {words}");
+    let range = told["images"][0]["range"].as_f64().unwrap();
+    assert!((range - 10.0 / 255.0 * 2048.0).abs() < 1e-2, "{told}");
+    write("shifted.py", &SCRIPT.replacen("* 2048 - 1024)", "* 2048 - 1023.99)", 1));
+    let (code, told, words) = parity("shifted.py", &["narrow", "--probability", "1"]);
+    assert!(code == Some(1) && words.contains("is let through, of a range of 8.031e1"), "{told} {words}");
     // One that cannot be read is told beside the others; a script that is none ends it.
     write("images/words.png", "words");
     let (code, told, words) = parity("script.py", &["images"]);

@@ -7,7 +7,7 @@ use nightread_engine::Catalogue;
 
 use super::runtime;
 use super::stores::store_of;
-use crate::adapters::registry::{Cache, Registry, Wanted, cached, fetch};
+use crate::adapters::registry::{Cache, Extent, Registry, cached, fetch};
 use crate::settings::{Pin, RegistrySettings, Settings};
 
 /// All models. Those of a registry are fetched first, unless they are here; a model that a route or `named` asks for must be
@@ -16,7 +16,7 @@ use crate::settings::{Pin, RegistrySettings, Settings};
 /// # Errors
 /// `model_missing` when the folder cannot be read; those of [`fetched`].
 pub fn catalogue(settings: &Settings, named: Option<&str>) -> Result<Catalogue, JobError> {
-    read(settings, named, Wanted::All)
+    read(settings, named, Extent::All)
 }
 
 /// As [`catalogue`], for who asks what the manifests say and opens no model: of a registry nothing else is fetched.
@@ -24,15 +24,15 @@ pub fn catalogue(settings: &Settings, named: Option<&str>) -> Result<Catalogue, 
 /// # Errors
 /// As [`catalogue`].
 pub fn described(settings: &Settings, named: Option<&str>) -> Result<Catalogue, JobError> {
-    read(settings, named, Wanted::Manifest)
+    read(settings, named, Extent::Manifest)
 }
 
-fn read(settings: &Settings, named: Option<&str>, wanted: Wanted) -> Result<Catalogue, JobError> {
+fn read(settings: &Settings, named: Option<&str>, extent: Extent) -> Result<Catalogue, JobError> {
     let Some(registry) = &settings.registry else { return Catalogue::load(&settings.models_dir) };
     // The caller may itself be work of a runtime, which cannot wait for another.
     thread::scope(|scope| {
         let fetching = scope.spawn(|| {
-            let fetched = pinned(settings, registry, named, wanted);
+            let fetched = pinned(settings, registry, named, extent);
             let runtime = runtime::one_thread().map_err(|error| {
                 failed(ErrorCode::Internal, "no threads for the registry").with_source(error)
             })?;
@@ -48,14 +48,14 @@ fn read(settings: &Settings, named: Option<&str>, wanted: Wanted) -> Result<Cata
 /// `settings_invalid` for a model that is not pinned, with the pins that there are; `model_missing`, `model_mismatch`; those of
 /// the store.
 pub async fn fetched(settings: &Settings, from: &RegistrySettings) -> Result<Catalogue, JobError> {
-    pinned(settings, from, None, Wanted::All).await
+    pinned(settings, from, None, Extent::All).await
 }
 
 async fn pinned(
     settings: &Settings,
     from: &RegistrySettings,
     named: Option<&str>,
-    wanted: Wanted,
+    extent: Extent,
 ) -> Result<Catalogue, JobError> {
     let registry = Registry::new(store_of(settings, &from.place)?, from.place.clone());
     let mut unpinned: Vec<&str> = settings.routing.models().map(String::as_str).chain(named).collect();
@@ -66,11 +66,11 @@ async fn pinned(
         return Err(registry.unpinned(&unpinned).await);
     }
     let cache = Cache::new(from.cache.clone());
-    let folders = fetch(&registry, &cache, &from.pins, wanted, settings.limits.model_bytes).await?;
+    let folders = fetch(&registry, &cache, &from.pins, extent, settings.limits.model_bytes).await?;
     let place = registry.to_string();
-    let catalogue = match wanted {
-        Wanted::All => Catalogue::of(place, folders),
-        Wanted::Manifest => Catalogue::described(place, folders),
+    let catalogue = match extent {
+        Extent::All => Catalogue::of(place, folders),
+        Extent::Manifest => Catalogue::described(place, folders),
     };
     whole(catalogue, &cache, &from.pins)
 }

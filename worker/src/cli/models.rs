@@ -82,7 +82,8 @@ Examples:
 
 Writes every file that the manifest names, the card and licences, into CONTAINER/PREFIX/NAME/DIGEST of the account (or the folder) of \
 [storage], and prints the pin: the line that [models] pinned takes. The digest is that of the list of files, SHA256SUMS, which is \
-written last. A version that is there is never written over; pushing it again changes nothing and prints its pin.
+written last. A version that is there is never written over: pushing the same files again changes nothing and prints its pin, and other \
+files under the same name and version are refused, with the pin that stands. Raise version in the manifest.
 
 Exit status: 0 the version is there, 1 it is not, 2 wrong use.")]
 pub struct PushArgs {
@@ -164,7 +165,7 @@ pub struct ParityArgs {
     /// The Python that runs the script
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     pub python: PathBuf,
-    /// Greatest difference of an array, as a share of the manifest's value_range
+    /// Greatest difference of an array, as a share of the range of its values (of the manifest's value_range where that is narrower)
     #[arg(long, value_name = "SHARE", default_value_t = 1e-5)]
     pub tolerance: f64,
     /// Greatest difference of a probability

@@ -81,9 +81,15 @@ fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
 /// What becomes of a message whose container does not let us in, the first time at `since` (seconds since 1970; none: now): it is
 /// asked again, for `most` at the longest, and then is a dead letter, which can be redriven.
 pub(crate) fn refused(error: JobError, since: Option<u64>, most: Duration) -> Disposition {
+    given_time(error, since, most, "its container has not let us in")
+}
+
+/// What becomes of a message that waits, since `since`, for a fault that people have to mend: without an attempt, for `most` at the
+/// longest; what has lasted so long is told before the error, as `what`.
+pub(crate) fn given_time(error: JobError, since: Option<u64>, most: Duration, what: &str) -> Disposition {
     if has_waited(since, most) {
         let minutes = most.as_secs().div_ceil(60);
-        let told = format!("its container has not let us in for {minutes} minutes: {}", error.message);
+        let told = format!("{what} for {minutes} minutes: {}", error.message);
         let error = JobError::new(error.stage, error.code, told).with_class(ErrorClass::Permanent);
         return Disposition::DeadLetter { error };
     }

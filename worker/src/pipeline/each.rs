@@ -80,7 +80,9 @@ pub(super) enum Judged {
     /// It stands, and lacks files that are asked for.
     Incomplete(Box<ResultDocument>),
     /// `there`: a document lies there that does not count as far as is known.
-    Undone { there: bool },
+    Undone {
+        there: bool,
+    },
 }
 
 /// Judges the document that is there, if one is. One that lacks files which are asked for counts as done only where `any` does.

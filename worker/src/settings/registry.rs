@@ -2,14 +2,14 @@
 
 use std::env;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nightread_domain::BlobRef;
-use nightread_engine::{is_model_name, is_sha256};
+use nightread_engine::{GraphCache, is_model_name, is_sha256};
 
-use super::keys;
 use super::raw::{Problems, RawSettings};
+use super::{GraphCacheChoice, keys};
 
 /// A model and the digest of its version, as references to container images are written: `NAME@sha256:HEX`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,6 +150,45 @@ pub(super) fn registry(
             .add("[models] registry_cache is missing: neither CACHE_DIRECTORY nor HOME tells of a folder");
     }
     Some(RegistrySettings { place, pins, cache: cache? })
+}
+
+impl RegistrySettings {
+    /// Refuses a folder that optimised graphs are kept in too. Entries of both caches are folders named by a digest, so each would take
+    /// the other's for its own and remove them to make room. Beside each other in one folder, as by default, they do no harm.
+    pub(super) fn check_graphs(&self, graphs: &GraphCacheChoice, problems: &mut Problems) {
+        let graphs = match graphs {
+            GraphCacheChoice::Off => None,
+            GraphCacheChoice::OfUser => GraphCache::of_user(),
+            GraphCacheChoice::Folder(folder) => Some(folder.clone()),
+        };
+        let Some(graphs) = graphs else { return };
+        let [models, graphs] = [&self.cache, &graphs].map(|folder| settled(folder));
+        if models == graphs || is_in_entry(&models, &graphs) || is_in_entry(&graphs, &models) {
+            problems.add(format!(
+                "[models] cache_dir and registry_cache: optimised graphs ({}) and fetched models ({}) must not share a folder, for each \
+                 makes room by removing what it takes for its own; name two folders",
+                graphs.display(),
+                models.display()
+            ));
+        }
+    }
+}
+
+/// Whether a folder lies in an entry of a cache.
+fn is_in_entry(folder: &Path, cache: &Path) -> bool {
+    let below = folder.strip_prefix(cache).ok();
+    let first = below.and_then(|below| below.components().next());
+    first.and_then(|first| first.as_os_str().to_str()).is_some_and(is_sha256)
+}
+
+/// A path without links and detours, as far as it is there.
+fn settled(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    found.map_or_else(
+        || path.clone(),
+        |(there, real)| real.join(path.strip_prefix(there).unwrap_or(Path::new(""))).components().collect(),
+    )
 }
 
 fn pins(raw: &RawSettings, problems: &mut Problems) -> Vec<Pin> {

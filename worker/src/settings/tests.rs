@@ -303,4 +303,30 @@ fn a_registry_goes_with_storage_and_without_a_folder_of_models() {
         let (_, problems) = of(&text, &[]);
         assert!(problems.contains(told), "{text}: {problems}");
     }
+
+    // Optimised graphs have a folder of their own, whatever it is called.
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("cache");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, place.path().join("link")).unwrap();
+    let within = |name: &str| place.path().join(name).display().to_string();
+    let entry = format!("cache/{}/x", "a".repeat(64));
+    for (models, graphs, is_refused) in [
+        ("cache", "cache", true),
+        ("cache/", "cache/./", true),
+        ("cache", "link", true),
+        ("link/new", "cache/new", true),
+        ("cache", entry.as_str(), true),
+        (entry.as_str(), "cache", true),
+        ("cache", "off", false),
+        ("cache", "cache2", false),
+        // As it is by default.
+        ("cache/models", "cache", false),
+    ] {
+        let graphs = if graphs == "off" { graphs.to_owned() } else { within(graphs) };
+        let text = sound.replace("\"/cache\"", &format!("{:?}\ncache_dir = {graphs:?}", within(models)));
+        let (_, problems) = of(&text, &[]);
+        assert_eq!(problems.contains("must not share a folder"), is_refused, "{models} {graphs}: {problems}");
+        assert_eq!(problems.is_empty(), !is_refused, "{problems}");
+    }
 }

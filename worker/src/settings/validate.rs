@@ -31,6 +31,9 @@ pub(super) fn validate(raw: &RawSettings, problems: &mut Problems) -> Option<Set
     let registry = registry(raw, (&source_containers, &results_container), problems);
     let limits = limits(raw, problems);
     let engine = engine(raw, problems);
+    if let Some(registry) = &registry {
+        registry.check_graphs(&engine.graph_cache, problems);
+    }
     let listen = raw.text(keys::HTTP_LISTEN).unwrap_or_default().parse().ok();
     if listen.is_none() {
         problems.add("[http] listen: an address with a port is expected, for example 127.0.0.1:8080");

@@ -1,6 +1,7 @@
 //! Several networks, one result.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::shelf::{BANDED, LABELS, Network, Shelf, numbers};
 
@@ -103,6 +104,32 @@ fn other_members_than_were_meant_are_refused_and_the_rest_goes_on() {
     assert_eq!(shelf.read("two", &[])["status"], "ok", "a network serves for itself");
     let (sound, said) = shelf.models(&["check", "together"]);
     assert!(!sound && said.contains("ensemble.members[1].manifest_sha256"), "{said}");
+}
+
+/// Weights of the members that the ensemble does not pin would be read with whatever they are.
+#[test]
+fn a_precision_that_an_ensemble_does_not_pin_is_refused_though_its_members_have_it() {
+    let shelf = three("mean");
+    for name in NAMES {
+        let folder = shelf.model(name);
+        let weights = std::fs::read(folder.join("model.fp32.onnx")).unwrap();
+        std::fs::write(folder.join("model.int8.onnx"), &weights).unwrap();
+        let (sha256, calibration) = (hex::encode(Sha256::digest(&weights)), "a".repeat(64));
+        let section = format!(
+            "[weights.int8]\nfile = \"model.int8.onnx\"\nsha256 = \"{sha256}\"\ntarget = \"u8s8-reduce-range\"\n\
+             [weights.int8.evidence]\ncalibration_sha256 = \"{calibration}\"\ncalibration_items = 1\nagreement = 1.0\n\
+             metric = \"auc\"\nfp32 = [0.9, 0.8, 1.0]\nint8 = [0.9, 0.8, 1.0]\nevaluated_items = 1\n[input]\n"
+        );
+        shelf.edit(name, "[input]\n", &section);
+    }
+    shelf.ensemble("together", &NAMES, "mean", &LABELS);
+    let int8 = [("NIGHTREAD_MODELS_PRECISION", "int8")];
+    assert_eq!(shelf.read("one", &int8)["model"]["precision"], "int8", "a member serves so for itself");
+    let ran = shelf.process("together", &int8);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success() && ran.stdout.is_empty(), "{said}");
+    assert!(said.contains("together is an ensemble and does not offer int8; it offers: fp32"), "{said}");
+    assert_eq!(shelf.read("together", &[])["model"]["precision"], "fp32");
 }
 
 /// Another set of members is another version.

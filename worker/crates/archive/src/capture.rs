@@ -13,6 +13,7 @@ use crate::error::{ArchiveError, Fault};
 use crate::object::{Draft, Frame, Kind, Object, PLAIN, finish};
 use crate::organs::Organ;
 use crate::page;
+use crate::scale::{Scale, Score};
 
 /// A panel is some hundred pixels wide; one that needs more memory is none of ours.
 const MOST_BYTES: usize = 64 << 20;
@@ -30,9 +31,13 @@ pub struct Panel<'a> {
 ///
 /// # Errors
 /// `ArtefactChanged` where a panel is no picture of ours.
-pub(crate) fn of_radiograph(frame: Frame<'_>, panels: &[Panel<'_>]) -> Result<Vec<Object>, ArchiveError> {
+pub(crate) fn of_radiograph(
+    frame: Frame<'_>,
+    panels: &[Panel<'_>],
+    scales: &[Scale],
+) -> Result<Vec<Object>, ArchiveError> {
     if panels.is_empty() {
-        let page = drawn(&findings_page(frame.document), "AI findings");
+        let page = drawn(&findings_page(frame.document, scales), "AI findings");
         return finish(vec![draft(page, frame, "AI findings (not for diagnosis)")], frame);
     }
     let drafts = panels.iter().map(|panel| {
@@ -136,13 +141,16 @@ fn head(document: &ResultDocument, title: &str) -> Vec<String> {
     ]
 }
 
-fn findings_page(document: &ResultDocument) -> Vec<String> {
+fn findings_page(document: &ResultDocument, scales: &[Scale]) -> Vec<String> {
     let mut lines = head(document, "AI RESULTS: FINDINGS");
     let (positive, negative): (Vec<_>, Vec<_>) =
         document.findings().iter().partition(|finding| finding.positive);
+    let words = Score::of(&document.model).words;
     for finding in &positive {
         let (label, probability, threshold) = (&finding.label, finding.probability, finding.threshold);
-        lines.push(format!("{label:<32} positive  probability {probability:.3}  threshold {threshold:.3}"));
+        let what = Scale::of(label, scales)
+            .map_or_else(|| "positive".to_owned(), |scale| format!("({})", scale.concept().meaning));
+        lines.push(format!("{label:<32} {what}  {words} {probability:.3}  threshold {threshold:.3}"));
     }
     if positive.is_empty() {
         lines.push("No label reached its threshold. That is no proof of absence.".to_owned());

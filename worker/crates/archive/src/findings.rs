@@ -1,4 +1,4 @@
-//! The report on a radiograph: one group a finding (TID 1501), with the certainty that the model gives it.
+//! The report on a radiograph: one group a finding or grade (TID 1501), with the number that the model gives it.
 
 use nightread_domain::result::Finding;
 
@@ -7,9 +7,9 @@ use crate::content::{self, Relation};
 use crate::data::Data;
 use crate::error::{ArchiveError, Fault};
 use crate::object::{Frame, Object};
-use crate::report::{
-    Predecessor, ReportClass, StructuredReport, Subject, group_head, parameters, report, site,
-};
+use crate::report::{StructuredReport, Subject, group_head, parameters, report, site};
+use crate::scale::{Scale, Score};
+use crate::{Options, SourceInstance};
 
 /// The code of a label: the manifest's, or a private one.
 pub fn code_of(label: &str, codes: &[(String, Concept)]) -> Concept {
@@ -19,7 +19,7 @@ pub fn code_of(label: &str, codes: &[(String, Concept)]) -> Concept {
         .map_or_else(|| Concept::private(label), |(_, code)| code.clone())
 }
 
-/// Certainty in percent: two digits behind the point of a probability as the document has it.
+/// In percent: two digits behind the point of a probability as the document has it.
 fn percent(probability: f32) -> f64 {
     (f64::from(probability) * 10_000.0).round() / 100.0
 }
@@ -32,8 +32,7 @@ fn percent(probability: f32) -> f64 {
 pub(crate) fn of_radiograph(
     frame: Frame<'_>,
     codes: &[(String, Concept)],
-    class: ReportClass,
-    predecessor: Option<&Predecessor>,
+    options: &Options<'_>,
 ) -> Result<Object, ArchiveError> {
     let (document, source) = (frame.document, frame.source);
     let findings = document.findings();
@@ -53,7 +52,7 @@ pub(crate) fn of_radiograph(
     }
     let mut groups = Vec::new();
     for finding in findings.iter().filter(|finding| finding.positive) {
-        groups.push(group(finding, frame, codes, &said)?);
+        groups.push(group(finding, frame, (codes, options.scales), &said)?);
     }
     if groups.is_empty() {
         groups.push(nothing(frame, findings, &said));
@@ -61,34 +60,40 @@ pub(crate) fn of_radiograph(
     // CID 100, LOINC: says the modality and claims no region.
     let procedure = Concept::new("43468-8", "LN", "XR unspecified body region");
     let evidence = vec![source.image.clone()];
+    let (class, predecessor) = (options.report, options.predecessor(source));
     report(StructuredReport { class, procedure, groups, evidence, predecessor }, frame)
 }
 
 fn group(
     finding: &Finding,
     frame: Frame<'_>,
-    codes: &[(String, Concept)],
+    (codes, scales): (&[(String, Concept)], &[Scale]),
     said: &[String],
 ) -> Result<Data, ArchiveError> {
     let code = code_of(&finding.label, codes);
+    let scale = Scale::of(&finding.label, scales);
     let subject = Subject {
         tracking: &finding.label,
         category: Concept::sct("404684003", "Clinical finding"),
-        finding: Some(&code),
+        // A grade is the value of an evaluation: as a finding, "none" would be one that is present.
+        finding: scale.is_none().then_some(&code),
         site: Some(site(&Concept::sct("816094009", "Chest"), None)),
     };
+    let score = Score::of(&frame.document.model);
     let mut said = said.to_vec();
-    said.push(format!("positive at probability >= {}", finding.threshold));
+    said.push(format!("positive at {} >= {}", score.words, finding.threshold));
     let mut items = group_head(subject, frame.source, &frame.document.model, &said);
-    let present = Concept::sct("52101004", "Present");
-    items.push(content::code(Relation::Contains, &code, &present, Vec::new()));
+    items.push(match scale {
+        Some(scale) => content::code(Relation::Contains, &scale.concept(), &code, Vec::new()),
+        None => content::code(Relation::Contains, &code, &Concept::sct("52101004", "Present"), Vec::new()),
+    });
     items.push(content::number(
-        &Concept::dcm("111012", "Certainty of Finding"),
+        &score.concept,
         percent(finding.probability),
         &Concept::new("%", "UCUM", "Percent"),
         Vec::new(),
     )?);
-    items.push(source_of_measurement(frame));
+    items.push(source_of_measurement(frame.source));
     Ok(measurement_group("1501", items))
 }
 
@@ -102,17 +107,18 @@ fn nothing(frame: Frame<'_>, findings: &[Finding], said: &[String]) -> Data {
     };
     let mut said = said.to_vec();
     let thresholds = findings.iter().map(|finding| format!("{} {}", finding.label, finding.threshold));
-    said.push(format!("positive at probability >= {}", thresholds.collect::<Vec<_>>().join(", ")));
+    let words = Score::of(&frame.document.model).words;
+    said.push(format!("positive at {words} >= {}", thresholds.collect::<Vec<_>>().join(", ")));
     let mut items = group_head(subject, frame.source, &frame.document.model, &said);
     let name = Concept::new("assessment", PRIVATE_SCHEME, "Assessment of the model");
     let value = Concept::new("none-positive", PRIVATE_SCHEME, "No label at or above its threshold");
     items.push(content::code(Relation::Contains, &name, &value, Vec::new()));
-    items.push(source_of_measurement(frame));
+    items.push(source_of_measurement(frame.source));
     measurement_group("1501", items)
 }
 
-fn source_of_measurement(frame: Frame<'_>) -> Data {
-    content::image(&Concept::dcm("121112", "SourceInstance of Measurement"), &frame.source.image, None)
+pub(crate) fn source_of_measurement(source: &SourceInstance) -> Data {
+    content::image(&Concept::dcm("121112", "Source of Measurement"), &source.image, None)
 }
 
 pub(crate) fn measurement_group(template: &str, items: Vec<Data>) -> Data {

@@ -26,6 +26,7 @@ mod own;
 mod page;
 mod report;
 mod rle;
+mod scale;
 mod seg;
 mod source;
 mod uid;
@@ -41,6 +42,7 @@ pub use self::object::{Kind, MANUFACTURER, Object, content_digest};
 pub use self::organs::Organ;
 pub use self::own::{Other, no_study};
 pub use self::report::{Predecessor, ReportClass, study_digest};
+pub use self::scale::Scale;
 pub use self::seg::{SegForm, SegImage, SegInput, SegSegment, SegSlice, Segmentation};
 pub use self::source::{Reference, SourceInstance};
 pub use self::uid::WRITER;
@@ -54,6 +56,8 @@ pub struct Options<'a> {
     pub segmentation: SegForm,
     /// Reports of the same result that an archive has; the one in the source's study is the one that this result's replaces.
     pub predecessors: &'a [Predecessor],
+    /// Which labels of radiographs are grades; the others are findings.
+    pub scales: &'a [Scale],
 }
 
 impl<'a> Options<'a> {
@@ -91,8 +95,8 @@ pub fn of_radiograph(
     let content = read(document, codes)?;
     let frame = Frame { source, document, content: &content };
     // Before the captures: it says where there is nothing to report.
-    let report = findings::of_radiograph(frame, codes, options.report, options.predecessor(source))?;
-    let mut objects = capture::of_radiograph(frame, panels)?;
+    let report = findings::of_radiograph(frame, codes, options)?;
+    let mut objects = capture::of_radiograph(frame, panels, options.scales)?;
     objects.push(report);
     Ok(objects)
 }

@@ -4,7 +4,7 @@
 use crate::concept::{Concept, Laterality, PRIVATE_SCHEME};
 use crate::content::{self, Relation};
 use crate::error::{ArchiveError, Fault};
-use crate::findings::measurement_group;
+use crate::findings::{measurement_group, source_of_measurement};
 use crate::object::{Frame, Object};
 use crate::report::{
     Predecessor, ReportClass, StructuredReport, Subject, group_head, parameters, report, site,
@@ -128,10 +128,6 @@ fn nothing(frame: Frame<'_>, said: &[String]) -> crate::data::Data {
     let name = Concept::new("assessment", PRIVATE_SCHEME, "Assessment of the model");
     let value = Concept::new("none-found", PRIVATE_SCHEME, "No organ of the model was found");
     items.push(content::code(Relation::Contains, &name, &value, Vec::new()));
-    items.push(content::image(
-        &Concept::dcm("121112", "SourceInstance of Measurement"),
-        &frame.source.image,
-        None,
-    ));
+    items.push(source_of_measurement(frame.source));
     measurement_group("1501", items)
 }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 /// The version of everything in this crate that decides bytes: raised whenever the same result would be written otherwise, so
 /// that an archive never holds two contents under one UID.
-pub const WRITER: &str = "1";
+pub const WRITER: &str = "2";
 
 /// `2.25.` and the decimal form of a UUID (PS3.5, B.2): the first 128 bits of a SHA-256 over the parts, each after its
 /// length, with the bits of version 8 (RFC 9562, 5.8) set.

@@ -1,5 +1,7 @@
 //! How well scores and decisions meet the truth, with whole numbers as weights: those of a bootstrap draw.
 
+use crate::roc::RocArea;
+
 /// Bins of the reliability diagram, of equal width over [0, 1].
 pub(crate) const BINS: usize = 10;
 
@@ -49,8 +51,7 @@ impl Bin {
 pub(crate) struct Measured {
     pub images: u64,
     pub true_images: u64,
-    /// Area under the ROC curve: the share of pairs of a true and a false image in which the true one has the higher score; ties
-    /// count half (Hanley and McNeil 1982).
+    /// Area under the ROC curve, [`RocArea::value`].
     pub auc: f64,
     /// Share of the true images that were decided positive.
     pub sensitivity: f64,
@@ -78,9 +79,8 @@ impl Ranked {
     /// The measures with each image counted as often as its group's weight says.
     pub(crate) fn measure(&self, weights: &[u32]) -> Measured {
         let mut bins = [Bin::default(); BINS];
-        // Twice the pairs in order, so that ties are whole.
-        let (mut ordered, mut below) = (0_u64, 0_u64);
-        let (mut trues, mut hits, mut rejections, mut squares) = (0_u64, 0_u64, 0_u64, 0.0);
+        let mut area = RocArea::default();
+        let (mut hits, mut rejections, mut squares) = (0_u64, 0_u64, 0.0);
         let mut rest = self.images.as_slice();
         for tie in &self.ties {
             let (tied, after) = rest.split_at(tie.images);
@@ -100,17 +100,15 @@ impl Ranked {
             bin.images += images;
             bin.true_images += tied_trues;
             bin.scores += images as f64 * score;
-            ordered += tied_trues * (2 * below + tied_falses);
-            below += tied_falses;
-            trues += tied_trues;
+            area.add(tied_trues, tied_falses);
             hits += hit;
             rejections += rejected;
         }
-        let falses = below;
+        let (trues, falses) = (area.trues(), area.falses());
         Measured {
             images: trues + falses,
             true_images: trues,
-            auc: ordered as f64 / (2.0 * trues as f64 * falses as f64),
+            auc: area.value(),
             sensitivity: hits as f64 / trues as f64,
             specificity: rejections as f64 / falses as f64,
             brier: squares / (trues + falses) as f64,

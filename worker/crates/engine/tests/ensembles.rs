@@ -118,6 +118,7 @@ fn zeros(from: &str) -> String {
 fn each_mistake_is_one_line_with_its_place() {
     let decided = zeros("manifest_sha256 = \"");
     let weights = zeros("fp32_sha256 = \"");
+    let absent = format!("int8_sha256 = \"{}\"\nfp32_sha256 = \"", "0".repeat(64));
     let table = [
         ("both", "\"mean\"", "\"median\"", "ensemble.combine must be one of mean, vote, not \"median\""),
         (
@@ -149,6 +150,12 @@ fn each_mistake_is_one_line_with_its_place() {
             "fp32_sha256 = \"",
             &weights,
             "ensemble.members[0].fp32_sha256 is not that of linear here, ",
+        ),
+        (
+            "both",
+            "fp32_sha256 = \"",
+            &absent,
+            "ensemble.members[0].int8_sha256 is of weights that are not there: linear has no int8 to run",
         ),
         (
             "both",

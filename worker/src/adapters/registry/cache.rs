@@ -32,16 +32,16 @@ pub struct Cache {
     folder: PathBuf,
 }
 
-/// Which files of a version somebody needs.
+/// How much of a version somebody needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Extent {
     /// Who reads studies with it.
     All,
     /// Who asks what it is.
     Manifest,
 }
 
-impl Wanted {
+impl Extent {
     fn has(self, name: &str) -> bool {
         self == Self::All || name == MANIFEST_FILE
     }
@@ -85,15 +85,15 @@ impl Cache {
 
     /// Whether the manifest of a version is there and right. Blocks.
     pub fn has_manifest(&self, pin: &Pin) -> bool {
-        self.look(pin, Wanted::Manifest).is_whole()
+        self.look(pin, Extent::Manifest).is_whole()
     }
 
-    /// Reads and digests what there is of a version, of its files those that are wanted. Blocks.
-    pub(super) fn look(&self, pin: &Pin, wanted: Wanted) -> Held {
+    /// Reads and digests what there is of a version, of its files those that `extent` has. Blocks.
+    pub(super) fn look(&self, pin: &Pin, extent: Extent) -> Held {
         let folder = self.folder_of(pin);
         let Some(sums) = sums_in(&folder, pin) else { return Held::default() };
         let mut held = Held::default();
-        for (name, sha256) in sums.files().filter(|(name, _)| wanted.has(name)) {
+        for (name, sha256) in sums.files().filter(|(name, _)| extent.has(name)) {
             let path = folder.join(name);
             if is_right(&path, sha256) {
                 held.bytes += path.metadata().map_or(0, |file| file.len());

@@ -5,7 +5,7 @@ use std::time::Instant;
 use nightread_domain::{Body, ErrorCode, JobError, Stage};
 use nightread_engine::ModelFolder;
 
-use super::cache::{Cache, Held, Wanted};
+use super::cache::{Cache, Extent, Held};
 use super::digest::digest_of_file;
 use super::sums::{SUMS_FILE, Sums};
 use super::versions::{Registry, mismatch, missing};
@@ -15,7 +15,7 @@ use crate::settings::Pin;
 /// What runs beside the reactor here.
 const TASK: &str = "a task of the models' cache";
 
-/// The folders of these versions, what is `wanted` of each whole and right when this returns, and held from then on. What is in
+/// The folders of these versions, what is `extent` of each whole and right when this returns, and held from then on. What is in
 /// the cache is digested and not asked for; where all is there, the registry is not needed. Versions that are no longer used make
 /// room.
 ///
@@ -26,15 +26,15 @@ pub async fn fetch(
     registry: &Registry,
     cache: &Cache,
     pins: &[Pin],
-    wanted: Wanted,
+    extent: Extent,
     most_bytes: u64,
 ) -> Result<Vec<ModelFolder>, JobError> {
     let mut folders = Vec::new();
     for pin in pins {
         // Before anything is looked at: what is there now could be removed.
         let lease = with(cache, pin, Cache::lease).await?;
-        if !look(cache, pin, wanted).await?.is_whole() {
-            Fetching { registry, cache, pin, wanted, most_bytes }.run().await?;
+        if !look(cache, pin, extent).await?.is_whole() {
+            Fetching { registry, cache, pin, extent, most_bytes }.run().await?;
         }
         folders.push(ModelFolder::from(cache.folder_of(pin)).held(lease));
     }
@@ -55,7 +55,7 @@ pub fn cached(cache: &Cache, pins: &[Pin]) -> Result<Vec<ModelFolder>, JobError>
     let folders = pins.iter().map(|pin| {
         let folder = cache.folder_of(pin);
         let lease = folder.exists().then(|| cache.lease(pin)).flatten();
-        if cache.look(pin, Wanted::All).is_whole() {
+        if cache.look(pin, Extent::All).is_whole() {
             return Ok(ModelFolder::from(folder).held(lease));
         }
         Err(missing(format!("{pin} is not in the cache, {}, and nobody is asked for it", folder.display())))
@@ -72,15 +72,15 @@ async fn with<T: Send + 'static>(
     blocking(Stage::Start, TASK, move || Ok(what(&cache, &pin))).await
 }
 
-async fn look(cache: &Cache, pin: &Pin, wanted: Wanted) -> Result<Held, JobError> {
-    with(cache, pin, move |cache, pin| cache.look(pin, wanted)).await
+async fn look(cache: &Cache, pin: &Pin, extent: Extent) -> Result<Held, JobError> {
+    with(cache, pin, move |cache, pin| cache.look(pin, extent)).await
 }
 
 struct Fetching<'a> {
     registry: &'a Registry,
     cache: &'a Cache,
     pin: &'a Pin,
-    wanted: Wanted,
+    extent: Extent,
     most_bytes: u64,
 }
 
@@ -88,7 +88,7 @@ impl Fetching<'_> {
     async fn run(&self) -> Result<(), JobError> {
         let _lock = self.cache.lock(self.pin).await?;
         // Another may have fetched it meanwhile.
-        let held = look(self.cache, self.pin, self.wanted).await?;
+        let held = look(self.cache, self.pin, self.extent).await?;
         if held.is_whole() {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl Fetching<'_> {
             let list = Body::from(sums.text().to_owned().into_bytes());
             self.keep(SUMS_FILE, list, self.pin.sha256()).await?;
             // Files may be there without their list.
-            Held { sums: Some(sums), ..look(self.cache, self.pin, self.wanted).await? }
+            Held { sums: Some(sums), ..look(self.cache, self.pin, self.extent).await? }
         };
         let bytes = self.fetch(&held).await?;
         let seconds = started.elapsed().as_secs_f64();

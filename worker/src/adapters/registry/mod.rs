@@ -9,7 +9,7 @@ mod push;
 mod sums;
 mod versions;
 
-pub use self::cache::{Cache, Wanted};
+pub use self::cache::{Cache, Extent};
 pub use self::fetch::{cached, fetch};
 pub use self::push::{Pushed, push};
 pub use self::versions::Registry;

@@ -37,8 +37,8 @@ pub struct Pushed {
 /// there already is compared.
 ///
 /// # Errors
-/// `model_mismatch` for a model that is not whole and right, and for a file in the registry that is another; `model_missing` for a
-/// template without weights; those of the store.
+/// `model_mismatch` for a model that is not whole and right, for a version that is published with other files, and for a file in the
+/// registry that is another; `model_missing` for a template without weights; those of the store.
 pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result<Pushed, JobError> {
     let manifest = Manifest::load(folder)?;
     if let Some(how) = manifest.bring_your_own.as_ref().filter(|_| manifest.precisions().next().is_none()) {
@@ -61,6 +61,7 @@ pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result
     let text = sums.text().to_owned();
     let pin = Pin::new(&manifest.name, digest_of(text.as_bytes()));
     let pin = pin.ok_or_else(|| mismatch(format!("{:?} is no name of a model", manifest.name)))?;
+    registry.is_free(&manifest.version, &pin, &sums).await?;
     let members = manifest.ensemble.iter().flat_map(|ensemble| &ensemble.members);
     let members = members.map(|member| member.model.clone()).collect();
     let mut pushed =

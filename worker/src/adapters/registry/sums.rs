@@ -1,6 +1,6 @@
 //! The list of a version's files, in the form of `sha256sum`: from its digest everything else follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use nightread_engine::{MANIFEST_FILE, is_sha256};
@@ -71,6 +71,13 @@ impl Sums {
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Names of the files that one of two lists has otherwise than the other, or alone.
+    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.files.keys().chain(other.files.keys()).collect();
+        let differs = |name: &&String| self.files.get(*name) != other.files.get(*name);
+        names.into_iter().filter(differs).cloned().collect()
     }
 
     /// Names and digests.

@@ -79,7 +79,7 @@ impl Shelf {
 
     async fn fetch(&self, pin: &Pin) -> Result<PathBuf, JobError> {
         let pins = std::slice::from_ref(pin);
-        let fetched = fetch(&self.registry, &self.cache(), pins, Wanted::All, MOST).await;
+        let fetched = fetch(&self.registry, &self.cache(), pins, Extent::All, MOST).await;
         fetched.map(|folders| folders[0].to_path_buf())
     }
 
@@ -138,6 +138,38 @@ async fn what_is_published_is_fetched_once_and_the_same() {
     shelf.away();
     assert_eq!(shelf.fetch(&pin).await.unwrap(), folder, "nobody is asked for what is here");
     assert_eq!(shelf.reads(), 0);
+}
+
+#[tokio::test]
+async fn a_version_that_is_published_is_not_published_otherwise() {
+    let shelf = Shelf::new();
+    let first = shelf.push().await.unwrap().pin;
+    let [manifest, card] = ["manifest.toml", "README.md"].map(|file| shelf.model().join(file));
+    let (sound, card_text) = (fs::read_to_string(&manifest).unwrap(), fs::read(&card).unwrap());
+    let changed = sound.replace("threshold = 0.5", "threshold = 0.25");
+    assert_ne!(changed, sound);
+    fs::write(&manifest, &changed).unwrap();
+    let refused = shelf.push().await.unwrap_err();
+    assert_eq!((refused.code, refused.class), (ErrorCode::ModelMismatch, ErrorClass::Fatal));
+    for part in ["one-node 1.0.0", &first.to_string(), "another manifest.toml:", "raise version"] {
+        assert!(refused.message.contains(part), "{refused}");
+    }
+    let prod = shelf.folder.path().join("registry/prod/one-node");
+    assert_eq!(names_in(&prod), [first.sha256()], "nothing was written");
+    fs::write(&manifest, &sound).unwrap();
+    fs::write(&card, "another card").unwrap();
+    assert!(shelf.push().await.unwrap_err().message.contains("another README.md:"));
+
+    // The same bytes again, and others under the next version, are well.
+    fs::write(&card, card_text).unwrap();
+    assert_eq!(shelf.push().await.unwrap().pin, first);
+    fs::write(&manifest, changed.replace("version = \"1.0.0\"", "version = \"1.0.1\"")).unwrap();
+    let second = shelf.push().await.unwrap();
+    assert_eq!((second.version.as_str(), second.written), ("1.0.1", 3));
+    // What was never whole was never published.
+    fs::remove_file(shelf.published(&first, SUMS_FILE)).unwrap();
+    fs::write(&manifest, changed).unwrap();
+    assert_eq!(shelf.push().await.unwrap().version, "1.0.0");
 }
 
 #[tokio::test]
@@ -243,7 +275,7 @@ async fn what_is_held_is_whole_whoever_makes_room_beside() {
     let read = || async {
         for _ in 0..30 {
             let pins = std::slice::from_ref(&pin);
-            let held = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, MOST).await.unwrap();
+            let held = fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, MOST).await.unwrap();
             unused_for_long(&shelf.cache(), &pin, 2 << 30);
             for _ in 0..20 {
                 openable(&held[0]);
@@ -295,14 +327,14 @@ async fn more_bytes_than_a_model_may_have_are_neither_published_nor_fetched() {
     let pins = std::slice::from_ref(&pin);
     // However often: files that were kept before it was refused would be fetched no more, and counted no more.
     for _ in 0..4 {
-        let refused = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size - 1).await.unwrap_err();
+        let refused = fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, size - 1).await.unwrap_err();
         assert!(refused.message.contains("[limits] model_bytes"), "{refused}");
     }
     assert!(!shelf.cache().folder_of(&pin).join("model.onnx").exists());
-    assert!(fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size).await.is_ok());
+    assert!(fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, size).await.is_ok());
     fs::remove_file(shelf.cache().folder_of(&pin).join("README.md")).unwrap();
     assert!(
-        fetch(&shelf.registry, &shelf.cache(), pins, Wanted::All, size - 1).await.is_err(),
+        fetch(&shelf.registry, &shelf.cache(), pins, Extent::All, size - 1).await.is_err(),
         "one of three"
     );
     let refused = push(&shelf.registry, &shelf.model(), size - 1).await.unwrap_err();
@@ -327,7 +359,7 @@ async fn who_asks_what_a_model_is_fetches_its_manifest_alone() {
     let pins = std::slice::from_ref(&pin);
     shelf.reads();
     let most = fs::metadata(shelf.model().join("manifest.toml")).unwrap().len();
-    let folders = fetch(&shelf.registry, &shelf.cache(), pins, Wanted::Manifest, most).await.unwrap();
+    let folders = fetch(&shelf.registry, &shelf.cache(), pins, Extent::Manifest, most).await.unwrap();
     assert_eq!(shelf.reads(), 2, "the list and the manifest");
     let folder = shelf.cache().folder_of(&pin);
     assert_eq!(names_in(&folder), ["SHA256SUMS", "manifest.toml"]);
@@ -336,7 +368,7 @@ async fn who_asks_what_a_model_is_fetches_its_manifest_alone() {
     assert!(!shelf.cache().has_manifest(&pin));
     openable(&shelf.fetch(&pin).await.unwrap());
     assert_eq!(shelf.reads(), 3, "the rest, and the manifest again");
-    fetch(&shelf.registry, &shelf.cache(), pins, Wanted::Manifest, MOST).await.unwrap();
+    fetch(&shelf.registry, &shelf.cache(), pins, Extent::Manifest, MOST).await.unwrap();
     assert_eq!(shelf.reads(), 0);
 }
 

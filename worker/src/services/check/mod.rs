@@ -132,6 +132,8 @@ impl CheckReport {
         let mut found = Problems::default();
         if self.purposes.iter().any(|purpose| purpose.opens_models()) {
             self.engine = Engine::look(settings, offline, &mut found);
+        } else if self.purposes.contains(&Purpose::Deliver) {
+            deliver::look_at_manifests(settings, offline, &mut found);
         }
         if self.purposes.contains(&Purpose::Run)
             && let Err(error) = worker::descriptors::claim(settings)

@@ -20,9 +20,9 @@ use super::sources::Sources;
 use super::target::{Target, unknown, worst};
 use crate::adapters::dicom::Reports;
 use crate::app;
-use crate::pipeline::disposition::refused;
+use crate::pipeline::disposition::{given_time, refused};
 use crate::pipeline::store::existing;
-use crate::services::dicom::objects::{self, MOST_FILE_BYTES, SourceReading};
+use crate::services::dicom::objects::{self, Labels, MOST_FILE_BYTES, SourceReading};
 use crate::settings::{Limits, Settings};
 use crate::telemetry::metrics;
 
@@ -109,6 +109,9 @@ impl Desk {
                 Catalogue::default()
             }
         };
+        for broken in models.problems() {
+            tracing::warn!(%broken, "what this model read waits until its manifest is mended");
+        }
         Ok(Self {
             records: Records { store: Arc::clone(&stores.results) },
             sources: Sources::new(settings, &stores)?,
@@ -173,6 +176,10 @@ impl Desk {
             Outcome::Failed(error) if is_refused_by_source(&error) => {
                 refused(error, message.attributes.refused_since, self.limits.refused)
             }
+            Outcome::Failed(error) if error.code == ErrorCode::ModelMismatch => {
+                let since = message.attributes.refused_since;
+                given_time(error, since, self.limits.refused, "its model's manifest has been broken")
+            }
             Outcome::Failed(error) if error.code.is_outage() && error.class != ErrorClass::Permanent => {
                 put_off(error, message)
             }
@@ -211,12 +218,12 @@ impl Desk {
         if document.status != Status::Ok {
             return Ok(Outcome::Nothing(ErrorCode::NoDicomResult));
         }
-        let codes = match self.models.get(&document.model.name) {
-            Ok(manifest) => objects::codes(manifest),
-            Err(_) => Vec::new(),
+        let labels = match Labels::of(&self.models, &document.model.name) {
+            Err(absent) if absent.code == ErrorCode::ModelMissing => Labels::default(),
+            found => found?,
         };
         let kinds = &target.settings.objects;
-        let content = content(&document, &codes, (self.report, self.segmentation), kinds)?;
+        let content = content(&document, &labels, (self.report, self.segmentation), kinds)?;
         if self.records.has(target.name(), result, &content).await? {
             return Ok(Outcome::Known);
         }
@@ -227,7 +234,7 @@ impl Desk {
             document: Arc::clone(&document),
             study,
             files: self.files_of(&document).await?,
-            codes,
+            labels,
             report: self.report,
             segmentation: self.segmentation,
             kinds: kinds.clone(),

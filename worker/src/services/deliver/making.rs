@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nightread_archive::{Concept, Kind, Object, Options, Predecessor, ReportClass, SegForm};
+use nightread_archive::{Kind, Object, Options, Predecessor, ReportClass, SegForm};
 use nightread_domain::{ErrorCode, FetchedStudy, JobError, ResultDocument, Stage};
 
 use crate::flow::aside::blocking;
-use crate::services::dicom::objects::{self, Ingredients, SourceReading};
+use crate::services::dicom::objects::{self, Ingredients, Labels, SourceReading};
 
 /// What objects are made of.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Making {
     pub study: FetchedStudy,
     /// All of [`objects::files_of`], each as [`objects::file`] gives it.
     pub files: Vec<(String, Bytes)>,
-    pub codes: Vec<(String, Concept)>,
+    pub labels: Labels,
     pub report: ReportClass,
     pub segmentation: SegForm,
     /// The kinds that are wanted.
@@ -39,12 +39,13 @@ impl Making {
             report: self.report,
             segmentation: self.segmentation,
             predecessors: &self.predecessors,
+            scales: &self.labels.scales,
         };
         let made = objects::objects(&Ingredients {
             document: &self.document,
             study: &self.study,
             files: &self.files,
-            codes: &self.codes,
+            codes: &self.labels.codes,
             options: &options,
             reading: &self.reading,
         });

@@ -82,6 +82,16 @@ pub(crate) fn require(settings: &Settings, problems: &mut Problems) {
     }
 }
 
+/// What keeps codes of labels from being read. A folder without models has none.
+pub(crate) fn look_at_manifests(settings: &Settings, offline: bool, problems: &mut Problems) {
+    let models = if offline { app::catalogue_here(settings) } else { app::described(settings, None) };
+    match models {
+        Ok(models) => problems.extend(models.problems().iter().map(ToString::to_string)),
+        Err(error) if settings.registry.is_some() => problems.add(error.in_full()),
+        Err(_) => {}
+    }
+}
+
 async fn serve(
     settings: &Settings,
     desk: Arc<Desk>,

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nightread_archive::{
-    Concept, Kind, Object, Predecessor, Reference, ReportClass, SegForm, content_digest,
-};
+use nightread_archive::{Kind, Object, Predecessor, Reference, ReportClass, SegForm, content_digest};
 use nightread_domain::delivery::{DeliveredObject, DeliveryCommitment, DeliveryRecord, RECORD};
 use nightread_domain::{
     BlobRef, BlobStore, ErrorCode, JobError, ResultDocument, Stage, WriteCondition, WriteOutcome,
@@ -15,6 +13,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::adapters::dicom::Sending;
+use crate::services::dicom::objects::Labels;
 
 /// A record names some objects.
 const MOST_BYTES: u64 = 4 << 20;
@@ -31,15 +30,18 @@ pub(super) struct Records {
 /// before.
 pub(super) fn content(
     document: &ResultDocument,
-    codes: &[(String, Concept)],
+    labels: &Labels,
     forms: (ReportClass, SegForm),
     kinds: &[Kind],
 ) -> Result<String, JobError> {
-    let said = content_digest(document, codes).map_err(|error| {
+    let said = content_digest(document, &labels.codes).map_err(|error| {
         JobError::new(Stage::Deliver, ErrorCode::Internal, "a result has no digest").with_source(error)
     })?;
     let mut digest = Sha256::new();
     digest.update(format!("{said}\n{forms:?}"));
+    if !labels.scales.is_empty() {
+        digest.update(format!("\n{:?}", labels.scales));
+    }
     for kind in kinds {
         digest.update(format!("\n{}", kind.as_str()));
     }

@@ -1,17 +1,47 @@
 //! From a document and its source to objects, with the errors of a job.
 
-use nightread_archive::{Concept, Object};
+use nightread_archive::{Concept, Object, Scale};
 use nightread_domain::result::{Payload, Status};
 use nightread_domain::{ErrorCode, JobError, ResultDocument, Stage};
-use nightread_engine::Manifest;
+use nightread_engine::{Catalogue, Manifest};
 
 pub use super::files::{MOST_FILE_BYTES, file, files_of};
 pub use super::ingredients::Ingredients;
 pub use super::reading::SourceReading;
 use super::tasks::of_task;
 
+/// What a manifest says of labels, and a document does not.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// By name.
+    pub codes: Vec<(String, Concept)>,
+    /// Which are grades.
+    pub scales: Vec<Scale>,
+}
+
+impl Labels {
+    /// Those of a document's model.
+    ///
+    /// # Errors
+    /// `model_missing` for a model that is not there, whose labels may go under the private scheme; `model_mismatch` for one whose
+    /// manifest is broken: it may have codes, and what an archive got without them stays there.
+    pub fn of(models: &Catalogue, model: &str) -> Result<Self, JobError> {
+        let found = models.get(model).map_err(|mut error| {
+            if error.code == ErrorCode::ModelMismatch {
+                error.message =
+                    format!("the codes of the labels of {model} cannot be read: {}", error.message);
+            }
+            error.at_stage(Stage::Report)
+        })?;
+        // An ensemble reports what its members do, and lists their labels in their order.
+        let members = models.members(found)?;
+        let scales = members.first().map_or_else(|| scales(found), |member| scales(member));
+        Ok(Self { codes: codes(found), scales })
+    }
+}
+
 /// The codes that a manifest gives its labels.
-pub fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
+fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
     let coded = manifest.labels.iter().filter_map(|label| {
         let code = label.code.as_ref()?;
         let concept =
@@ -19,6 +49,16 @@ pub fn codes(manifest: &Manifest) -> Vec<(String, Concept)> {
         Some((label.name.clone(), concept))
     });
     coded.collect()
+}
+
+/// The outputs of a network that grade.
+fn scales(manifest: &Manifest) -> Vec<Scale> {
+    let heads = manifest.output.heads.iter().enumerate().filter(|(_, head)| head.activation.is_ordinal());
+    let scales = heads.map(|(number, head)| Scale {
+        name: head.grade.clone(),
+        grades: manifest.columns(number).map(|(_, label)| label.name.clone()).collect(),
+    });
+    scales.collect()
 }
 
 /// Labels of a document that go under the private scheme.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use nightread_archive::{Concept, Object, Options, PRIVATE_SCHEME};
+use nightread_archive::{Object, Options, PRIVATE_SCHEME};
 use nightread_dicom::IsolatedCodec;
-use nightread_domain::ResultDocument;
+use nightread_domain::{ErrorCode, ResultDocument};
 
-use super::objects::{self, Ingredients, MOST_FILE_BYTES, SourceReading};
+use super::objects::{self, Ingredients, Labels, MOST_FILE_BYTES, SourceReading};
 use super::source;
 use super::tasks::of_task;
 use crate::app::{self, WrongUse};
@@ -30,20 +30,23 @@ pub(super) struct Made {
 }
 
 /// # Errors
-/// [`WrongUse`]; `source_changed`, `no_dicom_identity`, `no_dicom_result`, `artefact_changed`; what the file system says.
+/// [`WrongUse`]; `source_changed`, `no_dicom_identity`, `no_dicom_result`, `artefact_changed`; `model_mismatch` for a manifest that is
+/// broken; what the file system says.
 pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings: &Settings) -> Result<Made> {
     let documents = Documents::open(result, common, Filter::default())?;
     let (document, files) = read(&documents, result).await?;
     let study = source::opened(typed, &document, &settings.limits).await?;
     let models = app::described(settings, Some(&document.model.name));
-    let manifest = models.and_then(|models| models.get(&document.model.name).cloned());
-    let (codes, mut notes): (Vec<(String, Concept)>, Vec<String>) = match &manifest {
-        Ok(manifest) => (objects::codes(manifest), Vec::new()),
-        Err(error) => (Vec::new(), vec![error.in_full()]),
+    let found = models.and_then(|models| Labels::of(&models, &document.model.name));
+    let (Labels { codes, scales }, mut notes): (Labels, Vec<String>) = match found {
+        Ok(labels) => (labels, Vec::new()),
+        Err(broken) if broken.code == ErrorCode::ModelMismatch => return Err(broken.into()),
+        Err(absent) => (Labels::default(), vec![absent.in_full()]),
     };
     let options = Options {
         report: settings.report_class,
         segmentation: settings.segmentation_form,
+        scales: &scales,
         ..Options::default()
     };
     let codec: Option<Arc<dyn IsolatedCodec>> =

@@ -26,7 +26,7 @@ const REFERENCE: &str = include_str!("reference.py");
 /// How far apart the two may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tolerance {
-    /// Of an array, as a share of the manifest's range of values.
+    /// Of an array, as a share of the range of its values ([`Ours::range`]).
     pub share: f64,
     pub probability: f64,
 }
@@ -35,8 +35,6 @@ pub(crate) struct Tolerance {
 #[derive(Debug)]
 pub(crate) struct Compared {
     model: String,
-    /// Length of the manifest's range of values.
-    range: f64,
     tolerance: Tolerance,
     images: Vec<Image>,
 }
@@ -48,10 +46,38 @@ struct Image {
     path: PathBuf,
     /// Greatest difference of the arrays, in the network's input.
     difference: Option<f64>,
+    /// Length of the range of values that it is held against, and the difference that is let through; where the image was prepared.
+    range: Option<f64>,
+    allowed: Option<f64>,
     /// Greatest difference of a probability, where the script predicts.
     probability: Option<f64>,
     /// Why it does not agree.
     problem: Option<String>,
+}
+
+/// What is made of an image here.
+#[derive(Debug, Default)]
+struct Ours {
+    scores: Vec<Score>,
+    /// From the lowest to the highest value of the tensor, and no more than the manifest's `value_range`: in a wide range a narrow
+    /// tensor would pass whatever it is.
+    range: f64,
+    /// The greatest absolute value of the tensor.
+    greatest: f64,
+}
+
+impl Ours {
+    fn new(tensor: &[f32], scores: Vec<Score>, manifest: &Manifest) -> Self {
+        let numbers = || tensor.iter().copied().map(f64::from);
+        let (low, high) = (numbers().fold(f64::MAX, f64::min), numbers().fold(f64::MIN, f64::max));
+        let [from, to] = manifest.input.value_range;
+        Self { scores, range: (high - low).clamp(0.0, to - from), greatest: low.abs().max(high.abs()) }
+    }
+
+    /// The difference that is let through: two arrays of f32 that differ in the last place alone are equal.
+    fn allowed(&self, tolerance: Tolerance) -> f64 {
+        (tolerance.share * self.range).max(f64::from(f32::EPSILON) * self.greatest)
+    }
 }
 
 /// A name that is no text cannot be written as one.
@@ -109,25 +135,26 @@ pub(crate) fn run(
     let arrays = work.path().join("prepared.npz");
     let mut archive = Arrays::new(std::fs::File::create(&arrays)?);
     let mut images = Vec::new();
-    let mut ours: BTreeMap<PathBuf, Vec<Score>> = BTreeMap::new();
+    let mut ours: BTreeMap<PathBuf, Ours> = BTreeMap::new();
     for path in files {
         match preparer.tensor(&path) {
             Ok((tensor, _warnings)) => {
                 archive.put(&path, &tensor, &manifest.input.item_shape)?;
-                ours.insert(path, scored(&mut session, &manifest, &tensor)?);
+                let scores = scored(&mut session, &manifest, &tensor)?;
+                ours.insert(path, Ours::new(&tensor, scores, &manifest));
             }
             Err(error) => {
                 let problem = Some(format!("{}: {}", error.code, error.message));
-                images.push(Image { path, difference: None, probability: None, problem });
+                let (range, allowed) = (None, None);
+                images.push(Image { path, difference: None, range, allowed, probability: None, problem });
             }
         }
     }
     archive.finish()?;
-    let range = manifest.input.value_range[1] - manifest.input.value_range[0];
-    let compared = Compared { model: name.to_owned(), range, tolerance, images: Vec::new() };
+    let compared = Compared { model: name.to_owned(), tolerance, images: Vec::new() };
     for theirs in asked(python, script, &arrays)? {
-        let scores = ours.remove(&theirs.path).unwrap_or_default();
-        images.push(compared.image(theirs, &scores, &manifest));
+        let ours = ours.remove(&theirs.path).unwrap_or_default();
+        images.push(compared.image(theirs, &ours, &manifest));
     }
     if let Some((path, _)) = ours.pop_first() {
         bail!("the script ended before {}", path.display());
@@ -152,17 +179,19 @@ fn asked(python: &Path, script: &Path, arrays: &Path) -> Result<Vec<Theirs>> {
 }
 
 impl Compared {
-    fn image(&self, theirs: Theirs, scores: &[Score], manifest: &Manifest) -> Image {
-        let probability = theirs.probabilities.map(|theirs| furthest(scores, &theirs, manifest));
+    fn image(&self, theirs: Theirs, ours: &Ours, manifest: &Manifest) -> Image {
+        let probability = theirs.probabilities.map(|theirs| furthest(&ours.scores, &theirs, manifest));
+        let allowed = ours.allowed(self.tolerance);
         let problem = match (theirs.error, theirs.shape, theirs.difference, &probability) {
             (Some(error), ..) => Some(format!("the script failed: {error}")),
             (_, Some(shape), ..) => {
                 Some(format!("the script's array is {shape:?}, not {:?}", manifest.input.item_shape))
             }
             (_, _, None, _) => Some("the script's array has values that are not finite".to_owned()),
-            (_, _, Some(difference), _) if difference > self.tolerance.share * self.range => {
-                Some(format!("the arrays are {difference:.3e} apart at {:?}", theirs.at))
-            }
+            (_, _, Some(difference), _) if difference > allowed => Some(format!(
+                "the arrays are {difference:.3e} apart at {:?}; {allowed:.3e} is let through, of a range of {:.3e}",
+                theirs.at, ours.range
+            )),
             (.., Some(Err(problem))) => Some(problem.clone()),
             (.., Some(Ok(apart))) if *apart > self.tolerance.probability => {
                 Some(format!("a probability is {apart:.3e} apart"))
@@ -170,7 +199,8 @@ impl Compared {
             _ => None,
         };
         let probability = probability.and_then(Result::ok);
-        Image { path: theirs.path, difference: theirs.difference, probability, problem }
+        let (range, allowed) = (Some(ours.range), Some(allowed));
+        Image { path: theirs.path, difference: theirs.difference, range, allowed, probability, problem }
     }
 
     pub(crate) fn agrees(&self) -> bool {
@@ -188,8 +218,11 @@ impl Compared {
         let mut text =
             format!("{}: {agreeing} of {} images agree with the script", self.model, self.images.len());
         if let Some(worst) = greatest(self.images.iter().filter_map(|image| image.difference)) {
-            let _ =
-                write!(text, "; arrays at most {worst:.3e} apart, {:.3e} of the range", worst / self.range);
+            let _ = write!(text, "; arrays at most {worst:.3e} apart");
+        }
+        let shares = self.images.iter().filter_map(|image| Some(image.difference? / image.range?));
+        if let Some(worst) = greatest(shares.filter(|share| share.is_finite())) {
+            let _ = write!(text, ", {worst:.3e} of the range of an image's values");
         }
         if let Some(worst) = greatest(self.images.iter().filter_map(|image| image.probability)) {
             let _ = write!(text, "; probabilities at most {worst:.3e} apart");

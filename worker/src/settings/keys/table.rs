@@ -103,7 +103,7 @@ keys! {
         "cache_dir",
         Text,
         "",
-        "folder that keeps optimised graphs between runs, 1 GiB at most; default: $XDG_CACHE_HOME/nightread, else ~/.cache/nightread; `off`: none",
+        "folder that keeps optimised graphs between runs, 1 GiB at most; default: $XDG_CACHE_HOME/nightread, else ~/.cache/nightread; `off`: none; another than `registry_cache`",
     );
     MODELS_RUNTIME = key(
         "models",

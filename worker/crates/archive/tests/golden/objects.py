@@ -11,11 +11,16 @@ import pydicom
 from pydicom.sr.codedict import codes
 
 warnings.filterwarnings("ignore")
-CERTAINTY = ("111012", "DCM")
-
 
 def code_of(concept):
     return [concept.value, concept.scheme_designator, concept.meaning]
+
+
+def check_number(group, name, percent):
+    (measured,) = group.get_measurements()
+    assert code_of(measured.name) == name, measured.name
+    assert abs(measured.value - percent) <= 0.005 + 1e-9, measured.value
+    assert measured.unit.value == "%"
 
 
 def check_report(path, expected):
@@ -32,19 +37,22 @@ def check_report(path, expected):
     if "groups" in expected:
         groups = report.content.get_image_measurement_groups()
         positive = [group for group in groups if group.finding_type is not None]
-        assert len(groups) == max(1, len(expected["groups"])), len(groups)
+        grades = expected.get("grades", [])
+        assert len(groups) == max(1, len(expected["groups"]) + len(grades)), len(groups)
         assert len(positive) == len(expected["groups"]), len(positive)
         for group, want in zip(positive, expected["groups"], strict=True):
             assert code_of(group.finding_type) == want["finding"], group.finding_type
-            (measured,) = group.get_measurements()
-            assert (measured.name.value, measured.name.scheme_designator) == CERTAINTY
-            assert abs(measured.value - want["certainty"]) <= 0.005 + 1e-9, measured.value
-            assert measured.unit.value == "%"
+            check_number(group, want["name"], want["number"])
             (present,) = [q for q in group.get_qualitative_evaluations() if code_of(q.name) == want["finding"]]
             assert present.value == codes.SCT.Present, present.value
             (image,) = group.source_images
             assert image.referenced_sop_instance_uid == want["image"]
             assert (image.referenced_sop_class_uid, image.referenced_sop_instance_uid) in evidence
+        for group, want in zip([group for group in groups if group.finding_type is None] if grades else [], grades, strict=True):
+            said = {tuple(code_of(q.name)): code_of(q.value) for q in group.get_qualitative_evaluations()}
+            assert said[tuple(want["scale"])] == want["grade"], said
+            assert code_of(codes.SCT.Present) not in said.values(), said
+            check_number(group, ["111012", "DCM", "Certainty of Finding"], want["number"])
         if "absent" in expected:
             assert expected["absent"] not in [g.finding_type.meaning for g in positive]
     if "organs" in expected:

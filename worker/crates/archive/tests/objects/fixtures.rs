@@ -7,10 +7,11 @@ use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
-use nightread_archive::{Concept, SourceInstance};
+use nightread_archive::{Concept, Scale, SourceInstance};
 use nightread_domain::ETag;
 use nightread_domain::result::{
-    Finding, ModelFacts, NOTICE, Payload, ResultDocument, SCHEMA, Status, StudyFacts, StudyKind, WorkerFacts,
+    EnsembleFacts, Finding, ModelFacts, NOTICE, Payload, ResultDocument, SCHEMA, Status, StudyFacts,
+    StudyKind, WorkerFacts,
 };
 use nightread_domain::task::Task;
 use time::OffsetDateTime;
@@ -243,6 +244,28 @@ pub fn codes() -> Vec<(String, Concept)> {
         ("Pneumonia".to_owned(), code("233604007", "Pneumonia")),
         ("Effusion".to_owned(), code("60046008", "Pleural effusion")),
     ]
+}
+
+/// A finding, and grades in order of which an image has one.
+pub fn graded() -> ResultDocument {
+    document(vec![
+        finding("Pneumonia", 0.977_21, 0.158_237),
+        finding("none", 0.831, 0.5),
+        finding("mild", 0.119, 0.5),
+        finding("severe", 0.05, 0.5),
+    ])
+}
+
+pub fn scales() -> [Scale; 1] {
+    let grades = ["none", "mild", "severe"].map(str::to_owned).to_vec();
+    [Scale { name: Some("Oedema grade".to_owned()), grades }]
+}
+
+/// What two of three networks find.
+pub fn voted() -> ResultDocument {
+    let mut document = document(vec![finding("Pneumonia", 2.0 / 3.0, 0.5)]);
+    document.model.ensemble = Some(EnsembleFacts { combine: "vote".to_owned(), members: Vec::new() });
+    document
 }
 
 /// A small RGB picture.

@@ -6,6 +6,7 @@ use std::process::Command;
 use nightread_archive::{
     CtResult, Kind, Object, Options, Panel, ReportClass, SegForm, code_of, of_ct, of_radiograph,
 };
+use nightread_domain::result::Finding;
 use serde_json::{Value, json};
 
 use crate::fixtures;
@@ -30,6 +31,19 @@ fn everything() -> Vec<(String, Vec<Object>, Value)> {
     let nothing = document(vec![finding("Pneumonia", 0.1, 0.2)]);
     let objects = of_radiograph(&source, &nothing, &codes(), &[], &Options::default()).expect("objects");
     made.push(("nothing".to_owned(), objects, json!({"groups": []})));
+    let options = Options { scales: &fixtures::scales(), ..Options::default() };
+    let objects = of_radiograph(&source, &fixtures::graded(), &codes(), &[], &options).expect("objects");
+    let mut expected = expected_groups(&fixtures::graded().findings()[..1], &CERTAINTY);
+    expected["grades"] = json!([{
+        "scale": ["Oedema grade", "99NIGHTREAD", "Oedema grade"],
+        "grade": ["none", "99NIGHTREAD", "none"],
+        "number": 83.1,
+    }]);
+    made.push(("graded".to_owned(), objects, expected));
+    let share = ["share-of-votes", "99NIGHTREAD", "Share of networks that find it"];
+    let voted = fixtures::voted();
+    let objects = of_radiograph(&source, &voted, &codes(), &[], &Options::default()).expect("objects");
+    made.push(("voted".to_owned(), objects, expected_groups(voted.findings(), &share)));
     let beyond = document(vec![finding("Épanchement pleural", 0.9, 0.2)]);
     let objects = of_radiograph(&source, &beyond, &[], &[], &Options::default()).expect("objects");
     made.push(("own_text_beyond_ascii".to_owned(), objects, Value::Null));
@@ -68,17 +82,27 @@ fn fixtures_source() -> nightread_archive::SourceInstance {
     crate::fixtures::cr().source()
 }
 
+/// What the number of a finding is called, where it is one of certainty.
+const CERTAINTY: [&str; 3] = ["111012", "DCM", "Certainty of Finding"];
+
 fn expected_findings() -> Value {
-    let positive = usual().findings().iter().filter(|finding| finding.positive).cloned().collect::<Vec<_>>();
-    let groups = positive.iter().map(|finding| {
+    let mut expected = expected_groups(usual().findings(), &CERTAINTY);
+    expected["absent"] = json!("Effusion");
+    expected
+}
+
+/// A group for each positive one; `number` is what stands beside it.
+fn expected_groups(findings: &[Finding], number: &[&str; 3]) -> Value {
+    let groups = findings.iter().filter(|finding| finding.positive).map(|finding| {
         let code = code_of(&finding.label, &codes());
         json!({
             "finding": [code.value, code.scheme, code.meaning],
-            "certainty": f64::from(finding.probability) * 100.0,
+            "name": number,
+            "number": f64::from(finding.probability) * 100.0,
             "image": crate::fixtures::INSTANCE,
         })
     });
-    json!({"groups": groups.collect::<Vec<_>>(), "absent": "Effusion"})
+    json!({"groups": groups.collect::<Vec<_>>()})
 }
 
 fn expected_organs(case: &series::Series) -> Value {

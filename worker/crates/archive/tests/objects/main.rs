@@ -5,5 +5,6 @@ mod bytes;
 mod fixtures;
 mod judged;
 mod judges;
+mod meaning;
 mod refused;
 mod series;

@@ -1,5 +1,6 @@
 //! Whether bf16 decides as FP32 does, and as well: the rules and figures of `judge` in `models/quantise/quantise.py`.
 
+use nightread_compare::RocArea;
 use nightread_domain::{JobError, Task};
 use nightread_engine::{Activation, Arrays, GREATEST_LOSS, LEAST_AGREEMENT, Manifest, scores, softmax};
 
@@ -161,20 +162,15 @@ impl Ranked {
         Self(known)
     }
 
-    /// Area under the ROC curve: the share of pairs of a true and a false item in which the true one has the higher rank; ties
-    /// count half (Hanley and McNeil 1982). NaN where one class is missing.
+    /// NaN where one class is missing.
     fn auc(&self, weights: &[u64]) -> f64 {
-        // Twice the pairs in order, so that ties are whole.
-        let (mut ordered, mut trues, mut falses) = (0_u64, 0_u64, 0_u64);
+        let mut area = RocArea::default();
         for tied in self.0.chunk_by(|one, other| one.0.to_bits() == other.0.to_bits()) {
             let weight = |wanted: bool| -> u64 {
                 tied.iter().filter(|(_, truth, _)| *truth == wanted).map(|(.., group)| weights[*group]).sum()
             };
-            let (tied_trues, tied_falses) = (weight(true), weight(false));
-            ordered += tied_trues * (2 * falses + tied_falses);
-            trues += tied_trues;
-            falses += tied_falses;
+            area.add(weight(true), weight(false));
         }
-        ordered as f64 / (2.0 * trues as f64 * falses as f64)
+        area.value()
     }
 }
