@@ -122,7 +122,7 @@ soak: setup runtime samples parts ## Long storms: kills, broker restarts, storag
 	@cargo build --release --locked -p nightread
 	@cargo run --release --locked -q -p nightread-tests --bin soak -- $(SOAK)
 
-parity: setup samples runtime ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors, mutated, volumes or steps for one
+parity: setup samples runtime ## Hold tensors against TorchXRayVision's and mutated files against other readers; PARITY=tensors, mutated, volumes or steps for one; steps go on to more images for MINUTES
 	@cargo build --release --locked -p nightread -p nightread-tools --bins
 	@$(call venv,parity,worker/crates/radiograph/parity/requirements.txt)
 	@[[ "$(PARITY)" =~ ^(mutated|steps)$$ ]] || .cache/venv-parity/bin/python worker/crates/radiograph/parity/parity.py --data $(TEST_DATA) \
@@ -136,7 +136,7 @@ parity: setup samples runtime ## Hold tensors against TorchXRayVision's and muta
 	@[[ "$(PARITY)" =~ ^(tensors|mutated|volumes)$$ ]] || .cache/venv-parity-steps/bin/python worker/crates/steps/parity/golden.py \
 		worker/crates/steps/tests/golden --check
 	@[[ "$(PARITY)" =~ ^(tensors|mutated|volumes)$$ ]] || .cache/venv-parity-steps/bin/python models/tools/parity.py \
-		--binary $(BINARY) --data $(TEST_DATA)/xray --work .cache/parity
+		--binary $(BINARY) --data $(TEST_DATA)/xray --work .cache/parity --every 100 --minutes $(or $(MINUTES),20)
 
 parity-labels: setup runtime ## Hold grids and labels of a real CT against nnU-Net's, TotalSegmentator's and MONAI's own code, which it installs, 6 GB; PARITY=grids or monai for one
 	@cargo build --release --locked -p nightread -p nightread-tools --bins

@@ -17,6 +17,7 @@ Weights lie in the folder of --work and nowhere else. Needs what worker/crates/s
 
 import argparse
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -36,6 +37,8 @@ import pydicom
 import torch
 import torchvision
 from PIL import Image
+from pydicom.encaps import get_frame
+from pydicom.uid import JPEGBaseline8Bit
 from torch import nn
 from torchvision.transforms import v2
 
@@ -55,12 +58,17 @@ SUFFIXES = {".png", ".jpeg", ".dcm"}
 SAMPLE, PORTION = 24, 32
 
 
+def turbo(header: pydicom.Dataset) -> np.ndarray:
+    """The pixels of a lossy JPEG as libjpeg-turbo decodes it, which Pillow and Nightread have: pydicom's decoder rounds otherwise."""
+    return np.asarray(Image.open(io.BytesIO(get_frame(header.PixelData, 0, number_of_frames=1))))
+
+
 def stored(path: Path) -> tuple[np.ndarray, int]:
     """The image as it was stored, MONOCHROME1 inverted, and the greatest value that it could have."""
     if path.suffix == ".dcm":
         header = pydicom.dcmread(path)
         most = 2**header.BitsStored - 1
-        pixels = header.pixel_array
+        pixels = turbo(header) if header.file_meta.TransferSyntaxUID == JPEGBaseline8Bit else header.pixel_array
         return (most - pixels if header.PhotometricInterpretation == "MONOCHROME1" else pixels), most
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3:
