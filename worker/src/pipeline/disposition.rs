@@ -80,7 +80,7 @@ fn postponed(job: &Job, error: JobError, tools: &Tools) -> Disposition {
 
 /// What becomes of a message whose container does not let us in, the first time at `since` (seconds since 1970; none: now): it is
 /// asked again, for `most` at the longest, and then is a dead letter, which can be redriven.
-pub(crate) fn refused(error: JobError, since: Option<u64>, most: Duration) -> Disposition {
+fn refused(error: JobError, since: Option<u64>, most: Duration) -> Disposition {
     given_time(error, since, most, "its container has not let us in")
 }
 

@@ -148,8 +148,14 @@ fn findings_page(document: &ResultDocument, scales: &[Scale]) -> Vec<String> {
     let words = Score::of(&document.model).words;
     for finding in &positive {
         let (label, probability, threshold) = (&finding.label, finding.probability, finding.threshold);
-        let what = Scale::of(label, scales)
-            .map_or_else(|| "positive".to_owned(), |scale| format!("({})", scale.concept().meaning));
+        let what = Scale::of(label, scales).map_or_else(
+            || "positive".to_owned(),
+            |scale| match scale.told(document.findings(), document.measurements()) {
+                Some(told) if told.label == *label => format!("({})", scale.concept().meaning),
+                Some(told) => format!("({}, which is {})", scale.concept().meaning, told.label),
+                None => format!("({}, of which none is told)", scale.concept().meaning),
+            },
+        );
         lines.push(format!("{label:<32} {what}  {words} {probability:.3}  threshold {threshold:.3}"));
     }
     if positive.is_empty() {

@@ -50,9 +50,18 @@ pub(crate) fn of_radiograph(
     if !measured.is_empty() {
         said.push(format!("measured, and not in this report: {}", measured.join(", ")));
     }
+    let told: Vec<_> =
+        options.scales.iter().map(|scale| (scale, scale.told(findings, document.measurements()))).collect();
+    for (scale, _) in told.iter().filter(|(_, told)| told.is_none()) {
+        said.push(format!("no one grade is told: {}", scale.concept().meaning));
+    }
     let mut groups = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.positive) {
-        groups.push(group(finding, frame, (codes, options.scales), &said)?);
+    for finding in findings {
+        let scale = Scale::of(&finding.label, options.scales);
+        let is_told = told.iter().any(|(_, told)| told.is_some_and(|told| told.label == finding.label));
+        if if scale.is_some() { is_told } else { finding.positive } {
+            groups.push(group(finding, frame, (codes, scale), &said)?);
+        }
     }
     if groups.is_empty() {
         groups.push(nothing(frame, findings, &said));
@@ -67,11 +76,10 @@ pub(crate) fn of_radiograph(
 fn group(
     finding: &Finding,
     frame: Frame<'_>,
-    (codes, scales): (&[(String, Concept)], &[Scale]),
+    (codes, scale): (&[(String, Concept)], Option<&Scale>),
     said: &[String],
 ) -> Result<Data, ArchiveError> {
     let code = code_of(&finding.label, codes);
-    let scale = Scale::of(&finding.label, scales);
     let subject = Subject {
         tracking: &finding.label,
         category: Concept::sct("404684003", "Clinical finding"),
@@ -79,9 +87,18 @@ fn group(
         finding: scale.is_none().then_some(&code),
         site: Some(site(&Concept::sct("816094009", "Chest"), None)),
     };
-    let score = Score::of(&frame.document.model);
+    let document = frame.document;
+    let score = Score::of(&document.model);
     let mut said = said.to_vec();
-    said.push(format!("positive at {} >= {}", score.words, finding.threshold));
+    said.push(match scale {
+        Some(scale)
+            if document.measurements().iter().any(|made| scale.name.as_ref() == Some(&made.label)) =>
+        {
+            "the grade is the median of their probabilities".to_owned()
+        }
+        Some(_) => format!("the only grade at {} >= {}", score.words, finding.threshold),
+        None => format!("positive at {} >= {}", score.words, finding.threshold),
+    });
     let mut items = group_head(subject, frame.source, &frame.document.model, &said);
     items.push(match scale {
         Some(scale) => content::code(Relation::Contains, &scale.concept(), &code, Vec::new()),

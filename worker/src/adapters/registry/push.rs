@@ -75,6 +75,8 @@ pub async fn push(registry: &Registry, folder: &Path, most_bytes: u64) -> Result
         pushed.bytes += body.len() as u64;
         pushed.written += usize::from(registry.put(&pushed.pin, name, body.into(), sha256).await?);
     }
+    // Files take minutes: another may have published the version meanwhile.
+    registry.is_free(&pushed.version, &pushed.pin, &sums).await?;
     let digest = pushed.pin.sha256().to_owned();
     registry.put(&pushed.pin, SUMS_FILE, text.into(), &digest).await?;
     Ok(pushed)

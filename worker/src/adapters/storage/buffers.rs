@@ -34,10 +34,10 @@ impl Buffers {
     pub fn take(&self, bytes: u64) -> Result<Vec<u8>, JobError> {
         let told = bytes;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        // A larger one would take more memory than was planned for the blob.
+        let most = bytes.saturating_add(2 << 20);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) =
-            free.iter().position(|buffer| (bytes..=bytes.saturating_mul(4)).contains(&buffer.capacity()))
-        {
+        if let Some(at) = free.iter().position(|buffer| (bytes..=most).contains(&buffer.capacity())) {
             return Ok(free.swap_remove(at));
         }
         drop(free);

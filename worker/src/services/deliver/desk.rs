@@ -11,6 +11,7 @@ use nightread_domain::delivery::DeliveryOrder;
 use nightread_domain::retry::Delay;
 use nightread_domain::{
     BlobRef, BlobStore, Disposition, ErrorClass, ErrorCode, JobError, Message, ResultDocument, Stage, Status,
+    Task,
 };
 use nightread_engine::Catalogue;
 
@@ -20,11 +21,15 @@ use super::sources::Sources;
 use super::target::{Target, unknown, worst};
 use crate::adapters::dicom::Reports;
 use crate::app;
-use crate::pipeline::disposition::{given_time, refused};
+use crate::pipeline::disposition::given_time;
 use crate::pipeline::store::existing;
 use crate::services::dicom::objects::{self, Labels, MOST_FILE_BYTES, SourceReading};
 use crate::settings::{Limits, Settings};
 use crate::telemetry::metrics;
+
+/// What an order has done that was put off for faults which people mend: a source that does not let us in, a manifest that is broken or
+/// not there. One time counts for all of them.
+const WAITED: &str = "its order has waited for people";
 
 /// How long a result waits for an archive that is away beside others: short at first, for most outages are.
 const WAITS: [Duration; 2] = [Delay::Seconds30.length(), Delay::Minutes5.length()];
@@ -105,7 +110,7 @@ impl Desk {
             // Codes that a registry has are not left out because it is away.
             Err(error) if settings.registry.is_some() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(%error, "no model's manifest is there: labels go under the private scheme");
+                tracing::warn!(%error, "no model's manifest is there: results of radiographs wait until it is");
                 Catalogue::default()
             }
         };
@@ -174,11 +179,13 @@ impl Desk {
             Outcome::Failed(error) if is_archives => put_off(error, message),
             // One source that does not let us in is nobody else's matter, and may be so for ever; where the results do, all orders wait.
             Outcome::Failed(error) if is_refused_by_source(&error) => {
-                refused(error, message.attributes.refused_since, self.limits.refused)
+                given_time(error, message.attributes.refused_since, self.limits.refused, WAITED)
             }
-            Outcome::Failed(error) if error.code == ErrorCode::ModelMismatch => {
+            Outcome::Failed(error)
+                if matches!(error.code, ErrorCode::ModelMismatch | ErrorCode::ModelMissing) =>
+            {
                 let since = message.attributes.refused_since;
-                given_time(error, since, self.limits.refused, "its model's manifest has been broken")
+                given_time(error, since, self.limits.refused, WAITED)
             }
             Outcome::Failed(error) if error.code.is_outage() && error.class != ErrorClass::Permanent => {
                 put_off(error, message)
@@ -219,7 +226,10 @@ impl Desk {
             return Ok(Outcome::Nothing(ErrorCode::NoDicomResult));
         }
         let labels = match Labels::of(&self.models, &document.model.name) {
-            Err(absent) if absent.code == ErrorCode::ModelMissing => Labels::default(),
+            // Segments have their codes in the document. Which labels of a radiograph are grades the manifest alone tells.
+            Err(absent) if absent.code == ErrorCode::ModelMissing && document.task != Task::Radiograph => {
+                Labels::default()
+            }
             found => found?,
         };
         let kinds = &target.settings.objects;

@@ -40,7 +40,10 @@ pub(super) async fn make(result: &Path, typed: &Path, common: &Common, settings:
     let found = models.and_then(|models| Labels::of(&models, &document.model.name));
     let (Labels { codes, scales }, mut notes): (Labels, Vec<String>) = match found {
         Ok(labels) => (labels, Vec::new()),
-        Err(broken) if broken.code == ErrorCode::ModelMismatch => return Err(broken.into()),
+        // What a registry that is away has is not left out either.
+        Err(error) if settings.registry.is_some() || error.code != ErrorCode::ModelMissing => {
+            return Err(error.into());
+        }
         Err(absent) => (Labels::default(), vec![absent.in_full()]),
     };
     let options = Options {
