@@ -183,9 +183,14 @@ impl Worker {
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> ExitStatus {
+        self.ended_within(wait::patience()).await
+    }
+
+    /// [`Worker::ended`] with its own patience.
+    pub async fn ended_within(&mut self, patience: Duration) -> ExitStatus {
         let child = &mut self.child;
         let mut result = None;
-        wait::until("the worker to end", || {
+        wait::until_within(patience, "the worker to end", || {
             result = child.try_wait().expect("a child");
             std::future::ready(result)
         })

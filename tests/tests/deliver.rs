@@ -133,7 +133,7 @@ async fn an_order_whose_source_refuses_is_given_up_in_time() {
     letters.close().await;
     assert_eq!(letter.code, ErrorCode::StorageForbidden);
     let reason = letter.reason.unwrap();
-    assert!(reason.contains("has not let us in for 1 minutes"), "{reason}");
+    assert!(reason.contains("nobody has mended this for 1 minutes: storage does not let us"), "{reason}");
 
     bench.proxy.let_in();
     let redriven =

@@ -131,7 +131,8 @@ async fn a_volume_that_kills_workers_for_want_of_memory_is_told_after_two_deaths
     let survivor = loop {
         let mut worker = bench.start_with(&settings);
         tokio::select! {
-            ended = worker.ended() => assert!(!ended.success(), "death {deaths}: {ended:?}\n{}", worker.log()),
+            // Short of memory, a worker on a busy machine takes minutes to die.
+            ended = worker.ended_within(PATIENCE) => assert!(!ended.success(), "death {deaths}: {ended:?}\n{}", worker.log()),
             () = wait::until_within(PATIENCE, "the dead letter", || async {
                 (!bench.dead().await.is_empty()).then_some(())
             }) => break worker,

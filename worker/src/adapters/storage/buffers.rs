@@ -118,8 +118,11 @@ mod tests {
         drop(full(&buffers, 1, 0));
         drop(full(&buffers, 20 * MIB, 0));
         assert_eq!(buffers.free.lock().unwrap().iter().map(Vec::capacity).collect::<Vec<_>>(), [MIB; FREE]);
-        // One that is far too large would hold memory for nothing.
-        assert!(buffers.take(LEAST as u64 - 1).expect("memory").capacity() < MIB);
+        // One that is far too large would hold more memory than was planned.
+        let all: Vec<_> = (0..FREE).map(|_| full(&buffers, 8 * MIB, 0)).collect();
+        drop(all);
+        assert!(buffers.take(MIB as u64).expect("memory").capacity() < 4 * MIB);
+        assert_eq!(buffers.take(8 * MIB as u64).expect("memory").capacity(), 8 * MIB);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::telemetry::metrics;
 
 /// What an order has done that was put off for faults which people mend: a source that does not let us in, a manifest that is broken or
 /// not there. One time counts for all of them.
-const WAITED: &str = "its order has waited for people";
+const WAITED: &str = "nobody has mended this";
 
 /// How long a result waits for an archive that is away beside others: short at first, for most outages are.
 const WAITS: [Duration; 2] = [Delay::Seconds30.length(), Delay::Minutes5.length()];
