@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use nightread::adapters::amqp::{DeadLetters, Pile, Publisher, RabbitOptions, topology};
+use nightread::adapters::amqp::{DeadLetter, DeadLetters, Pile, Publisher, RabbitOptions, topology};
 use nightread::adapters::storage::folder::FolderStore;
 use nightread_domain::delivery::DeliveryOrder;
 use nightread_domain::message::Attributes;
@@ -22,6 +22,14 @@ use crate::rabbit::{Observer, Rabbit};
 use crate::radiographs::radiograph;
 use crate::wait;
 use crate::worker::{Worker, WorkerSettings};
+
+/// The dead letters of deliveries, oldest first.
+pub async fn dead_deliveries(options: &RabbitOptions) -> Vec<DeadLetter> {
+    let letters = DeadLetters::of(options, Pile::Deliveries).await.expect("opened");
+    let found = letters.peek(1000).await.expect("peeked");
+    letters.close().await;
+    found
+}
 
 /// Far above every threshold of the one-node model.
 pub const BRIGHT: u16 = 60_000;
@@ -143,9 +151,7 @@ impl Site {
     }
 
     pub async fn dead(&self) -> Vec<(String, String)> {
-        let letters = DeadLetters::of(&self.options, Pile::Deliveries).await.expect("sound");
-        let found = letters.peek(1000).await.expect("sound");
-        letters.close().await;
+        let found = dead_deliveries(&self.options).await;
         let target =
             |body: &[u8]| DeliveryOrder::parse(body).map_or_else(|_| String::new(), |order| order.target);
         let mut dead: Vec<_> = found

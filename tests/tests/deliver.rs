@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use nightread::adapters::amqp::{DeadLetters, Pile, topology};
+use nightread::adapters::amqp::topology;
 use nightread_domain::{ErrorCode, Lane};
 use nightread_tests::archive::{Way, WebArchive, instances, secured};
 use nightread_tests::bench::Bench;
-use nightread_tests::delivering::{BRIGHT, STUDY, Site};
+use nightread_tests::delivering::{BRIGHT, STUDY, Site, dead_deliveries};
 use nightread_tests::images::grey;
 use nightread_tests::orthanc::Orthanc;
 use nightread_tests::parts::root;
@@ -128,9 +128,7 @@ async fn an_order_whose_source_refuses_is_given_up_in_time() {
     let deliver = Worker::start_as(&["deliver"], &settings, bench.folder.path());
     observer.wait_for_depth(topology::DELIVERIES_DEAD, 1).await;
     assert!(deliver.metric("nightread_messages_total", "postponed").await >= 1.0, "not at once");
-    let letters = DeadLetters::of(&bench.options, Pile::Deliveries).await.unwrap();
-    let letter = letters.peek(1).await.unwrap().swap_remove(0);
-    letters.close().await;
+    let letter = dead_deliveries(&bench.options).await.swap_remove(0);
     assert_eq!(letter.code, ErrorCode::StorageForbidden);
     let reason = letter.reason.unwrap();
     assert!(reason.contains("nobody has mended this for 1 minutes: storage does not let us"), "{reason}");
@@ -173,9 +171,7 @@ async fn what_a_broken_manifest_read_waits_and_nothing_goes_without_its_codes() 
     site.order("a.dcm", "archive").await;
     site.observer.wait_for_depth(topology::DELIVERIES_DEAD, 1).await;
     assert!(deliver.metric("nightread_messages_total", "postponed").await >= 1.0, "not at once");
-    let letters = DeadLetters::of(&site.options, Pile::Deliveries).await.unwrap();
-    let letter = letters.peek(1).await.unwrap().swap_remove(0);
-    letters.close().await;
+    let letter = dead_deliveries(&site.options).await.swap_remove(0);
     assert_eq!(letter.code, ErrorCode::ModelMismatch);
     let reason = letter.reason.unwrap();
     assert!(

@@ -50,16 +50,18 @@ pub(crate) fn of_radiograph(
     if !measured.is_empty() {
         said.push(format!("measured, and not in this report: {}", measured.join(", ")));
     }
-    let told: Vec<_> =
-        options.scales.iter().map(|scale| (scale, scale.told(findings, document.measurements()))).collect();
-    for (scale, _) in told.iter().filter(|(_, told)| told.is_none()) {
+    let told = |scale: &Scale| scale.told(findings, document.measurements());
+    for scale in options.scales.iter().filter(|scale| told(scale).is_none()) {
         said.push(format!("no one grade is told: {}", scale.concept().meaning));
     }
     let mut groups = Vec::new();
     for finding in findings {
         let scale = Scale::of(&finding.label, options.scales);
-        let is_told = told.iter().any(|(_, told)| told.is_some_and(|told| told.label == finding.label));
-        if if scale.is_some() { is_told } else { finding.positive } {
+        let is_reported = match scale {
+            Some(scale) => told(scale).is_some_and(|told| told.label == finding.label),
+            None => finding.positive,
+        };
+        if is_reported {
             groups.push(group(finding, frame, (codes, scale), &said)?);
         }
     }
@@ -91,15 +93,13 @@ fn group(
     let score = Score::of(&document.model);
     let mut said = said.to_vec();
     said.push(match scale {
-        Some(scale)
-            if document.measurements().iter().any(|made| scale.name.as_ref() == Some(&made.label)) =>
-        {
+        Some(scale) if scale.measured(document.measurements()).is_some() => {
             "the grade is the median of their probabilities".to_owned()
         }
         Some(_) => format!("the only grade at {} >= {}", score.words, finding.threshold),
         None => format!("positive at {} >= {}", score.words, finding.threshold),
     });
-    let mut items = group_head(subject, frame.source, &frame.document.model, &said);
+    let mut items = group_head(subject, frame.source, &document.model, &said);
     items.push(match scale {
         Some(scale) => content::code(Relation::Contains, &scale.concept(), &code, Vec::new()),
         None => content::code(Relation::Contains, &code, &Concept::sct("52101004", "Present"), Vec::new()),

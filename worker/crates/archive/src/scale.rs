@@ -19,12 +19,17 @@ impl Scale {
         scales.iter().find(|scale| scale.grades.iter().any(|grade| grade == label))
     }
 
+    /// The measurement that holds the grade, where the scale has a name and the document one of it.
+    pub(crate) fn measured<'d>(&self, measured: &'d [Measurement]) -> Option<&'d Measurement> {
+        measured.iter().find(|measured| self.name.as_ref() == Some(&measured.label))
+    }
+
     /// The one grade that the document tells: by the measurement of the scale's name where there is one, and else the only grade that
     /// reached its threshold. Thresholds are each grade's own, so that several may reach theirs, or none.
     pub(crate) fn told<'d>(&self, findings: &'d [Finding], measured: &[Measurement]) -> Option<&'d Finding> {
         let mut grades =
             self.grades.iter().filter_map(|grade| findings.iter().find(|found| found.label == *grade));
-        if let Some(grade) = measured.iter().find(|measured| self.name.as_ref() == Some(&measured.label)) {
+        if let Some(grade) = self.measured(measured) {
             // Of several networks the mean may lie between two.
             let whole = grade.value.fract() == 0.0 && grade.value >= 0.0;
             return whole.then(|| grades.nth(grade.value as usize)).flatten();

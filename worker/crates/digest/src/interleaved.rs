@@ -12,27 +12,18 @@ use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_set_epi32, _mm_setzero_si128, _mm_sha256msg1_epu32,
     _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
 };
-use std::array::from_fn;
 
 use fearless_simd::x86::Avx512;
 use fearless_simd::{prelude::*, u8x16, u32x4};
 
-use crate::stream::{Block, K, Stream, TURNED};
+use crate::stream::{self, Block, K, Stream, TURNED};
 
 /// Messages at once.
 pub(crate) const STREAMS: usize = 4;
 
 /// Digests the next `blocks` blocks of each of up to four streams, which have as many.
 pub(crate) fn advance(avx512: Avx512, streams: &mut [&mut Stream<'_>], blocks: usize) {
-    debug_assert!((1..=STREAMS).contains(&streams.len()));
-    // Where there are fewer, the first one's blocks are gone over once more, for nothing.
-    let of = |at: usize| if at < streams.len() { at } else { 0 };
-    let mut states: [[u32; 8]; STREAMS] = from_fn(|at| streams[of(at)].state);
-    compress(avx512, &mut states, from_fn(|at| &streams[of(at)].blocks[..blocks]));
-    for (stream, state) in streams.iter_mut().zip(states) {
-        stream.state = state;
-        stream.blocks = &stream.blocks[blocks..];
-    }
+    stream::advance(streams, blocks, |states, next| compress(avx512, states, next));
 }
 
 fearless_simd::kernel!(

@@ -5,7 +5,7 @@ use std::array::from_fn;
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x32, u32x8};
 
-use crate::stream::{Block, K, Stream, TURNED};
+use crate::stream::{self, Block, K, Stream, TURNED};
 
 /// Messages at once.
 pub(crate) const LANES: usize = 8;
@@ -24,18 +24,12 @@ pub(crate) fn wide() -> Option<Level> {
 
 /// Digests the next `blocks` blocks of each of up to eight streams, which have as many.
 pub(crate) fn advance(level: Level, streams: &mut [&mut Stream<'_>], blocks: usize) {
-    debug_assert!((1..=LANES).contains(&streams.len()));
-    // A lane without a message of its own goes over the first one's once more, for nothing.
-    let of = |lane: usize| if lane < streams.len() { lane } else { 0 };
-    let states: [[u32; 8]; LANES] = from_fn(|lane| streams[of(lane)].state);
-    let next: [&[Block]; LANES] = from_fn(|lane| &streams[of(lane)].blocks[..blocks]);
-    // Word by word: the same word of all messages is one register.
-    let mut words: [[u32; LANES]; 8] = from_fn(|word| states.map(|state| state[word]));
-    dispatch!(level, simd => compress_all(simd, &mut words, next));
-    for (lane, stream) in streams.iter_mut().enumerate() {
-        stream.state = words.map(|word| word[lane]);
-        stream.blocks = &stream.blocks[blocks..];
-    }
+    stream::advance(streams, blocks, |states: &mut [_; LANES], next| {
+        // Word by word: the same word of all messages is one register.
+        let mut words: [[u32; LANES]; 8] = from_fn(|word| states.map(|state| state[word]));
+        dispatch!(level, simd => compress_all(simd, &mut words, next));
+        *states = from_fn(|lane| words.map(|word| word[lane]));
+    });
 }
 
 #[inline(always)]

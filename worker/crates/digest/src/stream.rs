@@ -1,5 +1,7 @@
 //! A message, block by block, and the constants of the standard.
 
+use std::array::from_fn;
+
 use sha2::compress256;
 use sha2::digest::generic_array::GenericArray;
 
@@ -61,6 +63,23 @@ impl<'m> Stream<'m> {
 
 fn compress(state: &mut [u32; 8], block: Block) {
     compress256(state, &[GenericArray::from(block)]);
+}
+
+/// Has `compress` digest the next `blocks` blocks of each of up to `N` streams, which have as many. Where there are fewer streams, the
+/// first one's blocks are gone over once more, for nothing.
+pub(crate) fn advance<const N: usize>(
+    streams: &mut [&mut Stream<'_>],
+    blocks: usize,
+    compress: impl FnOnce(&mut [[u32; 8]; N], [&[Block]; N]),
+) {
+    debug_assert!((1..=N).contains(&streams.len()));
+    let of = |at: usize| if at < streams.len() { at } else { 0 };
+    let mut states = from_fn(|at| streams[of(at)].state);
+    compress(&mut states, from_fn(|at| &streams[of(at)].blocks[..blocks]));
+    for (stream, state) in streams.iter_mut().zip(states) {
+        stream.state = state;
+        stream.blocks = &stream.blocks[blocks..];
+    }
 }
 
 /// Where each byte of four words comes from, twice.

@@ -32,20 +32,19 @@ impl Buffers {
     /// # Errors
     /// `memory_refused`: where the system has no memory for it, the worker is short of it, and the blob is not too large.
     pub fn take(&self, bytes: u64) -> Result<Vec<u8>, JobError> {
-        let told = bytes;
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let size = usize::try_from(bytes).unwrap_or(usize::MAX);
         // A larger one would take more memory than was planned for the blob.
-        let most = bytes.saturating_add(2 << 20);
+        let most = size.saturating_add(2 << 20);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = free.iter().position(|buffer| (bytes..=most).contains(&buffer.capacity())) {
+        if let Some(at) = free.iter().position(|buffer| (size..=most).contains(&buffer.capacity())) {
             return Ok(free.swap_remove(at));
         }
         drop(free);
         let mut buffer = Vec::new();
         // Room for the next, which may be a little larger. Pages that nobody touches take none.
-        let room = if (LEAST..=MOST).contains(&bytes) { bytes.next_multiple_of(1 << 20) } else { bytes };
+        let room = if (LEAST..=MOST).contains(&size) { size.next_multiple_of(1 << 20) } else { size };
         buffer.try_reserve_exact(room).map_err(|error| {
-            let text = format!("the system gives this worker no memory for the {told} bytes of the blob");
+            let text = format!("the system gives this worker no memory for the {bytes} bytes of the blob");
             JobError::new(Stage::Fetch, ErrorCode::MemoryRefused, text).with_source(error)
         })?;
         Ok(buffer)

@@ -27,8 +27,7 @@ use crate::services::dicom::objects::{self, Labels, MOST_FILE_BYTES, SourceReadi
 use crate::settings::{Limits, Settings};
 use crate::telemetry::metrics;
 
-/// What an order has done that was put off for faults which people mend: a source that does not let us in, a manifest that is broken or
-/// not there. One time counts for all of them.
+/// Told of an order that [`waits_for_people`] too long: one time counts for all that they have to mend.
 const WAITED: &str = "nobody has mended this";
 
 /// How long a result waits for an archive that is away beside others: short at first, for most outages are.
@@ -177,15 +176,8 @@ impl Desk {
         match outcome {
             Outcome::Delivered | Outcome::Known | Outcome::Nothing(_) => Disposition::Done,
             Outcome::Failed(error) if is_archives => put_off(error, message),
-            // One source that does not let us in is nobody else's matter, and may be so for ever; where the results do, all orders wait.
-            Outcome::Failed(error) if is_refused_by_source(&error) => {
+            Outcome::Failed(error) if waits_for_people(&error) => {
                 given_time(error, message.attributes.refused_since, self.limits.refused, WAITED)
-            }
-            Outcome::Failed(error)
-                if matches!(error.code, ErrorCode::ModelMismatch | ErrorCode::ModelMissing) =>
-            {
-                let since = message.attributes.refused_since;
-                given_time(error, since, self.limits.refused, WAITED)
             }
             Outcome::Failed(error) if error.code.is_outage() && error.class != ErrorClass::Permanent => {
                 put_off(error, message)
@@ -330,9 +322,12 @@ const fn is_nothing(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NoDicomIdentity | ErrorCode::NoDicomResult)
 }
 
-/// Whether the container of the study did not let us in. What is read of the results is said to be of their stage.
-fn is_refused_by_source(error: &JobError) -> bool {
-    error.code.is_refusal() && error.class != ErrorClass::Permanent && error.stage != Stage::Store
+/// Whether the container of the study did not let us in, or the manifest of its model is broken or not there: nobody else's matter, and
+/// it may be so for ever. Where the results' storage does not let us in, which is said to be of their stage, all orders wait.
+fn waits_for_people(error: &JobError) -> bool {
+    let is_refused_by_source =
+        error.code.is_refusal() && error.class != ErrorClass::Permanent && error.stage != Stage::Store;
+    is_refused_by_source || matches!(error.code, ErrorCode::ModelMismatch | ErrorCode::ModelMissing)
 }
 
 /// Without an attempt: what was to be sent is not to blame.

@@ -89,10 +89,7 @@ async fn in_memory(
     let chunks = body.chunks_mut(length).enumerate();
     let ranges: Vec<_> =
         chunks.map(|(index, chunk)| range(blob, &properties.etag, (index * length) as u64, chunk)).collect();
-    stream::iter(ranges)
-        .buffer_unordered(options.parallel_ranges.max(1))
-        .try_for_each(|()| async { Ok(()) })
-        .await?;
+    stream::iter(ranges).buffer_unordered(options.parallel_ranges.max(1)).try_collect::<()>().await?;
     Ok(Body::Held(buffers.lend(body)))
 }
 

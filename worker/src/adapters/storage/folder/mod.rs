@@ -323,7 +323,7 @@ fn read_small(place: &Place, limit: u64) -> io::Result<Option<(Vec<u8>, ETag)>> 
     Ok(Some((body, properties.etag)))
 }
 
-/// The bytes of a file, whose `metadata` are those of exactly this version, in memory; `None` when it is another by now.
+/// The bytes of a file of exactly this version, in memory; `None` when it is another by now.
 fn held(file: &File, expected: &BlobProperties, buffers: &Buffers) -> Result<Option<Body>, JobError> {
     let mut body = buffers.take(expected.bytes)?;
     body.clear();
